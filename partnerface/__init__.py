@@ -1,0 +1,21 @@
+"""PartNerFace: animatable head avatars from one video, with part-based deformation of a canonical radiance field.
+
+A video of a head, tracked with a parametric head model (3DMM), becomes rays; points on a ray are
+carried back into the canonical head by inverse skinning, moved by a part deformation, coloured by
+one canonical radiance field and composited by volume rendering. Every package is one clause of that
+sentence; `partnerface.avatar` shows all of it on one page.
+
+Axis alphabet used in every shape annotation:
+    F frames, R rays per frame, S samples per ray, N points (any flattening of F, R, S),
+    V vertices, J joints, E expression coefficients, I identity coefficients, P parts, K landmarks,
+    D driving signal, H W image height and width.
+
+Conventions, the same everywhere; readers convert once, at the boundary:
+    lengths in metres; rotations as 3x3 matrices in records;
+    head models: y up, z out of the face, x to the subject's left;
+    cameras: OpenCV axes (x right, y down, z forward), one stored pose named `camera_to_world`,
+    intrinsics in pixels, pixel centres at +0.5;
+    rgb in [0, 1]; images (B, 3, H, W); per-ray colours (F, R, 3).
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Numbers for the README's tables, each with its command."""

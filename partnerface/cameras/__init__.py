@@ -1,0 +1,1 @@
+"""Pinhole cameras and rays. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Commands. Imports everything; nobody imports cli."""

@@ -1,0 +1,1 @@
+"""Canonical radiance fields: points and directions -> density and colour. Imports nothing of ours."""

@@ -1,0 +1,136 @@
+"""HeadModel: head parameters -> posed head, for every 3DMM in SMPL/FLAME form."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from partnerface.head_models.head_model_asset import HeadModelAsset
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.linear_blend_skinning import (
+    blend_transforms,
+    compose_rigid,
+    halfway_transform,
+    joint_transforms,
+    transform_points,
+)
+from partnerface.head_models.posed_head import PosedHead
+
+
+class HeadModel(nn.Module):
+    """A parametric head model.
+
+    It owns no per-frame state and no learned parameters; its buffers come from the asset and are
+    not written into checkpoints (the asset's checksum is).
+    """
+
+    def __init__(self, asset: HeadModelAsset) -> None:
+        super().__init__()
+        self.asset = asset
+        self.parents = [int(p) for p in asset.parents]
+        for name in (
+            "template_vertices",
+            "identity_basis",
+            "expression_basis",
+            "template_joints",
+            "joint_identity_basis",
+            "skinning_weights",
+            "canonical_expression",
+        ):
+            self._add_buffer(name, torch.tensor(np.asarray(getattr(asset, name), np.float32)))
+        for name in ("pose_correctives", "joint_expression_basis"):
+            array = getattr(asset, name)
+            self._add_buffer(name, None if array is None else torch.tensor(np.float32(array)))
+        self._add_buffer("faces", torch.tensor(asset.faces.astype(np.int64)))
+        self._add_buffer("face_parts", torch.tensor(asset.face_parts.astype(np.int64)))
+        # Stored halves do not sum to one exactly; a transform blended with them would not be affine.
+        self.skinning_weights /= self.skinning_weights.sum(1, keepdim=True)
+
+    def _add_buffer(self, name: str, value: Tensor | None) -> None:
+        self.register_buffer(name, value, persistent=False)
+
+    @property
+    def num_identity(self) -> int:
+        return len(self.identity_basis)
+
+    @property
+    def num_expression(self) -> int:
+        return len(self.expression_basis)
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.parents)
+
+    def joint(self, name: str) -> int:
+        """Index of a joint by name; a model without a head joint turns its head at the neck."""
+        names = self.asset.joint_names
+        return names.index("neck" if name == "head" and "head" not in names else name)
+
+    def expression_index(self, name: str) -> int:
+        """Index of an expression coefficient by name. Raises ValueError if there is none."""
+        return self.asset.expression_names.index(name)
+
+    def part_faces(self, *names: str) -> Tensor:
+        """``[Fc]`` bool: the faces of the named parts of the surface; absent parts have no faces."""
+        wanted = [i for i, n in enumerate(self.asset.part_names) if n in names]
+        return torch.isin(self.face_parts, torch.tensor(wanted, device=self.face_parts.device))
+
+    def neutral_parameters(self, frames: int = 1) -> HeadParameters:
+        """Rest pose, mean identity, zero expression."""
+        return HeadParameters.neutral(frames, self.num_identity, self.num_expression, self.num_joints)
+
+    def identity_vertices(self, identity: Tensor) -> Tensor:
+        """``[V, 3]`` vertices of an identity ``[<=I]``, neutral expression, rest pose."""
+        basis = self.identity_basis[: len(identity)]
+        return self.template_vertices + torch.tensordot(identity, basis, 1)
+
+    def identity_joints(self, identity: Tensor) -> Tensor:
+        """``[J, 3]`` joints of an identity, rest pose."""
+        basis = self.joint_identity_basis[: len(identity)]
+        return self.template_joints + torch.tensordot(identity, basis, 1)
+
+    def expression_offsets(self, expression: Tensor) -> Tensor:
+        """``[F, V, 3]`` offsets of expressions ``[F, E]`` from neutral."""
+        flat = expression @ self.expression_basis.reshape(self.num_expression, -1)
+        return flat.reshape(len(expression), -1, 3)
+
+    def forward(self, parameters: HeadParameters) -> PosedHead:
+        """Pose the head (blendshapes, then linear blend skinning)."""
+        identity, expression = parameters.identity, parameters.expression
+        canonical_offset = self.expression_offsets(self.canonical_expression[None])[0]
+        neutral = self.identity_vertices(identity)
+        canonical = neutral + canonical_offset
+        displacements = self.expression_offsets(expression) - canonical_offset
+        joints = self.identity_joints(identity).expand(len(parameters), -1, -1)
+        if self.joint_expression_basis is not None:
+            joints = joints + torch.tensordot(expression, self.joint_expression_basis, 1)
+        if self.pose_correctives is not None:
+            eye = torch.eye(3, device=joints.device, dtype=joints.dtype)
+            feature = (parameters.joint_rotations[:, 1:] - eye).reshape(len(parameters), -1)
+            displacements = displacements + torch.tensordot(feature, self.pose_correctives, 1)
+        transforms = self.joint_transforms(parameters, joints)
+        vertex_transforms = blend_transforms(self.skinning_weights, transforms)
+        return PosedHead(
+            vertices=transform_points(vertex_transforms, canonical + displacements),
+            canonical_vertices=canonical,
+            displacements=displacements,
+            vertex_transforms=vertex_transforms,
+            joints=transform_points(transforms, joints),
+            head_rotation=transforms[:, self.joint("head"), :, :3],
+        )
+
+    def joint_transforms(self, parameters: HeadParameters, joints: Tensor) -> Tensor:
+        """``[F, J, 3, 4]`` rest to world. A torso pose, if given, takes the root and half the neck."""
+        chain = joint_transforms(joints, parameters.joint_rotations, self.parents)
+        transforms = compose_rigid(parameters.rotation, parameters.translation, chain)
+        if parameters.torso_rotation is None:
+            return transforms
+        torso = torch.cat([parameters.torso_rotation, parameters.torso_translation[..., None]], -1)
+        root, neck, head = self.joint("root"), self.joint("neck"), self.joint("head")
+        per_joint = list(transforms.unbind(1))
+        per_joint[root] = torso
+        if neck != head:
+            pivot = 0.5 * (joints[:, neck] + joints[:, head])
+            per_joint[neck] = halfway_transform(torso, transforms[:, head], pivot)
+        return torch.stack(per_joint, 1)

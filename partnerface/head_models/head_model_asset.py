@@ -1,0 +1,108 @@
+"""HeadModelAsset: the arrays that define a head model, and the npz file that stores them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from partnerface.user_error import UserError
+
+
+@dataclass
+class HeadModelAsset:
+    """A 3DMM in SMPL/FLAME form. Metres; y up, z out of the face, x to the subject's left.
+
+    Attributes:
+        name: name of the head model, recorded in every dataset made with it.
+        version: version of the asset; it changes whenever a vertex moves.
+        template_vertices: ``[V, 3]`` mean identity, neutral expression; the head joint is at the origin.
+        identity_basis: ``[I, V, 3]`` offsets of one standard deviation.
+        expression_basis: ``[E, V, 3]``.
+        template_joints: ``[J, 3]``.
+        joint_identity_basis: ``[I, J, 3]``.
+        parents: ``[J]`` parent of each joint, -1 for the root.
+        skinning_weights: ``[V, J]``, rows sum to one.
+        faces: ``[Fc, 3]``, counter-clockwise seen from outside.
+        uv: ``[U, 2]`` and uv_faces: ``[Fc, 3]``.
+        face_parts: ``[Fc]`` index into part_names.
+        part_names: surfaces of the mesh: skin, mouth_cavity, eye_left, eye_right, teeth_upper,
+            teeth_lower, tongue, lashes.
+        joint_names: joints are found by these names, never by number.
+        expression_names: ``[E]``.
+        expression_range: ``[2]`` lowest and highest meaningful coefficient.
+        canonical_expression: ``[E]`` the expression of canonical space: the mouth slightly open,
+            so that the lips and what lies behind them do not share cells of the field.
+        landmark_faces: ``[K]`` face under each landmark of the detector (MediaPipe, 468 numbers).
+        landmark_barycentric: ``[K, 3]``.
+        landmark_spread: ``[K]`` spread over the rendered views in mm; above 3 the landmark is not used.
+        pose_correctives: ``[9 (J - 1), V, 3]`` or None.
+        joint_expression_basis: ``[E, J, 3]`` or None (FLAME regresses joints after expression).
+    """
+
+    name: str
+    version: str
+    template_vertices: np.ndarray
+    identity_basis: np.ndarray
+    expression_basis: np.ndarray
+    template_joints: np.ndarray
+    joint_identity_basis: np.ndarray
+    parents: np.ndarray
+    skinning_weights: np.ndarray
+    faces: np.ndarray
+    uv: np.ndarray
+    uv_faces: np.ndarray
+    face_parts: np.ndarray
+    part_names: list[str]
+    joint_names: list[str]
+    expression_names: list[str]
+    expression_range: np.ndarray
+    canonical_expression: np.ndarray
+    landmark_faces: np.ndarray
+    landmark_barycentric: np.ndarray
+    landmark_spread: np.ndarray
+    pose_correctives: np.ndarray | None = None
+    joint_expression_basis: np.ndarray | None = None
+
+    def checksum(self) -> str:
+        """Hex digest of the geometry: two assets with the same digest pose a head alike."""
+        digest = hashlib.sha256()
+        for array in (
+            self.template_vertices,
+            self.identity_basis,
+            self.expression_basis,
+            self.skinning_weights,
+            self.faces,
+        ):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write the asset as a compressed npz."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        np.savez_compressed(path, **{k: v for k, v in values.items() if v is not None})
+
+    @classmethod
+    def load(cls, path: Path) -> HeadModelAsset:
+        """Read an asset written by `save`.
+
+        Raises:
+            UserError: the file is missing, unreadable or not such an asset.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                values = {key: archive[key] for key in archive.files}
+        except (OSError, ValueError) as error:
+            raise UserError(f"head model {path}: cannot be read ({error})") from error
+        known = {f.name for f in fields(cls)}
+        required = known - {"pose_correctives", "joint_expression_basis"}
+        if missing := sorted(required - values.keys()):
+            raise UserError(f"head model {path}: no {', '.join(missing)}; bake it again with bake-head")
+        values = {k: v for k, v in values.items() if k in known}
+        for key in ("name", "version"):
+            values[key] = str(values[key])
+        for key in ("part_names", "joint_names", "expression_names"):
+            values[key] = [str(item) for item in values[key]]
+        return cls(**values)

@@ -1,0 +1,69 @@
+"""Linear blend skinning as free functions: kinematic chain, blended vertex transforms, skinning.
+
+Source: SMPL (Loper et al. 2015), equations 2 to 4; FLAME (Li et al. 2017) uses the same form.
+"""
+
+from __future__ import annotations
+
+import torch
+from pytorch3d.transforms import matrix_to_axis_angle, axis_angle_to_matrix
+from torch import Tensor
+
+
+def joint_transforms(joints: Tensor, rotations: Tensor, parents: list[int]) -> Tensor:
+    """Rest-relative transforms of a kinematic chain.
+
+    Args:
+        joints: ``[F, J, 3]`` joint positions at rest.
+        rotations: ``[F, J, 3, 3]`` rotation of each joint relative to its parent.
+        parents: index of each joint's parent, -1 for the root; a parent precedes its children.
+
+    Returns:
+        ``[F, J, 3, 4]``: maps a rest point that is rigidly attached to joint j to its posed place.
+    """
+    global_rotations = [rotations[:, 0]]
+    positions = [joints[:, 0]]
+    for j in range(1, len(parents)):
+        p = parents[j]
+        global_rotations.append(global_rotations[p] @ rotations[:, j])
+        bone = (joints[:, j] - joints[:, p])[..., None]
+        positions.append(positions[p] + (global_rotations[p] @ bone)[..., 0])
+    rotation = torch.stack(global_rotations, 1)
+    position = torch.stack(positions, 1)
+    offset = position - (rotation @ joints[..., None])[..., 0]
+    return torch.cat([rotation, offset[..., None]], -1)
+
+
+def compose_rigid(rotation: Tensor, translation: Tensor, transforms: Tensor) -> Tensor:
+    """Apply a rigid pose ``[F, 3, 3]``, ``[F, 3]`` after ``transforms`` ``[F, J, 3, 4]``."""
+    composed = rotation[:, None] @ transforms
+    return torch.cat([composed[..., :3], composed[..., 3:] + translation[:, None, :, None]], -1)
+
+
+def halfway_transform(first: Tensor, second: Tensor, pivot: Tensor) -> Tensor:
+    """The rigid transform halfway between two: half the relative rotation, pivot at the mean place.
+
+    Args:
+        first: ``[F, 3, 4]``.
+        second: ``[F, 3, 4]``.
+        pivot: ``[F, 3]`` rest point that lands at the mean of its two images.
+
+    Returns:
+        ``[F, 3, 4]``. The mean of the two matrices instead would shrink the neck as they diverge.
+    """
+    relative = matrix_to_axis_angle(first[..., :3].transpose(-1, -2) @ second[..., :3])
+    rotation = first[..., :3] @ axis_angle_to_matrix(0.5 * relative)
+    target = 0.5 * (transform_points(first, pivot) + transform_points(second, pivot))
+    offset = target - (rotation @ pivot[..., None])[..., 0]
+    return torch.cat([rotation, offset[..., None]], -1)
+
+
+def transform_points(transforms: Tensor, points: Tensor) -> Tensor:
+    """``[..., 3, 4]`` applied to ``[..., 3]``."""
+    return (transforms[..., :3] @ points[..., None])[..., 0] + transforms[..., 3]
+
+
+def blend_transforms(weights: Tensor, transforms: Tensor) -> Tensor:
+    """Blend joint transforms ``[F, J, 3, 4]`` with skinning weights ``[V, J]`` to ``[F, V, 3, 4]``."""
+    frames, joints = transforms.shape[:2]
+    return (weights @ transforms.reshape(frames, joints, 12)).reshape(frames, -1, 3, 4)

@@ -1,0 +1,106 @@
+"""A z-buffer mesh rasterizer in plain torch: which face each pixel sees, and where on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class MeshFragments:
+    """The nearest surface at each pixel centre.
+
+    Attributes:
+        faces: ``[H, W]`` face index, -1 where nothing is seen.
+        barycentric: ``[H, W, 3]`` perspective-correct barycentric coordinates.
+        depth: ``[H, W]`` depth along the camera's z in metres, infinity where nothing is seen.
+    """
+
+    faces: Tensor
+    barycentric: Tensor
+    depth: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        return self.faces >= 0
+
+    def interpolate(self, attributes: Tensor, faces: Tensor) -> Tensor:
+        """Vertex attributes ``[V, C]`` at the seen pixels ``[M, C]``, in the order of ``mask``."""
+        corners = attributes[faces[self.faces[self.mask]]]
+        return (corners * self.barycentric[self.mask][..., None]).sum(1)
+
+
+def rasterize_mesh(
+    pixels: Tensor,
+    depth: Tensor,
+    faces: Tensor,
+    width: int,
+    height: int,
+    cull_backfaces: bool = True,
+) -> MeshFragments:
+    """Rasterize one mesh.
+
+    Args:
+        pixels: ``[V, 2]`` projected vertices in pixels, y down, centres at +0.5.
+        depth: ``[V]`` depth along z, positive in front of the camera; faces with a vertex at or
+            behind the camera are dropped.
+        faces: ``[Fc, 3]`` counter-clockwise seen from outside.
+        width: image width.
+        height: image height.
+        cull_backfaces: drop faces seen from behind.
+    """
+    corners, corner_depth = pixels[faces], depth[faces]
+    edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    # In an image with y down, a face that is counter-clockwise in space has negative area.
+    area = edge1[:, 0] * edge2[:, 1] - edge1[:, 1] * edge2[:, 0]
+    low = torch.ceil(corners.amin(1) - 0.5).clamp_min(0).long()
+    limit = torch.tensor([width - 1, height - 1], device=pixels.device)
+    high = torch.minimum(torch.floor(corners.amax(1) - 0.5).clamp(-1, 1e6).long(), limit)
+    extent = (high - low + 1).clamp_min(0)
+    drawn = (corner_depth.amin(1) > 1e-6) & (area.abs() > 1e-12)
+    if cull_backfaces:
+        drawn &= area < 0
+    count = torch.where(drawn, extent.prod(1), 0)
+    # One candidate per pixel of each face's bounding box.
+    face = torch.repeat_interleave(torch.arange(len(faces), device=pixels.device), count)
+    within = torch.arange(len(face), device=pixels.device) - (count.cumsum(0) - count)[face]
+    columns = extent[face, 0].clamp_min(1)
+    x = low[face, 0] + within % columns
+    y = low[face, 1] + torch.div(within, columns, rounding_mode="floor")
+    dx = x + 0.5 - corners[face, 0, 0]
+    dy = y + 0.5 - corners[face, 0, 1]
+    b1 = (dx * edge2[face, 1] - dy * edge2[face, 0]) / area[face]
+    b2 = (edge1[face, 0] * dy - edge1[face, 1] * dx) / area[face]
+    barycentric = torch.stack([1 - b1 - b2, b1, b2], 1)
+    inside = (barycentric >= 0).all(1)
+    face, barycentric = face[inside], barycentric[inside]
+    pixel = (y * width + x)[inside]
+    # 1/z is linear in screen space, so its largest value marks the nearest face.
+    weighted = barycentric / corner_depth[face]
+    inverse_depth = weighted.sum(1)
+    nearest = torch.zeros(height * width, device=pixels.device, dtype=depth.dtype)
+    nearest.scatter_reduce_(0, pixel, inverse_depth, "amax")
+    wins = inverse_depth >= nearest[pixel]
+    seen_faces = torch.full((height * width,), -1, dtype=torch.long, device=pixels.device)
+    seen_barycentric = torch.zeros(height * width, 3, device=pixels.device, dtype=depth.dtype)
+    # Two faces can tie on a shared edge; the face index decides, so that both arrays agree.
+    seen_faces.scatter_reduce_(0, pixel[wins], face[wins], "amax")
+    kept = wins & (seen_faces[pixel] == face)
+    seen_barycentric[pixel[kept]] = weighted[kept] / inverse_depth[kept, None]
+    return MeshFragments(
+        seen_faces.view(height, width),
+        seen_barycentric.view(height, width, 3),
+        (1 / nearest).view(height, width),
+    )
+
+
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Area-weighted unit vertex normals ``[..., V, 3]`` of vertices ``[..., V, 3]``; zero where no face is."""
+    a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
+    face_normals = torch.linalg.cross(b - a, c - a)
+    normals = torch.zeros_like(vertices)
+    for k in range(3):
+        normals.index_add_(-2, faces[:, k], face_normals)
+    return torch.nn.functional.normalize(normals, dim=-1)

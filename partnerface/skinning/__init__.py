@@ -1,0 +1,1 @@
+"""Observation space -> canonical space. Imports head_models."""

@@ -1,0 +1,1 @@
+"""The Lightning module and its callbacks: everything comes together here."""
