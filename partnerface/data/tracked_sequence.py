@@ -8,7 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.user_error import UserError
 
 
 @dataclass
@@ -69,3 +71,32 @@ class TrackedSequence:
     @property
     def test_splits(self) -> list[str]:
         return [name for name in self.splits if name not in ("train", "val")]
+
+
+def head_model_record(head_model: HeadModel) -> HeadModelRecord:
+    """The record that a dataset made with this head model carries."""
+    asset = head_model.asset
+    return HeadModelRecord(
+        asset.name, asset.version, asset.checksum(), head_model.num_identity, head_model.num_expression
+    )
+
+
+def check_head_model(sequence: TrackedSequence, head_model: HeadModel) -> None:
+    """Make sure that the sequence's coefficients belong to this head model.
+
+    Raises:
+        UserError: they were made with another model, or with another build of it.
+    """
+    expected, found = head_model_record(head_model), sequence.head_model
+    if expected != found:
+        raise UserError(
+            f"dataset {sequence.name}: made for head model {_described(found)}, but this avatar uses "
+            f"{_described(expected)}; track the video again or choose the matching head model"
+        )
+
+
+def _described(record: HeadModelRecord) -> str:
+    return (
+        f"{record.name} {record.version} (checksum {record.checksum}, {record.num_identity} identity and "
+        f"{record.num_expression} expression coefficients)"
+    )

@@ -1,0 +1,39 @@
+"""RayBatch: training rays with what each should look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class RayBatch:
+    """R pixels from each of F frames.
+
+    Attributes:
+        frame_index: ``[F]`` frames of the sequence.
+        pixels: ``[F, R, 2]`` x and y in pixels of the training resolution, centres at +0.5.
+        rgb: ``[F, R, 3]`` colour of the image, in [0, 1].
+        alpha: ``[F, R]`` matte, in [0, 1].
+        region: ``[F, R]`` uint8, values of `Region`.
+        background: ``[F, R, 3]`` random colour behind the person.
+        loss_weight: ``[F, R]`` weight of each ray in the losses, mean one over a frame.
+    """
+
+    frame_index: Tensor
+    pixels: Tensor
+    rgb: Tensor
+    alpha: Tensor
+    region: Tensor
+    background: Tensor
+    loss_weight: Tensor
+
+    def target(self) -> Tensor:
+        """``[F, R, 3]`` the colour to reach: the person over the random background."""
+        alpha = self.alpha[..., None]
+        return alpha * self.rgb + (1 - alpha) * self.background
+
+    def to(self, device: torch.device | str) -> RayBatch:
+        return RayBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})

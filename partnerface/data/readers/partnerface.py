@@ -1,0 +1,227 @@
+"""PartnerfaceReader: reads and checks a dataset in our own format (`partnerface.data.sequence_format`)."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.image_files import image_size
+from partnerface.data.sequence_format import (
+    CANONICAL_HEAD,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    INTRINSICS,
+    TRANSFORMS,
+    flip_camera_axes,
+    resolve_inside,
+)
+from partnerface.data.sequence_reader import SequenceReader
+from partnerface.data.tracked_sequence import HeadModelRecord, TrackedSequence
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.user_error import UserError
+
+FRAME_ARRAYS = {
+    "expression": (-1,),
+    "joint_rotations": (-1, 3, 3),
+    "rotation": (3, 3),
+    "translation": (3,),
+    "torso_motion": (2, 3),
+}
+TORSO_ARRAYS = {"torso_rotation": (3, 3), "torso_translation": (3,)}
+ADVICE = "track the video again"
+
+
+class PartnerfaceReader(SequenceReader):
+    """Reads what `SequenceWriter` writes; ``partnerface track`` and ``convert`` make it.
+
+    Args:
+        root: the dataset's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def read(self) -> TrackedSequence:
+        """Read and check everything but the pixels.
+
+        Raises:
+            UserError: a file is missing, a key or a size is wrong, a value is not finite, or a path
+                leaves the folder; the message names the file.
+        """
+        source = self.root / TRANSFORMS
+        record = _load_json(source)
+        if record.get("format") != FORMAT_NAME or record.get("format_version") != FORMAT_VERSION:
+            found = f"{record.get('format')!r} version {record.get('format_version')!r}"
+            raise UserError(
+                f"{source}: format {found}; this reads {FORMAT_NAME!r} version {FORMAT_VERSION}; {ADVICE}"
+            )
+        try:
+            return self._sequence(record, source)
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            if isinstance(error, UserError):
+                raise
+            problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise UserError(f"{source}: {problem}; {ADVICE}") from error
+
+    def _sequence(self, record: dict, source: Path) -> TrackedSequence:
+        entries = record["frames"]
+        if not entries:
+            raise UserError(f"{source}: has no frames; {ADVICE}")
+        width, height = int(record["w"]), int(record["h"])
+        camera = Camera(
+            _finite(torch.tensor([[float(e[k]) for k in INTRINSICS] for e in entries]), "intrinsics"),
+            _poses(entries),
+            width,
+            height,
+        )
+        paths = {
+            key: [self._file(entry[key], source) for entry in entries]
+            for key in ("file_path", "fg_mask_path", "label_path", "head_parameters_path")
+        }
+        for key in ("file_path", "fg_mask_path", "label_path"):
+            for path in paths[key]:
+                if (size := image_size(path)) != (width, height):
+                    raise UserError(
+                        f"{path}: is {size[0]}x{size[1]}, the dataset is {width}x{height}; {ADVICE}"
+                    )
+        head_model = HeadModelRecord(
+            **{f.name: record["head_model"][f.name] for f in fields(HeadModelRecord)}
+        )
+        canonical = _load_arrays(
+            self._file(CANONICAL_HEAD, source),
+            {"identity": (head_model.num_identity,), "shell_thickness": (-1,)},
+        )
+        head, torso_motion = _head_parameters(
+            paths["head_parameters_path"], canonical["identity"], head_model
+        )
+        weights = _finite(torch.tensor([float(e["frame_weight"]) for e in entries]), "frame_weight")
+        return TrackedSequence(
+            name=str(record["name"]),
+            image_paths=paths["file_path"],
+            matte_paths=paths["fg_mask_path"],
+            label_paths=paths["label_path"],
+            camera=camera,
+            head=head,
+            head_model=head_model,
+            fps=_positive(record["fps"], "fps"),
+            frame_weights=weights,
+            torso_motion=torso_motion,
+            neck_line=float(record["neck_line"]),
+            shell_thickness=canonical["shell_thickness"],
+            splits=_splits(record["splits"], weights),
+            coverage=dict(record["coverage"]),
+        )
+
+    def _file(self, relative: object, source: Path) -> Path:
+        path = resolve_inside(self.root, relative, source)
+        if not path.is_file():
+            raise UserError(f"{path}: missing, though {source.name} names it; {ADVICE}")
+        return path
+
+
+def _load_json(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: missing; {path.parent} is not a partnerface dataset (make one with partnerface track)"
+        )
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {ADVICE}") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: is not a table of keys; {ADVICE}")
+    return record
+
+
+def _load_arrays(
+    path: Path, shapes: dict[str, tuple[int, ...]], optional: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """Float32 tensors of an npz; -1 in a shape is any length."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files if key in shapes}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {ADVICE}") from error
+    tensors = {}
+    for key, shape in shapes.items():
+        if key not in arrays:
+            if key in optional:
+                continue
+            raise UserError(f"{path}: has no {key!r}; {ADVICE}")
+        array = arrays[key]
+        if array.ndim != len(shape) or any(n not in (-1, m) for n, m in zip(shape, array.shape, strict=True)):
+            raise UserError(f"{path}: {key!r} has shape {array.shape}, expected {shape}; {ADVICE}")
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise UserError(f"{path}: {key!r} holds values that are not finite numbers; {ADVICE}")
+        tensors[key] = torch.from_numpy(array.astype(np.float32))
+    return tensors
+
+
+def _head_parameters(
+    paths: list[Path], identity: Tensor, head_model: HeadModelRecord
+) -> tuple[HeadParameters, Tensor]:
+    shapes = {**FRAME_ARRAYS, "expression": (head_model.num_expression,), **TORSO_ARRAYS}
+    frames = []
+    for path in paths:
+        frame = _load_arrays(path, shapes, optional=tuple(TORSO_ARRAYS))
+        if frames and (
+            frame.keys() != frames[0].keys()
+            or frame["joint_rotations"].shape != frames[0]["joint_rotations"].shape
+        ):
+            raise UserError(f"{path}: holds other arrays than {paths[0].name}; {ADVICE}")
+        for key in ("rotation", "torso_rotation", "joint_rotations"):
+            if key in frame and not _is_rotation(frame[key]):
+                raise UserError(f"{path}: {key!r} is not a rotation matrix; {ADVICE}")
+        frames.append(frame)
+    stacked = {key: torch.stack([frame[key] for frame in frames]) for key in frames[0]}
+    torso_motion = stacked.pop("torso_motion")
+    return HeadParameters(identity=identity, **stacked), torso_motion
+
+
+def _is_rotation(matrices: Tensor) -> bool:
+    residual = matrices @ matrices.transpose(-1, -2) - torch.eye(3)
+    return bool(residual.abs().max() < 1e-3) and bool((torch.linalg.det(matrices) > 0).all())
+
+
+def _poses(entries: list[dict]) -> Tensor:
+    matrices = torch.tensor([e["transform_matrix"] for e in entries], dtype=torch.float32)
+    if matrices.shape[1:] != (4, 4):
+        raise ValueError("'transform_matrix' is not a 4x4 matrix")
+    poses = flip_camera_axes(_finite(matrices, "transform_matrix")[:, :3])
+    if not _is_rotation(poses[:, :, :3]):
+        raise ValueError("'transform_matrix' does not hold a rotation")
+    return poses
+
+
+def _finite(values: Tensor, name: str) -> Tensor:
+    if not torch.isfinite(values).all():
+        raise ValueError(f"{name!r} holds values that are not finite")
+    return values
+
+
+def _positive(value: object, name: str) -> float:
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name!r} is {number}")
+    return number
+
+
+def _splits(splits: dict[str, list[int]], weights: Tensor) -> dict[str, list[int]]:
+    seen: set[int] = set()
+    for name, frames in splits.items():
+        if any(type(i) is not int or not 0 <= i < len(weights) for i in frames):
+            raise ValueError(f"split {name!r} names a frame that does not exist")
+        if any(weights[i] <= 0 for i in frames):
+            raise ValueError(f"split {name!r} holds a frame without a tracked head")
+        if name != "unseen_expression":
+            if seen.intersection(frames) or len(set(frames)) != len(frames):
+                raise ValueError(f"split {name!r} holds a frame twice or shares one with another split")
+            seen.update(frames)
+    return {name: list(frames) for name, frames in splits.items()}

@@ -1,0 +1,26 @@
+"""SequenceReader: what turns a dataset on disk into a TrackedSequence. One implementation per format."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from partnerface.data.tracked_sequence import TrackedSequence
+
+
+class SequenceReader(ABC):
+    """Reads one tracked video.
+
+    Attributes:
+        root: the dataset's folder; derived files (the frame cache) are kept in it.
+    """
+
+    root: Path
+
+    @abstractmethod
+    def read(self) -> TrackedSequence:
+        """Read and check the dataset, converting to our conventions; images stay on disk.
+
+        Raises:
+            UserError: something is missing or wrong; the message names the file.
+        """

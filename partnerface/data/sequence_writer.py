@@ -1,0 +1,252 @@
+"""SequenceWriter: writes a tracked video in our own format, all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.image_files import write_image
+from partnerface.data.readers.partnerface import PartnerfaceReader
+from partnerface.data.region_labels import Region
+from partnerface.data.sequence_format import (
+    CACHE_FOLDER,
+    CANONICAL_HEAD,
+    FILE_PATTERNS,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    INTRINSICS,
+    TRANSFORMS,
+    USES,
+    flip_camera_axes,
+)
+from partnerface.data.tracked_sequence import HeadModelRecord, TrackedSequence
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.user_error import UserError
+
+
+class SequenceWriter:
+    """Writes into a hidden folder beside ``root`` and renames it in `finish`; an error removes it.
+
+    Use it as a context manager. A dataset that already lies in ``root`` is replaced at the end;
+    files in it that are no part of the format stay.
+
+    Attributes:
+        folder: the hidden folder; whatever else is put there arrives in ``root`` with the dataset.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Make the hidden folder.
+
+        Raises:
+            UserError: ``root`` holds something that is not a dataset, or cannot be written.
+        """
+        self.root = Path(root).absolute()
+        if self.root.exists() and not _replaceable(self.root):
+            raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")
+        self.folder = self.root.with_name(f".{self.root.name}.{os.getpid()}.partial")
+        self._size: tuple[int, int] | None = None
+        self._frames = 0
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(self.root)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            for pattern in FILE_PATTERNS.values():
+                (self.folder / pattern).parent.mkdir(parents=True)
+            if self.root.exists() and not os.access(self.root, os.W_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            self.abandon()
+            raise UserError(f"{root}: the folder cannot be written ({error.strerror})") from error
+
+    def __enter__(self) -> SequenceWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Remove the hidden folder, if `finish` has not put it into place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add_frame(self, image: np.ndarray, matte: np.ndarray, labels: np.ndarray) -> None:
+        """Write the next frame.
+
+        Args:
+            image: ``[H, W, 3]`` uint8 RGB, not multiplied by the matte.
+            matte: ``[H, W]`` uint8, 255 is the person.
+            labels: ``[H, W]`` uint8, values of `Region`.
+
+        Raises:
+            ValueError: types or sizes are wrong, or differ from the first frame's.
+            UserError: the disk cannot take the files.
+        """
+        self._size = self._size or image.shape[:2]
+        for array, shape in ((image, (*self._size, 3)), (matte, self._size), (labels, self._size)):
+            if array.shape != shape or array.dtype != np.uint8:
+                raise ValueError(
+                    f"frame {self._frames}: expected uint8 {shape}, got {array.dtype} {array.shape}"
+                )
+        if labels.max() > max(Region):
+            raise ValueError(f"frame {self._frames}: label {labels.max()} is no Region")
+        for key, array in (("file_path", image), ("fg_mask_path", matte), ("label_path", labels)):
+            write_image(self.folder / FILE_PATTERNS[key].format(self._frames), array)
+        self._frames += 1
+
+    def finish(
+        self,
+        *,
+        name: str,
+        camera: Camera,
+        head: HeadParameters,
+        head_model: HeadModelRecord,
+        fps: float,
+        frame_weights: Tensor,
+        torso_motion: Tensor,
+        neck_line: float,
+        shell_thickness: Tensor,
+        splits: dict[str, list[int]],
+        coverage: dict[str, dict[str, float]] | None = None,
+    ) -> TrackedSequence:
+        """Write everything but the images, move the folder into place and read it back.
+
+        The arguments are the fields of `TrackedSequence`, for the frames that were added.
+
+        Raises:
+            ValueError: a length differs from the number of frames, or a value is not finite.
+            UserError: the disk cannot take the files.
+        """
+        head, camera = head.to("cpu", torch.float32), camera.to("cpu", torch.float32)
+        arrays = _frame_arrays(head, torso_motion)
+        self._check(camera, {**arrays, "frame_weights": frame_weights, "camera": camera.camera_to_world})
+        canonical = {"identity": _array(head.identity), "shell_thickness": _array(shell_thickness)}
+        entries = _frame_entries(camera, frame_weights)
+        header = {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            "name": name,
+            "fps": float(fps),
+            "head_model": asdict(head_model),
+            "neck_line": float(neck_line),
+            **{k: v for k, v in entries[0].items() if k in (*INTRINSICS, "w", "h")},
+            "camera_angle_x": 2 * math.atan(camera.width / (2 * entries[0]["fl_x"])),
+            "camera_angle_y": 2 * math.atan(camera.height / (2 * entries[0]["fl_y"])),
+            "camera_indices": [0],
+        }
+        splits = {key: [int(i) for i in frames] for key, frames in splits.items()}
+        try:
+            for index in range(self._frames):
+                path = self.folder / FILE_PATTERNS["head_parameters_path"].format(index)
+                np.savez(path, **{key: array[index] for key, array in arrays.items()})
+            np.savez(self.folder / CANONICAL_HEAD, **canonical)
+            for use in USES:
+                self._write_json(
+                    f"transforms_{use}.json", header, [entries[i] for i in _frames_of(use, splits)]
+                )
+            header |= {"splits": splits, "coverage": coverage or {}}
+            self._write_json(TRANSFORMS, header, entries)
+            _move_into_place(self.folder, self.root)
+        except OSError as error:
+            raise UserError(f"{self.root}: cannot be written ({error.strerror or error})") from error
+        return PartnerfaceReader(self.root).read()
+
+    def _check(self, camera: Camera, per_frame: dict[str, np.ndarray | Tensor]) -> None:
+        if self._frames == 0:
+            raise ValueError("a sequence needs at least one frame")
+        if (camera.height, camera.width) != self._size:
+            raise ValueError(f"camera is {camera.width}x{camera.height}, images are (H, W) = {self._size}")
+        for name, values in per_frame.items():
+            if len(values) != self._frames:
+                raise ValueError(f"{name}: {len(values)} values for {self._frames} frames")
+            if not np.isfinite(_array(values)).all():
+                raise ValueError(f"{name}: not finite")
+
+    def _write_json(self, name: str, header: dict, entries: list[dict]) -> None:
+        record = {**header, "timestep_indices": [e["timestep_index"] for e in entries], "frames": entries}
+        (self.folder / name).write_text(json.dumps(record, indent=1, allow_nan=False))
+
+
+def _array(values: np.ndarray | Tensor) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, np.float32)
+
+
+def _frame_arrays(head: HeadParameters, torso_motion: Tensor) -> dict[str, np.ndarray]:
+    names = (
+        "expression",
+        "joint_rotations",
+        "rotation",
+        "translation",
+        "torso_rotation",
+        "torso_translation",
+    )
+    arrays = {name: getattr(head, name) for name in names}
+    arrays["torso_motion"] = torso_motion
+    return {name: _array(values) for name, values in arrays.items() if values is not None}
+
+
+def _frame_entries(camera: Camera, frame_weights: Tensor) -> list[dict]:
+    poses = flip_camera_axes(camera.camera_to_world).tolist()
+    return [
+        {
+            "timestep_index": index,
+            "camera_index": 0,
+            **dict(zip(INTRINSICS, camera.intrinsics[index].tolist(), strict=True)),
+            "w": camera.width,
+            "h": camera.height,
+            "transform_matrix": [*poses[index], [0.0, 0.0, 0.0, 1.0]],
+            "frame_weight": float(frame_weights[index]),
+            **{key: pattern.format(index) for key, pattern in FILE_PATTERNS.items()},
+        }
+        for index in range(len(camera))
+    ]
+
+
+def _frames_of(use: str, splits: dict[str, list[int]]) -> list[int]:
+    names = [use] if use != "test" else [name for name in splits if name not in ("train", "val")]
+    return sorted({frame for name in names for frame in splits.get(name, [])})
+
+
+def _replaceable(root: Path) -> bool:
+    return root.is_dir() and ((root / TRANSFORMS).is_file() or not any(root.iterdir()))
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove hidden folders of writers that were killed."""
+    for folder in root.parent.glob(f".{root.name}.*.partial"):
+        process = folder.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _move_into_place(folder: Path, root: Path) -> None:
+    """Put ``folder`` where ``root`` is; files of ``root`` that are no part of the format move along."""
+    if not root.exists():
+        folder.rename(root)
+        return
+    replaced = root.with_name(f"{folder.name}.old")
+    root.rename(replaced)
+    folder.rename(root)
+    ours = {Path(pattern).parts[0] for pattern in FILE_PATTERNS.values()}
+    ours |= {TRANSFORMS, CANONICAL_HEAD, CACHE_FOLDER, *(f"transforms_{use}.json" for use in USES)}
+    for entry in replaced.iterdir():
+        if entry.name not in ours and not (root / entry.name).exists():
+            entry.rename(root / entry.name)
+    shutil.rmtree(replaced)

@@ -1,0 +1,109 @@
+"""Which frames of a video train an avatar and which test it, and how far the tests go beyond training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pytorch3d.transforms import matrix_to_euler_angles
+from torch import Tensor
+
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.user_error import UserError
+
+TEMPORAL_SHARE = 0.2
+BLOCK_SHARE = 0.05
+VALIDATION_SHARE = 0.025
+GAP_SECONDS = 0.2
+RUN_CENTRES = {"blocks": (0.2, 0.5, 0.8), "val": (0.35,)}
+"""Where the held-out runs lie, as shares of the frames before the ``temporal`` split."""
+
+
+def assign_splits(frame_weights: Tensor, fps: float, expression: Tensor) -> dict[str, list[int]]:
+    """Divide the tracked frames of one video.
+
+    ``temporal``: the last 20 %. ``blocks``: three runs of 5 % each before that. ``val``: one shorter
+    run. Both keep a gap of 0.2 s (less in clips under 40 gaps long) to training frames on either
+    side. ``unseen_expression``: the quarter of all test frames farthest from every training
+    expression. ``train``: the rest. A split that would be empty is left out; a clip too short for
+    any test trains on all its frames.
+
+    Args:
+        frame_weights: ``[T]``; frames of weight 0 are in no split.
+        fps: frames per second.
+        expression: ``[T, E]``.
+
+    Returns:
+        Sorted frame indices by split name, ``train`` always among them.
+
+    Raises:
+        UserError: no frame has a weight.
+    """
+    tracked = np.flatnonzero(np.asarray(frame_weights.detach().cpu()) > 0)
+    if len(tracked) == 0:
+        raise UserError("the video has no frame in which a head was tracked")
+    num_temporal = round(TEMPORAL_SHARE * len(tracked))
+    before, temporal = np.split(tracked, [len(tracked) - num_temporal])
+    lengths = {
+        "blocks": round(BLOCK_SHARE * len(tracked)),
+        "val": max(1, round(VALIDATION_SHARE * len(tracked))) if len(before) >= 4 else 0,
+    }
+    held_out = {name: _runs(before, RUN_CENTRES[name], lengths[name]) for name in ("val", "blocks")}
+    gap = min(round(GAP_SECONDS * fps), len(tracked) // 40)
+    near = np.concatenate([np.add.outer(run, np.arange(-gap, gap + 1)).ravel() for run in held_out.values()])
+    train = np.setdiff1d(before, near)
+    splits = {"train": train, **held_out, "temporal": temporal}
+    test = np.sort(np.concatenate([held_out["blocks"], temporal]))
+    splits["unseen_expression"] = _farthest_expressions(expression, test, train)
+    return {name: frames.tolist() for name, frames in splits.items() if len(frames)}
+
+
+def _runs(frames: np.ndarray, centres: tuple[float, ...], length: int) -> np.ndarray:
+    starts = [round(centre * len(frames) - length / 2) for centre in centres]
+    return np.concatenate([frames[start : start + length] for start in starts])
+
+
+def _farthest_expressions(expression: Tensor, test: np.ndarray, train: np.ndarray) -> np.ndarray:
+    if len(test) == 0:
+        return test
+    distance = nearest_distance(expression[test], expression[train])
+    count = max(1, round(len(test) / 4))
+    farthest = torch.argsort(distance, descending=True, stable=True)[:count]
+    return np.sort(test[farthest.cpu().numpy()])
+
+
+def nearest_distance(queries: Tensor, references: Tensor) -> Tensor:
+    """``[Q]`` Euclidean distance of each row of ``[Q, E]`` to the nearest row of ``[N, E]``."""
+    distances = torch.cdist(
+        queries.double(), references.double(), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    return distances.amin(1)
+
+
+def split_coverage(splits: dict[str, list[int]], head: HeadParameters) -> dict[str, dict[str, float]]:
+    """Pose and expression coverage of each split.
+
+    Returns:
+        By split name: ``frames``; lowest and highest ``yaw``, ``pitch``, ``roll`` in degrees (turns
+        about world y, x, z); ``expression_distance_mean`` and ``_max``, Euclidean, to the nearest
+        training expression; ``rotation_distance_mean`` and ``_max`` in degrees to the nearest
+        training rotation.
+    """
+    train = splits["train"]
+    angles = torch.rad2deg(matrix_to_euler_angles(head.rotation.detach(), "YXZ"))
+    coverage = {}
+    for name, frames in splits.items():
+        values: dict[str, float] = {"frames": len(frames)}
+        for axis, label in enumerate(("yaw", "pitch", "roll")):
+            values[f"{label}_min"] = float(angles[frames, axis].min())
+            values[f"{label}_max"] = float(angles[frames, axis].max())
+        expression = nearest_distance(head.expression[frames].detach(), head.expression[train].detach())
+        # |A - B| (Frobenius) of two rotations is 2 sqrt(2) sin(angle / 2).
+        rotation = nearest_distance(
+            head.rotation[frames].detach().flatten(1), head.rotation[train].detach().flatten(1)
+        )
+        degrees = torch.rad2deg(2 * torch.arcsin((rotation / 8**0.5).clamp(max=1)))
+        for label, distance in (("expression_distance", expression), ("rotation_distance", degrees)):
+            values[f"{label}_mean"] = float(distance.mean())
+            values[f"{label}_max"] = float(distance.max())
+        coverage[name] = values
+    return coverage
