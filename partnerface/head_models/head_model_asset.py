@@ -40,6 +40,7 @@ class HeadModelAsset:
         landmark_spread: ``[K]`` spread over the rendered views in mm; above 3 the landmark is not used.
         pose_correctives: ``[9 (J - 1), V, 3]`` or None.
         joint_expression_basis: ``[E, J, 3]`` or None (FLAME regresses joints after expression).
+        source_vertex_ids: ``[V]`` vertex numbers in the mesh the asset was cut from, or None.
     """
 
     name: str
@@ -65,6 +66,7 @@ class HeadModelAsset:
     landmark_spread: np.ndarray
     pose_correctives: np.ndarray | None = None
     joint_expression_basis: np.ndarray | None = None
+    source_vertex_ids: np.ndarray | None = None
 
     def checksum(self) -> str:
         """Hex digest of the geometry: two assets with the same digest pose a head alike."""
@@ -97,7 +99,7 @@ class HeadModelAsset:
         except (OSError, ValueError) as error:
             raise UserError(f"head model {path}: cannot be read ({error})") from error
         known = {f.name for f in fields(cls)}
-        required = known - {"pose_correctives", "joint_expression_basis"}
+        required = known - {"pose_correctives", "joint_expression_basis", "source_vertex_ids"}
         if missing := sorted(required - values.keys()):
             raise UserError(f"head model {path}: no {', '.join(missing)}; bake it again with bake-head")
         values = {k: v for k, v in values.items() if k in known}

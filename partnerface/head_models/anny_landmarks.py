@@ -1,0 +1,79 @@
+"""The landmark embedding in vertex numbers of the MakeHuman base mesh, so that it survives a new bake."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from partnerface.head_models.head_model_asset import HeadModelAsset
+from partnerface.user_error import UserError
+
+
+@dataclass
+class AnnyLandmarks:
+    """Where a detector's landmarks lie on the base mesh.
+
+    Attributes:
+        vertex_ids: ``[K, 3]`` corners of the triangle under each landmark, MakeHuman vertex numbers.
+        barycentric: ``[K, 3]``.
+        spread: ``[K]`` millimetres; see `HeadModelAsset`.
+    """
+
+    vertex_ids: np.ndarray
+    barycentric: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def load(cls, path: Path) -> AnnyLandmarks:
+        """Read a file written by `save`.
+
+        Raises:
+            UserError: the file is missing or is no landmark file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return cls(archive["vertex_ids"], archive["barycentric"], archive["spread"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"landmarks {path}: cannot be read ({error}); pass an anny_landmarks.npz"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write a compressed npz."""
+        np.savez_compressed(
+            path, vertex_ids=self.vertex_ids, barycentric=self.barycentric, spread=self.spread
+        )
+
+    @classmethod
+    def from_asset(cls, asset: HeadModelAsset) -> AnnyLandmarks:
+        """The embedding of a baked asset."""
+        corners = asset.faces[asset.landmark_faces]
+        return cls(
+            asset.source_vertex_ids[corners].astype(np.int32),
+            asset.landmark_barycentric.astype(np.float32),
+            asset.landmark_spread.astype(np.float32),
+        )
+
+    def embed(self, faces: np.ndarray, source_vertex_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Faces ``[K]`` and barycentric coordinates ``[K, 3]`` on a baked mesh.
+
+        Raises:
+            UserError: a triangle is not on the mesh.
+        """
+        lookup = {
+            tuple(sorted(corners)): (index, corners)
+            for index, corners in enumerate(source_vertex_ids[faces].tolist())
+        }
+        found = [lookup.get(tuple(sorted(corners))) for corners in self.vertex_ids.tolist()]
+        if lost := [k for k, item in enumerate(found) if item is None]:
+            raise UserError(
+                f"landmarks: {len(lost)} triangles are not on the baked mesh, first landmark {lost[0]}"
+            )
+        barycentric = np.empty_like(self.barycentric)
+        for k, (_, corners) in enumerate(found):
+            order = [self.vertex_ids[k].tolist().index(corner) for corner in corners]
+            barycentric[k] = self.barycentric[k][order]
+        return np.array([index for index, _ in found], np.int32), barycentric
