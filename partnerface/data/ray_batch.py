@@ -37,3 +37,8 @@ class RayBatch:
 
     def to(self, device: torch.device | str) -> RayBatch:
         return RayBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    @classmethod
+    def concatenate(cls, batches: list[RayBatch]) -> RayBatch:
+        """Join batches along the frames: the collate function of training."""
+        return cls(**{f.name: torch.cat([getattr(b, f.name) for b in batches]) for f in fields(cls)})

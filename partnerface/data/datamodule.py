@@ -1,0 +1,192 @@
+"""HeadVideoDataModule: a tracked video -> rays for training, frames for evaluation and prediction."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+
+import lightning
+from torch.utils.data import DataLoader
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.frame_dataset import EvaluationFrame, EvaluationFrames, RayDataset
+from partnerface.data.frame_samplers import ShardedFrames, ShuffledFrames
+from partnerface.data.frame_store import FrameStore
+from partnerface.data.pixel_samplers import PixelSampler, RegionWeightedPixels
+from partnerface.data.ray_batch import RayBatch
+from partnerface.data.resumable_loader import ResumableLoader
+from partnerface.data.sequence_reader import SequenceReader
+from partnerface.data.tracked_sequence import TrackedSequence
+from partnerface.user_error import UserError
+
+VISITS_PER_EPOCH = 4
+"""How often an epoch sees each training frame, unless ``batches_per_epoch`` is given."""
+
+logger = logging.getLogger(__name__)
+
+
+class HeadVideoDataModule(lightning.LightningDataModule):
+    """Serves one tracked video. Set ``use_distributed_sampler: false`` in the trainer: it shards by itself.
+
+    Args:
+        reader: where the video comes from.
+        image_size: longer side of the frames in pixels; files are reduced to it, never enlarged.
+        rays_per_frame: rays drawn from a frame in training.
+        frames_per_batch: frames in a training batch.
+        batches_per_epoch: training batches in an epoch; by default each frame is seen four times.
+        pixel_sampler: which pixels are drawn; by default weighted by region.
+        predict_frames: frames that ``predict`` renders: ``held_out`` (those of ``val`` and all test
+            splits), ``all``, or the name of a split.
+        num_workers: worker processes; sampling takes so little that 0 is fastest on few cores.
+        seed: seed of frame order, pixels and backgrounds.
+    """
+
+    def __init__(
+        self,
+        reader: SequenceReader,
+        image_size: int = 256,
+        rays_per_frame: int = 1024,
+        frames_per_batch: int = 2,
+        batches_per_epoch: int | None = None,
+        pixel_sampler: PixelSampler | None = None,
+        predict_frames: str = "held_out",
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "image_size": image_size,
+            "rays_per_frame": rays_per_frame,
+            "frames_per_batch": frames_per_batch,
+            "batches_per_epoch": 1 if batches_per_epoch is None else batches_per_epoch,
+        }
+        for name, value in sizes.items():
+            if value < 1:
+                raise UserError(f"--data.{name}: {value} is not a positive number")
+        self.reader = reader
+        self.image_size = image_size
+        self.rays_per_frame = rays_per_frame
+        self.frames_per_batch = frames_per_batch
+        self.batches_per_epoch = batches_per_epoch
+        self.pixel_sampler = pixel_sampler or RegionWeightedPixels()
+        self.predict_frames = predict_frames
+        self.num_workers = num_workers
+        self.seed = seed
+
+    @cached_property
+    def sequence(self) -> TrackedSequence:
+        """The tracked video, cameras at the resolution of the files. Read at first use."""
+        return self.reader.read()
+
+    @property
+    def num_frames(self) -> int:
+        """All T frames of the video."""
+        return len(self.sequence)
+
+    @cached_property
+    def camera(self) -> Camera:
+        """``T`` cameras at ``image_size``."""
+        camera = self.sequence.camera
+        longer = max(camera.width, camera.height)
+        if self.image_size > longer:
+            logger.warning("image_size %d is larger than the images: using %d", self.image_size, longer)
+        scale = min(self.image_size / longer, 1.0)
+        return camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+
+    @cached_property
+    def store(self) -> FrameStore:
+        """All frames at ``image_size``. Decoded at first use."""
+        return FrameStore.build(self.sequence, self.camera.width, self.camera.height, self.reader.root)
+
+    @property
+    def train_frames(self) -> list[int]:
+        """Frames of the split ``train`` in which the head was tracked.
+
+        Raises:
+            UserError: there are none.
+        """
+        weights = self.sequence.frame_weights
+        frames = [i for i in self.sequence.splits.get("train", []) if weights[i] == 1]
+        if not frames:
+            raise UserError(f"dataset {self.reader.root}: no frame to train on; track the video again")
+        return frames
+
+    @property
+    def val_frames(self) -> list[int]:
+        return self.sequence.splits.get("val", [])
+
+    @property
+    def test_frames(self) -> list[int]:
+        """Frames of all test splits, each once."""
+        splits = self.sequence.splits
+        return sorted({i for name in self.sequence.test_splits for i in splits[name]})
+
+    def evaluation_frame(self, frame: int) -> EvaluationFrame:
+        """Any frame of the video, whole."""
+        return EvaluationFrames(self.store, [frame], self.sequence.splits)[0]
+
+    def setup(self, stage: str) -> None:
+        """Decode the frames, so that bad images stop a run before it starts."""
+        del stage
+        len(self.store)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of `RayBatch`."""
+        frames, size = self.train_frames, self.frames_per_batch
+        rank, world = self._process()
+        batches = self.batches_per_epoch or -(-VISITS_PER_EPOCH * len(frames) // (size * world))
+        return ResumableLoader(
+            RayDataset(self.store, self.pixel_sampler, self.rays_per_frame, self.seed),
+            ShuffledFrames(frames, batches * size, size, self.seed, rank, world),
+            size,
+            collate_fn=RayBatch.concatenate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader | list:
+        """One `EvaluationFrame` after another; nothing where the clip is too short for a ``val`` split."""
+        return self._evaluation_loader(self.val_frames) if self.val_frames else []
+
+    def test_dataloader(self) -> DataLoader:
+        """The frames of all test splits, each once, as `EvaluationFrame`.
+
+        Raises:
+            UserError: the dataset has no test split.
+        """
+        if not self.test_frames:
+            raise UserError(f"dataset {self.reader.root}: too short for a test split; nothing to test on")
+        return self._evaluation_loader(self.test_frames)
+
+    def predict_dataloader(self) -> DataLoader:
+        """The frames named by ``predict_frames``, in time, as `EvaluationFrame`.
+
+        Raises:
+            UserError: there are none.
+        """
+        choices = {
+            "held_out": sorted({*self.val_frames, *self.test_frames}),
+            "all": list(range(self.num_frames)),
+            **self.sequence.splits,
+        }
+        frames = choices.get(self.predict_frames)
+        if not frames:
+            filled = ", ".join(name for name, members in choices.items() if members)
+            raise UserError(
+                f"--data.predict_frames: no frames in {self.predict_frames!r}; choose from {filled}"
+            )
+        return self._evaluation_loader(frames)
+
+    def _evaluation_loader(self, frames: list[int]) -> DataLoader:
+        return DataLoader(
+            EvaluationFrames(self.store, frames, self.sequence.splits),
+            sampler=ShardedFrames(len(frames), *self._process()),
+            batch_size=None,
+            num_workers=self.num_workers,
+        )
+
+    def _process(self) -> tuple[int, int]:
+        """Number of this process and of all processes."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size

@@ -1,0 +1,131 @@
+"""FrameStore: every frame of a sequence at the training resolution, as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from partnerface.data.image_files import read_grey, read_rgb
+from partnerface.data.sequence_format import CACHE_FOLDER
+from partnerface.data.tracked_sequence import TrackedSequence
+from partnerface.user_error import UserError
+
+MEMORY_LIMIT = 2_000_000_000
+"""Bytes above which the frames are kept in a memory-mapped file."""
+
+
+class FrameStore:
+    """All T frames, decoded and reduced once.
+
+    Worker processes that are forked share its memory; nothing is ever written to it.
+
+    Attributes:
+        rgba: ``[T, H, W, 4]`` uint8: image colour and matte.
+        labels: ``[T, H, W]`` uint8, values of `Region`.
+    """
+
+    def __init__(self, channels: np.ndarray) -> None:
+        self.rgba = channels[..., :4]
+        self.labels = channels[..., 4]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def build(
+        cls, sequence: TrackedSequence, width: int, height: int, root: Path, memory_limit: int = MEMORY_LIMIT
+    ) -> FrameStore:
+        """Decode a sequence, in memory or, above ``memory_limit`` bytes, into a file under ``root/.cache``.
+
+        Args:
+            sequence: the tracked video.
+            width: width of the stored frames; reduced by area averaging, of premultiplied colours.
+            height: height of the stored frames.
+            root: the dataset's folder.
+            memory_limit: bytes.
+
+        Raises:
+            UserError: an image is missing or damaged, or there is no room for the cache file.
+        """
+        shape = (len(sequence), height, width, 5)
+        if np.prod(shape) <= memory_limit:
+            channels = np.empty(shape, np.uint8)
+            for index, frame in enumerate(_reduced_frames(sequence, width, height)):
+                channels[index] = frame
+            return cls(channels)
+        path = root / CACHE_FOLDER / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
+        if not path.is_file():
+            _write_cache(path, shape, _reduced_frames(sequence, width, height))
+        return cls(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def reduce_frame(
+    image: np.ndarray, matte: np.ndarray, labels: np.ndarray, width: int, height: int
+) -> np.ndarray:
+    """One frame at another size.
+
+    Args:
+        image: ``[H, W, 3]`` uint8.
+        matte: ``[H, W]`` uint8.
+        labels: ``[H, W]`` uint8; reduced to the nearest label.
+        width: new width.
+        height: new height.
+
+    Returns:
+        ``[height, width, 5]`` uint8: red, green, blue, matte, label.
+    """
+    rgba = np.dstack([image, matte])
+    if rgba.shape[:2] != (height, width):
+        # Pillow averages RGBA with premultiplied colours: what was behind a hair does not bleed into it.
+        rgba = np.asarray(Image.fromarray(rgba).resize((width, height), Image.Resampling.BOX))
+        labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+    return np.dstack([rgba, labels])
+
+
+def _reduced_frames(sequence: TrackedSequence, width: int, height: int) -> Iterator[np.ndarray]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not sys.stderr.isatty(), transient=True) as progress:
+        frames = zip(sequence.image_paths, sequence.matte_paths, sequence.label_paths, strict=True)
+        for image, matte, labels in progress.track(frames, len(sequence), description="Loading frames"):
+            yield reduce_frame(read_rgb(image), read_grey(matte), read_grey(labels), width, height)
+
+
+def _checksum(sequence: TrackedSequence) -> str:
+    """Changes whenever one of the image files does."""
+    digest = hashlib.sha256()
+    for path in (*sequence.image_paths, *sequence.matte_paths, *sequence.label_paths):
+        status = path.stat()
+        digest.update(f"{path.parent.name}/{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _write_cache(path: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray]) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    size = int(np.prod(shape))
+    try:
+        path.parent.mkdir(exist_ok=True)
+        for stale in path.parent.glob(f"frames_{shape[2]}x{shape[1]}_*.npy"):
+            stale.unlink(missing_ok=True)
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError("no space left on the disk")
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for frame in frames:
+                file.write(frame.tobytes())
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: the frame cache of {size / 1e9:.1f} GB cannot be written ({error.strerror or error}); "
+            "make room or choose a smaller --data.image_size"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
