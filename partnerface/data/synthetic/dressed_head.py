@@ -1,0 +1,114 @@
+"""DressedHead: the head model with hair, shirt, sleeves and fine motion."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.data.synthetic.clothing import shirt_thickness
+from partnerface.data.synthetic.face_coordinates import face_coordinates
+from partnerface.data.synthetic.fine_motion import ExpressionDrive, bulge_heights
+from partnerface.data.synthetic.hair import hair_coverage, hair_thickness
+from partnerface.data.synthetic.subject import SyntheticSubject
+from partnerface.data.synthetic.value_noise import smooth_step
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.linear_blend_skinning import transform_points
+from partnerface.rendering.mesh_rasterizer import vertex_normals
+
+SLEEVE_LENGTH = 0.25
+SLEEVE_SPREAD = 0.40
+SHELL_MARGIN = 0.002
+
+
+class DressedHead:
+    """One subject's surface: V vertices of the head model, then S of the sleeves.
+
+    The sleeves continue the cut edge of the bust out of the picture.
+
+    Attributes:
+        faces: ``[Fc + Fs, 3]``; the first Fc are the head model's.
+        face_points: ``[V + S, 3]`` face coordinates.
+        head_weights: ``[V + S]`` share of head, jaw and eyes in the skinning weights.
+        torso_weights: ``[V + S]`` share of the root.
+        shell_thickness: ``[V]`` metres from the tracked surface to the farthest place of the dressed one.
+    """
+
+    def __init__(self, head_model: HeadModel, subject: SyntheticSubject) -> None:
+        self.head_model = head_model
+        points = face_coordinates(head_model)
+        skin = torch.zeros(len(points))
+        skin[head_model.faces[head_model.part_faces("skin")]] = 1.0
+        neutral = head_model.identity_vertices(subject.identity(head_model.num_identity))
+        self._normals = vertex_normals(neutral, head_model.faces) * skin[:, None]
+        thickness = hair_thickness(points, subject.hair_style) + shirt_thickness(points)
+        self._growth = self._normals * thickness[:, None]
+        hair = hair_coverage(points, subject.hair_style) * skin
+        self._sway_weights = hair * smooth_step(0.0, 0.08, points[:, 1])
+        self._points = points
+        self._edge, self._edge_offsets, sleeve_faces = _sleeves(head_model, points)
+        self.faces = torch.cat([head_model.faces, sleeve_faces])
+        self.face_points = torch.cat([points, points[self._edge] + self._edge_offsets])
+        weights = head_model.skinning_weights
+        torso, neck = weights[:, head_model.joint("root")], weights[:, head_model.joint("neck")]
+        self.head_weights = torch.cat([1 - torso - neck, torch.zeros(len(self._edge))])
+        self.torso_weights = torch.cat([torso, torch.ones(len(self._edge))])
+        self.shell_thickness = self._growth.norm(dim=1) + SHELL_MARGIN
+
+    def fine_offsets(self, expression: Tensor, sway: Tensor) -> Tensor:
+        """``[V, 3]`` rest-space offsets that the head parameters do not tell.
+
+        Args:
+            expression: ``[E]`` of one frame.
+            sway: ``[3]`` of the hair, in metres.
+        """
+        drive = ExpressionDrive.from_expression(expression, self.head_model)
+        bulges = self._normals * bulge_heights(self._points, drive)[:, None]
+        return bulges + self._sway_weights[:, None] * sway
+
+    def vertices(self, head: HeadParameters, sway: Tensor) -> Tensor:
+        """``[V + S, 3]`` world vertices of one frame."""
+        posed = self.head_model(head)
+        fine = self._growth + self.fine_offsets(head.expression[0], sway)
+        rest = posed.canonical_vertices + posed.displacements[0] + fine
+        sleeves = rest[self._edge] + self._edge_offsets
+        transforms = posed.vertex_transforms[0]
+        return transform_points(torch.cat([transforms, transforms[self._edge]]), torch.cat([rest, sleeves]))
+
+    def widen_shell(self, expression: Tensor, sway: Tensor) -> None:
+        """Let `shell_thickness` hold the fine motion of one frame as well."""
+        reach = (self._growth + self.fine_offsets(expression, sway)).norm(dim=1) + SHELL_MARGIN
+        self.shell_thickness = torch.maximum(self.shell_thickness, reach)
+
+
+def _sleeves(head_model: HeadModel, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Extrude the cut edge of the bust.
+
+    Returns:
+        edge vertices ``[S]``, their offsets ``[S, 3]`` and faces ``[Fs, 3]`` that number the new
+        vertices from V on.
+    """
+    faces = head_model.faces[head_model.part_faces("skin")]
+    directed = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).tolist()
+    uses = Counter(frozenset(edge) for edge in directed)
+    shoulders = points[:, 1] < -0.15
+    open_edges = [
+        (a, b) for a, b in directed if uses[frozenset((a, b))] == 1 and shoulders[a] and shoulders[b]
+    ]
+    edge = sorted({vertex for pair in open_edges for vertex in pair})
+    new = {vertex: len(points) + i for i, vertex in enumerate(edge)}
+    sleeve_faces = [face for a, b in open_edges for face in ((b, a, new[a]), (b, new[a], new[b]))]
+    index = torch.tensor(edge, dtype=torch.long)
+    direction = torch.stack(
+        [
+            SLEEVE_SPREAD * (points[index, 0] / 0.19).clamp(-1, 1),
+            -torch.ones(len(edge)),
+            torch.zeros(len(edge)),
+        ],
+        -1,
+    )
+    offsets = SLEEVE_LENGTH * functional.normalize(direction, dim=1)
+    return index, offsets, torch.tensor(sleeve_faces, dtype=torch.long).reshape(-1, 3)

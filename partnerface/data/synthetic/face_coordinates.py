@@ -1,0 +1,68 @@
+"""Face coordinates: where features lie on the head model, the same for every identity.
+
+Face coordinates are those of the template (mean identity, neutral, metres; y up, z out of the face,
+x to the subject's left) with the origin between the eyes, so that a brow drawn in them sits on the
+brow of every identity and follows every expression.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from partnerface.head_models.head_model import HeadModel
+
+LIP_RING = (
+    *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375),
+    *(291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
+)
+"""MediaPipe's landmarks round the outer edge of the lips, from the right corner along the lower lip."""
+
+SPLINE_STEPS = 4
+
+
+def face_coordinates(head_model: HeadModel) -> Tensor:
+    """``[V, 3]`` template vertices relative to the middle between the eye joints."""
+    eyes = [head_model.joint("eye_left"), head_model.joint("eye_right")]
+    return head_model.template_vertices - head_model.template_joints[eyes].mean(0)
+
+
+def lip_outline(head_model: HeadModel) -> Tensor:
+    """``[N, 2]`` closed outline of the lips in the frontal plane of face coordinates.
+
+    The detector's points scatter by a millimetre; their mean with the mirrored ring is symmetric.
+    """
+    points = face_coordinates(head_model)
+    ring = list(LIP_RING)
+    faces = head_model.faces[torch.tensor(head_model.asset.landmark_faces[ring]).long()]
+    barycentric = torch.tensor(head_model.asset.landmark_barycentric[ring]).to(points)
+    outline = (points[faces] * barycentric[..., None]).sum(1)[:, :2]
+    half = len(ring) // 2
+    mirrored = (half - torch.arange(len(ring))) % len(ring)
+    outline = 0.5 * (outline + outline[mirrored] * torch.tensor([-1.0, 1.0]))
+    return _closed_spline(outline)
+
+
+def _closed_spline(points: Tensor) -> Tensor:
+    """Catmull-Rom spline through a closed ring of points."""
+    before, after, beyond = points.roll(1, 0), points.roll(-1, 0), points.roll(-2, 0)
+    t = (torch.arange(SPLINE_STEPS) / SPLINE_STEPS)[None, :, None]
+    p0, p1, p2, p3 = (p[:, None] for p in (before, points, after, beyond))
+    cubic = (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+    return (0.5 * (2 * p1 + (p2 - p0) * t + cubic)).reshape(-1, 2)
+
+
+def signed_distance(points: Tensor, outline: Tensor) -> Tensor:
+    """Distance of ``[N, 2]`` points to a closed outline ``[M, 2]``, negative inside; ``[N]``."""
+    start, end = outline, outline.roll(-1, 0)
+    edge = end - start
+    distance = torch.full((len(points),), torch.inf)
+    inside = torch.zeros(len(points), dtype=torch.bool)
+    for a, b, e in zip(start, end, edge, strict=True):
+        offset = points - a
+        along = ((offset @ e) / (e @ e)).clamp(0, 1)
+        distance = torch.minimum(distance, (offset - along[:, None] * e).norm(dim=1))
+        crosses = (a[1] > points[:, 1]) != (b[1] > points[:, 1])
+        if e[1] != 0:
+            inside ^= crosses & (points[:, 0] < a[0] + (points[:, 1] - a[1]) * e[0] / e[1])
+    return torch.where(inside, -distance, distance)

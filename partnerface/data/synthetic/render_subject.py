@@ -1,0 +1,178 @@
+"""SubjectRenderer: frame number in; image, matte and labels out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.region_labels import Region
+from partnerface.data.synthetic.appearance_textures import AppearanceTextures
+from partnerface.data.synthetic.clothing import shirt_albedo
+from partnerface.data.synthetic.dressed_head import DressedHead
+from partnerface.data.synthetic.fine_motion import ExpressionDrive, hair_sway, wrinkle_slopes
+from partnerface.data.synthetic.performance import FPS, perform
+from partnerface.data.synthetic.shading import chin_occlusion, highlight, irradiance, mouth_occlusion
+from partnerface.data.synthetic.subject import SyntheticSubject
+from partnerface.head_models.head_model import HeadModel
+from partnerface.rendering.mesh_rasterizer import rasterize_mesh, vertex_normals
+
+SUPERSAMPLING = 2
+FOCAL = 2.3
+"""Focal length in image widths."""
+
+REGION_MARGIN = 0.012
+"""Eyes and mouth are widened by this share of the image width, two pixels at least."""
+
+
+@dataclass
+class RenderedFrame:
+    """uint8: ``image`` ``[H, W, 3]``, ``matte`` ``[H, W]`` and ``labels`` ``[H, W]`` (values of `Region`)."""
+
+    image: np.ndarray
+    matte: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass
+class _Surface:
+    """What N covered samples see."""
+
+    points: Tensor
+    normals: Tensor
+    positions: Tensor
+    head_weights: Tensor
+    torso_weights: Tensor
+    part: Tensor
+    texture: dict[str, Tensor]
+
+
+class SubjectRenderer:
+    """Renders the clip of one subject, any frame alone.
+
+    Attributes:
+        performance: control tracks.
+        head: exact head parameters of all frames.
+        camera: camera of all frames.
+        dressed: the subject's surface.
+    """
+
+    def __init__(
+        self, head_model: HeadModel, subject: SyntheticSubject, frames: int, size: int, seed: int
+    ) -> None:
+        self.head_model = head_model
+        self.subject = subject
+        self.performance = perform(head_model, frames, seed)
+        self.head = self.performance.head_parameters(head_model, subject.identity(head_model.num_identity))
+        self.camera = Camera.static(frames, FOCAL * size, size, size)
+        self.dressed = DressedHead(head_model, subject)
+        # About one texel for each sample on the face.
+        resolution = 2 ** min(max((4 * size - 1).bit_length(), 7), 11)
+        self.textures = AppearanceTextures(head_model, subject, resolution)
+        self.sway = hair_sway(self.performance.head_angles, FPS)
+
+    def render(self, frame: int) -> RenderedFrame:
+        """Render one frame."""
+        head, sway = self.head.select([frame]), self.sway[frame]
+        size = self.camera.width * SUPERSAMPLING
+        camera = self.camera.select([frame]).resized(size, size)
+        vertices = self.dressed.vertices(head, sway)
+        pixels, depth = camera.project(vertices[None])
+        # Both sides are drawn: the inside of the cheeks is seen through the open mouth.
+        fragments = rasterize_mesh(pixels[0], depth[0], self.dressed.faces, size, size, cull_backfaces=False)
+        surface = self._surface(fragments, vertices)
+        samples = self._background(size)
+        samples[fragments.mask] = self._shade(surface, head.expression[0])
+        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], SUPERSAMPLING)[0].permute(1, 2, 0)
+        coverage = functional.avg_pool2d(fragments.mask.float()[None], SUPERSAMPLING)[0]
+        return RenderedFrame(
+            _to_bytes(image), _to_bytes(coverage), self._labels(surface, fragments.mask, coverage)
+        )
+
+    def _surface(self, fragments, vertices: Tensor) -> _Surface:
+        dressed, mask = self.dressed, fragments.mask
+        face, barycentric = fragments.faces[mask], fragments.barycentric[mask]
+        attributes = torch.cat(
+            [
+                dressed.face_points,
+                vertex_normals(vertices, dressed.faces),
+                vertices,
+                dressed.head_weights[:, None],
+                dressed.torso_weights[:, None],
+            ],
+            1,
+        )
+        seen = fragments.interpolate(attributes, dressed.faces)
+        normals, positions = functional.normalize(seen[:, 3:6], dim=1), seen[:, 6:9]
+        # The camera is at the origin; a surface seen from behind turns its normal.
+        away = (normals * positions).sum(1) > 0.2 * positions.norm(dim=1)
+        normals = torch.where(away[:, None], -normals, normals)
+        sleeve = face >= len(self.head_model.faces)
+        texture = self.textures.sample(torch.where(sleeve, 0, face), barycentric)
+        cloth = torch.zeros_like(texture["albedo"][sleeve])
+        if len(cloth):
+            cloth = shirt_albedo(seen[sleeve, :3], self.subject)
+        for name, value in {"albedo": cloth, "shirt": 1.0}.items():
+            texture[name][sleeve] = value
+        for name in ("bump", "lips", "hair", "eye_region", "mouth_region"):
+            texture[name][sleeve] = 0.0
+        skin = self.head_model.asset.part_names.index("skin")
+        part = torch.where(sleeve, skin, self.head_model.face_parts[torch.where(sleeve, 0, face)])
+        return _Surface(seen[:, :3], normals, positions, seen[:, 9], seen[:, 10], part, texture)
+
+    def _is_part(self, part: Tensor, *names: str) -> Tensor:
+        wanted = [i for i, n in enumerate(self.head_model.asset.part_names) if n in names]
+        return torch.isin(part, torch.tensor(wanted))
+
+    def _shade(self, surface: _Surface, expression: Tensor) -> Tensor:
+        """``[N, 3]`` colours."""
+        texture, points = surface.texture, surface.points
+        skin = self._is_part(surface.part, "skin")
+        eyes = self._is_part(surface.part, "eye_left", "eye_right")
+        inner = self._is_part(surface.part, "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
+        drive = ExpressionDrive.from_expression(expression, self.head_model)
+        slopes = wrinkle_slopes(points, drive, texture["wrinkle_phase"][:, 0]) * skin[:, None]
+        normals = functional.normalize(surface.normals + texture["bump"] + slopes, dim=1)
+        light = torch.where(inner, mouth_occlusion(points), chin_occlusion(points))
+        diffuse = texture["albedo"] * irradiance(normals) * light[:, None]
+        view = -functional.normalize(surface.positions, dim=1)
+        bare = skin * (1 - texture["shirt"][:, 0]) * (1 - 0.5 * texture["hair"][:, 0])
+        lips = texture["lips"][:, 0] * skin
+        gloss = 0.10 * bare + 0.06 * lips + 0.70 * eyes + 0.05 * inner
+        exponent = torch.where(eyes, 150.0, torch.where(lips > 0.5, 30.0, 18.0))
+        return (diffuse + (gloss * highlight(normals, view, exponent))[:, None]).clamp(0, 1)
+
+    def _background(self, size: int) -> Tensor:
+        """``[size, size, 3]`` plain wall, a little darker towards the floor."""
+        top, bottom = (torch.tensor(colour) for colour in self.subject.background)
+        return torch.lerp(top, bottom, torch.linspace(0, 1, size)[:, None, None]).repeat(1, size, 1)
+
+    def _labels(self, surface: _Surface, mask: Tensor, coverage: Tensor) -> np.ndarray:
+        """Most frequent region among the samples of each pixel that the matte covers by half."""
+        regions = torch.full(surface.part.shape, int(Region.FACE))
+        regions[surface.head_weights < 0.5] = Region.NECK
+        regions[surface.texture["hair"][:, 0] > 0.5] = Region.HAIR
+        regions[surface.texture["shirt"][:, 0] > 0.5] = Region.TORSO
+        regions[(surface.torso_weights > 0.5)] = Region.TORSO
+        samples = torch.zeros(mask.shape, dtype=torch.long)
+        samples[mask] = regions
+        votes = functional.one_hot(samples, len(Region)).permute(2, 0, 1).float()
+        votes[Region.BACKGROUND] = 0
+        labels = functional.avg_pool2d(votes, SUPERSAMPLING).argmax(0)
+        for region, name in ((Region.EYES, "eye_region"), (Region.MOUTH, "mouth_region")):
+            hit = torch.zeros(mask.shape)
+            hit[mask] = (surface.texture[name][:, 0] > 0.5).float()
+            margin = max(2, round(REGION_MARGIN * self.camera.width))
+            hit = functional.max_pool2d(hit[None], SUPERSAMPLING)
+            near = functional.max_pool2d(hit, 2 * margin + 1, 1, margin)[0] > 0
+            labels[near & (labels == Region.FACE)] = region
+        labels[coverage < 0.5] = Region.BACKGROUND
+        return labels.to(torch.uint8).numpy()
+
+
+def _to_bytes(values: Tensor) -> np.ndarray:
+    return (values * 255).round().clamp(0, 255).to(torch.uint8).numpy()
