@@ -1,0 +1,92 @@
+"""Terms of the tracker's fit: free functions that return a scalar.
+
+Distances are in pixels of a picture whose face is as high as in a 512-pixel head crop, so that one
+set of weights serves every resolution. Frames are averaged with weights: 0 where no face was found.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+REFERENCE_INTERVAL_S = 1 / 25
+"""Smoothness weights are stated for second differences at this frame interval."""
+
+
+def pseudo_huber(residual: Tensor, width: float) -> Tensor:
+    """Quadratic (half the square) near zero, linear beyond ``width``."""
+    return ((1 + (residual / width) ** 2).sqrt() - 1) * width**2
+
+
+def geman_mcclure(residual: Tensor, width: float) -> Tensor:
+    """Quadratic (half the square) near zero, constant far beyond ``width``: far targets do not pull."""
+    return 0.5 * residual**2 / (1 + (residual / width) ** 2)
+
+
+def frame_mean(values: Tensor, frame_weights: Tensor) -> Tensor:
+    """Weighted mean of per-frame values ``[T]``."""
+    return (values * frame_weights).sum() / frame_weights.sum()
+
+
+def landmark_term(residual: Tensor, landmark_weights: Tensor, frame_weights: Tensor) -> Tensor:
+    """Distances ``[T, K, 2]`` of projected to detected landmarks."""
+    robust = pseudo_huber(torch.linalg.vector_norm(residual, dim=-1), 3.0)
+    return frame_mean(robust @ landmark_weights, frame_weights)
+
+
+def opening_term(residual: Tensor, pairs: Tensor, frame_weights: Tensor) -> Tensor:
+    """Openings of lids and lips: differences of the residuals ``[T, K, 2]`` of paired landmarks ``[N, 2]``."""
+    opening = residual[:, pairs[:, 0]] - residual[:, pairs[:, 1]]
+    robust = pseudo_huber(torch.linalg.vector_norm(opening, dim=-1), 3.0)
+    return frame_mean(robust.mean(1), frame_weights)
+
+
+def range_term(raw_expression: Tensor, low: float, high: float, frame_weights: Tensor) -> Tensor:
+    """Pull coefficients ``[T, E]`` back that have left their range, where clamping ends the gradient."""
+    outside = (raw_expression - high).clamp_min(0) + (low - raw_expression).clamp_min(0)
+    return frame_mean(outside.square().sum(1), frame_weights)
+
+
+def expression_prior(expression: Tensor, frame_weights: Tensor) -> Tensor:
+    """Prefer few and small actions."""
+    return frame_mean(0.045 * expression.square().sum(1) + 0.02 * expression.sum(1), frame_weights)
+
+
+def score_term(expression: Tensor, scores: Tensor, gain: Tensor, frame_weights: Tensor) -> Tensor:
+    """Follow the change of the detector's blendshape scores over time, not their level.
+
+    A score's level carries an offset that belongs to the person's face at rest, so both sides are
+    centred; a gain per action absorbs differences of scale.
+
+    Args:
+        expression: ``[T, E]``.
+        scores: ``[T, E]`` centred over the valid frames.
+        gain: ``[E]``.
+        frame_weights: ``[T]``.
+    """
+    share = frame_weights[:, None] / frame_weights.sum()
+    centred = expression - (expression * share).sum(0)
+    following = frame_mean((centred - gain.clamp(0, 2) * scores).square().sum(1), frame_weights)
+    return following + 0.15 * (gain - 0.6).square().sum()
+
+
+def second_difference(values: Tensor, times: Tensor) -> Tensor:
+    """``[T - 2, ...]`` acceleration of ``values`` ``[T, ...]`` at ``times`` ``[T]`` in seconds.
+
+    Scaled so that it equals the plain second difference at 25 frames per second.
+    """
+    step = times.diff().reshape(-1, *([1] * (values.dim() - 1)))
+    velocity = values.diff(dim=0) / step
+    return 2 * velocity.diff(dim=0) / (step[1:] + step[:-1]) * REFERENCE_INTERVAL_S**2
+
+
+def smoothness_term(
+    rotation: Tensor, translation: Tensor, expression: Tensor, gaze: Tensor, times: Tensor
+) -> Tensor:
+    """Squared accelerations of all per-frame variables, missed frames included: they are bridged."""
+    total = rotation.new_zeros(())
+    if len(times) < 3:
+        return total
+    for values, weight in ((rotation, 2e3), (translation, 1e5), (expression, 0.5), (gaze, 5.0)):
+        total = total + weight * second_difference(values, times).square().sum(1).mean()
+    return total

@@ -1,0 +1,31 @@
+"""MediaPipe's landmark numbers by region of the face (478 points; 468 to 477 are the irises)."""
+
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+"""A closed ring."""
+FOREHEAD_OVAL = (10, 338, 297, 332, 284, 251, 389, 162, 21, 54, 103, 67, 109)
+"""The part of the oval that moves with the detector's crop."""
+OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+"""A closed ring."""
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+"""A closed ring."""
+LIPS = OUTER_LIPS + INNER_LIPS
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+"""A closed ring."""
+LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+"""A closed ring."""
+EYES = RIGHT_EYE + LEFT_EYE
+BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
+NOSE = (1, 2, 98, 327, 4, 5, 6, 168, 197, 195, 48, 278, 64, 294, 219, 439)
+LEFT_IRIS, RIGHT_IRIS = 473, 468
+CHIN = 152
+OUTER_EYE_CORNERS = (33, 263)
+OPENINGS = (
+    *((159, 145), (386, 374), (158, 153), (385, 380), (160, 144), (387, 373)),
+    *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (61, 291)),
+)
+"""Pairs whose distance is the opening of a lid or of the lips."""
+
+REGIONS = {"lips": LIPS, "eyes": EYES, "brows": BROWS, "nose": NOSE, "oval": FACE_OVAL}
