@@ -1,1 +1,1 @@
-"""Commands. Imports everything; nobody imports cli."""
+"""The commands. Nobody imports this package."""

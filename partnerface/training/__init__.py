@@ -1,1 +1,1 @@
-"""The Lightning module and its callbacks: everything comes together here."""
+"""Lightning lives here: an avatar, losses and data become a trained checkpoint, metrics and videos."""

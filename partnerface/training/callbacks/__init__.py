@@ -1,1 +1,1 @@
-"""Lightning callbacks, one concern each."""
+"""What happens beside the training steps: checkpoints, budgets, progress, pictures and records of a run."""

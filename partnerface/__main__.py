@@ -1,0 +1,7 @@
+"""``python -m partnerface``."""
+
+import sys
+
+from partnerface.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,153 @@
+"""AvatarCLI: LightningCLI for avatars. Links only; values are in signatures and in `configs/`."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from partnerface.cli.argument_errors import short_message
+from partnerface.cli.config_files import resolve_config_paths
+from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.training.avatar_module import AvatarModule
+from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.training.callbacks.save_run_config import SaveRunConfig
+from partnerface.training.csv_appender import CsvAppender
+from partnerface.user_error import UserError
+
+_COMMANDS = ("fit", "validate", "test", "predict")
+
+
+class AvatarCLI(LightningCLI):
+    """``fit | validate | test | predict`` from YAML files and flags.
+
+    Args:
+        arguments: the command line after ``partnerface``.
+        run: false builds everything without running it (`trainer`, `model`, `datamodule`).
+    """
+
+    def __init__(self, arguments: Sequence[str], run: bool = True) -> None:
+        parsing = {"exit_on_error": False}
+        super().__init__(
+            AvatarModule,
+            HeadVideoDataModule,
+            save_config_callback=SaveRunConfig,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}}
+            if run
+            else parsing,
+            args=resolve_config_paths(list(arguments)),
+            run=run,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run_dir",
+            type=str,
+            default=_default_run_dir(),
+            help="folder of this run: config.yaml, checkpoints, metrics, pictures",
+        )
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        parser.link_arguments("data.num_frames", "model.num_frames", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise UserError(short_message(str(error), args, self._valid_keys())) from error
+
+    def _valid_keys(self) -> set[str]:
+        parsers = getattr(self, "_subcommand_parsers", {}).values() or [self.parser]
+        return {
+            action.dest.removesuffix(".help")
+            for parser in parsers
+            for action in parser._actions
+            if action.dest not in ("help", "print_config")
+        }
+
+    def _parse_ckpt_path(self) -> None:
+        """Resolve ``--ckpt_path last``; take no hyperparameters from the file.
+
+        Lightning's own version lets the checkpoint override explicit flags in silence. Here the
+        command line and the YAML decide.
+        """
+        command = self.config.get("subcommand")
+        if command is None:
+            return
+        config = self.config[command]
+        checkpoint = config.get("ckpt_path")
+        run_dir = Path(config["run_dir"])
+        if checkpoint is None:
+            if command == "fit" and last_checkpoint(run_dir).exists():
+                raise UserError(
+                    f"--run_dir {run_dir}: holds a trained avatar; continue it with --ckpt_path last "
+                    "or choose another folder"
+                )
+            return
+        path = last_checkpoint(run_dir) if checkpoint == "last" else Path(checkpoint)
+        if not path.is_file():
+            raise UserError(f"--ckpt_path {checkpoint}: no such checkpoint ({path})")
+        config["ckpt_path"] = str(path)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        require_writable(Path(self._get(self.config, "run_dir")))
+        super()._run_subcommand(subcommand)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The CSV log is always there; W&B or TensorBoard come beside it by ``trainer.logger``."""
+        run_dir = self._get(self.config, "run_dir")
+        chosen = self._get(self.config_init, "trainer")["logger"]
+        if not chosen or chosen is True:
+            loggers = []
+        else:
+            loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
+        return super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
+
+
+def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
+    """Run one of the trainer's commands."""
+    with warnings.catch_warnings():
+        _silence_expected_warnings()
+        return AvatarCLI(arguments)
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder and prove that it takes files.
+
+    Raises:
+        UserError: it does not.
+    """
+    probe = folder / f".write-test-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"output folder {folder}: cannot be written ({error.strerror}); choose another"
+        ) from error
+
+
+def _default_run_dir() -> str:
+    """A new folder for every run; under a W&B agent the one named after its run."""
+    return f"runs/{os.environ.get('WANDB_RUN_ID') or time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _silence_expected_warnings() -> None:
+    """Warnings about choices that are right here: loaders without workers, a CPU, short epochs."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*GPU available but not used.*",
+        ".*number of training batches.*smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message)

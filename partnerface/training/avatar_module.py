@@ -1,0 +1,215 @@
+"""AvatarModule: how an avatar is trained and evaluated."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from partnerface.avatar import Avatar
+from partnerface.cameras.pinhole import Camera
+from partnerface.cameras.rays import pixel_rays
+from partnerface.data.frame_dataset import EvaluationFrame
+from partnerface.data.ray_batch import RayBatch
+from partnerface.data.tracked_sequence import TrackedSequence, check_head_model
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.losses.loss import Loss
+from partnerface.training.image_strips import RenderedFrame
+from partnerface.training.learning_rate_schedule import cosine_factor
+from partnerface.training.parameter_groups import LearningRates, parameter_groups
+from partnerface.training.sharded_backward import sharded_backward, single_threaded_pool
+from partnerface.user_error import UserError
+
+DEFAULT_RATES = LearningRates()
+
+
+class AvatarModule(LightningModule):
+    """Trains an avatar on the rays of one tracked video and evaluates it on full frames.
+
+    Optimisation is manual: on a CPU the frames of a batch run forward and backward in threads.
+
+    Args:
+        avatar: what is trained.
+        losses: the complete objective; a term is logged as ``train/loss/<name>``.
+        optimizer: made from the parameter groups; AdamW if None.
+        learning_rates: by kind of parameter; a cosine schedule with a short warm-up scales them all.
+        num_frames: frames of the sequence, linked from the data.
+        refine_tracking: learn small corrections of pose and expression for the training frames. They
+            never reach validation or test.
+        gradient_clip: largest norm of the gradient; 0 turns it off.
+        cpu_threads: frames that run at once on a CPU in float32.
+    """
+
+    def __init__(
+        self,
+        avatar: Avatar,
+        losses: dict[str, Loss],
+        optimizer: OptimizerCallable | None = None,
+        learning_rates: LearningRates = DEFAULT_RATES,
+        num_frames: int = 1,
+        refine_tracking: bool = True,
+        gradient_clip: float = 1.0,
+        cpu_threads: int = 2,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.avatar = avatar
+        self.losses = nn.ModuleDict(losses)
+        self.refinement = ParameterRefinement(num_frames) if refine_tracking else None
+        self.make_optimizer = optimizer or torch.optim.AdamW
+        self.learning_rates = learning_rates
+        self.gradient_clip = gradient_clip
+        self.cpu_threads = cpu_threads
+        self.elapsed_share = 0.0
+        self._pool: ThreadPoolExecutor | None = None
+        self._sequence: TrackedSequence | None = None
+        self._tracking: tuple[Camera, HeadParameters, Tensor] | None = None
+
+    @property
+    def sequence(self) -> TrackedSequence:
+        """The video of the attached data."""
+        return self.trainer.datamodule.sequence
+
+    def setup(self, stage: str) -> None:
+        """Check that data and head model belong together, and fit the avatar's buffers to the person."""
+        if self._sequence is self.sequence:
+            return
+        check_head_model(self.sequence, self.avatar.head_model)
+        self.avatar.adapt_to(self.sequence)
+        self._sequence, self._tracking = self.sequence, None
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.make_optimizer(parameter_groups(self.avatar, self.refinement, self.learning_rates))
+
+    def _tracked(self, frames: Tensor) -> tuple[Camera, HeadParameters, Tensor]:
+        """Cameras, head parameters and torso motion of some frames, on the module's device."""
+        if self._tracking is None or self._tracking[2].device != self.device:
+            camera, sequence = self.trainer.datamodule.camera, self.sequence
+            self._tracking = (
+                camera.to(self.device),
+                sequence.head.to(self.device),
+                sequence.torso_motion.to(self.device),
+            )
+        camera, head, torso_motion = self._tracking
+        return camera.select(frames), head.select(frames), torso_motion[frames]
+
+    def on_fit_start(self) -> None:
+        if self._runs_in_threads():
+            self._pool = single_threaded_pool(self.cpu_threads)
+
+    def on_fit_end(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _runs_in_threads(self) -> bool:
+        plain = str(self.trainer.precision).startswith("32") and self.trainer.world_size == 1
+        return plain and self.device.type == "cpu" and self.cpu_threads > 1
+
+    @property
+    def progress(self) -> float:
+        """Share of training that is done: of its steps or of its time budget, whichever is larger."""
+        limit = self.trainer.max_steps
+        return max(self.global_step / limit if limit > 0 else 0.0, self.elapsed_share)
+
+    def _expected_steps(self) -> int:
+        """Steps that training will have taken at its end, at the pace so far."""
+        limit = self.trainer.max_steps if self.trainer.max_steps > 0 else 10**6
+        if self.elapsed_share <= 0:
+            return limit
+        return min(max(round(self.global_step / self.elapsed_share), self.global_step + 1), limit)
+
+    def training_step(self, batch: RayBatch, batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        self.avatar.training_schedule(self.global_step, self._expected_steps())
+        factor = cosine_factor(self.progress)
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        optimizer.zero_grad(set_to_none=True)
+        terms = self._backward(batch)
+        self._require_finite(terms)
+        if self.gradient_clip > 0:
+            self.clip_gradients(optimizer, self.gradient_clip, "norm")
+        optimizer.step()
+        mean_square = terms.pop("mean_square")
+        self.log("train/psnr", -10 * torch.log10(mean_square.clamp_min(1e-10)))
+        self.log_dict({f"train/loss/{name}": value for name, value in terms.items()})
+        self.log("train/learning_rate_factor", factor)
+
+    def _backward(self, batch: RayBatch) -> dict[str, Tensor]:
+        """Gradients of the batch's mean loss; returns its detached terms."""
+        frames = len(batch.frame_index)
+        count = min(self.cpu_threads, frames) if self._pool is not None else 1
+        shards = [batch_frames(batch, s) for s in torch.arange(frames).tensor_split(count)]
+        shares = [len(shard.frame_index) / frames for shard in shards]
+        collected: list[dict[str, Tensor]] = [{} for _ in shards]
+
+        def objective(k: int) -> Tensor:
+            total, terms = self._objective(shards[k])
+            collected[k] = terms
+            return shares[k] * total
+
+        if count > 1:
+            sharded_backward([lambda k=k: objective(k) for k in range(count)], count, self._pool)
+        else:
+            self.manual_backward(objective(0))
+        return {
+            name: sum(share * terms[name] for share, terms in zip(shares, collected, strict=True))
+            for name in collected[0]
+        }
+
+    def _objective(self, batch: RayBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of some frames, and its detached terms by name with the mean squared colour error."""
+        camera, head, torso_motion = self._tracked(batch.frame_index)
+        if self.refinement is not None:
+            head = self.refinement(head, batch.frame_index)
+        rendered = self.avatar(pixel_rays(camera, batch.pixels), head, torso_motion)
+        terms = {name: loss(rendered, batch) for name, loss in self.losses.items()}
+        error = (rendered.over(batch.background) - batch.target()).detach()
+        detached = {name: value.detach() for name, value in terms.items()}
+        total = sum(self.losses[name].weight * value for name, value in terms.items())
+        return total, detached | {"mean_square": error.square().mean()}
+
+    def _require_finite(self, terms: dict[str, Tensor]) -> None:
+        broken = [name for name, value in terms.items() if not torch.isfinite(value)]
+        if broken:
+            raise UserError(
+                f"training diverged at step {self.global_step}: {', '.join(broken)} is not a finite number; "
+                "lower --model.learning_rates or the loss weights; the last checkpoint is kept"
+            )
+
+    def render(self, frame: EvaluationFrame, with_parts: bool = False) -> RenderedFrame:
+        """Render a whole frame from its tracked parameters as they are, without refinement."""
+        index = torch.tensor([frame.frame_index], device=self.device)
+        camera, head, torso_motion = self._tracked(index)
+        rendered = self.avatar.render_image(camera, head, torso_motion, with_parts=with_parts)
+        shape = camera.height, camera.width
+        weights = rendered.part_weights
+        return RenderedFrame(
+            frame=frame,
+            image=rendered.over(torch.ones(3, device=self.device))[0].view(*shape, 3).permute(2, 0, 1),
+            opacity=rendered.opacity[0].view(shape),
+            depth=rendered.depth[0].view(shape),
+            part_weights=None if weights is None else weights[0].view(*shape, -1),
+        )
+
+    def predict_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
+        return self.render(batch)
+
+
+def batch_frames(batch: RayBatch, frames: Tensor) -> RayBatch:
+    """Some frames of a batch."""
+    return RayBatch(**{f.name: getattr(batch, f.name)[frames] for f in fields(batch)})
+
+
+def log_metric_objects(module: LightningModule, prefix: str, metrics: dict[str, Any]) -> None:
+    """Log Metric objects, which reduce over ranks and reset by themselves, under ``prefix/``."""
+    module.log_dict({f"{prefix}/{name}": m for name, m in metrics.items()}, on_step=False, on_epoch=True)

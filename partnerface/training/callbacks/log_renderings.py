@@ -1,0 +1,61 @@
+"""LogRenderings: strips target | render | error | parts | depth while training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from partnerface.data.image_files import write_image
+from partnerface.training.image_strips import full_strip
+
+
+class LogRenderings(Callback):
+    """Renders a few frames now and then, into ``renderings/`` of the run's folder and every logger.
+
+    Args:
+        every_steps: steps between two strips; the last step has one too.
+        frames: how many frames, spread over the validation split (or the training frames without one).
+    """
+
+    def __init__(self, every_steps: int = 500, frames: int = 1) -> None:
+        self.every_steps, self.frames = every_steps, frames
+        self._last_step = -1
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        if trainer.global_step % self.every_steps == 0:
+            self._render(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._render(trainer, pl_module)
+
+    def _render(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        step = trainer.global_step
+        if not trainer.is_global_zero or step == self._last_step or trainer.fast_dev_run:
+            return
+        self._last_step = step
+        data = trainer.datamodule
+        candidates = data.val_frames or data.train_frames
+        places = np.linspace(0, len(candidates) - 1, min(self.frames, len(candidates))).round().astype(int)
+        training = pl_module.training
+        pl_module.eval()
+        with torch.no_grad():
+            frames = [data.evaluation_frame(candidates[p]).to(pl_module.device) for p in places]
+            strip = np.concatenate([full_strip(pl_module.render(frame, with_parts=True)) for frame in frames])
+        pl_module.train(training)
+        path = Path(trainer.default_root_dir) / "renderings" / f"step_{step:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, strip)
+        for logger in trainer.loggers:
+            log_image(logger, "val/strip", strip, step)
+
+
+def log_image(logger: Logger, name: str, image: np.ndarray, step: int) -> None:
+    """Hand an image ``[H, W, 3]`` uint8 to a logger that takes images."""
+    if isinstance(logger, WandbLogger):
+        logger.log_image(name, [image], step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_image(name, image, step, dataformats="HWC")

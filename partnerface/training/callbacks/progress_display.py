@@ -1,0 +1,117 @@
+"""ProgressDisplay: steps, PSNR and the time that is left, as a bar on a terminal and as a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from partnerface.training.callbacks.time_budget import TimeBudget
+
+
+class ProgressDisplay(Callback):
+    """Shows how far training or evaluation is.
+
+    The time left is what the time budget leaves or, without one, the remaining steps at the pace of
+    the steps so far, validation included.
+
+    Args:
+        seconds_between_lines: pace of the plain lines where standard error is not a terminal.
+    """
+
+    def __init__(self, seconds_between_lines: float = 30.0) -> None:
+        self.seconds_between_lines = seconds_between_lines
+        self._console = Console(stderr=True)
+        self._progress: Progress | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._first_step = trainer.global_step
+        self._budget = next((c for c in trainer.callbacks if isinstance(c, TimeBudget)), None)
+        self._open(trainer, "training")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        step, total = trainer.global_step, trainer.max_steps
+        done, left = self._pace(step - self._first_step, total - self._first_step if total > 0 else None)
+        psnr = trainer.callback_metrics.get("train/psnr")
+        text = f"step {step}" + ("" if psnr is None else f" · train PSNR {float(psnr):.1f} dB")
+        self._show(done, left, text)
+
+    def _pace(self, steps: int, total: int | None) -> tuple[float, float | None]:
+        """Share done and seconds left."""
+        candidates: list[tuple[float, float]] = []
+        elapsed = time.monotonic() - self._start
+        if total:
+            candidates.append((steps / total, elapsed / max(steps, 1) * (total - steps)))
+        if self._budget is not None:
+            spent = self._budget.spent
+            candidates.append((min(spent / self._budget.seconds, 1.0), self._budget.seconds_left()))
+        return min(candidates, key=lambda c: c[1]) if candidates else (0.0, None)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._open(trainer, "rendering test frames")
+        self._frames, self._total_frames = 0, sum(trainer.num_test_batches)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._open(trainer, "rendering frames")
+        self._frames, self._total_frames = 0, sum(trainer.num_predict_batches)
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        self._frames += 1
+        elapsed = time.monotonic() - self._start
+        left = elapsed / self._frames * (self._total_frames - self._frames)
+        self._show(self._frames / self._total_frames, left, f"{self._frames}/{self._total_frames}")
+
+    on_predict_batch_end = on_test_batch_end
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
+
+    on_predict_end = on_test_end
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _open(self, trainer: Trainer, title: str) -> None:
+        self._start = self._last_line = time.monotonic()
+        self._title = title
+        self._visible = trainer.is_global_zero
+        if self._visible and self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[text]}"),
+                console=self._console,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task(title, total=1.0, text="")
+
+    def _show(self, done: float, left: float | None, text: str) -> None:
+        text += "" if left is None else f" · {_duration(left)} left"
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, text=text)
+        elif self._visible and time.monotonic() - self._last_line >= self.seconds_between_lines:
+            self._last_line = time.monotonic()
+            self._console.print(f"{self._title}: {done:.0%} · {text}", highlight=False)
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _duration(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes.
+
+    >>> _duration(62), _duration(7300)
+    ('1:02', '2 h 01')
+    """
+    seconds = round(seconds)
+    if seconds >= 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d}"
+    return f"{seconds // 60}:{seconds % 60:02d}"

@@ -1,0 +1,39 @@
+"""SaveRunConfig: the whole configuration of a run, in the run's own folder, written by `fit` alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
+
+from partnerface.user_error import UserError
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Writes ``config.yaml`` into ``--run_dir``; ``partnerface fit --config run_dir/config.yaml`` repeats the run.
+
+    Lightning's callback writes into the logger's folder, which W&B runs share (a sweep dies at its
+    second run), and writes for ``test`` too, with keys that ``fit`` refuses.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit" or self.already_saved or not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        path = Path(trainer.default_root_dir) / self.config_filename
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
+            partial.write_text(text)
+            os.replace(partial, path)
+        except OSError as error:
+            raise UserError(
+                f"run folder {path.parent} cannot be written ({error.strerror}); choose another --run_dir"
+            ) from error
+        self.already_saved = True
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
