@@ -25,6 +25,15 @@ class RayBundle:
     directions: Tensor
     pixels: Tensor
 
+    def frame(self, index: int) -> RayBundle:
+        """The rays ``[1, R]`` of one frame."""
+        f = slice(index, index + 1)
+        return RayBundle(self.origins[f], self.directions[f], self.pixels[f])
+
+    def select(self, rays: slice | Tensor) -> RayBundle:
+        """Some rays of every frame."""
+        return RayBundle(self.origins[:, rays], self.directions[:, rays], self.pixels[:, rays])
+
 
 def pixel_rays(camera: Camera, pixels: Tensor) -> RayBundle:
     """Rays through pixel positions ``[F, R, 2]`` (x, y in pixels, centres at +0.5)."""

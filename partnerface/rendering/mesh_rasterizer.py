@@ -97,7 +97,7 @@ def rasterize_mesh(
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Area-weighted unit vertex normals ``[..., V, 3]`` of vertices ``[..., V, 3]``; zero where no face is."""
+    """Area-weighted unit vertex normals ``[..., V, 3]`` of vertices ``[..., V, 3]``; zero off the faces."""
     a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
     face_normals = torch.linalg.cross(b - a, c - a)
     normals = torch.zeros_like(vertices)

@@ -1,0 +1,253 @@
+"""Avatar: the whole method on one page. Read this first.
+
+HeadParameters --head_model--> PosedHead
+rays --sampler--> samples in the occupied shell around the posed head, up to an opaque backstop
+sample points --skinning--> canonical points        (inverse skinning by the closest surface point)
+canonical points --deformation--> fine motion        (P local networks, softly weighted by part)
+moved points --field--> density, rgb                 (canonical radiance field)
+density, rgb --volume rendering--> head, over the torso layer
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
+from partnerface.data.tracked_sequence import TrackedSequence
+from partnerface.deformation.deformation import Deformation, dense_part_weights, part_usage
+from partnerface.deformation.driving_signal import DrivingSignal
+from partnerface.deformation.part_centres import part_centres
+from partnerface.fields.encodings import spherical_harmonics
+from partnerface.fields.hash_field import HashField
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.rendering.chunking import map_chunks
+from partnerface.rendering.ray_sampler import HeadBounds, HeadRaySampler
+from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
+from partnerface.rendering.torso_layer import TorsoLayer
+from partnerface.rendering.volume_rendering import accumulate, rendering_weights, scatter_samples
+from partnerface.skinning.head_surface import head_surface, shell_candidates
+from partnerface.skinning.inverse_skinning import CanonicalPoints
+from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
+
+CANDIDATE_FRAMES = 12
+"""Frames whose shells make up the candidate cells of the occupancy grid."""
+
+
+@dataclass
+class PosedFrame:
+    """One frame, posed and ready for rays.
+
+    Attributes:
+        bounds: what rays are sampled against.
+        surface: what points are skinned against.
+        head_rotation: ``[3, 3]`` head to world.
+        driving: ``[D]`` driving signal.
+        torso_motion: ``[2, 3]`` image coordinates to those of the reference torso image.
+    """
+
+    bounds: HeadBounds
+    surface: PosedSurface
+    head_rotation: Tensor
+    driving: Tensor
+    torso_motion: Tensor
+
+
+class Avatar(nn.Module):
+    """An animatable head.
+
+    Args:
+        head_model: parametric head model (3DMM).
+        skinning: observation space to canonical space.
+        deformation: fine motion in canonical space.
+        field: canonical radiance field; its appearance width must be the deformation's.
+        sampler: where rays are evaluated.
+        torso: the layer behind the head.
+        warm_up: share of training with hard part assignment (stage 1).
+    """
+
+    def __init__(
+        self,
+        head_model: HeadModel,
+        skinning: NearestSurface,
+        deformation: Deformation,
+        field: HashField,
+        sampler: HeadRaySampler,
+        torso: TorsoLayer,
+        warm_up: float = 0.15,
+    ) -> None:
+        super().__init__()
+        self.warm_up = warm_up
+        self.head_model, self.skinning, self.deformation = head_model, skinning, deformation
+        self.field, self.sampler, self.torso = field, sampler, torso
+        self.driving = DrivingSignal(head_model.num_expression)
+        if deformation.driving_width != self.driving.width:
+            raise ValueError(f"deformation.driving_width must be {self.driving.width} for this head model")
+        if deformation.appearance_width != field.appearance_width:
+            raise ValueError("field.appearance_width must equal deformation.appearance_width")
+        self.register_buffer("identity", torch.zeros(head_model.num_identity))
+        self.register_buffer("thickness", torch.full((len(head_model.template_vertices),), 0.01))
+        self.register_buffer("cube_low", torch.zeros(3))
+        self.register_buffer("cube_extent", torch.ones(()))
+        self.register_load_state_dict_post_hook(lambda module, _: module._place_surface())
+
+    def adapt_to(self, sequence: TrackedSequence) -> None:
+        """Take identity, shell, part places and bounds from a sequence's training frames, before fit."""
+        train = sequence.head.select(sequence.splits["train"]).to(self.identity.device)
+        self.identity.zero_()[: len(train.identity)] = train.identity
+        self.thickness.copy_(sequence.shell_thickness)
+        canonical = self._place_surface()
+        surface = canonical[self.skinning.faces.unique()]
+        margin = self.thickness[self.skinning.faces.unique()].max() + 0.01
+        self.cube_low.copy_(surface.amin(0) - margin)
+        self.cube_extent.copy_((surface.amax(0) - surface.amin(0)).max() + 2 * margin)
+        self.driving.set_range(train)
+        self.torso.neck_line.fill_(sequence.neck_line)
+        self._place_parts(train, canonical)
+        self._place_occupancy(train)
+
+    @torch.no_grad()
+    def _place_surface(self) -> Tensor:
+        """Rebuild what follows from identity and shell; returns canonical vertices ``[V, 3]``."""
+        neutral = self.head_model.neutral_parameters().to(self.identity.device)
+        neutral.identity = self.identity
+        canonical = self.head_model(neutral).canonical_vertices
+        surface = head_surface(self.head_model)
+        self.skinning.set_surface(self.head_model.faces[surface], self.thickness)
+        self.sampler.set_surface(self.head_model, canonical, surface, self.thickness)
+        return canonical
+
+    @torch.no_grad()
+    def _place_parts(self, train: HeadParameters, canonical: Tensor) -> None:
+        skin = self.skinning.faces.unique()
+        offsets = self.head_model.expression_offsets(train.expression - train.expression.mean(0))
+        motion = offsets[:, skin].square().sum(-1).mean(0).sqrt()
+        centres = part_centres(canonical[skin], motion, self.deformation.parts)
+        self.deformation.place_parts((centres - self.cube_low) / self.cube_extent)
+
+    @torch.no_grad()
+    def _place_occupancy(self, train: HeadParameters) -> None:
+        chosen = torch.linspace(0, len(train) - 1, min(CANDIDATE_FRAMES, len(train))).long()
+        some = train.select(chosen)
+        posed = self.head_model(some)
+        grid = self.sampler.occupancy
+        rigid = (posed.vertices - some.translation[:, None]) @ some.rotation
+        used = rigid[:, self.skinning.faces.unique()].flatten(0, 1)
+        margin = self.thickness.max() + 0.02
+        low = used.amin(0) - margin
+        extent = (used.amax(0) - used.amin(0)).max() + 2 * margin
+        grid.set_candidates(low, extent, grid.candidates)
+        centres = grid.centres(torch.arange(grid.cells**3, device=low.device))
+        slack = 0.87 * float(extent) / grid.cells
+        poses = (some.rotation, some.translation)
+        grid.set_candidates(low, extent, shell_candidates(centres, posed, poses, self.skinning, slack))
+
+    def forward(
+        self, rays: RayBundle, head: HeadParameters, torso_motion: Tensor, *, with_parts: bool = False
+    ) -> RenderedRays:
+        """Render R rays in each of F frames; ``torso_motion`` is ``[F, 2, 3]``."""
+        frames = self.pose_frames(head, torso_motion)
+        return stack_frames(
+            [self.render_rays(rays.frame(f), frame, with_parts) for f, frame in enumerate(frames)]
+        )
+
+    def pose_frames(self, head: HeadParameters, torso_motion: Tensor) -> list[PosedFrame]:
+        """Pose the head and prepare its surfaces; the same thread must use a frame before it poses another."""
+        posed, driving = self.head_model(head), self.driving(head)
+        return [
+            PosedFrame(
+                bounds=self.sampler.bounds(posed, head.rotation[f], head.translation[f], f),
+                surface=self.skinning.posed_surface(posed, f),
+                head_rotation=posed.head_rotation[f].detach(),
+                driving=driving[f],
+                torso_motion=torso_motion[f],
+            )
+            for f in range(len(head))
+        ]
+
+    def render_rays(self, rays: RayBundle, frame: PosedFrame, with_parts: bool = False) -> RenderedRays:
+        """Render rays ``[1, R]`` of one posed frame."""
+        samples = self.sampler(rays.origins[0], rays.directions[0], frame.bounds)
+        hit = samples.hit.nonzero()[:, 0]
+        samples = samples.select(hit)
+        origins, directions = rays.origins[0, hit], rays.directions[0, hit]
+        world = (origins[:, None] + directions[:, None] * samples.depths[..., None]).reshape(-1, 3)
+        canonical = self.skinning(world, frame.surface)
+        kept = samples.evaluated(canonical.valid, canonical.faces >= 0).nonzero()[:, 0]
+        positions = self._canonical_positions(canonical.select(kept), world[kept], frame.surface)
+        deformed = self.deformation(positions, frame.driving)
+        ray = torch.div(kept, samples.count, rounding_mode="floor")
+        view = spherical_harmonics(directions @ frame.head_rotation)[ray]
+        density, rgb = self.field(positions + deformed.offsets, view, deformed.appearance)
+        weights = rendering_weights(scatter_samples(density, kept, samples), samples)
+        used = weights.reshape(-1)[kept, None]
+        torso_rgb, torso_opacity = self.torso(rays.pixels[0], frame.torso_motion)
+
+        def per_ray(values: Tensor) -> Tensor:
+            return values.new_zeros(len(rays.origins[0]), *values.shape[1:]).index_copy(0, hit, values)
+
+        head_opacity = per_ray(weights.sum(1))
+        head_rgb = per_ray(accumulate(used * rgb, ray, len(hit)))
+        behind = (1 - head_opacity) * torso_opacity
+        parts = dense_part_weights(deformed, self.deformation.parts) if with_parts else None
+        millimetres = deformed.offsets * (1000 * self.cube_extent)
+        return RenderedRays(
+            rgb=(head_rgb + behind[:, None] * torso_rgb)[None],
+            opacity=(head_opacity + behind)[None],
+            depth=per_ray((weights * samples.depths).sum(1))[None],
+            head_opacity=head_opacity[None],
+            offset_size=millimetres.square().sum(1).mean() if len(kept) else millimetres.sum(),
+            part_usage=part_usage(deformed, self.deformation.parts),
+            part_weights=None if parts is None else per_ray(accumulate(used * parts, ray, len(hit)))[None],
+        )
+
+    def _canonical_positions(
+        self, canonical: CanonicalPoints, world: Tensor, surface: PosedSurface
+    ) -> Tensor:
+        points = canonical.points
+        if surface.transforms.requires_grad:
+            points = self.skinning.follow_parameters(canonical, world, surface)
+        return (points - self.cube_low) / self.cube_extent
+
+    @torch.no_grad()
+    def refresh_occupancy(self, head: HeadParameters, visits: int) -> None:
+        """Prune the learned grid: look at the density of ``visits`` random cells under one frame's pose."""
+        grid = self.sampler.occupancy
+        index, points = grid.draw_candidates(visits)
+        frame = self.pose_frames(head, torch.eye(2, 3, device=points.device)[None])[0]
+        canonical = self.skinning(points @ head.rotation[0].T + head.translation[0], frame.surface)
+        inside = canonical.valid.nonzero()[:, 0]
+        positions = (canonical.points[inside] - self.cube_low) / self.cube_extent
+        density = torch.zeros(visits, device=points.device)
+        density[inside] = self.field.density(positions)
+        grid.visit(index, density)
+        grid.refresh()
+
+    def training_schedule(self, progress: float) -> None:
+        """Stage 1 (hard parts) in the first share of training, then stage 2 (soft, joint)."""
+        self.deformation.set_hard(progress < self.warm_up)
+
+    @torch.no_grad()
+    def render_image(
+        self,
+        camera: Camera,
+        head: HeadParameters,
+        torso_motion: Tensor,
+        *,
+        with_parts: bool = False,
+        chunk: int = 8192,
+    ) -> RenderedRays:
+        """Render all pixels of one frame, row by row, in chunks of rays."""
+        pixels = image_pixels(camera.width, camera.height).to(head.rotation.device)
+        rays = pixel_rays(camera, pixels[None])
+        frame = self.pose_frames(head, torso_motion)[0]
+        pieces = [rays.select(slice(k, k + chunk)) for k in range(0, len(pixels), chunk)]
+        threads = (os.cpu_count() or 1) if pixels.device.type == "cpu" else 1
+        return join_rays(
+            map_chunks(lambda piece: self.render_rays(piece, frame, with_parts), pieces, threads)
+        )

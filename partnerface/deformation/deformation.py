@@ -1,0 +1,64 @@
+"""DeformedPoints: what a deformation returns, and the interface of deformations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class DeformedPoints:
+    """Canonical points after the fine motion.
+
+    Attributes:
+        offsets: ``[N, 3]`` in units of the canonical cube's side.
+        appearance: ``[N, A]`` appearance code for the colour head, or None.
+        part_weights: ``[N, k]`` weights of the k strongest parts; rows sum to one.
+        part_index: ``[N, k]`` their numbers.
+    """
+
+    offsets: Tensor
+    appearance: Tensor | None
+    part_weights: Tensor
+    part_index: Tensor
+
+
+class Deformation(nn.Module):
+    """Fine motion in canonical space. Subclasses say how many parts they have.
+
+    Attributes:
+        parts: number of parts P.
+        driving_width: length D of the driving signal they expect.
+        appearance_width: length A of the appearance code they give, 0 for none.
+    """
+
+    parts: int = 1
+    driving_width: int = 0
+    appearance_width: int = 0
+
+    def place_parts(self, centres: Tensor) -> None:
+        """Move the parts to ``centres`` ``[P, 3]`` in [0, 1]; deformations without places ignore it."""
+
+    def set_hard(self, hard: bool) -> None:
+        """Stage 1 (hard: each point belongs to one part) or stage 2 (soft weights)."""
+
+    def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
+        """Deform positions ``[N, 3]`` in [0, 1] of one frame under its driving signal ``[D]``."""
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+
+def dense_part_weights(deformed: DeformedPoints, parts: int) -> Tensor:
+    """Part weights ``[N, P]``, zero for the parts that do not act on a point."""
+    weights = deformed.part_weights
+    return weights.new_zeros(len(weights), parts).scatter(1, deformed.part_index, weights)
+
+
+def part_usage(deformed: DeformedPoints, parts: int) -> Tensor:
+    """Share ``[P]`` of all points' weights that each part takes; uniform where there is no point."""
+    weights = deformed.part_weights
+    if not len(weights):
+        return torch.full((parts,), 1 / parts, device=weights.device)
+    total = weights.new_zeros(parts).index_add(0, deformed.part_index.reshape(-1), weights.reshape(-1))
+    return total / len(weights)

@@ -1,0 +1,60 @@
+"""DrivingSignal: what the deformation listens to, kept inside the range seen in training."""
+
+from __future__ import annotations
+
+import torch
+from pytorch3d.transforms import matrix_to_axis_angle
+from torch import Tensor, nn
+
+from partnerface.head_models.head_parameters import HeadParameters
+
+KNEE = 0.9
+"""Share of the half range within which the signal passes unchanged."""
+
+
+class DrivingSignal(nn.Module):
+    """Expression coefficients and the head's rotation against the torso, as one vector.
+
+    Outside the training range the signal saturates softly (as NeRFBlendShape clamps and NHA clips): a
+    network that was never shown such a value would extrapolate at will. Noise in training keeps it
+    from reading single frames off the signal.
+
+    Args:
+        expressions: number of expression coefficients E.
+        noise: standard deviation added in training.
+    """
+
+    def __init__(self, expressions: int, noise: float = 0.03) -> None:
+        super().__init__()
+        self.noise = noise
+        self.register_buffer("low", torch.zeros(expressions + 3))
+        self.register_buffer("high", torch.ones(expressions + 3))
+
+    @property
+    def width(self) -> int:
+        return len(self.low)
+
+    def set_range(self, head: HeadParameters) -> None:
+        """Learn the range from the training frames."""
+        signal = driving_signal(head)
+        self.low.copy_(signal.amin(0))
+        self.high.copy_(signal.amax(0))
+
+    def forward(self, head: HeadParameters) -> Tensor:
+        """``[F, D]``."""
+        signal = driving_signal(head)
+        if self.training and torch.is_grad_enabled():
+            signal = signal + self.noise * torch.randn_like(signal)
+        centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2 + 0.02
+        relative = (signal - centre) / half
+        excess = (relative.abs() - KNEE).clamp_min(0)
+        limited = KNEE + (1 - KNEE) * torch.tanh(excess / (1 - KNEE))
+        return centre + half * torch.where(excess > 0, relative.sign() * limited, relative)
+
+
+def driving_signal(head: HeadParameters) -> Tensor:
+    """``[F, E + 3]``: expression, and the axis-angle of the head against the torso in radians."""
+    rotation = head.rotation
+    if head.torso_rotation is not None:
+        rotation = head.torso_rotation.transpose(1, 2) @ rotation
+    return torch.cat([head.expression, matrix_to_axis_angle(rotation.detach())], 1)

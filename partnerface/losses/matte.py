@@ -1,0 +1,16 @@
+"""Matte loss: rendered opacity against the matte."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from partnerface.data.ray_batch import RayBatch
+from partnerface.losses.loss import Loss
+from partnerface.rendering.rendered_rays import RenderedRays
+
+
+class Matte(Loss):
+    """Mean absolute difference of opacity and matte."""
+
+    def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
+        return (rendered.opacity - batch.alpha).abs().mean()

@@ -1,0 +1,31 @@
+"""Photometric loss: rendered colour against the frame."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.data.ray_batch import RayBatch
+from partnerface.losses.loss import Loss
+from partnerface.rendering.rendered_rays import RenderedRays
+
+
+class Photometric(Loss):
+    """Huber loss of the colour over a random background, weighted per ray.
+
+    The random background (INSTA) is the cheapest cure for floaters: no colour of the field can stand
+    in for a background that changes with every step.
+
+    Args:
+        weight: factor of the term.
+        delta: colour error at which the loss turns from square to linear.
+    """
+
+    def __init__(self, weight: float = 1.0, delta: float = 0.1) -> None:
+        super().__init__(weight)
+        self.delta = delta
+
+    def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
+        colour = rendered.over(batch.background)
+        error = functional.huber_loss(colour, batch.target(), reduction="none", delta=self.delta)
+        return (error.mean(-1) * batch.loss_weight).sum() / batch.loss_weight.sum().clamp_min(1e-9)

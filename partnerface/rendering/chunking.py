@@ -1,0 +1,27 @@
+"""Rendering an image in chunks of rays, on every core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+
+def map_chunks(render: Callable[[Chunk], Result], chunks: Iterable[Chunk], threads: int) -> list[Result]:
+    """Apply ``render`` to each chunk, in order, without gradient.
+
+    On CPU, use a thread per core: a Warp launch and a small torch operation use one core each, so two
+    chunks side by side are nearly twice as fast as two threads inside one.
+    """
+
+    def without_gradient(chunk: Chunk) -> Result:
+        with torch.no_grad():
+            return render(chunk)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(without_gradient, chunks))

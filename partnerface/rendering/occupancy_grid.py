@@ -1,0 +1,80 @@
+"""Occupancy: which cells around the head can hold density.
+
+Two grids answer for one ray. The learned grid lives in the frame of the rigid head, so that a ray is
+tested without inverse skinning; it starts with everything within the shell and is pruned by the
+trained density. It serves what moves rigidly: scalp, hair, ears. The surface grid is made anew for
+every posed head from its vertices and their shell; it serves what moves with expression, so that a
+jaw that opens wider than in training is not cut off.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SURFACE_CELLS = 64
+
+
+class OccupancyGrid(nn.Module):
+    """The learned grid over a cube in the rigid head frame.
+
+    Args:
+        cells: cells along an axis.
+        threshold: a cell is empty when its density times its size stays below this optical depth.
+        decay: factor on a cell's remembered density at each visit, so that emptied cells are freed.
+    """
+
+    def __init__(self, cells: int = 128, threshold: float = 0.02, decay: float = 0.85) -> None:
+        super().__init__()
+        self.cells, self.threshold, self.decay = cells, threshold, decay
+        self.register_buffer("low", torch.zeros(3))
+        self.register_buffer("extent", torch.ones(()))
+        self.register_buffer("candidates", torch.zeros(cells**3, dtype=torch.bool))
+        self.register_buffer("density", torch.zeros(cells**3))
+        self.register_buffer("occupied", torch.zeros(cells**3, dtype=torch.uint8))
+
+    def set_candidates(self, low: Tensor, extent: Tensor, candidates: Tensor) -> None:
+        """Start with the candidate cells ``[cells^3]`` of the cube at ``low`` [3] with side ``extent``."""
+        self.low.copy_(low)
+        self.extent.copy_(extent)
+        self.candidates.copy_(candidates)
+        self.density.copy_(candidates * torch.inf)
+        self.occupied.copy_(candidates)
+
+    def centres(self, index: Tensor) -> Tensor:
+        """Cell centres ``[N, 3]`` in the rigid head frame, metres."""
+        cells = self.cells
+        xyz = torch.stack([index % cells, index // cells % cells, index // cells**2], -1)
+        return self.low + (xyz + 0.5) * (self.extent / cells)
+
+    def draw_candidates(self, count: int) -> tuple[Tensor, Tensor]:
+        """A random visit: cell indices ``[N]`` and jittered points ``[N, 3]`` in the rigid head frame."""
+        pool = self.candidates.nonzero()[:, 0]
+        index = pool[torch.randint(len(pool), (count,), device=pool.device)]
+        jitter = torch.rand(count, 3, device=pool.device) - 0.5
+        return index, self.centres(index) + jitter * (self.extent / self.cells)
+
+    def visit(self, index: Tensor, density: Tensor) -> None:
+        """Remember density ``[N]`` seen in cells ``[N]``."""
+        seen = torch.zeros_like(self.density).scatter_reduce_(0, index, density, "amax")
+        visited = torch.zeros_like(self.candidates)
+        visited[index] = True
+        faded = torch.where(self.density.isinf(), 0.0, self.density * self.decay)
+        self.density.copy_(torch.where(visited, torch.maximum(faded, seen), self.density))
+
+    def refresh(self) -> None:
+        """Occupied cells are the dense ones and their neighbours (a bound, so that hair has no stairs)."""
+        dense = (self.density * (self.extent / self.cells) > self.threshold).float()
+        grid = dense.view(1, 1, self.cells, self.cells, self.cells)
+        dilated = functional.max_pool3d(grid, 3, 1, 1).view(-1) > 0
+        self.occupied.copy_(dilated & self.candidates)
+
+
+def surface_cells(points: Tensor, low: Tensor, extent: Tensor, cells: int = SURFACE_CELLS) -> Tensor:
+    """Cells ``[cells^3]`` uint8 within one cell of points ``[N, 3]`` in the rigid head frame."""
+    index = ((points - low) * (cells / extent)).long().clamp(0, cells - 1)
+    grid = torch.zeros(cells**3, device=points.device)
+    grid[index[:, 0] + cells * (index[:, 1] + cells * index[:, 2])] = 1
+    grid = functional.max_pool3d(grid.view(1, 1, cells, cells, cells), 3, 1, 1)
+    return grid.view(-1).to(torch.uint8)

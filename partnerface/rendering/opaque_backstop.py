@@ -1,0 +1,47 @@
+"""The opaque backstop: a surface inside the head that no ray passes.
+
+Behind the learned density lies a mesh that is certainly inside the person: the skin eroded by a few
+millimetres where the head is thick, the eyeballs, the mouth cavity with teeth and tongue. It closes
+holes at eyes and lips, which cost more than any network choice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from partnerface.head_models.head_model import HeadModel
+from partnerface.rendering.mesh_rasterizer import vertex_normals
+from partnerface.rendering.mesh_ray_casting import cast_rays
+
+SOLID_PARTS = ("eye_left", "eye_right", "mouth_cavity", "teeth_upper", "teeth_lower", "tongue")
+
+
+def backstop_surface(
+    head_model: HeadModel, vertices: Tensor, surface: Tensor, erosion: float, thinnest: float
+) -> tuple[Tensor, Tensor]:
+    """Faces of the backstop and how far each vertex lies inside the skin.
+
+    Args:
+        head_model: supplies the parts.
+        vertices: ``[V, 3]`` canonical vertices.
+        surface: ``[Fc]`` bool, the faces to consider (the head without the torso).
+        erosion: greatest depth below the skin in metres.
+        thinnest: skin over less than this many metres (ears, lips, lids, nostrils) has no backstop,
+            because a real ear or lip may lie beside the model's.
+
+    Returns:
+        faces ``[Fb, 3]`` and depth ``[V]`` in metres.
+    """
+    faces = head_model.faces
+    skin = surface & head_model.part_faces("skin")
+    normals = vertex_normals(vertices, faces[surface])
+    inward = cast_rays(vertices, faces[surface], vertices - 1e-4 * normals, -normals)
+    thick = torch.where(inward < 0, thinnest, inward) >= thinnest
+    solid = surface & head_model.part_faces(*SOLID_PARTS)
+    kept = solid | (skin & thick[faces].all(1))
+    depth = torch.zeros(len(vertices), device=vertices.device)
+    skin_vertices = faces[skin].unique()
+    depth[skin_vertices] = (0.3 * inward[skin_vertices]).clamp(0, erosion)
+    depth[faces[solid].unique()] = 0
+    return faces[kept], depth

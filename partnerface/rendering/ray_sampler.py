@@ -1,0 +1,230 @@
+"""Ray samples where the head can be: occupied cells up to the opaque backstop, in one Warp kernel."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import torch
+import warp as wp
+from torch import Tensor, nn
+
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.mesh_bvh import MeshBvh
+from partnerface.head_models.posed_head import PosedHead
+from partnerface.rendering.mesh_rasterizer import vertex_normals
+from partnerface.rendering.occupancy_grid import SURFACE_CELLS, OccupancyGrid, surface_cells
+from partnerface.rendering.opaque_backstop import backstop_surface
+from partnerface.rendering.ray_samples import RaySamples
+from partnerface.warp_launch import as_vec3, launch
+
+
+@wp.func
+def _occupied(
+    p: wp.vec3,
+    low: wp.vec3,
+    extent: float,
+    cells: int,
+    learned: wp.array(dtype=wp.uint8),
+    surface_cells: int,
+    surface: wp.array(dtype=wp.uint8),
+) -> bool:
+    q = (p - low) / extent
+    if wp.min(q) < 0.0 or wp.max(q) >= 1.0:
+        return False
+    x = int(q[0] * float(surface_cells))
+    y = int(q[1] * float(surface_cells))
+    z = int(q[2] * float(surface_cells))
+    if surface[x + surface_cells * (y + surface_cells * z)] != wp.uint8(0):
+        return True
+    x = int(q[0] * float(cells))
+    y = int(q[1] * float(cells))
+    z = int(q[2] * float(cells))
+    return learned[x + cells * (y + cells * z)] != wp.uint8(0)
+
+
+@wp.kernel(enable_backward=False)
+def _sample(
+    backstop: wp.uint64,
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    rigid_origins: wp.array(dtype=wp.vec3),
+    rigid_directions: wp.array(dtype=wp.vec3),
+    low: wp.vec3,
+    extent: float,
+    cells: int,
+    learned: wp.array(dtype=wp.uint8),
+    surface_grid_cells: int,
+    surface: wp.array(dtype=wp.uint8),
+    step: float,
+    samples: int,
+    jitter: wp.array(dtype=wp.float32, ndim=2),
+    depths: wp.array(dtype=wp.float32, ndim=2),
+    length: wp.array(dtype=wp.float32),
+    opaque: wp.array(dtype=wp.uint8),
+    hit: wp.array(dtype=wp.uint8),
+):
+    i = wp.tid()
+    o = rigid_origins[i]
+    d = rigid_directions[i]
+    near = float(0.0)  # noqa: UP018 (Warp: a variable, not a constant)
+    far = float(1.0e6)  # noqa: UP018
+    for axis in range(3):
+        inverse = 1.0 / wp.where(wp.abs(d[axis]) < 1.0e-9, 1.0e-9, d[axis])
+        t0 = (low[axis] - o[axis]) * inverse
+        t1 = (low[axis] + extent - o[axis]) * inverse
+        near = wp.max(near, wp.min(t0, t1))
+        far = wp.min(far, wp.max(t0, t1))
+    stop = wp.mesh_query_ray(backstop, origins[i], directions[i], 1.0e6)
+    free = samples
+    if stop.result:
+        opaque[i] = wp.uint8(1)
+        hit[i] = wp.uint8(1)
+        far = wp.min(far, stop.t)
+        free = samples - 1
+        depths[i, samples - 1] = stop.t
+    steps = wp.max(0, int(wp.ceil((far - near) / step)))
+    occupied_steps = int(0)  # noqa: UP018, RUF046
+    for k in range(steps):
+        p = o + (near + (float(k) + 0.5) * step) * d
+        if _occupied(p, low, extent, cells, learned, surface_grid_cells, surface):
+            occupied_steps += 1
+    spacing = float(occupied_steps) / float(free)
+    length[i] = spacing * step
+    if occupied_steps > 0:
+        hit[i] = wp.uint8(1)
+    placed = int(0)  # noqa: UP018, RUF046
+    passed = float(0.0)  # noqa: UP018
+    for k in range(steps):
+        p = o + (near + (float(k) + 0.5) * step) * d
+        if placed < free and _occupied(p, low, extent, cells, learned, surface_grid_cells, surface):
+            while placed < free and (float(placed) + jitter[i, placed]) * spacing < passed + 1.0:
+                within = (float(placed) + jitter[i, placed]) * spacing - passed
+                depths[i, placed] = wp.min(near + (float(k) + within) * step, far)
+                placed += 1
+            passed += 1.0
+    while placed < free:
+        depths[i, placed] = far
+        placed += 1
+
+
+@dataclass
+class HeadBounds:
+    """What one frame's rays are sampled against.
+
+    Attributes:
+        backstop: hierarchy over the posed backstop.
+        surface: ``[SURFACE_CELLS^3]`` uint8 occupied cells of the posed face.
+        rotation: ``[3, 3]`` rigid head, head to world.
+        translation: ``[3]`` metres.
+    """
+
+    backstop: MeshBvh
+    surface: Tensor
+    rotation: Tensor
+    translation: Tensor
+
+
+class HeadRaySampler(nn.Module):
+    """Spreads S samples over the occupied part of each ray.
+
+    Args:
+        samples: samples per ray, the backstop's included.
+        step_m: march through the occupancy grid in steps of this many metres.
+        cells: cells of the learned grid along an axis.
+        erosion_m: depth of the backstop below the skin.
+        thinnest_m: skin over less than this has no backstop.
+    """
+
+    def __init__(
+        self,
+        samples: int = 16,
+        step_m: float = 0.002,
+        cells: int = 128,
+        erosion_m: float = 0.006,
+        thinnest_m: float = 0.02,
+    ) -> None:
+        super().__init__()
+        self.samples, self.step_m = samples, step_m
+        self.erosion_m, self.thinnest_m = erosion_m, thinnest_m
+        self.occupancy = OccupancyGrid(cells)
+        self._hierarchies: dict[tuple[int, int], MeshBvh] = {}
+        self.register_buffer("surface_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
+        self.register_buffer("backstop_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
+        self.register_buffer("backstop_depth", torch.zeros(0), persistent=False)
+        self.register_buffer("moving", torch.zeros(0, dtype=torch.bool), persistent=False)
+        self.register_buffer("thickness", torch.zeros(0), persistent=False)
+
+    def set_surface(
+        self, head_model: HeadModel, canonical: Tensor, surface: Tensor, thickness: Tensor
+    ) -> None:
+        """Build the backstop and choose the moving skin.
+
+        Args:
+            head_model: supplies faces, parts and the expression basis.
+            canonical: ``[V, 3]`` canonical vertices.
+            surface: ``[Fc]`` bool, the faces of the head without the torso.
+            thickness: ``[V]`` shell thickness in metres.
+        """
+        self.surface_faces = head_model.faces[surface]
+        self.backstop_faces, self.backstop_depth = backstop_surface(
+            head_model, canonical, surface, self.erosion_m, self.thinnest_m
+        )
+        motion = head_model.expression_basis.norm(dim=-1).amax(0)
+        neck = head_model.skinning_weights[:, head_model.joint("head")] < 0.9
+        used = torch.zeros(len(canonical), dtype=torch.bool, device=canonical.device)
+        used[self.surface_faces.unique()] = True
+        self.moving = used & ((motion > 1e-3) | neck)
+        self.thickness = thickness.float()
+        self._hierarchies.clear()
+
+    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> HeadBounds:
+        """What rays of one frame are sampled against; ``rotation``, ``translation``: its rigid pose."""
+        vertices = head.vertices[frame].detach()
+        normals = vertex_normals(vertices, self.surface_faces)
+        key = (threading.get_ident(), frame)
+        eroded = vertices - self.backstop_depth[:, None] * normals
+        if key not in self._hierarchies:
+            self._hierarchies[key] = MeshBvh(eroded, self.backstop_faces)
+        self._hierarchies[key].refit(eroded)
+        # The shell of the moving skin; thick hair over it is left to the learned grid.
+        reach = self.thickness[self.moving, None].clamp_max(0.012)
+        skin, outward = vertices[self.moving], normals[self.moving]
+        layers = torch.cat([skin + share * reach * outward for share in (0.0, 0.5, 1.0)])
+        rigid = (layers - translation) @ rotation
+        surface = surface_cells(rigid, self.occupancy.low, self.occupancy.extent)
+        return HeadBounds(self._hierarchies[key], surface, rotation.detach(), translation.detach())
+
+    def forward(self, origins: Tensor, directions: Tensor, bounds: HeadBounds) -> RaySamples:
+        """Sample rays ``[R, 3]``, stratified in training, at interval centres in evaluation."""
+        count, device = len(origins), origins.device
+        shape = (count, self.samples)
+        random = self.training and torch.is_grad_enabled()
+        jitter = torch.rand(shape, device=device) if random else torch.full(shape, 0.5, device=device)
+        depths = torch.zeros(shape, device=device)
+        length = torch.zeros(count, device=device)
+        opaque, hit = (torch.zeros(count, dtype=torch.uint8, device=device) for _ in range(2))
+        grid = self.occupancy
+        inputs = [
+            bounds.backstop.id,
+            as_vec3(origins.contiguous()),
+            as_vec3(directions.contiguous()),
+            as_vec3(((origins - bounds.translation) @ bounds.rotation).contiguous()),
+            as_vec3((directions @ bounds.rotation).contiguous()),
+            wp.vec3(*grid.low.tolist()),
+            float(grid.extent),
+            grid.cells,
+            grid.occupied,
+            SURFACE_CELLS,
+            bounds.surface,
+            self.step_m,
+            self.samples,
+            jitter,
+            depths,
+            length,
+            opaque,
+            hit,
+        ]
+        launch(_sample, count, inputs, device)
+        lengths = length[:, None].expand(shape)
+        return RaySamples(depths, lengths, opaque.bool(), hit.bool())

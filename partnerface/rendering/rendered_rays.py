@@ -1,0 +1,60 @@
+"""RenderedRays: what the avatar returns for a bundle of rays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class RenderedRays:
+    """R rays of F frames.
+
+    Attributes:
+        rgb: ``[F, R, 3]`` colour, premultiplied by opacity.
+        opacity: ``[F, R]``.
+        depth: ``[F, R]`` expected depth of the head along the ray in metres, 0 where there is none.
+        head_opacity: ``[F, R]`` opacity of the head alone, without the torso layer.
+        offset_size: scalar, mean squared canonical offset over the samples in square millimetres.
+        part_usage: ``[P]`` share of the samples' part weights that each part takes.
+        part_weights: ``[F, R, P]`` part weights composited along the ray, or None if not asked for.
+    """
+
+    rgb: Tensor
+    opacity: Tensor
+    depth: Tensor
+    head_opacity: Tensor
+    offset_size: Tensor
+    part_usage: Tensor
+    part_weights: Tensor | None = None
+
+    def over(self, background: Tensor) -> Tensor:
+        """Colour ``[F, R, 3]`` over an opaque background ``[F, R, 3]`` (or broadcastable to it)."""
+        return self.rgb + (1 - self.opacity[..., None]) * background
+
+
+def stack_frames(frames: list[RenderedRays]) -> RenderedRays:
+    """Join the renderings ``[1, R]`` of F frames to ``[F, R]``."""
+    return _join(frames, 0)
+
+
+def join_rays(chunks: list[RenderedRays]) -> RenderedRays:
+    """Join renderings ``[1, R_k]`` of one frame along the rays."""
+    return _join(chunks, 1)
+
+
+def _join(pieces: list[RenderedRays], dim: int) -> RenderedRays:
+    def join(name: str) -> Tensor:
+        return torch.cat([getattr(piece, name) for piece in pieces], dim)
+
+    return RenderedRays(
+        rgb=join("rgb"),
+        opacity=join("opacity"),
+        depth=join("depth"),
+        head_opacity=join("head_opacity"),
+        offset_size=torch.stack([piece.offset_size for piece in pieces]).mean(),
+        part_usage=torch.stack([piece.part_usage for piece in pieces]).mean(0),
+        part_weights=None if pieces[0].part_weights is None else join("part_weights"),
+    )

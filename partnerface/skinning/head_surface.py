@@ -1,0 +1,41 @@
+"""Which faces of a head model belong to the volumetric head, and where hair and skin can reach."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.posed_head import PosedHead
+from partnerface.skinning.nearest_surface import NearestSurface
+
+TORSO_WEIGHT = 0.6
+"""Faces that follow the root more than this belong to the torso layer."""
+
+
+def head_surface(head_model: HeadModel) -> Tensor:
+    """``[Fc]`` bool: every face but the torso's and the lashes (two-sided cards that lie on the lids)."""
+    root = head_model.skinning_weights[:, head_model.joint("root")]
+    torso = root[head_model.faces].mean(1) > TORSO_WEIGHT
+    return ~torso & ~head_model.part_faces("lashes")
+
+
+def shell_candidates(
+    points: Tensor, head: PosedHead, poses: tuple[Tensor, Tensor], skinning: NearestSurface, slack: float
+) -> Tensor:
+    """``[N]`` bool: points of the rigid head frame that lie in the shell of any of F posed heads.
+
+    Args:
+        points: ``[N, 3]`` in the rigid head frame, metres.
+        head: F posed heads.
+        poses: their rigid rotations ``[F, 3, 3]`` and translations ``[F, 3]``.
+        skinning: knows the surface and its shell.
+        slack: metres added to the shell: half a cell's diagonal.
+    """
+    wider = NearestSurface()
+    wider.set_surface(skinning.faces, skinning.thickness + slack)
+    inside = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    for frame, (rotation, translation) in enumerate(zip(*poses, strict=True)):
+        world = points[~inside] @ rotation.T + translation
+        inside[~inside] = wider(world, wider.posed_surface(head, frame)).valid
+    return inside
