@@ -21,7 +21,6 @@ from partnerface.rendering.mesh_rasterizer import vertex_normals
 
 SLEEVE_LENGTH = 0.25
 SLEEVE_SPREAD = 0.40
-SHELL_MARGIN = 0.002
 
 
 class DressedHead:
@@ -34,7 +33,6 @@ class DressedHead:
         face_points: ``[V + S, 3]`` face coordinates.
         head_weights: ``[V + S]`` share of head, jaw and eyes in the skinning weights.
         torso_weights: ``[V + S]`` share of the root.
-        shell_thickness: ``[V]`` metres from the tracked surface to the farthest place of the dressed one.
     """
 
     def __init__(self, head_model: HeadModel, subject: SyntheticSubject) -> None:
@@ -56,7 +54,6 @@ class DressedHead:
         torso, neck = weights[:, head_model.joint("root")], weights[:, head_model.joint("neck")]
         self.head_weights = torch.cat([1 - torso - neck, torch.zeros(len(self._edge))])
         self.torso_weights = torch.cat([torso, torch.ones(len(self._edge))])
-        self.shell_thickness = self._growth.norm(dim=1) + SHELL_MARGIN
 
     def fine_offsets(self, expression: Tensor, sway: Tensor) -> Tensor:
         """``[V, 3]`` rest-space offsets that the head parameters do not tell.
@@ -78,10 +75,9 @@ class DressedHead:
         transforms = posed.vertex_transforms[0]
         return transform_points(torch.cat([transforms, transforms[self._edge]]), torch.cat([rest, sleeves]))
 
-    def widen_shell(self, expression: Tensor, sway: Tensor) -> None:
-        """Let `shell_thickness` hold the fine motion of one frame as well."""
-        reach = (self._growth + self.fine_offsets(expression, sway)).norm(dim=1) + SHELL_MARGIN
-        self.shell_thickness = torch.maximum(self.shell_thickness, reach)
+    def reach(self, expression: Tensor, sway: Tensor) -> Tensor:
+        """``[V]`` metres from the tracked surface to the dressed one in one frame."""
+        return (self._growth + self.fine_offsets(expression, sway)).norm(dim=1)
 
 
 def _sleeves(head_model: HeadModel, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

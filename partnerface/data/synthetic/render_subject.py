@@ -25,6 +25,9 @@ SUPERSAMPLING = 2
 FOCAL = 2.3
 """Focal length in image widths."""
 
+SHELL_MARGIN = 0.002
+"""Metres."""
+
 REGION_MARGIN = 0.012
 """Eyes and mouth are widened by this share of the image width, two pixels at least."""
 
@@ -92,6 +95,11 @@ class SubjectRenderer:
         return RenderedFrame(
             _to_bytes(image), _to_bytes(coverage), self._labels(surface, fragments.mask, coverage)
         )
+
+    def shell_thickness(self) -> Tensor:
+        """``[V]`` metres that the dressed surface stands off the tracked one in any frame, plus a margin."""
+        frames = zip(self.head.expression, self.sway, strict=True)
+        return torch.stack([self.dressed.reach(*frame) for frame in frames]).amax(0) + SHELL_MARGIN
 
     def _surface(self, fragments, vertices: Tensor) -> _Surface:
         dressed, mask = self.dressed, fragments.mask
