@@ -22,3 +22,11 @@ class Region(IntEnum):
 
 
 HEAD = (Region.FACE, Region.EYES, Region.MOUTH, Region.HAIR, Region.NECK)
+
+EVALUATION_REGIONS: dict[str, tuple[Region, ...]] = {
+    "head_mask": HEAD,
+    "matte": tuple(Region),
+    "eyes": (Region.EYES,),
+    "mouth": (Region.MOUTH,),
+}
+"""Labels of the regions that are scored beside the full frame; a region holds matte pixels only."""

@@ -1,0 +1,92 @@
+"""LPIPS with AlexNet features, without torchvision.
+
+Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018),
+version 0.1: the linear heads that torchmetrics ships on torchvision's AlexNet.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CONVOLUTIONS = {
+    # torchvision's number in `features`: output channels, input channels, kernel, stride, padding
+    0: (64, 3, 11, 4, 2),
+    3: (192, 64, 5, 1, 2),
+    6: (384, 192, 3, 1, 1),
+    8: (256, 384, 3, 1, 1),
+    10: (256, 256, 3, 1, 1),
+}
+POOLED_BEFORE = (3, 6)
+SMALLEST_SIDE = 64
+"""Below this the last feature maps have hardly a pixel; smaller images are enlarged."""
+
+
+class LPIPS(nn.Module):
+    """Perceptual distance of two images. Its weights are fixed and are not written into checkpoints.
+
+    Args:
+        features: AlexNet's convolutions by torchvision's names, ``features.0.weight`` and so on.
+        heads: five tensors ``[1, C, 1, 1]``; by default those that torchmetrics ships.
+
+    Raises:
+        ValueError: a weight is missing or has another shape.
+    """
+
+    def __init__(self, features: dict[str, Tensor], heads: list[Tensor] | None = None) -> None:
+        super().__init__()
+        for number, (out, inputs, kernel, _, _) in CONVOLUTIONS.items():
+            for kind, shape in (("weight", (out, inputs, kernel, kernel)), ("bias", (out,))):
+                value = features.get(f"features.{number}.{kind}")
+                if value is None or value.shape != shape:
+                    raise ValueError(f"features.{number}.{kind} is not a tensor of shape {shape}")
+                self.register_buffer(f"{kind}_{number}", value.float(), persistent=False)
+        for number, head in zip(CONVOLUTIONS, torchmetrics_heads() if heads is None else heads, strict=True):
+            self.register_buffer(f"head_{number}", head.float(), persistent=False)
+        # The mean and deviation of ImageNet, for images in [-1, 1].
+        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """``[B]`` distances of images ``[B, 3, H, W]`` in [0, 1]."""
+        first, second = enlarged(first), enlarged(second)
+        features = self._features(torch.cat([first, second]))
+        distance = torch.zeros(len(first), device=first.device)
+        for number, values in features.items():
+            unit = values / (values.pow(2).sum(1, keepdim=True).sqrt() + 1e-8)
+            difference = (unit[: len(first)] - unit[len(first) :]).pow(2)
+            distance = distance + (difference * getattr(self, f"head_{number}")).sum(1).mean((1, 2))
+        return distance
+
+    def _features(self, images: Tensor) -> dict[int, Tensor]:
+        values = (images.float() * 2 - 1 - self.shift) / self.scale
+        features = {}
+        for number, (_, _, _, stride, padding) in CONVOLUTIONS.items():
+            if number in POOLED_BEFORE:
+                values = functional.max_pool2d(values, 3, 2)
+            weight, bias = getattr(self, f"weight_{number}"), getattr(self, f"bias_{number}")
+            values = functional.relu(functional.conv2d(values, weight, bias, stride, padding))
+            features[number] = values
+        return features
+
+
+def enlarged(images: Tensor) -> Tensor:
+    """Images whose shorter side is under 64 pixels, enlarged bilinearly until it is not."""
+    scale = SMALLEST_SIDE / min(images.shape[-2:])
+    if scale <= 1:
+        return images
+    size = [round(side * scale) for side in images.shape[-2:]]
+    return functional.interpolate(images, size, mode="bilinear", align_corners=False)
+
+
+def torchmetrics_heads() -> list[Tensor]:
+    """The five linear heads ``[1, C, 1, 1]`` that torchmetrics ships with its LPIPS."""
+    source = resources.files("torchmetrics") / "functional" / "image" / "lpips_models" / "alex.pth"
+    with resources.as_file(source) as path:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    return [weights[f"lin{level}.model.1.weight"] for level in range(len(CONVOLUTIONS))]

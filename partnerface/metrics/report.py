@@ -1,0 +1,111 @@
+"""The record of an evaluation: metrics.json, and the same as a table to read."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from partnerface.metrics.evaluation_metrics import Averages
+from partnerface.metrics.region_metrics import HIGHEST_PSNR, METRICS
+from partnerface.user_error import UserError
+
+NEAREST_FRAME = "nearest_frame"
+
+SPLIT_DEFINITION = (
+    "temporal: the last 20 % of the tracked frames; blocks: held-out runs before that, with a gap to "
+    "training frames; unseen_expression: the quarter of all test frames whose expressions are farthest "
+    "from any training expression"
+)
+MASK_DEFINITION = (
+    "head_mask: matte above 0.5 and label face, eyes, mouth, hair or neck; matte: matte above 0.5; "
+    "eyes, mouth: that label inside the matte. PSNR and L1 over the pixels, SSIM as the mean of the "
+    "full frame's map, LPIPS on the bounding box, white outside the mask, shorter side 64 px at least"
+)
+
+
+@dataclass
+class EvaluationProtocol:
+    """How numbers came about; written beside them.
+
+    Attributes:
+        dataset: name of the sequence.
+        resolution: width and height in pixels.
+        num_frames: number of scored frames by split.
+        num_train_frames: number of training frames.
+        lpips: name of the network, or None.
+        lpips_missing: why there is no LPIPS, empty where there is.
+        test_parameters: ``strict``: tracked test parameters as they are; ``refined``: optimised
+            against the test image.
+        split_definition: what the splits are.
+        background: colour behind both images.
+        mask: what the regions are.
+        average: how images are averaged.
+        psnr_limit: PSNR of identical images, in dB.
+    """
+
+    dataset: str
+    resolution: tuple[int, int]
+    num_frames: dict[str, int]
+    num_train_frames: int
+    lpips: str | None
+    lpips_missing: str = ""
+    test_parameters: str = "strict"
+    split_definition: str = SPLIT_DEFINITION
+    background: str = "white"
+    mask: str = MASK_DEFINITION
+    average: str = "mean of per-image values"
+    psnr_limit: float = HIGHEST_PSNR
+
+
+def evaluation_report(protocol: EvaluationProtocol, scores: Averages, nearest_frame: Averages) -> dict:
+    """``protocol`` and ``splits``: split -> region -> metric, with ``nearest_frame`` -> region -> metric."""
+    splits = {
+        split: {**regions, NEAREST_FRAME: nearest_frame.get(split, {})} for split, regions in scores.items()
+    }
+    return {"protocol": asdict(protocol), "splits": splits}
+
+
+def write_report(path: Path, report: dict) -> None:
+    """Write a report as JSON, whole or not at all.
+
+    Raises:
+        ValueError: a value is NaN or infinite, which JSON cannot hold.
+        UserError: the folder cannot be written.
+    """
+    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def report_table(report: dict) -> Table:
+    """A report as a table: one row for each split and region, the baseline's PSNR beside it."""
+    protocol = report["protocol"]
+    width, height = protocol["resolution"]
+    caption = f"{protocol['test_parameters']} test parameters, on {protocol['background']}"
+    if protocol["lpips"] is None:
+        caption += f"; no LPIPS: {protocol['lpips_missing']}"
+    table = Table(title=f"{protocol['dataset']} at {width}x{height}", caption=caption)
+    for column in ("split", "frames", "region", *METRICS, "psnr of nearest frame"):
+        table.add_column(column, justify="left" if column in ("split", "region") else "right")
+    for split, regions in report["splits"].items():
+        rows = [(name, values) for name, values in regions.items() if name != NEAREST_FRAME]
+        for place, (name, values) in enumerate(rows):
+            baseline = regions[NEAREST_FRAME].get(name, {}).get("psnr")
+            shown = [_shown(metric, values[metric]) for metric in METRICS]
+            first = (split, str(protocol["num_frames"][split])) if place == 0 else ("", "")
+            table.add_row(*first, name, *shown, _shown("psnr", baseline), end_section=place == len(rows) - 1)
+    return table
+
+
+def _shown(metric: str, value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if metric == "psnr" else f"{value:.4f}"
