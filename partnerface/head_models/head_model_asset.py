@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from partnerface.user_error import UserError
+
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_SHAPES = {
+    "template_vertices": "V3",
+    "identity_basis": "IV3",
+    "expression_basis": "EV3",
+    "template_joints": "J3",
+    "joint_identity_basis": "IJ3",
+    "parents": "J",
+    "skinning_weights": "VJ",
+    "faces": "F3",
+    "uv": "U2",
+    "uv_faces": "F3",
+    "face_parts": "F",
+    "joint_names": "J",
+    "expression_names": "E",
+    "expression_range": "2",
+    "canonical_expression": "E",
+    "landmark_faces": "K",
+    "landmark_barycentric": "K3",
+    "landmark_spread": "K",
+    "joint_expression_basis": "EJ3",
+    "source_vertex_ids": "V",
+}
 
 
 @dataclass
@@ -96,15 +122,38 @@ class HeadModelAsset:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 values = {key: archive[key] for key in archive.files}
-        except (OSError, ValueError) as error:
+        except _UNREADABLE as error:
             raise UserError(f"head model {path}: cannot be read ({error})") from error
         known = {f.name for f in fields(cls)}
         required = known - {"pose_correctives", "joint_expression_basis", "source_vertex_ids"}
         if missing := sorted(required - values.keys()):
             raise UserError(f"head model {path}: no {', '.join(missing)}; bake it again with bake-head")
         values = {k: v for k, v in values.items() if k in known}
+        if fault := _shape_fault(values):
+            raise UserError(f"head model {path}: {fault}; bake it again with bake-head")
         for key in ("name", "version"):
             values[key] = str(values[key])
         for key in ("part_names", "joint_names", "expression_names"):
             values[key] = [str(item) for item in values[key]]
         return cls(**values)
+
+
+def _shape_fault(values: dict[str, np.ndarray]) -> str | None:
+    """The first array whose shape or indices contradict the others, in words."""
+    sizes = {"2": 2, "3": 3}
+    for key, axes in _SHAPES.items():
+        if key not in values:
+            continue
+        shape = values[key].shape
+        if len(shape) != len(axes) or any(
+            sizes.setdefault(axis, size) != size for axis, size in zip(axes, shape, strict=True)
+        ):
+            return f"{key} has the wrong shape {shape}"
+    indexed = {"faces": "V", "uv_faces": "U", "landmark_faces": "F"}
+    for key, axis in indexed.items():
+        indices = values[key]
+        if indices.dtype.kind not in "iu" or (
+            indices.size and not 0 <= indices.min() <= indices.max() < sizes[axis]
+        ):
+            return f"{key} points outside its array"
+    return None

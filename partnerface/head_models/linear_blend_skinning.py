@@ -6,7 +6,7 @@ Source: SMPL (Loper et al. 2015), equations 2 to 4; FLAME (Li et al. 2017) uses 
 from __future__ import annotations
 
 import torch
-from pytorch3d.transforms import matrix_to_axis_angle, axis_angle_to_matrix
+from pytorch3d.transforms import matrix_to_quaternion, quaternion_to_matrix, standardize_quaternion
 from torch import Tensor
 
 
@@ -51,8 +51,11 @@ def halfway_transform(first: Tensor, second: Tensor, pivot: Tensor) -> Tensor:
     Returns:
         ``[F, 3, 4]``. The mean of the two matrices instead would shrink the neck as they diverge.
     """
-    relative = matrix_to_axis_angle(first[..., :3].transpose(-1, -2) @ second[..., :3])
-    rotation = first[..., :3] @ axis_angle_to_matrix(0.5 * relative)
+    # A quaternion with positive real part plus one points halfway and, unlike the axis of a rotation,
+    # is smooth at the identity; `quaternion_to_matrix` divides by its length.
+    relative = matrix_to_quaternion(first[..., :3].transpose(-1, -2) @ second[..., :3])
+    halfway = standardize_quaternion(relative) + torch.eye(4, dtype=relative.dtype, device=relative.device)[0]
+    rotation = first[..., :3] @ quaternion_to_matrix(halfway)
     target = 0.5 * (transform_points(first, pivot) + transform_points(second, pivot))
     offset = target - (rotation @ pivot[..., None])[..., 0]
     return torch.cat([rotation, offset[..., None]], -1)

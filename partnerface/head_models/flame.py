@@ -1,0 +1,150 @@
+"""FLAME: a head model for licence holders. Its file is never part of this package."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model_asset import HeadModelAsset
+from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
+from partnerface.user_error import UserError
+
+JOINT_NAMES = ("root", "neck", "jaw", "eye_left", "eye_right")
+PART_NAMES = ("skin", "eye_left", "eye_right")
+_FILE_IDENTITIES = 300
+_EXPRESSION_RANGE = (-3.0, 3.0)
+_REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+
+
+class FlameHead(HeadModel):
+    """FLAME 2020 or 2023 (Li et al. 2017, "Learning a model of facial shape and expression from 4D scans").
+
+    The rest space is the file's, moved so that the neck joint of the mean head is at the origin: FLAME
+    has no head joint, it turns its head at the neck. Expressions are unnamed, the jaw is opened by
+    its joint. The landmark embedding is empty.
+
+    Args:
+        path: the ``.npz`` or ``.pkl`` file from https://flame.is.tue.mpg.de.
+        num_identity: leading identity components kept, at most 300.
+        num_expression: leading expression components kept, at most 100.
+
+    Raises:
+        UserError: the file is missing, unsafe, or lacks an array.
+    """
+
+    def __init__(self, path: Path, num_identity: int = 100, num_expression: int = 50) -> None:
+        super().__init__(load_flame(Path(path), num_identity, num_expression))
+
+
+def load_flame(path: Path, num_identity: int, num_expression: int) -> HeadModelAsset:
+    """A FLAME file as an asset; arguments and errors as in `FlameHead`."""
+    arrays = _read_arrays(path)
+    template, regressor = arrays["v_template"], arrays["J_regressor"]
+    shapes = np.moveaxis(arrays["shapedirs"], 2, 0)
+    available = (min(len(shapes), _FILE_IDENTITIES), max(len(shapes) - _FILE_IDENTITIES, 0))
+    for flag, wanted, has in zip(
+        ("num_identity", "num_expression"), (num_identity, num_expression), available, strict=True
+    ):
+        if not 1 <= wanted <= has:
+            raise UserError(f"FLAME file {path}: {flag} is {wanted}, but the file has {has} components")
+    identity = shapes[:num_identity]
+    expression = shapes[_FILE_IDENTITIES : _FILE_IDENTITIES + num_expression]
+    joints = regressor @ template
+    origin = joints[JOINT_NAMES.index("neck")]
+    faces = arrays["f"].astype(np.int32)
+    none = np.zeros((0, 3), np.float32)
+    return HeadModelAsset(
+        name="flame",
+        version=path.stem,
+        template_vertices=(template - origin).astype(np.float32),
+        identity_basis=identity.astype(np.float32),
+        expression_basis=expression.astype(np.float32),
+        template_joints=(joints - origin).astype(np.float32),
+        joint_identity_basis=(regressor @ identity).astype(np.float32),
+        parents=_parents(arrays["kintree_table"]),
+        skinning_weights=arrays["weights"].astype(np.float32),
+        faces=faces,
+        uv=np.zeros((1, 2), np.float32),
+        uv_faces=np.zeros_like(faces),
+        face_parts=_face_parts(faces, arrays["weights"]),
+        part_names=list(PART_NAMES),
+        joint_names=list(JOINT_NAMES),
+        expression_names=[f"expression_{i:03d}" for i in range(num_expression)],
+        expression_range=np.array(_EXPRESSION_RANGE, np.float32),
+        canonical_expression=np.zeros(num_expression, np.float32),
+        landmark_faces=none[:, 0].astype(np.int32),
+        landmark_barycentric=none,
+        landmark_spread=none[:, 0],
+        pose_correctives=np.moveaxis(arrays["posedirs"], 2, 0).astype(np.float32),
+        joint_expression_basis=(regressor @ expression).astype(np.float32),
+    )
+
+
+def _parents(kinematic_table: np.ndarray) -> np.ndarray:
+    # The file marks the root's parent with the largest unsigned number.
+    parents = kinematic_table[0].astype(np.int64)
+    parents[0] = -1
+    return parents
+
+
+def _face_parts(faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Eyeballs are the faces that turn with an eye joint."""
+    parts = np.zeros(len(faces), np.int8)
+    for name in ("eye_left", "eye_right"):
+        turns = weights[:, JOINT_NAMES.index(name)] > 0.5
+        parts[turns[faces].all(1)] = PART_NAMES.index(name)
+    return parts
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError(
+            f"FLAME file {path}: not found; download it from https://flame.is.tue.mpg.de (sign-up needed)"
+        )
+    if path.suffix == ".pkl":
+        values = load_pickled_arrays(path)
+    elif path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                values = {key: archive[key] for key in _REQUIRED if key in archive.files}
+        except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"FLAME file {path}: cannot be read ({error})") from error
+    else:
+        raise UserError(f"FLAME file {path}: must end in .npz or .pkl")
+    if missing := [key for key in _REQUIRED if key not in values]:
+        raise UserError(f"FLAME file {path}: has no {', '.join(missing)}; is it a FLAME 2020 or 2023 file?")
+    arrays = {}
+    for key in _REQUIRED:
+        try:
+            arrays[key] = dense_array(values[key])
+        except ValueError as error:
+            raise UserError(f"FLAME file {path}: {key} is no array ({error})") from error
+    _check_shapes(path, arrays)
+    return arrays
+
+
+def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    vertices, joints = len(arrays["v_template"]), len(JOINT_NAMES)
+    expected = {
+        "v_template": (vertices, 3),
+        "shapedirs": (vertices, 3, None),
+        "posedirs": (vertices, 3, 9 * (joints - 1)),
+        "J_regressor": (joints, vertices),
+        "weights": (vertices, joints),
+        "kintree_table": (2, joints),
+        "f": (None, 3),
+    }
+    for key, shape in expected.items():
+        found = arrays[key].shape
+        if len(found) != len(shape) or any(
+            e is not None and e != f for e, f in zip(shape, found, strict=True)
+        ):
+            wanted = " x ".join("any" if size is None else str(size) for size in shape)
+            raise UserError(f"FLAME file {path}: {key} has shape {found}, expected {wanted}")
+    faces = arrays["f"]
+    if faces.size and not 0 <= faces.min() <= faces.max() < vertices:
+        raise UserError(f"FLAME file {path}: f points outside v_template")

@@ -1,0 +1,202 @@
+"""HeadParts: named soft regions of a head model, found from its actions, landmarks and joints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from partnerface.head_models.head_model import HeadModel
+from partnerface.user_error import UserError
+
+
+@dataclass(frozen=True)
+class _FacePart:
+    """How a part of the face is found.
+
+    ``landmarks`` are numbers of MediaPipe's face mesh; a vertex within ``reach`` eye distances of one
+    belongs to the part, up to twice as far if one of ``actions`` moves it; ``surfaces`` belong to it whole.
+    """
+
+    landmarks: tuple[int, ...]
+    reach: float
+    actions: tuple[str, ...] = ()
+    surfaces: tuple[str, ...] = ()
+
+
+_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+_LIDS += (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
+_LIPS += (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
+_BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
+_NOSE = (1, 2, 4, 5, 6, 19, 48, 64, 94, 97, 98, 168, 195, 197, 278, 294, 326, 327)
+_CHEEKS = (36, 50, 101, 117, 118, 123, 187, 205, 207, 266, 280, 330, 346, 347, 352, 411, 425, 427)
+_FACE_PARTS = {
+    "eyes": _FacePart(_LIDS, 0.14, ("eyeBlinkLeft", "eyeBlinkRight"), ("eye_left", "eye_right", "lashes")),
+    "mouth": _FacePart(
+        _LIPS,
+        0.16,
+        ("mouthPucker", "mouthFunnel"),
+        ("mouth_cavity", "teeth_upper", "teeth_lower", "tongue"),
+    ),
+    "brows": _FacePart(_BROWS, 0.14, ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")),
+    "nose": _FacePart(_NOSE, 0.20, ("noseSneerLeft", "noseSneerRight")),
+    "cheeks": _FacePart(_CHEEKS, 0.22, ("cheekPuff", "cheekSquintLeft", "cheekSquintRight")),
+}
+_FOREHEAD, _TEMPLES, _CHIN, _JAW_ANGLES = 10, (127, 356), 152, (132, 361)
+PART_NAMES = (*_FACE_PARTS, "jaw", "scalp", "ears", "neck", "torso")
+_FACE_SHELL, _SCALP_SHELL, _OTHER_SHELL = 0.006, 0.025, 0.012
+
+
+@dataclass
+class HeadParts:
+    """Soft regions of the surface. They overlap: a lip vertex is mouth and jaw.
+
+    Attributes:
+        weights: by name of `PART_NAMES`, ``[V]`` in [0, 1].
+    """
+
+    weights: dict[str, Tensor]
+
+    def centre(self, name: str, vertices: Tensor) -> Tensor:
+        """``[3]`` weighted mean of vertices ``[V, 3]``."""
+        weight = self.weights[name]
+        return (weight[:, None] * vertices).sum(0) / weight.sum().clamp_min(1e-9)
+
+
+def head_parts(head_model: HeadModel, identity: Tensor | None = None) -> HeadParts:
+    """Find the parts of a head model with a landmark embedding, on an identity (default: the mean).
+
+    Named actions refine the parts of the face; a model with unnamed expressions does with geometry.
+
+    Raises:
+        UserError: the head model has no landmark embedding.
+    """
+    if not len(head_model.asset.landmark_faces):
+        raise UserError(f"head model {head_model.asset.name}: its parts need a landmark embedding")
+    if identity is None:
+        identity = head_model.template_vertices.new_zeros(head_model.num_identity)
+    vertices = head_model.identity_vertices(identity)
+    joints = head_model.identity_joints(identity)
+    eyes = joints[[head_model.joint("eye_left"), head_model.joint("eye_right")]]
+    unit = (eyes[0] - eyes[1]).norm()
+    landmarks = landmark_points(head_model, vertices)
+    inner = surface_vertices(head_model, *(n for part in _FACE_PARTS.values() for n in part.surfaces))
+    weights = {}
+    for name, part in _FACE_PARTS.items():
+        weight = _face_part_weight(head_model, part, vertices, landmarks, unit) * ~inner
+        weights[name] = weight.maximum(surface_vertices(head_model, *part.surfaces).to(vertices))
+    weights["torso"] = head_model.skinning_weights[:, head_model.joint("root")].clone()
+    weights["ears"] = _ear_weight(vertices, landmarks, unit) * ~inner * (1 - weights["torso"])
+    weights["neck"] = _neck_weight(vertices, landmarks, unit) * ~inner * (1 - weights["torso"])
+    head = (1 - weights["neck"]) * (1 - weights["torso"]) * ~inner
+    weights["scalp"] = _scalp_weight(vertices, landmarks, unit) * head * (1 - weights["ears"])
+    weights["jaw"] = _jaw_weight(head_model) * head
+    return HeadParts({name: weights[name] for name in PART_NAMES})
+
+
+def default_shell_thickness(head_model: HeadModel, identity: Tensor) -> Tensor:
+    """``[V]`` metres: how far hair and skin may reach beyond the surface of an identity ``[<=I]``.
+
+    Six millimetres on the face, 25 on the scalp and behind the ears, 12 on ears, neck and torso,
+    smoothed over the mesh.
+    """
+    parts = head_parts(head_model, identity).weights
+    thickness = torch.full_like(parts["scalp"], _FACE_SHELL)
+    for names, value in ((("torso", "neck", "ears"), _OTHER_SHELL), (("scalp",), _SCALP_SHELL)):
+        for name in names:
+            thickness = torch.lerp(thickness, torch.full_like(thickness, value), parts[name])
+    return _smoothed(thickness, head_model.faces, rounds=4)
+
+
+def landmark_points(head_model: HeadModel, vertices: Tensor) -> Tensor:
+    """``[K, 3]`` the embedded landmarks on vertices ``[V, 3]``."""
+    faces = head_model.faces[torch.as_tensor(head_model.asset.landmark_faces.astype("int64"))]
+    barycentric = torch.as_tensor(head_model.asset.landmark_barycentric).to(vertices)
+    return (vertices[faces] * barycentric[..., None]).sum(1)
+
+
+def surface_vertices(head_model: HeadModel, *names: str) -> Tensor:
+    """``[V]`` bool: the vertices of the named surfaces."""
+    mask = torch.zeros(len(head_model.template_vertices), dtype=torch.bool, device=head_model.faces.device)
+    mask[head_model.faces[head_model.part_faces(*names)].reshape(-1)] = True
+    return mask
+
+
+def _ramp(values: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
+    """Smooth step from 0 at low to 1 at high."""
+    t = ((values - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _face_part_weight(
+    head_model: HeadModel, part: _FacePart, vertices: Tensor, landmarks: Tensor, unit: Tensor
+) -> Tensor:
+    distance = torch.cdist(vertices, landmarks[list(part.landmarks)]).amin(1) / unit
+    near = 1 - _ramp(distance, part.reach, 1.8 * part.reach)
+    if not (motion := _action_motion(head_model, part.actions)).any():
+        return near
+    around = 1 - _ramp(distance, 2 * part.reach, 3 * part.reach)
+    return near.maximum(_ramp(motion, 0.2, 0.6) * around)
+
+
+def _action_motion(head_model: HeadModel, actions: tuple[str, ...]) -> Tensor:
+    """``[V]`` the largest motion under the named actions, each relative to its own maximum."""
+    names = head_model.asset.expression_names
+    motion = torch.zeros_like(head_model.template_vertices[:, 0])
+    for action in actions:
+        if action in names:
+            moved = head_model.expression_basis[names.index(action)].norm(dim=1)
+            motion = motion.maximum(moved / moved.max().clamp_min(1e-9))
+    return motion
+
+
+def _jaw_weight(head_model: HeadModel) -> Tensor:
+    jaw = head_model.skinning_weights[:, head_model.joint("jaw")]
+    return _ramp(jaw.maximum(_action_motion(head_model, ("jawOpen",))), 0.1, 0.7)
+
+
+def _ear_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
+    """Ears are what stands out sideways behind the temples, between brow and jaw angle."""
+    weight = torch.zeros_like(vertices[:, 0])
+    for temple, jaw_angle in zip(_TEMPLES, _JAW_ANGLES, strict=True):
+        side = landmarks[temple, 0].sign()
+        middle = 0.5 * (landmarks[temple] + landmarks[jaw_angle])
+        outward = side * (vertices[:, 0] - middle[0]) / unit
+        behind = (middle[2] - vertices[:, 2]) / unit
+        height = (vertices[:, 1] - middle[1]).abs() / unit
+        box = _ramp(outward, 0.02, 0.12) * (1 - _ramp(height, 0.45, 0.65))
+        weight = weight.maximum(box * _ramp(behind, -0.1, 0.1) * (1 - _ramp(behind, 0.8, 1.0)))
+    return weight
+
+
+def _neck_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
+    """Below the plane through chin and jaw angles, and below the ear lobes."""
+    angles = landmarks[list(_JAW_ANGLES)].mean(0)
+    above = _plane_distance(vertices, landmarks[_CHIN], angles) / unit
+    low = (angles[1] - vertices[:, 1]) / unit
+    return _ramp(-above, 0.05, 0.35) * _ramp(low, -0.1, 0.25)
+
+
+def _scalp_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
+    """Above and behind the plane through the upper forehead and the temples."""
+    beyond = _plane_distance(vertices, landmarks[_FOREHEAD], landmarks[list(_TEMPLES)].mean(0)) / unit
+    return _ramp(beyond, -0.05, 0.3)
+
+
+def _plane_distance(points: Tensor, front: Tensor, back: Tensor) -> Tensor:
+    """Distance above the plane that holds the x axis and the line from back to front."""
+    along = torch.nn.functional.normalize((front - back)[1:], dim=0)
+    return (points[:, 1:] - back[1:]) @ torch.stack([along[1], -along[0]])
+
+
+def _smoothed(values: Tensor, faces: Tensor, rounds: int) -> Tensor:
+    """Each vertex takes the mean of itself and its neighbours."""
+    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = torch.cat([edges, edges.flip(1)])
+    ones = torch.ones_like(values)
+    count = ones.index_add(0, edges[:, 0], ones[edges[:, 1]])
+    for _ in range(rounds):
+        values = values.index_add(0, edges[:, 0], values[edges[:, 1]]) / count
+    return values
