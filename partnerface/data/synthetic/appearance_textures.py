@@ -38,6 +38,7 @@ SEAM_TEXELS = 4
 SMALL_PART_SCALE = 4
 EYE_RADII = (0.024, 0.014)
 MOUTH_MARGIN = 0.003
+NOSTRILS = -0.056
 
 
 @dataclass
@@ -142,7 +143,9 @@ class AppearanceTextures:
             albedo = flat_albedo(name, points)
         baked[:, CHANNELS["albedo"]] = albedo
         region = "eye_region" if name in ("eye_left", "eye_right", "lashes") else "mouth_region"
-        baked[:, CHANNELS[region]] = 1.0
+        # The cavity's mesh goes on into the nostrils, which are no part of the mouth.
+        nostrils = (points[:, 1] > NOSTRILS) & (name == "mouth_cavity")
+        baked[:, CHANNELS[region]] = (~nostrils).float()[:, None]
         return baked
 
 

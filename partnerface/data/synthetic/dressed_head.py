@@ -21,6 +21,8 @@ from partnerface.rendering.mesh_rasterizer import vertex_normals
 
 SLEEVE_LENGTH = 0.25
 SLEEVE_SPREAD = 0.40
+LASH_SHORTENING = 0.65
+LID_RADIUS = 0.0015
 
 
 class DressedHead:
@@ -43,7 +45,7 @@ class DressedHead:
         neutral = head_model.identity_vertices(subject.identity(head_model.num_identity))
         self._normals = vertex_normals(neutral, head_model.faces) * skin[:, None]
         thickness = hair_thickness(points, subject.hair_style) + shirt_thickness(points)
-        self._growth = self._normals * thickness[:, None]
+        self._growth = self._normals * thickness[:, None] + _shorter_lashes(head_model, neutral)
         hair = hair_coverage(points, subject.hair_style) * skin
         self._sway_weights = hair * smooth_step(0.0, 0.08, points[:, 1])
         self._points = points
@@ -78,6 +80,19 @@ class DressedHead:
     def reach(self, expression: Tensor, sway: Tensor) -> Tensor:
         """``[V]`` metres from the tracked surface to the dressed one in one frame."""
         return (self._growth + self.fine_offsets(expression, sway)).norm(dim=1)
+
+
+def _shorter_lashes(head_model: HeadModel, neutral: Tensor) -> Tensor:
+    """``[V, 3]`` offsets that pull the lashes towards the lids: the head model's are broad bands."""
+    offsets = torch.zeros_like(neutral)
+    lashes = head_model.faces[head_model.part_faces("lashes")].unique()
+    skin = head_model.faces[head_model.part_faces("skin")].unique()
+    if len(lashes):
+        distance = torch.cdist(neutral[lashes], neutral[skin])
+        # A soft nearest place keeps the band's edge smooth between the vertices of the lid.
+        lid = torch.softmax(-0.5 * (distance / LID_RADIUS) ** 2, 1) @ neutral[skin]
+        offsets[lashes] = LASH_SHORTENING * (lid - neutral[lashes])
+    return offsets
 
 
 def _sleeves(head_model: HeadModel, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -28,6 +28,7 @@ class ExpressionDrive:
     smile_right: float
     pucker: float
     jaw: float
+    lips_apart: float
 
     @classmethod
     def from_expression(cls, expression: Tensor, head_model: HeadModel) -> ExpressionDrive:
@@ -36,6 +37,9 @@ class ExpressionDrive:
         def mean(*names: str) -> float:
             return sum(float(expression[head_model.expression_index(n)]) for n in names) / len(names)
 
+        lips = mean("mouthUpperUpLeft", "mouthUpperUpRight") + mean(
+            "mouthLowerDownLeft", "mouthLowerDownRight"
+        )
         return cls(
             brow_raise=mean("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
             frown=mean("browDownLeft", "browDownRight"),
@@ -43,6 +47,7 @@ class ExpressionDrive:
             smile_right=mean("mouthSmileRight"),
             pucker=mean("mouthPucker"),
             jaw=mean("jawOpen"),
+            lips_apart=min(1.0, 2 * mean("jawOpen") + lips + mean("mouthFunnel")),
         )
 
 

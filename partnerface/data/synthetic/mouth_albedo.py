@@ -13,7 +13,7 @@ TOOTH_WIDTH = 0.0075
 FLAT_ALBEDO = {
     "tongue": (0.62, 0.29, 0.29),
     "mouth_cavity": (0.42, 0.15, 0.14),
-    "lashes": (0.07, 0.05, 0.04),
+    "lashes": (0.17, 0.11, 0.09),
 }
 ENAMEL = (0.88, 0.84, 0.75)
 

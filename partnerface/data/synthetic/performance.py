@@ -17,8 +17,10 @@ FPS = 25.0
 DISTANCE = 1.05
 """Metres from the camera to the head joint."""
 
-YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = (math.radians(angle) for angle in (35.0, 15.0, 9.0))
+YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = (math.radians(angle) for angle in (36.0, 16.0, 7.0))
 GAZE_YAW_LIMIT, GAZE_PITCH_LIMIT = math.radians(16.0), math.radians(5.0)
+OFFSET_LIMITS = (0.008, 0.004, 0.010)
+HEAD_POSE_REPLAY = 0.9
 
 TALKING = {
     "jawOpen": (1.6, 0.13, 0.20),
@@ -100,30 +102,31 @@ class _Tracks:
         return torch.sin(2 * math.pi * (rates * self.times + draws[:, 1:])).sum(0) / 1.5**0.5
 
     def limited(self, frequency: float, limit: float) -> Tensor:
-        """Reaches ``limit`` now and then, never passes it."""
-        return limit * torch.tanh(1.2 * self.band(frequency))
+        """Comes near ``limit`` now and then, never passes it."""
+        return limit * torch.tanh(0.8 * self.band(frequency))
 
 
 def perform(head_model: HeadModel, frames: int, seed: int) -> Performance:
     """Write the script of a clip: talking, then gestures that talking does not contain."""
     splits = split_frames(frames)
     tracks = _Tracks(frames, 1000 + seed)
-    angles = [
-        tracks.limited(0.20, YAW_LIMIT),
-        tracks.limited(0.24, PITCH_LIMIT),
-        tracks.limited(0.22, ROLL_LIMIT),
-    ]
-    offsets = [tracks.limited(0.3, limit) for limit in (0.008, 0.004, 0.010)]
-    gaze = [tracks.limited(0.6, GAZE_PITCH_LIMIT), tracks.limited(0.5, GAZE_YAW_LIMIT)]
+    limits = ((0.45, PITCH_LIMIT), (0.35, YAW_LIMIT), (0.30, ROLL_LIMIT))
+    head_angles = torch.stack([tracks.limited(*limit) for limit in limits], 1)
+    head_offsets = torch.stack([tracks.limited(0.3, limit) for limit in OFFSET_LIMITS], 1)
+    gaze = torch.stack([tracks.limited(0.6, GAZE_PITCH_LIMIT), tracks.limited(0.5, GAZE_YAW_LIMIT)], 1)
     expression = _talking(head_model, tracks)
     if "unseen_expression" in splits:
         unseen = splits["unseen_expression"]
         expression[unseen] = 0.15 * expression[unseen] + _gestures(head_model, len(unseen))
+        # The expressions are to be new, not the head poses: those of the talking part, backwards.
+        talked = torch.arange(len(unseen)).flip(0)
+        head_angles[unseen] = HEAD_POSE_REPLAY * head_angles[talked]
+        head_offsets[unseen] = HEAD_POSE_REPLAY * head_offsets[talked]
     return Performance(
         expression=expression.clamp(0, 1),
-        head_angles=torch.stack([angles[1], angles[0], angles[2]], 1),
-        head_offsets=torch.stack(offsets, 1),
-        gaze=torch.stack(gaze, 1),
+        head_angles=head_angles,
+        head_offsets=head_offsets,
+        gaze=gaze,
         splits=splits,
     )
 

@@ -145,7 +145,7 @@ class SubjectRenderer:
         drive = ExpressionDrive.from_expression(expression, self.head_model)
         slopes = wrinkle_slopes(points, drive, texture["wrinkle_phase"][:, 0]) * skin[:, None]
         normals = functional.normalize(surface.normals + texture["bump"] + slopes, dim=1)
-        light = torch.where(inner, mouth_occlusion(points), chin_occlusion(points))
+        light = torch.where(inner, mouth_occlusion(points, drive.lips_apart), chin_occlusion(points))
         diffuse = texture["albedo"] * irradiance(normals) * light[:, None]
         view = -functional.normalize(surface.positions, dim=1)
         bare = skin * (1 - texture["shirt"][:, 0]) * (1 - 0.5 * texture["hair"][:, 0])

@@ -47,9 +47,15 @@ def chin_occlusion(points: Tensor) -> Tensor:
     )
 
 
-def mouth_occlusion(points: Tensor) -> Tensor:
-    """``[N]`` light that reaches teeth, tongue and cavity: the less, the farther behind the lips."""
-    return 0.10 + 0.62 * smooth_step(-0.025, 0.022, points[:, 2])
+def mouth_occlusion(points: Tensor, lips_apart: float) -> Tensor:
+    """``[N]`` light that reaches teeth, tongue and cavity: the less, the farther behind the lips.
+
+    Args:
+        points: ``[N, 3]`` face coordinates.
+        lips_apart: 0 where the lips are closed, 1 from half open on.
+    """
+    opening = 0.35 + 0.65 * lips_apart
+    return 0.10 + 0.80 * opening * smooth_step(-0.030, 0.022, points[:, 2])
 
 
 def highlight(normals: Tensor, view: Tensor, exponent: Tensor) -> Tensor:

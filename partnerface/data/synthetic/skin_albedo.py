@@ -30,7 +30,7 @@ def skin_albedo(points: Tensor, lips: Tensor, subject: SyntheticSubject) -> Tens
     strands = hair_strands(points)
     hair = hair_coverage(points, subject.hair_style)
     hair = (hair + 0.25 * strands * (hair > 0.02)).clamp(0, 1)
-    albedo = _over(albedo, torch.tensor(subject.hair) * (1 + 0.5 * strands)[:, None], hair)
+    albedo = _over(albedo, torch.tensor(subject.hair) * (1 + 0.7 * strands)[:, None], hair)
     shirt = smooth_step(0.35, 0.65, shirt_coverage(points))
     return _over(albedo, shirt_albedo(points, subject), shirt)
 
@@ -46,9 +46,7 @@ def _complexion(points: Tensor, subject: SyntheticSubject) -> Tensor:
     nose = torch.exp(-(x**2 + (y + 0.030) ** 2) / (2 * 0.011**2)) * (z > 0.01)
     red = subject.blush * (cheeks + 0.8 * nose) + 0.5 * value_noise(points * 45, 5).clamp_min(0)
     socket = torch.exp(-(((x.abs() - 0.029) / 0.018) ** 2) - ((y + 0.016) / 0.007) ** 2)
-    mole = smooth_step(0.0022, 0.0014, (points[:, :2] - torch.tensor([0.033, -0.055])).norm(dim=1)) * (
-        z > -0.02
-    )
+    mole = smooth_step(0.0022, 0.0014, (points[:, :2] - torch.tensor(subject.mole)).norm(dim=1)) * (z > -0.02)
     tone = (mottle * (1 - 0.14 * socket) * (1 - 0.6 * mole))[:, None]
     return torch.tensor(subject.skin) * tone * (1 - red[:, None] * torch.tensor([0.0, 0.10, 0.10]))
 

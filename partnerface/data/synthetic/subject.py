@@ -43,6 +43,7 @@ class SyntheticSubject:
         identity_deviation: their standard deviation.
         skin: skin albedo.
         blush: strength of the redness of cheeks and nose.
+        mole: place of the mole in the frontal plane of face coordinates, metres.
         beard: strength of the beard shade.
         lips: lip albedo.
         hair: hair albedo, also of the brows.
@@ -58,6 +59,7 @@ class SyntheticSubject:
     identity_deviation: float
     skin: Colour
     blush: float
+    mole: tuple[float, float]
     beard: float
     lips: Colour
     hair: Colour
@@ -82,6 +84,7 @@ SUBJECTS = {
             identity_deviation=0.35,
             skin=(0.80, 0.585, 0.47),
             blush=1.0,
+            mole=(0.033, -0.055),
             beard=1.0,
             lips=(0.62, 0.30, 0.28),
             hair=(0.16, 0.10, 0.07),
@@ -97,6 +100,7 @@ SUBJECTS = {
             identity_deviation=0.45,
             skin=(0.90, 0.70, 0.60),
             blush=1.5,
+            mole=(-0.021, -0.092),
             beard=0.0,
             lips=(0.72, 0.30, 0.31),
             hair=(0.55, 0.29, 0.13),
