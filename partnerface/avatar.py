@@ -94,7 +94,7 @@ class Avatar(nn.Module):
         self.register_buffer("thickness", torch.full((len(head_model.template_vertices),), 0.01))
         self.register_buffer("cube_low", torch.zeros(3))
         self.register_buffer("cube_extent", torch.ones(()))
-        self.register_load_state_dict_post_hook(lambda module, _: module._place_surface())
+        self.register_load_state_dict_post_hook(_place_surface_after_loading)
 
     def adapt_to(self, sequence: TrackedSequence) -> None:
         """Take identity, shell, part places and bounds from a sequence's training frames, before fit."""
@@ -157,7 +157,7 @@ class Avatar(nn.Module):
         )
 
     def pose_frames(self, head: HeadParameters, torso_motion: Tensor) -> list[PosedFrame]:
-        """Pose the head and prepare its surfaces; the same thread must use a frame before it poses another."""
+        """Pose and prepare frames; a thread must be done with them before it poses others."""
         posed, driving = self.head_model(head), self.driving(head)
         return [
             PosedFrame(
@@ -248,6 +248,13 @@ class Avatar(nn.Module):
         frame = self.pose_frames(head, torso_motion)[0]
         pieces = [rays.select(slice(k, k + chunk)) for k in range(0, len(pixels), chunk)]
         threads = (os.cpu_count() or 1) if pixels.device.type == "cpu" else 1
-        return join_rays(
-            map_chunks(lambda piece: self.render_rays(piece, frame, with_parts), pieces, threads)
-        )
+
+        def render(piece: RayBundle) -> RenderedRays:
+            return self.render_rays(piece, frame, with_parts)
+
+        return join_rays(map_chunks(render, pieces, threads))
+
+
+def _place_surface_after_loading(avatar: Avatar, incompatible_keys: object) -> None:
+    # torch takes a hook's return value for a mistake.
+    avatar._place_surface()
