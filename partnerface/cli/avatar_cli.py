@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import warnings
@@ -114,6 +115,9 @@ class AvatarCLI(LightningCLI):
 
 def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
     """Run one of the trainer's commands."""
+    # Lightning announces devices, limits and products; what a user needs to know is printed here.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         _silence_expected_warnings()
         return AvatarCLI(arguments)

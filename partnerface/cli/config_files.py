@@ -24,7 +24,7 @@ def config_arguments(*names: str) -> list[str]:
 
 
 def resolve_config_paths(arguments: list[str]) -> list[str]:
-    """Let ``--config configs/base.yaml`` mean the shipped file where there is none in the working directory."""
+    """Let ``--config configs/base.yaml`` mean the shipped file where the working directory has none."""
     resolved = list(arguments)
     for i, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")

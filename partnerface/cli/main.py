@@ -1,4 +1,4 @@
-"""Entry point: `fit | validate | test | predict` go to the trainer's command line, the rest to plain functions."""
+"""Entry point: `fit | validate | test | predict` go to the trainer, the rest to plain functions."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -43,6 +42,7 @@ class AvatarModule(LightningModule):
         num_frames: frames of the sequence, linked from the data.
         refine_tracking: learn small corrections of pose and expression for the training frames. They
             never reach validation or test.
+        refinement_prior: weight of the corrections' squared size.
         gradient_clip: largest norm of the gradient; 0 turns it off.
         cpu_threads: frames that run at once on a CPU in float32.
     """
@@ -55,6 +55,7 @@ class AvatarModule(LightningModule):
         learning_rates: LearningRates = DEFAULT_RATES,
         num_frames: int = 1,
         refine_tracking: bool = True,
+        refinement_prior: float = 1e-3,
         gradient_clip: float = 1.0,
         cpu_threads: int = 2,
     ) -> None:
@@ -63,9 +64,12 @@ class AvatarModule(LightningModule):
         self.automatic_optimization = False
         self.avatar = avatar
         self.losses = nn.ModuleDict(losses)
-        self.refinement = ParameterRefinement(num_frames) if refine_tracking else None
+        self.refinement = (
+            ParameterRefinement(num_frames, avatar.head_model.num_expression) if refine_tracking else None
+        )
         self.make_optimizer = optimizer or torch.optim.AdamW
         self.learning_rates = learning_rates
+        self.refinement_prior = refinement_prior
         self.gradient_clip = gradient_clip
         self.cpu_threads = cpu_threads
         self.elapsed_share = 0.0
@@ -120,16 +124,9 @@ class AvatarModule(LightningModule):
         limit = self.trainer.max_steps
         return max(self.global_step / limit if limit > 0 else 0.0, self.elapsed_share)
 
-    def _expected_steps(self) -> int:
-        """Steps that training will have taken at its end, at the pace so far."""
-        limit = self.trainer.max_steps if self.trainer.max_steps > 0 else 10**6
-        if self.elapsed_share <= 0:
-            return limit
-        return min(max(round(self.global_step / self.elapsed_share), self.global_step + 1), limit)
-
     def training_step(self, batch: RayBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()
-        self.avatar.training_schedule(self.global_step, self._expected_steps())
+        self.avatar.training_schedule(self.progress)
         factor = cosine_factor(self.progress)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
@@ -176,6 +173,9 @@ class AvatarModule(LightningModule):
         error = (rendered.over(batch.background) - batch.target()).detach()
         detached = {name: value.detach() for name, value in terms.items()}
         total = sum(self.losses[name].weight * value for name, value in terms.items())
+        if self.refinement is not None:
+            size = self.refinement.size(batch.frame_index)
+            total, detached["refinement"] = total + self.refinement_prior * size, size.detach()
         return total, detached | {"mean_square": error.square().mean()}
 
     def _require_finite(self, terms: dict[str, Tensor]) -> None:
@@ -201,6 +201,12 @@ class AvatarModule(LightningModule):
             part_weights=None if weights is None else weights[0].view(*shape, -1),
         )
 
+    def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
+        return self.render(batch)
+
+    def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
+        return self.render(batch, with_parts=True)
+
     def predict_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         return self.render(batch)
 
@@ -208,8 +214,3 @@ class AvatarModule(LightningModule):
 def batch_frames(batch: RayBatch, frames: Tensor) -> RayBatch:
     """Some frames of a batch."""
     return RayBatch(**{f.name: getattr(batch, f.name)[frames] for f in fields(batch)})
-
-
-def log_metric_objects(module: LightningModule, prefix: str, metrics: dict[str, Any]) -> None:
-    """Log Metric objects, which reduce over ranks and reset by themselves, under ``prefix/``."""
-    module.log_dict({f"{prefix}/{name}": m for name, m in metrics.items()}, on_step=False, on_epoch=True)

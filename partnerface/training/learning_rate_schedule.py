@@ -1,4 +1,4 @@
-"""Learning-rate schedule: a short linear warm-up, then a cosine, as a factor of the share of training done."""
+"""Learning-rate schedule: a short linear warm-up, then a cosine over the share of training done."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class LearningRates:
     grids: float = 1e-2
     networks: float = 2e-3
     torso: float = 5e-3
-    refinement: float = 1e-4
+    refinement: float = 3e-5
 
 
 def parameter_groups(

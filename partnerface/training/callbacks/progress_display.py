@@ -1,4 +1,4 @@
-"""ProgressDisplay: steps, PSNR and the time that is left, as a bar on a terminal and as a line now and then elsewhere."""
+"""ProgressDisplay: steps, PSNR and the time left: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RngState: random number generators in the checkpoint, so that a resumed run draws what it would have drawn."""
+"""RngState: generators in the checkpoint, so that a resumed run draws what it would have drawn."""
 
 from __future__ import annotations
 

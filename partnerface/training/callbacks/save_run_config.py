@@ -13,7 +13,7 @@ from partnerface.user_error import UserError
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` into ``--run_dir``; ``partnerface fit --config run_dir/config.yaml`` repeats the run.
+    """Writes ``config.yaml`` into ``--run_dir``; ``fit --config RUN/config.yaml`` repeats the run.
 
     Lightning's callback writes into the logger's folder, which W&B runs share (a sweep dies at its
     second run), and writes for ``test`` too, with keys that ``fit`` refuses.

@@ -18,7 +18,7 @@ class TimeBudget(Callback):
     speed of the machine; for one that can be repeated exactly, set ``trainer.max_steps`` alone.
 
     Args:
-        seconds: budget of training, validation while training included; a resumed run has what its earlier part left.
+        seconds: budget of training, validation included; a resumed run has what its earlier part left.
     """
 
     def __init__(self, seconds: float) -> None:
