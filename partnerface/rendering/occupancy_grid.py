@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SURFACE_CELLS = 64
+SURFACE_CELLS = 96
 
 
 class OccupancyGrid(nn.Module):

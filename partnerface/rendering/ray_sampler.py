@@ -16,7 +16,11 @@ from partnerface.rendering.mesh_rasterizer import vertex_normals
 from partnerface.rendering.occupancy_grid import SURFACE_CELLS, OccupancyGrid, surface_cells
 from partnerface.rendering.opaque_backstop import backstop_surface
 from partnerface.rendering.ray_samples import RaySamples
+from partnerface.rendering.surface_points import SurfacePoints, spread_points
 from partnerface.warp_launch import as_vec3, launch
+
+POINT_SPACING = 0.004
+"""Metres between the points that mark the moving skin: about one cell of the surface grid."""
 
 
 @wp.func
@@ -152,8 +156,9 @@ class HeadRaySampler(nn.Module):
         self.register_buffer("surface_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("backstop_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("backstop_depth", torch.zeros(0), persistent=False)
-        self.register_buffer("moving", torch.zeros(0, dtype=torch.bool), persistent=False)
-        self.register_buffer("thickness", torch.zeros(0), persistent=False)
+        self.register_buffer("moving_corners", torch.zeros(0, 3, dtype=torch.long), persistent=False)
+        self.register_buffer("moving_barycentric", torch.zeros(0, 3), persistent=False)
+        self.register_buffer("moving_reach", torch.zeros(0, 1), persistent=False)
 
     def set_surface(
         self, head_model: HeadModel, canonical: Tensor, surface: Tensor, thickness: Tensor
@@ -174,8 +179,12 @@ class HeadRaySampler(nn.Module):
         neck = head_model.skinning_weights[:, head_model.joint("head")] < 0.9
         used = torch.zeros(len(canonical), dtype=torch.bool, device=canonical.device)
         used[self.surface_faces.unique()] = True
-        self.moving = used & ((motion > 1e-3) | neck)
-        self.thickness = thickness.float()
+        moving = used & ((motion > 1e-3) | neck)
+        skin = self.surface_faces[moving[self.surface_faces].any(1)]
+        points = spread_points(canonical, skin, POINT_SPACING)
+        self.moving_corners, self.moving_barycentric = points.corners, points.barycentric
+        # Thick hair over the moving skin is left to the learned grid.
+        self.moving_reach = points.of(thickness.float()[:, None]).clamp_max(0.012)
         self._hierarchies.clear()
 
     def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> HeadBounds:
@@ -187,11 +196,10 @@ class HeadRaySampler(nn.Module):
         if key not in self._hierarchies:
             self._hierarchies[key] = MeshBvh(eroded, self.backstop_faces)
         self._hierarchies[key].refit(eroded)
-        # The shell of the moving skin; thick hair over it is left to the learned grid.
-        reach = self.thickness[self.moving, None].clamp_max(0.012)
-        skin, outward = vertices[self.moving], normals[self.moving]
-        layers = torch.cat([skin + share * reach * outward for share in (0.0, 0.5, 1.0)])
-        rigid = (layers - translation) @ rotation
+        points = SurfacePoints(self.moving_corners, self.moving_barycentric)
+        skin = points.of(vertices)
+        shell = skin + self.moving_reach * points.of(normals)
+        rigid = (torch.cat([skin, shell]) - translation) @ rotation
         surface = surface_cells(rigid, self.occupancy.low, self.occupancy.extent)
         return HeadBounds(self._hierarchies[key], surface, rotation.detach(), translation.detach())
 

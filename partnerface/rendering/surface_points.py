@@ -1,0 +1,43 @@
+"""SurfacePoints: points spread evenly over a mesh that moves, by faces and barycentric coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class SurfacePoints:
+    """Q points on a mesh.
+
+    Attributes:
+        corners: ``[Q, 3]`` vertices of each point's face.
+        barycentric: ``[Q, 3]``.
+    """
+
+    corners: Tensor
+    barycentric: Tensor
+
+    def of(self, values: Tensor) -> Tensor:
+        """Vertex values ``[V, C]`` at the points ``[Q, C]``."""
+        return (values[self.corners] * self.barycentric[..., None]).sum(1)
+
+
+def spread_points(vertices: Tensor, faces: Tensor, spacing: float) -> SurfacePoints:
+    """Points no farther than ``spacing`` metres from their neighbours on faces ``[Fc, 3]``."""
+    corners = vertices[faces]
+    longest = (corners - corners.roll(1, 1)).norm(dim=-1).amax(1)
+    pieces = (longest / spacing).ceil().clamp_min(1).long()
+    chosen, barycentric = [], []
+    for n in pieces.unique().tolist():
+        first, second = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+        inside = first + second < n
+        u = (first[inside] + 1 / 3) / n
+        v = (second[inside] + 1 / 3) / n
+        pattern = torch.stack([u, v, 1 - u - v], 1).to(vertices)
+        some = faces[pieces == n]
+        chosen.append(some.repeat_interleave(len(pattern), 0))
+        barycentric.append(pattern.repeat(len(some), 1))
+    return SurfacePoints(torch.cat(chosen), torch.cat(barycentric))
