@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from partnerface.training.callbacks.time_budget import TimeBudget
+from partnerface.training.callbacks.time_budget import budget_timer
 
 
 class ProgressDisplay(Callback):
@@ -28,7 +28,7 @@ class ProgressDisplay(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._first_step = trainer.global_step
-        self._budget = next((c for c in trainer.callbacks if isinstance(c, TimeBudget)), None)
+        self._timer = budget_timer(trainer)
         self._open(trainer, "training")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
@@ -44,9 +44,9 @@ class ProgressDisplay(Callback):
         elapsed = time.monotonic() - self._start
         if total:
             candidates.append((steps / total, elapsed / max(steps, 1) * (total - steps)))
-        if self._budget is not None:
-            spent = self._budget.spent
-            candidates.append((min(spent / self._budget.seconds, 1.0), self._budget.seconds_left()))
+        if self._timer is not None:
+            spent, left = self._timer.time_elapsed(), max(self._timer.time_remaining(), 0.0)
+            candidates.append((spent / (spent + left), left))
         return min(candidates, key=lambda c: c[1]) if candidates else (0.0, None)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,0 +1,81 @@
+"""Train an avatar and test it, in one folder; a second run continues or reuses what lies there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from partnerface.cli.avatar_cli import require_writable, run_trainer_command
+from partnerface.metrics.report import report_table
+from partnerface.training.callbacks.evaluation_report import METRICS_FILE
+from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.user_error import UserError
+
+SETTINGS_FILE = "settings.json"
+OUTPUTS = ("checkpoints/last.ckpt", METRICS_FILE, "comparison.mp4", "strip.png")
+
+
+def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
+    """Fit and test.
+
+    Args:
+        run_dir: folder of the run.
+        arguments: configuration files and flags of ``partnerface fit``.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    console = Console(stderr=True)
+    checkpoint, metrics = last_checkpoint(run_dir), run_dir / METRICS_FILE
+    config = run_dir / "config.yaml"
+    if metrics.is_file() and checkpoint.is_file():
+        console.print(
+            f"Reusing the trained avatar and its scores in {run_dir}", markup=False, highlight=False
+        )
+        report = json.loads(metrics.read_text())
+        Console().print(report_table(report))
+        return report
+    fit = ["fit", *arguments, "--run_dir", str(run_dir)]
+    if checkpoint.is_file():
+        console.print(f"Continuing from {checkpoint}", markup=False, highlight=False)
+        fit += ["--ckpt_path", "last"]
+    run_trainer_command(fit)
+    run_trainer_command(["test", "--config", str(config), "--ckpt_path", str(checkpoint)])
+    return json.loads(metrics.read_text())
+
+
+def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
+    """Record what a folder was made with, or make sure that it was made with the same.
+
+    Raises:
+        UserError: the folder holds an avatar made with other settings, or cannot be written.
+    """
+    path = run_dir / SETTINGS_FILE
+    if path.is_file():
+        try:
+            recorded = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(
+                f"{path}: not readable ({error}); remove the folder or choose another --out"
+            ) from error
+        changed = [key for key in settings if recorded.get(key) != settings[key]]
+        if changed:
+            what = ", ".join(f"{key} {recorded.get(key)}" for key in changed)
+            raise UserError(f"--out {run_dir}: holds an avatar made with {what}; choose another folder")
+        return
+    if run_dir.exists() and any(run_dir.iterdir()):
+        raise UserError(f"--out {run_dir}: holds other files; choose another folder")
+    require_writable(run_dir)
+    path.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def print_outputs(run_dir: Path, next_steps: list[str]) -> None:
+    """Say what was made and what can be done with it."""
+    console = Console()
+    for name in OUTPUTS:
+        if (run_dir / name).is_file():
+            console.print(f"  {run_dir / name}", markup=False, highlight=False)
+    for line in next_steps:
+        console.print(line, markup=False, highlight=False)

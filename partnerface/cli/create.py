@@ -1,0 +1,58 @@
+"""The command ``create``: an avatar from a video, whole: track, fit, test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from partnerface.cli.config_files import config_arguments
+from partnerface.user_error import UserError
+
+
+def create(
+    video: Path,
+    out: Path | None = None,
+    preset: Literal["quick", "full"] = "quick",
+    size: int = 256,
+) -> None:
+    """Make an avatar from a video of one person.
+
+    Args:
+        video: the video; one person, a camera that stands still, the head turned to both sides.
+        out: folder of the outputs, by default ``avatars/NAME_OF_THE_VIDEO``; a second run continues
+            or reuses what lies there.
+        preset: ``quick`` ends in under 20 minutes on two cores, ``full`` in about an hour.
+        size: longer side of the training frames in pixels.
+    """
+    video = Path(video)
+    if not video.is_file():
+        raise UserError(f"video {video}: no such file")
+    if size < 32:
+        raise UserError(f"--size {size}: must be 32 or more")
+    from partnerface.cli.avatar_run import print_outputs, same_settings, train_and_test
+
+    out = Path("avatars") / video.stem if out is None else Path(out)
+    same_settings(out, {"video": video.name, "bytes": video.stat().st_size, "preset": preset, "size": size})
+    dataset = out / "dataset"
+    if dataset.is_dir():
+        print(f"Reusing the tracked video in {dataset}")
+    else:
+        from partnerface.tracking.tracker import track_video
+
+        track_video(video, dataset)
+    arguments = [
+        *config_arguments(
+            "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{preset}"
+        ),
+        f"--data.reader.init_args.root={dataset}",
+        f"--data.image_size={size}",
+    ]
+    train_and_test(out, arguments)
+    print_outputs(
+        out,
+        [
+            "Next: render the held-out frames, or train longer.",
+            f"  partnerface predict --config {out / 'config.yaml'} --ckpt_path last",
+            f"  partnerface create {video} --out {out}_full --preset full",
+        ],
+    )

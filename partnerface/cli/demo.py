@@ -1,0 +1,67 @@
+"""The command ``demo``: an avatar of the embedded subject, scored on expressions it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from partnerface.cli.config_files import config_arguments
+from partnerface.user_error import UserError
+
+
+def demo(
+    out: Path = Path("runs/demo"),
+    subject: Literal["a", "b"] = "a",
+    size: int = 128,
+    minutes: float = 2.5,
+) -> None:
+    """Train an avatar of the embedded subject and score it on unseen expressions.
+
+    Args:
+        out: folder of the outputs; a second run continues or reuses what lies there.
+        subject: which embedded subject.
+        size: width and height of the frames in pixels.
+        minutes: training time, on any machine; rendering the frames and testing come on top.
+    """
+    if minutes <= 0:
+        raise UserError(f"--minutes {minutes}: must be more than 0")
+    if size < 32:
+        raise UserError(f"--size {size}: must be 32 or more")
+    # Imported here: --help need not wait for torch.
+    from partnerface.cli.avatar_run import print_outputs, same_settings, train_and_test
+
+    out = Path(out)
+    same_settings(out, {"subject": subject, "size": size, "minutes": minutes})
+    arguments = [
+        *config_arguments(
+            "base", "method/part_deformation", "head_model/anny", "data/synthetic", "scale/demo"
+        ),
+        f"--data.reader.init_args.root={out / 'dataset'}",
+        f"--data.reader.init_args.subject={subject}",
+        f"--data.reader.init_args.size={size}",
+        f"--data.image_size={size}",
+        f"--trainer.max_time={as_max_time(minutes)}",
+    ]
+    report = train_and_test(out, arguments)
+    unseen = report["splits"].get("unseen_expression", {}).get("head_mask", {}).get("psnr")
+    if unseen is not None:
+        print(f"Unseen expressions: {unseen:.1f} dB inside the head mask.")
+    print_outputs(
+        out,
+        [
+            "Next: your own video. One person, a still camera, the head turned to both sides.",
+            '  pip install -c constraints.txt -e ".[pytorch3d,track]"',
+            "  partnerface create video.mp4 --out avatars/me",
+        ],
+    )
+
+
+def as_max_time(minutes: float) -> str:
+    """Minutes as the trainer's ``days:hours:minutes:seconds``.
+
+    >>> as_max_time(2.5), as_max_time(90)
+    ('00:00:02:30', '00:01:30:00')
+    """
+    seconds = max(round(minutes * 60), 1)
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours // 24:02d}:{hours % 24:02d}:{rest // 60:02d}:{rest % 60:02d}"
