@@ -44,7 +44,9 @@ class HeadCrop:
         if side == self.size:
             return np.ascontiguousarray(square)
         filter_ = Image.Resampling.BOX if side % self.size == 0 else Image.Resampling.LANCZOS
-        return np.asarray(Image.fromarray(np.ascontiguousarray(square)).resize((self.size, self.size), filter_))
+        return np.asarray(
+            Image.fromarray(np.ascontiguousarray(square)).resize((self.size, self.size), filter_)
+        )
 
     def save(self, path: Path) -> None:
         """Write offset, side, size and scale as JSON."""

@@ -51,6 +51,24 @@ class FitSettings:
     identity_weight: float = 0.004
 
 
+@dataclass(frozen=True)
+class PictureGeometry:
+    """The uncropped picture, in pixels of the cropped frames.
+
+    Attributes:
+        centre: its middle, where the optical axis is taken to be.
+        shorter_side: from which the focal length is guessed.
+    """
+
+    centre: tuple[float, float]
+    shorter_side: float
+
+    @classmethod
+    def whole(cls, track: LandmarkTrack) -> PictureGeometry:
+        """Frames that were not cropped."""
+        return cls((track.width / 2, track.height / 2), min(track.width, track.height))
+
+
 @dataclass
 class HeadFit:
     """A fitted clip.
@@ -90,7 +108,7 @@ def fit_head(
     head_model: HeadModel,
     mattes: Tensor | None = None,
     times: np.ndarray | None = None,
-    image_side: float | None = None,
+    view: PictureGeometry | None = None,
     settings: FitSettings | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> HeadFit:
@@ -102,15 +120,14 @@ def fit_head(
         head_model: needs a landmark embedding.
         mattes: ``[T, H, W]`` uint8 of the same frames, or None.
         times: ``[T]`` seconds in which motion is smooth (default: the track's timestamps).
-        image_side: shorter side of the whole picture in pixels of the frames, from which the focal
-            length is guessed (default: the frames' own).
+        view: the whole picture that the frames were cut from (default: the frames themselves).
         settings: weights and lengths.
         on_step: called with the step and the number of steps.
     """
     settings = settings or FitSettings()
     started = time.process_time()
     with single_threaded():
-        problem = FitProblem(track, head_model, mattes, times, image_side, settings)
+        problem = FitProblem(track, head_model, mattes, times, view, settings)
         problem.minimise(on_step or (lambda step, steps: None))
         return problem.result(time.process_time() - started)
 
@@ -124,7 +141,7 @@ class FitProblem:
         head_model: HeadModel,
         mattes: Tensor | None,
         times: np.ndarray | None,
-        image_side: float | None,
+        view: PictureGeometry | None,
         settings: FitSettings,
     ) -> None:
         self.settings = settings
@@ -139,8 +156,9 @@ class FitProblem:
         rows = {int(n): i for i, n in enumerate(self.geometry.numbers)}
         pairs = [(rows[a], rows[b]) for a, b in OPENINGS if a in rows and b in rows]
         self.pairs = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
-        self.first_log_focal = math.log(FOCAL_IMAGE_SIDES * (image_side or min(track.width, track.height)))
-        centre = (track.width / 2, track.height / 2)
+        view = view or PictureGeometry.whole(track)
+        self.first_log_focal = math.log(FOCAL_IMAGE_SIDES * view.shorter_side)
+        centre = view.centre
         rotation, translation = initial_poses(
             landmarks[:, self.geometry.numbers],
             self.geometry.points.template,
@@ -156,9 +174,7 @@ class FitProblem:
             head_model,
         )
         self.contour = (
-            None
-            if mattes is None
-            else MatteContour(head_model, self.geometry, mattes, self.pixel_scale)
+            None if mattes is None else MatteContour(head_model, self.geometry, mattes, self.pixel_scale)
         )
         self.targets: ContourTargets | None = None
 

@@ -31,6 +31,7 @@ class LandmarkTrack:
         height: height of that image.
         model_sha256: digest of the detector's model file.
         mode: the detector's running mode.
+        source: digest of the video file, empty if unknown.
     """
 
     landmarks: np.ndarray
@@ -46,6 +47,7 @@ class LandmarkTrack:
     height: int
     model_sha256: str
     mode: str
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -90,6 +92,7 @@ class LandmarkTrack:
             ("height", int),
             ("model_sha256", str),
             ("mode", str),
+            ("source", str),
         ):
             values[name] = kind(values[name])
         return cls(**values)

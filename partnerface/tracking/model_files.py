@@ -95,7 +95,9 @@ def _download(model: ModelFile, target: Path) -> None:
         partial.replace(target)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"{target}: cannot be written ({error}); name a folder in {ASSETS_VARIABLE}") from error
+        raise UserError(
+            f"{target}: cannot be written ({error}); name a folder in {ASSETS_VARIABLE}"
+        ) from error
 
 
 def _digest(content: bytes) -> str:

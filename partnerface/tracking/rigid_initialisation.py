@@ -56,4 +56,4 @@ def interpolate_missing(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     frames = np.arange(len(values))
     flat = values.reshape(len(values), -1)
     filled = [np.interp(frames, frames[valid], column[valid]) for column in flat.T]
-    return np.stack(filled, 1).reshape(values.shape)
+    return np.stack(filled, 1).reshape(values.shape).astype(values.dtype)

@@ -1,0 +1,175 @@
+"""The torso's own 2-D motion: a similarity transform per frame, found by aligning the picture directly.
+
+Inverse-compositional Gauss-Newton (Baker and Matthews 2004): the reference's gradients serve every
+frame. Steps of all frames are solved together with a prior towards no motion and a smooth path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.tracking.fit_terms import REFERENCE_INTERVAL_S
+
+WORKING_SIZE = 96
+ITERATIONS = 12
+NOISE = 0.04
+"""Standard deviation of a pixel's mismatch that is no motion, colours in [0, 1]."""
+PIXELS_PER_OBSERVATION = 12.0
+"""Neighbouring pixels err together: this many count as one."""
+MOTION_SIGMA = 0.05
+"""Expected size of the motion in image widths."""
+ACCELERATION_SIGMA = 0.0015
+"""Expected second difference at 25 frames per second, image widths."""
+
+
+@dataclass
+class TorsoMotion:
+    """Attributes:
+    matrices: ``[T, 2, 3]`` from a frame's image coordinates to the reference's, both in [0, 1].
+    reference: frame that is the reference torso image.
+    mismatch_still: mean absolute difference of torso pixels to the reference without motion.
+    mismatch: the same with it.
+    """
+
+    matrices: Tensor
+    reference: int
+    mismatch_still: float
+    mismatch: float
+
+
+def estimate_torso_motion(
+    frames: np.ndarray,
+    mattes: np.ndarray,
+    torso: np.ndarray,
+    reference: int,
+    frame_weights: Tensor,
+    times: Tensor,
+) -> TorsoMotion:
+    """Align the torso of every frame with a reference frame.
+
+    Args:
+        frames: ``[T, h, w, 3]`` uint8 small pictures, see `shrink`.
+        mattes: ``[T, h, w]`` uint8.
+        torso: ``[h, w]`` bool, the torso's pixels in the reference.
+        reference: index of the reference frame; its motion is exactly the identity.
+        frame_weights: ``[T]``; frames of weight 0 are bridged.
+        times: ``[T]`` seconds.
+    """
+    # The matte is a channel of its own: shoulders show against any background.
+    alpha = torch.as_tensor(mattes)[:, None].float() / 255
+    images = torch.as_tensor(frames).permute(0, 3, 1, 2).float() / 255 * alpha
+    images = torch.cat([images, alpha], 1)
+    template = images[reference]
+    pixels, jacobian, grid = _template_jacobian(template, torch.as_tensor(torso))
+    target = template.flatten(1)[:, pixels]
+    motion = torch.zeros(len(frames), 4)
+    still = _sample(images, grid, motion) - target
+    for _ in range(ITERATIONS):
+        residual = _sample(images, grid, motion) - target
+        weight = 1 / (1 + (residual.square().sum(1, keepdim=True) / (2 * NOISE) ** 2)) ** 2
+        weight = weight * frame_weights[:, None, None] / (NOISE**2 * PIXELS_PER_OBSERVATION)
+        weighted = (jacobian[None] * weight[..., None]).flatten(1, 2)
+        hessian = weighted.transpose(1, 2) @ jacobian.flatten(0, 1)
+        gradient = (weighted.transpose(1, 2) @ residual.flatten(1)[..., None])[..., 0]
+        motion = _smooth_solution(hessian, (hessian @ motion[..., None])[..., 0] - gradient, times)
+        motion = motion - motion[reference]
+    aligned = _sample(images, grid, motion) - target
+    tracked = frame_weights > 0
+    return TorsoMotion(
+        _frame_to_reference(motion),
+        reference,
+        float(still[tracked].abs().mean()),
+        float(aligned[tracked].abs().mean()),
+    )
+
+
+def shrink(image: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
+    """A square picture or matte (uint8) at the size in which motion is found."""
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
+
+
+def _generators(points: Tensor) -> Tensor:
+    """``[N, 2, 4]`` motion of points ``[N, 2]`` in [0, 1] by shift x, shift y, rotation, scaling."""
+    centred = points - points.new_tensor([0.5, 0.75])
+    x, y = centred.unbind(-1)
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    return torch.stack([torch.stack([one, zero, -y, x], -1), torch.stack([zero, one, x, y], -1)], -2)
+
+
+def _template_jacobian(template: Tensor, torso: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Torso pixels ``[N]``, change of their channels with the motion ``[C, N, 4]``, places ``[N, 2]``."""
+    channels, height, width = template.shape
+    padded = functional.pad(template[None], (1, 1, 1, 1), mode="replicate")[0]
+    dx = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * (width / 2)
+    dy = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * (height / 2)
+    y, x = torch.meshgrid(
+        (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
+    )
+    pixels = torch.where(torso.flatten())[0]
+    points = torch.stack([x, y], -1).reshape(-1, 2)[pixels]
+    gradient = torch.stack([dx, dy], -1).reshape(channels, -1, 2)[:, pixels]
+    return pixels, torch.einsum("cnk,nkp->cnp", gradient, _generators(points)), points
+
+
+def _matrices(motion: Tensor) -> Tensor:
+    """``[T, 2, 3]`` reference to frame: ``x + generators(x) @ motion``."""
+    corners = motion.new_tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    moved = corners + (_generators(corners) @ motion[:, None, :, None])[..., 0]
+    return torch.stack([moved[:, 1] - moved[:, 0], moved[:, 2] - moved[:, 0], moved[:, 0]], -1)
+
+
+def _frame_to_reference(motion: Tensor) -> Tensor:
+    forward = _matrices(motion)
+    inverse = torch.linalg.inv(forward[..., :2])
+    return torch.cat([inverse, -inverse @ forward[..., 2:]], -1)
+
+
+def _sample(images: Tensor, points: Tensor, motion: Tensor) -> Tensor:
+    """``[T, C, N]`` the frames at the places where the reference's points have moved to."""
+    moved = points + (_generators(points) @ motion[:, None, :, None])[..., 0]
+    grid = (moved * 2 - 1)[:, None]
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)[:, :, 0]
+
+
+def _smooth_solution(hessian: Tensor, right: Tensor, times: Tensor) -> Tensor:
+    """Minimise the frames' quadratic forms plus the priors, by conjugate gradients over all frames."""
+    step = times.diff().clamp_min(1e-3)[:, None] / REFERENCE_INTERVAL_S
+
+    def prior(x: Tensor) -> Tensor:
+        pulled = x / MOTION_SIGMA**2
+        if len(x) < 3:
+            return pulled
+        velocity = x.diff(dim=0) / step
+        mean_step = (step[1:] + step[:-1]) / 2
+        bend = velocity.diff(dim=0) / (mean_step * ACCELERATION_SIGMA) ** 2
+        slope = _difference_adjoint(bend) / step
+        return pulled + _difference_adjoint(slope)
+
+    def apply(x: Tensor) -> Tensor:
+        return (hessian @ x[..., None])[..., 0] + prior(x)
+
+    solution = torch.zeros_like(right)
+    residual = right - apply(solution)
+    direction = residual
+    squared = residual.square().sum()
+    for _ in range(200):
+        if squared < 1e-10:
+            break
+        product = apply(direction)
+        rate = squared / (direction * product).sum()
+        solution = solution + rate * direction
+        residual = residual - rate * product
+        squared, previous = residual.square().sum(), squared
+        direction = residual + squared / previous * direction
+    return solution
+
+
+def _difference_adjoint(values: Tensor) -> Tensor:
+    """Transpose of ``diff(dim=0)``."""
+    return functional.pad(values, (0, 0, 1, 0)) - functional.pad(values, (0, 0, 0, 1))

@@ -1,0 +1,258 @@
+"""track_video: video -> landmarks -> mattes -> fit -> torso, labels, shell -> dataset on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from partnerface.data.readers.partnerface import PartnerfaceReader
+from partnerface.data.sequence_writer import SequenceWriter
+from partnerface.data.splits import assign_splits, split_coverage
+from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
+from partnerface.data.video_files import probe_video, read_video, write_video
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_model import HeadModel
+from partnerface.tracking.foreground_matte import collect_mattes, segment_foreground, user_mattes
+from partnerface.tracking.head_crop import HeadCrop, choose_head_crop
+from partnerface.tracking.head_fitting import FitSettings, PictureGeometry, fit_head
+from partnerface.tracking.landmark_detection import detect_landmarks
+from partnerface.tracking.landmark_track import LandmarkTrack
+from partnerface.tracking.overlay_video import overlay_frame
+from partnerface.tracking.shell_thickness import ShellReport, measure_shell
+from partnerface.tracking.torso_motion import WORKING_SIZE, shrink
+from partnerface.tracking.track_checks import (
+    check_face_found,
+    check_single_face,
+    check_single_shot,
+    find_cuts,
+    smoothing_times,
+)
+from partnerface.tracking.tracked_clip import TrackedClip, assemble_clip
+from partnerface.tracking.tracking_report import report_record, write_report
+from partnerface.user_error import UserError
+
+LANDMARKS_FILE = "landmarks.npz"
+CROP_FILE = "head_crop.json"
+REPORT_FILE = "report.json"
+OVERLAY_FILE = "overlay.mp4"
+MIN_SIZE = 64
+SHELL_FRAMES = 40
+SHELL_SIZE = 256
+
+
+def track_video(
+    video: Path,
+    out: Path,
+    size: int = 512,
+    mattes: Path | None = None,
+    head_model: HeadModel | None = None,
+    settings: FitSettings | None = None,
+    say: Callable[[str], None] = print,
+) -> TrackedSequence:
+    """Track the head in a video and write the dataset that training reads.
+
+    Args:
+        video: a video of one person from one static camera.
+        out: folder of the dataset; landmarks, overlay video and report are put there too.
+        size: side of the head crop in pixels.
+        mattes: folder with a foreground matte for every frame, instead of the segmentation.
+        head_model: default is the Anny head.
+        settings: weights of the fit.
+        say: receives one line about what is reused or found.
+
+    Raises:
+        UserError: the video, the model files or the folder cannot be used.
+    """
+    video, out = Path(video), Path(out)
+    if size < MIN_SIZE or size % 2:
+        raise UserError(f"--size {size}: give an even number of at least {MIN_SIZE}")
+    head_model = head_model or AnnyHead()
+    settings = settings or FitSettings()
+    source = _file_digest(video)
+    key = _settings_key(source, size, mattes, head_model, settings)
+    if _recorded_key(out) == key:
+        say(f"{out}: already tracked from this video with these settings, used as it is")
+        return PartnerfaceReader(out).read()
+    with SequenceWriter(out) as writer, _progress_bars() as bars:
+        track = _reused_landmarks(out, source, say) or _detect(video, source, bars)
+        check_face_found(track, video)
+        check_single_shot(track, video)
+        track.save(writer.folder / LANDMARKS_FILE)
+        crop = choose_head_crop(track, size)
+        crop.save(writer.folder / CROP_FILE)
+        clip = _fit(video, track, crop, mattes, head_model, settings, bars)
+        shell = _measure_shell(video, crop, clip, head_model)
+        splits = assign_splits(clip.frame_weights, track.fps, clip.head.expression)
+        coverage = split_coverage(splits, clip.head)
+        record = report_record(clip, shell, find_cuts(track), coverage)
+        write_report(writer.folder, record | {"key": key})
+        frames = _write_frames(video, crop, clip, head_model, writer, bars)
+        write_video(writer.folder / OVERLAY_FILE, frames, track.fps)
+        return writer.finish(
+            name=video.stem,
+            camera=clip.camera,
+            head=clip.head,
+            head_model=head_model_record(head_model),
+            fps=track.fps,
+            frame_weights=clip.frame_weights,
+            torso_motion=clip.torso.matrices,
+            neck_line=clip.neck_line,
+            shell_thickness=shell.thickness,
+            splits=splits,
+            coverage=coverage,
+        )
+
+
+def _progress_bars() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def _file_digest(video: Path) -> str:
+    if not video.is_file():
+        raise UserError(f"{video}: no such video file")
+    with video.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _settings_key(
+    source: str, size: int, mattes: Path | None, head_model: HeadModel, settings: FitSettings
+) -> str:
+    used = {"size": size, "mattes": str(mattes), "head": asdict(head_model_record(head_model))}
+    text = json.dumps([source, used, asdict(settings)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _recorded_key(out: Path) -> str | None:
+    try:
+        return json.loads((out / REPORT_FILE).read_text()).get("key")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _reused_landmarks(out: Path, source: str, say: Callable[[str], None]) -> LandmarkTrack | None:
+    path = out / LANDMARKS_FILE
+    if not path.is_file():
+        return None
+    try:
+        track = LandmarkTrack.load(path)
+    except UserError:
+        return None
+    if track.source != source:
+        return None
+    say(f"{path}: landmarks of this video, reused")
+    return track
+
+
+def _detect(video: Path, source: str, bars: Progress) -> LandmarkTrack:
+    task = bars.add_task("landmarks", total=probe_video(video).num_frames or None)
+
+    def frames() -> Iterator[tuple[float, np.ndarray]]:
+        for frame in read_video(video):
+            yield frame.time, frame.image
+            bars.advance(task)
+
+    track = detect_landmarks(frames())
+    track.source = source
+    check_single_face(video)
+    return track
+
+
+def _crops(video: Path, crop: HeadCrop) -> Iterator[np.ndarray]:
+    return (crop.apply(frame.image) for frame in read_video(video))
+
+
+def _fit(
+    video: Path,
+    track: LandmarkTrack,
+    crop: HeadCrop,
+    matte_folder: Path | None,
+    head_model: HeadModel,
+    settings: FitSettings,
+    bars: Progress,
+) -> TrackedClip:
+    count = len(track)
+    small_frames = np.empty((count, WORKING_SIZE, WORKING_SIZE, 3), np.uint8)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for i, picture in enumerate(_crops(video, crop)):
+            small_frames[i] = shrink(picture)
+            yield picture
+
+    mattes = np.empty((count, crop.size, crop.size), np.uint8)
+    task = bars.add_task("mattes", total=count)
+    if matte_folder is None:
+        source = segment_foreground(pictures())
+    else:
+        given = user_mattes(Path(matte_folder), crop, track.width, track.height, count)
+        source = (matte for matte, _ in zip(given, pictures(), strict=True))
+    collect_mattes(source, mattes, lambda: bars.advance(task))
+    cropped = track.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size)
+    middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
+    view = PictureGeometry(
+        (middle[0] * crop.scale, middle[1] * crop.scale), min(track.width, track.height) * crop.scale
+    )
+    times = smoothing_times(track)
+    task = bars.add_task("fit", total=settings.pose_steps + settings.steps)
+    fit = fit_head(
+        cropped,
+        head_model,
+        torch.from_numpy(mattes),
+        times,
+        view,
+        settings,
+        lambda step, _: bars.update(task, completed=step),
+    )
+    small_mattes = np.stack([shrink(matte) for matte in mattes])
+    return assemble_clip(cropped, fit, view, mattes, small_frames, small_mattes, times, head_model)
+
+
+def _measure_shell(video: Path, crop: HeadCrop, clip: TrackedClip, head_model: HeadModel) -> ShellReport:
+    tracked = np.flatnonzero(clip.track.valid)
+    chosen = tracked[np.linspace(0, len(tracked) - 1, min(SHELL_FRAMES, len(tracked))).astype(int)]
+    size = min(SHELL_SIZE, crop.size)
+    rows = ((np.arange(size) + 0.5) * crop.size / size).astype(int)
+    wanted = set(chosen.tolist())
+    images = np.stack([shrink(p, size) for i, p in enumerate(_crops(video, crop)) if i in wanted])
+    labels = [clip.labels(clip.regions(head_model, i), i)[np.ix_(rows, rows)] for i in chosen]
+    vertices = torch.stack([clip.posed(head_model, i)[0] for i in chosen])
+    return measure_shell(
+        head_model,
+        vertices,
+        clip.camera.select(chosen.tolist()).resized(size, size),
+        torch.from_numpy(np.stack(labels)),
+        torch.from_numpy(images),
+        *clip.mesh.vertex_masks(head_model),
+    )
+
+
+def _write_frames(
+    video: Path,
+    crop: HeadCrop,
+    clip: TrackedClip,
+    head_model: HeadModel,
+    writer: SequenceWriter,
+    bars: Progress,
+) -> Iterator[np.ndarray]:
+    """Add every frame to the dataset and yield its overlay."""
+    numbers = clip.fit.landmark_numbers
+    for i, picture in enumerate(bars.track(_crops(video, crop), len(clip.track), description="write")):
+        regions = clip.regions(head_model, i)
+        writer.add_frame(picture, clip.mattes[i], clip.labels(regions, i))
+        detected = clip.track.landmarks[i, numbers, :2] if clip.track.valid[i] else None
+        yield overlay_frame(picture, regions, detected, clip.fit.landmarks[i].numpy())

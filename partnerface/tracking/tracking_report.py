@@ -1,0 +1,116 @@
+"""The tracker's report: how well the clip was tracked and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from partnerface.tracking.landmark_numbers import LEFT_IRIS, REGIONS, RIGHT_IRIS
+from partnerface.tracking.shell_thickness import ShellReport
+from partnerface.tracking.tracked_clip import TrackedClip
+
+MIN_CONTOUR_SHARE = 0.05
+
+
+def residuals(clip: TrackedClip) -> dict[str, float]:
+    """Mean distance of fitted to detected landmarks by region, in pixels of a 512-pixel crop."""
+    track, fit = clip.track, clip.fit
+    scale = 512 / track.height
+    valid = track.valid
+    detected = track.landmarks[valid]
+    distance = np.linalg.norm(fit.landmarks.numpy()[valid] - detected[:, fit.landmark_numbers, :2], axis=-1)
+    values = {"mean": distance.mean(), "median": np.median(distance), "p95": np.quantile(distance, 0.95)}
+    for name, numbers in REGIONS.items():
+        rows = np.isin(fit.landmark_numbers, numbers)
+        if rows.any():
+            values[name] = distance[:, rows].mean()
+    irises = detected[:, [LEFT_IRIS, RIGHT_IRIS], :2]
+    values["iris"] = np.linalg.norm(fit.irises.numpy()[valid] - irises, axis=-1).mean()
+    return {name: round(float(value) * scale, 3) for name, value in values.items()}
+
+
+def report_record(
+    clip: TrackedClip, shell: ShellReport, cuts: list[int], coverage: dict[str, dict[str, float]]
+) -> dict:
+    """Everything that the report says, ready for JSON."""
+    contour = clip.fit.contour
+    usable = contour is not None and contour.usable >= MIN_CONTOUR_SHARE
+    return {
+        "frames": len(clip.track),
+        "fps": round(clip.track.fps, 3),
+        "frames_without_face": np.flatnonzero(~clip.track.valid).tolist(),
+        "jump_cuts": cuts,
+        "residual_px_at_512": residuals(clip),
+        "contour_usable_share": round(contour.usable, 3) if contour else 0.0,
+        "contour_gap_median_px_at_512": (
+            round(float(contour.gaps.abs().median()) * 512 / clip.track.height, 3) if usable else None
+        ),
+        "focal_px": round(clip.fit.focal, 1),
+        "focal_is": "held by its prior, not measured",
+        "fit_cpu_seconds": round(clip.fit.cpu_seconds, 1),
+        "neck_line": round(clip.neck_line, 4),
+        "torso_mismatch_still": round(clip.torso.mismatch_still, 5),
+        "torso_mismatch_moved": round(clip.torso.mismatch, 5),
+        "shell_mm": {
+            "median": round(float(shell.thickness.median()) * 1e3, 1),
+            "max": round(float(shell.thickness.max()) * 1e3, 1),
+        },
+        "shell_unreached_share": round(shell.unreached_share, 5),
+        "shell_psnr_ceiling_db": round(shell.psnr_ceiling, 1),
+        "coverage": coverage,
+    }
+
+
+def write_report(folder: Path, record: dict) -> None:
+    """Write ``report.json`` and the same for people, ``report.md``."""
+    (folder / "report.json").write_text(json.dumps(record, indent=1))
+    (folder / "report.md").write_text(report_text(record))
+
+
+def report_text(record: dict) -> str:
+    """A short text table."""
+    missing = record["frames_without_face"]
+    lines = [
+        "# Tracking report",
+        "",
+        f"{record['frames']} frames at {record['fps']:g} per second; "
+        + (f"no face in {len(missing)}: {_runs(missing)} (weight 0)" if missing else "a face in every frame"),
+    ]
+    if record["jump_cuts"]:
+        lines.append(f"Jump cuts before one background, kept: frames {_runs(record['jump_cuts'])}")
+    lines += ["", "| landmarks | residual, px at 512 |", "|---|---|"]
+    lines += [f"| {name} | {value:.2f} |" for name, value in record["residual_px_at_512"].items()]
+    gap = record["contour_gap_median_px_at_512"]
+    lines += [
+        "",
+        "Residuals are to the detector's points, not to the truth.",
+        f"Matte contour: usable in {record['contour_usable_share']:.0%} of the rows"
+        + (f", median gap {gap:.2f} px." if gap is not None else "; not used."),
+        f"Torso: mean difference to the reference {record['torso_mismatch_still']:.4f} still, "
+        f"{record['torso_mismatch_moved']:.4f} moved.",
+        f"Shell: median {record['shell_mm']['median']} mm, up to {record['shell_mm']['max']} mm; "
+        f"{record['shell_unreached_share']:.2%} of the head's matte is out of reach, "
+        f"which alone limits PSNR on white to {record['shell_psnr_ceiling_db']} dB.",
+        "",
+        "| split | frames | yaw | pitch | expression distance to train, mean |",
+        "|---|---|---|---|---|",
+    ]
+    for name, values in record["coverage"].items():
+        lines.append(
+            f"| {name} | {values['frames']:.0f} | {values['yaw_min']:.0f} .. {values['yaw_max']:.0f} | "
+            f"{values['pitch_min']:.0f} .. {values['pitch_max']:.0f} | {values['expression_distance_mean']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _runs(frames: list[int]) -> str:
+    """``[1, 2, 3, 7]`` as ``1-3, 7``."""
+    runs: list[list[int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = frame
+        else:
+            runs.append([frame, frame])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
