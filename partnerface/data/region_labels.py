@@ -30,3 +30,6 @@ EVALUATION_REGIONS: dict[str, tuple[Region, ...]] = {
     "mouth": (Region.MOUTH,),
 }
 """Labels of the regions that are scored beside the full frame; a region holds matte pixels only."""
+
+NEAREST_FRAME_REGIONS = {name: EVALUATION_REGIONS[name] for name in ("head_mask", "matte")}
+"""Regions of the nearest-training-frame baseline: its eyes and mouth lie elsewhere than the target's."""

@@ -16,6 +16,7 @@ every ``transforms.json``; intrinsics are in pixels; rotations are 3x3 matrices;
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -63,8 +64,8 @@ def resolve_inside(root: Path, relative: object, source: Path) -> Path:
     """
     if not isinstance(relative, str) or not relative or "\0" in relative:
         raise UserError(f"{source}: {relative!r} is not the path of a file; write the dataset again")
-    path = (root / relative).resolve()
-    leaves = PurePosixPath(relative).is_absolute() or not path.is_relative_to(root.resolve())
-    if leaves:
+    # realpath, not Path.resolve, which raises at a loop of links.
+    path, folder = Path(os.path.realpath(root / relative)), os.path.realpath(root)
+    if PurePosixPath(relative).is_absolute() or not path.is_relative_to(folder):
         raise UserError(f"{source}: {relative!r} leads out of the dataset's folder; such a path is refused")
     return root / relative

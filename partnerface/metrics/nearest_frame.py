@@ -12,13 +12,18 @@ HEAD_RADIUS = 0.1
 """Metres: a turn by an angle moves the surface of the head by about this times the angle."""
 
 
+def expression_reach(expression_basis: Tensor) -> Tensor:
+    """``[E]`` metres: the largest displacement by one unit of each coefficient of a basis ``[E, V, 3]``."""
+    return expression_basis.norm(dim=-1).amax(1)
+
+
 def nearest_training_frames(
     queries: list[int],
     train: list[int],
     rotation: Tensor,
     translation: Tensor,
     expression: Tensor,
-    expression_reach: Tensor,
+    reach: Tensor,
 ) -> list[int]:
     """For each query the training frame with the nearest parameters; images are not looked at.
 
@@ -32,7 +37,7 @@ def nearest_training_frames(
         rotation: ``[T, 3, 3]`` rigid head rotation.
         translation: ``[T, 3]`` metres.
         expression: ``[T, E]``.
-        expression_reach: ``[E]`` largest displacement of a vertex by one unit of a coefficient, metres.
+        reach: ``[E]`` metres, see `expression_reach`.
 
     Returns:
         One frame of ``train`` for each query.
@@ -41,7 +46,7 @@ def nearest_training_frames(
         # |A - B| (Frobenius) of two rotations is sqrt(2) times their angle, for small angles.
         rotation.flatten(1) * (HEAD_RADIUS / 2**0.5),
         translation,
-        expression * expression_reach,
+        expression * reach,
     )
     places = torch.cat([part.detach().double() for part in parts], 1)
     distance = torch.cdist(places[queries], places[train], compute_mode="donot_use_mm_for_euclid_dist")

@@ -91,12 +91,12 @@ def report_table(report: dict) -> Table:
     """A report as a table: one row for each split and region, the baseline's PSNR beside it."""
     protocol = report["protocol"]
     width, height = protocol["resolution"]
-    caption = f"{protocol['test_parameters']} test parameters, on {protocol['background']}"
+    caption = f"{protocol['test_parameters']} test parameters, on {protocol['background']}; nearest: PSNR of the nearest training frame"
     if protocol["lpips"] is None:
         caption += f"; no LPIPS: {protocol['lpips_missing']}"
     table = Table(title=f"{protocol['dataset']} at {width}x{height}", caption=caption)
-    for column in ("split", "frames", "region", *METRICS, "psnr of nearest frame"):
-        table.add_column(column, justify="left" if column in ("split", "region") else "right")
+    for column in ("split", "frames", "region", *METRICS, "nearest"):
+        table.add_column(column, justify="left" if column in ("split", "region") else "right", no_wrap=True)
     for split, regions in report["splits"].items():
         rows = [(name, values) for name, values in regions.items() if name != NEAREST_FRAME]
         for place, (name, values) in enumerate(rows):

@@ -116,7 +116,7 @@ class PartnerfaceReader(SequenceReader):
             neck_line=float(record["neck_line"]),
             shell_thickness=canonical["shell_thickness"],
             splits=_splits(record["splits"], weights),
-            coverage=dict(record["coverage"]),
+            coverage=_table(record["coverage"], "coverage"),
         )
 
     def _file(self, relative: object, source: Path) -> Path:
@@ -191,9 +191,10 @@ def _is_rotation(matrices: Tensor) -> bool:
 
 
 def _poses(entries: list[dict]) -> Tensor:
-    matrices = torch.tensor([e["transform_matrix"] for e in entries], dtype=torch.float32)
-    if matrices.shape[1:] != (4, 4):
+    matrices = [torch.tensor(e["transform_matrix"], dtype=torch.float32) for e in entries]
+    if any(matrix.shape != (4, 4) for matrix in matrices):
         raise ValueError("'transform_matrix' is not a 4x4 matrix")
+    matrices = torch.stack(matrices)
     poses = flip_camera_axes(_finite(matrices, "transform_matrix")[:, :3])
     if not _is_rotation(poses[:, :, :3]):
         raise ValueError("'transform_matrix' does not hold a rotation")
@@ -213,7 +214,15 @@ def _positive(value: object, name: str) -> float:
     return number
 
 
+def _table(value: object, name: str) -> dict:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name!r} is not a table")
+    return value
+
+
 def _splits(splits: dict[str, list[int]], weights: Tensor) -> dict[str, list[int]]:
+    if not all(isinstance(frames, list) for frames in _table(splits, "splits").values()):
+        raise ValueError("'splits' is not a table of lists")
     seen: set[int] = set()
     for name, frames in splits.items():
         if any(type(i) is not int or not 0 <= i < len(weights) for i in frames):

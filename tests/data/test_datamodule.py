@@ -1,0 +1,134 @@
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+
+from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.data.readers.partnerface import PartnerfaceReader
+from partnerface.user_error import UserError
+
+SPLITS = {"train": [0, 1, 2, 5], "val": [3], "blocks": [6], "temporal": [8, 9], "unseen_expression": [9]}
+
+
+class Recorder(lightning.LightningModule):
+    """Keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.train_batches, self.validated, self.tested = [], [], []
+
+    def training_step(self, batch, _):
+        self.train_batches.append((batch.frame_index.tolist(), batch.pixels.clone()))
+        return (self.weight * batch.target().mean()).sum()
+
+    def validation_step(self, frame, _):
+        self.validated.append(frame.frame_index)
+
+    def test_step(self, frame, batch_idx):
+        self.tested.append(frame.frame_index)
+
+    def predict_step(self, frame, _):
+        return frame.frame_index
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def trainer(**options) -> lightning.Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return lightning.Trainer(
+        accelerator="cpu",
+        use_distributed_sampler=False,
+        **{"enable_checkpointing": False, **quiet, **options},
+    )
+
+
+@pytest.fixture
+def make(tmp_path, tiny_video):
+    def make(splits=SPLITS, frames=10, size=32, **options):
+        tiny_video(frames=frames, splits=splits).write(tmp_path / "set")
+        return HeadVideoDataModule(PartnerfaceReader(tmp_path / "set"), size, rays_per_frame=8, **options)
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_each_stage_serves_its_frames_and_no_other(make, num_workers):
+    data, module = make(num_workers=num_workers), Recorder()
+    run = trainer(max_epochs=2, num_sanity_val_steps=0)
+    run.fit(module, datamodule=data)
+    run.test(module, datamodule=data, verbose=False)
+    seen = sorted(frame for frames, _ in module.train_batches for frame in frames)
+    assert seen == sorted(SPLITS["train"] * 8)
+    assert module.validated == [3, 3]
+    assert module.tested == [6, 8, 9]
+    assert run.predict(module, datamodule=data) == [3, 6, 8, 9]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("stop", [3, 11, 16])
+def test_resuming_from_a_checkpoint_equals_the_uninterrupted_run(make, tmp_path, stop):
+    """An epoch has 8 batches: the run stops within the first, within the second, and at its end."""
+    whole = Recorder()
+    keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=stop, save_top_k=-1)
+    trainer(max_steps=20, enable_checkpointing=True, callbacks=[keep]).fit(whole, datamodule=make())
+    resumed = Recorder()
+    checkpoint = tmp_path / f"step={stop}.ckpt"
+    trainer(max_steps=20).fit(resumed, datamodule=make(), ckpt_path=checkpoint, weights_only=True)
+    rest = whole.train_batches[stop:]
+    assert [frames for frames, _ in resumed.train_batches] == [frames for frames, _ in rest]
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(resumed.train_batches, rest, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_clip_without_val_still_trains(make):
+    module = Recorder()
+    trainer(max_epochs=1).fit(module, datamodule=make({"train": [0]}, frames=1))
+    assert len(module.train_batches) == 2
+    assert module.validated == []
+
+
+def test_frames_with_less_than_full_weight_are_not_trained_on(tmp_path, tiny_video):
+    weights = torch.tensor([1, 0.5, 1, 1, 1, 1])
+    tiny_video().write(tmp_path / "set", frame_weights=weights)
+    data = HeadVideoDataModule(PartnerfaceReader(tmp_path / "set"))
+    assert data.train_frames == [0, 2]
+
+
+def test_the_camera_follows_the_image_size(make):
+    data = make(size=16)
+    assert (data.camera.width, data.camera.height) == (16, 12)
+    assert data.camera.intrinsics[0].tolist() == [50, 50, 8, 6]
+    assert data.evaluation_frame(4).image.shape == (3, 12, 16)
+    assert data.num_frames == 10
+    assert data.sequence.camera.width == 32
+
+
+def test_files_are_never_enlarged(make):
+    data = make(size=500)
+    assert (data.camera.width, data.camera.height) == (32, 24)
+
+
+@pytest.mark.parametrize(
+    ("choice", "frames"),
+    [("held_out", [3, 6, 8, 9]), ("all", list(range(10))), ("temporal", [8, 9]), ("train", [0, 1, 2, 5])],
+)
+def test_frames_to_predict(make, choice, frames):
+    assert [f.frame_index for f in make(predict_frames=choice).predict_dataloader()] == frames
+
+
+def test_bad_input_is_one_line(make):
+    with pytest.raises(UserError, match=r"predict_frames.*choose from held_out, all, train"):
+        make(predict_frames="nothing").predict_dataloader()
+    with pytest.raises(UserError, match="too short for a test"):
+        make({"train": [0]}).test_dataloader()
+    with pytest.raises(UserError, match="no frame to train on"):
+        make({"temporal": [0]}).train_dataloader()
+    for name in ("frames_per_batch", "batches_per_epoch"):
+        with pytest.raises(UserError, match=f"--data.{name}: 0"):
+            make(**{name: 0})
+    with pytest.raises(UserError, match=r"--data\.image_size: 0"):
+        make(size=0)

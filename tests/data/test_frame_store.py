@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from partnerface.data.frame_store import FrameStore, reduce_frame
+from partnerface.data.image_files import write_image
+from partnerface.user_error import UserError
+
+
+def test_same_size_is_untouched(tmp_path, tiny_video):
+    video = tiny_video()
+    store = FrameStore.build(video.write(tmp_path / "set"), 32, 24, tmp_path / "set")
+    assert np.array_equal(store.rgba[..., :3], video.images)
+    assert np.array_equal(store.rgba[..., 3], video.mattes)
+    assert np.array_equal(store.labels, video.labels)
+
+
+def test_reduction_is_the_area_mean_of_premultiplied_colours(tiny_video):
+    """Compositing after the reduction gives what reducing the composited image gives."""
+    video = tiny_video()
+    reduced = reduce_frame(video.images[0], video.mattes[0], video.labels[0], 8, 6).astype(float)
+    alpha = video.mattes[0][..., None] / 255
+    for background in (0, 255):
+        full = alpha * video.images[0] + (1 - alpha) * background
+        expected = full.reshape(6, 4, 8, 4, 3).mean((1, 3))
+        matte = reduced[..., 3:4] / 255
+        assert np.abs(matte * reduced[..., :3] + (1 - matte) * background - expected).max() <= 2
+    assert np.abs(reduced[..., 3] - video.mattes[0].reshape(6, 4, 8, 4).mean((1, 3))).max() <= 1
+
+
+def test_the_background_does_not_bleed_into_the_person():
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:, :2] = 200
+    matte = np.zeros((4, 4), np.uint8)
+    matte[:, :2] = 255
+    reduced = reduce_frame(image, matte, matte * 0, 1, 1)
+    assert np.abs(reduced[0, 0].astype(int) - [200, 200, 200, 128, 0]).max() <= 1
+
+
+def test_memory_mapped_equals_in_memory(tmp_path, tiny_video):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    expected = FrameStore.build(sequence, 16, 12, root)
+    assert not (root / ".cache").exists()
+    mapped = FrameStore.build(sequence, 16, 12, root, memory_limit=0)
+    assert np.array_equal(mapped.rgba, expected.rgba)
+    assert np.array_equal(mapped.labels, expected.labels)
+    assert not mapped.rgba.flags.writeable
+    (file,) = (root / ".cache").iterdir()
+    written = file.stat().st_mtime_ns
+    again = FrameStore.build(sequence, 16, 12, root, memory_limit=0)
+    assert np.array_equal(again.rgba, expected.rgba)
+    assert file.stat().st_mtime_ns == written
+
+
+def test_a_changed_image_makes_the_cache_anew(tmp_path, tiny_video):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    FrameStore.build(sequence, 32, 24, root, memory_limit=0)
+    write_image(sequence.image_paths[2], np.full((24, 32, 3), 7, np.uint8))
+    store = FrameStore.build(sequence, 32, 24, root, memory_limit=0)
+    assert (store.rgba[2, ..., :3] == 7).all()
+    assert len(list((root / ".cache").iterdir())) == 1
+
+
+def test_a_damaged_image_leaves_no_cache(tmp_path, tiny_video):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    whole = sequence.matte_paths[3].read_bytes()
+    sequence.matte_paths[3].write_bytes(whole[:-200])
+    with pytest.raises(UserError, match=r"fg_masks/00003\.png"):
+        FrameStore.build(sequence, 32, 24, root, memory_limit=0)
+    assert list((root / ".cache").iterdir()) == []
+
+
+def test_a_full_disk_is_one_line(tmp_path, tiny_video, monkeypatch):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    free = type("Usage", (), {"free": 100})()
+    monkeypatch.setattr("partnerface.data.frame_store.shutil.disk_usage", lambda _: free)
+    with pytest.raises(UserError, match="image_size"):
+        FrameStore.build(sequence, 32, 24, root, memory_limit=0)
+    assert list((root / ".cache").iterdir()) == []
