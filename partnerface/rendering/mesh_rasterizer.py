@@ -55,7 +55,7 @@ def rasterize_mesh(
     edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     # In an image with y down, a face that is counter-clockwise in space has negative area.
     area = edge1[:, 0] * edge2[:, 1] - edge1[:, 1] * edge2[:, 0]
-    low = torch.ceil(corners.amin(1) - 0.5).clamp_min(0).long()
+    low = torch.ceil(corners.amin(1) - 0.5).clamp(0, 1e6).long()
     limit = torch.tensor([width - 1, height - 1], device=pixels.device)
     high = torch.minimum(torch.floor(corners.amax(1) - 0.5).clamp(-1, 1e6).long(), limit)
     extent = (high - low + 1).clamp_min(0)

@@ -23,7 +23,7 @@ from partnerface.head_models.anny import AnnyHead
 from partnerface.user_error import UserError
 
 SETTINGS_FILE = "synthetic.json"
-APPEARANCE_VERSION = 1
+APPEARANCE_VERSION = 2
 """Raised whenever the pictures change, so that older renderings are not reused."""
 
 LEAST_SIZE = 8
@@ -76,13 +76,13 @@ class SyntheticReader(SequenceReader):
             try:
                 sequence = PartnerfaceReader(self.root).read()
             except UserError as error:
-                console.print(f"{error}; rendering it again", style="yellow", markup=False)
+                console.print(f"{error}; rendering it again", style="yellow", markup=False, soft_wrap=True)
             else:
-                console.print(f"Reusing the rendered frames in {self.root}", markup=False)
+                console.print(f"Reusing the rendered frames in {self.root}", markup=False, soft_wrap=True)
                 return sequence
         elif found is not None:
             changed = ", ".join(key for key in settings if found.get(key) != settings[key])
-            console.print(f"{self.root}: {changed} changed; rendering it again", markup=False)
+            console.print(f"{self.root}: {changed} changed; rendering it again", markup=False, soft_wrap=True)
         return self._render(head_model, settings, console)
 
     def _recorded_settings(self) -> dict | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from partnerface.data.synthetic.value_noise import smooth_step
 from partnerface.head_models.head_model import HeadModel
 
 FOREHEAD_WRINKLE_PERIOD = 0.0095
@@ -57,17 +58,17 @@ def bulge_heights(points: Tensor, drive: ExpressionDrive) -> Tensor:
     Zero at neutral; products and squares of the drive, so that no linear basis spans it.
     """
 
-    def bump(x: float, y: float, z: float, radius: float) -> Tensor:
-        offset = points - torch.tensor([x, y, z])
-        return torch.exp(-offset.square().sum(-1) / (2 * radius**2))
+    front = smooth_step(-0.05, -0.03, points[:, 2])
 
-    height = 0.002 * drive.pucker * bump(0.0, -0.095, 0.012, 0.010)
+    def bump(x: float, y: float, radius: float) -> Tensor:
+        offset = points[:, :2] - torch.tensor([x, y])
+        return front * torch.exp(-offset.square().sum(-1) / (2 * radius**2))
+
+    height = 0.002 * drive.pucker * bump(0.0, -0.097, 0.009)
     for side, smile in ((1, drive.smile_left), (-1, drive.smile_right)):
-        cheek = bump(side * 0.036, -0.042, 0.0, 0.010)
-        fold = bump(side * 0.026, -0.047, 0.012, 0.005)
-        hollow = bump(side * 0.040, -0.060, -0.020, 0.012)
-        glabella = bump(side * 0.006, 0.018, 0.016, 0.006)
-        height = height + 0.0035 * smile * (1 + 0.8 * drive.jaw) * cheek - 0.0025 * smile**2 * fold
+        cheek, fold = bump(side * 0.037, -0.040, 0.010), bump(side * 0.026, -0.048, 0.005)
+        hollow, glabella = bump(side * 0.044, -0.064, 0.010), bump(side * 0.006, 0.018, 0.005)
+        height = height + 0.0030 * smile * (1 + 0.8 * drive.jaw) * cheek - 0.0025 * smile**2 * fold
         height = height + 0.002 * drive.frown * glabella - 0.0015 * drive.jaw * hollow
     return height
 

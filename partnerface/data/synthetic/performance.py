@@ -17,8 +17,11 @@ FPS = 25.0
 DISTANCE = 1.05
 """Metres from the camera to the head joint."""
 
-YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = (math.radians(angle) for angle in (36.0, 16.0, 7.0))
+YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = (math.radians(angle) for angle in (35.0, 15.0, 7.0))
 GAZE_YAW_LIMIT, GAZE_PITCH_LIMIT = math.radians(16.0), math.radians(5.0)
+SHORT_CLIP_PEAK = 1.5
+"""A clip too short for its tracks to swing this far does not reach the limits."""
+
 OFFSET_LIMITS = (0.008, 0.004, 0.010)
 HEAD_POSE_REPLAY = 0.9
 
@@ -102,8 +105,9 @@ class _Tracks:
         return torch.sin(2 * math.pi * (rates * self.times + draws[:, 1:])).sum(0) / 1.5**0.5
 
     def limited(self, frequency: float, limit: float) -> Tensor:
-        """Comes near ``limit`` now and then, never passes it."""
-        return limit * torch.tanh(0.8 * self.band(frequency))
+        """Reaches ``limit`` in a clip of some seconds, never passes it."""
+        band = self.band(frequency)
+        return limit * band / max(float(band.abs().max()), SHORT_CLIP_PEAK)
 
 
 def perform(head_model: HeadModel, frames: int, seed: int) -> Performance:

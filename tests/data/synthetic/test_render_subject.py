@@ -1,0 +1,134 @@
+"""Rendered frames: repeatable, exact mattes, consistent labels, lids that close."""
+
+import numpy as np
+import pytest
+import torch
+
+from partnerface.cameras.rays import pixel_rays
+from partnerface.data.region_labels import Region
+from partnerface.data.synthetic.eye_albedo import IRIS_ANGLE, axis_angle_from_pupil
+from partnerface.data.synthetic.render_subject import SubjectRenderer
+from partnerface.data.synthetic.subject import SUBJECTS
+from partnerface.head_models.anny import AnnyHead
+from partnerface.rendering.mesh_rasterizer import rasterize_mesh
+
+SIZE = 48
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def model():
+    return AnnyHead()
+
+
+@pytest.fixture(scope="module")
+def renderer(model):
+    return SubjectRenderer(model, SUBJECTS["a"], FRAMES, SIZE, seed=0)
+
+
+@pytest.fixture(scope="module")
+def clip(renderer):
+    return [renderer.render(frame) for frame in range(FRAMES)]
+
+
+def test_a_frame_alone_equals_the_frame_in_its_sequence(model, clip):
+    again = SubjectRenderer(model, SUBJECTS["a"], FRAMES, SIZE, seed=0)
+    for frame in (7, 2):
+        rendered = again.render(frame)
+        assert np.array_equal(rendered.image, clip[frame].image)
+        assert np.array_equal(rendered.matte, clip[frame].matte)
+        assert np.array_equal(rendered.labels, clip[frame].labels)
+
+
+def test_matte_is_the_silhouette(renderer, clip):
+    """The share of hits among the rays through a pixel's four samples, cast without the rasterizer."""
+    frame = 5
+    matte = clip[frame].matte
+    partial = np.argwhere((matte > 0) & (matte < 255))
+    chosen = np.concatenate([partial[:: max(1, len(partial) // 24)], [[2, 2], [SIZE - 2, SIZE // 2]]])
+    vertices = renderer.dressed.vertices(renderer.head.select([frame]), renderer.sway[frame]).double()
+    offsets = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]])
+    samples = torch.tensor(chosen[:, ::-1].copy())[:, None] + offsets
+    rays = pixel_rays(renderer.camera.select([frame]), samples.reshape(1, -1, 2))
+    hits = [ray_hits(d.double(), vertices[renderer.dressed.faces]) for d in rays.directions[0]]
+    share = torch.tensor(hits).float().reshape(-1, 4).mean(1)
+    expected = (255 * share).round().numpy()
+    wrong = np.abs(matte[chosen[:, 0], chosen[:, 1]] - expected) > 1
+    # A ray may graze an edge by less than the rounding of the pixels.
+    assert wrong.mean() <= 0.04
+
+
+def ray_hits(direction, corners):
+    """Moeller and Trumbore 1997, from the origin, both sides."""
+    a, b, c = corners.unbind(1)
+    across = torch.linalg.cross(direction.expand_as(a), c - a)
+    determinant = ((b - a) * across).sum(1)
+    u = (-a * across).sum(1) / determinant
+    along = torch.linalg.cross(-a, b - a)
+    v = (along * direction).sum(1) / determinant
+    t = (along * (c - a)).sum(1) / determinant
+    return bool(((u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0)).any())
+
+
+def test_labels_agree_with_the_matte_and_with_each_other(clip):
+    for rendered in clip:
+        person = rendered.matte >= 127
+        assert np.array_equal(rendered.labels > 0, person)
+        rows = {r: np.flatnonzero((rendered.labels == r).any(1)) for r in Region}
+        assert all(len(rows[r]) for r in Region)
+        middle = {r: np.argwhere(rendered.labels == r).mean(0)[0] for r in Region}
+        order = [Region.HAIR, Region.EYES, Region.MOUTH, Region.NECK, Region.TORSO]
+        heights = [middle[r] for r in order]
+        assert heights == sorted(heights)
+
+
+def test_background_shows_where_the_matte_is_empty(clip):
+    empty = np.stack([c.matte for c in clip]).max(0) == 0
+    images = np.stack([c.image for c in clip])[:, empty]
+    assert empty.mean() > 0.2
+    assert (images == images[:1]).all()
+    assert images.max() < 230
+
+
+@pytest.mark.parametrize("name", sorted(SUBJECTS))
+@pytest.mark.parametrize(("yaw", "gaze"), [(0.0, 0.0), (0.5, -0.25), (-0.5, 0.25)])
+def test_closed_lids_cover_the_iris(model, name, yaw, gaze):
+    """No sample sees an eyeball within the iris when both eyes blink; many do when they are open."""
+    renderer = SubjectRenderer(model, SUBJECTS[name], 1, 16, seed=0)
+    performance = renderer.performance
+    performance.head_angles[:] = torch.tensor([0.0, yaw, 0.0])
+    performance.gaze[:] = torch.tensor([0.05 * np.sign(yaw), gaze])
+    eyes = model.template_joints[[model.joint("eye_left"), model.joint("eye_right")]]
+    seen = {}
+    for blink in (0.0, 1.0):
+        performance.expression.zero_()
+        for side in ("Left", "Right"):
+            performance.expression[:, model.expression_index(f"eyeBlink{side}")] = blink
+        head = performance.head_parameters(model, renderer.head.identity)
+        vertices = renderer.dressed.vertices(head, torch.zeros(3))
+        pixels, depth = renderer.camera.resized(400, 400).project(vertices[None])
+        faces = renderer.dressed.faces
+        fragments = rasterize_mesh(pixels[0], depth[0], faces, 400, 400, cull_backfaces=False)
+        points = fragments.interpolate(renderer.dressed.face_points, faces)
+        seen[blink] = 0
+        for joint, side in zip(eyes - eyes.mean(0), ("eye_left", "eye_right"), strict=True):
+            eye_faces = model.part_faces(side).nonzero()[:, 0]
+            here = torch.isin(fragments.faces[fragments.mask], eye_faces)
+            seen[blink] += int((axis_angle_from_pupil(points[here] - joint) < IRIS_ANGLE).sum())
+    assert seen[0.0] > 50
+    assert seen[1.0] == 0
+
+
+def test_subjects_and_seeds_give_other_pictures(model, clip):
+    for subject, seed in (("b", 0), ("a", 1)):
+        other = SubjectRenderer(model, SUBJECTS[subject], FRAMES, SIZE, seed).render(5)
+        difference = np.abs(other.image.astype(int) - clip[5].image)
+        assert difference.mean() > 4
+
+
+def test_one_frame_of_sixteen_pixels(model):
+    renderer = SubjectRenderer(model, SUBJECTS["b"], 1, 16, seed=4)
+    rendered = renderer.render(0)
+    assert rendered.image.shape == (16, 16, 3)
+    assert 0.3 < (rendered.labels > 0).mean() < 0.8
+    assert {Region.HAIR, Region.TORSO} <= set(rendered.labels.reshape(-1).tolist())
