@@ -19,6 +19,11 @@ FILE_NAME = "alexnet_features.pt"
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 SHA256_PREFIX = "7be5be79"
 TIMEOUT_SECONDS = 20
+LOAD_ERRORS = (
+    *(OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError),
+    # torch's unpickler runs into these in files that are not its own.
+    *(AttributeError, LookupError, TypeError),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +57,7 @@ def load_lpips() -> LPIPSNetwork:
             path = _download(stored)
         features = torch.load(path, map_location="cpu", weights_only=True)
         return LPIPSNetwork(LPIPS(features))
-    except (OSError, ValueError, RuntimeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+    except LOAD_ERRORS as error:
         where = (
             f"{path} is not usable" if path else f"{FILE_NAME} is not in PARTNERFACE_ASSETS and {URL} failed"
         )

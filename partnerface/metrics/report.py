@@ -91,7 +91,8 @@ def report_table(report: dict) -> Table:
     """A report as a table: one row for each split and region, the baseline's PSNR beside it."""
     protocol = report["protocol"]
     width, height = protocol["resolution"]
-    caption = f"{protocol['test_parameters']} test parameters, on {protocol['background']}; nearest: PSNR of the nearest training frame"
+    caption = f"{protocol['test_parameters']} test parameters, on {protocol['background']}; "
+    caption += "nearest: PSNR of the nearest training frame"
     if protocol["lpips"] is None:
         caption += f"; no LPIPS: {protocol['lpips_missing']}"
     table = Table(title=f"{protocol['dataset']} at {width}x{height}", caption=caption)

@@ -1,0 +1,52 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from partnerface.metrics.report import EvaluationProtocol, evaluation_report, report_table, write_report
+from partnerface.user_error import UserError
+
+VALUES = {"psnr": 27.125, "ssim": 0.91234, "lpips": None, "l1": 0.0123}
+EMPTY = dict.fromkeys(VALUES)
+
+
+def report(**changed) -> dict:
+    protocol = EvaluationProtocol("tiny", (128, 96), {"temporal": 12}, 80, None, "no network")
+    scores = {"temporal": {"full_frame": {**VALUES, **changed}, "mouth": EMPTY}}
+    return evaluation_report(protocol, scores, {"temporal": {"full_frame": {**VALUES, "psnr": 21.5}}})
+
+
+def test_the_file_holds_what_the_readers_look_for(tmp_path):
+    write_report(tmp_path / "metrics.json", report())
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["splits"]["temporal"]["full_frame"] == VALUES
+    assert found["splits"]["temporal"]["mouth"]["psnr"] is None
+    assert found["splits"]["temporal"]["nearest_frame"]["full_frame"]["psnr"] == 21.5
+    protocol = found["protocol"]
+    assert protocol["lpips"] is None
+    assert protocol["lpips_missing"] == "no network"
+    assert (protocol["background"], protocol["resolution"]) == ("white", [128, 96])
+    assert (protocol["test_parameters"], protocol["num_frames"]) == ("strict", {"temporal": 12})
+    assert {"split_definition", "mask", "average", "psnr_limit"} <= protocol.keys()
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_values_that_json_cannot_hold_are_refused(tmp_path):
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            write_report(tmp_path / "metrics.json", report(psnr=value))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_does_not_exist_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"missing/metrics\.json"):
+        write_report(tmp_path / "missing" / "metrics.json", report())
+
+
+def test_the_table_shows_every_figure_and_why_lpips_is_missing():
+    console = Console(file=io.StringIO(), width=120)
+    console.print(report_table(report()))
+    text = console.file.getvalue()
+    for word in ("temporal", "12", "full_frame", "27.12", "0.9123", "21.50", "mouth", "strict", "no network"):
+        assert word in text, word
