@@ -31,22 +31,20 @@ class AvatarCLI(LightningCLI):
 
     Args:
         arguments: the command line after ``partnerface``.
-        run: false builds everything without running it (`trainer`, `model`, `datamodule`).
+        execute: false builds `trainer`, `model` and `datamodule` for the command without running it.
     """
 
-    def __init__(self, arguments: Sequence[str], run: bool = True) -> None:
+    def __init__(self, arguments: Sequence[str], execute: bool = True) -> None:
         parsing = {"exit_on_error": False}
+        self._execute = execute
         super().__init__(
             AvatarModule,
             HeadVideoDataModule,
             save_config_callback=SaveRunConfig,
             auto_configure_optimizers=False,
             seed_everything_default=0,
-            parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}}
-            if run
-            else parsing,
+            parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
             args=resolve_config_paths(list(arguments)),
-            run=run,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -66,7 +64,7 @@ class AvatarCLI(LightningCLI):
             raise UserError(short_message(str(error), args, self._valid_keys())) from error
 
     def _valid_keys(self) -> set[str]:
-        parsers = getattr(self, "_subcommand_parsers", {}).values() or [self.parser]
+        parsers = self._subcommand_parsers.values()
         return {
             action.dest.removesuffix(".help")
             for parser in parsers
@@ -80,9 +78,7 @@ class AvatarCLI(LightningCLI):
         Lightning's own version lets the checkpoint override explicit flags in silence. Here the
         command line and the YAML decide.
         """
-        command = self.config.get("subcommand")
-        if command is None:
-            return
+        command = self.config["subcommand"]
         config = self.config[command]
         checkpoint = config.get("ckpt_path")
         run_dir = Path(config["run_dir"])
@@ -99,8 +95,9 @@ class AvatarCLI(LightningCLI):
         config["ckpt_path"] = str(path)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        require_writable(Path(self._get(self.config, "run_dir")))
-        super()._run_subcommand(subcommand)
+        if self._execute:
+            require_writable(Path(self._get(self.config, "run_dir")))
+            super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The CSV log is always there; W&B or TensorBoard come beside it by ``trainer.logger``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 "free some space or choose another --run_dir; the earlier checkpoint, if any, is kept"
             ) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

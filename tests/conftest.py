@@ -1,0 +1,89 @@
+"""The default head model, heads in strong poses, a tiny rendered subject and an avatar trained on it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch3d.transforms import axis_angle_to_matrix
+
+from partnerface.cli.config_files import config_arguments
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_parameters import HeadParameters
+
+
+@pytest.fixture(scope="session")
+def anny() -> AnnyHead:
+    return AnnyHead()
+
+
+@pytest.fixture(scope="session")
+def random_head_parameters(anny: AnnyHead) -> Callable[..., HeadParameters]:
+    """Makes F frames of strong expressions, turned heads, turned eyes and a torso of its own."""
+
+    def make(frames: int = 1, seed: int = 0) -> HeadParameters:
+        generator = torch.Generator().manual_seed(seed)
+
+        def rotations(radians: float) -> torch.Tensor:
+            return axis_angle_to_matrix(radians * torch.randn(frames, 3, generator=generator))
+
+        neutral = anny.neutral_parameters(frames)
+        joint_rotations = neutral.joint_rotations.clone()
+        for eye in ("eye_left", "eye_right"):
+            joint_rotations[:, anny.joint(eye)] = rotations(0.15)
+        strength = torch.rand(frames, anny.num_expression, generator=generator)
+        return replace(
+            neutral,
+            identity=0.7 * torch.randn(anny.num_identity, generator=generator),
+            expression=0.5 * strength * (torch.rand(strength.shape, generator=generator) < 0.3),
+            joint_rotations=joint_rotations,
+            rotation=rotations(0.3),
+            translation=torch.tensor([0.0, 0.0, -1.0]) + 0.05 * torch.randn(frames, 3, generator=generator),
+            torso_rotation=rotations(0.1),
+            torso_translation=torch.tensor([0.0, 0.0, -1.0]).repeat(frames, 1),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def synthetic_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 frames of subject a at 32 px on disk."""
+    from partnerface.data.readers.synthetic import SyntheticReader
+
+    root = tmp_path_factory.mktemp("synthetic") / "dataset"
+    SyntheticReader(root, frames=24, size=32).read()
+    return root
+
+
+@pytest.fixture(scope="session")
+def smoke_arguments(synthetic_dataset: Path) -> list[str]:
+    """Configuration of a run of a few seconds."""
+    return [
+        *config_arguments(
+            "base", "method/part_deformation", "head_model/anny", "data/synthetic", "scale/smoke"
+        ),
+        f"--data.reader.init_args.root={synthetic_dataset}",
+        "--data.reader.init_args.frames=24",
+        "--data.reader.init_args.size=32",
+        "--model.avatar.sampler.init_args.cells=32",
+        "--model.avatar.field.init_args.log2_table_size=12",
+        "--trainer.accelerator=cpu",
+    ]
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, smoke_arguments: list[str]) -> Path:
+    """Folder of a run of six steps, tested."""
+    from partnerface.cli.main import main
+
+    # Without it a machine with a network would fetch the weights of LPIPS.
+    os.environ.setdefault("PARTNERFACE_ASSETS", str(tmp_path_factory.mktemp("no_assets")))
+    run = tmp_path_factory.mktemp("runs") / "smoke"
+    flags = ["--trainer.max_steps=6", "--trainer.val_check_interval=3", "--trainer.log_every_n_steps=1"]
+    assert main(["fit", *smoke_arguments, *flags, "--run_dir", str(run)]) == 0
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    assert main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", checkpoint]) == 0
+    return run

@@ -1,0 +1,74 @@
+"""What a run leaves in its folder."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from partnerface.data.readers.partnerface import PartnerfaceReader
+from partnerface.training.callbacks.evaluation_report import EvaluationReport
+
+
+def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset: Path) -> None:
+    report = json.loads((trained_run / "metrics.json").read_text())
+    splits = PartnerfaceReader(synthetic_dataset).read().test_splits
+    assert list(report["splits"]) == splits
+    for regions in report["splits"].values():
+        assert list(regions) == ["full_frame", "head_mask", "eyes", "mouth", "nearest_frame"]
+        assert set(regions["full_frame"]) == {"psnr", "ssim", "lpips", "l1"}
+        assert set(regions["nearest_frame"]) == {"full_frame", "head_mask", "eyes", "mouth"}
+    assert report["protocol"]["resolution"] == [32, 32]
+    assert report["protocol"]["test_parameters"] == "strict"
+    with av.open(str(trained_run / "comparison.mp4")) as video:
+        assert (video.streams.video[0].width, video.streams.video[0].height) == (96, 32)
+    strip = np.asarray(Image.open(trained_run / "strip.png"))
+    assert strip.shape[1] == 5 * 32
+
+
+def test_strips_are_drawn_while_training(trained_run: Path) -> None:
+    assert [p.name for p in sorted((trained_run / "renderings").iterdir())] == ["step_000006.png"]
+
+
+def test_the_saved_configuration_is_that_of_fit(trained_run: Path) -> None:
+    """Trap: the configuration of `test` replaced it, with keys that `fit` refuses."""
+    config = yaml.safe_load((trained_run / "config.yaml").read_text())
+    assert "verbose" not in config
+    assert config["trainer"]["max_steps"] == 6
+    assert "num_frames" not in config["model"]
+    assert config["model"]["avatar"]["class_path"] == "partnerface.avatar.Avatar"
+
+
+def test_nothing_half_written_stays(trained_run: Path) -> None:
+    assert [p.name for p in trained_run.rglob("*") if "partial" in p.name or "write-test" in p.name] == []
+
+
+def test_the_scores_of_a_test_are_those_of_its_renders(trained_run: Path) -> None:
+    """The per-image PSNR of the full frame, worked out again from the video's lossless source."""
+    from partnerface.cli.avatar_cli import AvatarCLI
+
+    cli = AvatarCLI(["test", "--config", str(trained_run / "config.yaml")], execute=False)
+    checkpoint = trained_run / "checkpoints" / "last.ckpt"
+    rendered = []
+
+    class _Keep(EvaluationReport):
+        def on_test_batch_end(self, trainer, pl_module, outputs, *args) -> None:
+            super().on_test_batch_end(trainer, pl_module, outputs, *args)
+            rendered.append(outputs)
+
+    callbacks = cli.trainer.callbacks
+    place = next(i for i, c in enumerate(callbacks) if isinstance(c, EvaluationReport))
+    callbacks[place] = _Keep()
+    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+    report = json.loads((trained_run / "metrics.json").read_text())
+    for split, regions in report["splits"].items():
+        values = [
+            -10 * np.log10(((r.image.clamp(0, 1) - r.frame.on_white()) ** 2).mean().item())
+            for r in rendered
+            if split in r.frame.splits
+        ]
+        if values:
+            assert regions["full_frame"]["psnr"] == pytest.approx(np.mean(values), abs=1e-3)

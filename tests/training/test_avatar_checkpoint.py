@@ -1,0 +1,36 @@
+"""Checkpoints hold data only and rebuild the avatar by themselves."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from partnerface.training.avatar_checkpoint import load_avatar
+from partnerface.user_error import UserError
+
+
+def test_a_checkpoint_loads_without_unpickling_code(trained_run: Path) -> None:
+    """Trap: modules built in Python pickle their objects into the hyperparameters."""
+    checkpoint = torch.load(trained_run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 6
+    assert checkpoint["hyper_parameters"]["num_frames"] == 24
+
+
+def test_the_loaded_avatar_has_the_trained_weights_and_surface(trained_run: Path) -> None:
+    path = trained_run / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)["state_dict"]
+    avatar = load_avatar(path)
+    assert not avatar.training
+    for name, value in avatar.state_dict().items():
+        assert torch.equal(value, state[f"avatar.{name}"]), name
+    # Derived buffers are not stored; they follow from identity and shell.
+    assert len(avatar.skinning.faces) > 0
+
+
+def test_what_is_no_checkpoint_gives_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_avatar(tmp_path / "none.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(UserError, match="not a checkpoint of an avatar") as caught:
+        load_avatar(tmp_path / "text.ckpt")
+    assert "\n" not in str(caught.value)

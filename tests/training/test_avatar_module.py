@@ -1,0 +1,110 @@
+"""Training and evaluation of a real, small avatar on the embedded subject."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from partnerface.cli.avatar_cli import AvatarCLI
+from partnerface.training.avatar_module import AvatarModule, batch_frames
+from partnerface.user_error import UserError
+
+
+@pytest.fixture
+def attached(smoke_arguments: list[str], tmp_path: Path) -> AvatarCLI:
+    """Everything built, the trainer attached, nothing run."""
+    cli = AvatarCLI(["fit", *smoke_arguments, f"--run_dir={tmp_path}"], execute=False)
+    cli.trainer.strategy.connect(cli.model)
+    cli.model.trainer = cli.trainer
+    cli.trainer.datamodule = cli.datamodule
+    cli.model.setup("fit")
+    return cli
+
+
+def _gradients(module: AvatarModule, batch, threads: int) -> dict[str, torch.Tensor]:
+    module.cpu_threads = threads
+    module.zero_grad()
+    torch.manual_seed(0)
+    module.on_fit_start()
+    module._backward(batch)
+    module.on_fit_end()
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+def test_threads_give_the_gradient_of_one_thread(attached: AvatarCLI, monkeypatch) -> None:
+    module = attached.model
+    batch = next(iter(attached.datamodule.train_dataloader()))
+    # Jitter and noise come from one generator that threads share; without them both orders agree.
+    monkeypatch.setattr(torch, "rand", lambda *size, device=None: torch.full(_shape(size), 0.5))
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    one, two = _gradients(module, batch, 1), _gradients(module, batch, 2)
+    assert one.keys() == two.keys()
+    assert any(name.startswith("refinement") for name in one)
+    for name, gradient in one.items():
+        scale = gradient.abs().max().clamp_min(1e-6)
+        torch.testing.assert_close(two[name] / scale, gradient / scale, atol=1e-3, rtol=1e-3, msg=name)
+
+
+def _shape(size: tuple) -> tuple:
+    return tuple(size[0]) if size and not isinstance(size[0], int) else size
+
+
+def test_evaluation_ignores_the_refinement(attached: AvatarCLI) -> None:
+    """Strict test numbers use the tracked parameters as they are."""
+    module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
+    with torch.no_grad():
+        before = module.render(frame)
+        for parameter in module.refinement.parameters():
+            parameter.fill_(0.1)
+        after = module.render(frame)
+    assert torch.equal(before.image, after.image)
+
+
+def test_a_rendered_frame_is_laid_out_like_its_image(attached: AvatarCLI) -> None:
+    """A pixel of the image is the ray through that pixel, also where width and height are easily swapped."""
+    module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
+    camera, head, motion = module._tracked(torch.tensor([0]))
+    from partnerface.cameras.rays import pixel_rays
+
+    with torch.no_grad():
+        rendered = module.render(frame, with_parts=True)
+        rays = pixel_rays(camera, torch.tensor([[[9.5, 20.5]]]))
+        alone = module.avatar(rays, head, motion)
+    torch.testing.assert_close(
+        rendered.image[:, 20, 9], alone.over(torch.ones(3))[0, 0], atol=1e-4, rtol=1e-3
+    )
+    torch.testing.assert_close(rendered.opacity[20, 9], alone.opacity[0, 0], atol=1e-4, rtol=1e-3)
+    assert rendered.part_weights.shape == (32, 32, 8)
+
+
+def test_the_objective_is_the_weighted_sum_of_its_terms(attached: AvatarCLI) -> None:
+    module = attached.model
+    batch = next(iter(attached.datamodule.train_dataloader()))
+    total, terms = module._objective(batch)
+    weights = {name: loss.weight for name, loss in module.losses.items()}
+    assert set(terms) == {*weights, "refinement", "mean_square"}
+    expected = sum(weights[name] * terms[name] for name in weights)
+    torch.testing.assert_close(total.detach(), expected + module.refinement_prior * terms["refinement"])
+
+
+def test_divergence_stops_with_one_line(attached: AvatarCLI) -> None:
+    with pytest.raises(UserError, match="diverged at step 0: matte is not a finite number") as caught:
+        attached.model._require_finite({"matte": torch.tensor(torch.nan), "photometric": torch.tensor(1.0)})
+    assert "\n" not in str(caught.value)
+
+
+def test_batch_frames_keeps_what_belongs_together(attached: AvatarCLI) -> None:
+    batch = next(iter(attached.datamodule.train_dataloader()))
+    second = batch_frames(batch, torch.tensor([1]))
+    assert second.frame_index.tolist() == [batch.frame_index[1].item()]
+    assert torch.equal(second.rgb[0], batch.rgb[1])
+
+
+def test_training_logs_every_term_and_learns(trained_run: Path) -> None:
+    rows = list(csv.DictReader((trained_run / "metrics.csv").open()))
+    names = {row["name"] for row in rows}
+    assert {"train/psnr", "train/loss/photometric", "train/loss/matte", "train/loss/offset_size"} <= names
+    assert {"val/psnr", "val/head_psnr", "val/mouth_psnr", "val/ssim"} <= names
+    photometric = [float(row["value"]) for row in rows if row["name"] == "train/loss/photometric"]
+    assert photometric[-1] < photometric[0]

@@ -1,0 +1,37 @@
+"""A run that was stopped and resumed ends with the weights of one that was not."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback
+
+from partnerface.cli.avatar_cli import AvatarCLI
+from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+
+
+class _StopAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *args) -> None:
+        trainer.should_stop = trainer.global_step >= self.step
+
+
+def _fit(arguments: list[str], run: Path, stop: int, checkpoint: Path | None = None) -> dict:
+    # Threads would share one generator in an order of their own.
+    flags = ["--trainer.max_steps=6", "--trainer.limit_val_batches=0", "--model.cpu_threads=1"]
+    if checkpoint is not None:
+        flags += ["--ckpt_path", "last"]
+    cli = AvatarCLI(["fit", *arguments, *flags, f"--run_dir={run}"], execute=False)
+    cli.trainer.callbacks.append(_StopAt(stop))
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+    return torch.load(last_checkpoint(run), weights_only=True)
+
+
+def test_resumed_run_is_bit_equal(smoke_arguments: list[str], tmp_path: Path) -> None:
+    whole = _fit(smoke_arguments, tmp_path / "whole", stop=6)
+    _fit(smoke_arguments, tmp_path / "parts", stop=3)
+    resumed = _fit(smoke_arguments, tmp_path / "parts", 6, last_checkpoint(tmp_path / "parts"))
+    assert resumed["global_step"] == whole["global_step"] == 6
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, resumed["state_dict"][name]), name
