@@ -15,14 +15,16 @@ from partnerface.user_error import UserError
 class _FacePart:
     """How a part of the face is found.
 
-    ``landmarks`` are numbers of MediaPipe's face mesh; a vertex within ``reach`` eye distances of one
-    belongs to the part, up to twice as far if one of ``actions`` moves it; ``surfaces`` belong to it whole.
+    ``landmarks`` are numbers of MediaPipe's face mesh; a vertex within ``reach`` eye distances of one, or of
+    the surfaces ``around`` which it lies, belongs to the part, up to twice as far if one of ``actions``
+    moves it; ``surfaces`` belong to it whole.
     """
 
     landmarks: tuple[int, ...]
     reach: float
     actions: tuple[str, ...] = ()
     surfaces: tuple[str, ...] = ()
+    around: tuple[str, ...] = ()
 
 
 _LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
@@ -33,7 +35,13 @@ _BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285
 _NOSE = (1, 2, 4, 5, 6, 19, 48, 64, 94, 97, 98, 168, 195, 197, 278, 294, 326, 327)
 _CHEEKS = (36, 50, 101, 117, 118, 123, 187, 205, 207, 266, 280, 330, 346, 347, 352, 411, 425, 427)
 _FACE_PARTS = {
-    "eyes": _FacePart(_LIDS, 0.14, ("eyeBlinkLeft", "eyeBlinkRight"), ("eye_left", "eye_right", "lashes")),
+    "eyes": _FacePart(
+        _LIDS,
+        0.14,
+        ("eyeBlinkLeft", "eyeBlinkRight"),
+        surfaces=("eye_left", "eye_right", "lashes"),
+        around=("eye_left", "eye_right"),
+    ),
     "mouth": _FacePart(
         _LIPS,
         0.16,
@@ -44,7 +52,8 @@ _FACE_PARTS = {
     "nose": _FacePart(_NOSE, 0.20, ("noseSneerLeft", "noseSneerRight")),
     "cheeks": _FacePart(_CHEEKS, 0.22, ("cheekPuff", "cheekSquintLeft", "cheekSquintRight")),
 }
-_FOREHEAD, _TEMPLES, _CHIN, _JAW_ANGLES = 10, (127, 356), 152, (132, 361)
+_FOREHEAD, _TEMPLES, _EAR_FRONTS, _CHIN = 10, (127, 356), (234, 454), 152
+_LARGEST_SPREAD = 3.0
 PART_NAMES = (*_FACE_PARTS, "jaw", "scalp", "ears", "neck", "torso")
 _FACE_SHELL, _SCALP_SHELL, _OTHER_SHELL = 0.006, 0.025, 0.012
 
@@ -133,7 +142,12 @@ def _ramp(values: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
 def _face_part_weight(
     head_model: HeadModel, part: _FacePart, vertices: Tensor, landmarks: Tensor, unit: Tensor
 ) -> Tensor:
-    distance = torch.cdist(vertices, landmarks[list(part.landmarks)]).amin(1) / unit
+    spread = head_model.asset.landmark_spread
+    found = [k for k in part.landmarks if spread[k] <= _LARGEST_SPREAD]
+    anchors = torch.cat([landmarks[found], vertices[surface_vertices(head_model, *part.around)]])
+    if not len(anchors):
+        return torch.zeros_like(vertices[:, 0])
+    distance = torch.cdist(vertices, anchors).amin(1) / unit
     near = 1 - _ramp(distance, part.reach, 1.8 * part.reach)
     if not (motion := _action_motion(head_model, part.actions)).any():
         return near
@@ -158,22 +172,21 @@ def _jaw_weight(head_model: HeadModel) -> Tensor:
 
 
 def _ear_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
-    """Ears are what stands out sideways behind the temples, between brow and jaw angle."""
+    """Ears are what stands out sideways behind the cheeks, at the height of the nose."""
     weight = torch.zeros_like(vertices[:, 0])
-    for temple, jaw_angle in zip(_TEMPLES, _JAW_ANGLES, strict=True):
-        side = landmarks[temple, 0].sign()
-        middle = 0.5 * (landmarks[temple] + landmarks[jaw_angle])
-        outward = side * (vertices[:, 0] - middle[0]) / unit
-        behind = (middle[2] - vertices[:, 2]) / unit
-        height = (vertices[:, 1] - middle[1]).abs() / unit
-        box = _ramp(outward, 0.02, 0.12) * (1 - _ramp(height, 0.45, 0.65))
-        weight = weight.maximum(box * _ramp(behind, -0.1, 0.1) * (1 - _ramp(behind, 0.8, 1.0)))
+    for front in _EAR_FRONTS:
+        side, start = landmarks[front, 0].sign(), landmarks[front]
+        outward = side * (vertices[:, 0] - start[0]) / unit
+        behind = (start[2] - vertices[:, 2]) / unit
+        height = (vertices[:, 1] - start[1]) / unit + 0.15
+        box = _ramp(outward, 0.0, 0.1) * (1 - _ramp(height.abs(), 0.45, 0.65))
+        weight = weight.maximum(box * _ramp(behind, 0.05, 0.25) * (1 - _ramp(behind, 0.95, 1.15)))
     return weight
 
 
 def _neck_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
-    """Below the plane through chin and jaw angles, and below the ear lobes."""
-    angles = landmarks[list(_JAW_ANGLES)].mean(0)
+    """Below the plane through the chin and the jaw's angles, and below the ear lobes."""
+    angles = landmarks[list(_EAR_FRONTS)].mean(0) - unit * unit.new_tensor([0.0, 0.55, 0.15])
     above = _plane_distance(vertices, landmarks[_CHIN], angles) / unit
     low = (angles[1] - vertices[:, 1]) / unit
     return _ramp(-above, 0.05, 0.35) * _ramp(low, -0.1, 0.25)
