@@ -115,7 +115,7 @@ class HeadModelContract:
 
     @pytest.mark.parametrize("with_torso", [False, True])
     def test_gradients_at_rest_are_finite(self, head_model, with_torso):
-        """An axis-angle half rotation had NaN gradients where torso and head agree."""
+        """Where rotations are the identity, and torso and head agree."""
         head = head_model.neutral_parameters(1).to(torch.float64)
         if with_torso:
             head.torso_rotation, head.torso_translation = head.rotation.clone(), head.translation.clone()
