@@ -63,6 +63,9 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         for name, value in sizes.items():
             if value < 1:
                 raise UserError(f"--data.{name}: {value} is not a positive number")
+        for name, value in (("num_workers", num_workers), ("seed", seed)):
+            if value < 0:
+                raise UserError(f"--data.{name}: {value} is negative")
         self.reader = reader
         self.image_size = image_size
         self.rays_per_frame = rays_per_frame

@@ -60,6 +60,7 @@ class FrameStore:
             channels = np.empty(shape, np.uint8)
             for index, frame in enumerate(_reduced_frames(sequence, width, height)):
                 channels[index] = frame
+            channels.flags.writeable = False
             return cls(channels)
         path = root / CACHE_FOLDER / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
         if not path.is_file():

@@ -130,5 +130,8 @@ def test_bad_input_is_one_line(make):
     for name in ("frames_per_batch", "batches_per_epoch"):
         with pytest.raises(UserError, match=f"--data.{name}: 0"):
             make(**{name: 0})
+    for name in ("num_workers", "seed"):
+        with pytest.raises(UserError, match=f"--data.{name}: -1"):
+            make(**{name: -1})
     with pytest.raises(UserError, match=r"--data\.image_size: 0"):
         make(size=0)

@@ -45,6 +45,7 @@ def test_memory_mapped_equals_in_memory(tmp_path, tiny_video):
     assert np.array_equal(mapped.rgba, expected.rgba)
     assert np.array_equal(mapped.labels, expected.labels)
     assert not mapped.rgba.flags.writeable
+    assert not expected.labels.flags.writeable
     (file,) = (root / ".cache").iterdir()
     written = file.stat().st_mtime_ns
     again = FrameStore.build(sequence, 16, 12, root, memory_limit=0)

@@ -75,6 +75,7 @@ def test_a_region_counts_in_the_images_that_have_it():
     assert metrics.compute()["temporal"]["mouth"] == alone.compute()["temporal"]["mouth"]
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
 @pytest.mark.parametrize("world", [2, 3])
 def test_shards_of_several_processes_give_the_same_figures(world):
     names, *tensors = images(count=7)
@@ -93,6 +94,7 @@ def test_shards_of_several_processes_give_the_same_figures(world):
             assert merged.compute()[split][region] == pytest.approx(values), region
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_reset_and_checkpoints():
     metrics = EvaluationMetrics(SPLITS, EVALUATION_REGIONS)
     metrics.update(*images())
