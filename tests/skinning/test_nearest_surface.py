@@ -1,0 +1,264 @@
+"""Inverse skinning against every face of the mesh, at expressions, poses and distances that stretch it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from plain_inverse_skinning import closest_points_on_triangles, inverse_skinning
+from pytorch3d.transforms import axis_angle_to_matrix
+
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.linear_blend_skinning import transform_points
+from partnerface.head_models.posed_head import PosedHead
+from partnerface.skinning.head_surface import head_surface
+from partnerface.skinning.nearest_surface import NearestSurface
+
+
+@pytest.fixture(scope="module")
+def posed(anny, random_head_parameters) -> PosedHead:
+    return anny(random_head_parameters(frames=2, seed=3))
+
+
+@pytest.fixture
+def skinning(anny) -> NearestSurface:
+    made = NearestSurface()
+    made.set_surface(anny.faces[head_surface(anny)], torch.full((len(anny.template_vertices),), 0.012))
+    return made
+
+
+def surface_points(
+    vertices: torch.Tensor, faces: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random faces ``[N]`` and barycentric coordinates ``[N, 3]``, some on edges and corners."""
+    generator = torch.Generator().manual_seed(1)
+    face = torch.randint(len(faces), (count,), generator=generator)
+    barycentric = torch.rand(count, 3, generator=generator)
+    barycentric[: count // 10, 0] = 0
+    barycentric[: count // 20, 1] = 0
+    return face, barycentric / barycentric.sum(1, keepdim=True)
+
+
+def rigid_parameters(anny, parameters: HeadParameters) -> HeadParameters:
+    """The same head pose with the canonical expression, and with the torso moving along."""
+    return replace(
+        parameters,
+        expression=anny.canonical_expression[None],
+        joint_rotations=torch.eye(3).expand(1, anny.num_joints, 3, 3),
+        torso_rotation=None,
+        torso_translation=None,
+    )
+
+
+def interpolate(values: torch.Tensor, corners: torch.Tensor, barycentric: torch.Tensor) -> torch.Tensor:
+    return (values[corners] * barycentric[..., None]).sum(1)
+
+
+def as_double(head: PosedHead, frame: int) -> list[np.ndarray]:
+    tensors = (head.vertices[frame], head.vertex_transforms[frame], head.displacements[frame])
+    return [t.double().numpy() for t in tensors]
+
+
+def test_plain_twin_knows_the_regions_of_a_triangle():
+    triangle = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
+    points = np.array([[0.2, 0.2, 3], [2, -1, 0], [-1, -1, 0], [0.5, -2, 0], [1, 1, 0], [-2, 0.5, 1]])
+    places = np.array([[0.2, 0.2, 0], [1, 0, 0], [0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0]])
+    barycentric, distance = closest_points_on_triangles(points, triangle)
+    np.testing.assert_allclose(np.einsum("nmc,mcd->nd", barycentric, triangle), places, atol=1e-12)
+    np.testing.assert_allclose(distance[:, 0], np.linalg.norm(points - places, axis=1))
+
+
+def test_surface_points_are_the_skinned_image_of_what_is_found(posed, skinning):
+    for frame in range(2):
+        face, barycentric = surface_points(posed.vertices[frame], skinning.faces, 20000)
+        corners = skinning.faces[face]
+        world = interpolate(posed.vertices[frame], corners, barycentric)
+        found = skinning(world, skinning.posed_surface(posed, frame))
+        assert found.valid.all()
+        assert found.distance.max() < 1e-6
+        again = skinning.faces[found.faces.long()]
+        transform = interpolate(posed.vertex_transforms[frame].flatten(1), again, found.barycentric)
+        displacement = interpolate(posed.displacements[frame], again, found.barycentric)
+        image = transform_points(transform.view(-1, 3, 4), found.points + displacement)
+        torch.testing.assert_close(image, world, atol=2e-6, rtol=0)
+
+
+def test_vertices_return_to_the_canonical_vertices(posed, skinning):
+    """At vertices skinning is exact, so the canonical mesh itself is the answer."""
+    used = skinning.faces.unique()
+    found = skinning(posed.vertices[0, used], skinning.posed_surface(posed, 0))
+    error = (found.points - posed.canonical_vertices[used]).norm(dim=1)
+    # Where lips or lids touch, the closest surface may be the other one; nowhere else.
+    own = (skinning.faces[found.faces.long()] == used[:, None]).any(1)
+    assert own.float().mean() > 0.98
+    assert error[own].max() < 1e-5
+
+
+def test_rigid_surface_points_are_canonical_points(anny, skinning, random_head_parameters):
+    """Without expression and torso the map is one rigid motion: its inverse holds inside faces, too."""
+    still = rigid_parameters(anny, random_head_parameters(seed=5))
+    head = anny(still)
+    face, barycentric = surface_points(head.vertices[0], skinning.faces, 5000)
+    corners = skinning.faces[face]
+    outward = 0.004 * torch.randn(5000, 3, generator=torch.Generator().manual_seed(2))
+    canonical = interpolate(head.canonical_vertices, corners, barycentric) + outward
+    world = canonical @ still.rotation[0].T + still.translation[0]
+    found = skinning(world, skinning.posed_surface(head, 0))
+    near = found.faces >= 0
+    assert near.float().mean() > 0.99
+    torch.testing.assert_close(found.points[near], canonical[near], atol=1e-5, rtol=0)
+
+
+def test_equals_brute_force_over_all_faces(posed, skinning):
+    face, barycentric = surface_points(posed.vertices[1], skinning.faces, 150)
+    world = interpolate(posed.vertices[1], skinning.faces[face], barycentric)
+    world = world + 0.005 * torch.randn(150, 3, generator=torch.Generator().manual_seed(4))
+    vertices, transforms, displacements = as_double(posed, 1)
+    faces = skinning.faces.numpy()
+    points, distance, best, weights = inverse_skinning(
+        world.double().numpy(), vertices, faces, transforms, displacements
+    )
+    found = skinning(world, skinning.posed_surface(posed, 1))
+    near = found.faces.numpy() >= 0
+    np.testing.assert_array_equal(near, distance < 0.014)
+    np.testing.assert_allclose(found.distance.numpy()[near], distance[near], atol=1e-6)
+    np.testing.assert_array_equal(found.valid.numpy(), distance <= 0.012)
+    same = near & (found.faces.numpy() == best)
+    # Closest points on shared edges belong to either face.
+    assert same.sum() > 0.6 * near.sum()
+    np.testing.assert_allclose(found.barycentric.numpy()[same], weights[same], atol=2e-3)
+    np.testing.assert_allclose(found.points.numpy()[near], points[near], atol=1e-5)
+
+
+def test_shell_is_interpolated_and_ends_where_it_says(posed, skinning):
+    """Two points on a normal of one face, just inside and just outside the face's own thickness."""
+    thickness = torch.linspace(0.002, 0.02, len(skinning.thickness))
+    thickness = thickness[torch.randperm(len(thickness), generator=torch.Generator().manual_seed(0))]
+    skinning.set_surface(skinning.faces[:1], thickness)
+    corners = posed.vertices[0, skinning.faces[0]]
+    normal = torch.linalg.cross(corners[1] - corners[0], corners[2] - corners[0])
+    normal = normal / normal.norm()
+    weights = torch.tensor([0.2, 0.5, 0.3])
+    reach = float(weights @ thickness[skinning.faces[0]])
+    radius = float(thickness.max()) + skinning.margin
+    heights = torch.tensor([0.0, 0.98 * reach, 1.02 * reach, 0.99 * radius, 1.01 * radius, 1.0])
+    points = weights @ corners + heights[:, None] * normal
+    found = skinning(points, skinning.posed_surface(posed, 0))
+    assert found.valid.tolist() == [True, True, False, False, False, False]
+    assert found.faces.tolist() == [0, 0, 0, 0, -1, -1]
+    torch.testing.assert_close(found.distance[:4], heights[:4], atol=1e-6, rtol=1e-4)
+    assert found.distance[4:].isinf().all()
+    assert not found.points[4:].any()
+
+
+def test_no_points_give_no_points_and_a_gradient(posed, skinning):
+    surface = skinning.posed_surface(posed, 0)
+    surface.transforms = surface.transforms.clone().requires_grad_()
+    found = skinning(torch.zeros(0, 3), surface)
+    followed = skinning.follow_parameters(found, torch.zeros(0, 3), surface)
+    assert followed.shape == (0, 3)
+    followed.sum().backward()
+    assert not surface.transforms.grad.any()
+
+
+def test_degenerate_faces_do_no_harm(posed, skinning):
+    """Faces shrunk to a line or a point, and one listed twice, beside good ones."""
+    good = skinning.faces
+    bad = torch.stack([good[0, [0, 1, 1]], good[1, [0, 0, 0]], good[2]])
+    world = posed.vertices[0, good.unique()][::7] + 0.003
+    before = skinning(world, skinning.posed_surface(posed, 0))
+    skinning.set_surface(torch.cat([bad, good]), skinning.thickness)
+    after = skinning(world, skinning.posed_surface(posed, 0))
+    assert after.points.isfinite().all()
+    torch.testing.assert_close(after.distance, before.distance, atol=1e-6, rtol=0)
+    near = after.faces >= 0
+    torch.testing.assert_close(after.points[near], before.points[near], atol=1e-5, rtol=0)
+
+
+def test_threads_do_not_disturb_each_other(posed, skinning):
+    """Each thread poses both frames in its own order; answers equal those of one thread."""
+    world = posed.vertices[:, skinning.faces.unique()][:, ::5] + 0.002
+    expected = [skinning(world[f], skinning.posed_surface(posed, f)).points for f in range(2)]
+
+    def work(first: int) -> list[torch.Tensor]:
+        results = []
+        for _ in range(5):
+            surfaces = {f: skinning.posed_surface(posed, f) for f in (first, 1 - first)}
+            results.append([skinning(world[f], surfaces[f]).points for f in range(2)])
+        return results
+
+    with ThreadPoolExecutor(2) as pool:
+        for results in pool.map(work, [0, 1]):
+            for result in results:
+                assert all(torch.equal(a, b) for a, b in zip(result, expected, strict=True))
+
+
+def test_follow_parameters_keeps_the_value_and_matches_finite_differences(
+    anny, skinning, random_head_parameters
+):
+    """Against the exact inverse map in float64, with each point bound to its face."""
+    start = random_head_parameters(seed=8)
+    head = anny(start)
+    world = head.vertices[0, skinning.faces.unique()][::40] + 0.002
+    names = ("rotation", "translation", "expression")
+    leaves = {name: getattr(start, name).clone().requires_grad_() for name in names}
+    posed = anny(replace(start, **leaves))
+    surface = skinning.posed_surface(posed, 0)
+    found = skinning(world, surface)
+    kept = (found.faces >= 0).nonzero()[:, 0]
+    found, world = found.select(kept), world[kept]
+    followed = skinning.follow_parameters(found, world, surface)
+    assert torch.equal(followed, found.points)
+    weights = torch.randn(followed.shape, generator=torch.Generator().manual_seed(0))
+    (followed * weights).sum().backward()
+
+    precise = AnnyHead().double()
+    corners, barycentric = skinning.faces[found.faces.long()], found.barycentric.double()
+
+    def exact(parameters) -> float:
+        moved = precise(parameters)
+        transform = interpolate(moved.vertex_transforms[0].flatten(1), corners, barycentric).view(-1, 3, 4)
+        displacement = interpolate(moved.displacements[0], corners, barycentric)
+        canonical = torch.linalg.solve(transform[..., :3], world.double() - transform[..., 3]) - displacement
+        return float((canonical * weights).sum())
+
+    double, step = start.to(torch.float64), 1e-5
+    for name, places in (("rotation", range(9)), ("translation", range(3)), ("expression", range(0, 52, 6))):
+        for place in places:
+            values = []
+            for sign in (1, -1):
+                changed = getattr(double, name).clone()
+                changed.view(-1)[place] += sign * step
+                values.append(exact(replace(double, **{name: changed})))
+            expected = (values[0] - values[1]) / (2 * step)
+            assert float(leaves[name].grad.view(-1)[place]) == pytest.approx(expected, rel=2e-3, abs=2e-3)
+
+
+def test_follow_parameters_predicts_a_new_search(anny, skinning, random_head_parameters):
+    """A rigid head: the gradient foretells where fresh searches under moved heads put the points."""
+    start = rigid_parameters(anny, random_head_parameters(seed=9))
+    generator = torch.Generator().manual_seed(0)
+    world = anny(start).vertices[0, skinning.faces.unique()][::11]
+    world = world + 0.004 * torch.randn(world.shape, generator=generator)
+    weights = torch.randn(world.shape, generator=generator)
+    turn, move = torch.tensor([[0.3, -0.7, 0.5]]), torch.tensor([[0.6, -0.5, 0.62]])
+
+    def moved(amount):
+        rotation = axis_angle_to_matrix(amount * turn) @ start.rotation
+        return anny(replace(start, rotation=rotation, translation=start.translation + amount * move))
+
+    amount = torch.tensor(1e-9, requires_grad=True)
+    posed = moved(amount)
+    surface = skinning.posed_surface(posed, 0)
+    found = skinning(world, surface)
+    near = found.distance < 0.008
+    found, world, weights = found.select(near), world[near], weights[near]
+    (skinning.follow_parameters(found, world, surface) * weights).sum().backward()
+    step = 1e-3
+    values = []
+    for sign in (1, -1):
+        head = moved(torch.tensor(sign * step))
+        values.append((skinning(world, skinning.posed_surface(head, 0)).points * weights).double().sum())
+    assert float(amount.grad) == pytest.approx(float(values[0] - values[1]) / (2 * step), rel=1e-2)
