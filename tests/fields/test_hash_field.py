@@ -1,0 +1,73 @@
+"""The radiance field: ranges, what depends on what, and gradients."""
+
+import pytest
+import torch
+
+from partnerface.fields.encodings import spherical_harmonics
+from partnerface.fields.hash_field import HashField
+
+
+def make_field(appearance_width: int) -> HashField:
+    torch.manual_seed(0)
+    field = HashField(
+        levels=3, log2_table_size=8, finest=64, hidden_width=16, appearance_width=appearance_width
+    )
+    torch.nn.init.normal_(field.grid.tables)
+    return field
+
+
+def inputs(count: int, appearance_width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    generator = torch.Generator().manual_seed(1)
+    directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+    appearance = torch.randn(count, appearance_width, generator=generator) if appearance_width else None
+    return torch.rand(count, 3, generator=generator), spherical_harmonics(directions), appearance
+
+
+@pytest.mark.parametrize("appearance_width", [0, 4])
+def test_density_is_positive_and_colour_in_range(appearance_width):
+    field = make_field(appearance_width)
+    positions, directions, appearance = inputs(500, appearance_width)
+    density, rgb = field(positions, directions, appearance)
+    assert density.shape == (500,)
+    assert rgb.shape == (500, 3)
+    assert (density > 0).all()
+    assert ((rgb > 0) & (rgb < 1)).all()
+    torch.testing.assert_close(density, field.density(positions))
+
+
+def test_density_knows_neither_direction_nor_appearance():
+    field = make_field(4)
+    positions, directions, appearance = inputs(50, 4)
+    density, rgb = field(positions, directions, appearance)
+    other_density, other_rgb = field(positions, directions.flip(0), appearance + 1)
+    assert torch.equal(density, other_density)
+    assert ((rgb - other_rgb).abs().amax(1) > 1e-4).all()
+
+
+def test_fresh_density_lets_a_millimetre_neither_saturate_nor_vanish():
+    torch.manual_seed(0)
+    density = HashField().density(torch.rand(1000, 3))
+    opacity = 1 - torch.exp(-density * 0.001)
+    assert 0.03 < opacity.min() <= opacity.max() < 0.3
+
+
+@pytest.mark.parametrize("appearance_width", [0, 4])
+def test_gradient_reaches_every_weight_and_the_positions(appearance_width):
+    field = make_field(appearance_width)
+    positions, directions, appearance = inputs(200, appearance_width)
+    positions.requires_grad_()
+    density, rgb = field(positions, directions, appearance)
+    (density.mean() + rgb.sum()).backward()
+    for name, parameter in field.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+    assert (positions.grad.abs().sum(1) > 0).all()
+
+
+def test_no_points():
+    field = make_field(0)
+    density, rgb = field(*inputs(0, 0))
+    (density.sum() + rgb.sum()).backward()
+    assert density.shape == (0,)
+    assert rgb.shape == (0, 3)
+    assert field.density(torch.zeros(0, 3)).shape == (0,)
