@@ -30,10 +30,14 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
         due = time.monotonic() - self._last_save >= self.every_seconds
-        if trainer.strategy.broadcast(due):
+        # The last step too is saved here: at the end of training Lightning counts the epoch as done,
+        # and a run that goes on from there would skip the rest of it.
+        last = trainer.should_stop or trainer.global_step == trainer.max_steps
+        if trainer.strategy.broadcast(due or last):
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # For whatever else may end the training.
         self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
