@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import fields
 from pathlib import Path
 
@@ -36,6 +37,11 @@ FRAME_ARRAYS = {
 }
 TORSO_ARRAYS = {"torso_rotation": (3, 3), "torso_translation": (3,)}
 ADVICE = "track the video again"
+ARCHIVE_ERRORS = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy and zipfile raise for damaged archives."""
 
 
 class PartnerfaceReader(SequenceReader):
@@ -147,7 +153,7 @@ def _load_arrays(
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files if key in shapes}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
+    except ARCHIVE_ERRORS as error:
         raise UserError(f"{path}: cannot be read ({error}); {ADVICE}") from error
     tensors = {}
     for key, shape in shapes.items():
@@ -158,9 +164,12 @@ def _load_arrays(
         array = arrays[key]
         if array.ndim != len(shape) or any(n not in (-1, m) for n, m in zip(shape, array.shape, strict=True)):
             raise UserError(f"{path}: {key!r} has shape {array.shape}, expected {shape}; {ADVICE}")
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
+        # A double beyond the range of floats becomes infinite.
+        with np.errstate(over="ignore"):
+            single = array.astype(np.float32) if array.dtype.kind == "f" else np.array(np.nan)
+        if not np.isfinite(single).all():
             raise UserError(f"{path}: {key!r} holds values that are not finite numbers; {ADVICE}")
-        tensors[key] = torch.from_numpy(array.astype(np.float32))
+        tensors[key] = torch.from_numpy(single)
     return tensors
 
 
@@ -176,18 +185,22 @@ def _head_parameters(
             or frame["joint_rotations"].shape != frames[0]["joint_rotations"].shape
         ):
             raise UserError(f"{path}: holds other arrays than {paths[0].name}; {ADVICE}")
-        for key in ("rotation", "torso_rotation", "joint_rotations"):
-            if key in frame and not _is_rotation(frame[key]):
-                raise UserError(f"{path}: {key!r} is not a rotation matrix; {ADVICE}")
         frames.append(frame)
     stacked = {key: torch.stack([frame[key] for frame in frames]) for key in frames[0]}
+    for key in ("rotation", "torso_rotation", "joint_rotations"):
+        if key in stacked and len(wrong := (~_are_rotations(stacked[key])).nonzero()):
+            raise UserError(f"{paths[int(wrong[0, 0])]}: {key!r} is not a rotation matrix; {ADVICE}")
     torso_motion = stacked.pop("torso_motion")
     return HeadParameters(identity=identity, **stacked), torso_motion
 
 
-def _is_rotation(matrices: Tensor) -> bool:
-    residual = matrices @ matrices.transpose(-1, -2) - torch.eye(3)
-    return bool(residual.abs().max() < 1e-3) and bool((torch.linalg.det(matrices) > 0).all())
+def _are_rotations(matrices: Tensor) -> Tensor:
+    """``[...]`` bool: which matrices ``[..., 3, 3]`` are orthonormal and right-handed."""
+    x, y, z = matrices.unbind(-2)
+    # The third row of a rotation is the cross product of the first two; of a reflection, its opposite.
+    handed = (torch.linalg.cross(x, y) - z).abs().amax(-1)
+    residual = (matrices @ matrices.transpose(-1, -2) - torch.eye(3)).abs().amax((-1, -2))
+    return torch.maximum(handed, residual) < 1e-3
 
 
 def _poses(entries: list[dict]) -> Tensor:
@@ -196,7 +209,7 @@ def _poses(entries: list[dict]) -> Tensor:
         raise ValueError("'transform_matrix' is not a 4x4 matrix")
     matrices = torch.stack(matrices)
     poses = flip_camera_axes(_finite(matrices, "transform_matrix")[:, :3])
-    if not _is_rotation(poses[:, :, :3]):
+    if not _are_rotations(poses[:, :, :3]).all():
         raise ValueError("'transform_matrix' does not hold a rotation")
     return poses
 

@@ -174,6 +174,7 @@ def test_an_image_that_is_none(root):
         ({"expression": np.zeros(5, np.float32)}, ["expression", "(5,)", "(4,)"]),
         ({"translation": np.full(3, np.nan, np.float32)}, ["translation", "finite"]),
         ({"translation": np.array(["a", "b", "c"])}, ["translation"]),
+        ({"translation": np.full(3, 1e300)}, ["translation", "finite"]),
         ({"rotation": np.zeros((3, 3), np.float32)}, ["rotation matrix"]),
         ({"rotation": np.diag([1, 1, -1]).astype(np.float32)}, ["rotation matrix"]),
         ({"joint_rotations": np.eye(3, dtype=np.float32)[None]}, ["other arrays"]),
@@ -202,3 +203,21 @@ def test_pickled_objects_are_never_loaded(root):
 def test_identity_of_another_length(root):
     edit_arrays(root / "canonical_head.npz", identity=np.zeros(9, np.float32))
     refused(root, "canonical_head.npz", "identity")
+
+
+@pytest.mark.parametrize("name", ["transforms.json", "head_parameters/00001.npz", "canonical_head.npz"])
+def test_random_damage_is_read_or_refused_in_one_line(root, name):
+    generator = np.random.default_rng(0)
+    whole = (root / name).read_bytes()
+    refusals = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        place, length = generator.integers(len(damaged)), generator.integers(1, 20)
+        damaged[place : place + length] = generator.bytes(generator.integers(0, 20))
+        (root / name).write_bytes(damaged)
+        try:
+            PartnerfaceReader(root).read()
+        except UserError as error:
+            refusals += 1
+            assert "\n" not in str(error)
+    assert refusals > 30
