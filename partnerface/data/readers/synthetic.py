@@ -17,6 +17,7 @@ from partnerface.data.sequence_writer import SequenceWriter
 from partnerface.data.splits import split_coverage
 from partnerface.data.synthetic.performance import FPS
 from partnerface.data.synthetic.render_subject import SubjectRenderer
+from partnerface.data.synthetic.single_thread import single_thread
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
 from partnerface.head_models.anny import AnnyHead
@@ -93,7 +94,7 @@ class SyntheticReader(SequenceReader):
         return recorded if isinstance(recorded, dict) else None
 
     def _render(self, head_model: AnnyHead, settings: dict, console: Console) -> TrackedSequence:
-        with SequenceWriter(self.root) as writer, torch.no_grad():
+        with SequenceWriter(self.root) as writer, single_thread(), torch.no_grad():
             renderer = SubjectRenderer(head_model, self.subject, self.frames, self.size, self.seed)
             torso_top = self.size
             for frame in track(range(self.frames), f"Rendering subject {self.subject.name}", console=console):
