@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.data.folder_replacement import hidden_folder, move_into_place, remove_abandoned
+from partnerface.data.head_parameter_files import float_array, frame_arrays
 from partnerface.data.image_files import write_image
 from partnerface.data.readers.partnerface import PartnerfaceReader
 from partnerface.data.region_labels import Region
@@ -31,6 +33,13 @@ from partnerface.data.sequence_format import (
 from partnerface.data.tracked_sequence import HeadModelRecord, TrackedSequence
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.user_error import UserError
+
+OUR_FILES = {
+    *(Path(pattern).parts[0] for pattern in FILE_PATTERNS.values()),
+    *(TRANSFORMS, CANONICAL_HEAD, CACHE_FOLDER),
+    *(f"transforms_{use}.json" for use in USES),
+}
+"""What a dataset's folder holds at its top; nothing else in it is ever removed."""
 
 
 class SequenceWriter:
@@ -52,12 +61,12 @@ class SequenceWriter:
         self.root = Path(root).absolute()
         if self.root.exists() and not _replaceable(self.root):
             raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")
-        self.folder = self.root.with_name(f".{self.root.name}.{os.getpid()}.partial")
+        self.folder = hidden_folder(self.root)
         self._size: tuple[int, int] | None = None
         self._frames = 0
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(self.root)
+            remove_abandoned(self.root)
             shutil.rmtree(self.folder, ignore_errors=True)
             for pattern in FILE_PATTERNS.values():
                 (self.folder / pattern).parent.mkdir(parents=True)
@@ -125,9 +134,9 @@ class SequenceWriter:
             UserError: the disk cannot take the files.
         """
         head, camera = head.to("cpu", torch.float32), camera.to("cpu", torch.float32)
-        arrays = _frame_arrays(head, torso_motion)
+        arrays = frame_arrays(head, torso_motion)
         self._check(camera, {**arrays, "frame_weights": frame_weights, "camera": camera.camera_to_world})
-        canonical = {"identity": _array(head.identity), "shell_thickness": _array(shell_thickness)}
+        canonical = {"identity": float_array(head.identity), "shell_thickness": float_array(shell_thickness)}
         entries = _frame_entries(camera, frame_weights)
         header = {
             "format": FORMAT_NAME,
@@ -153,7 +162,7 @@ class SequenceWriter:
                 )
             header |= {"splits": splits, "coverage": coverage or {}}
             self._write_json(TRANSFORMS, header, entries)
-            _move_into_place(self.folder, self.root)
+            move_into_place(self.folder, self.root, OUR_FILES)
         except OSError as error:
             raise UserError(f"{self.root}: cannot be written ({error.strerror or error})") from error
         return PartnerfaceReader(self.root).read()
@@ -166,30 +175,12 @@ class SequenceWriter:
         for name, values in per_frame.items():
             if len(values) != self._frames:
                 raise ValueError(f"{name}: {len(values)} values for {self._frames} frames")
-            if not np.isfinite(_array(values)).all():
+            if not np.isfinite(float_array(values)).all():
                 raise ValueError(f"{name}: not finite")
 
     def _write_json(self, name: str, header: dict, entries: list[dict]) -> None:
         record = {**header, "timestep_indices": [e["timestep_index"] for e in entries], "frames": entries}
         (self.folder / name).write_text(json.dumps(record, indent=1, allow_nan=False))
-
-
-def _array(values: np.ndarray | Tensor) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, np.float32)
-
-
-def _frame_arrays(head: HeadParameters, torso_motion: Tensor) -> dict[str, np.ndarray]:
-    names = (
-        "expression",
-        "joint_rotations",
-        "rotation",
-        "translation",
-        "torso_rotation",
-        "torso_translation",
-    )
-    arrays = {name: getattr(head, name) for name in names}
-    arrays["torso_motion"] = torso_motion
-    return {name: _array(values) for name, values in arrays.items() if values is not None}
 
 
 def _frame_entries(camera: Camera, frame_weights: Tensor) -> list[dict]:
@@ -216,37 +207,3 @@ def _frames_of(use: str, splits: dict[str, list[int]]) -> list[int]:
 
 def _replaceable(root: Path) -> bool:
     return root.is_dir() and ((root / TRANSFORMS).is_file() or not any(root.iterdir()))
-
-
-def _remove_abandoned(root: Path) -> None:
-    """Remove hidden folders of writers that were killed."""
-    for folder in root.parent.glob(f".{root.name}.*.partial"):
-        process = folder.name.split(".")[-2]
-        if process.isdigit() and not _is_alive(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _move_into_place(folder: Path, root: Path) -> None:
-    """Put ``folder`` where ``root`` is; files of ``root`` that are no part of the format move along."""
-    if not root.exists():
-        folder.rename(root)
-        return
-    replaced = root.with_name(f"{folder.name}.old")
-    root.rename(replaced)
-    folder.rename(root)
-    ours = {Path(pattern).parts[0] for pattern in FILE_PATTERNS.values()}
-    ours |= {TRANSFORMS, CANONICAL_HEAD, CACHE_FOLDER, *(f"transforms_{use}.json" for use in USES)}
-    for entry in replaced.iterdir():
-        if entry.name not in ours and not (root / entry.name).exists():
-            entry.rename(root / entry.name)
-    shutil.rmtree(replaced)

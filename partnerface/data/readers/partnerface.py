@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import fields
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.data.head_parameter_files import ADVICE, are_rotations, load_arrays
 from partnerface.data.image_files import image_size
 from partnerface.data.sequence_format import (
     CANONICAL_HEAD,
@@ -25,23 +23,7 @@ from partnerface.data.sequence_format import (
 )
 from partnerface.data.sequence_reader import SequenceReader
 from partnerface.data.tracked_sequence import HeadModelRecord, TrackedSequence
-from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.user_error import UserError
-
-FRAME_ARRAYS = {
-    "expression": (-1,),
-    "joint_rotations": (-1, 3, 3),
-    "rotation": (3, 3),
-    "translation": (3,),
-    "torso_motion": (2, 3),
-}
-TORSO_ARRAYS = {"torso_rotation": (3, 3), "torso_translation": (3,)}
-ADVICE = "track the video again"
-ARCHIVE_ERRORS = (
-    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What numpy and zipfile raise for damaged archives."""
 
 
 class PartnerfaceReader(SequenceReader):
@@ -100,11 +82,11 @@ class PartnerfaceReader(SequenceReader):
         head_model = HeadModelRecord(
             **{f.name: record["head_model"][f.name] for f in fields(HeadModelRecord)}
         )
-        canonical = _load_arrays(
+        canonical = load_arrays(
             self._file(CANONICAL_HEAD, source),
             {"identity": (head_model.num_identity,), "shell_thickness": (-1,)},
         )
-        head, torso_motion = _head_parameters(
+        head, torso_motion = read_head_parameters(
             paths["head_parameters_path"], canonical["identity"], head_model
         )
         weights = _finite(torch.tensor([float(e["frame_weight"]) for e in entries]), "frame_weight")
@@ -146,70 +128,13 @@ def _load_json(path: Path) -> dict:
     return record
 
 
-def _load_arrays(
-    path: Path, shapes: dict[str, tuple[int, ...]], optional: tuple[str, ...] = ()
-) -> dict[str, Tensor]:
-    """Float32 tensors of an npz; -1 in a shape is any length."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key in shapes}
-    except ARCHIVE_ERRORS as error:
-        raise UserError(f"{path}: cannot be read ({error}); {ADVICE}") from error
-    tensors = {}
-    for key, shape in shapes.items():
-        if key not in arrays:
-            if key in optional:
-                continue
-            raise UserError(f"{path}: has no {key!r}; {ADVICE}")
-        array = arrays[key]
-        if array.ndim != len(shape) or any(n not in (-1, m) for n, m in zip(shape, array.shape, strict=True)):
-            raise UserError(f"{path}: {key!r} has shape {array.shape}, expected {shape}; {ADVICE}")
-        # A double beyond the range of floats becomes infinite.
-        with np.errstate(over="ignore"):
-            single = array.astype(np.float32) if array.dtype.kind == "f" else np.array(np.nan)
-        if not np.isfinite(single).all():
-            raise UserError(f"{path}: {key!r} holds values that are not finite numbers; {ADVICE}")
-        tensors[key] = torch.from_numpy(single)
-    return tensors
-
-
-def _head_parameters(
-    paths: list[Path], identity: Tensor, head_model: HeadModelRecord
-) -> tuple[HeadParameters, Tensor]:
-    shapes = {**FRAME_ARRAYS, "expression": (head_model.num_expression,), **TORSO_ARRAYS}
-    frames = []
-    for path in paths:
-        frame = _load_arrays(path, shapes, optional=tuple(TORSO_ARRAYS))
-        if frames and (
-            frame.keys() != frames[0].keys()
-            or frame["joint_rotations"].shape != frames[0]["joint_rotations"].shape
-        ):
-            raise UserError(f"{path}: holds other arrays than {paths[0].name}; {ADVICE}")
-        frames.append(frame)
-    stacked = {key: torch.stack([frame[key] for frame in frames]) for key in frames[0]}
-    for key in ("rotation", "torso_rotation", "joint_rotations"):
-        if key in stacked and len(wrong := (~_are_rotations(stacked[key])).nonzero()):
-            raise UserError(f"{paths[int(wrong[0, 0])]}: {key!r} is not a rotation matrix; {ADVICE}")
-    torso_motion = stacked.pop("torso_motion")
-    return HeadParameters(identity=identity, **stacked), torso_motion
-
-
-def _are_rotations(matrices: Tensor) -> Tensor:
-    """``[...]`` bool: which matrices ``[..., 3, 3]`` are orthonormal and right-handed."""
-    x, y, z = matrices.unbind(-2)
-    # The third row of a rotation is the cross product of the first two; of a reflection, its opposite.
-    handed = (torch.linalg.cross(x, y) - z).abs().amax(-1)
-    residual = (matrices @ matrices.transpose(-1, -2) - torch.eye(3)).abs().amax((-1, -2))
-    return torch.maximum(handed, residual) < 1e-3
-
-
 def _poses(entries: list[dict]) -> Tensor:
     matrices = [torch.tensor(e["transform_matrix"], dtype=torch.float32) for e in entries]
     if any(matrix.shape != (4, 4) for matrix in matrices):
         raise ValueError("'transform_matrix' is not a 4x4 matrix")
     matrices = torch.stack(matrices)
     poses = flip_camera_axes(_finite(matrices, "transform_matrix")[:, :3])
-    if not _are_rotations(poses[:, :, :3]).all():
+    if not are_rotations(poses[:, :, :3]).all():
         raise ValueError("'transform_matrix' does not hold a rotation")
     return poses
 
