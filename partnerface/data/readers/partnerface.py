@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.head_parameter_files import ADVICE, are_rotations, load_arrays
+from partnerface.data.head_parameter_files import ADVICE, are_rotations, load_arrays, read_head_parameters
 from partnerface.data.image_files import image_size
 from partnerface.data.sequence_format import (
     CANONICAL_HEAD,
