@@ -35,7 +35,7 @@ def landmark_term(residual: Tensor, landmark_weights: Tensor, frame_weights: Ten
 
 
 def opening_term(residual: Tensor, pairs: Tensor, frame_weights: Tensor) -> Tensor:
-    """Openings of lids and lips: differences of the residuals ``[T, K, 2]`` of paired landmarks ``[N, 2]``."""
+    """Openings of lids and lips: differences of residuals ``[T, K, 2]`` of paired landmarks ``[N, 2]``."""
     opening = residual[:, pairs[:, 0]] - residual[:, pairs[:, 1]]
     robust = pseudo_huber(torch.linalg.vector_norm(opening, dim=-1), 3.0)
     return frame_mean(robust.mean(1), frame_weights)

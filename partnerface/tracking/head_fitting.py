@@ -48,7 +48,7 @@ class FitSettings:
     smoothness: float = 0.3
     score_weight: float = 0.4
     contour_weight: float = 0.15
-    identity_weight: float = 0.004
+    identity_weight: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ def _adam(rates: dict, steps: int, rate: float):
 
 
 def _centred_scores(track: LandmarkTrack, names: list[str]) -> Tensor:
-    """``[T, E]`` the detector's scores by the head model's names, minus their mean over the tracked frames."""
+    """``[T, E]`` detector scores by the head model's names, minus their mean over tracked frames."""
     scores = np.zeros((len(track), len(names)), np.float32)
     for column, name in enumerate(names):
         if name in track.score_names:

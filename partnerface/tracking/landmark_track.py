@@ -82,7 +82,8 @@ class LandmarkTrack:
         """
         try:
             with np.load(path, allow_pickle=False) as archive:
-                values = {f.name: archive[f.name] for f in fields(cls)}
+                values = {f.name: archive[f.name] for f in fields(cls) if f.name != "source"}
+                values["source"] = archive["source"] if "source" in archive.files else ""
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path}: not a landmark track ({error}); delete it and track again") from error
         values["score_names"] = [str(name) for name in values["score_names"]]

@@ -11,11 +11,12 @@ from torch.nn import functional
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.fit_terms import geman_mcclure, pseudo_huber
 from partnerface.tracking.fit_variables import FitVariables
-from partnerface.tracking.landmark_geometry import LandmarkGeometry, LinearPoints, vertex_points
+from partnerface.tracking.landmark_geometry import LandmarkGeometry, vertex_points
 from partnerface.tracking.landmark_numbers import CHIN, OUTER_EYE_CORNERS
 
 ROWS = 24
 SEARCH_PX = 18.0
+FACE_DEPTH_M = 0.083
 FRAMES_AT_ONCE = 50
 
 
@@ -170,13 +171,13 @@ def matte_edges(mattes: Tensor, points: Tensor, normals: Tensor, reach: float) -
 def _cheek_and_jaw(
     head_model: HeadModel, skin: Tensor, landmarks: LandmarkGeometry, eye_rows: list[int]
 ) -> Tensor:
-    """``[N]`` bool: skin vertices of the head between eye line and chin, in front of the ears' back."""
+    """``[N]`` bool: skin vertices of the head between eye line and chin, in front of the ears."""
     position = head_model.template_vertices[skin]
     torso = [head_model.joint("root"), head_model.joint("neck")]
     head_weight = 1 - head_model.skinning_weights[skin][:, torso].sum(1)
     template = landmarks.points.template
-    eye_height = template[eye_rows, 1].mean()
+    eyes = template[eye_rows].mean(0)
     chin = landmarks.rows((CHIN,))
     chin_height = template[chin, 1].mean() if chin else template[:, 1].min()
-    below_eyes, above_chin = position[:, 1] < eye_height, position[:, 1] > chin_height - 0.012
-    return (head_weight > 0.5) & below_eyes & above_chin & (position[:, 2] > -0.03)
+    below_eyes, above_chin = position[:, 1] < eyes[1], position[:, 1] > chin_height - 0.012
+    return (head_weight > 0.5) & below_eyes & above_chin & (position[:, 2] > eyes[2] - FACE_DEPTH_M)

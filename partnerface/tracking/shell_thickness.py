@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.region_labels import HEAD, Region
+from partnerface.data.region_labels import HEAD
 from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.mesh_rasterizer import rasterize_mesh, vertex_normals
 

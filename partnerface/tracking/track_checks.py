@@ -71,7 +71,7 @@ def find_cuts(track: LandmarkTrack) -> list[int]:
 
 
 def smoothing_times(track: LandmarkTrack) -> np.ndarray:
-    """``[T]`` timestamps in seconds in which a cut takes a full second, so that nothing is smoothed across it."""
+    """``[T]`` timestamps in seconds; a cut takes a second more, so that nothing is smoothed across it."""
     pauses = np.zeros(len(track))
     pauses[find_cuts(track)] = 1.0
     return track.timestamps + np.cumsum(pauses)

@@ -237,7 +237,7 @@ def _measure_shell(video: Path, crop: HeadCrop, clip: TrackedClip, head_model: H
         clip.camera.select(chosen.tolist()).resized(size, size),
         torch.from_numpy(np.stack(labels)),
         torch.from_numpy(images),
-        *clip.mesh.vertex_masks(head_model),
+        *clip.mesh.vertex_masks(),
     )
 
 

@@ -100,7 +100,8 @@ def report_text(record: dict) -> str:
     for name, values in record["coverage"].items():
         lines.append(
             f"| {name} | {values['frames']:.0f} | {values['yaw_min']:.0f} .. {values['yaw_max']:.0f} | "
-            f"{values['pitch_min']:.0f} .. {values['pitch_max']:.0f} | {values['expression_distance_mean']:.2f} |"
+            f"{values['pitch_min']:.0f} .. {values['pitch_max']:.0f} | "
+            f"{values['expression_distance_mean']:.2f} |"
         )
     return "\n".join(lines) + "\n"
 
