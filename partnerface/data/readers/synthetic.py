@@ -24,7 +24,7 @@ from partnerface.head_models.anny import AnnyHead
 from partnerface.user_error import UserError
 
 SETTINGS_FILE = "synthetic.json"
-APPEARANCE_VERSION = 2
+APPEARANCE_VERSION = 3
 """Raised whenever the pictures change, so that older renderings are not reused."""
 
 LEAST_SIZE = 8

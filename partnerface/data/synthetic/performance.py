@@ -24,6 +24,7 @@ SHORT_CLIP_PEAK = 1.5
 
 OFFSET_LIMITS = (0.008, 0.004, 0.010)
 HEAD_POSE_REPLAY = 0.9
+HEAD_POSE_REPLAY_PACE = 2
 
 TALKING = {
     "jawOpen": (1.6, 0.13, 0.20),
@@ -123,7 +124,8 @@ def perform(head_model: HeadModel, frames: int, seed: int) -> Performance:
         unseen = splits["unseen_expression"]
         expression[unseen] = 0.15 * expression[unseen] + _gestures(head_model, len(unseen))
         # The expressions are to be new, not the head poses: those of the talking part, backwards.
-        talked = torch.arange(len(unseen)).flip(0)
+        pace = min(HEAD_POSE_REPLAY_PACE, len(splits["train"]) // len(unseen))
+        talked = pace * torch.arange(len(unseen)).flip(0)
         head_angles[unseen] = HEAD_POSE_REPLAY * head_angles[talked]
         head_offsets[unseen] = HEAD_POSE_REPLAY * head_offsets[talked]
     return Performance(

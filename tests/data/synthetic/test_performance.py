@@ -49,6 +49,16 @@ def test_unseen_expressions_are_farther_and_larger_than_temporal_ones(model, see
     assert (parts["train"].amax(0)[new] > 0.05).all()
 
 
+@pytest.mark.parametrize("frames", [6, 40, 240])
+def test_unseen_expressions_come_at_head_poses_near_those_of_training(model, frames):
+    performance = perform(model, frames, 0)
+    angles = {name: performance.head_angles[part] for name, part in performance.splits.items()}
+    distance = nearest_distance(angles["unseen_expression"], angles["train"])
+    assert torch.rad2deg(distance).max() < 6
+    if frames == 240:
+        assert angles["unseen_expression"][:, 1].abs().max() > 0.6 * YAW_LIMIT
+
+
 @pytest.mark.parametrize("seed", [0, 3])
 def test_tracks_stay_inside_their_limits_and_use_them(model, seed):
     performance = perform(model, 240, seed)
