@@ -35,7 +35,8 @@ class AvatarCLI(LightningCLI):
     """
 
     def __init__(self, arguments: Sequence[str], execute: bool = True) -> None:
-        parsing = {"exit_on_error": False}
+        # An abbreviated key would be taken in silence for a key that only begins like it.
+        parsing = {"exit_on_error": False, "allow_abbrev": False}
         self._execute = execute
         super().__init__(
             AvatarModule,

@@ -29,17 +29,14 @@ def create(
         raise UserError(f"video {video}: no such file")
     if size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
+    # Imported here: --help need not wait for torch.
     from partnerface.cli.avatar_run import print_outputs, same_settings, train_and_test
+    from partnerface.tracking.tracker import track_video
 
     out = Path("avatars") / video.stem if out is None else Path(out)
     same_settings(out, {"video": video.name, "bytes": video.stat().st_size, "preset": preset, "size": size})
     dataset = out / "dataset"
-    if dataset.is_dir():
-        print(f"Reusing the tracked video in {dataset}")
-    else:
-        from partnerface.tracking.tracker import track_video
-
-        track_video(video, dataset)
+    track_video(video, dataset)
     arguments = [
         *config_arguments(
             "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{preset}"

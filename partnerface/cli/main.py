@@ -95,7 +95,12 @@ def _run_tool(command: str, arguments: list[str]) -> int:
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
     try:
         jsonargparse.auto_cli(
-            function, args=arguments, prog=f"partnerface {command}", as_positional=False, exit_on_error=False
+            function,
+            args=arguments,
+            prog=f"partnerface {command}",
+            as_positional=False,
+            exit_on_error=False,
+            allow_abbrev=False,
         )
     except jsonargparse.ArgumentError as error:
         keys = jsonargparse.ArgumentParser(exit_on_error=False)

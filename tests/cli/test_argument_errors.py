@@ -1,0 +1,33 @@
+"""Long messages of the parser become one line."""
+
+from partnerface.cli.argument_errors import short_message
+
+
+def test_an_unknown_key_with_its_nearest() -> None:
+    message = (
+        "Validation failed:\n  Option 'trainer.max_step' is not accepted\n Expected a <class 'NoneType'>"
+    )
+    assert short_message(message, [], ["trainer.max_steps", "trainer.max_epochs"]) == (
+        "unknown option or configuration key 'trainer.max_step'; did you mean 'trainer.max_steps'?"
+    )
+
+
+def test_nothing_near_points_to_help() -> None:
+    assert short_message("Option 'zzz' is not accepted", [], ["out"]).endswith("'zzz'; see --help")
+
+
+def test_arguments_of_named_classes_are_known() -> None:
+    arguments = ["--data.reader=partnerface.data.readers.synthetic.SyntheticReader"]
+    line = short_message("Option 'framess' is not accepted", arguments, [])
+    assert line.endswith("did you mean 'frames'?")
+
+
+def test_a_wrong_type() -> None:
+    message = "Parser key \"data.image_size\":\n  Expected a <class 'int'>. Got value: large"
+    assert short_message(message, [], []) == "data.image_size: expected int, got large"
+
+
+def test_anything_else_is_shortened_to_a_line() -> None:
+    line = short_message("first\nsecond " + "x" * 1000, [], [])
+    assert line.startswith("first second x")
+    assert len(line) == 300

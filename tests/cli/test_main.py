@@ -1,0 +1,172 @@
+"""The console entry: what it lists, how fast it starts, and how bad input ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from partnerface.cli.main import EXIT_BAD_INPUT, TOOLS, TRAINER_COMMANDS, main
+
+
+def _one_line(capsys, arguments: list[str]) -> str:
+    """The single line that a command with bad input prints."""
+    assert main(arguments) == EXIT_BAD_INPUT
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("partnerface: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_help_lists_every_command(capsys) -> None:
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    for command in (*TRAINER_COMMANDS, *TOOLS):
+        assert f"  {command} " in printed
+
+
+def test_help_imports_neither_torch_nor_lightning() -> None:
+    """It is what keeps the start under a second."""
+    code = (
+        "import sys; from partnerface.cli.main import main; main(['--help']); "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'lightning', 'warp', 'jsonargparse')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_every_tool_explains_itself(capsys) -> None:
+    for command in TOOLS:
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0
+        assert f"partnerface {command}" in capsys.readouterr().out
+
+
+def test_the_console_script_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
+    """The one test through a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "partnerface", "create", str(tmp_path / "none.mp4")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == f"partnerface: video {tmp_path / 'none.mp4'}: no such file\n"
+
+
+def test_an_unknown_command(capsys) -> None:
+    assert "no command 'fti'" in _one_line(capsys, ["fti"])
+
+
+def test_no_command_shows_the_overview(capsys) -> None:
+    assert main([]) == EXIT_BAD_INPUT
+    assert "usage: partnerface COMMAND" in capsys.readouterr().out
+
+
+def test_a_wrong_flag_of_a_tool_names_the_nearest(capsys) -> None:
+    line = _one_line(capsys, ["demo", "--minuts", "3"])
+    assert "'minuts'" in line
+    assert "did you mean 'minutes'?" in line
+
+
+def test_a_wrong_value_of_a_tool(capsys) -> None:
+    assert "minutes" in _one_line(capsys, ["demo", "--minutes", "soon"])
+    assert "subject" in _one_line(capsys, ["demo", "--subject", "z"])
+    assert "--minutes -1.0: must be more than 0" in _one_line(capsys, ["demo", "--minutes=-1"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "wrong", "right"),
+    [
+        ("--trainer.max_step=3", "max_step", "trainer.max_steps"),
+        ("--model.refine_trackin=false", "refine_trackin", "refine_tracking"),
+        ("--model.avatar.deformation.init_args.hiden_width=3", "hiden_width", "hidden_width"),
+        ("--data.reader.init_args.sise=3", "sise", "size"),
+    ],
+)
+def test_a_wrong_configuration_key_names_the_nearest(
+    capsys, smoke_arguments: list[str], flag: str, wrong: str, right: str
+) -> None:
+    line = _one_line(capsys, ["fit", *smoke_arguments, flag])
+    assert wrong in line
+    assert right in line
+    assert len(line) < 200
+
+
+def test_a_wrong_key_in_a_file(capsys, smoke_arguments: list[str], tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("model: {avatar: {deformation: {init_args: {prts: 4}}}}\n")
+    line = _one_line(capsys, ["fit", *smoke_arguments, "--config", str(overlay)])
+    assert "'prts'" in line.replace("model.avatar.deformation.", "")
+    assert "parts" in line
+
+
+def test_a_missing_configuration_file(capsys) -> None:
+    assert "configuration none.yaml: no such file" in _one_line(capsys, ["fit", "--config", "none.yaml"])
+
+
+def test_a_wrong_value_in_the_configuration(capsys, smoke_arguments: list[str]) -> None:
+    line = _one_line(capsys, ["fit", *smoke_arguments, "--data.image_size=large"])
+    assert "image_size" in line
+    assert "large" in line
+
+
+def test_an_output_folder_that_cannot_be_written(capsys, smoke_arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "run"
+    assert "cannot be written" in _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={folder}"])
+    assert "cannot be written" in _one_line(capsys, ["demo", "--out", str(folder)])
+
+
+def test_a_folder_with_a_trained_avatar_is_not_overwritten(
+    capsys, smoke_arguments: list[str], trained_run: Path
+) -> None:
+    before = (trained_run / "checkpoints" / "last.ckpt").read_bytes()
+    line = _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={trained_run}"])
+    assert "--ckpt_path last" in line
+    assert (trained_run / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_a_checkpoint_that_is_not_there(capsys, smoke_arguments: list[str], tmp_path: Path) -> None:
+    """Trap: Lightning starts from scratch where it finds no checkpoint for `last`."""
+    line = _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={tmp_path / 'new'}", "--ckpt_path=last"])
+    assert "no such checkpoint" in line
+
+
+def test_a_dataset_that_is_not_there(capsys, smoke_arguments: list[str], tmp_path: Path) -> None:
+    arguments = [
+        "fit",
+        *smoke_arguments,
+        "--data.reader=partnerface.data.readers.partnerface.PartnerfaceReader",
+        f"--data.reader.init_args.root={tmp_path / 'none'}",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    assert "none" in _one_line(capsys, arguments)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_dataset_of_another_head_model(
+    capsys, smoke_arguments: list[str], synthetic_dataset: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from dataclasses import replace
+
+    from partnerface.data.readers.synthetic import SyntheticReader
+
+    read = SyntheticReader.read
+
+    def read_other(reader: SyntheticReader):
+        sequence = read(reader)
+        return replace(sequence, head_model=replace(sequence.head_model, name="another", version="7"))
+
+    monkeypatch.setattr(SyntheticReader, "read", read_other)
+    line = _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={tmp_path / 'run'}"])
+    assert "another 7" in line
+    assert "anny" in line
+
+
+def test_an_interrupt_ends_quietly(capsys, monkeypatch) -> None:
+    def interrupted(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("partnerface.cli.main._dispatch", interrupted)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "partnerface: interrupted\n"

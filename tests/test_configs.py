@@ -1,0 +1,107 @@
+"""Every combination of the shipped configuration files parses; every method is built and runs."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import yaml
+
+from partnerface.cli.avatar_cli import AvatarCLI
+from partnerface.cli.config_files import CONFIGS, config_arguments
+from partnerface.cli.main import main
+
+
+def _names(folder: str) -> list[str]:
+    return sorted(f"{folder}/{path.stem}" for path in (CONFIGS / folder).glob("*.yaml"))
+
+
+METHODS, HEAD_MODELS, DATA, SCALES, LOGGERS = (
+    _names(folder) for folder in ("method", "head_model", "data", "scale", "logger")
+)
+# What a user must add to a file, because only the user knows it.
+USERS_PART = {
+    "head_model/flame": ["--model.avatar.head_model.init_args.path=flame2023.pkl"],
+    "data/partnerface": ["--data.reader.init_args.root=datasets/me"],
+}
+
+
+def _printed(arguments: list[str], capsys) -> dict:
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *arguments, "--print_config"])
+    assert ended.value.code == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("data", DATA)
+def test_every_combination_parses(method: str, data: str, capsys) -> None:
+    for head_model, scale in itertools.product(HEAD_MODELS, SCALES):
+        names = ["base", method, head_model, data, scale]
+        flags = [flag for name in names for flag in USERS_PART.get(name, [])]
+        config = _printed([*config_arguments(*names), *flags], capsys)
+        assert config["model"]["losses"]["photometric"]["init_args"]["weight"] == 1.0
+        chosen = config["model"]["avatar"]["init_args"]["head_model"]["class_path"]
+        assert chosen.startswith("partnerface.head_models.")
+        assert len(config["trainer"]["callbacks"]) >= 7
+
+
+@pytest.mark.parametrize("logger", LOGGERS)
+def test_every_logger_parses(logger: str, capsys) -> None:
+    names = ["base", METHODS[0], "head_model/anny", "data/synthetic", "scale/smoke", logger]
+    assert (
+        "lightning.pytorch.loggers"
+        in _printed(config_arguments(*names), capsys)["trainer"]["logger"]["class_path"]
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_a_step(method: str, synthetic_dataset: Path, tmp_path: Path) -> None:
+    arguments = [
+        *config_arguments("base", method, "head_model/anny", "data/synthetic", "scale/smoke"),
+        f"--data.reader.init_args.root={synthetic_dataset}",
+        "--data.reader.init_args.frames=24",
+        "--data.reader.init_args.size=32",
+        "--trainer.max_steps=2",
+        "--trainer.val_check_interval=1",
+        "--trainer.accelerator=cpu",
+        f"--run_dir={tmp_path}",
+    ]
+    assert main(["fit", *arguments]) == 0
+    assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_every_class_of_a_file_is_given_by_its_whole_path() -> None:
+    """From YAML to code by grep."""
+    for path in CONFIGS.rglob("*.yaml"):
+        for class_path in _class_paths(yaml.safe_load(path.read_text())):
+            assert class_path.split(".")[0] in ("partnerface", "torch", "lightning"), (path, class_path)
+
+
+def _class_paths(node: object) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["class_path"]] if "class_path" in node else []
+        return own + [path for value in node.values() for path in _class_paths(value)]
+    if isinstance(node, list):
+        return [path for value in node for path in _class_paths(value)]
+    return []
+
+
+def test_every_file_opens_with_what_it_is() -> None:
+    for path in CONFIGS.rglob("*.yaml"):
+        assert path.read_text().startswith("# "), path
+
+
+def test_the_presets_end_by_the_clock(smoke_arguments: list[str], tmp_path: Path) -> None:
+    """Minutes of training that the README and the help promise."""
+    limits = {}
+    for scale in ("demo", "quick", "full"):
+        cli = AvatarCLI(
+            ["fit", *smoke_arguments, *config_arguments(f"scale/{scale}"), f"--run_dir={tmp_path}"],
+            execute=False,
+        )
+        from partnerface.training.callbacks.time_budget import budget_timer
+
+        limits[scale] = budget_timer(cli.trainer).time_remaining() / 60
+    assert limits["demo"] <= 3
+    assert limits["quick"] <= 15
+    assert limits["full"] <= 60
