@@ -71,6 +71,11 @@ class HeadModel(nn.Module):
         """Index of an expression coefficient by name. Raises ValueError if there is none."""
         return self.asset.expression_names.index(name)
 
+    def head_weights(self) -> Tensor:
+        """``[V]`` share of each vertex that follows the head, the jaw or an eye, not the neck or torso."""
+        below = {self.joint("root"), self.joint("neck")} - {self.joint("head")}
+        return 1 - self.skinning_weights[:, sorted(below)].sum(1)
+
     def part_faces(self, *names: str) -> Tensor:
         """``[Fc]`` bool: the faces of the named parts of the surface; absent parts have no faces."""
         wanted = [i for i, n in enumerate(self.asset.part_names) if n in names]

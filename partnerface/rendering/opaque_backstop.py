@@ -37,9 +37,13 @@ def backstop_surface(
     skin = surface & head_model.part_faces("skin")
     normals = vertex_normals(vertices, faces[surface])
     inward = cast_rays(vertices, faces[surface], vertices - 1e-4 * normals, -normals)
-    thick = torch.where(inward < 0, thinnest, inward) >= thinnest
+    # A ray that meets nothing leaves through the open neck: there the head is thick.
+    inward = torch.where(inward < 0, torch.inf, inward)
+    thick = inward >= thinnest
+    # A real neck is often thinner than the model's; the matte alone decides how opaque it is.
+    head = head_model.head_weights() > 0.5
     solid = surface & head_model.part_faces(*SOLID_PARTS)
-    kept = solid | (skin & thick[faces].all(1))
+    kept = solid | (skin & (thick & head)[faces].all(1))
     depth = torch.zeros(len(vertices), device=vertices.device)
     skin_vertices = faces[skin].unique()
     depth[skin_vertices] = (0.3 * inward[skin_vertices]).clamp(0, erosion)

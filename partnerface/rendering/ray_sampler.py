@@ -176,7 +176,7 @@ class HeadRaySampler(nn.Module):
             head_model, canonical, surface, self.erosion_m, self.thinnest_m
         )
         motion = head_model.expression_basis.norm(dim=-1).amax(0)
-        neck = head_model.skinning_weights[:, head_model.joint("head")] < 0.9
+        neck = head_model.head_weights() < 0.9
         used = torch.zeros(len(canonical), dtype=torch.bool, device=canonical.device)
         used[self.surface_faces.unique()] = True
         moving = used & ((motion > 1e-3) | neck)

@@ -9,8 +9,9 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.nearest_surface import NearestSurface
 
-TORSO_WEIGHT = 0.6
-"""Faces that follow the root more than this belong to the torso layer."""
+TORSO_WEIGHT = 0.3
+"""Faces that follow the root more than this belong to the torso layer: the base of the neck with them,
+so that a collar stays with the shirt when the head nods."""
 
 
 def head_surface(head_model: HeadModel) -> Tensor:
