@@ -38,7 +38,7 @@ class OccupancyGrid(nn.Module):
         self.low.copy_(low)
         self.extent.copy_(extent)
         self.candidates.copy_(candidates)
-        self.density.copy_(candidates * torch.inf)
+        self.density.zero_().masked_fill_(candidates, torch.inf)
         self.occupied.copy_(candidates)
 
     def centres(self, index: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def spread_points(vertices: Tensor, faces: Tensor, spacing: float) -> SurfacePoi
     corners = vertices[faces]
     longest = (corners - corners.roll(1, 1)).norm(dim=-1).amax(1)
     pieces = (longest / spacing).ceil().clamp_min(1).long()
-    chosen, barycentric = [], []
+    chosen, barycentric = [faces[:0]], [vertices[:0, :3]]
     for n in pieces.unique().tolist():
         first, second = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
         inside = first + second < n
