@@ -1,0 +1,55 @@
+"""What every term has in common: zero at the ideal, finite gradients that reach the rendering."""
+
+import pytest
+import torch
+
+from partnerface.losses.loss import Loss
+from partnerface.losses.matte import Matte
+from partnerface.losses.offset_size import OffsetSize
+from partnerface.losses.part_balance import PartBalance
+from partnerface.losses.photometric import Photometric
+
+TERMS = {
+    Photometric: ("rgb", "opacity"),
+    Matte: ("opacity",),
+    OffsetSize: ("offset_size",),
+    PartBalance: ("part_usage",),
+}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_zero_where_the_rendering_is_ideal(term, make_pair):
+    assert float(term()(*make_pair())) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("term", TERMS)
+@pytest.mark.parametrize("error", [0.0, 1e-4, 0.3])
+def test_gradient_is_finite_and_reaches_what_the_term_measures(term, error, make_pair):
+    rendered, batch = make_pair()
+    with torch.no_grad():
+        rendered.rgb += error
+        rendered.opacity += error
+        rendered.offset_size += error
+        rendered.part_usage += torch.tensor([error, -error, 0.0, 0.0])
+    term()(rendered, batch).backward()
+    for name in TERMS[term]:
+        gradient = getattr(rendered, name).grad
+        assert gradient.isfinite().all()
+        if error:
+            assert gradient.any(), name
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_terms_carry_their_weight_without_applying_it(term, make_pair):
+    rendered, batch = make_pair()
+    with torch.no_grad():
+        rendered.opacity += 0.1
+        rendered.rgb += 0.2
+    light, heavy = term(weight=0.5), term(weight=7.0)
+    assert (light.weight, heavy.weight) == (0.5, 7.0)
+    assert torch.equal(light(rendered, batch), heavy(rendered, batch))
+
+
+def test_the_interface_itself_is_no_term(make_pair):
+    with pytest.raises(TypeError, match="Loss defines no forward"):
+        Loss()(*make_pair())
