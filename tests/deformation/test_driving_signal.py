@@ -1,0 +1,83 @@
+"""The driving signal: untouched inside the training range, bounded outside it."""
+
+import pytest
+import torch
+from pytorch3d.transforms import axis_angle_to_matrix
+
+from partnerface.deformation.driving_signal import KNEE, DrivingSignal, driving_signal
+from partnerface.head_models.head_parameters import HeadParameters
+
+
+def make_head(expression: torch.Tensor, turn: torch.Tensor | None = None) -> HeadParameters:
+    frames = len(expression)
+    head = HeadParameters.neutral(frames, 2, expression.shape[1], 3)
+    head.expression = expression
+    if turn is not None:
+        head.rotation = axis_angle_to_matrix(turn)
+    return head
+
+
+@pytest.fixture
+def driving() -> DrivingSignal:
+    """Trained on expressions 0.2 to 0.8 and turns of up to 0.3 radians."""
+    signal = DrivingSignal(4)
+    ends = torch.tensor([[0.2] * 4, [0.8] * 4])
+    signal.set_range(make_head(ends, torch.tensor([[-0.3] * 3, [0.3] * 3])))
+    return signal.eval()
+
+
+def test_unchanged_inside_the_range(driving):
+    values = torch.linspace(0.5 - KNEE * 0.3, 0.5 + KNEE * 0.3, 11)
+    head = make_head(values[:, None].expand(11, 4), (values[:, None] - 0.5).expand(11, 3))
+    torch.testing.assert_close(driving(head), driving_signal(head), atol=1e-6, rtol=0)
+
+
+def test_range_ends_are_hardly_touched(driving):
+    head = make_head(torch.tensor([[0.2, 0.8, 0.2, 0.8]]))
+    torch.testing.assert_close(driving(head), driving_signal(head), atol=0.01, rtol=0)
+
+
+def test_bounded_and_rising_outside(driving):
+    values = torch.linspace(-50, 50, 4001)
+    signal = driving(make_head(values[:, None].expand(4001, 4)))[:, :4]
+    assert signal.min() >= 0.2 - 0.0201
+    assert signal.max() <= 0.8 + 0.0201
+    assert (signal.diff(dim=0) >= -1e-6).all()
+    # No jump at the knee either.
+    fine = torch.linspace(0, 1, 10001)
+    assert driving(make_head(fine[:, None].expand(10001, 4)))[:, :4].diff(dim=0).max() < 1.1e-4
+
+
+def test_a_clip_of_one_frame_and_zero_expression_stay_finite():
+    signal = DrivingSignal(4)
+    still = make_head(torch.zeros(1, 4))
+    signal.set_range(still)
+    signal.eval()
+    torch.testing.assert_close(signal(still), torch.zeros(1, 7))
+    far = make_head(torch.full((1, 4), 100.0), torch.full((1, 3), 1.0)).to(torch.float32)
+    assert signal(far).abs().max() <= 0.0201
+
+
+def test_rotation_is_that_of_the_head_against_the_torso():
+    relative, torso = torch.tensor([[0.2, -0.4, 0.1]]), axis_angle_to_matrix(torch.tensor([[1.0, 0.5, -2.0]]))
+    head = make_head(torch.rand(1, 4))
+    head.rotation = torso @ axis_angle_to_matrix(relative)
+    head.torso_rotation, head.torso_translation = torso, torch.zeros(1, 3)
+    torch.testing.assert_close(driving_signal(head)[:, 4:], relative, atol=1e-5, rtol=0)
+    assert torch.equal(driving_signal(head)[:, :4], head.expression)
+
+
+def test_noise_is_for_training_steps_only(driving):
+    head = make_head(torch.full((2000, 4), 0.5))
+    driving.train()
+    torch.manual_seed(0)
+    noise = driving(head)[:, :4] - 0.5
+    assert float(noise.std()) == pytest.approx(0.03, rel=0.1)
+    with torch.no_grad():
+        assert torch.equal(driving(head), driving.eval()(head))
+
+
+def test_gradient_reaches_the_expression_and_fades_outside(driving):
+    expression = torch.tensor([[0.5, 0.3, 5.0, -5.0]], requires_grad=True)
+    driving(make_head(expression)).sum().backward()
+    torch.testing.assert_close(expression.grad, torch.tensor([[1.0, 1.0, 0.0, 0.0]]), atol=1e-3, rtol=0)

@@ -1,0 +1,81 @@
+"""Routed networks against a loop over points and parts."""
+
+import pytest
+import torch
+
+from partnerface.deformation.local_networks import LocalNetworks
+
+PARTS, INPUTS, DRIVING, HIDDEN, OUTPUTS = 5, 7, 3, 8, 4
+
+
+def make_networks() -> LocalNetworks:
+    torch.manual_seed(0)
+    networks = LocalNetworks(PARTS, INPUTS, DRIVING, HIDDEN, OUTPUTS)
+    for parameter in networks.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return networks
+
+
+def one_point(
+    networks: LocalNetworks, part: int, feature: torch.Tensor, driving: torch.Tensor
+) -> torch.Tensor:
+    hidden = feature @ networks.weight1[part] + driving @ networks.driving_weight[part] + networks.bias1[part]
+    hidden = hidden.relu() @ networks.weight2[part] + networks.bias2[part]
+    return hidden.relu() @ networks.weight3[part] + networks.bias3[part]
+
+
+@pytest.mark.parametrize("routes", [1, 2, PARTS])
+def test_values_and_gradients_equal_a_dense_loop(routes):
+    networks = make_networks()
+    # Part 3 gets no point at all.
+    index = torch.rand(60, PARTS).argsort(1)[:, :routes]
+    index[index == 3] = 1
+    weights = torch.rand(60, routes)
+    features, driving = torch.randn(60, INPUTS, requires_grad=True), torch.randn(DRIVING, requires_grad=True)
+    leaves = [features, driving, *networks.parameters()]
+    found = networks(features, driving, weights, index)
+    expected = torch.stack(
+        [
+            sum(weights[n, k] * one_point(networks, index[n, k], features[n], driving) for k in range(routes))
+            for n in range(60)
+        ]
+    )
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    factor = torch.randn(60, OUTPUTS)
+    gradients = torch.autograd.grad((found * factor).sum(), leaves)
+    wanted = torch.autograd.grad((expected * factor).sum(), leaves)
+    for a, b in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+    assert not gradients[2][3].any()
+
+
+def test_output_is_zero_at_the_start():
+    torch.manual_seed(0)
+    networks = LocalNetworks(PARTS, INPUTS, DRIVING, HIDDEN, OUTPUTS)
+    index = torch.randint(PARTS, (30, 2))
+    output = networks(torch.randn(30, INPUTS), torch.randn(DRIVING), torch.rand(30, 2), index)
+    assert not output.any()
+    output.sum().backward()
+    assert networks.bias3.grad.any()
+
+
+def test_parts_share_nothing():
+    """A change of one part's weights moves only the points that it acts on."""
+    networks = make_networks()
+    index = torch.arange(PARTS).repeat(4)[:, None]
+    arguments = torch.randn(20, INPUTS), torch.randn(DRIVING), torch.ones(20, 1), index
+    before = networks(*arguments)
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter[2] += 1
+    changed = (networks(*arguments) - before).abs().amax(1) > 1e-6
+    assert torch.equal(changed, index[:, 0] == 2)
+
+
+def test_no_points():
+    networks = make_networks()
+    none = torch.zeros(0, 2)
+    output = networks(torch.zeros(0, INPUTS), torch.randn(DRIVING), none, none.long())
+    assert output.shape == (0, OUTPUTS)
+    output.sum().backward()
+    assert not networks.weight1.grad.any()

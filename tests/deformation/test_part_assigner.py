@@ -1,0 +1,133 @@
+"""The soft partition against a dense softmax, at its limits, and under a change of scale."""
+
+import math
+
+import pytest
+import torch
+
+from partnerface.deformation.deformation import DeformedPoints, dense_part_weights, part_usage
+from partnerface.deformation.part_assigner import PartAssigner
+
+
+def make_assigner(parts: int, temperature: float = 0.25, top_k: int = 64) -> PartAssigner:
+    torch.manual_seed(0)
+    assigner = PartAssigner(parts, temperature, top_k)
+    assigner.place(torch.rand(parts, 3))
+    return assigner
+
+
+def dense(assigner: PartAssigner, positions: torch.Tensor) -> torch.Tensor:
+    weights, index = assigner(positions)
+    return dense_part_weights(DeformedPoints(positions, None, weights, index), assigner.parts)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 5, 99])
+def test_weights_sum_to_one_and_parts_differ(top_k):
+    weights, index = make_assigner(9, top_k=top_k)(torch.rand(200, 3))
+    torch.testing.assert_close(weights.sum(1), torch.ones(200))
+    assert weights.shape == index.shape == (200, min(top_k, 9))
+    assert all(len(row.unique()) == len(row) for row in index)
+
+
+def test_all_parts_equal_a_dense_softmax_over_scaled_distances():
+    assigner = make_assigner(6)
+    with torch.no_grad():
+        assigner.log_sizes.normal_(0, 0.3)
+        assigner.biases.normal_()
+    positions = torch.rand(100, 3)
+    centres, log_sizes, biases = (p.tolist() for p in assigner.parameters())
+    nearest = [min(math.dist(a, b) for b in centres if b is not a) for a in centres]
+    spacing = sum(nearest) / len(nearest)
+    logits = torch.empty(100, 6)
+    for n in range(100):
+        for p in range(6):
+            size = math.exp(log_sizes[p]) * spacing
+            square = math.dist(positions[n].tolist(), centres[p]) ** 2
+            logits[n, p] = biases[p] - square / size**2
+    expected = torch.softmax(logits / 0.25, 1)
+    torch.testing.assert_close(dense(assigner, positions), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_top_k_keeps_the_strongest_and_their_proportions():
+    whole, some = make_assigner(8), make_assigner(8, top_k=3)
+    positions = torch.rand(100, 3)
+    strongest = dense(whole, positions).topk(3, 1)
+    weights, index = some(positions)
+    assert torch.equal(index, strongest.indices)
+    torch.testing.assert_close(weights, strongest.values / strongest.values.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_low_temperature_and_hard_mode_choose_the_nearest_centre(hard):
+    assigner = make_assigner(10, temperature=0.25 if hard else 1e-6, top_k=4)
+    assigner.hard = hard
+    positions = torch.rand(300, 3)
+    weights, index = assigner(positions)
+    assert torch.equal(index[:, 0], torch.cdist(positions, assigner.centres).argmin(1))
+    torch.testing.assert_close(weights[:, 0], torch.ones(300), atol=1e-3, rtol=0)
+    assert weights.shape[1] == (1 if hard else 4)
+
+
+def test_softness_does_not_depend_on_the_scale():
+    """A grid of 8 and one of 64 parts, the second half as wide: weights repeat at half the size."""
+    results = []
+    for side, scale in ((2, 0.4), (4, 0.2)):
+        places = torch.arange(side) * scale
+        assigner = PartAssigner(side**3, temperature=0.25, top_k=99)
+        assigner.place(torch.cartesian_prod(places, places, places))
+        start = scale * (side // 2 - 1)
+        within = torch.rand(50, 3, generator=torch.Generator().manual_seed(0))
+        positions = start + scale * within
+        corners = start + scale * torch.cartesian_prod(*[torch.arange(2)] * 3)
+        owners = torch.cdist(corners, assigner.centres).argmin(1)
+        inner = dense(assigner, positions)[:, owners]
+        results.append(inner / inner.sum(1, keepdim=True))
+    torch.testing.assert_close(*results, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.01, 30.0])
+def test_weights_stay_when_everything_grows(scale):
+    assigner = make_assigner(5)
+    positions = torch.rand(50, 3)
+    before = dense(assigner, positions)
+    assigner.place(assigner.centres.detach() * scale)
+    torch.testing.assert_close(dense(assigner, positions * scale), before, atol=1e-4, rtol=1e-3)
+
+
+def test_a_single_part_takes_everything():
+    assigner = make_assigner(1)
+    weights, index = assigner(torch.rand(20, 3) * 100)
+    assert torch.equal(weights, torch.ones(20, 1))
+    assert not index.any()
+
+
+def test_gradient_reaches_centres_sizes_and_biases():
+    assigner = make_assigner(4, top_k=2)
+    weights, _ = assigner(torch.rand(100, 3))
+    weights[:, 0].sum().backward()
+    for name, parameter in assigner.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_no_points():
+    weights, index = make_assigner(4, top_k=2)(torch.zeros(0, 3))
+    assert weights.shape == index.shape == (0, 2)
+    nothing = DeformedPoints(torch.zeros(0, 3), None, weights, index)
+    assert torch.equal(part_usage(nothing, 4), torch.full((4,), 0.25))
+    assert dense_part_weights(nothing, 4).shape == (0, 4)
+
+
+def test_usage_is_the_mean_of_the_dense_weights():
+    assigner = make_assigner(7, top_k=3)
+    positions = torch.rand(40, 3)
+    weights, index = assigner(positions)
+    usage = part_usage(DeformedPoints(positions, None, weights, index), 7)
+    torch.testing.assert_close(usage, dense(assigner, positions).mean(0))
+
+
+def test_places_travel_with_the_state():
+    trained, fresh = make_assigner(6), PartAssigner(6, 0.25, 64)
+    fresh.load_state_dict(trained.state_dict())
+    positions = torch.rand(10, 3)
+    assert torch.equal(dense(trained, positions), dense(fresh, positions))
