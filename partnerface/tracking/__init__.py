@@ -1,1 +1,1 @@
-"""Raw video -> tracked sequence: landmarks, matte, head fit. Imports head_models, cameras, data, rendering."""
+"""Raw video -> tracked sequence: landmarks, matte, head fit."""

@@ -24,6 +24,8 @@ PIXELS_PER_OBSERVATION = 12.0
 """Neighbouring pixels err together: this many count as one."""
 MOTION_SIGMA = 0.05
 """Expected size of the motion in image widths."""
+MIN_CONTRAST = 0.02
+"""Change per pixel of a colour in [0, 1] below which a place says nothing about motion."""
 ACCELERATION_SIGMA = 0.0015
 """Expected second difference at 25 frames per second, image widths."""
 
@@ -64,7 +66,7 @@ def estimate_torso_motion(
     # The matte is a channel of its own: shoulders show against any background.
     alpha = torch.as_tensor(mattes)[:, None].float() / 255
     images = torch.as_tensor(frames).permute(0, 3, 1, 2).float() / 255 * alpha
-    images = torch.cat([images, alpha], 1)
+    images = _blurred(torch.cat([images, alpha], 1))
     template = images[reference]
     pixels, jacobian, grid = _template_jacobian(template, torch.as_tensor(torso))
     target = template.flatten(1)[:, pixels]
@@ -94,6 +96,18 @@ def shrink(image: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
 
 
+def _blurred(images: Tensor) -> Tensor:
+    """Binomial filter of width 3: noise down to a third, shoulders and folds stay."""
+    kernel = images.new_tensor([0.25, 0.5, 0.25])
+    channels = images.shape[1]
+    for shape in ((1, 1, 3, 1), (1, 1, 1, 3)):
+        weights = kernel.reshape(shape).expand(channels, *shape[1:])
+        padding = [1 if shape[3] == 3 else 0] * 2 + [1 if shape[2] == 3 else 0] * 2
+        padded = functional.pad(images, padding, mode="replicate")
+        images = functional.conv2d(padded, weights, groups=channels)
+    return images
+
+
 def _generators(points: Tensor) -> Tensor:
     """``[N, 2, 4]`` motion of points ``[N, 2]`` in [0, 1] by shift x, shift y, rotation, scaling."""
     centred = points - points.new_tensor([0.5, 0.75])
@@ -114,6 +128,9 @@ def _template_jacobian(template: Tensor, torso: Tensor) -> tuple[Tensor, Tensor,
     pixels = torch.where(torso.flatten())[0]
     points = torch.stack([x, y], -1).reshape(-1, 2)[pixels]
     gradient = torch.stack([dx, dy], -1).reshape(channels, -1, 2)[:, pixels]
+    # Camera noise has gradients too; as texture they would lock the torso to nothing.
+    per_pixel = gradient / gradient.new_tensor([width, height])
+    gradient = gradient * (per_pixel.square().sum((0, 2)).sqrt() > MIN_CONTRAST)[:, None]
     return pixels, torch.einsum("cnk,nkp->cnp", gradient, _generators(points)), points
 
 
