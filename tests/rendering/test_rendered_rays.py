@@ -1,0 +1,55 @@
+"""Compositing over a background, and joining renderings."""
+
+import torch
+
+from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
+
+
+def rendered(rays: int, seed: int, parts: bool = True) -> RenderedRays:
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator)
+
+    return RenderedRays(
+        rgb=rand(1, rays, 3),
+        opacity=rand(1, rays),
+        depth=rand(1, rays),
+        head_opacity=rand(1, rays),
+        offset_size=rand(),
+        part_usage=rand(4),
+        part_weights=rand(1, rays, 4) if parts else None,
+    )
+
+
+def test_over_by_hand():
+    rays = rendered(2, 0)
+    rays.rgb = torch.tensor([[[0.2, 0.1, 0.0], [0.5, 0.5, 0.5]]])
+    rays.opacity = torch.tensor([[0.25, 1.0]])
+    white = torch.ones(3)
+    expected = torch.tensor([[[0.95, 0.85, 0.75], [0.5, 0.5, 0.5]]])
+    torch.testing.assert_close(rays.over(white), expected)
+    torch.testing.assert_close(rays.over(white.expand(1, 2, 3)), expected)
+    torch.testing.assert_close(rays.over(torch.zeros(3)), rays.rgb)
+
+
+def test_chunks_are_joined_in_order():
+    first, second = rendered(2, 0), rendered(5, 1)
+    joined = join_rays([first, second])
+    for name in ("rgb", "opacity", "depth", "head_opacity", "part_weights"):
+        whole = getattr(joined, name)
+        assert torch.equal(whole[:, :2], getattr(first, name))
+        assert torch.equal(whole[:, 2:], getattr(second, name))
+
+
+def test_frames_are_stacked_and_their_figures_averaged():
+    frames = [rendered(3, seed) for seed in range(3)]
+    stacked = stack_frames(frames)
+    assert stacked.rgb.shape == (3, 3, 3)
+    assert all(torch.equal(stacked.depth[f], frame.depth[0]) for f, frame in enumerate(frames))
+    torch.testing.assert_close(stacked.offset_size, sum(frame.offset_size for frame in frames) / 3)
+    torch.testing.assert_close(stacked.part_usage, sum(frame.part_usage for frame in frames) / 3)
+
+
+def test_parts_stay_away_if_nobody_asked():
+    assert join_rays([rendered(1, 0, parts=False), rendered(1, 1, parts=False)]).part_weights is None

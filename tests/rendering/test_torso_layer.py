@@ -1,0 +1,87 @@
+"""The torso layer: where it may show, and how it moves."""
+
+import torch
+
+from partnerface.rendering.torso_layer import TorsoLayer
+
+
+def make_layer() -> TorsoLayer:
+    torch.manual_seed(0)
+    layer = TorsoLayer(resolutions=(4, 16), channels=4)
+    for plane in layer.planes:
+        torch.nn.init.normal_(plane)
+    layer.neck_line.fill_(0.6)
+    return layer
+
+
+def random_pixels(count: int = 500) -> torch.Tensor:
+    return torch.rand(count, 2, generator=torch.Generator().manual_seed(1))
+
+
+def test_nothing_shows_above_the_neck_line_and_its_margin():
+    layer = make_layer()
+    pixels = random_pixels()
+    rgb, opacity = layer(pixels, torch.eye(2, 3))
+    above, below = pixels[:, 1] < 0.57, pixels[:, 1] > 0.6
+    assert above.any()
+    assert not opacity[above].any()
+    assert ((opacity[below] > 0) & (opacity[below] < 1)).all()
+    assert ((rgb > 0) & (rgb < 1)).all()
+
+
+def test_layer_fades_in_linearly_above_the_neck_line():
+    layer = make_layer()
+    torch.nn.init.zeros_(layer.decoder[2].weight)
+    torch.nn.init.zeros_(layer.decoder[2].bias)
+    pixels = torch.tensor([[0.3, 0.569], [0.3, 0.5775], [0.3, 0.585], [0.3, 0.6], [0.3, 1.0]])
+    _, opacity = layer(pixels, torch.eye(2, 3))
+    torch.testing.assert_close(opacity, torch.tensor([0.0, 0.125, 0.25, 0.5, 0.5]), atol=1e-4, rtol=0)
+
+
+def test_planes_are_read_bilinearly_with_centres_at_half():
+    layer = TorsoLayer(resolutions=(2,), channels=1)
+    layer.neck_line.zero_()
+    with torch.no_grad():
+        layer.planes[0].copy_(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]))
+        layer.decoder[0].weight.fill_(1.0)
+        layer.decoder[0].bias.zero_()
+        layer.decoder[2].weight.zero_()
+        layer.decoder[2].weight[0, 0] = 1.0
+        layer.decoder[2].bias.zero_()
+    pixels = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [1.0, 1.0], [0.0, 0.5]])
+    rgb, _ = layer(pixels, torch.eye(2, 3))
+    torch.testing.assert_close(rgb[:, 0].logit(), torch.tensor([0.0, 1.0, 2.0, 1.5, 3.0, 1.0]))
+
+
+def test_motion_carries_the_picture_along():
+    """The reference picture seen through an affine map, against looking up the mapped places."""
+    layer = make_layer()
+    pixels = random_pixels()
+    motion = torch.tensor([[0.9, 0.1, 0.07], [-0.05, 1.1, -0.03]])
+    x, y = pixels.unbind(1)
+    place = torch.stack([0.9 * x + 0.1 * y + 0.07, -0.05 * x + 1.1 * y - 0.03], 1)
+    moved, reference = layer(pixels, motion), layer(place, torch.eye(2, 3))
+    still = layer(pixels, torch.eye(2, 3))
+    for a, b in zip(moved, reference, strict=True):
+        torch.testing.assert_close(a, b)
+    assert (moved[0] - still[0]).abs().mean() > 0.01
+
+
+def test_places_outside_of_the_reference_image_are_its_border():
+    layer = make_layer()
+    far = layer(torch.tensor([[3.0, 0.9], [0.5, 7.0]]), torch.eye(2, 3))
+    rim = layer(torch.tensor([[1.0, 0.9], [0.5, 1.0]]), torch.eye(2, 3))
+    torch.testing.assert_close(far, rim)
+
+
+def test_gradient_is_finite_above_and_below():
+    layer = make_layer()
+    rgb, opacity = layer(random_pixels(), torch.eye(2, 3))
+    (rgb.sum() + opacity.sum()).backward()
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in layer.parameters())
+
+
+def test_no_pixels():
+    rgb, opacity = make_layer()(torch.zeros(0, 2), torch.eye(2, 3))
+    assert rgb.shape == (0, 3)
+    assert opacity.shape == (0,)

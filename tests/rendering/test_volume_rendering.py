@@ -1,0 +1,96 @@
+"""Volume rendering against closed forms, hand-written sums and loops."""
+
+import math
+
+import pytest
+import torch
+
+from partnerface.rendering.ray_samples import RaySamples
+from partnerface.rendering.volume_rendering import (
+    accumulate,
+    opacities,
+    rendering_weights,
+    scatter_samples,
+    transmittance,
+)
+
+
+def ray_samples(rays: int, count: int, length: float = 0.01, opaque: list[bool] | None = None) -> RaySamples:
+    depths = 1 + length * torch.arange(count).expand(rays, count)
+    stops = torch.tensor(opaque or [False] * rays, dtype=torch.bool)
+    return RaySamples(depths, torch.full((rays, count), length), stops, torch.ones(rays, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("density", [0.0, 3.0, 200.0, 1e6])
+def test_constant_density_has_a_closed_form(density):
+    """Any number of samples gives the opacity 1 - exp(-density * length) of the whole segment."""
+    for count in (1, 7, 64):
+        samples = ray_samples(1, count, length=0.05 / count)
+        weights = rendering_weights(torch.full((1, count), density), samples)
+        assert float(weights.sum()) == pytest.approx(-math.expm1(-density * 0.05), abs=1e-5)
+
+
+def test_weights_by_hand():
+    samples = ray_samples(1, 3, length=0.5)
+    a, b, c = 1 - math.exp(-0.5), 1 - math.exp(-1.0), 1 - math.exp(-0.1)
+    weights = rendering_weights(torch.tensor([[1.0, 2.0, 0.2]]), samples)
+    expected = torch.tensor([[a, (1 - a) * b, (1 - a) * (1 - b) * c]])
+    torch.testing.assert_close(weights, expected)
+
+
+def test_transmittance_by_hand():
+    alpha = torch.tensor([[0.5, 0.25, 1.0, 0.3], [0.0, 0.0, 0.0, 0.0]])
+    expected = torch.tensor([[1.0, 0.5, 0.375, 0.0], [1.0, 1.0, 1.0, 1.0]])
+    torch.testing.assert_close(transmittance(alpha), expected)
+
+
+def test_opaque_backstop_takes_what_is_left():
+    samples = ray_samples(3, 4, opaque=[True, True, False])
+    density = torch.tensor([[0.0] * 4, [1e4, 0, 50.0, 0], [0.0] * 4])
+    weights = rendering_weights(density, samples)
+    torch.testing.assert_close(weights.sum(1), torch.tensor([1.0, 1.0, 0.0]))
+    torch.testing.assert_close(weights[0], torch.tensor([0.0, 0, 0, 1]))
+    assert not weights[2].any()
+    assert opacities(density, samples)[1, -1] == 1
+
+
+def test_gradient_is_finite_at_extreme_densities():
+    samples = ray_samples(2, 5, opaque=[True, False])
+    density = torch.tensor([[0.0, 1e8, 0.0, 1e-8, 5.0]]).repeat(2, 1).requires_grad_()
+    weights = rendering_weights(density, samples)
+    (weights * torch.arange(5.0)).sum().backward()
+    assert density.grad.isfinite().all()
+    assert density.grad[0, -1] == 0
+
+
+def test_gradient_equals_finite_differences():
+    samples = ray_samples(2, 4, length=0.1, opaque=[True, False])
+    density = torch.rand(2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5
+    assert torch.autograd.gradcheck(
+        lambda d: rendering_weights(d, samples), (density.requires_grad_(),), atol=1e-6
+    )
+
+
+def test_scatter_and_accumulate_equal_loops():
+    generator = torch.Generator().manual_seed(0)
+    samples = ray_samples(6, 5)
+    kept = torch.randperm(30, generator=generator)[:17].sort().values
+    values = torch.rand(17, generator=generator)
+    dense = scatter_samples(values, kept, samples)
+    colours = torch.rand(17, 3, generator=generator)
+    summed = accumulate(colours, torch.div(kept, 5, rounding_mode="floor"), 6)
+    expected_dense, expected_sum = torch.zeros(6, 5), torch.zeros(6, 3)
+    for n, place in enumerate(kept.tolist()):
+        expected_dense[place // 5, place % 5] = values[n]
+        expected_sum[place // 5] += colours[n]
+    assert torch.equal(dense, expected_dense)
+    torch.testing.assert_close(summed, expected_sum)
+
+
+def test_nothing_evaluated_is_nothing_seen():
+    samples = ray_samples(2, 3)
+    none = torch.zeros(0, dtype=torch.long)
+    assert not scatter_samples(torch.zeros(0), none, samples).any()
+    assert not accumulate(torch.zeros(0, 3), none, 2).any()
+    empty = ray_samples(0, 3)
+    assert rendering_weights(torch.zeros(0, 3), empty).shape == (0, 3)
