@@ -48,7 +48,7 @@ def test_file_in_the_named_folder_needs_no_network(monkeypatch, tmp_path):
 def test_wrong_file_in_the_named_folder_is_refused(monkeypatch, tmp_path):
     (tmp_path / "net.bin").write_bytes(b"something else")
     monkeypatch.setenv(model_files.ASSETS_VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match="net.bin: not the expected file"):
+    with pytest.raises(UserError, match=r"net\.bin: not the expected file"):
         model_file(MODEL)
 
 

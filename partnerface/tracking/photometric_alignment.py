@@ -1,0 +1,185 @@
+"""Photometric alignment: sub-pixel head poses that agree on one texture of the face.
+
+A landmark detector errs with the pose (its points creep by more than a pixel as the head nods), and its
+residual does not show it. The skin itself does: points of the surface must look the same in every
+frame. Each round averages a texture over the clip and moves every frame's rigid pose towards it
+(Gauss-Newton on the inverse problem of Lucas and Kanade 1981, over a head model instead of a window).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from kornia.filters import gaussian_blur2d, spatial_gradient
+from pytorch3d.transforms import axis_angle_to_matrix
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.head_parts import head_parts
+from partnerface.rendering.mesh_rasterizer import vertex_normals
+from partnerface.rendering.surface_points import SurfacePoints, spread_points
+
+WORKING_SIZE = 256
+DETAIL_SIGMA = 1.0
+LIGHT_SIGMA = 6.0
+"""Pixels at the working size: structure between the two is compared, light and shade are not."""
+
+GRAZING_COSINE = 0.3
+OUTLIER = 0.5
+"""Residual, in local standard deviations of the image, beyond which a point loses weight."""
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """How far and how often poses are moved.
+
+    Attributes:
+        rounds: averages of the texture.
+        steps: Gauss-Newton steps in each round.
+        spacing_m: distance between the surface points.
+        rotation_sigma: standard deviation of the correction, in radians.
+        shift_sigma: the same across the view, in metres.
+        depth_sigma: the same along the view: the picture says little about it.
+    """
+
+    rounds: int = 4
+    steps: int = 2
+    spacing_m: float = 0.004
+    rotation_sigma: float = 0.03
+    shift_sigma: float = 0.004
+    depth_sigma: float = 0.002
+
+
+def local_contrast(luminance: Tensor) -> Tensor:
+    """Images ``[T, H, W]`` without light and shade: band-passed and divided by the local deviation."""
+    images = luminance[:, None]
+
+    def blur(values: Tensor, sigma: float) -> Tensor:
+        size = 2 * round(2.5 * sigma) + 1
+        return gaussian_blur2d(values, (size, size), (sigma, sigma), "replicate")
+
+    detail = blur(images, DETAIL_SIGMA) - blur(images, LIGHT_SIGMA)
+    deviation = (blur(detail.square(), LIGHT_SIGMA) + 1e-4).sqrt()
+    return (detail / deviation)[:, 0]
+
+
+@torch.no_grad()
+def align_poses(
+    luminance: Tensor,
+    camera: Camera,
+    head: HeadParameters,
+    frame_weights: Tensor,
+    head_model: HeadModel,
+    settings: AlignmentSettings | None = None,
+) -> HeadParameters:
+    """Correct the rigid pose of every tracked frame.
+
+    Args:
+        luminance: ``[T, H, W]`` in [0, 1].
+        camera: ``T`` cameras at the size of these images.
+        head: ``T`` fitted head parameters.
+        frame_weights: ``[T]``; frames of weight 0 keep their pose.
+        head_model: the fitted head model.
+        settings: see `AlignmentSettings`.
+    """
+    settings = settings or AlignmentSettings()
+    points = _stable_skin(head_model, head.identity, settings.spacing_m)
+    local, normals = _rest_points(head_model, head, points)
+    images = local_contrast(luminance)
+    gradients = spatial_gradient(images[:, None], "diff")[:, 0]
+    planes = torch.cat([images[:, None], gradients], 1)
+    rotation, translation = head.rotation.clone(), head.translation.clone()
+    for _ in range(settings.rounds):
+        observed, visible, _ = _observe(planes, camera, local, normals, rotation, translation)
+        weight = visible * frame_weights[:, None]
+        texture = (weight * observed[..., 0]).sum(0) / weight.sum(0).clamp_min(1e-6)
+        seen_often = (weight.sum(0) > 0.1 * frame_weights.sum()).float()
+        for _ in range(settings.steps):
+            observed, visible, jacobian = _observe(planes, camera, local, normals, rotation, translation)
+            residual = observed[..., 0] - texture
+            robust = visible * seen_often / (1 + (residual / OUTLIER).square())
+            moved = (rotation @ head.rotation.transpose(1, 2), translation - head.translation)
+            turn, shift = _solve(jacobian, residual, robust, moved, settings)
+            turn, shift = turn * frame_weights[:, None], shift * frame_weights[:, None]
+            rotation = axis_angle_to_matrix(turn) @ rotation
+            translation = translation + shift
+    return replace(head, rotation=rotation, translation=translation)
+
+
+def _stable_skin(head_model: HeadModel, identity: Tensor, spacing: float) -> SurfacePoints:
+    """Points on the skin of the face that neither blinks nor speaks."""
+    weights = head_parts(head_model, identity).weights
+    restless = torch.stack([weights[name] for name in ("eyes", "mouth", "scalp", "ears", "neck", "torso")])
+    stable = (restless.amax(0) < 0.3) & (head_model.head_weights() > 0.99)
+    faces = head_model.faces[head_model.part_faces("skin")]
+    return spread_points(head_model.identity_vertices(identity), faces[stable[faces].all(1)], spacing)
+
+
+def _rest_points(head_model: HeadModel, head: HeadParameters, points: SurfacePoints) -> tuple[Tensor, Tensor]:
+    """Points ``[T, Q, 3]`` with expression in the head's rest space, and their normals ``[T, Q, 3]``."""
+    neutral = head_model.identity_vertices(head.identity)
+    local, normals = [], []
+    for frame in range(len(head)):
+        vertices = neutral + head_model.expression_offsets(head.expression[frame : frame + 1])[0]
+        local.append(points.of(vertices))
+        normals.append(points.of(vertex_normals(vertices, head_model.faces)))
+    return torch.stack(local), functional.normalize(torch.stack(normals), dim=-1)
+
+
+def _observe(
+    planes: Tensor, camera: Camera, local: Tensor, normals: Tensor, rotation: Tensor, translation: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Image and gradients under the points, their visibility, and the Jacobian of the image.
+
+    Returns:
+        planes at the points ``[T, Q, 3]``; visibility ``[T, Q]`` in [0, 1]; derivative ``[T, Q, 6]`` of the
+        image by a rotation about the head's origin and by a translation, in world axes.
+    """
+    turned = local @ rotation.transpose(1, 2)
+    world = turned + translation[:, None]
+    pixels, depth = camera.project(world)
+    size = torch.tensor([camera.width, camera.height]).to(pixels)
+    grid = (2 * pixels / size - 1)[:, None]
+    values = functional.grid_sample(planes, grid, align_corners=False, padding_mode="border")[:, :, 0]
+    values = values.transpose(1, 2)
+    centre = camera.camera_to_world[:, None, :, 3]
+    towards = functional.normalize(centre - world, dim=-1)
+    cosine = ((normals @ rotation.transpose(1, 2)) * towards).sum(-1)
+    visible = ((cosine - GRAZING_COSINE) / (1 - GRAZING_COSINE)).clamp(0, 1)
+    focal = camera.intrinsics[:, None, :2]
+    seen = camera.world_to_camera(world)
+    slope = values[..., 1:] * focal / depth[..., None]
+    along = -(slope * seen[..., :2]).sum(-1, keepdim=True) / depth[..., None]
+    by_place = torch.cat([slope, along], -1) @ camera.camera_to_world[:, :, :3].transpose(1, 2)
+    by_turn = torch.linalg.cross(turned, by_place)
+    return values, visible, torch.cat([by_turn, by_place], -1)
+
+
+def _solve(
+    jacobian: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    moved: tuple[Tensor, Tensor],
+    settings: AlignmentSettings,
+) -> tuple[Tensor, Tensor]:
+    """One damped Gauss-Newton step per frame: rotation ``[T, 3]`` and translation ``[T, 3]``."""
+    # The residual's own spread scales the prior, so that a blurred clip leans on the landmarks.
+    count = weight.sum(1).clamp_min(1e-6)
+    variance = ((weight * residual.square()).sum(1) / count).clamp_min(1e-4)
+    normal = torch.einsum("tq,tqi,tqj->tij", weight, jacobian, jacobian) / variance[:, None, None]
+    slope = torch.einsum("tq,tqi,tq->ti", weight, jacobian, residual) / variance[:, None]
+    sigma = torch.tensor([settings.rotation_sigma] * 3 + [settings.shift_sigma] * 2 + [settings.depth_sigma])
+    precision = sigma.to(jacobian).square().reciprocal() * SAMPLES_PER_INDEPENDENT
+    turned, shifted = moved
+    skew = 0.5 * (turned - turned.transpose(1, 2))
+    so_far = torch.cat([torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1), shifted], 1)
+    step = torch.linalg.solve(normal + torch.diag(precision), -(slope + precision * so_far))
+    return step[:, :3], step[:, 3:]
+
+
+SAMPLES_PER_INDEPENDENT = 20.0
+"""Neighbouring points share image structure: this many count as one measurement."""

@@ -1,0 +1,144 @@
+"""The tracker as a whole, with a stand-in for MediaPipe; the real one runs where its files are."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from partnerface.data.region_labels import Region
+from partnerface.data.video_files import read_video, write_video
+from partnerface.tracking import tracker
+from partnerface.tracking.head_fitting import FitSettings
+from partnerface.tracking.model_files import ASSETS_VARIABLE
+from partnerface.tracking.tracker import track_video
+from partnerface.user_error import UserError
+
+SHARED = Path(__file__).parents[3] / "shared"
+QUICK = FitSettings(pose_steps=30, steps=60)
+
+
+@pytest.fixture
+def video(tmp_path, synthetic_track):
+    """A video of grey frames with moving noise, as long as the synthetic track."""
+    path = tmp_path / "clip.mp4"
+    frames = np.random.default_rng(0).integers(0, 255, (14, 256, 256, 3), np.uint8)
+    write_video(path, frames, 5)
+    return path
+
+
+@pytest.fixture
+def detector(monkeypatch, synthetic_track):
+    """Replaces MediaPipe: landmarks of the synthetic head, a matte of its surroundings."""
+    calls = []
+
+    def detect(frames):
+        count = sum(1 for _ in frames)
+        calls.append(count)
+        return synthetic_track(count, lost=(6,) if count > 10 else ()).track
+
+    def segment(frames):
+        for frame in frames:
+            matte = np.zeros(frame.shape[:2], np.uint8)
+            matte[30:, 40:-40] = 255
+            yield matte
+
+    monkeypatch.setattr(tracker, "detect_landmarks", detect)
+    monkeypatch.setattr(tracker, "segment_foreground", segment)
+    monkeypatch.setattr(tracker, "check_single_face", lambda video: None)
+    return calls
+
+
+def leftovers(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_dataset_report_and_overlay_are_written(video, detector, tmp_path):
+    out = tmp_path / "out"
+    sequence = track_video(video, out, settings=QUICK, say=lambda _: None)
+    assert len(sequence) == 14
+    assert sequence.frame_weights.tolist() == [0.0 if i == 6 else 1.0 for i in range(14)]
+    assert 6 not in sum(sequence.splits.values(), [])
+    assert sequence.head.torso_rotation is not None
+    assert torch.isfinite(sequence.shell_thickness).all()
+    assert sum(1 for _ in read_video(out / "overlay.mp4")) == 14
+    record = json.loads((out / "report.json").read_text())
+    assert record["frames_without_face"] == [6]
+    assert "no face in 1: 6 (weight 0)" in (out / "report.md").read_text()
+    labels = {region.value for region in Region}
+    from partnerface.data.image_files import read_grey
+
+    assert set(np.unique(read_grey(sequence.label_paths[0]))) <= labels
+
+
+def test_second_run_reuses_the_dataset_and_another_size_the_landmarks(video, detector, tmp_path):
+    out, said = tmp_path / "out", []
+    track_video(video, out, settings=QUICK, say=said.append)
+    assert said == []
+    track_video(video, out, settings=QUICK, say=said.append)
+    assert "already tracked" in said.pop()
+    resized = track_video(video, out, size=128, settings=QUICK, say=said.append)
+    assert "landmarks of this video, reused" in said.pop()
+    assert resized.camera.width == 128
+    assert len(detector) == 1
+
+
+def test_video_of_three_frames(tmp_path, detector):
+    path = tmp_path / "short.mp4"
+    write_video(path, [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
+    with pytest.raises(UserError, match=r"short\.mp4: a face in only 3 of 3 frames"):
+        track_video(path, tmp_path / "out")
+    assert leftovers(tmp_path) == ["short.mp4"]
+
+
+@pytest.mark.parametrize("content", [b"", b"this is text"])
+def test_unreadable_or_empty_file(tmp_path, detector, content):
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"broken\.mp4"):
+        track_video(path, tmp_path / "out")
+    assert leftovers(tmp_path) == ["broken.mp4"]
+
+
+def test_missing_video_and_bad_size(tmp_path, video, detector):
+    with pytest.raises(UserError, match=r"none\.mp4: no such video"):
+        track_video(tmp_path / "none.mp4", tmp_path / "out")
+    with pytest.raises(UserError, match="--size 101"):
+        track_video(video, tmp_path / "out", size=101)
+    assert leftovers(tmp_path) == ["clip.mp4"]
+
+
+def test_folder_that_cannot_be_written(tmp_path, video, detector):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(UserError, match="file"):
+        track_video(video, blocked / "out")
+
+
+def test_interrupted_run_leaves_nothing(tmp_path, video, detector, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracker, "fit_head", stop)
+    with pytest.raises(KeyboardInterrupt):
+        track_video(video, tmp_path / "out")
+    assert leftovers(tmp_path) == ["clip.mp4"]
+
+
+def test_real_detector_on_a_real_clip(tmp_path, monkeypatch):
+    source, models = SHARED / "data" / "videos" / "turning.mp4", SHARED / "data" / "models"
+    if not (source.exists() and models.exists()):
+        pytest.skip("the shared test video or MediaPipe's model files are not on this machine")
+    if importlib.util.find_spec("mediapipe") is None:
+        pytest.skip("mediapipe (extra `track`) is not installed")
+    monkeypatch.setenv(ASSETS_VARIABLE, str(models))
+    clip = tmp_path / "clip.mp4"
+    frames = [frame.image for frame, _ in zip(read_video(source), range(24), strict=False)]
+    write_video(clip, frames, 25)
+    track_video(clip, tmp_path / "out", size=256, say=lambda _: None)
+    record = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert record["frames_without_face"] == []
+    for name, bound in {"mean": 1.7, "lips": 1.7, "eyes": 1.2, "iris": 1.6}.items():
+        assert record["residual_px_at_512"][name] < bound, name
