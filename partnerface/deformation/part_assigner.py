@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from partnerface.user_error import UserError
+
 
 class PartAssigner(nn.Module):
     """Part weights of canonical points.
@@ -18,10 +20,15 @@ class PartAssigner(nn.Module):
         parts: number of parts P.
         temperature: softness; towards 0 the partition is hard.
         top_k: parts that act on a point; exact when it equals P.
+
+    Raises:
+        UserError: the temperature is not positive.
     """
 
     def __init__(self, parts: int, temperature: float, top_k: int) -> None:
         super().__init__()
+        if temperature <= 0:
+            raise UserError(f"part deformation: temperature is {temperature}; choose more than 0")
         self.parts, self.temperature, self.top_k = parts, temperature, min(top_k, parts)
         self.hard = False
         self.centres = nn.Parameter(torch.rand(parts, 3))

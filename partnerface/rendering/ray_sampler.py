@@ -17,6 +17,7 @@ from partnerface.rendering.occupancy_grid import SURFACE_CELLS, OccupancyGrid, s
 from partnerface.rendering.opaque_backstop import backstop_surface
 from partnerface.rendering.ray_samples import RaySamples
 from partnerface.rendering.surface_points import SurfacePoints, spread_points
+from partnerface.user_error import UserError
 from partnerface.warp_launch import as_vec3, launch
 
 POINT_SPACING = 0.004
@@ -138,6 +139,9 @@ class HeadRaySampler(nn.Module):
         cells: cells of the learned grid along an axis.
         erosion_m: depth of the backstop below the skin.
         thinnest_m: skin over less than this has no backstop.
+
+    Raises:
+        UserError: fewer than two samples.
     """
 
     def __init__(
@@ -149,16 +153,24 @@ class HeadRaySampler(nn.Module):
         thinnest_m: float = 0.02,
     ) -> None:
         super().__init__()
+        if samples < 2:
+            raise UserError(
+                f"sampler: samples is {samples}, but a ray needs one before the backstop's: choose 2 or more"
+            )
         self.samples, self.step_m = samples, step_m
         self.erosion_m, self.thinnest_m = erosion_m, thinnest_m
         self.occupancy = OccupancyGrid(cells)
-        self._hierarchies: dict[tuple[int, int], MeshBvh] = {}
+        self._hierarchies: dict[tuple[int, int, torch.device], MeshBvh] = {}
         self.register_buffer("surface_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("backstop_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("backstop_depth", torch.zeros(0), persistent=False)
         self.register_buffer("moving_corners", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("moving_barycentric", torch.zeros(0, 3), persistent=False)
         self.register_buffer("moving_reach", torch.zeros(0, 1), persistent=False)
+
+    def __getstate__(self) -> dict:
+        # Hierarchies live in Warp's memory and cannot be copied; a copy makes its own.
+        return {**self.__dict__, "_hierarchies": {}}
 
     def set_surface(
         self, head_model: HeadModel, canonical: Tensor, surface: Tensor, thickness: Tensor
@@ -191,7 +203,7 @@ class HeadRaySampler(nn.Module):
         """What rays of one frame are sampled against; ``rotation``, ``translation``: its rigid pose."""
         vertices = head.vertices[frame].detach()
         normals = vertex_normals(vertices, self.surface_faces)
-        key = (threading.get_ident(), frame)
+        key = (threading.get_ident(), frame, vertices.device)
         eroded = vertices - self.backstop_depth[:, None] * normals
         if key not in self._hierarchies:
             self._hierarchies[key] = MeshBvh(eroded, self.backstop_faces)

@@ -101,9 +101,13 @@ class NearestSurface(nn.Module):
         super().__init__()
         self.margin = margin
         # One hierarchy for each thread and frame of a batch: shards of a batch run side by side.
-        self._hierarchies: dict[tuple[int, int], MeshBvh] = {}
+        self._hierarchies: dict[tuple[int, int, torch.device], MeshBvh] = {}
         self.register_buffer("faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("thickness", torch.zeros(0), persistent=False)
+
+    def __getstate__(self) -> dict:
+        # Hierarchies live in Warp's memory and cannot be copied; a copy makes its own.
+        return {**self.__dict__, "_hierarchies": {}}
 
     def set_surface(self, faces: Tensor, thickness: Tensor) -> None:
         """Use these faces ``[Fc, 3]`` of the head model and the shell thickness ``[V]`` in metres."""
@@ -113,7 +117,7 @@ class NearestSurface(nn.Module):
     def posed_surface(self, head: PosedHead, frame: int) -> PosedSurface:
         """Prepare one frame; valid until the same thread prepares that frame number again."""
         vertices = head.vertices[frame].detach()
-        key = (threading.get_ident(), frame)
+        key = (threading.get_ident(), frame, vertices.device)
         if key not in self._hierarchies:
             self._hierarchies[key] = MeshBvh(vertices, self.faces)
         else:

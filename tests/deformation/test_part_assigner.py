@@ -7,6 +7,7 @@ import torch
 
 from partnerface.deformation.deformation import DeformedPoints, dense_part_weights, part_usage
 from partnerface.deformation.part_assigner import PartAssigner
+from partnerface.user_error import UserError
 
 
 def make_assigner(parts: int, temperature: float = 0.25, top_k: int = 64) -> PartAssigner:
@@ -92,6 +93,11 @@ def test_weights_stay_when_everything_grows(scale):
     before = dense(assigner, positions)
     assigner.place(assigner.centres.detach() * scale)
     torch.testing.assert_close(dense(assigner, positions * scale), before, atol=1e-4, rtol=1e-3)
+
+
+def test_a_temperature_of_zero_is_refused():
+    with pytest.raises(UserError, match="temperature is 0"):
+        PartAssigner(4, 0, 2)
 
 
 def test_a_single_part_takes_everything():

@@ -19,7 +19,7 @@ TERMS = {
 
 @pytest.mark.parametrize("term", TERMS)
 def test_zero_where_the_rendering_is_ideal(term, make_pair):
-    assert float(term()(*make_pair())) == pytest.approx(0, abs=1e-6)
+    assert term()(*make_pair()).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("term", TERMS)

@@ -13,6 +13,7 @@ from partnerface.rendering.occupancy_grid import SURFACE_CELLS
 from partnerface.rendering.ray_sampler import HeadBounds, HeadRaySampler
 from partnerface.rendering.ray_samples import RaySamples
 from partnerface.skinning.head_surface import head_surface
+from partnerface.user_error import UserError
 
 CELLS, SAMPLES, STEP = 16, 12, 0.00373
 LOW, EXTENT = torch.tensor([-0.2, -0.15, -0.1]), 0.4
@@ -204,6 +205,11 @@ def test_a_backstop_in_front_of_the_cube_is_still_hit():
     torch.testing.assert_close(samples.depths[:, -1], torch.tensor([0.42, 0.92]), atol=1e-5, rtol=0)
     assert not samples.lengths.any()
     assert (samples.depths.diff(dim=1) >= 0).all()
+
+
+def test_a_single_sample_is_refused():
+    with pytest.raises(UserError, match="samples is 1"):
+        HeadRaySampler(samples=1)
 
 
 def test_no_rays(crowded):
