@@ -1,7 +1,8 @@
 """The default head model, heads in strong poses, a tiny rendered subject and an avatar trained on it."""
 
-import os
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,22 @@ from pytorch3d.transforms import axis_angle_to_matrix
 from partnerface.cli.config_files import config_arguments
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_downloads() -> Iterator[None]:
+    """Tests fetch nothing: the weights of LPIPS alone are 230 MB."""
+    original = urllib.request.urlopen
+
+    def local_only(url, *args, **kwargs):
+        address = url if isinstance(url, str) else url.full_url
+        if address.startswith(("http://127.0.0.1", "http://localhost", "file:")):
+            return original(url, *args, **kwargs)
+        raise urllib.error.URLError("tests do not download")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(urllib.request, "urlopen", local_only)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -79,8 +96,6 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, smoke_arguments: list[
     """Folder of a run of six steps, tested."""
     from partnerface.cli.main import main
 
-    # Without it a machine with a network would fetch the weights of LPIPS.
-    os.environ.setdefault("PARTNERFACE_ASSETS", str(tmp_path_factory.mktemp("no_assets")))
     run = tmp_path_factory.mktemp("runs") / "smoke"
     flags = ["--trainer.max_steps=6", "--trainer.val_check_interval=3", "--trainer.log_every_n_steps=1"]
     assert main(["fit", *smoke_arguments, *flags, "--run_dir", str(run)]) == 0

@@ -118,7 +118,13 @@ def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         _silence_expected_warnings()
-        return AvatarCLI(arguments)
+        try:
+            return AvatarCLI(arguments)
+        except SystemExit as ended:
+            # Lightning turns an interrupt into the exit code of an error.
+            if isinstance(ended.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from ended
+            raise
 
 
 def require_writable(folder: Path) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from partnerface.cli.avatar_cli import require_writable, run_trainer_command
-from partnerface.metrics.report import report_table
-from partnerface.training.callbacks.evaluation_report import METRICS_FILE
+from partnerface.training.callbacks.evaluation_report import METRICS_FILE, print_report
 from partnerface.training.callbacks.run_checkpoint import last_checkpoint
 from partnerface.user_error import UserError
 
@@ -27,7 +25,6 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     Returns:
         The content of ``metrics.json``.
     """
-    console = Console(stderr=True)
     checkpoint, metrics = last_checkpoint(run_dir), run_dir / METRICS_FILE
     config = run_dir / "config.yaml"
     if metrics.is_file() and checkpoint.is_file():
@@ -35,11 +32,11 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
             f"Reusing the trained avatar and its scores in {run_dir}", markup=False, highlight=False
         )
         report = json.loads(metrics.read_text())
-        Console().print(report_table(report))
+        print_report(report)
         return report
     fit = ["fit", *arguments, "--run_dir", str(run_dir)]
     if checkpoint.is_file():
-        console.print(f"Continuing from {checkpoint}", markup=False, highlight=False)
+        _say(f"Continuing from {checkpoint}")
         fit += ["--ckpt_path", "last"]
     run_trainer_command(fit)
     run_trainer_command(["test", "--config", str(config), "--ckpt_path", str(checkpoint)])
@@ -73,9 +70,11 @@ def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
 
 def print_outputs(run_dir: Path, next_steps: list[str]) -> None:
     """Say what was made and what can be done with it."""
-    console = Console()
     for name in OUTPUTS:
         if (run_dir / name).is_file():
-            console.print(f"  {run_dir / name}", markup=False, highlight=False)
-    for line in next_steps:
-        console.print(line, markup=False, highlight=False)
+            print(f"  {run_dir / name}")
+    print(*next_steps, sep="\n")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

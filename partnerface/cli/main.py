@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
-        print("partnerface: interrupted", file=sys.stderr)
+        print("partnerface: interrupted; what was trained is kept", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
         if (message := _user_message(error)) is None:

@@ -169,4 +169,4 @@ def test_an_interrupt_ends_quietly(capsys, monkeypatch) -> None:
 
     monkeypatch.setattr("partnerface.cli.main._dispatch", interrupted)
     assert main(["demo"]) == 130
-    assert capsys.readouterr().err == "partnerface: interrupted\n"
+    assert capsys.readouterr().err == "partnerface: interrupted; what was trained is kept\n"

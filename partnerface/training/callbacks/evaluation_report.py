@@ -83,7 +83,7 @@ class EvaluationReport(Callback):
         write_video(folder / "comparison.mp4", self._video, pl_module.sequence.fps)
         if self._strips:
             write_image(folder / "strip.png", np.concatenate(self._strips))
-        Console().print(report_table(report))
+        print_report(report)
 
     def _protocol(self, trainer: Trainer, pl_module: LightningModule) -> EvaluationProtocol:
         data, sequence = trainer.datamodule, pl_module.sequence
@@ -114,3 +114,10 @@ def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningMod
 def _spread(length: int, count: int) -> list[int]:
     """Up to ``count`` places spread evenly over ``range(length)``."""
     return sorted({round(p) for p in np.linspace(0, length - 1, min(count, length))})
+
+
+def print_report(report: dict) -> None:
+    """Print the table of a report, not cut to the 80 columns that a file or a pipe is taken for."""
+    console = Console()
+    console.width = console.width if console.is_terminal else max(console.width, 120)
+    console.print(report_table(report))

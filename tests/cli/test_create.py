@@ -1,0 +1,87 @@
+"""`create` with a tracker that is stood in for: the path around it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from partnerface.cli import avatar_run
+from partnerface.cli.main import main
+from partnerface.user_error import UserError
+
+
+@pytest.fixture
+def commands(monkeypatch) -> list[list[str]]:
+    """The trainer commands that would have run."""
+    ran: list[list[str]] = []
+
+    def record(arguments: list[str]) -> None:
+        ran.append(arguments)
+        run = Path(arguments[arguments.index("--run_dir") + 1]) if "--run_dir" in arguments else None
+        if run is not None:
+            (run / "checkpoints").mkdir()
+            (run / "checkpoints" / "last.ckpt").touch()
+        else:
+            Path(arguments[2]).with_name("metrics.json").write_text('{"splits": {}}')
+
+    monkeypatch.setattr(avatar_run, "run_trainer_command", record)
+    return ran
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "me.mp4"
+    path.write_bytes(b"frames")
+    return path
+
+
+def _track_copy(dataset: Path):
+    def track_video(video: Path, out: Path):
+        shutil.copytree(dataset, out)
+
+    return track_video
+
+
+def test_tracks_fits_and_tests(
+    video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    out = tmp_path / "avatar"
+    assert main(["create", str(video), "--out", str(out), "--preset", "full", "--size", "96"]) == 0
+    fit, test = commands
+    assert fit[0] == "fit"
+    assert any(a.endswith("scale/full.yaml") for a in fit)
+    assert f"--data.reader.init_args.root={out / 'dataset'}" in fit
+    assert "--data.image_size=96" in fit
+    assert test[:2] == ["test", "--config"]
+    assert "partnerface predict" in capsys.readouterr().out
+
+
+def test_a_failed_tracking_leaves_no_dataset(video: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    def no_face(video: Path, out: Path) -> None:
+        raise UserError(f"{video}: no face found")
+
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", no_face)
+    assert main(["create", str(video), "--out", str(tmp_path / "avatar")]) == 2
+    assert "no face found" in capsys.readouterr().err
+    assert not (tmp_path / "avatar" / "dataset").exists()
+
+
+@pytest.mark.usefixtures("commands")
+def test_another_preset_needs_another_folder(
+    video: Path, synthetic_dataset: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    monkeypatch.chdir(tmp_path)
+    assert main(["create", str(video)]) == 0
+    assert (tmp_path / "avatars" / "me" / "metrics.json").is_file()
+    assert main(["create", str(video), "--preset", "full"]) == 2
+    assert "made with preset quick" in capsys.readouterr().err
+
+
+def test_a_missing_video_and_a_wrong_preset(video: Path, tmp_path: Path, capsys) -> None:
+    assert main(["create", str(tmp_path / "none.mp4")]) == 2
+    assert "none.mp4: no such file" in capsys.readouterr().err
+    assert main(["create", str(video), "--preset", "best"]) == 2
+    assert "preset" in capsys.readouterr().err
+    assert not (tmp_path / "avatars").exists()

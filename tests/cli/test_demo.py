@@ -1,0 +1,84 @@
+"""`demo` from nothing to its files, and a second run that reuses them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from partnerface.cli import avatar_run
+from partnerface.cli.demo import as_max_time
+from partnerface.cli.main import main
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """The demo's own path at a scale of seconds."""
+    original = avatar_run.run_trainer_command
+    flags = [
+        "--trainer.max_steps=2",
+        "--trainer.limit_val_batches=0",
+        "--trainer.accelerator=cpu",
+        "--data.reader.init_args.frames=24",
+        "--data.rays_per_frame=64",
+        "--model.avatar.sampler.init_args.cells=32",
+    ]
+    monkeypatch.setattr(
+        avatar_run, "run_trainer_command", lambda a: original([*a, *flags] if a[0] == "fit" else a)
+    )
+
+
+@pytest.mark.usefixtures("small")
+def test_demo_leaves_its_files_and_reuses_them(tmp_path: Path, monkeypatch, capfd) -> None:
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(tmp_path))
+    out = tmp_path / "demo"
+    arguments = ["demo", "--out", str(out), "--size", "32", "--minutes", "1"]
+    assert main(arguments) == 0
+    first = capfd.readouterr()
+    assert "inside the head mask" in first.out
+    assert "partnerface create video.mp4" in first.out
+    for name in ("checkpoints/last.ckpt", "metrics.json", "comparison.mp4", "strip.png", "config.yaml"):
+        assert (out / name).is_file(), name
+        assert name == "config.yaml" or name in first.out
+    assert "unseen_expression" in json.loads((out / "metrics.json").read_text())["splits"]
+    before = (out / "metrics.json").stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert "Reusing the trained avatar" in capfd.readouterr().err
+    assert (out / "metrics.json").stat().st_mtime_ns == before
+    assert main([*arguments, "--subject", "b"]) == 2
+    assert "holds an avatar made with subject a; choose another folder" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("small")
+def test_a_stopped_demo_continues(tmp_path: Path, monkeypatch, capfd) -> None:
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(tmp_path))
+    out = tmp_path / "demo"
+    arguments = ["demo", "--out", str(out), "--size", "32"]
+    assert main(arguments) == 0
+    (out / "metrics.json").unlink()
+    capfd.readouterr()
+    assert main(arguments) == 0
+    printed = capfd.readouterr().err
+    assert "Continuing from" in printed
+    assert "Reusing the rendered frames" in printed
+    assert (out / "metrics.json").is_file()
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, capsys) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "holds other files" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_damaged_settings_give_one_line(tmp_path: Path, capsys) -> None:
+    (tmp_path / "settings.json").write_text("{")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "settings.json: not readable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"),
+    [(0.001, "00:00:00:01"), (2.5, "00:00:02:30"), (61, "00:01:01:00"), (1500, "01:01:00:00")],
+)
+def test_minutes_as_the_trainer_takes_them(minutes: float, text: str) -> None:
+    assert as_max_time(minutes) == text
