@@ -28,9 +28,7 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     checkpoint, metrics = last_checkpoint(run_dir), run_dir / METRICS_FILE
     config = run_dir / "config.yaml"
     if metrics.is_file() and checkpoint.is_file():
-        console.print(
-            f"Reusing the trained avatar and its scores in {run_dir}", markup=False, highlight=False
-        )
+        _say(f"Reusing the trained avatar and its scores in {run_dir}")
         report = json.loads(metrics.read_text())
         print_report(report)
         return report
