@@ -121,6 +121,25 @@ def test_two_runs_with_a_logger_that_shares_its_folder(
         wandb.finish()
 
 
+def test_tensorboard_gets_scalars_and_strips(smoke_arguments: list[str], tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    arguments = [
+        *smoke_arguments,
+        "--config=configs/logger/tensorboard.yaml",
+        f"--trainer.logger.init_args.save_dir={tmp_path}",
+        "--trainer.max_steps=1",
+        "--trainer.log_every_n_steps=1",
+        "--trainer.limit_val_batches=0",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    assert main(["fit", *arguments]) == 0
+    events = EventAccumulator(str(next((tmp_path / "tensorboard").iterdir())))
+    events.Reload()
+    assert "train/psnr" in events.Tags()["scalars"]
+    assert "val/strip" in events.Tags()["images"]
+
+
 def test_the_parts_of_a_run_that_must_always_be_there(smoke_arguments: list[str], tmp_path: Path) -> None:
     trainer = _build(smoke_arguments, tmp_path).trainer
     assert isinstance(trainer.loggers[0], CsvAppender)

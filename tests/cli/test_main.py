@@ -1,5 +1,6 @@
 """The console entry: what it lists, how fast it starts, and how bad input ends."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,19 @@ def test_an_output_folder_that_cannot_be_written(capsys, smoke_arguments: list[s
     folder = tmp_path / "file" / "run"
     assert "cannot be written" in _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={folder}"])
     assert "cannot be written" in _one_line(capsys, ["demo", "--out", str(folder)])
+
+
+def test_a_full_disk_while_training(capsys, smoke_arguments: list[str], tmp_path: Path, monkeypatch) -> None:
+    import torch
+
+    def full_disk(checkpoint: dict, file) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    run = tmp_path / "run"
+    arguments = ["fit", *smoke_arguments, "--trainer.max_steps=1", f"--run_dir={run}"]
+    assert "No space left on device" in _one_line(capsys, arguments)
+    assert list((run / "checkpoints").iterdir()) == []
 
 
 def test_a_folder_with_a_trained_avatar_is_not_overwritten(
