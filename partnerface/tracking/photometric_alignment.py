@@ -8,6 +8,7 @@ frame. Each round averages a texture over the clip and moves every frame's rigid
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,6 +33,12 @@ GRAZING_COSINE = 0.3
 OUTLIER = 0.5
 """Residual, in local standard deviations of the image, beyond which a point loses weight."""
 
+CHUNK_FRAMES = 50
+CONTRAST_LEVELS = 30.0
+
+SAMPLES_PER_INDEPENDENT = 20.0
+"""Neighbouring points share image structure: this many count as one measurement."""
+
 
 @dataclass(frozen=True)
 class AlignmentSettings:
@@ -48,7 +55,7 @@ class AlignmentSettings:
 
     rounds: int = 4
     steps: int = 2
-    spacing_m: float = 0.004
+    spacing_m: float = 0.006
     rotation_sigma: float = 0.03
     shift_sigma: float = 0.004
     depth_sigma: float = 0.002
@@ -75,39 +82,120 @@ def align_poses(
     frame_weights: Tensor,
     head_model: HeadModel,
     settings: AlignmentSettings | None = None,
+    on_round: Callable[[int], None] | None = None,
 ) -> HeadParameters:
     """Correct the rigid pose of every tracked frame.
 
     Args:
-        luminance: ``[T, H, W]`` in [0, 1].
+        luminance: ``[T, H, W]`` uint8.
         camera: ``T`` cameras at the size of these images.
         head: ``T`` fitted head parameters.
         frame_weights: ``[T]``; frames of weight 0 keep their pose.
         head_model: the fitted head model.
         settings: see `AlignmentSettings`.
+        on_round: called with the number of each finished round.
     """
     settings = settings or AlignmentSettings()
     points = _stable_skin(head_model, head.identity, settings.spacing_m)
-    local, normals = _rest_points(head_model, head, points)
-    images = local_contrast(luminance)
-    gradients = spatial_gradient(images[:, None], "diff")[:, 0]
-    planes = torch.cat([images[:, None], gradients], 1)
-    rotation, translation = head.rotation.clone(), head.translation.clone()
-    for _ in range(settings.rounds):
-        observed, visible, _ = _observe(planes, camera, local, normals, rotation, translation)
-        weight = visible * frame_weights[:, None]
-        texture = (weight * observed[..., 0]).sum(0) / weight.sum(0).clamp_min(1e-6)
-        seen_often = (weight.sum(0) > 0.1 * frame_weights.sum()).float()
+    chunks = [
+        _Chunk.of(frames, luminance, camera, head, frame_weights, head_model, points)
+        for frames in torch.arange(len(head)).split(CHUNK_FRAMES)
+    ]
+    for number in range(settings.rounds):
+        totals = [chunk.texture_sums() for chunk in chunks]
+        weight = sum(total[1] for total in totals)
+        texture = sum(total[0] for total in totals) / weight.clamp_min(1e-6)
+        seen_often = (weight > 0.1 * frame_weights.sum()).float()
+        for chunk in chunks:
+            chunk.move_towards(texture, seen_often, settings)
+        if on_round is not None:
+            on_round(number + 1)
+    return replace(
+        head,
+        rotation=torch.cat([chunk.rotation for chunk in chunks]),
+        translation=torch.cat([chunk.translation for chunk in chunks]),
+    )
+
+
+@dataclass
+class _Chunk:
+    """Some frames of the clip. Long clips do not fit in memory as floats with gradients.
+
+    Attributes:
+        contrast: ``[T, H, W]`` int8, in units of 1 / `CONTRAST_LEVELS`.
+        camera: their cameras.
+        local: ``[T, Q, 3]`` points with expression in the head's rest space.
+        normals: ``[T, Q, 3]``.
+        weights: ``[T]``.
+        first_rotation, first_translation: the poses of the landmark fit.
+        rotation, translation: the poses now.
+    """
+
+    contrast: Tensor
+    camera: Camera
+    local: Tensor
+    normals: Tensor
+    weights: Tensor
+    first_rotation: Tensor
+    first_translation: Tensor
+    rotation: Tensor
+    translation: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        frames: Tensor,
+        luminance: Tensor,
+        camera: Camera,
+        head: HeadParameters,
+        frame_weights: Tensor,
+        head_model: HeadModel,
+        points: SurfacePoints,
+    ) -> _Chunk:
+        contrast = local_contrast(luminance[frames].float() / 255)
+        some = head.select(frames)
+        local, normals = _rest_points(head_model, some, points)
+        return cls(
+            contrast=(contrast * CONTRAST_LEVELS).clamp(-127, 127).to(torch.int8),
+            camera=camera.select(frames),
+            local=local,
+            normals=normals,
+            weights=frame_weights[frames, None],
+            first_rotation=some.rotation,
+            first_translation=some.translation,
+            rotation=some.rotation,
+            translation=some.translation,
+        )
+
+    def planes(self) -> Tensor:
+        """Contrast and its gradients per pixel ``[T, 3, H, W]``."""
+        images = self.contrast[:, None].float() / CONTRAST_LEVELS
+        return torch.cat([images, spatial_gradient(images, "diff")[:, 0]], 1)
+
+    def texture_sums(self) -> tuple[Tensor, Tensor]:
+        """Weighted sum ``[Q]`` of what the points show, and the weight ``[Q]``."""
+        planes = self.contrast[:, None].float() / CONTRAST_LEVELS
+        pixels, _, visible = _project(self.camera, self.local, self.normals, self.rotation, self.translation)
+        weight = visible * self.weights
+        shown = _sample(planes, pixels)[..., 0]
+        return (weight * shown).sum(0), weight.sum(0)
+
+    def move_towards(self, texture: Tensor, seen_often: Tensor, settings: AlignmentSettings) -> None:
+        """Gauss-Newton steps of each pose towards the texture ``[Q]``."""
+        planes = self.planes()
         for _ in range(settings.steps):
-            observed, visible, jacobian = _observe(planes, camera, local, normals, rotation, translation)
-            residual = observed[..., 0] - texture
-            robust = visible * seen_often / (1 + (residual / OUTLIER).square())
-            moved = (rotation @ head.rotation.transpose(1, 2), translation - head.translation)
-            turn, shift = _solve(jacobian, residual, robust, moved, settings)
-            turn, shift = turn * frame_weights[:, None], shift * frame_weights[:, None]
-            rotation = axis_angle_to_matrix(turn) @ rotation
-            translation = translation + shift
-    return replace(head, rotation=rotation, translation=translation)
+            pixels, world, visible = _project(
+                self.camera, self.local, self.normals, self.rotation, self.translation
+            )
+            shown = _sample(planes, pixels)
+            residual = shown[..., 0] - texture
+            weight = visible * seen_often / (1 + (residual / OUTLIER).square())
+            jacobian = _pose_jacobian(self.camera, shown[..., 1:], world, self.translation)
+            turned = self.rotation @ self.first_rotation.transpose(1, 2)
+            moved = (turned, self.translation - self.first_translation)
+            turn, shift = _solve(jacobian, residual, weight, moved, settings)
+            self.rotation = axis_angle_to_matrix(turn * self.weights) @ self.rotation
+            self.translation = self.translation + shift * self.weights
 
 
 def _stable_skin(head_model: HeadModel, identity: Tensor, spacing: float) -> SurfacePoints:
@@ -130,33 +218,39 @@ def _rest_points(head_model: HeadModel, head: HeadParameters, points: SurfacePoi
     return torch.stack(local), functional.normalize(torch.stack(normals), dim=-1)
 
 
-def _observe(
-    planes: Tensor, camera: Camera, local: Tensor, normals: Tensor, rotation: Tensor, translation: Tensor
+def _project(
+    camera: Camera, local: Tensor, normals: Tensor, rotation: Tensor, translation: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Image and gradients under the points, their visibility, and the Jacobian of the image.
-
-    Returns:
-        planes at the points ``[T, Q, 3]``; visibility ``[T, Q]`` in [0, 1]; derivative ``[T, Q, 6]`` of the
-        image by a rotation about the head's origin and by a translation, in world axes.
-    """
-    turned = local @ rotation.transpose(1, 2)
-    world = turned + translation[:, None]
-    pixels, depth = camera.project(world)
-    size = torch.tensor([camera.width, camera.height]).to(pixels)
-    grid = (2 * pixels / size - 1)[:, None]
-    values = functional.grid_sample(planes, grid, align_corners=False, padding_mode="border")[:, :, 0]
-    values = values.transpose(1, 2)
-    centre = camera.camera_to_world[:, None, :, 3]
-    towards = functional.normalize(centre - world, dim=-1)
+    """Pixels ``[T, Q, 2]``, world points ``[T, Q, 3]`` and visibility ``[T, Q]`` in [0, 1]."""
+    world = local @ rotation.transpose(1, 2) + translation[:, None]
+    pixels, _ = camera.project(world)
+    towards = functional.normalize(camera.camera_to_world[:, None, :, 3] - world, dim=-1)
     cosine = ((normals @ rotation.transpose(1, 2)) * towards).sum(-1)
-    visible = ((cosine - GRAZING_COSINE) / (1 - GRAZING_COSINE)).clamp(0, 1)
-    focal = camera.intrinsics[:, None, :2]
+    size = torch.tensor([camera.width, camera.height]).to(pixels)
+    inside = ((pixels >= 0) & (pixels < size)).all(-1)
+    return pixels, world, ((cosine - GRAZING_COSINE) / (1 - GRAZING_COSINE)).clamp(0, 1) * inside
+
+
+def _sample(planes: Tensor, pixels: Tensor) -> Tensor:
+    """Planes ``[T, C, H, W]`` at pixels ``[T, Q, 2]`` as ``[T, Q, C]``."""
+    size = torch.tensor([planes.shape[3], planes.shape[2]]).to(pixels)
+    grid = (2 * pixels / size - 1)[:, None]
+    values = functional.grid_sample(planes, grid, align_corners=False, padding_mode="border")
+    return values[:, :, 0].transpose(1, 2)
+
+
+def _pose_jacobian(camera: Camera, gradient: Tensor, world: Tensor, translation: Tensor) -> Tensor:
+    """Derivative ``[T, Q, 6]`` of the image under each point by the pose, in world axes.
+
+    The first three columns are a rotation about the head's origin, the others a translation;
+    ``gradient`` ``[T, Q, 2]`` is the image's, per pixel.
+    """
     seen = camera.world_to_camera(world)
-    slope = values[..., 1:] * focal / depth[..., None]
-    along = -(slope * seen[..., :2]).sum(-1, keepdim=True) / depth[..., None]
+    slope = gradient * camera.intrinsics[:, None, :2] / seen[..., 2:]
+    along = -(slope * seen[..., :2]).sum(-1, keepdim=True) / seen[..., 2:]
     by_place = torch.cat([slope, along], -1) @ camera.camera_to_world[:, :, :3].transpose(1, 2)
-    by_turn = torch.linalg.cross(turned, by_place)
-    return values, visible, torch.cat([by_turn, by_place], -1)
+    by_turn = torch.linalg.cross(world - translation[:, None], by_place)
+    return torch.cat([by_turn, by_place], -1)
 
 
 def _solve(
@@ -179,7 +273,3 @@ def _solve(
     so_far = torch.cat([torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1), shifted], 1)
     step = torch.linalg.solve(normal + torch.diag(precision), -(slope + precision * so_far))
     return step[:, :3], step[:, 3:]
-
-
-SAMPLES_PER_INDEPENDENT = 20.0
-"""Neighbouring points share image structure: this many count as one measurement."""

@@ -99,8 +99,7 @@ def assemble_clip(
         head_model: the fitted head model.
     """
     geometry = landmark_geometry(head_model)
-    camera = Camera.static(len(track), fit.focal, track.width, track.height)
-    camera.intrinsics[:, 2:] = torch.tensor(view.centre)
+    camera = clip_camera(track, fit.focal, view)
     weights = torch.as_tensor(track.valid, dtype=torch.float32)
     reference = median_frame(fit.head, weights)
     still = TorsoMotion(torch.eye(2, 3).repeat(len(track), 1, 1), reference, 0.0, 0.0)
@@ -131,6 +130,13 @@ def assemble_clip(
     )
     clip.head = move_torso(clip.head, camera, clip.torso.matrices)
     return clip
+
+
+def clip_camera(track: LandmarkTrack, focal: float, view: PictureGeometry) -> Camera:
+    """``T`` static cameras at the crop's resolution."""
+    camera = Camera.static(len(track), focal, track.width, track.height)
+    camera.intrinsics[:, 2:] = torch.tensor(view.centre)
+    return camera
 
 
 def median_frame(head: HeadParameters, frame_weights: Tensor) -> int:

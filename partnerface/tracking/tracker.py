@@ -22,10 +22,12 @@ from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.foreground_matte import collect_mattes, segment_foreground, user_mattes
 from partnerface.tracking.head_crop import HeadCrop, choose_head_crop
-from partnerface.tracking.head_fitting import FitSettings, PictureGeometry, fit_head
+from partnerface.tracking.head_fitting import FitSettings, PictureGeometry, fit_head, single_threaded
 from partnerface.tracking.landmark_detection import detect_landmarks
 from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.overlay_video import overlay_frame
+from partnerface.tracking.photometric_alignment import WORKING_SIZE as ALIGNMENT_SIZE
+from partnerface.tracking.photometric_alignment import AlignmentSettings, align_poses
 from partnerface.tracking.shell_thickness import ShellReport, measure_shell
 from partnerface.tracking.torso_motion import WORKING_SIZE, shrink
 from partnerface.tracking.track_checks import (
@@ -35,7 +37,7 @@ from partnerface.tracking.track_checks import (
     find_cuts,
     smoothing_times,
 )
-from partnerface.tracking.tracked_clip import TrackedClip, assemble_clip
+from partnerface.tracking.tracked_clip import TrackedClip, assemble_clip, clip_camera
 from partnerface.tracking.tracking_report import report_record, write_report
 from partnerface.user_error import UserError
 
@@ -46,6 +48,8 @@ OVERLAY_FILE = "overlay.mp4"
 MIN_SIZE = 64
 SHELL_FRAMES = 40
 SHELL_SIZE = 256
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue (ITU-R BT.601)."""
 
 
 def track_video(
@@ -134,7 +138,7 @@ def _settings_key(
     source: str, size: int, mattes: Path | None, head_model: HeadModel, settings: FitSettings
 ) -> str:
     used = {"size": size, "mattes": str(mattes), "head": asdict(head_model_record(head_model))}
-    text = json.dumps([source, used, asdict(settings)], sort_keys=True)
+    text = json.dumps([source, used, asdict(settings), asdict(AlignmentSettings())], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -188,10 +192,13 @@ def _fit(
 ) -> TrackedClip:
     count = len(track)
     small_frames = np.empty((count, WORKING_SIZE, WORKING_SIZE, 3), np.uint8)
+    side = min(ALIGNMENT_SIZE, crop.size)
+    luminance = np.empty((count, side, side), np.uint8)
 
     def pictures() -> Iterator[np.ndarray]:
         for i, picture in enumerate(_crops(video, crop)):
             small_frames[i] = shrink(picture)
+            luminance[i] = shrink(picture, side) @ LUMINANCE
             yield picture
 
     mattes = np.empty((count, crop.size, crop.size), np.uint8)
@@ -218,6 +225,17 @@ def _fit(
         settings,
         lambda step, _: bars.update(task, completed=step),
     )
+    bars.update(task, completed=settings.pose_steps + settings.steps)
+    task = bars.add_task("align", total=AlignmentSettings().rounds)
+    with single_threaded():
+        fit.head = align_poses(
+            torch.from_numpy(luminance),
+            clip_camera(cropped, fit.focal, view).resized(side, side),
+            fit.head,
+            torch.as_tensor(track.valid, dtype=torch.float32),
+            head_model,
+            on_round=lambda done: bars.update(task, completed=done),
+        )
     small_mattes = np.stack([shrink(matte) for matte in mattes])
     return assemble_clip(cropped, fit, view, mattes, small_frames, small_mattes, times, head_model)
 
