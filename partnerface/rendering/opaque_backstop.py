@@ -41,7 +41,7 @@ def backstop_surface(
     inward = torch.where(inward < 0, torch.inf, inward)
     thick = inward >= thinnest
     # A real neck is often thinner than the model's; the matte alone decides how opaque it is.
-    head = head_model.head_weights() > 0.5
+    head = head_model.head_weights() > 0.25
     solid = surface & head_model.part_faces(*SOLID_PARTS)
     kept = solid | (skin & (thick & head)[faces].all(1))
     depth = torch.zeros(len(vertices), device=vertices.device)
