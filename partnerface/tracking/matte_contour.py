@@ -17,6 +17,7 @@ from partnerface.tracking.landmark_numbers import CHIN, OUTER_EYE_CORNERS
 ROWS = 24
 SEARCH_PX = 18.0
 FACE_DEPTH_M = 0.083
+BAND_MARGIN_M = 0.06
 FRAMES_AT_ONCE = 50
 
 
@@ -62,7 +63,7 @@ class MatteContour:
         self.pixel_scale = pixel_scale
         self.landmarks = landmarks
         self.eye_rows = landmarks.rows(OUTER_EYE_CORNERS)
-        skin = head_model.faces[head_model.part_faces("skin")].unique()
+        skin = _band(head_model, landmarks, self.eye_rows)
         self.points = vertex_points(head_model, skin)
         self.candidates = _cheek_and_jaw(head_model, skin, landmarks, self.eye_rows)
 
@@ -166,6 +167,14 @@ def matte_edges(mattes: Tensor, points: Tensor, normals: Tensor, reach: float) -
     inner, outer = (v.gather(-1, index[..., None])[..., 0] for v in (inner, outer))
     fraction = (inner - 0.5) / (inner - outer).clamp_min(1e-6)
     return steps[index] + fraction * (steps[1] - steps[0]), distance.isfinite()
+
+
+def _band(head_model: HeadModel, landmarks: LandmarkGeometry, eye_rows: list[int]) -> Tensor:
+    """Skin vertices that can lie in the rows, whatever the pose: a wide band around them."""
+    skin = head_model.faces[head_model.part_faces("skin")].unique()
+    height, template = head_model.template_vertices[skin, 1], landmarks.points.template[:, 1]
+    low, high = template.min() - BAND_MARGIN_M, template[eye_rows].mean() + BAND_MARGIN_M
+    return skin[(height > low) & (height < high)]
 
 
 def _cheek_and_jaw(

@@ -1,0 +1,45 @@
+"""The command ``embed-landmarks``: find a detector's landmarks on the head model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.anny_landmarks import AnnyLandmarks
+from partnerface.tracking.landmark_embedding import embed_landmarks as find_embedding
+from partnerface.tracking.landmark_embedding import render_views
+from partnerface.user_error import UserError
+
+
+def embed_landmarks(out: Path) -> None:
+    """Find MediaPipe's landmarks on the Anny head by rendering it and detecting them (one to two minutes).
+
+    Pass the file to ``bake-head --landmarks`` to bake a head with this embedding.
+
+    Args:
+        out: the npz file to write; nothing is overwritten.
+    """
+    out = Path(out)
+    if out.suffix != ".npz":
+        raise UserError(f"--out {out}: must end in .npz")
+    if out.exists():
+        raise UserError(f"--out {out}: exists already; remove it or choose another file")
+    head_model = AnnyHead()
+    embedding = find_embedding(head_model, render_views(head_model))
+    asset = head_model.asset
+    asset.landmark_faces = embedding.faces
+    asset.landmark_barycentric, asset.landmark_spread = embedding.barycentric, embedding.spread
+    partial = out.with_name(f".{out.name}.partial.npz")
+    try:
+        AnnyLandmarks.from_asset(asset).save(partial)
+        partial.replace(out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"--out {out}: cannot be written ({error})") from error
+    spread = embedding.spread
+    print(
+        f"{out}: {int((spread <= 3).sum())} of {len(spread)} landmarks within 3 mm, "
+        f"median {np.median(spread):.2f} mm"
+    )
