@@ -67,8 +67,8 @@ def choose_head_crop(track: LandmarkTrack, size: int) -> HeadCrop:
     side = max(CROP_FACE_HEIGHTS * face_height, float(reach.max()) + 1.2 * face_height)
     shorter = min(track.width, track.height)
     side = shorter if side > KEEP_WHOLE_SHARE * shorter else round(side)
+    side -= side % 2
     corner = centre - side * np.array([0.5, FACE_ROW])
     limit = np.array([track.width - side, track.height - side])
     x, y = np.clip(np.round(corner), 0, limit).astype(int)
-    final = min(size, side)
-    return HeadCrop(int(x), int(y), int(side), final - final % 2)
+    return HeadCrop(int(x), int(y), int(side), int(min(size, side)))

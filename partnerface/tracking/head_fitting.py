@@ -48,7 +48,7 @@ class FitSettings:
     smoothness: float = 0.3
     score_weight: float = 0.4
     contour_weight: float = 0.15
-    identity_weight: float = 0.001
+    identity_weight: float = 0.0005
 
 
 @dataclass(frozen=True)

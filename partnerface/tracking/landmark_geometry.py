@@ -16,7 +16,7 @@ from partnerface.tracking.landmark_numbers import (
 )
 
 MAX_SPREAD_MM = 3.0
-OVAL_WEIGHT = 0.3
+OVAL_WEIGHT = 0.5
 LIPS_AND_EYES_WEIGHT = 3.0
 
 
@@ -80,7 +80,7 @@ def landmark_geometry(head_model: HeadModel) -> LandmarkGeometry:
     """Landmarks of a head model's embedding whose spread is 3 mm or less.
 
     Weights fall with the spread; lips and eyes count three times, the face oval, which slides over
-    the cheek as the head turns, a third.
+    the cheek as the head turns, half.
     """
     asset = head_model.asset
     numbers = np.flatnonzero(asset.landmark_spread <= MAX_SPREAD_MM)
