@@ -55,8 +55,9 @@ def check_single_shot(track: LandmarkTrack, video: Path) -> None:
 def find_cuts(track: LandmarkTrack) -> list[int]:
     """First frames of new shots, jump cuts among them.
 
-    A cut changes the whole picture far more than the frames around it do, and the face jumps,
-    appears or disappears; a change as large as between unrelated pictures is a cut on its own.
+    A cut changes the whole picture far more than the frames around it do, and the face jumps, or
+    comes or goes together with another background; a change as large as between unrelated pictures
+    is a cut on its own. A hand before the face is none.
     """
     jumps = _face_jumps(track)
     cuts = []
@@ -65,7 +66,9 @@ def find_cuts(track: LandmarkTrack) -> list[int]:
         around = np.r_[track.content_change[max(1, i - 12) : i], track.content_change[i + 1 : i + 13]]
         usual = float(np.median(around)) if len(around) else 0.0
         sudden = change > max(CUT_CONTENT_CHANGE, CUT_CONTENT_FACTOR * usual)
-        if sudden and (jumps[i] > CUT_FACE_JUMP or change > CUT_SURE_CHANGE):
+        other_scene = track.background_change[i] > SAME_BACKGROUND_CHANGE
+        face_cut = other_scene if np.isinf(jumps[i]) else jumps[i] > CUT_FACE_JUMP
+        if sudden and (face_cut or change > CUT_SURE_CHANGE):
             cuts.append(i)
     return cuts
 

@@ -72,6 +72,14 @@ def test_flash_without_a_jump_of_the_face_is_no_cut(track):
     assert find_cuts(track) == []
 
 
+def test_face_that_is_hidden_for_a_moment_is_no_cut(synthetic_track):
+    track = synthetic_track(30, lost=(10, 11)).track
+    track.content_change[[10, 12]] = 0.1
+    assert find_cuts(track) == []
+    track.background_change[10] = 0.2
+    assert find_cuts(track) == [10]
+
+
 class FakeLandmarker:
     """Finds faces of the given heights in every frame."""
 
