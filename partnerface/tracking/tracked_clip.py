@@ -12,7 +12,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.data.region_labels import Region
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.tracking.head_fitting import HeadFit, PictureGeometry
+from partnerface.tracking.head_fit import HeadFit, PictureGeometry
 from partnerface.tracking.label_images import (
     LabelledMesh,
     feature_rings,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +19,8 @@ from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.foreground_matte import collect_mattes, segment_foreground, user_mattes
 from partnerface.tracking.head_crop import HeadCrop, choose_head_crop
-from partnerface.tracking.head_fitting import FitSettings, PictureGeometry, fit_head, single_threaded
+from partnerface.tracking.head_fit import FitSettings, PictureGeometry
+from partnerface.tracking.head_fitting import fit_head, single_threaded
 from partnerface.tracking.landmark_detection import detect_landmarks
 from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.overlay_video import overlay_frame
@@ -39,11 +37,16 @@ from partnerface.tracking.track_checks import (
 )
 from partnerface.tracking.tracked_clip import TrackedClip, assemble_clip, clip_camera
 from partnerface.tracking.tracking_report import report_record, write_report
+from partnerface.tracking.tracking_reuse import (
+    LANDMARKS_FILE,
+    file_digest,
+    recorded_key,
+    reused_landmarks,
+    settings_key,
+)
 from partnerface.user_error import UserError
 
-LANDMARKS_FILE = "landmarks.npz"
 CROP_FILE = "head_crop.json"
-REPORT_FILE = "report.json"
 OVERLAY_FILE = "overlay.mp4"
 MIN_SIZE = 64
 SHELL_FRAMES = 40
@@ -80,13 +83,13 @@ def track_video(
         raise UserError(f"--size {size}: give an even number of at least {MIN_SIZE}")
     head_model = head_model or AnnyHead()
     settings = settings or FitSettings()
-    source = _file_digest(video)
-    key = _settings_key(source, size, mattes, head_model, settings)
-    if _recorded_key(out) == key:
+    source = file_digest(video)
+    key = settings_key(source, size, mattes, head_model, settings)
+    if recorded_key(out) == key:
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
     with SequenceWriter(out) as writer, _progress_bars() as bars:
-        track = _reused_landmarks(out, source, say) or _detect(video, source, bars)
+        track = reused_landmarks(out, source, say) or _detect(video, source, bars)
         check_face_found(track, video)
         check_single_shot(track, video)
         track.save(writer.folder / LANDMARKS_FILE)
@@ -125,42 +128,6 @@ def _progress_bars() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
-
-
-def _file_digest(video: Path) -> str:
-    if not video.is_file():
-        raise UserError(f"{video}: no such video file")
-    with video.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _settings_key(
-    source: str, size: int, mattes: Path | None, head_model: HeadModel, settings: FitSettings
-) -> str:
-    used = {"size": size, "mattes": str(mattes), "head": asdict(head_model_record(head_model))}
-    text = json.dumps([source, used, asdict(settings), asdict(AlignmentSettings())], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _recorded_key(out: Path) -> str | None:
-    try:
-        return json.loads((out / REPORT_FILE).read_text()).get("key")
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def _reused_landmarks(out: Path, source: str, say: Callable[[str], None]) -> LandmarkTrack | None:
-    path = out / LANDMARKS_FILE
-    if not path.is_file():
-        return None
-    try:
-        track = LandmarkTrack.load(path)
-    except UserError:
-        return None
-    if track.source != source:
-        return None
-    say(f"{path}: landmarks of this video, reused")
-    return track
 
 
 def _detect(video: Path, source: str, bars: Progress) -> LandmarkTrack:

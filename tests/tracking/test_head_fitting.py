@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from partnerface.tracking.head_fit import FitSettings
 from partnerface.tracking.head_fitting import fit_head
 
 LOST = (4, 9, 10)
@@ -61,8 +62,6 @@ def test_fit_ignores_what_stands_in_lost_frames(anny, synthetic_track):
 
 
 def test_threads_are_given_back(anny, synthetic_track):
-    from partnerface.tracking.head_fitting import FitSettings
-
     threads = torch.get_num_threads()
     fit_head(synthetic_track(10).track, anny, settings=FitSettings(pose_steps=2, steps=2))
     assert torch.get_num_threads() == threads

@@ -2,7 +2,8 @@ import numpy as np
 import torch
 
 from partnerface.rendering.mesh_rasterizer import rasterize_mesh
-from partnerface.tracking.head_fitting import FitProblem, FitSettings
+from partnerface.tracking.fit_problem import FitProblem
+from partnerface.tracking.head_fit import FitSettings
 from partnerface.tracking.matte_contour import matte_edges
 
 

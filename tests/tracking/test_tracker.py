@@ -11,7 +11,7 @@ import torch
 from partnerface.data.region_labels import Region
 from partnerface.data.video_files import read_video, write_video
 from partnerface.tracking import tracker
-from partnerface.tracking.head_fitting import FitSettings
+from partnerface.tracking.head_fit import FitSettings
 from partnerface.tracking.model_files import ASSETS_VARIABLE
 from partnerface.tracking.tracker import track_video
 from partnerface.user_error import UserError

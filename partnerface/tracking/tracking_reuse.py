@@ -1,0 +1,67 @@
+"""What a second run of the tracker may reuse: the whole dataset, or the landmarks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from partnerface.data.tracked_sequence import head_model_record
+from partnerface.head_models.head_model import HeadModel
+from partnerface.tracking.head_fit import FitSettings
+from partnerface.tracking.landmark_track import LandmarkTrack
+from partnerface.tracking.photometric_alignment import AlignmentSettings
+from partnerface.user_error import UserError
+
+LANDMARKS_FILE = "landmarks.npz"
+REPORT_FILE = "report.json"
+TRACKER_VERSION = 2
+"""Raise it when the same video and settings give another dataset than before."""
+
+
+def file_digest(video: Path) -> str:
+    """sha256 of a video file.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not video.is_file():
+        raise UserError(f"{video}: no such video file")
+    with video.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def settings_key(
+    source: str, size: int, mattes: Path | None, head_model: HeadModel, settings: FitSettings
+) -> str:
+    """Digest of everything that a dataset depends on, the tracker's own version included."""
+    used = {"size": size, "mattes": str(mattes), "head": asdict(head_model_record(head_model))}
+    text = json.dumps(
+        [TRACKER_VERSION, source, used, asdict(settings), asdict(AlignmentSettings())], sort_keys=True
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def recorded_key(out: Path) -> str | None:
+    """The key of the dataset in a folder, None if there is none."""
+    try:
+        return json.loads((out / REPORT_FILE).read_text()).get("key")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def reused_landmarks(out: Path, source: str, say: Callable[[str], None]) -> LandmarkTrack | None:
+    """The landmarks of the same video that an earlier run left in the folder, if any."""
+    path = out / LANDMARKS_FILE
+    if not path.is_file():
+        return None
+    try:
+        track = LandmarkTrack.load(path)
+    except UserError:
+        return None
+    if track.source != source:
+        return None
+    say(f"{path}: landmarks of this video, reused")
+    return track
