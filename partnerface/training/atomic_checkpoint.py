@@ -45,6 +45,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
 
+    def load_checkpoint(self, path, map_location=None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint.
+
+        Raises:
+            UserError: the file is damaged, is no checkpoint or would run code.
+        """
+        try:
+            return super().load_checkpoint(path, map_location, weights_only)
+        except Exception as error:
+            # What a damaged file raises depends on where it is damaged.
+            raise UserError(f"checkpoint {path}: not readable ({_reason(error)})") from error
+
 
 def _reason(error: Exception) -> str:
     while not isinstance(error, OSError) and isinstance(error.__context__, Exception):

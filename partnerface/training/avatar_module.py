@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -20,6 +22,7 @@ from partnerface.data.tracked_sequence import TrackedSequence, check_head_model
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.losses.loss import Loss
+from partnerface.rendering.rendered_rays import RenderedRays
 from partnerface.training.image_strips import RenderedFrame
 from partnerface.training.learning_rate_schedule import cosine_factor
 from partnerface.training.parameter_groups import LearningRates, parameter_groups
@@ -118,6 +121,21 @@ class AvatarModule(LightningModule):
         plain = str(self.trainer.precision).startswith("32") and self.trainer.world_size == 1
         return plain and self.device.type == "cpu" and self.cpu_threads > 1
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
+        """Load weights.
+
+        Raises:
+            UserError: they belong to another architecture or to another video.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            detail = " ".join(str(error).split()[:30])
+            raise UserError(
+                "the checkpoint does not fit this avatar and dataset; use the config.yaml beside it "
+                f"({detail})"
+            ) from error
+
     @property
     def progress(self) -> float:
         """Share of training that is done: of its steps or of its time budget, whichever is larger."""
@@ -197,7 +215,7 @@ class AvatarModule(LightningModule):
             frame=frame,
             image=rendered.over(torch.ones(3, device=self.device))[0].view(*shape, 3).permute(2, 0, 1),
             opacity=rendered.opacity[0].view(shape),
-            depth=rendered.depth[0].view(shape),
+            depth=_surface_depth(rendered)[0].view(shape),
             part_weights=None if weights is None else weights[0].view(*shape, -1),
         )
 
@@ -214,3 +232,9 @@ class AvatarModule(LightningModule):
 def batch_frames(batch: RayBatch, frames: Tensor) -> RayBatch:
     """Some frames of a batch."""
     return RayBatch(**{f.name: getattr(batch, f.name)[frames] for f in fields(batch)})
+
+
+def _surface_depth(rendered: RenderedRays) -> Tensor:
+    """Depth ``[F, R]`` of the head where it covers a ray, 0 elsewhere: at the rim it fades with opacity."""
+    covered = rendered.head_opacity > 0.5
+    return torch.where(covered, rendered.depth / rendered.head_opacity.clamp_min(0.5), 0.0)

@@ -37,6 +37,14 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch) -
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut off"])
+def test_what_is_no_checkpoint_gives_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match=r"last\.ckpt: not readable") as caught:
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt", weights_only=True)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="choose another --run_dir"):

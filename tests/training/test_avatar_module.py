@@ -78,6 +78,10 @@ def test_a_rendered_frame_is_laid_out_like_its_image(attached: AvatarCLI) -> Non
     )
     torch.testing.assert_close(rendered.opacity[20, 9], alone.opacity[0, 0], atol=1e-4, rtol=1e-3)
     assert rendered.part_weights.shape == (32, 32, 8)
+    seen = rendered.depth[rendered.depth > 0]
+    # The head is closer to the camera than its joint's distance and not behind the back of the skull.
+    distance = head.translation[0].norm()
+    assert ((seen - distance).abs() < 0.2).all()
 
 
 def test_the_objective_is_the_weighted_sum_of_its_terms(attached: AvatarCLI) -> None:
