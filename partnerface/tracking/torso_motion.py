@@ -18,6 +18,8 @@ from partnerface.tracking.fit_terms import REFERENCE_INTERVAL_S
 
 WORKING_SIZE = 96
 ITERATIONS = 12
+FRAMES_AT_ONCE = 200
+"""Long clips do not fit in memory as floats."""
 NOISE = 0.04
 """Standard deviation of a pixel's mismatch that is no motion, colours in [0, 1]."""
 PIXELS_PER_OBSERVATION = 12.0
@@ -63,32 +65,58 @@ def estimate_torso_motion(
         frame_weights: ``[T]``; frames of weight 0 are bridged.
         times: ``[T]`` seconds.
     """
-    # The matte is a channel of its own: shoulders show against any background.
-    alpha = torch.as_tensor(mattes)[:, None].float() / 255
-    images = torch.as_tensor(frames).permute(0, 3, 1, 2).float() / 255 * alpha
-    images = _blurred(torch.cat([images, alpha], 1))
-    template = images[reference]
-    pixels, jacobian, grid = _template_jacobian(template, torch.as_tensor(torso))
-    target = template.flatten(1)[:, pixels]
+
+    def pictures(chosen: slice) -> Tensor:
+        # The matte is a channel of its own: shoulders show against any background.
+        alpha = torch.as_tensor(mattes[chosen])[:, None].float() / 255
+        images = torch.as_tensor(frames[chosen]).permute(0, 3, 1, 2).float() / 255 * alpha
+        return _blurred(torch.cat([images, alpha], 1))
+
+    view = _TorsoView.of(pictures(slice(reference, reference + 1))[0], torch.as_tensor(torso))
+    chunks = [slice(i, min(i + FRAMES_AT_ONCE, len(frames))) for i in range(0, len(frames), FRAMES_AT_ONCE)]
     motion = torch.zeros(len(frames), 4)
-    still = _sample(images, grid, motion) - target
-    for _ in range(ITERATIONS):
-        residual = _sample(images, grid, motion) - target
-        weight = 1 / (1 + (residual.square().sum(1, keepdim=True) / (2 * NOISE) ** 2)) ** 2
-        weight = weight * frame_weights[:, None, None] / (NOISE**2 * PIXELS_PER_OBSERVATION)
-        weighted = (jacobian[None] * weight[..., None]).flatten(1, 2)
-        hessian = weighted.transpose(1, 2) @ jacobian.flatten(0, 1)
-        gradient = (weighted.transpose(1, 2) @ residual.flatten(1)[..., None])[..., 0]
+    mismatches = []
+    for _ in range(ITERATIONS + 1):
+        parts = [view.quadratic_form(pictures(c), motion[c], frame_weights[c]) for c in chunks]
+        hessian, gradient, mismatch = (torch.cat(values) for values in zip(*parts, strict=True))
+        mismatches.append(float(mismatch[frame_weights > 0].mean()))
+        if len(mismatches) > ITERATIONS:
+            break
         motion = _smooth_solution(hessian, (hessian @ motion[..., None])[..., 0] - gradient, times)
         motion = motion - motion[reference]
-    aligned = _sample(images, grid, motion) - target
-    tracked = frame_weights > 0
-    return TorsoMotion(
-        _frame_to_reference(motion),
-        reference,
-        float(still[tracked].abs().mean()),
-        float(aligned[tracked].abs().mean()),
-    )
+    return TorsoMotion(_frame_to_reference(motion), reference, mismatches[0], mismatches[-1])
+
+
+@dataclass
+class _TorsoView:
+    """The reference torso: what its N pixels show and how that changes with the motion.
+
+    Attributes:
+        target: ``[C, N]`` channels.
+        jacobian: ``[C, N, 4]``.
+        points: ``[N, 2]`` places in [0, 1].
+    """
+
+    target: Tensor
+    jacobian: Tensor
+    points: Tensor
+
+    @classmethod
+    def of(cls, template: Tensor, torso: Tensor) -> _TorsoView:
+        pixels, jacobian, points = _template_jacobian(template, torso)
+        return cls(template.flatten(1)[:, pixels], jacobian, points)
+
+    def quadratic_form(
+        self, images: Tensor, motion: Tensor, frame_weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Hessian ``[F, 4, 4]`` and gradient ``[F, 4]`` of the mismatch, and its mean size ``[F]``."""
+        residual = _sample(images, self.points, motion) - self.target
+        weight = 1 / (1 + residual.square().sum(1) / (2 * NOISE) ** 2) ** 2
+        weight = weight * frame_weights[:, None] / (NOISE**2 * PIXELS_PER_OBSERVATION)
+        outer = torch.einsum("cni,cnj->nij", self.jacobian, self.jacobian)
+        hessian = (weight @ outer.flatten(1)).unflatten(1, (4, 4))
+        gradient = (residual * weight[:, None]).flatten(1) @ self.jacobian.flatten(0, 1)
+        return hessian, gradient, residual.abs().mean((1, 2))
 
 
 def shrink(image: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
@@ -98,14 +126,9 @@ def shrink(image: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
 
 def _blurred(images: Tensor) -> Tensor:
     """Binomial filter of width 3: noise down to a third, shoulders and folds stay."""
-    kernel = images.new_tensor([0.25, 0.5, 0.25])
-    channels = images.shape[1]
-    for shape in ((1, 1, 3, 1), (1, 1, 1, 3)):
-        weights = kernel.reshape(shape).expand(channels, *shape[1:])
-        padding = [1 if shape[3] == 3 else 0] * 2 + [1 if shape[2] == 3 else 0] * 2
-        padded = functional.pad(images, padding, mode="replicate")
-        images = functional.conv2d(padded, weights, groups=channels)
-    return images
+    padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    rows = 0.5 * padded[:, :, 1:-1] + 0.25 * (padded[:, :, :-2] + padded[:, :, 2:])
+    return 0.5 * rows[..., 1:-1] + 0.25 * (rows[..., :-2] + rows[..., 2:])
 
 
 def _generators(points: Tensor) -> Tensor:
