@@ -17,7 +17,7 @@ from torch.nn import functional
 from partnerface.tracking.fit_terms import REFERENCE_INTERVAL_S
 
 WORKING_SIZE = 96
-ITERATIONS = 12
+ITERATIONS = 24
 FRAMES_AT_ONCE = 200
 """Long clips do not fit in memory as floats."""
 NOISE = 0.04
