@@ -20,7 +20,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
 from partnerface.data.tracked_sequence import TrackedSequence
 from partnerface.deformation.deformation import Deformation, dense_part_weights, part_usage
-from partnerface.deformation.driving_signal import DrivingSignal
+from partnerface.deformation.driving_signal import DrivingSignal, rotation_against_torso
 from partnerface.deformation.part_centres import part_centres
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_field import HashField
@@ -29,7 +29,7 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.rendering.chunking import map_chunks
 from partnerface.rendering.ray_sampler import HeadBounds, HeadRaySampler
 from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
-from partnerface.rendering.torso_layer import TorsoLayer
+from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
 from partnerface.rendering.volume_rendering import accumulate, rendering_weights, scatter_samples
 from partnerface.skinning.head_surface import head_surface, shell_candidates
 from partnerface.skinning.inverse_skinning import CanonicalPoints
@@ -49,6 +49,7 @@ class PosedFrame:
         head_rotation: ``[3, 3]`` head to world.
         driving: ``[D]`` driving signal.
         torso_motion: ``[2, 3]`` image coordinates to those of the reference torso image.
+        pose: ``[6]`` the head's pose relative to the mean of training; the torso gives way to it.
     """
 
     bounds: HeadBounds
@@ -56,6 +57,7 @@ class PosedFrame:
     head_rotation: Tensor
     driving: Tensor
     torso_motion: Tensor
+    pose: Tensor
 
 
 class Avatar(nn.Module):
@@ -92,6 +94,7 @@ class Avatar(nn.Module):
             raise ValueError("field.appearance_width must equal deformation.appearance_width")
         self.register_buffer("identity", torch.zeros(head_model.num_identity))
         self.register_buffer("thickness", torch.full((len(head_model.template_vertices),), 0.01))
+        self.register_buffer("mean_pose", torch.zeros(POSE_WIDTH))
         self.register_buffer("cube_low", torch.zeros(3))
         self.register_buffer("cube_extent", torch.ones(()))
         self.register_load_state_dict_post_hook(_place_surface_after_loading)
@@ -107,6 +110,7 @@ class Avatar(nn.Module):
         self.cube_low.copy_(surface.amin(0) - margin)
         self.cube_extent.copy_((surface.amax(0) - surface.amin(0)).max() + 2 * margin)
         self.driving.set_range(train)
+        self.mean_pose.copy_(head_pose(train).mean(0))
         self.torso.neck_line.fill_(sequence.neck_line)
         self._place_parts(train, canonical)
         self._place_occupancy(train)
@@ -158,7 +162,7 @@ class Avatar(nn.Module):
 
     def pose_frames(self, head: HeadParameters, torso_motion: Tensor) -> list[PosedFrame]:
         """Pose and prepare frames; a thread must be done with them before it poses others."""
-        posed, driving = self.head_model(head), self.driving(head)
+        posed, driving, pose = self.head_model(head), self.driving(head), head_pose(head)
         return [
             PosedFrame(
                 bounds=self.sampler.bounds(posed, head.rotation[f], head.translation[f], f),
@@ -166,6 +170,7 @@ class Avatar(nn.Module):
                 head_rotation=posed.head_rotation[f].detach(),
                 driving=driving[f],
                 torso_motion=torso_motion[f],
+                pose=pose[f] - self.mean_pose,
             )
             for f in range(len(head))
         ]
@@ -186,7 +191,7 @@ class Avatar(nn.Module):
         density, rgb = self.field(positions + deformed.offsets, view, deformed.appearance)
         weights = rendering_weights(scatter_samples(density, kept, samples), samples)
         used = weights.reshape(-1)[kept, None]
-        torso_rgb, torso_opacity = self.torso(rays.pixels[0], frame.torso_motion)
+        torso_rgb, torso_opacity = self.torso(rays.pixels[0], frame.torso_motion, frame.pose)
 
         def per_ray(values: Tensor) -> Tensor:
             return values.new_zeros(len(rays.origins[0]), *values.shape[1:]).index_copy(0, hit, values)
@@ -258,3 +263,8 @@ class Avatar(nn.Module):
 def _place_surface_after_loading(avatar: Avatar, incompatible_keys: object) -> None:
     # torch takes a hook's return value for a mistake.
     avatar._place_surface()
+
+
+def head_pose(head: HeadParameters) -> Tensor:
+    """``[F, 6]`` rotation against the torso in radians and translation in decimetres, without gradient."""
+    return torch.cat([rotation_against_torso(head), 10 * head.translation.detach()], 1)

@@ -54,7 +54,12 @@ class DrivingSignal(nn.Module):
 
 def driving_signal(head: HeadParameters) -> Tensor:
     """``[F, E + 3]``: expression, and the axis-angle of the head against the torso in radians."""
+    return torch.cat([head.expression, rotation_against_torso(head)], 1)
+
+
+def rotation_against_torso(head: HeadParameters) -> Tensor:
+    """``[F, 3]`` axis-angle in radians, without gradient."""
     rotation = head.rotation
     if head.torso_rotation is not None:
         rotation = head.torso_rotation.transpose(1, 2) @ rotation
-    return torch.cat([head.expression, matrix_to_axis_angle(rotation.detach())], 1)
+    return matrix_to_axis_angle(rotation.detach())

@@ -2,7 +2,9 @@
 
 import torch
 
-from partnerface.rendering.torso_layer import TorsoLayer
+from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
+
+STILL = torch.zeros(POSE_WIDTH)
 
 
 def make_layer() -> TorsoLayer:
@@ -21,7 +23,7 @@ def random_pixels(count: int = 500) -> torch.Tensor:
 def test_nothing_shows_above_the_neck_line_and_its_margin():
     layer = make_layer()
     pixels = random_pixels()
-    rgb, opacity = layer(pixels, torch.eye(2, 3))
+    rgb, opacity = layer(pixels, torch.eye(2, 3), STILL)
     above, below = pixels[:, 1] < 0.57, pixels[:, 1] > 0.6
     assert above.any()
     assert not opacity[above].any()
@@ -34,7 +36,7 @@ def test_layer_fades_in_linearly_above_the_neck_line():
     torch.nn.init.zeros_(layer.decoder[2].weight)
     torch.nn.init.zeros_(layer.decoder[2].bias)
     pixels = torch.tensor([[0.3, 0.569], [0.3, 0.5775], [0.3, 0.585], [0.3, 0.6], [0.3, 1.0]])
-    _, opacity = layer(pixels, torch.eye(2, 3))
+    _, opacity = layer(pixels, torch.eye(2, 3), STILL)
     torch.testing.assert_close(opacity, torch.tensor([0.0, 0.125, 0.25, 0.5, 0.5]), atol=1e-4, rtol=0)
 
 
@@ -49,7 +51,7 @@ def test_planes_are_read_bilinearly_with_centres_at_half():
         layer.decoder[2].weight[0, 0] = 1.0
         layer.decoder[2].bias.zero_()
     pixels = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [1.0, 1.0], [0.0, 0.5]])
-    rgb, _ = layer(pixels, torch.eye(2, 3))
+    rgb, _ = layer(pixels, torch.eye(2, 3), STILL)
     torch.testing.assert_close(rgb[:, 0].logit(), torch.tensor([0.0, 1.0, 2.0, 1.5, 3.0, 1.0]))
 
 
@@ -60,8 +62,8 @@ def test_motion_carries_the_picture_along():
     motion = torch.tensor([[0.9, 0.1, 0.07], [-0.05, 1.1, -0.03]])
     x, y = pixels.unbind(1)
     place = torch.stack([0.9 * x + 0.1 * y + 0.07, -0.05 * x + 1.1 * y - 0.03], 1)
-    moved, reference = layer(pixels, motion), layer(place, torch.eye(2, 3))
-    still = layer(pixels, torch.eye(2, 3))
+    moved, reference = layer(pixels, motion, STILL), layer(place, torch.eye(2, 3), STILL)
+    still = layer(pixels, torch.eye(2, 3), STILL)
     for a, b in zip(moved, reference, strict=True):
         torch.testing.assert_close(a, b)
     assert (moved[0] - still[0]).abs().mean() > 0.01
@@ -69,19 +71,34 @@ def test_motion_carries_the_picture_along():
 
 def test_places_outside_of_the_reference_image_are_its_border():
     layer = make_layer()
-    far = layer(torch.tensor([[3.0, 0.9], [0.5, 7.0]]), torch.eye(2, 3))
-    rim = layer(torch.tensor([[1.0, 0.9], [0.5, 1.0]]), torch.eye(2, 3))
+    far = layer(torch.tensor([[3.0, 0.9], [0.5, 7.0]]), torch.eye(2, 3), STILL)
+    rim = layer(torch.tensor([[1.0, 0.9], [0.5, 1.0]]), torch.eye(2, 3), STILL)
     torch.testing.assert_close(far, rim)
 
 
 def test_gradient_is_finite_above_and_below():
     layer = make_layer()
-    rgb, opacity = layer(random_pixels(), torch.eye(2, 3))
+    rgb, opacity = layer(random_pixels(), torch.eye(2, 3), torch.full_like(STILL, 0.1))
     (rgb.sum() + opacity.sum()).backward()
     assert all(p.grad.isfinite().all() and p.grad.any() for p in layer.parameters())
 
 
 def test_no_pixels():
-    rgb, opacity = make_layer()(torch.zeros(0, 2), torch.eye(2, 3))
+    rgb, opacity = make_layer()(torch.zeros(0, 2), torch.eye(2, 3), STILL)
     assert rgb.shape == (0, 3)
     assert opacity.shape == (0,)
+
+
+def test_torso_gives_way_linearly_in_the_pose_of_the_head():
+    """A displacement that is the same at all control points, against shifting the pixels by hand."""
+    layer = make_layer()
+    pixels = random_pixels()
+    with torch.no_grad():
+        layer.yielding[1, 0] = 0.3
+        layer.yielding[4, 1] = -0.2
+    pose = torch.tensor([0.0, 0.1, 0.0, 0.0, 0.05, 0.0])
+    shifted = pixels + torch.tensor([0.1 * 0.3, -0.05 * 0.2])
+    for a, b in zip(
+        layer(pixels, torch.eye(2, 3), pose), layer(shifted, torch.eye(2, 3), STILL), strict=True
+    ):
+        torch.testing.assert_close(a, b)
