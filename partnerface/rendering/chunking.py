@@ -23,5 +23,6 @@ def map_chunks(render: Callable[[Chunk], Result], chunks: Iterable[Chunk], threa
         with torch.no_grad():
             return render(chunk)
 
-    with ThreadPoolExecutor(threads) as pool:
+    # Each thread keeps to its core: torch would start as many threads of its own in every one.
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(without_gradient, chunks))
