@@ -19,7 +19,7 @@ class OccupancyGrid(nn.Module):
     """The learned grid over a cube in the rigid head frame.
 
     Args:
-        cells: cells along an axis.
+        cells: cells along an axis, an even number.
         threshold: a cell is empty when its density times its size stays below this optical depth.
         decay: factor on a cell's remembered density at each visit, so that emptied cells are freed.
     """
@@ -75,6 +75,15 @@ def surface_cells(points: Tensor, low: Tensor, extent: Tensor, cells: int = SURF
     grid = torch.zeros(cells, cells, cells, dtype=torch.uint8, device=points.device)
     grid[index[:, 2], index[:, 1], index[:, 0]] = 1
     return dilate(grid).view(-1)
+
+
+def doubled_cells(marked: Tensor) -> Tensor:
+    """Cells ``[cells^3]`` at twice the resolution ``[8 cells^3]``: each marks its eight children."""
+    cells = round(len(marked) ** (1 / 3))
+    grid = marked.view(cells, cells, cells)
+    for axis in range(3):
+        grid = grid.repeat_interleave(2, axis)
+    return grid.reshape(-1)
 
 
 def dilate(grid: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class HeadRaySampler(nn.Module):
         thinnest_m: skin over less than this has no backstop.
 
     Raises:
-        UserError: fewer than two samples.
+        UserError: fewer than two samples, or an odd number of cells.
     """
 
     def __init__(
@@ -157,6 +157,8 @@ class HeadRaySampler(nn.Module):
             raise UserError(
                 f"sampler: samples is {samples}, but a ray needs one before the backstop's: choose 2 or more"
             )
+        if cells < 2 or cells % 2:
+            raise UserError(f"sampler: cells is {cells}; choose an even number of cells")
         self.samples, self.step_m = samples, step_m
         self.erosion_m, self.thinnest_m = erosion_m, thinnest_m
         self.occupancy = OccupancyGrid(cells)

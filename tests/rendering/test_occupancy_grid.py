@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from partnerface.rendering.occupancy_grid import OccupancyGrid, dilate, surface_cells
+from partnerface.rendering.occupancy_grid import OccupancyGrid, dilate, doubled_cells, surface_cells
 
 LOW, EXTENT = torch.tensor([-0.1, 0.2, 0.3]), torch.tensor(0.4)
 
@@ -127,3 +127,16 @@ def test_grid_travels_with_the_state():
     other.load_state_dict(grid.state_dict())
     for name, buffer in grid.named_buffers():
         assert torch.equal(buffer, other.get_buffer(name)), name
+
+
+def test_doubled_cells_cover_the_same_places():
+    """Every point is in a marked fine cell exactly when its coarse cell is marked."""
+    generator = torch.Generator().manual_seed(0)
+    coarse, fine = OccupancyGrid(4), OccupancyGrid(8)
+    marked = torch.rand(4**3, generator=generator) < 0.3
+    for grid in (coarse, fine):
+        grid.set_candidates(torch.zeros(3), torch.tensor(1.0), torch.ones(grid.cells**3, dtype=torch.bool))
+    centres = fine.centres(torch.arange(8**3))
+    index = (centres * 4).long()
+    expected = marked[index[:, 0] + 4 * (index[:, 1] + 4 * index[:, 2])]
+    assert torch.equal(doubled_cells(marked), expected)
