@@ -1,4 +1,4 @@
-"""PartNerFace: animatable head avatars from one video, with part-based deformation of a canonical radiance field.
+"""PartNerFace: animatable head avatars from one video, by part-based deformation of a radiance field.
 
 A video of a head, tracked with a parametric head model (3DMM), becomes rays; points on a ray are
 carried back into the canonical head by inverse skinning, moved by a part deformation, coloured by

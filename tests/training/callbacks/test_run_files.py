@@ -18,9 +18,9 @@ def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset
     splits = PartnerfaceReader(synthetic_dataset).read().test_splits
     assert list(report["splits"]) == splits
     for regions in report["splits"].values():
-        assert list(regions) == ["full_frame", "head_mask", "eyes", "mouth", "nearest_frame"]
+        assert list(regions) == ["full_frame", "head_mask", "matte", "eyes", "mouth", "nearest_frame"]
         assert set(regions["full_frame"]) == {"psnr", "ssim", "lpips", "l1"}
-        assert set(regions["nearest_frame"]) == {"full_frame", "head_mask", "eyes", "mouth"}
+        assert set(regions["nearest_frame"]) == {"full_frame", "head_mask", "matte"}
     assert report["protocol"]["resolution"] == [32, 32]
     assert report["protocol"]["test_parameters"] == "strict"
     with av.open(str(trained_run / "comparison.mp4")) as video:
