@@ -36,7 +36,7 @@ OUTLIER = 0.5
 CHUNK_FRAMES = 50
 CONTRAST_LEVELS = 30.0
 
-SAMPLES_PER_INDEPENDENT = 20.0
+SAMPLES_PER_INDEPENDENT = 8.0
 """Neighbouring points share image structure: this many count as one measurement."""
 
 
@@ -55,10 +55,10 @@ class AlignmentSettings:
 
     rounds: int = 4
     steps: int = 2
-    spacing_m: float = 0.006
+    spacing_m: float = 0.005
     rotation_sigma: float = 0.03
     shift_sigma: float = 0.004
-    depth_sigma: float = 0.002
+    depth_sigma: float = 0.0015
 
 
 def local_contrast(luminance: Tensor) -> Tensor:
