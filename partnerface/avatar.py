@@ -35,6 +35,7 @@ from partnerface.rendering.volume_rendering import accumulate, rendering_weights
 from partnerface.skinning.head_surface import head_surface, shell_candidates
 from partnerface.skinning.inverse_skinning import CanonicalPoints
 from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
+from partnerface.user_error import UserError
 
 CANDIDATE_FRAMES = 12
 """Frames whose shells make up the candidate cells of the occupancy grid."""
@@ -153,6 +154,8 @@ class Avatar(nn.Module):
         slack = 0.87 * float(extent) / coarse.cells
         poses = (some.rotation, some.translation)
         inside = shell_candidates(centres, posed, poses, self.skinning, slack)
+        if not inside.any():
+            raise UserError("no place around the tracked head can hold density; track the video again")
         grid.set_candidates(low, extent, doubled_cells(inside))
 
     def forward(

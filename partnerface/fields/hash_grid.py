@@ -26,13 +26,18 @@ def _entry(cell: wp.vec3i, resolution: int, table_size: int) -> int:
     if side * side * side <= table_size:
         index = cell[0] + side * (cell[1] + side * cell[2])
     else:
-        mixed = (
-            wp.uint32(cell[0])
-            ^ (wp.uint32(cell[1]) * _PRIME_Y)
-            ^ (wp.uint32(cell[2]) * _PRIME_Z)
-        )
+        mixed = wp.uint32(cell[0]) ^ (wp.uint32(cell[1]) * _PRIME_Y) ^ (wp.uint32(cell[2]) * _PRIME_Z)
         index = int(mixed & wp.uint32(table_size - 1))
     return index
+
+
+@wp.func
+def _lowest_corner(scaled: wp.vec3, resolution: int) -> wp.vec3i:
+    return wp.vec3i(
+        wp.clamp(int(wp.floor(scaled[0])), 0, resolution - 1),
+        wp.clamp(int(wp.floor(scaled[1])), 0, resolution - 1),
+        wp.clamp(int(wp.floor(scaled[2])), 0, resolution - 1),
+    )
 
 
 @wp.kernel(enable_backward=False)
@@ -46,11 +51,7 @@ def _encode(
     level, i = wp.tid()
     resolution = resolutions[level]
     scaled = positions[i] * float(resolution)
-    low = wp.vec3i(
-        wp.clamp(int(wp.floor(scaled[0])), 0, resolution - 1),
-        wp.clamp(int(wp.floor(scaled[1])), 0, resolution - 1),
-        wp.clamp(int(wp.floor(scaled[2])), 0, resolution - 1),
-    )
+    low = _lowest_corner(scaled, resolution)
     f = scaled - wp.vec3(float(low[0]), float(low[1]), float(low[2]))
     total = wp.vec4()
     for corner in range(8):
@@ -75,11 +76,7 @@ def _encode_backward(
     level, i = wp.tid()
     resolution = resolutions[level]
     scaled = positions[i] * float(resolution)
-    low = wp.vec3i(
-        wp.clamp(int(wp.floor(scaled[0])), 0, resolution - 1),
-        wp.clamp(int(wp.floor(scaled[1])), 0, resolution - 1),
-        wp.clamp(int(wp.floor(scaled[2])), 0, resolution - 1),
-    )
+    low = _lowest_corner(scaled, resolution)
     f = scaled - wp.vec3(float(low[0]), float(low[1]), float(low[2]))
     gradient = feature_gradient[i, level]
     slope = wp.vec3()

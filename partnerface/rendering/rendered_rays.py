@@ -15,7 +15,8 @@ class RenderedRays:
     Attributes:
         rgb: ``[F, R, 3]`` colour, premultiplied by opacity.
         opacity: ``[F, R]``.
-        depth: ``[F, R]`` expected depth of the head along the ray in metres, 0 where there is none.
+        depth: ``[F, R]`` depth along the ray in metres, weighted by the samples' share of the head's opacity
+            and not divided by it: 0 where there is no head.
         head_opacity: ``[F, R]`` opacity of the head alone, without the torso layer.
         offset_size: scalar, mean squared canonical offset over the samples in square millimetres.
         part_usage: ``[P]`` share of the samples' part weights that each part takes.

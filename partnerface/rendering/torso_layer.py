@@ -21,7 +21,7 @@ class TorsoLayer(nn.Module):
     Args:
         resolutions: cells of the planes along an axis.
         channels: features of each plane.
-        margin: how far above the neck line the layer fades out, as a share of the image height.
+        margin: how far above the neck line the layer fades out, as a share of the image height, above 0.
         yielding_cells: control points of the displacement along an axis.
     """
 

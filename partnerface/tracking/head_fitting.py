@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from partnerface.head_models.head_model import HeadModel
+from partnerface.single_thread import single_thread
 from partnerface.tracking.fit_problem import FitProblem
 from partnerface.tracking.head_fit import FitSettings, HeadFit, PictureGeometry
 from partnerface.tracking.landmark_track import LandmarkTrack
-
-
-@contextmanager
-def single_threaded():
-    """One torch thread: the fit's many small tensors run several times slower on two busy cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def fit_head(
@@ -50,7 +38,7 @@ def fit_head(
     """
     settings = settings or FitSettings()
     started = time.process_time()
-    with single_threaded():
+    with single_thread():
         problem = FitProblem(track, head_model, mattes, times, view, settings)
         problem.minimise(on_step or (lambda step, steps: None))
         return problem.result(time.process_time() - started)

@@ -17,10 +17,11 @@ from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
 from partnerface.data.video_files import probe_video, read_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.single_thread import single_thread
 from partnerface.tracking.foreground_matte import collect_mattes, segment_foreground, user_mattes
 from partnerface.tracking.head_crop import HeadCrop, choose_head_crop
 from partnerface.tracking.head_fit import FitSettings, PictureGeometry
-from partnerface.tracking.head_fitting import fit_head, single_threaded
+from partnerface.tracking.head_fitting import fit_head
 from partnerface.tracking.landmark_detection import detect_landmarks
 from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.overlay_video import overlay_frame
@@ -194,7 +195,7 @@ def _fit(
     )
     bars.update(task, completed=settings.pose_steps + settings.steps)
     task = bars.add_task("align", total=AlignmentSettings().rounds)
-    with single_threaded():
+    with single_thread():
         fit.head = align_poses(
             torch.from_numpy(luminance),
             clip_camera(cropped, fit.focal, view).resized(side, side),

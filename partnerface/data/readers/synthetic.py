@@ -17,10 +17,10 @@ from partnerface.data.sequence_writer import SequenceWriter
 from partnerface.data.splits import split_coverage
 from partnerface.data.synthetic.performance import FPS
 from partnerface.data.synthetic.render_subject import SubjectRenderer
-from partnerface.data.synthetic.single_thread import single_thread
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
 from partnerface.head_models.anny import AnnyHead
+from partnerface.single_thread import single_thread
 from partnerface.user_error import UserError
 
 SETTINGS_FILE = "synthetic.json"

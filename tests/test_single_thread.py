@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.data.synthetic.single_thread import single_thread
+from partnerface.single_thread import single_thread
 
 
 def fail_inside(seen):

@@ -1,4 +1,4 @@
-"""One torch thread while the subject is rendered."""
+"""One torch thread for work that is faster, or repeatable, without others."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 def single_thread() -> Iterator[None]:
     """Run torch on one thread inside the block.
 
-    Sums are split among threads, so the last bit of a pixel would depend on their number. A frame's
-    tensors are small as well: beside other work, two threads mostly wait for each other.
+    Sums are split among threads, so the last bit of a result would depend on their number. Many small
+    tensors are also several times slower on two busy cores than on one: the threads wait for each other.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
