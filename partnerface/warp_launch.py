@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -10,7 +11,24 @@ import warp as wp
 from torch import Tensor
 
 wp.config.log_level = logging.ERROR
-wp.init()
+
+
+def _initialise() -> None:
+    """Start Warp; without a GPU, drop the line that its library prints about the missing driver."""
+    if torch.cuda.is_available():
+        wp.init()
+        return
+    shown = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            wp.init()
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+
+
+_initialise()
 
 
 def torch_stream(device: torch.device) -> AbstractContextManager:
