@@ -35,7 +35,6 @@ MAY_IMPORT = {
         "avatar",
     },
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
-    "benchmarks": {"training", "metrics", "data"},
 }
 BELOW_ALL = {"user_error", "warp_launch", "single_thread"}
 LIGHTNING_IN = ("data/datamodule.py", "training/", "cli/")

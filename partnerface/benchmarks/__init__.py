@@ -1,1 +1,0 @@
-"""Numbers for the README's tables, each with its command."""
