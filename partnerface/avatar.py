@@ -11,55 +11,31 @@ density, rgb --volume rendering--> head, over the torso layer
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
+from partnerface.candidate_cells import place_candidates
 from partnerface.data.tracked_sequence import TrackedSequence
 from partnerface.deformation.deformation import Deformation, dense_part_weights, part_usage
-from partnerface.deformation.driving_signal import DrivingSignal, rotation_against_torso
-from partnerface.deformation.part_centres import part_centres
+from partnerface.deformation.driving_signal import DrivingSignal
+from partnerface.deformation.part_centres import expression_motion, part_centres
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.posed_frame import PosedFrame, head_pose
 from partnerface.rendering.chunking import map_chunks
-from partnerface.rendering.occupancy_grid import OccupancyGrid, doubled_cells
-from partnerface.rendering.ray_sampler import HeadBounds, HeadRaySampler
+from partnerface.rendering.ray_sampler import HeadRaySampler
 from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
 from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
 from partnerface.rendering.volume_rendering import accumulate, rendering_weights, scatter_samples
-from partnerface.skinning.head_surface import head_surface, shell_candidates
+from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.inverse_skinning import CanonicalPoints
 from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
 from partnerface.user_error import UserError
-
-CANDIDATE_FRAMES = 12
-"""Frames whose shells make up the candidate cells of the occupancy grid."""
-
-
-@dataclass
-class PosedFrame:
-    """One frame, posed and ready for rays.
-
-    Attributes:
-        bounds: what rays are sampled against.
-        surface: what points are skinned against.
-        head_rotation: ``[3, 3]`` head to world.
-        driving: ``[D]`` driving signal.
-        torso_motion: ``[2, 3]`` image coordinates to those of the reference torso image.
-        pose: ``[6]`` the head's pose relative to the mean of training; the torso gives way to it.
-    """
-
-    bounds: HeadBounds
-    surface: PosedSurface
-    head_rotation: Tensor
-    driving: Tensor
-    torso_motion: Tensor
-    pose: Tensor
 
 
 class Avatar(nn.Module):
@@ -73,6 +49,9 @@ class Avatar(nn.Module):
         sampler: where rays are evaluated.
         torso: the layer behind the head.
         warm_up: share of training with hard part assignment (stage 1).
+
+    Raises:
+        UserError: parts that do not fit together.
     """
 
     def __init__(
@@ -91,9 +70,15 @@ class Avatar(nn.Module):
         self.field, self.sampler, self.torso = field, sampler, torso
         self.driving = DrivingSignal(head_model.num_expression)
         if deformation.driving_width != self.driving.width:
-            raise ValueError(f"deformation.driving_width must be {self.driving.width} for this head model")
+            raise UserError(
+                f"--model.avatar.deformation.init_args.driving_width is {deformation.driving_width}, "
+                f"but the head model gives {self.driving.width} values: set that"
+            )
         if deformation.appearance_width != field.appearance_width:
-            raise ValueError("field.appearance_width must equal deformation.appearance_width")
+            raise UserError(
+                f"--model.avatar.field.init_args.appearance_width is {field.appearance_width}, "
+                f"the deformation's is {deformation.appearance_width}: give both the same"
+            )
         self.register_buffer("identity", torch.zeros(head_model.num_identity))
         self.register_buffer("thickness", torch.full((len(head_model.template_vertices),), 0.01))
         self.register_buffer("mean_pose", torch.zeros(POSE_WIDTH))
@@ -101,6 +86,7 @@ class Avatar(nn.Module):
         self.register_buffer("cube_extent", torch.ones(()))
         self.register_load_state_dict_post_hook(_place_surface_after_loading)
 
+    @torch.no_grad()
     def adapt_to(self, sequence: TrackedSequence) -> None:
         """Take identity, shell, part places and bounds from a sequence's training frames, before fit."""
         train = sequence.head.select(sequence.splits["train"]).to(self.identity.device)
@@ -114,8 +100,11 @@ class Avatar(nn.Module):
         self.driving.set_range(train)
         self.mean_pose.copy_(head_pose(train).mean(0))
         self.torso.neck_line.fill_(sequence.neck_line)
-        self._place_parts(train, canonical)
-        self._place_occupancy(train)
+        skin = self.skinning.faces.unique()
+        motion = expression_motion(self.head_model, train.expression)[skin]
+        centres = part_centres(canonical[skin], motion, self.deformation.parts)
+        self.deformation.place_parts((centres - self.cube_low) / self.cube_extent)
+        place_candidates(self.sampler.occupancy, self.head_model, self.skinning, train)
 
     @torch.no_grad()
     def _place_surface(self) -> Tensor:
@@ -127,36 +116,6 @@ class Avatar(nn.Module):
         self.skinning.set_surface(self.head_model.faces[surface], self.thickness)
         self.sampler.set_surface(self.head_model, canonical, surface, self.thickness)
         return canonical
-
-    @torch.no_grad()
-    def _place_parts(self, train: HeadParameters, canonical: Tensor) -> None:
-        skin = self.skinning.faces.unique()
-        offsets = self.head_model.expression_offsets(train.expression - train.expression.mean(0))
-        motion = offsets[:, skin].square().sum(-1).mean(0).sqrt()
-        centres = part_centres(canonical[skin], motion, self.deformation.parts)
-        self.deformation.place_parts((centres - self.cube_low) / self.cube_extent)
-
-    @torch.no_grad()
-    def _place_occupancy(self, train: HeadParameters) -> None:
-        chosen = torch.linspace(0, len(train) - 1, min(CANDIDATE_FRAMES, len(train))).long()
-        some = train.select(chosen)
-        posed = self.head_model(some)
-        grid = self.sampler.occupancy
-        rigid = (posed.vertices - some.translation[:, None]) @ some.rotation
-        used = rigid[:, self.skinning.faces.unique()].flatten(0, 1)
-        margin = self.thickness.max() + 0.02
-        low = used.amin(0) - margin
-        extent = (used.amax(0) - used.amin(0)).max() + 2 * margin
-        # Half the resolution is enough for a bound, and takes an eighth of the queries.
-        coarse = OccupancyGrid(grid.cells // 2).to(low.device)
-        coarse.set_candidates(low, extent, coarse.candidates)
-        centres = coarse.centres(torch.arange(coarse.cells**3, device=low.device))
-        slack = 0.87 * float(extent) / coarse.cells
-        poses = (some.rotation, some.translation)
-        inside = shell_candidates(centres, posed, poses, self.skinning, slack)
-        if not inside.any():
-            raise UserError("no place around the tracked head can hold density; track the video again")
-        grid.set_candidates(low, extent, doubled_cells(inside))
 
     def forward(
         self, rays: RayBundle, head: HeadParameters, torso_motion: Tensor, *, with_parts: bool = False
@@ -270,8 +229,3 @@ class Avatar(nn.Module):
 def _place_surface_after_loading(avatar: Avatar, incompatible_keys: object) -> None:
     # torch takes a hook's return value for a mistake.
     avatar._place_surface()
-
-
-def head_pose(head: HeadParameters) -> Tensor:
-    """``[F, 6]`` rotation against the torso in radians and translation in decimetres, without gradient."""
-    return torch.cat([rotation_against_torso(head), 10 * head.translation.detach()], 1)

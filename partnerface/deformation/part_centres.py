@@ -5,6 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from partnerface.head_models.head_model import HeadModel
+
+
+def expression_motion(head_model: HeadModel, expression: Tensor) -> Tensor:
+    """``[V]`` root mean square displacement of each vertex in metres over expressions ``[F, E]``."""
+    offsets = head_model.expression_offsets(expression - expression.mean(0))
+    return offsets.square().sum(-1).mean(0).sqrt()
+
 
 def part_centres(vertices: Tensor, motion: Tensor, parts: int, rounds: int = 8) -> Tensor:
     """Spread centres over the moving surface.
