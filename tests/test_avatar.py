@@ -20,6 +20,7 @@ from partnerface.rendering.ray_sampler import HeadRaySampler
 from partnerface.rendering.rendered_rays import RenderedRays
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.skinning.nearest_surface import NearestSurface
+from partnerface.user_error import UserError
 
 STILL = torch.eye(2, 3)[None]
 
@@ -352,7 +353,7 @@ def test_widths_that_do_not_fit_are_refused():
         "sampler": HeadRaySampler(cells=8),
         "torso": TorsoLayer(resolutions=(4,)),
     }
-    with pytest.raises(ValueError, match="driving_width must be 55"):
+    with pytest.raises(UserError, match="driving_width is 54"):
         Avatar(deformation=PartDeformation(driving_width=54), field=HashField(appearance_width=4), **parts)
-    with pytest.raises(ValueError, match="appearance_width"):
+    with pytest.raises(UserError, match="appearance_width"):
         Avatar(deformation=PartDeformation(), field=HashField(appearance_width=0), **parts)
