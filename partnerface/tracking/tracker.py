@@ -26,7 +26,8 @@ from partnerface.tracking.landmark_detection import detect_landmarks
 from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.overlay_video import overlay_frame
 from partnerface.tracking.photometric_alignment import WORKING_SIZE as ALIGNMENT_SIZE
-from partnerface.tracking.photometric_alignment import AlignmentSettings, align_poses
+from partnerface.tracking.photometric_alignment import align_poses
+from partnerface.tracking.pose_step import AlignmentSettings
 from partnerface.tracking.shell_thickness import ShellReport, measure_shell
 from partnerface.tracking.torso_motion import WORKING_SIZE, shrink
 from partnerface.tracking.track_checks import (

@@ -12,7 +12,7 @@ from partnerface.data.tracked_sequence import head_model_record
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.head_fit import FitSettings
 from partnerface.tracking.landmark_track import LandmarkTrack
-from partnerface.tracking.photometric_alignment import AlignmentSettings
+from partnerface.tracking.pose_step import AlignmentSettings
 from partnerface.user_error import UserError
 
 LANDMARKS_FILE = "landmarks.npz"

@@ -6,7 +6,8 @@ from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
-from partnerface.tracking.photometric_alignment import align_poses, local_contrast
+from partnerface.tracking.local_contrast import local_contrast
+from partnerface.tracking.photometric_alignment import align_poses
 
 FRAMES = 16
 

@@ -1,0 +1,93 @@
+"""One Gauss-Newton step of head poses towards a texture: projection, Jacobian, damped solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.cameras.pinhole import Camera
+
+GRAZING_COSINE = 0.3
+SAMPLES_PER_INDEPENDENT = 8.0
+"""Neighbouring points share image structure: this many count as one measurement."""
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """How far and how often poses are moved.
+
+    Attributes:
+        rounds: averages of the texture.
+        steps: Gauss-Newton steps in each round.
+        spacing_m: distance between the surface points.
+        rotation_sigma: standard deviation of the correction, in radians.
+        shift_sigma: the same across the view, in metres.
+        depth_sigma: the same along the view: the picture says little about it.
+    """
+
+    rounds: int = 4
+    steps: int = 2
+    spacing_m: float = 0.005
+    rotation_sigma: float = 0.03
+    shift_sigma: float = 0.004
+    depth_sigma: float = 0.0015
+
+
+def project_points(
+    camera: Camera, local: Tensor, normals: Tensor, rotation: Tensor, translation: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels ``[T, Q, 2]``, world points ``[T, Q, 3]`` and visibility ``[T, Q]`` in [0, 1]."""
+    world = local @ rotation.transpose(1, 2) + translation[:, None]
+    pixels, _ = camera.project(world)
+    towards = functional.normalize(camera.camera_to_world[:, None, :, 3] - world, dim=-1)
+    cosine = ((normals @ rotation.transpose(1, 2)) * towards).sum(-1)
+    size = torch.tensor([camera.width, camera.height]).to(pixels)
+    inside = ((pixels >= 0) & (pixels < size)).all(-1)
+    return pixels, world, ((cosine - GRAZING_COSINE) / (1 - GRAZING_COSINE)).clamp(0, 1) * inside
+
+
+def sample_planes(planes: Tensor, pixels: Tensor) -> Tensor:
+    """Planes ``[T, C, H, W]`` at pixels ``[T, Q, 2]`` as ``[T, Q, C]``."""
+    size = torch.tensor([planes.shape[3], planes.shape[2]]).to(pixels)
+    grid = (2 * pixels / size - 1)[:, None]
+    values = functional.grid_sample(planes, grid, align_corners=False, padding_mode="border")
+    return values[:, :, 0].transpose(1, 2)
+
+
+def pose_jacobian(camera: Camera, gradient: Tensor, world: Tensor, translation: Tensor) -> Tensor:
+    """Derivative ``[T, Q, 6]`` of the image under each point by the pose, in world axes.
+
+    The first three columns are a rotation about the head's origin, the others a translation;
+    ``gradient`` ``[T, Q, 2]`` is the image's, per pixel.
+    """
+    seen = camera.world_to_camera(world)
+    slope = gradient * camera.intrinsics[:, None, :2] / seen[..., 2:]
+    along = -(slope * seen[..., :2]).sum(-1, keepdim=True) / seen[..., 2:]
+    by_place = torch.cat([slope, along], -1) @ camera.camera_to_world[:, :, :3].transpose(1, 2)
+    by_turn = torch.linalg.cross(world - translation[:, None], by_place)
+    return torch.cat([by_turn, by_place], -1)
+
+
+def damped_step(
+    jacobian: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    moved: tuple[Tensor, Tensor],
+    settings: AlignmentSettings,
+) -> tuple[Tensor, Tensor]:
+    """One damped Gauss-Newton step per frame: rotation ``[T, 3]`` and translation ``[T, 3]``."""
+    # The residual's own spread scales the prior, so that a blurred clip leans on the landmarks.
+    count = weight.sum(1).clamp_min(1e-6)
+    variance = ((weight * residual.square()).sum(1) / count).clamp_min(1e-4)
+    normal = torch.einsum("tq,tqi,tqj->tij", weight, jacobian, jacobian) / variance[:, None, None]
+    slope = torch.einsum("tq,tqi,tq->ti", weight, jacobian, residual) / variance[:, None]
+    sigma = torch.tensor([settings.rotation_sigma] * 3 + [settings.shift_sigma] * 2 + [settings.depth_sigma])
+    precision = sigma.to(jacobian).square().reciprocal() * SAMPLES_PER_INDEPENDENT
+    turned, shifted = moved
+    skew = 0.5 * (turned - turned.transpose(1, 2))
+    so_far = torch.cat([torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1), shifted], 1)
+    step = torch.linalg.solve(normal + torch.diag(precision), -(slope + precision * so_far))
+    return step[:, :3], step[:, 3:]
