@@ -37,6 +37,9 @@ from partnerface.skinning.inverse_skinning import CanonicalPoints
 from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
 from partnerface.user_error import UserError
 
+THINNEST_SHELL = 0.005
+"""Metres: in a shell as thin as the samples' spacing a ray can slip between two samples."""
+
 
 class Avatar(nn.Module):
     """An animatable head.
@@ -91,7 +94,7 @@ class Avatar(nn.Module):
         """Take identity, shell, part places and bounds from a sequence's training frames, before fit."""
         train = sequence.head.select(sequence.splits["train"]).to(self.identity.device)
         self.identity.zero_()[: len(train.identity)] = train.identity
-        self.thickness.copy_(sequence.shell_thickness)
+        self.thickness.copy_(sequence.shell_thickness.clamp_min(THINNEST_SHELL))
         canonical = self._place_surface()
         surface = canonical[self.skinning.faces.unique()]
         margin = self.thickness[self.skinning.faces.unique()].max() + 0.01

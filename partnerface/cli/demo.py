@@ -13,7 +13,7 @@ def demo(
     out: Path = Path("runs/demo"),
     subject: Literal["a", "b"] = "a",
     size: int = 128,
-    minutes: float = 2.5,
+    minutes: float = 2.9,
 ) -> None:
     """Train an avatar of the embedded subject and score it on unseen expressions.
 
