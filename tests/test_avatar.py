@@ -357,3 +357,20 @@ def test_widths_that_do_not_fit_are_refused():
         Avatar(deformation=PartDeformation(driving_width=54), field=HashField(appearance_width=4), **parts)
     with pytest.raises(UserError, match="appearance_width"):
         Avatar(deformation=PartDeformation(), field=HashField(appearance_width=0), **parts)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_picture_on_the_gpu_is_that_of_the_cpu(avatar, sequence):
+    wake(avatar)
+    expected = render(avatar, sequence, 3)
+    moved, one = copy.deepcopy(avatar).to("cuda"), [3]
+    shown = moved.render_image(
+        sequence.camera.select(one).to("cuda"),
+        sequence.head.select(one).to("cuda"),
+        sequence.torso_motion[one].to("cuda"),
+    )
+    # The closest point is ambiguous where surfaces touch, so a few pixels may differ.
+    difference = (shown.rgb.cpu() - expected.rgb).abs()
+    assert difference.mean() < 1e-3
+    assert (difference > 0.02).float().mean() < 0.01
