@@ -13,8 +13,9 @@ from partnerface.user_error import UserError
 
 @pytest.fixture
 def attached(smoke_arguments: list[str], tmp_path: Path) -> AvatarCLI:
-    """Everything built, the trainer attached, nothing run."""
-    cli = AvatarCLI(["fit", *smoke_arguments, f"--run_dir={tmp_path}"], execute=False)
+    """Everything built with refinement, the trainer attached, nothing run."""
+    flags = ["--model.refine_tracking=true", f"--run_dir={tmp_path}"]
+    cli = AvatarCLI(["fit", *smoke_arguments, *flags], execute=False)
     cli.trainer.strategy.connect(cli.model)
     cli.model.trainer = cli.trainer
     cli.trainer.datamodule = cli.datamodule
