@@ -96,16 +96,15 @@ class Avatar(nn.Module):
         self.identity.zero_()[: len(train.identity)] = train.identity
         self.thickness.copy_(sequence.shell_thickness.clamp_min(THINNEST_SHELL))
         canonical = self._place_surface()
-        surface = canonical[self.skinning.faces.unique()]
-        margin = self.thickness[self.skinning.faces.unique()].max() + 0.01
+        used = self.skinning.faces.unique()
+        surface, margin = canonical[used], self.thickness[used].max() + 0.01
         self.cube_low.copy_(surface.amin(0) - margin)
         self.cube_extent.copy_((surface.amax(0) - surface.amin(0)).max() + 2 * margin)
         self.driving.set_range(train)
         self.mean_pose.copy_(head_pose(train).mean(0))
         self.torso.neck_line.fill_(sequence.neck_line)
-        skin = self.skinning.faces.unique()
-        motion = expression_motion(self.head_model, train.expression)[skin]
-        centres = part_centres(canonical[skin], motion, self.deformation.parts)
+        motion = expression_motion(self.head_model, train.expression)[used]
+        centres = part_centres(surface, motion, self.deformation.parts)
         self.deformation.place_parts((centres - self.cube_low) / self.cube_extent)
         place_candidates(self.sampler.occupancy, self.head_model, self.skinning, train)
 

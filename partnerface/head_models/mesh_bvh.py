@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import torch
 import warp as wp
 from torch import Tensor
 
@@ -30,3 +33,27 @@ class MeshBvh:
         self._vertices.copy_(vertices.detach())
         with torch_stream(vertices.device):
             self._mesh.refit()
+
+
+class PosedBvhs:
+    """One hierarchy over a mesh for each thread and frame of a batch: shards of a batch run side by side."""
+
+    def __init__(self) -> None:
+        self._hierarchies: dict[tuple[int, int, torch.device], MeshBvh] = {}
+
+    def __getstate__(self) -> dict:
+        # Hierarchies live in Warp's memory and cannot be copied; a copy makes its own.
+        return {"_hierarchies": {}}
+
+    def clear(self) -> None:
+        """Forget all, because the faces have changed."""
+        self._hierarchies.clear()
+
+    def posed(self, vertices: Tensor, faces: Tensor, frame: int) -> MeshBvh:
+        """The hierarchy at vertices ``[V, 3]``, valid until this thread poses the same frame number again."""
+        key = (threading.get_ident(), frame, vertices.device)
+        if key in self._hierarchies:
+            self._hierarchies[key].refit(vertices)
+        else:
+            self._hierarchies[key] = MeshBvh(vertices, faces)
+        return self._hierarchies[key]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ import warp as wp
 from torch import Tensor, nn
 
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.mesh_bvh import MeshBvh
+from partnerface.head_models.mesh_bvh import MeshBvh, PosedBvhs
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.rendering.mesh_rasterizer import vertex_normals
 from partnerface.rendering.occupancy_grid import SURFACE_CELLS, OccupancyGrid, surface_cells
@@ -162,17 +161,13 @@ class HeadRaySampler(nn.Module):
         self.samples, self.step_m = samples, step_m
         self.erosion_m, self.thinnest_m = erosion_m, thinnest_m
         self.occupancy = OccupancyGrid(cells)
-        self._hierarchies: dict[tuple[int, int, torch.device], MeshBvh] = {}
+        self._hierarchies = PosedBvhs()
         self.register_buffer("surface_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("backstop_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("backstop_depth", torch.zeros(0), persistent=False)
         self.register_buffer("moving_corners", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("moving_barycentric", torch.zeros(0, 3), persistent=False)
         self.register_buffer("moving_reach", torch.zeros(0, 1), persistent=False)
-
-    def __getstate__(self) -> dict:
-        # Hierarchies live in Warp's memory and cannot be copied; a copy makes its own.
-        return {**self.__dict__, "_hierarchies": {}}
 
     def set_surface(
         self, head_model: HeadModel, canonical: Tensor, surface: Tensor, thickness: Tensor
@@ -205,17 +200,14 @@ class HeadRaySampler(nn.Module):
         """What rays of one frame are sampled against; ``rotation``, ``translation``: its rigid pose."""
         vertices = head.vertices[frame].detach()
         normals = vertex_normals(vertices, self.surface_faces)
-        key = (threading.get_ident(), frame, vertices.device)
         eroded = vertices - self.backstop_depth[:, None] * normals
-        if key not in self._hierarchies:
-            self._hierarchies[key] = MeshBvh(eroded, self.backstop_faces)
-        self._hierarchies[key].refit(eroded)
+        backstop = self._hierarchies.posed(eroded, self.backstop_faces, frame)
         points = SurfacePoints(self.moving_corners, self.moving_barycentric)
         skin = points.of(vertices)
         shell = skin + self.moving_reach * points.of(normals)
         rigid = (torch.cat([skin, shell]) - translation) @ rotation
         surface = surface_cells(rigid, self.occupancy.low, self.occupancy.extent)
-        return HeadBounds(self._hierarchies[key], surface, rotation.detach(), translation.detach())
+        return HeadBounds(backstop, surface, rotation.detach(), translation.detach())
 
     def forward(self, origins: Tensor, directions: Tensor, bounds: HeadBounds) -> RaySamples:
         """Sample rays ``[R, 3]``, stratified in training, at interval centres in evaluation."""

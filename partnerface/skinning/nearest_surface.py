@@ -7,7 +7,6 @@ expression and identity alike. Nearest vertices instead of nearest surface would
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ import warp as wp
 from torch import Tensor, nn
 
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.head_models.mesh_bvh import MeshBvh
+from partnerface.head_models.mesh_bvh import MeshBvh, PosedBvhs
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.inverse_skinning import CanonicalPoints
 from partnerface.warp_launch import as_vec3, launch
@@ -100,14 +99,9 @@ class NearestSurface(nn.Module):
     def __init__(self, margin: float = 0.002) -> None:
         super().__init__()
         self.margin = margin
-        # One hierarchy for each thread and frame of a batch: shards of a batch run side by side.
-        self._hierarchies: dict[tuple[int, int, torch.device], MeshBvh] = {}
+        self._hierarchies = PosedBvhs()
         self.register_buffer("faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("thickness", torch.zeros(0), persistent=False)
-
-    def __getstate__(self) -> dict:
-        # Hierarchies live in Warp's memory and cannot be copied; a copy makes its own.
-        return {**self.__dict__, "_hierarchies": {}}
 
     def set_surface(self, faces: Tensor, thickness: Tensor) -> None:
         """Use these faces ``[Fc, 3]`` of the head model and the shell thickness ``[V]`` in metres."""
@@ -116,14 +110,8 @@ class NearestSurface(nn.Module):
 
     def posed_surface(self, head: PosedHead, frame: int) -> PosedSurface:
         """Prepare one frame; valid until the same thread prepares that frame number again."""
-        vertices = head.vertices[frame].detach()
-        key = (threading.get_ident(), frame, vertices.device)
-        if key not in self._hierarchies:
-            self._hierarchies[key] = MeshBvh(vertices, self.faces)
-        else:
-            self._hierarchies[key].refit(vertices)
         return PosedSurface(
-            self._hierarchies[key],
+            self._hierarchies.posed(head.vertices[frame].detach(), self.faces, frame),
             head.vertex_transforms[frame].contiguous(),
             head.displacements[frame].contiguous(),
         )
