@@ -120,9 +120,20 @@ class Avatar(nn.Module):
         return canonical
 
     def forward(
-        self, rays: RayBundle, head: HeadParameters, torso_motion: Tensor, *, with_parts: bool = False
+        self,
+        rays: RayBundle,
+        head: HeadParameters,
+        torso_motion: Tensor,
+        *,
+        frame_index: Tensor | None = None,
+        with_parts: bool = False,
     ) -> RenderedRays:
-        """Render R rays in each of F frames; ``torso_motion`` is ``[F, 2, 3]``."""
+        """Render R rays in each of F frames; ``torso_motion`` is ``[F, 2, 3]``.
+
+        ``frame_index`` ``[F]`` names the training frames for methods that learn a code for each; here
+        nothing belongs to a frame.
+        """
+        del frame_index
         frames = self.pose_frames(head, torso_motion)
         return stack_frames(
             [self.render_rays(rays.frame(f), frame, with_parts) for f, frame in enumerate(frames)]

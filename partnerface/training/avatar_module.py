@@ -186,7 +186,8 @@ class AvatarModule(LightningModule):
         camera, head, torso_motion = self._tracked(batch.frame_index)
         if self.refinement is not None:
             head = self.refinement(head, batch.frame_index)
-        rendered = self.avatar(pixel_rays(camera, batch.pixels), head, torso_motion)
+        rays = pixel_rays(camera, batch.pixels)
+        rendered = self.avatar(rays, head, torso_motion, frame_index=batch.frame_index)
         terms = {name: loss(rendered, batch) for name, loss in self.losses.items()}
         error = (rendered.over(batch.background) - batch.target()).detach()
         detached = {name: value.detach() for name, value in terms.items()}

@@ -24,6 +24,8 @@ class RefreshOccupancy(Callback):
         step = trainer.global_step
         if step < self.start_step or (step - self.start_step) % self.every_steps:
             return
+        if not hasattr(pl_module.avatar.sampler, "occupancy"):
+            return  # A method that samples its rays without a grid.
         candidates = int(pl_module.avatar.sampler.occupancy.candidates.sum())
         if step == self.start_step:
             # Two draws a cell leave one in seven unseen; those stay occupied until a later visit.
