@@ -34,6 +34,18 @@ MAY_IMPORT = {
         "posed_frame",
         "candidate_cells",
     },
+    "baselines": {
+        "head_models",
+        "cameras",
+        "fields",
+        "skinning",
+        "deformation",
+        "rendering",
+        "data",
+        "losses",
+        "posed_frame",
+        "avatar",
+    },
     "training": {
         "head_models",
         "cameras",
@@ -46,10 +58,11 @@ MAY_IMPORT = {
         "metrics",
         "avatar",
     },
+    "benchmarks": {"head_models", "cameras", "data", "metrics", "rendering", "avatar", "training"},
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
 }
 BELOW_ALL = {"user_error", "warp_launch", "single_thread"}
-LIGHTNING_IN = ("data/datamodule.py", "training/", "cli/")
+LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/training_slices.py", "cli/")
 
 
 def _files() -> list[Path]:

@@ -1,0 +1,1 @@
+"""Other published methods behind the interface of `Avatar`: same data, losses, metrics and torso."""
