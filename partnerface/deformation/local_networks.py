@@ -55,11 +55,19 @@ class LocalNetworks(nn.Module):
         point = torch.div(order, routes, rounding_mode="floor")
         counts = torch.bincount(flat, minlength=len(self.bias1)).tolist()
         first_bias = torch.einsum("d,pdw->pw", driving, self.driving_weight) + self.bias1
+        # One unbind, not an index for each part: its gradient is one stack, where indexing would fill and
+        # add a tensor as large as all parts together for every one of them.
+        layers = [
+            tensor.unbind(0)
+            for tensor in (first_bias, self.weight1, self.bias2, self.weight2, self.bias3, self.weight3)
+        ]
         outputs = []
-        for part, segment in enumerate(features.index_select(0, point).split(counts)):
-            hidden = torch.addmm(first_bias[part], segment, self.weight1[part]).relu()
-            hidden = torch.addmm(self.bias2[part], hidden, self.weight2[part]).relu()
-            outputs.append(torch.addmm(self.bias3[part], hidden, self.weight3[part]))
+        for segment, bias1, weight1, bias2, weight2, bias3, weight3 in zip(
+            features.index_select(0, point).split(counts), *layers, strict=True
+        ):
+            hidden = torch.addmm(bias1, segment, weight1).relu_()
+            hidden = torch.addmm(bias2, hidden, weight2).relu_()
+            outputs.append(torch.addmm(bias3, hidden, weight3))
         weighted = torch.cat(outputs) * weights.reshape(-1).index_select(0, order)[:, None]
         total = weighted.new_zeros(len(features), weighted.shape[1])
         return total.index_add(0, point, weighted)

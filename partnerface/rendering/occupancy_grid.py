@@ -56,25 +56,16 @@ class OccupancyGrid(nn.Module):
 
     def visit(self, index: Tensor, density: Tensor) -> None:
         """Remember density ``[N]`` seen in cells ``[N]``."""
-        seen = torch.zeros_like(self.density).scatter_reduce_(0, index, density, "amax")
-        visited = torch.zeros_like(self.candidates)
-        visited[index] = True
-        faded = torch.where(self.density.isinf(), 0.0, self.density * self.decay)
-        self.density.copy_(torch.where(visited, torch.maximum(faded, seen), self.density))
+        before = self.density[index]
+        faded = torch.where(before.isinf(), 0.0, before * self.decay)
+        self.density[index] = faded
+        self.density.scatter_reduce_(0, index, density, "amax")
 
     def refresh(self) -> None:
         """Occupied cells are the dense ones and their neighbours (a bound, so that hair has no stairs)."""
         dense = (self.density * (self.extent / self.cells) > self.threshold).to(torch.uint8)
         dilated = dilate(dense.view(self.cells, self.cells, self.cells)).view(-1)
         self.occupied.copy_(dilated * self.candidates)
-
-
-def surface_cells(points: Tensor, low: Tensor, extent: Tensor, cells: int = SURFACE_CELLS) -> Tensor:
-    """Cells ``[cells^3]`` uint8 within one cell of points ``[N, 3]`` in the rigid head frame."""
-    index = ((points - low) * (cells / extent)).long().clamp(0, cells - 1)
-    grid = torch.zeros(cells, cells, cells, dtype=torch.uint8, device=points.device)
-    grid[index[:, 2], index[:, 1], index[:, 0]] = 1
-    return dilate(grid).view(-1)
 
 
 def doubled_cells(marked: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.mesh_bvh import MeshBvh, PosedBvhs
 from partnerface.head_models.posed_head import PosedHead
-from partnerface.rendering.mesh_rasterizer import vertex_normals
-from partnerface.rendering.occupancy_grid import SURFACE_CELLS, OccupancyGrid, surface_cells
+from partnerface.rendering.moving_skin import posed_normals, shell_cells
+from partnerface.rendering.occupancy_grid import SURFACE_CELLS, OccupancyGrid
 from partnerface.rendering.opaque_backstop import backstop_surface
 from partnerface.rendering.ray_samples import RaySamples
 from partnerface.rendering.surface_points import SurfacePoints, spread_points
@@ -25,15 +25,12 @@ POINT_SPACING = 0.004
 
 @wp.func
 def _occupied(
-    p: wp.vec3,
-    low: wp.vec3,
-    extent: float,
+    q: wp.vec3,
     cells: int,
     learned: wp.array(dtype=wp.uint8),
     surface_cells: int,
     surface: wp.array(dtype=wp.uint8),
 ) -> bool:
-    q = (p - low) / extent
     if wp.min(q) < 0.0 or wp.max(q) >= 1.0:
         return False
     x = int(q[0] * float(surface_cells))
@@ -52,10 +49,10 @@ def _sample(
     backstop: wp.uint64,
     origins: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),
-    rigid_origins: wp.array(dtype=wp.vec3),
-    rigid_directions: wp.array(dtype=wp.vec3),
-    low: wp.vec3,
-    extent: float,
+    rotation: wp.array(dtype=wp.float32, ndim=2),
+    translation: wp.array(dtype=wp.float32),
+    low: wp.array(dtype=wp.float32),
+    cube_extent: wp.array(dtype=wp.float32),
     cells: int,
     learned: wp.array(dtype=wp.uint8),
     surface_grid_cells: int,
@@ -65,48 +62,55 @@ def _sample(
     jitter: wp.array(dtype=wp.float32, ndim=2),
     depths: wp.array(dtype=wp.float32, ndim=2),
     length: wp.array(dtype=wp.float32),
-    opaque: wp.array(dtype=wp.uint8),
-    hit: wp.array(dtype=wp.uint8),
+    opaque: wp.array(dtype=wp.bool),
+    hit: wp.array(dtype=wp.bool),
 ):
     i = wp.tid()
-    o = rigid_origins[i]
-    d = rigid_directions[i]
+    # The ray in the cube's own coordinates, from 0 to 1.
+    extent = cube_extent[0]
+    moved = origins[i] - wp.vec3(translation[0], translation[1], translation[2])
+    o = wp.vec3()
+    d = wp.vec3()
     near = float(0.0)  # noqa: UP018 (Warp: a variable, not a constant)
     far = float(1.0e6)  # noqa: UP018
     for axis in range(3):
+        towards = wp.vec3(rotation[0, axis], rotation[1, axis], rotation[2, axis])
+        o[axis] = (wp.dot(moved, towards) - low[axis]) / extent
+        d[axis] = wp.dot(directions[i], towards) / extent
         inverse = 1.0 / wp.where(wp.abs(d[axis]) < 1.0e-9, 1.0e-9, d[axis])
-        t0 = (low[axis] - o[axis]) * inverse
-        t1 = (low[axis] + extent - o[axis]) * inverse
-        near = wp.max(near, wp.min(t0, t1))
-        far = wp.min(far, wp.max(t0, t1))
+        near = wp.max(near, wp.min(-o[axis] * inverse, (1.0 - o[axis]) * inverse))
+        far = wp.min(far, wp.max(-o[axis] * inverse, (1.0 - o[axis]) * inverse))
     stop = wp.mesh_query_ray(backstop, origins[i], directions[i], 1.0e6)
     free = samples
     if stop.result:
-        opaque[i] = wp.uint8(1)
-        hit[i] = wp.uint8(1)
         far = wp.min(far, stop.t)
         free = samples - 1
         depths[i, samples - 1] = stop.t
     steps = wp.max(0, int(wp.ceil((far - near) / step)))
+    begin = o + (near + 0.5 * step) * d
+    stride = step * d
+    first = int(0)  # noqa: UP018, RUF046
     occupied_steps = int(0)  # noqa: UP018, RUF046
     for k in range(steps):
-        p = o + (near + (float(k) + 0.5) * step) * d
-        if _occupied(p, low, extent, cells, learned, surface_grid_cells, surface):
+        if _occupied(begin + float(k) * stride, cells, learned, surface_grid_cells, surface):
+            if occupied_steps == 0:
+                first = k
             occupied_steps += 1
+    opaque[i] = stop.result
+    hit[i] = stop.result or occupied_steps > 0
     spacing = float(occupied_steps) / float(free)
     length[i] = spacing * step
-    if occupied_steps > 0:
-        hit[i] = wp.uint8(1)
     placed = int(0)  # noqa: UP018, RUF046
     passed = float(0.0)  # noqa: UP018
-    for k in range(steps):
-        p = o + (near + (float(k) + 0.5) * step) * d
-        if placed < free and _occupied(p, low, extent, cells, learned, surface_grid_cells, surface):
+    k = int(first)
+    while k < steps and placed < free and occupied_steps > 0:
+        if _occupied(begin + float(k) * stride, cells, learned, surface_grid_cells, surface):
             while placed < free and (float(placed) + jitter[i, placed]) * spacing < passed + 1.0:
                 within = (float(placed) + jitter[i, placed]) * spacing - passed
                 depths[i, placed] = wp.min(near + (float(k) + within) * step, far)
                 placed += 1
             passed += 1.0
+        k += 1
     while placed < free:
         depths[i, placed] = far
         placed += 1
@@ -162,12 +166,12 @@ class HeadRaySampler(nn.Module):
         self.erosion_m, self.thinnest_m = erosion_m, thinnest_m
         self.occupancy = OccupancyGrid(cells)
         self._hierarchies = PosedBvhs()
-        self.register_buffer("surface_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
+        self.register_buffer("surface_corners", torch.zeros(0, 3, dtype=torch.int32), persistent=False)
         self.register_buffer("backstop_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("backstop_depth", torch.zeros(0), persistent=False)
-        self.register_buffer("moving_corners", torch.zeros(0, 3, dtype=torch.long), persistent=False)
+        self.register_buffer("moving_corners", torch.zeros(0, 3, dtype=torch.int32), persistent=False)
         self.register_buffer("moving_barycentric", torch.zeros(0, 3), persistent=False)
-        self.register_buffer("moving_reach", torch.zeros(0, 1), persistent=False)
+        self.register_buffer("moving_reach", torch.zeros(0), persistent=False)
 
     def set_surface(
         self, head_model: HeadModel, canonical: Tensor, surface: Tensor, thickness: Tensor
@@ -180,34 +184,34 @@ class HeadRaySampler(nn.Module):
             surface: ``[Fc]`` bool, the faces of the head without the torso.
             thickness: ``[V]`` shell thickness in metres.
         """
-        self.surface_faces = head_model.faces[surface]
+        faces = head_model.faces[surface]
+        self.surface_corners = faces.int()
         self.backstop_faces, self.backstop_depth = backstop_surface(
             head_model, canonical, surface, self.erosion_m, self.thinnest_m
         )
         motion = head_model.expression_basis.norm(dim=-1).amax(0)
         neck = head_model.head_weights() < 0.9
         used = torch.zeros(len(canonical), dtype=torch.bool, device=canonical.device)
-        used[self.surface_faces.unique()] = True
+        used[faces.unique()] = True
         moving = used & ((motion > 1e-3) | neck)
-        skin = self.surface_faces[moving[self.surface_faces].any(1)]
+        skin = faces[moving[faces].any(1)]
         points = spread_points(canonical, skin, POINT_SPACING)
-        self.moving_corners, self.moving_barycentric = points.corners, points.barycentric
+        self.moving_corners, self.moving_barycentric = points.corners.int(), points.barycentric
         # Thick hair over the moving skin is left to the learned grid.
-        self.moving_reach = points.of(thickness.float()[:, None]).clamp_max(0.012)
+        self.moving_reach = points.of(thickness.float()[:, None])[:, 0].clamp_max(0.012)
         self._hierarchies.clear()
 
     def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> HeadBounds:
         """What rays of one frame are sampled against; ``rotation``, ``translation``: its rigid pose."""
-        vertices = head.vertices[frame].detach()
-        normals = vertex_normals(vertices, self.surface_faces)
+        vertices = head.vertices[frame].detach().contiguous()
+        rotation, translation = rotation.detach().contiguous(), translation.detach().contiguous()
+        normals = posed_normals(vertices, self.surface_corners)
         eroded = vertices - self.backstop_depth[:, None] * normals
         backstop = self._hierarchies.posed(eroded, self.backstop_faces, frame)
         points = SurfacePoints(self.moving_corners, self.moving_barycentric)
-        skin = points.of(vertices)
-        shell = skin + self.moving_reach * points.of(normals)
-        rigid = (torch.cat([skin, shell]) - translation) @ rotation
-        surface = surface_cells(rigid, self.occupancy.low, self.occupancy.extent)
-        return HeadBounds(backstop, surface, rotation.detach(), translation.detach())
+        cube = self.occupancy.low, self.occupancy.extent
+        surface = shell_cells(vertices, normals, points, self.moving_reach, (rotation, translation), cube)
+        return HeadBounds(backstop, surface, rotation, translation)
 
     def forward(self, origins: Tensor, directions: Tensor, bounds: HeadBounds) -> RaySamples:
         """Sample rays ``[R, 3]``, stratified in training, at interval centres in evaluation."""
@@ -215,18 +219,17 @@ class HeadRaySampler(nn.Module):
         shape = (count, self.samples)
         random = self.training and torch.is_grad_enabled()
         jitter = torch.rand(shape, device=device) if random else torch.full(shape, 0.5, device=device)
-        depths = torch.zeros(shape, device=device)
-        length = torch.zeros(count, device=device)
-        opaque, hit = (torch.zeros(count, dtype=torch.uint8, device=device) for _ in range(2))
+        depths, length = torch.empty(shape, device=device), torch.empty(count, device=device)
+        opaque, hit = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
         grid = self.occupancy
         inputs = [
             bounds.backstop.id,
             as_vec3(origins.contiguous()),
             as_vec3(directions.contiguous()),
-            as_vec3(((origins - bounds.translation) @ bounds.rotation).contiguous()),
-            as_vec3((directions @ bounds.rotation).contiguous()),
-            wp.vec3(*grid.low.tolist()),
-            float(grid.extent),
+            bounds.rotation,
+            bounds.translation,
+            grid.low,
+            grid.extent.view(1),
             grid.cells,
             grid.occupied,
             SURFACE_CELLS,
@@ -240,5 +243,4 @@ class HeadRaySampler(nn.Module):
             hit,
         ]
         launch(_sample, count, inputs, device)
-        lengths = length[:, None].expand(shape)
-        return RaySamples(depths, lengths, opaque.bool(), hit.bool())
+        return RaySamples(depths, length[:, None].expand(shape), opaque, hit)

@@ -19,6 +19,36 @@ from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.inverse_skinning import CanonicalPoints
 from partnerface.warp_launch import as_vec3, launch
 
+RUN_LENGTH = 16
+"""Consecutive points that one CPU thread carries: each bounds the search of the next. On a GPU, where
+points must run side by side, the run is one point."""
+
+
+@wp.func
+def _blend(values: wp.array(dtype=wp.vec3), corner: wp.vec3i, weight: wp.vec3) -> wp.vec3:
+    return weight[0] * values[corner[0]] + weight[1] * values[corner[1]] + weight[2] * values[corner[2]]
+
+
+@wp.func
+def _undo_transform(
+    transforms: wp.array(dtype=wp.float32, ndim=3), corner: wp.vec3i, weight: wp.vec3, p: wp.vec3
+) -> wp.vec3:
+    linear = wp.mat33()
+    offset = wp.vec3()
+    for row in range(3):
+        for column in range(3):
+            linear[row, column] = (
+                weight[0] * transforms[corner[0], row, column]
+                + weight[1] * transforms[corner[1], row, column]
+                + weight[2] * transforms[corner[2], row, column]
+            )
+        offset[row] = (
+            weight[0] * transforms[corner[0], row, 3]
+            + weight[1] * transforms[corner[1], row, 3]
+            + weight[2] * transforms[corner[2], row, 3]
+        )
+    return wp.inverse(linear) * (p - offset)
+
 
 @wp.kernel(enable_backward=False)
 def _inverse_skinning(
@@ -29,48 +59,42 @@ def _inverse_skinning(
     thickness: wp.array(dtype=wp.float32),
     points: wp.array(dtype=wp.vec3),
     search_radius: float,
+    run: int,
     canonical: wp.array(dtype=wp.vec3),
-    valid: wp.array(dtype=wp.uint8),
+    valid: wp.array(dtype=wp.bool),
     distance: wp.array(dtype=wp.float32),
     face: wp.array(dtype=wp.int32),
     barycentric: wp.array(dtype=wp.vec3),
 ):
-    i = wp.tid()
-    p = points[i]
-    query = wp.mesh_query_point_no_sign(mesh, p, search_radius)
-    face[i] = -1
-    valid[i] = wp.uint8(0)
-    distance[i] = wp.inf
-    if query.result:
-        corner0 = faces[3 * query.face]
-        corner1 = faces[3 * query.face + 1]
-        corner2 = faces[3 * query.face + 2]
-        u = query.u
-        v = query.v
-        w = 1.0 - u - v
-        linear = wp.mat33()
-        offset = wp.vec3()
-        for row in range(3):
-            for column in range(3):
-                linear[row, column] = (
-                    u * transforms[corner0, row, column]
-                    + v * transforms[corner1, row, column]
-                    + w * transforms[corner2, row, column]
-                )
-            offset[row] = (
-                u * transforms[corner0, row, 3]
-                + v * transforms[corner1, row, 3]
-                + w * transforms[corner2, row, 3]
+    thread = wp.tid()
+    found = int(-1)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
+    closest = wp.vec3()
+    for i in range(thread * run, wp.min((thread + 1) * run, points.shape[0])):
+        p = points[i]
+        radius = float(search_radius)
+        if found >= 0:
+            # The surface is no farther than the point of it that was closest to the sample before.
+            radius = wp.min(radius, 1.0001 * wp.length(closest - p) + 1.0e-7)
+        query = wp.mesh_query_point_no_sign(mesh, p, radius)
+        found = -1
+        valid[i] = False
+        distance[i] = wp.inf
+        canonical[i] = wp.vec3()
+        barycentric[i] = wp.vec3()
+        if query.result:
+            found = query.face
+            corner = wp.vec3i(faces[3 * found], faces[3 * found + 1], faces[3 * found + 2])
+            weight = wp.vec3(query.u, query.v, 1.0 - query.u - query.v)
+            closest = wp.mesh_eval_position(mesh, found, query.u, query.v)
+            gap = wp.length(closest - p)
+            reach = wp.dot(weight, wp.vec3(thickness[corner[0]], thickness[corner[1]], thickness[corner[2]]))
+            canonical[i] = _undo_transform(transforms, corner, weight, p) - _blend(
+                displacements, corner, weight
             )
-        displacement = u * displacements[corner0] + v * displacements[corner1] + w * displacements[corner2]
-        canonical[i] = wp.inverse(linear) * (p - offset) - displacement
-        reach = u * thickness[corner0] + v * thickness[corner1] + w * thickness[corner2]
-        gap = wp.length(wp.mesh_eval_position(mesh, query.face, u, v) - p)
-        distance[i] = gap
-        face[i] = query.face
-        barycentric[i] = wp.vec3(u, v, w)
-        if gap <= reach:
-            valid[i] = wp.uint8(1)
+            barycentric[i] = weight
+            distance[i] = gap
+            valid[i] = gap <= reach
+        face[i] = found
 
 
 @dataclass
@@ -99,6 +123,7 @@ class NearestSurface(nn.Module):
     def __init__(self, margin: float = 0.002) -> None:
         super().__init__()
         self.margin = margin
+        self._search_radius = margin
         self._hierarchies = PosedBvhs()
         self.register_buffer("faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("thickness", torch.zeros(0), persistent=False)
@@ -106,6 +131,7 @@ class NearestSurface(nn.Module):
     def set_surface(self, faces: Tensor, thickness: Tensor) -> None:
         """Use these faces ``[Fc, 3]`` of the head model and the shell thickness ``[V]`` in metres."""
         self.faces, self.thickness = faces, thickness.float().contiguous()
+        self._search_radius = float(thickness.max()) + self.margin
         self._hierarchies.clear()
 
     def posed_surface(self, head: PosedHead, frame: int) -> PosedSurface:
@@ -120,12 +146,13 @@ class NearestSurface(nn.Module):
         """Carry world points ``[N, 3]`` to canonical space, without gradient (see `follow_parameters`)."""
         count, device = len(points), points.device
         result = CanonicalPoints(
-            points=torch.zeros(count, 3, device=device),
-            valid=torch.empty(count, dtype=torch.uint8, device=device),
+            points=torch.empty(count, 3, device=device),
+            valid=torch.empty(count, dtype=torch.bool, device=device),
             distance=torch.empty(count, device=device),
             faces=torch.empty(count, dtype=torch.int32, device=device),
-            barycentric=torch.zeros(count, 3, device=device),
+            barycentric=torch.empty(count, 3, device=device),
         )
+        run = RUN_LENGTH if device.type == "cpu" else 1
         inputs = [
             surface.hierarchy.id,
             surface.hierarchy.corners,
@@ -133,15 +160,15 @@ class NearestSurface(nn.Module):
             as_vec3(surface.displacements),
             self.thickness,
             as_vec3(points.contiguous()),
-            float(self.thickness.max()) + self.margin,
+            self._search_radius,
+            run,
             as_vec3(result.points),
             result.valid,
             result.distance,
             result.faces,
             as_vec3(result.barycentric),
         ]
-        launch(_inverse_skinning, count, inputs, device)
-        result.valid = result.valid.bool()
+        launch(_inverse_skinning, -(-count // run), inputs, device)
         return result
 
     def follow_parameters(self, canonical: CanonicalPoints, points: Tensor, surface: PosedSurface) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from partnerface.rendering.occupancy_grid import OccupancyGrid, dilate, doubled_cells, surface_cells
+from partnerface.rendering.occupancy_grid import OccupancyGrid, dilate, doubled_cells
 
 LOW, EXTENT = torch.tensor([-0.1, 0.2, 0.3]), torch.tensor(0.4)
 
@@ -26,17 +26,6 @@ def test_dilate_equals_max_pooling(share):
 
 def test_dilate_of_one_cell():
     assert dilate(torch.ones(1, 1, 1, dtype=torch.uint8)).item() == 1
-
-
-def test_surface_cells_are_the_cells_of_the_points_and_their_neighbours():
-    generator = torch.Generator().manual_seed(0)
-    points = LOW + EXTENT * torch.rand(20, 3, generator=generator)
-    found = surface_cells(points, LOW, EXTENT, cells=10).view(10, 10, 10)
-    expected = torch.zeros(10, 10, 10, dtype=torch.uint8)
-    for point in points:
-        x, y, z = ((point - LOW) / EXTENT * 10).floor().long().tolist()
-        expected[max(z - 1, 0) : z + 2, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = 1
-    assert torch.equal(found, expected)
 
 
 def test_centres_and_cells_are_each_others_inverse():

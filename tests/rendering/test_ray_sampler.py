@@ -262,7 +262,7 @@ def test_surface_grid_follows_a_jaw_that_opens_wide(anny, head_sampler):
     bounds = head_sampler.bounds(posed, parameters.rotation[0], parameters.translation[0], 0)
     motion = anny.expression_basis[anny.expression_index("jawOpen")].norm(dim=-1)
     jaw = (motion > 0.005).nonzero()[:, 0]
-    jaw = jaw[torch.isin(jaw, head_sampler.surface_faces)]
+    jaw = jaw[torch.isin(jaw, head_sampler.surface_corners.long())]
     vertices = posed.vertices[0, jaw]
     index = ((vertices + 0.25) / 0.5 * SURFACE_CELLS).long()
     cells = index[:, 0] + SURFACE_CELLS * (index[:, 1] + SURFACE_CELLS * index[:, 2])
