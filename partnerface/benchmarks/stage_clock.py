@@ -1,0 +1,128 @@
+"""StageClock: where the time of a step goes, measured from outside by wrapping methods of its parts."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TimedMethod:
+    """A method that counts as a stage.
+
+    Attributes:
+        owner: the object that has it.
+        method: its name.
+        stage: the stage that its time belongs to.
+        counts_points: its first tensor argument has one row for each point of the stage.
+    """
+
+    owner: Any
+    method: str
+    stage: str
+    counts_points: bool = False
+
+
+class StageClock:
+    """Adds up the time of nested stages; each moment counts for the innermost one.
+
+    Every thread has its own nesting. With a clock that runs only while its thread works, the stages'
+    times sum to the CPU time of all threads.
+
+    Args:
+        now: seconds; by default the CPU time of the calling thread.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._nesting = threading.local()
+        self.seconds: dict[str, float] = {}
+        self.points: dict[str, int] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        self.enter(name)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self, name: str) -> None:
+        """Begin a stage; the one around it stands still meanwhile."""
+        now, stack = self._now(), self._stack()
+        if stack:
+            self._charge(now)
+        stack.append(name)
+        self._nesting.since = now
+
+    def leave(self) -> None:
+        """End the innermost stage of this thread."""
+        self._charge(self._now())
+        self._stack().pop()
+
+    def add_points(self, name: str, count: int) -> None:
+        with self._lock:
+            self.points[name] = self.points.get(name, 0) + count
+
+    def _stack(self) -> list[str]:
+        if not hasattr(self._nesting, "stack"):
+            self._nesting.stack = []
+        return self._nesting.stack
+
+    def _charge(self, now: float) -> None:
+        name = self._stack()[-1]
+        with self._lock:
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - self._nesting.since
+        self._nesting.since = now
+
+    @contextmanager
+    def timing(self, methods: list[TimedMethod]) -> Iterator[None]:
+        """Time these methods inside the block; a method that its owner lacks is left out."""
+        methods = [m for m in methods if hasattr(m.owner, m.method)]
+        for timed in methods:
+            # An instance's attribute hides the method of its class; deleting it brings that back.
+            object.__setattr__(timed.owner, timed.method, self._wrapped(timed))
+        try:
+            yield
+        finally:
+            for timed in methods:
+                object.__delattr__(timed.owner, timed.method)
+
+    def _wrapped(self, timed: TimedMethod) -> Callable:
+        original = getattr(timed.owner, timed.method)
+
+        @functools.wraps(original)
+        def method(*args, **kwargs):
+            if timed.counts_points and (rows := first_tensor(args)) is not None:
+                self.add_points(timed.stage, len(rows))
+            with self.stage(timed.stage):
+                return original(*args, **kwargs)
+
+        return method
+
+
+def first_tensor(values: tuple) -> Tensor | None:
+    return next((v for v in values if isinstance(v, torch.Tensor)), None)
+
+
+def stage_table(clock: StageClock, repeats: int) -> list[dict[str, Any]]:
+    """Rows ``stage, milliseconds, share, points`` of one of ``repeats`` equal pieces, slowest first."""
+    total = sum(clock.seconds.values())
+    return [
+        {
+            "stage": name,
+            "milliseconds": 1000 * seconds / repeats,
+            "share": seconds / total if total else 0.0,
+            "points": round(clock.points[name] / repeats) if name in clock.points else None,
+        }
+        for name, seconds in sorted(clock.seconds.items(), key=lambda item: -item[1])
+    ]

@@ -1,0 +1,133 @@
+"""Slices of real training: a few steps of the real trainer, each timed without its data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from partnerface.benchmarks.interleaving import Duration, synchronise
+from partnerface.benchmarks.method_under_test import MethodUnderTest
+from partnerface.benchmarks.stage_clock import StageClock
+
+SECOND_STAGE = 0.5
+"""Share of training that is said to be done: soft part weights, half of the learning rate's way."""
+
+
+class StepTimer(Callback):
+    """Times steps from the moment their batch is there until the optimizer is done.
+
+    Args:
+        warm_up: steps that are not timed: kernels are compiled, buffers and optimizer state made.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, warm_up: int, device: str = "cpu") -> None:
+        self.warm_up, self.device = warm_up, device
+        self.steps: list[Duration] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        synchronise(self.device)
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        synchronise(self.device)
+        step = Duration(time.perf_counter() - self._wall, time.process_time() - self._cpu)
+        if trainer.global_step > self.warm_up:
+            self.steps.append(step)
+
+
+class StageCallback(Callback):
+    """Marks backward, optimizer and the rest of a step on a `StageClock`.
+
+    Backward is seen where the module runs it in the calling thread, that is with one CPU thread.
+
+    Args:
+        clock: takes the times; the parts of the forward pass are to be wrapped by `StageClock.timing`.
+    """
+
+    def __init__(self, clock: StageClock) -> None:
+        self.clock = clock
+
+    def on_train_batch_start(self, *args) -> None:
+        self.clock.enter("schedules, clipping, log")
+
+    def on_before_backward(self, *args) -> None:
+        self.clock.enter("backward")
+
+    def on_after_backward(self, *args) -> None:
+        self.clock.leave()
+
+    def on_before_optimizer_step(self, *args) -> None:
+        self.clock.enter("optimizer")
+
+    def on_train_batch_end(self, *args) -> None:
+        # The optimizer is the last thing of a step.
+        self.clock.leave()
+        self.clock.leave()
+
+
+def train_steps(
+    method: MethodUnderTest,
+    steps: int,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    precision: str = "32-true",
+    share_done: float | None = SECOND_STAGE,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Run steps of training, with a new optimizer and without evaluation or files.
+
+    Args:
+        method: what is trained; it keeps what it learned.
+        steps: how many.
+        threads: CPU threads of the module.
+        device: ``cpu`` or ``cuda``.
+        precision: Lightning's name for it.
+        share_done: share of training that the schedules take for done at least; None lets them start anew.
+        callbacks: what to run beside it.
+    """
+    module = method.module
+    module.cpu_threads = threads
+    module.elapsed_share = share_done or 0.0
+    trainer = Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accelerator=device,
+        devices=1,
+        precision=precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+    )
+    trainer.fit(module, datamodule=method.data)
+
+
+def timed_steps(
+    method: MethodUnderTest,
+    steps: int,
+    *,
+    warm_up: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    precision: str = "32-true",
+) -> Duration:
+    """Mean duration of a training step: forward, backward and optimizer, without its data."""
+    timer = StepTimer(warm_up, device)
+    train_steps(
+        method, warm_up + steps, threads=threads, device=device, precision=precision, callbacks=[timer]
+    )
+    total = Duration(sum(s.wall for s in timer.steps), sum(s.cpu for s in timer.steps))
+    return total.per(len(timer.steps))
+
+
+def set_up(method: MethodUnderTest) -> None:
+    """Fit a new method's buffers to the person, as the first step of training does."""
+    train_steps(method, 1)

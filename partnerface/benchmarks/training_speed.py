@@ -1,0 +1,118 @@
+"""Training steps: ours against NeRFace in float32 and bfloat16, and many parts against few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from partnerface.benchmarks.interleaving import Duration, duration_of, interleaved, ratios
+from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest, continue_from
+from partnerface.benchmarks.result_row import ResultRow, Target, measured_row
+from partnerface.benchmarks.training_slices import set_up, timed_steps
+
+AGAINST_FLOAT, AGAINST_BFLOAT = Target(">=", 120), Target(">=", 35)
+PARTS_RATIO = Target("<=", 1.15)
+FEW_PARTS, MANY_PARTS = 4, 64
+
+
+def rays_per_step(method: MethodUnderTest) -> int:
+    return method.data.rays_per_frame * method.data.frames_per_batch
+
+
+def refresh_share(method: MethodUnderTest, device: str = "cpu") -> Duration:
+    """A step's share of pruning the occupancy grid, which the configuration does now and then."""
+    data, avatar = method.data, method.module.avatar
+    head = data.sequence.head.select([data.train_frames[0]]).to(device)
+    visits = method.refresh.visits
+    return duration_of(lambda: avatar.refresh_occupancy(head, visits), device).per(method.refresh.every_steps)
+
+
+def against_nerface(
+    ours: MethodUnderTest,
+    peer: MethodUnderTest,
+    rounds: int,
+    steps: int,
+    threads: int,
+    device: str = "cpu",
+) -> list[ResultRow]:
+    """Rays a second on rays that hit the head, and the ratios to NeRFace.
+
+    All get the same number of threads: in float32 two frames of a batch run in two threads for either
+    method; under autocast torch's own threads share the work.
+    """
+    torch.set_num_threads(threads)
+
+    def our_step() -> Duration:
+        step = timed_steps(ours, steps, warm_up=2, threads=threads, device=device)
+        return step.plus(refresh_share(ours, device))
+
+    def peer_step(precision: str) -> Callable[[], Duration]:
+        return lambda: timed_steps(peer, 1, threads=threads, device=device, precision=precision)
+
+    variants = {"ours": our_step, "float32": peer_step("32-true"), "bfloat16": peer_step("bf16-mixed")}
+    found = interleaved(variants, rounds)
+    rays = {name: rays_per_step(ours if name == "ours" else peer) for name in variants}
+    wall = {name: [rays[name] / d.wall for d in durations] for name, durations in found.items()}
+    cpu = {name: [rays[name] / d.cpu for d in durations] for name, durations in found.items()}
+    where = f"rays that hit the head, learned occupancy, {threads} threads, wall time"
+    prefix = "" if device == "cpu" else f"{device}_"
+    rows = [
+        measured_row(
+            f"{prefix}training_rays_per_second",
+            wall["ours"],
+            "rays/s",
+            None,
+            f"{where}; {rays['ours']} rays a step, its share of pruning included",
+            rays_per_cpu_second=cpu["ours"],
+        )
+    ]
+    for name, target in (("float32", AGAINST_FLOAT), ("bfloat16", AGAINST_BFLOAT)):
+        rows.append(
+            measured_row(
+                f"{prefix}training_against_nerface_{name}",
+                ratios(wall["ours"], wall[name]),
+                "x",
+                target,
+                f"{where}; NeRFace {rays[name]} rays a step",
+                nerface_rays_per_second=wall[name],
+                ratio_of_cpu_seconds=ratios(cpu["ours"], cpu[name]),
+            )
+        )
+    return rows
+
+
+def many_parts_row(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps: int) -> ResultRow:
+    """A full training step with many parts against one with few, at top-2."""
+    few, many = (parts_variant(build, trained, parts) for parts in (FEW_PARTS, MANY_PARTS))
+    variants = {"few": lambda: timed_steps(few, steps), "many": lambda: timed_steps(many, steps)}
+    interleaved(variants, 1)
+    found = interleaved(variants, rounds)
+    cpu = {name: [d.cpu for d in durations] for name, durations in found.items()}
+    return measured_row(
+        "training_step_many_parts_against_few",
+        ratios(cpu["many"], cpu["few"]),
+        "x",
+        PARTS_RATIO,
+        f"P={MANY_PARTS} against P={FEW_PARTS}, top-2, one thread, CPU seconds",
+        milliseconds={name: [1000 * c for c in values] for name, values in cpu.items()},
+    )
+
+
+def parts_variant(build: BuildMethod, trained: MethodUnderTest, parts: int) -> MethodUnderTest:
+    """The trained method with another number of parts, on the same data."""
+    return variant_of(
+        build,
+        trained,
+        f"--model.avatar.deformation.init_args.parts={parts}",
+        "--model.avatar.deformation.init_args.top_k=2",
+    )
+
+
+def variant_of(build: BuildMethod, trained: MethodUnderTest, *flags: str) -> MethodUnderTest:
+    """The trained method with other settings, on the same data."""
+    variant = build(trained.name, *flags)
+    variant.data = trained.data
+    set_up(variant)
+    continue_from(variant, trained)
+    return variant
