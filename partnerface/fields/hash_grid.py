@@ -14,21 +14,13 @@ FEATURES = 4
 """Features of a table entry: one Warp vec4."""
 
 
+RUN_LENGTH = 16
+"""Consecutive points that one CPU thread encodes at a level: what the level has in common is worked out
+once. On a GPU, where points must run side by side, the run is one point."""
+
 _PRIME_Y = wp.constant(wp.uint32(2654435761))
 _PRIME_Z = wp.constant(wp.uint32(805459861))
-
-
-@wp.func
-def _entry(cell: wp.vec3i, resolution: int, table_size: int) -> int:
-    side = resolution + 1
-    index = int(0)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
-    # A level that fits is stored densely: no two of its corners share an entry.
-    if side * side * side <= table_size:
-        index = cell[0] + side * (cell[1] + side * cell[2])
-    else:
-        mixed = wp.uint32(cell[0]) ^ (wp.uint32(cell[1]) * _PRIME_Y) ^ (wp.uint32(cell[2]) * _PRIME_Z)
-        index = int(mixed & wp.uint32(table_size - 1))
-    return index
+_Corners = wp.types.vector(length=8, dtype=wp.int32)
 
 
 @wp.func
@@ -40,27 +32,51 @@ def _lowest_corner(scaled: wp.vec3, resolution: int) -> wp.vec3i:
     )
 
 
+@wp.func
+def _entries(low: wp.vec3i, level: int, resolution: int, table_size: int) -> _Corners:
+    """Entries of a cell's corners, x running fastest, then y."""
+    side = resolution + 1
+    first = level * table_size
+    corners = _Corners()
+    # A level that fits is stored densely: no two of its corners share an entry.
+    if side * side * side <= table_size:
+        first += low[0] + side * (low[1] + side * low[2])
+        for corner in range(8):
+            corners[corner] = first + (corner & 1) + side * (((corner >> 1) & 1) + side * (corner >> 2))
+    else:
+        mask = wp.uint32(table_size - 1)
+        for corner in range(8):
+            x = wp.uint32(low[0] + (corner & 1))
+            y = wp.uint32(low[1] + ((corner >> 1) & 1)) * _PRIME_Y
+            z = wp.uint32(low[2] + (corner >> 2)) * _PRIME_Z
+            corners[corner] = first + int((x ^ y ^ z) & mask)
+    return corners
+
+
+@wp.func
+def _mix(near: wp.vec4, far: wp.vec4, share: float) -> wp.vec4:
+    return (1.0 - share) * near + share * far
+
+
 @wp.kernel(enable_backward=False)
 def _encode(
     positions: wp.array(dtype=wp.vec3),
     tables: wp.array(dtype=wp.vec4),
     resolutions: wp.array(dtype=wp.int32),
     table_size: int,
+    run: int,
     features: wp.array(dtype=wp.vec4, ndim=2),
 ):
-    level, i = wp.tid()
+    level, thread = wp.tid()
     resolution = resolutions[level]
-    scaled = positions[i] * float(resolution)
-    low = _lowest_corner(scaled, resolution)
-    f = scaled - wp.vec3(float(low[0]), float(low[1]), float(low[2]))
-    total = wp.vec4()
-    for corner in range(8):
-        bit = wp.vec3i(corner & 1, (corner >> 1) & 1, corner >> 2)
-        weight = float(1.0)  # noqa: UP018 (Warp: a variable, not a constant)
-        for axis in range(3):
-            weight *= wp.where(bit[axis] == 1, f[axis], 1.0 - f[axis])
-        total += weight * tables[level * table_size + _entry(low + bit, resolution, table_size)]
-    features[i, level] = total
+    for i in range(thread * run, wp.min((thread + 1) * run, positions.shape[0])):
+        scaled = positions[i] * float(resolution)
+        low = _lowest_corner(scaled, resolution)
+        f = scaled - wp.vec3(float(low[0]), float(low[1]), float(low[2]))
+        e = _entries(low, level, resolution, table_size)
+        front = _mix(_mix(tables[e[0]], tables[e[1]], f[0]), _mix(tables[e[2]], tables[e[3]], f[0]), f[1])
+        back = _mix(_mix(tables[e[4]], tables[e[5]], f[0]), _mix(tables[e[6]], tables[e[7]], f[0]), f[1])
+        features[i, level] = _mix(front, back, f[2])
 
 
 @wp.kernel(enable_backward=False)
@@ -69,30 +85,38 @@ def _encode_backward(
     tables: wp.array(dtype=wp.vec4),
     resolutions: wp.array(dtype=wp.int32),
     table_size: int,
+    run: int,
     feature_gradient: wp.array(dtype=wp.vec4, ndim=2),
     table_gradient: wp.array(dtype=wp.vec4),
     position_gradient: wp.array(dtype=wp.vec3),
 ):
-    level, i = wp.tid()
+    level, thread = wp.tid()
     resolution = resolutions[level]
-    scaled = positions[i] * float(resolution)
-    low = _lowest_corner(scaled, resolution)
-    f = scaled - wp.vec3(float(low[0]), float(low[1]), float(low[2]))
-    gradient = feature_gradient[i, level]
-    slope = wp.vec3()
-    for corner in range(8):
-        wx = wp.where((corner & 1) == 1, f[0], 1.0 - f[0])
-        wy = wp.where(((corner >> 1) & 1) == 1, f[1], 1.0 - f[1])
-        wz = wp.where((corner >> 2) == 1, f[2], 1.0 - f[2])
-        sx = wp.where((corner & 1) == 1, 1.0, -1.0)
-        sy = wp.where(((corner >> 1) & 1) == 1, 1.0, -1.0)
-        sz = wp.where((corner >> 2) == 1, 1.0, -1.0)
-        bit = wp.vec3i(corner & 1, (corner >> 1) & 1, corner >> 2)
-        entry = level * table_size + _entry(low + bit, resolution, table_size)
-        along = wp.dot(gradient, tables[entry])
-        slope += along * wp.vec3(sx * wy * wz, sy * wx * wz, sz * wx * wy)
-        wp.atomic_add(table_gradient, entry, (wx * wy * wz) * gradient)
-    wp.atomic_add(position_gradient, i, slope * float(resolution))
+    for i in range(thread * run, wp.min((thread + 1) * run, positions.shape[0])):
+        scaled = positions[i] * float(resolution)
+        low = _lowest_corner(scaled, resolution)
+        f = scaled - wp.vec3(float(low[0]), float(low[1]), float(low[2]))
+        entries = _entries(low, level, resolution, table_size)
+        gradient = feature_gradient[i, level]
+        slope = wp.vec3()
+        for corner in range(8):
+            wx = wp.where((corner & 1) == 1, f[0], 1.0 - f[0])
+            wy = wp.where(((corner >> 1) & 1) == 1, f[1], 1.0 - f[1])
+            wz = wp.where((corner >> 2) == 1, f[2], 1.0 - f[2])
+            sx = wp.where((corner & 1) == 1, 1.0, -1.0)
+            sy = wp.where(((corner >> 1) & 1) == 1, 1.0, -1.0)
+            sz = wp.where((corner >> 2) == 1, 1.0, -1.0)
+            along = wp.dot(gradient, tables[entries[corner]])
+            slope += along * wp.vec3(sx * wy * wz, sy * wx * wz, sz * wx * wy)
+            wp.atomic_add(table_gradient, entries[corner], (wx * wy * wz) * gradient)
+        wp.atomic_add(position_gradient, i, slope * float(resolution))
+
+
+def _launch_over_points(kernel: wp.Kernel, positions: Tensor, tables: Tensor, inputs: list) -> None:
+    """Launch over levels and runs of points; ``inputs`` follow positions, tables, resolutions and sizes."""
+    run = RUN_LENGTH if positions.device.type == "cpu" else 1
+    shared = [as_vec3(positions), as_vec4(tables), inputs[0], tables.shape[1], run]
+    launch(kernel, (len(tables), -(-len(positions) // run)), shared + inputs[1:], positions.device)
 
 
 class _HashEncoding(torch.autograd.Function):
@@ -102,8 +126,7 @@ class _HashEncoding(torch.autograd.Function):
         levels = len(resolutions)
         features = torch.empty(len(positions), levels, FEATURES, device=positions.device)
         output = wp.from_torch(features, dtype=wp.vec4)
-        inputs = [as_vec3(positions), as_vec4(tables), resolutions, tables.shape[1], output]
-        launch(_encode, (levels, len(positions)), inputs, positions.device)
+        _launch_over_points(_encode, positions, tables, [resolutions, output])
         return features.flatten(1)
 
     @staticmethod
@@ -113,15 +136,12 @@ class _HashEncoding(torch.autograd.Function):
         table_gradient, position_gradient = torch.zeros_like(tables), torch.zeros_like(positions)
         feature_gradient = gradient.contiguous().view(-1, levels, FEATURES)
         inputs = [
-            as_vec3(positions),
-            as_vec4(tables),
             resolutions,
-            tables.shape[1],
             wp.from_torch(feature_gradient, dtype=wp.vec4),
             as_vec4(table_gradient),
             as_vec3(position_gradient),
         ]
-        launch(_encode_backward, (levels, len(positions)), inputs, positions.device)
+        _launch_over_points(_encode_backward, positions, tables, inputs)
         return position_gradient, table_gradient, None
 
 
