@@ -1,4 +1,4 @@
-"""One Gauss-Newton step of head poses towards a texture: projection, Jacobian, damped solution."""
+"""One Gauss-Newton step of head poses: projection, Jacobian, damped solution."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ class AlignmentSettings:
     """How far and how often poses are moved.
 
     Attributes:
-        rounds: averages of the texture.
+        rounds: averages of texture and outline.
         steps: Gauss-Newton steps in each round.
         spacing_m: distance between the surface points.
         rotation_sigma: standard deviation of the correction, in radians.
         shift_sigma: the same across the view, in metres.
-        depth_sigma: the same along the view: the picture says little about it.
+        depth_sigma: the same along the view.
+        outline_weight: points of the skin that one point of the outline counts for.
     """
 
-    rounds: int = 4
+    rounds: int = 10
     steps: int = 2
     spacing_m: float = 0.005
     rotation_sigma: float = 0.03
     shift_sigma: float = 0.004
-    depth_sigma: float = 0.0015
+    depth_sigma: float = 0.01
+    outline_weight: float = 10.0
 
 
 def project_points(
@@ -72,20 +74,18 @@ def pose_jacobian(camera: Camera, gradient: Tensor, world: Tensor, translation: 
 
 
 def damped_step(
-    jacobian: Tensor,
-    residual: Tensor,
-    weight: Tensor,
-    moved: tuple[Tensor, Tensor],
-    settings: AlignmentSettings,
+    normal: Tensor, slope: Tensor, moved: tuple[Tensor, Tensor], settings: AlignmentSettings
 ) -> tuple[Tensor, Tensor]:
-    """One damped Gauss-Newton step per frame: rotation ``[T, 3]`` and translation ``[T, 3]``."""
-    # The residual's own spread scales the prior, so that a blurred clip leans on the landmarks.
-    count = weight.sum(1).clamp_min(1e-6)
-    variance = ((weight * residual.square()).sum(1) / count).clamp_min(1e-4)
-    normal = torch.einsum("tq,tqi,tqj->tij", weight, jacobian, jacobian) / variance[:, None, None]
-    slope = torch.einsum("tq,tqi,tq->ti", weight, jacobian, residual) / variance[:, None]
+    """One damped Gauss-Newton step per frame: rotation ``[T, 3]`` and translation ``[T, 3]``.
+
+    Args:
+        normal: ``[T, 6, 6]`` sum of the measurements' Jacobian products over their variances.
+        slope: ``[T, 6]`` the same with the residuals.
+        moved: rotation ``[T, 3, 3]`` and translation ``[T, 3]`` since the first pose.
+        settings: give the prior that holds the first pose.
+    """
     sigma = torch.tensor([settings.rotation_sigma] * 3 + [settings.shift_sigma] * 2 + [settings.depth_sigma])
-    precision = sigma.to(jacobian).square().reciprocal() * SAMPLES_PER_INDEPENDENT
+    precision = sigma.to(normal).square().reciprocal() * SAMPLES_PER_INDEPENDENT
     turned, shifted = moved
     skew = 0.5 * (turned - turned.transpose(1, 2))
     so_far = torch.cat([torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1), shifted], 1)

@@ -25,8 +25,8 @@ from partnerface.tracking.head_fitting import fit_head
 from partnerface.tracking.landmark_detection import detect_landmarks
 from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.overlay_video import overlay_frame
-from partnerface.tracking.photometric_alignment import WORKING_SIZE as ALIGNMENT_SIZE
-from partnerface.tracking.photometric_alignment import align_poses
+from partnerface.tracking.pose_alignment import WORKING_SIZE as ALIGNMENT_SIZE
+from partnerface.tracking.pose_alignment import align_poses
 from partnerface.tracking.pose_step import AlignmentSettings
 from partnerface.tracking.shell_thickness import ShellReport, measure_shell
 from partnerface.tracking.torso_motion import WORKING_SIZE, shrink
@@ -199,6 +199,7 @@ def _fit(
     with single_thread():
         fit.head = align_poses(
             torch.from_numpy(luminance),
+            torch.from_numpy(np.stack([shrink(matte, side) for matte in mattes])),
             clip_camera(cropped, fit.focal, view).resized(side, side),
             fit.head,
             torch.as_tensor(track.valid, dtype=torch.float32),

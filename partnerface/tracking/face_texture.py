@@ -1,0 +1,95 @@
+"""The texture of the face as a measurement of the head's pose: skin looks the same in every frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parts import head_parts
+from partnerface.rendering.surface_points import SurfacePoints, spread_points
+from partnerface.tracking.local_contrast import local_contrast
+from partnerface.tracking.pose_step import pose_jacobian, project_points, sample_planes
+
+OUTLIER = 0.5
+"""Residual, in local standard deviations of the image, beyond which a point loses weight."""
+
+CONTRAST_LEVELS = 30.0
+
+
+def stable_skin(head_model: HeadModel, identity: Tensor, spacing: float) -> SurfacePoints:
+    """Points, ``spacing`` metres apart, on the skin of the face that neither blinks nor speaks."""
+    weights = head_parts(head_model, identity).weights
+    restless = torch.stack([weights[name] for name in ("eyes", "mouth", "scalp", "ears", "neck", "torso")])
+    stable = (restless.amax(0) < 0.3) & (head_model.head_weights() > 0.99)
+    faces = head_model.faces[head_model.part_faces("skin")]
+    return spread_points(head_model.identity_vertices(identity), faces[stable[faces].all(1)], spacing)
+
+
+def contrast_images(luminance: Tensor) -> Tensor:
+    """Local contrast ``[T, H, W]`` int8 of uint8 images, in units of 1 / `CONTRAST_LEVELS`."""
+    contrast = local_contrast(luminance.float() / 255)
+    return (contrast * CONTRAST_LEVELS).clamp(-127, 127).to(torch.int8)
+
+
+def texture_sums(
+    contrast: Tensor,
+    camera: Camera,
+    points: Tensor,
+    normals: Tensor,
+    rotation: Tensor,
+    translation: Tensor,
+    frame_weights: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Weighted sum ``[Q]`` of what points show in T frames, and the weight ``[Q]``.
+
+    Args:
+        contrast: ``[T, H, W]``, see `contrast_images`.
+        camera: ``T`` cameras.
+        points: ``[T, Q, 3]`` in the head's rest space.
+        normals: ``[T, Q, 3]``.
+        rotation: ``[T, 3, 3]`` head to world.
+        translation: ``[T, 3]``.
+        frame_weights: ``[T]``.
+    """
+    pixels, _, visible = project_points(camera, points, normals, rotation, translation)
+    weight = visible * frame_weights[:, None]
+    shown = sample_planes(contrast[:, None].float() / CONTRAST_LEVELS, pixels)[..., 0]
+    return (weight * shown).sum(0), weight.sum(0)
+
+
+def texture_equations(
+    contrast: Tensor,
+    camera: Camera,
+    points: Tensor,
+    normals: Tensor,
+    rotation: Tensor,
+    translation: Tensor,
+    texture: Tensor,
+    seen_often: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Normal matrix ``[T, 6, 6]`` and slope ``[T, 6]`` that pull poses towards a texture ``[Q]``.
+
+    The residual's own spread scales them, so that a blurred clip leans on its landmarks.
+    """
+    pixels, world, visible = project_points(camera, points, normals, rotation, translation)
+    shown = sample_planes(_with_gradient(contrast), pixels)
+    residual = shown[..., 0] - texture
+    weight = visible * seen_often / (1 + (residual / OUTLIER).square())
+    jacobian = pose_jacobian(camera, shown[..., 1:], world, translation)
+    count = weight.sum(1).clamp_min(1e-6)
+    variance = ((weight * residual.square()).sum(1) / count).clamp_min(1e-4)
+    weighted = (weight / variance[:, None])[..., None] * jacobian
+    normal = weighted.transpose(1, 2) @ jacobian
+    return normal, (weighted * residual[..., None]).sum(1)
+
+
+def _with_gradient(contrast: Tensor) -> Tensor:
+    """Contrast and its central differences per pixel along x and y: ``[T, 3, H, W]``, edges 0."""
+    planes = torch.zeros(len(contrast), 3, *contrast.shape[1:])
+    images = contrast.float() / CONTRAST_LEVELS
+    planes[:, 0] = images
+    torch.sub(images[:, :, 2:], images[:, :, :-2], out=planes[:, 1, :, 1:-1]).mul_(0.5)
+    torch.sub(images[:, 2:], images[:, :-2], out=planes[:, 2, 1:-1]).mul_(0.5)
+    return planes
