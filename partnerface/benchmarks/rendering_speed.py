@@ -56,8 +56,8 @@ class FrameToRender:
 
     def timed(self, method: MethodUnderTest, device: str = "cpu") -> Duration:
         """How long one frame takes; the method stays in evaluation mode."""
-        avatar = method.module.avatar.eval()
-        return duration_of(lambda: self.render(avatar), device)
+        avatar, frame = method.module.to(device).avatar.eval(), self.to(device)
+        return duration_of(lambda: frame.render(avatar), device)
 
 
 def rendering_rows(ours: MethodUnderTest, peer: MethodUnderTest, rounds: int) -> list[ResultRow]:

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
+from partnerface.benchmarks.convergence import convergence_rows
+from partnerface.benchmarks.gpu_speed import gpu_convergence_row, gpu_rendering_row, rows_without_device
+from partnerface.benchmarks.growth import (
+    GrowthCurve,
+    frames_growth,
+    image_growth,
+    mesh_growth,
+    parts_growth,
+    samples_growth,
+)
+from partnerface.benchmarks.growth_figures import write_growth_figure, write_stage_figure
 from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest
+from partnerface.benchmarks.peak_memory import memory_rows
 from partnerface.benchmarks.rendering_speed import FRAME_SIZE, FrameToRender, rendering_rows
+from partnerface.benchmarks.result_row import ResultRow
 from partnerface.benchmarks.speed_report import SpeedReport, print_tables, rows_table, stages_table
 from partnerface.benchmarks.stage_profile import rendering_profile, training_profile
 from partnerface.benchmarks.training_slices import set_up, train_steps
 from partnerface.benchmarks.training_speed import against_nerface, many_parts_row
+from partnerface.single_thread import single_thread
+from partnerface.user_error import UserError
 
 OURS, PEER = "part_deformation", "nerface"
-PEER_RAYS = 128
+PEER_RAYS = 64
 """Rays of a frame in a step of NeRFace: enough that its matrices are large, and a step takes a second."""
+
+TITLES = {
+    "training_step": "one training step, one thread",
+    "rendered_frame": f"one frame of {FRAME_SIZE}x{FRAME_SIZE}, summed over threads",
+}
 
 
 @dataclass(frozen=True)
@@ -29,77 +50,165 @@ class Effort:
         training_steps: steps of training before anything is timed, so that the occupancy is pruned.
         rounds: interleaved repetitions.
         steps: training steps of ours in a round.
+        growth: measure growth curves.
     """
 
     training_steps: int = 400
     rounds: int = 5
     steps: int = 8
+    growth: bool = True
 
 
-QUICK = Effort(training_steps=200, rounds=2, steps=4)
+QUICK = Effort(training_steps=175, rounds=2, steps=4, growth=False)
 
 
-@dataclass
+@dataclass(frozen=True)
 class SpeedOptions:
     """What was asked for.
 
     Attributes:
-        out: folder for figures.
+        out: folder of the figures.
         effort: how much is measured.
-        quick: leave out what takes long.
         threads: CPU threads in training.
+        cuda: measure on the CUDA device too.
+        convergence: methods to train for long, none to leave that out.
     """
 
     out: Path
     effort: Effort
-    quick: bool
     threads: int
+    cuda: bool
+    convergence: Sequence[str] = ()
 
 
-def run_speed(build: BuildMethod, options: SpeedOptions, report: SpeedReport) -> None:
-    """Measure, filling the report as it goes."""
-    effort = options.effort
-    say = Console(stderr=True, highlight=False).print
-    say("training, so that empty space is pruned")
-    # Lightning clips no gradients of a fused optimizer under autocast; without, the peer is a little faster.
-    ours, peer = trained(build(OURS), options), build(PEER, "--model.gradient_clip=0")
-    peer.data.rays_per_frame = PEER_RAYS
-    set_up(peer)
-    say("training against NeRFace")
-    report.add(*against_nerface(ours, peer, effort.rounds, effort.steps, options.threads))
-    say("many parts against few")
-    report.add(many_parts_row(build, ours, effort.rounds, effort.steps))
-    say("rendering against NeRFace")
-    report.add(*rendering_rows(ours, peer, effort.rounds))
-    say("stages")
-    frame = FrameToRender.of(ours.data.sequence, FRAME_SIZE)
-    report.sections["profile"] = {
-        "training_step": training_profile(ours, effort.steps),
-        "rendered_frame": rendering_profile(ours, frame, 1),
-    }
-    report.save()
+class SpeedSuite:
+    """Measures section by section, filling the report as it goes.
 
+    Args:
+        build: makes methods on the embedded subject.
+        large_build: makes methods on the embedded subject at 512x512, or None where nothing needs it.
+        options: what was asked for.
+        report: takes the results.
+    """
 
-def trained(method: MethodUnderTest, options: SpeedOptions, device: str = "cpu") -> MethodUnderTest:
-    """A method after a short real training with its configured pruning."""
-    torch.set_num_threads(1)
-    train_steps(
-        method,
-        options.effort.training_steps,
-        threads=options.threads,
-        device=device,
-        share_done=None,
-        callbacks=[method.refresh],
-    )
-    return method
+    def __init__(
+        self, build: BuildMethod, large_build: BuildMethod | None, options: SpeedOptions, report: SpeedReport
+    ) -> None:
+        self.build, self.large_build = build, large_build
+        self.options, self.report = options, report
+        self._console = Console(stderr=True, highlight=False)
+        self._start = time.monotonic()
+
+    def run(self, memory: bool) -> None:
+        """Everything that was asked for; ``memory`` adds what needs gigabytes of disk."""
+        effort, threads, report = self.options.effort, self.options.threads, self.report
+        ours = self._trained("cpu")
+        peers = self._peers()
+        peer = peers["float32"]
+        self._say("training against NeRFace")
+        report.add(*against_nerface(ours, peers, effort.rounds, effort.steps, threads))
+        self._say("many parts against few")
+        report.add(many_parts_row(self.build, ours, effort.rounds, effort.steps))
+        self._say("rendering against NeRFace")
+        report.add(*rendering_rows(ours, peer, effort.rounds))
+        self._profile(ours)
+        if effort.growth:
+            self._growth(ours)
+        report.add(*(self._cuda_rows() if self.options.cuda else rows_without_device()))
+        if memory and self.large_build:
+            self._say("memory, in processes of their own")
+            report.add(*memory_rows(self.build, self.large_build))
+        if self.options.convergence:
+            self._say("convergence: 11 CPU minutes for every method that the file lacks")
+            with single_thread():
+                rows = convergence_rows(self.build, self.options.convergence, threads, report)
+            report.add(*rows)
+
+    def _trained(self, device: str) -> MethodUnderTest:
+        """Ours after a short real training with its configured pruning."""
+        method, effort = self.build(OURS), self.options.effort
+        self._say(f"{effort.training_steps} steps of training, so that empty space is pruned")
+        threads = self.options.threads
+        with single_thread():
+            train_steps(
+                method,
+                effort.training_steps,
+                threads=threads,
+                device=device,
+                share_done=None,
+                callbacks=[method.refresh],
+            )
+        return method
+
+    def _peers(self) -> dict[str, MethodUnderTest]:
+        """NeRFace by the precision of its fields."""
+        bfloat = "--model.avatar.init_args.bfloat16=true"
+        return {"float32": self._peer(), "bfloat16": self._peer(bfloat)}
+
+    def _peer(self, *flags: str) -> MethodUnderTest:
+        peer = self.build(PEER, *flags)
+        peer.data.rays_per_frame = PEER_RAYS
+        set_up(peer)
+        return peer
+
+    def _profile(self, ours: MethodUnderTest) -> None:
+        self._say("stages")
+        frame = FrameToRender.of(ours.data.sequence, FRAME_SIZE)
+        profiles = {
+            "training_step": training_profile(ours, self.options.effort.steps),
+            "rendered_frame": rendering_profile(ours, frame, 1),
+        }
+        self.report.sections["profile"] = profiles
+        self.report.save()
+        titled = {TITLES[name]: stages for name, stages in profiles.items()}
+        write_stage_figure(self.options.out / "stages.png", titled)
+
+    def _growth(self, ours: MethodUnderTest) -> None:
+        build, rounds, steps = self.build, max(self.options.effort.rounds // 2, 1), self.options.effort.steps
+        curves: list[GrowthCurve] = []
+        for name, measure in {
+            "parts": lambda: [parts_growth(build, ours, rounds, steps)],
+            "samples": lambda: [samples_growth(build, ours, rounds, steps)],
+            "image size": lambda: [image_growth(ours, rounds)],
+            "mesh size": lambda: [mesh_growth(build, ours, rounds, steps)],
+            "number of frames": lambda: frames_growth(build, ours, rounds, steps),
+        }.items():
+            self._say(f"growth with {name}")
+            found = measure()
+            curves += found
+            self.report.add(*(curve.row() for curve in found))
+        write_growth_figure(self.options.out / "growth.png", curves)
+
+    def _cuda_rows(self) -> list[ResultRow]:
+        self._say("CUDA device")
+        effort = self.options.effort
+        ours = self._trained("cuda")
+        rows = [gpu_rendering_row(ours, 4 * effort.rounds)]
+        rows += against_nerface(
+            ours, self._peers(), effort.rounds, effort.steps, self.options.threads, "cuda"
+        )
+        if self.options.convergence and self.large_build:
+            return [*rows, gpu_convergence_row(self.large_build)]
+        return [*rows, rows_without_device("not asked for: --convergence true")[-1]]
+
+    def _say(self, line: str) -> None:
+        self._console.print(f"{time.monotonic() - self._start:5.0f} s  {line}")
 
 
 def print_report(report: SpeedReport) -> None:
     """Print every table of a report."""
-    profile = report.sections.get("profile", {})
-    titles: dict[str, Callable] = {
-        "training_step": "one training step, one thread",
-        "rendered_frame": f"one frame of {FRAME_SIZE}x{FRAME_SIZE}, all threads",
-    }
-    stages = [stages_table(titles[name], rows) for name, rows in profile.items()]
+    profiles = report.sections.get("profile", {})
+    stages = [stages_table(TITLES[name], rows) for name, rows in profiles.items()]
     print_tables(*stages, rows_table(report.rows))
+
+
+def check_device(device: str) -> bool:
+    """Whether to measure on a CUDA device.
+
+    Raises:
+        UserError: one was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise UserError("--device cuda: this machine has no CUDA device; choose auto or cpu")
+    return available and device != "cpu"

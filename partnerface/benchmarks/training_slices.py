@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -68,13 +68,33 @@ class StageCallback(Callback):
         self.clock.leave()
 
 
+class Budget(Callback):
+    """Ends training after a number of seconds, and lets the schedules follow.
+
+    Args:
+        seconds: the budget.
+        clock: what counts: CPU seconds of the process, or `time.perf_counter`.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.process_time) -> None:
+        self.seconds, self.clock = seconds, clock
+        self.spent, self.steps = 0.0, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = self.clock()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        self.spent, self.steps = self.clock() - self._start, trainer.global_step
+        pl_module.elapsed_share = min(self.spent / self.seconds, 1.0)
+        trainer.should_stop |= self.spent >= self.seconds
+
+
 def train_steps(
     method: MethodUnderTest,
     steps: int,
     *,
     threads: int = 1,
     device: str = "cpu",
-    precision: str = "32-true",
     share_done: float | None = SECOND_STAGE,
     callbacks: Sequence[Callback] = (),
 ) -> None:
@@ -85,7 +105,6 @@ def train_steps(
         steps: how many.
         threads: CPU threads of the module.
         device: ``cpu`` or ``cuda``.
-        precision: Lightning's name for it.
         share_done: share of training that the schedules take for done at least; None lets them start anew.
         callbacks: what to run beside it.
     """
@@ -97,7 +116,6 @@ def train_steps(
         max_epochs=-1,
         accelerator=device,
         devices=1,
-        precision=precision,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -117,13 +135,10 @@ def timed_steps(
     warm_up: int = 1,
     threads: int = 1,
     device: str = "cpu",
-    precision: str = "32-true",
 ) -> Duration:
     """Mean duration of a training step: forward, backward and optimizer, without its data."""
     timer = StepTimer(warm_up, device)
-    train_steps(
-        method, warm_up + steps, threads=threads, device=device, precision=precision, callbacks=[timer]
-    )
+    train_steps(method, warm_up + steps, threads=threads, device=device, callbacks=[timer])
     total = Duration(sum(s.wall for s in timer.steps), sum(s.cpu for s in timer.steps))
     return total.per(len(timer.steps))
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
-
 from partnerface.benchmarks.interleaving import Duration, duration_of, interleaved, ratios
 from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest, continue_from
 from partnerface.benchmarks.result_row import ResultRow, Target, measured_row
 from partnerface.benchmarks.training_slices import set_up, timed_steps
+from partnerface.single_thread import single_thread
 
 AGAINST_FLOAT, AGAINST_BFLOAT = Target(">=", 120), Target(">=", 35)
 PARTS_RATIO = Target("<=", 1.15)
@@ -22,7 +19,7 @@ def rays_per_step(method: MethodUnderTest) -> int:
 
 def refresh_share(method: MethodUnderTest, device: str = "cpu") -> Duration:
     """A step's share of pruning the occupancy grid, which the configuration does now and then."""
-    data, avatar = method.data, method.module.avatar
+    data, avatar = method.data, method.module.to(device).avatar
     head = data.sequence.head.select([data.train_frames[0]]).to(device)
     visits = method.refresh.visits
     return duration_of(lambda: avatar.refresh_occupancy(head, visits), device).per(method.refresh.every_steps)
@@ -30,29 +27,29 @@ def refresh_share(method: MethodUnderTest, device: str = "cpu") -> Duration:
 
 def against_nerface(
     ours: MethodUnderTest,
-    peer: MethodUnderTest,
+    peers: dict[str, MethodUnderTest],
     rounds: int,
     steps: int,
     threads: int,
     device: str = "cpu",
 ) -> list[ResultRow]:
-    """Rays a second on rays that hit the head, and the ratios to NeRFace.
+    """Rays a second on rays that hit the head, and the ratios to NeRFace by precision.
 
-    All get the same number of threads: in float32 two frames of a batch run in two threads for either
-    method; under autocast torch's own threads share the work.
+    All get the same number of threads: on a CPU the frames of a batch run in as many threads for every
+    method.
     """
-    torch.set_num_threads(threads)
 
     def our_step() -> Duration:
         step = timed_steps(ours, steps, warm_up=2, threads=threads, device=device)
         return step.plus(refresh_share(ours, device))
 
-    def peer_step(precision: str) -> Callable[[], Duration]:
-        return lambda: timed_steps(peer, 1, threads=threads, device=device, precision=precision)
-
-    variants = {"ours": our_step, "float32": peer_step("32-true"), "bfloat16": peer_step("bf16-mixed")}
-    found = interleaved(variants, rounds)
-    rays = {name: rays_per_step(ours if name == "ours" else peer) for name in variants}
+    variants = {"ours": our_step} | {
+        name: lambda peer=peer: timed_steps(peer, 1, threads=threads, device=device)
+        for name, peer in peers.items()
+    }
+    with single_thread():
+        found = interleaved(variants, rounds)
+    rays = {name: rays_per_step(method) for name, method in {"ours": ours, **peers}.items()}
     wall = {name: [rays[name] / d.wall for d in durations] for name, durations in found.items()}
     cpu = {name: [rays[name] / d.cpu for d in durations] for name, durations in found.items()}
     where = f"rays that hit the head, learned occupancy, {threads} threads, wall time"
@@ -86,8 +83,9 @@ def many_parts_row(build: BuildMethod, trained: MethodUnderTest, rounds: int, st
     """A full training step with many parts against one with few, at top-2."""
     few, many = (parts_variant(build, trained, parts) for parts in (FEW_PARTS, MANY_PARTS))
     variants = {"few": lambda: timed_steps(few, steps), "many": lambda: timed_steps(many, steps)}
-    interleaved(variants, 1)
-    found = interleaved(variants, rounds)
+    with single_thread():
+        interleaved(variants, 1)
+        found = interleaved(variants, rounds)
     cpu = {name: [d.cpu for d in durations] for name, durations in found.items()}
     return measured_row(
         "training_step_many_parts_against_few",

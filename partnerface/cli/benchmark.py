@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from partnerface.cli.config_files import config_arguments
+from partnerface.cli.config_files import CONFIGS, config_arguments
 from partnerface.user_error import UserError
 
 if TYPE_CHECKING:
     from partnerface.benchmarks.method_under_test import MethodUnderTest
 
 SUITES = ("speed",)
-FRAMES, SIZE = 24, 128
+FRAMES, SIZE, LARGE_SIZE = 24, 128, 512
+LONG_FRAMES = 240
+"""Of the clip that convergence is measured on: the embedded subject as the demo shows it."""
+
 HEAD_RAYS = (
     '{"class_path": "partnerface.data.pixel_samplers.RegionWeightedPixels", "init_args": {"background": 0, '
     '"face": 1, "eyes": 1, "mouth": 1, "hair": 1, "neck": 0, "torso": 0, "uniform_share": 0}}'
@@ -28,6 +33,9 @@ def benchmark(
     out: Path = Path("runs/benchmark"),
     quick: bool = False,
     threads: int = 2,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    memory: bool = False,
+    convergence: bool = False,
 ) -> None:
     """Measure this installation on this machine, on the embedded subject.
 
@@ -37,6 +45,10 @@ def benchmark(
         out: folder of the figures and of the rendered subject, which a second run reuses.
         quick: fewer repetitions and no growth curves; under a minute on two idle cores.
         threads: CPU threads in training.
+        device: ``auto`` measures on a CUDA device too, if there is one; ``cuda`` insists on it.
+        memory: weigh a long clip and a large frame too; needs 5 GB of disk and some minutes.
+        convergence: train every method for 60 and for 600 CPU seconds too; interrupted, a second run
+            with the same ``json`` goes on with the next training.
     """
     if suite not in SUITES:
         raise UserError(f"benchmark {suite}: there is no such suite; choose {', '.join(SUITES)}")
@@ -45,25 +57,49 @@ def benchmark(
     # Imported here: --help need not wait for torch.
     from partnerface.benchmarks.environment import environment
     from partnerface.benchmarks.speed_report import SpeedReport
-    from partnerface.benchmarks.speed_suite import QUICK, Effort, SpeedOptions, print_report, run_speed
+    from partnerface.benchmarks.speed_suite import (
+        QUICK,
+        Effort,
+        SpeedOptions,
+        SpeedSuite,
+        check_device,
+        print_report,
+    )
     from partnerface.cli.avatar_cli import require_writable
 
-    out = Path(out)
+    cuda, out = check_device(device), Path(out)
     require_writable(out)
     report = SpeedReport(Path(json) if json else out / "speed.json", environment())
-    options = SpeedOptions(out=out, effort=QUICK if quick else Effort(), quick=quick, threads=threads)
+    options = SpeedOptions(
+        out=out,
+        effort=QUICK if quick else Effort(),
+        threads=threads,
+        cuda=cuda,
+        convergence=method_names() if convergence else (),
+    )
+    build = MethodBuilder(rendered_subject(out / "subject", FRAMES, SIZE))
+    large_build = None
+    if memory or (cuda and convergence):
+        large_build = MethodBuilder(rendered_subject(out / "large_subject", FRAMES, LARGE_SIZE))
+    if convergence:
+        build = MethodBuilder(rendered_subject(out / "long_subject", LONG_FRAMES, SIZE))
     with _without_notices():
-        run_speed(MethodBuilder(rendered_subject(out)), options, report)
+        SpeedSuite(build, large_build, options, report).run(memory)
     print_report(report)
     print(f"  {report.path}")
 
 
-def rendered_subject(out: Path) -> Path:
+def method_names() -> list[str]:
+    """Every method that has a configuration file, ours first."""
+    names = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+    return sorted(names, key=lambda name: name != "part_deformation")
+
+
+def rendered_subject(root: Path, frames: int, size: int) -> Path:
     """Folder of the embedded subject's frames, rendered if need be."""
     from partnerface.data.readers.synthetic import SyntheticReader
 
-    root = out / "subject"
-    SyntheticReader(root, frames=FRAMES, size=SIZE).read()
+    SyntheticReader(root, frames=frames, size=size).read()
     return root
 
 
@@ -82,6 +118,7 @@ class MethodBuilder:
         from partnerface.cli.avatar_cli import AvatarCLI
         from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
 
+        _silence_notices()
         names = ("base", f"method/{method}", "head_model/anny", "data/partnerface", "scale/demo")
         cli = AvatarCLI(
             [
@@ -98,11 +135,15 @@ class MethodBuilder:
         return MethodUnderTest(method, cli.model, cli.datamodule, refresh)
 
 
-class _without_notices(warnings.catch_warnings):
+@contextmanager
+def _without_notices() -> Iterator[None]:
     """Lightning announces every one of the many short trainings."""
+    with warnings.catch_warnings():
+        _silence_notices()
+        yield
 
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+
+def _silence_notices() -> None:
+    warnings.simplefilter("ignore")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)

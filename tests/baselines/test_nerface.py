@@ -142,6 +142,18 @@ def test_a_picture_is_its_rays_in_any_chunks(nerface, sequence):
     torch.testing.assert_close(whole.rgb[:, 3 * 6 + 2], alone.rgb[:, 0])
 
 
+def test_bfloat16_is_close_and_composites_in_float32(nerface, sequence):
+    nerface.eval()
+    head, rays = sequence.head.select([3]), rays_of(sequence, [3])
+    with torch.no_grad():
+        exact = nerface(rays, head, STILL)
+        nerface.bfloat16 = True
+        rounded = nerface(rays, head, STILL)
+    assert rounded.rgb.dtype == rounded.depth.dtype == torch.float32
+    assert not torch.equal(rounded.rgb, exact.rgb)
+    torch.testing.assert_close(rounded.rgb, exact.rgb, atol=0.02, rtol=0)
+
+
 def test_a_picture_of_one_pixel(nerface, sequence):
     camera = sequence.camera.select([0]).resized(1, 1)
     assert nerface.render_image(camera, sequence.head.select([0]), STILL).rgb.isfinite().all()

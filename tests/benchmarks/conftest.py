@@ -1,0 +1,38 @@
+"""A tiny method as the benchmark's command builds it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from partnerface.benchmarks.method_under_test import MethodUnderTest
+from partnerface.cli.benchmark import MethodBuilder
+
+TINY = {
+    "part_deformation": (
+        "--model.avatar.sampler.init_args.cells=32",
+        "--model.avatar.field.init_args.log2_table_size=12",
+    ),
+    "nerface": (
+        "--model.avatar.init_args.layers=2",
+        "--model.avatar.init_args.hidden_width=16",
+        "--model.avatar.sampler.init_args.coarse=8",
+        "--model.avatar.sampler.init_args.importance=8",
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def build_tiny(synthetic_dataset) -> Callable[..., MethodUnderTest]:
+    build = MethodBuilder(synthetic_dataset)
+
+    def tiny(method: str, *flags: str) -> MethodUnderTest:
+        return build(
+            method, "--data.rays_per_frame=64", "--data.image_size=32", *TINY.get(method, ()), *flags
+        )
+
+    return tiny
+
+
+@pytest.fixture
+def tiny_method(build_tiny) -> MethodUnderTest:
+    return build_tiny("part_deformation")

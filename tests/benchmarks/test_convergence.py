@@ -1,0 +1,50 @@
+"""What a short training loses, and that what the file holds is not trained again."""
+
+from pathlib import Path
+
+import pytest
+
+from partnerface.benchmarks import convergence
+from partnerface.benchmarks.convergence import convergence_row, convergence_rows
+from partnerface.benchmarks.speed_report import SpeedReport
+
+
+def test_the_loss_is_the_difference_and_holds_up_to_a_decibel():
+    entries = {"60": {"psnr": 29.0}, "600": {"psnr": 30.5}}
+    ours, other = (convergence_row(name, entries) for name in ("part_deformation", "nerface"))
+    assert ours.value == other.value == 1.5
+    assert ours.holds is False
+    assert other.holds is None
+    entries["60"]["psnr"] = 29.6
+    assert convergence_row("part_deformation", entries).holds is True
+
+
+def test_half_a_measurement_is_none():
+    row = convergence_row("part_deformation", {"60": {"psnr": 29.0}})
+    assert row.value is None
+    assert row.holds is None
+
+
+def test_an_interrupted_run_goes_on_with_the_next_training(tmp_path: Path, monkeypatch):
+    trained = []
+
+    def train(method, budget: float, threads: int) -> dict:
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        trained.append((method, budget))
+        return {"psnr": 20.0 + budget / 100, "cpu_seconds": budget, "steps": 1}
+
+    monkeypatch.setattr(convergence, "trained_to", train)
+    path, methods = tmp_path / "speed.json", ["part_deformation", "nerface"]
+
+    def run() -> list:
+        return convergence_rows(lambda name, *flags: name, methods, 1, SpeedReport(path, {}))
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert trained == [("part_deformation", 60), ("part_deformation", 600), ("nerface", 60)]
+    done, trained[:] = list(trained), []
+    rows = run()
+    assert trained == [("nerface", 600)]
+    assert [row.value for row in rows] == [pytest.approx(5.4)] * 2
+    assert done[-1] == ("nerface", 60)
