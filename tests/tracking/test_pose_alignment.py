@@ -32,7 +32,7 @@ def place_errors(camera, head, truth):
 
 
 def test_disturbed_poses_come_back(anny, rendered):
-    """A pixel of random error in every frame; the mean over the clip cannot be seen, the rest can."""
+    """A pixel of random error in every frame: the alignment ends where it ends from the exact poses."""
     luminance, mattes, camera, truth = rendered
     generator = torch.Generator().manual_seed(0)
     turn = 0.008 * torch.randn(FRAMES, 3, generator=generator)
@@ -43,9 +43,12 @@ def test_disturbed_poses_come_back(anny, rendered):
         rotation=axis_angle_to_matrix(turn) @ truth.rotation,
         translation=truth.translation + noise,
     )
-    aligned = align_poses(luminance, mattes, camera, disturbed, torch.ones(FRAMES), anny)
-    before, after = (place_errors(camera, head, truth) for head in (disturbed, aligned))
-    assert after.mean() < 0.6 * before.mean()
+    undisturbed, aligned = (
+        align_poses(luminance, mattes, camera, head, torch.ones(FRAMES), anny) for head in (truth, disturbed)
+    )
+    before = place_errors(camera, disturbed, truth)
+    after = place_errors(camera, aligned, undisturbed)
+    assert after.mean() < 0.4 * before.mean()
 
 
 def test_the_outline_finds_the_distance(anny, rendered):
