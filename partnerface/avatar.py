@@ -10,8 +10,6 @@ density, rgb --volume rendering--> head, over the torso layer
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor, nn
 
@@ -19,17 +17,20 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
 from partnerface.candidate_cells import place_candidates
 from partnerface.data.tracked_sequence import TrackedSequence
-from partnerface.deformation.deformation import Deformation, dense_part_weights, part_usage
+from partnerface.deformation.deformation import Deformation
 from partnerface.deformation.driving_signal import DrivingSignal
 from partnerface.deformation.part_centres import expression_motion, part_centres
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.moved_samples import MovedSamples, moved_samples
+from partnerface.picture_voxels import SampleBySample, voxels_of_picture
 from partnerface.posed_frame import PosedFrame, head_pose
-from partnerface.rendering.chunking import map_chunks
+from partnerface.rendering.chunking import cpu_threads, map_chunks
 from partnerface.rendering.ray_sampler import HeadRaySampler
 from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
+from partnerface.rendering.sampled_rays import SampledRays
 from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
 from partnerface.rendering.volume_rendering import accumulate, rendering_weights, scatter_samples
 from partnerface.skinning.head_surface import head_surface
@@ -136,7 +137,10 @@ class Avatar(nn.Module):
         del frame_index
         frames = self.pose_frames(head, torso_motion)
         return stack_frames(
-            [self.render_rays(rays.frame(f), frame, with_parts) for f, frame in enumerate(frames)]
+            [
+                self.shade(self.sample(rays.frame(f), frame), frame, with_parts)
+                for f, frame in enumerate(frames)
+            ]
         )
 
     def pose_frames(self, head: HeadParameters, torso_motion: Tensor) -> list[PosedFrame]:
@@ -154,22 +158,31 @@ class Avatar(nn.Module):
             for f in range(len(head))
         ]
 
-    def render_rays(self, rays: RayBundle, frame: PosedFrame, with_parts: bool = False) -> RenderedRays:
-        """Render rays ``[1, R]`` of one posed frame."""
-        samples = self.sampler(rays.origins[0], rays.directions[0], frame.bounds)
-        hit = samples.hit.nonzero()[:, 0]
-        samples = samples.select(hit)
-        origins, directions = rays.origins[0, hit], rays.directions[0, hit]
-        world = (origins[:, None] + directions[:, None] * samples.depths[..., None]).reshape(-1, 3)
-        canonical = self.skinning(world, frame.surface)
-        kept = samples.evaluated(canonical.valid, canonical.faces >= 0).nonzero()[:, 0]
-        positions = self._canonical_positions(canonical.select(kept), world[kept], frame.surface)
+    def sample(self, rays: RayBundle, frame: PosedFrame) -> SampledRays:
+        """Place samples on rays ``[1, R]`` of one posed frame."""
+        return SampledRays.of(rays, self.sampler(rays.origins[0], rays.directions[0], frame.bounds))
+
+    def carry(self, sampled: SampledRays, frame: PosedFrame, with_parts: bool = False) -> MovedSamples:
+        """Carry samples to canonical space and give them their fine motion there."""
+        canonical = self.skinning(sampled.points, frame.surface)
+        kept = sampled.samples.evaluated(canonical.valid, canonical.faces >= 0).nonzero()[:, 0]
+        points = self._canonical_points(canonical.select(kept), sampled.points[kept], frame.surface)
+        positions = (points - self.cube_low) / self.cube_extent
         deformed = self.deformation(positions, frame.driving)
-        ray = torch.div(kept, samples.count, rounding_mode="floor")
-        view = spherical_harmonics(directions @ frame.head_rotation)[ray]
-        density, rgb = self.field(positions + deformed.offsets, view, deformed.appearance)
-        weights = rendering_weights(scatter_samples(density, kept, samples), samples)
-        used = weights.reshape(-1)[kept, None]
+        return moved_samples(kept, positions, deformed, self.deformation.parts, with_parts)
+
+    def shade(self, sampled: SampledRays, frame: PosedFrame, with_parts: bool = False) -> RenderedRays:
+        """Colour sampled rays of one posed frame."""
+        rays, hit, samples = sampled.rays, sampled.hit, sampled.samples
+        if frame.voxels is None or with_parts:
+            moved = self.carry(sampled, frame, with_parts)
+        else:
+            moved = frame.voxels.carry(sampled)
+        ray = torch.div(moved.kept, samples.count, rounding_mode="floor")
+        view = spherical_harmonics(rays.directions[0, hit] @ frame.head_rotation)[ray]
+        density, rgb = self.field(moved.positions, view, moved.appearance)
+        weights = rendering_weights(scatter_samples(density, moved.kept, samples), samples)
+        used = weights.reshape(-1)[moved.kept, None]
         torso_rgb, torso_opacity = self.torso(rays.pixels[0], frame.torso_motion, frame.pose)
 
         def per_ray(values: Tensor) -> Tensor:
@@ -178,25 +191,21 @@ class Avatar(nn.Module):
         head_opacity = per_ray(weights.sum(1))
         head_rgb = per_ray(accumulate(used * rgb, ray, len(hit)))
         behind = (1 - head_opacity) * torso_opacity
-        parts = dense_part_weights(deformed, self.deformation.parts) if with_parts else None
-        millimetres = deformed.offsets * (1000 * self.cube_extent)
+        parts = moved.part_weights
         return RenderedRays(
             rgb=(head_rgb + behind[:, None] * torso_rgb)[None],
             opacity=(head_opacity + behind)[None],
             depth=per_ray((weights * samples.depths).sum(1))[None],
             head_opacity=head_opacity[None],
-            offset_size=millimetres.square().sum(1).mean() if len(kept) else millimetres.sum(),
-            part_usage=part_usage(deformed, self.deformation.parts),
+            offset_size=moved.offset_square * (1000 * self.cube_extent) ** 2,
+            part_usage=moved.part_usage,
             part_weights=None if parts is None else per_ray(accumulate(used * parts, ray, len(hit)))[None],
         )
 
-    def _canonical_positions(
-        self, canonical: CanonicalPoints, world: Tensor, surface: PosedSurface
-    ) -> Tensor:
-        points = canonical.points
+    def _canonical_points(self, canonical: CanonicalPoints, world: Tensor, surface: PosedSurface) -> Tensor:
         if surface.transforms.requires_grad:
-            points = self.skinning.follow_parameters(canonical, world, surface)
-        return (points - self.cube_low) / self.cube_extent
+            return self.skinning.follow_parameters(canonical, world, surface)
+        return canonical.points
 
     @torch.no_grad()
     def refresh_occupancy(self, head: HeadParameters, visits: int) -> None:
@@ -231,12 +240,13 @@ class Avatar(nn.Module):
         rays = pixel_rays(camera, pixels[None])
         frame = self.pose_frames(head, torso_motion)[0]
         pieces = [rays.select(slice(k, k + chunk)) for k in range(0, len(pixels), chunk)]
-        threads = (os.cpu_count() or 1) if pixels.device.type == "cpu" else 1
-
-        def render(piece: RayBundle) -> RenderedRays:
-            return self.render_rays(piece, frame, with_parts)
-
-        return join_rays(map_chunks(render, pieces, threads))
+        threads = cpu_threads(pixels.device)
+        sampled = map_chunks(lambda piece: self.sample(piece, frame), pieces, threads)
+        if not with_parts:
+            cube = self.cube_low, self.cube_extent
+            exact = SampleBySample(self.skinning, self.deformation, frame.surface, frame.driving, cube)
+            frame.voxels = voxels_of_picture(sampled, exact, frame.bounds, self.sampler.occupancy)
+        return join_rays(map_chunks(lambda piece: self.shade(piece, frame, with_parts), sampled, threads))
 
 
 def _place_surface_after_loading(avatar: Avatar, incompatible_keys: object) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from partnerface.deformation.driving_signal import rotation_against_torso
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.picture_voxels import PictureVoxels
 from partnerface.rendering.ray_sampler import HeadBounds
 from partnerface.skinning.nearest_surface import PosedSurface
 
@@ -24,6 +25,7 @@ class PosedFrame:
         driving: ``[D]`` driving signal.
         torso_motion: ``[2, 3]`` image coordinates to those of the reference torso image.
         pose: ``[6]`` the head's pose relative to the mean of training; the torso gives way to it.
+        voxels: the way to canonical space between known places, for a picture of many samples.
     """
 
     bounds: HeadBounds
@@ -32,6 +34,7 @@ class PosedFrame:
     driving: Tensor
     torso_motion: Tensor
     pose: Tensor
+    voxels: PictureVoxels | None = None
 
 
 def head_pose(head: HeadParameters) -> Tensor:

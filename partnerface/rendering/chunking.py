@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -10,6 +11,11 @@ import torch
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
+
+
+def cpu_threads(device: torch.device) -> int:
+    """Threads that work on chunks of a tensor's work: one a core, or one that feeds a GPU."""
+    return (os.cpu_count() or 1) if device.type == "cpu" else 1
 
 
 def map_chunks(render: Callable[[Chunk], Result], chunks: Iterable[Chunk], threads: int) -> list[Result]:

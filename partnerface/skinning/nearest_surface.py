@@ -171,6 +171,12 @@ class NearestSurface(nn.Module):
         launch(_inverse_skinning, -(-count // run), inputs, device)
         return result
 
+    def inside(self, canonical: CanonicalPoints) -> Tensor:
+        """Metres ``[N]`` from each point to the shell's rim: negative outside, -inf beyond the search."""
+        corners = self.faces[canonical.faces.long().clamp_min(0)]
+        reach = (self.thickness[corners] * canonical.barycentric).sum(1)
+        return torch.where(canonical.faces >= 0, reach - canonical.distance, -torch.inf)
+
     def follow_parameters(self, canonical: CanonicalPoints, points: Tensor, surface: PosedSurface) -> Tensor:
         """Canonical points ``[N, 3]`` whose gradient reaches the head parameters; the value is the same.
 

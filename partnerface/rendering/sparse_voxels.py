@@ -1,0 +1,183 @@
+"""SparseVoxels: values known at the corners of the voxels that points visit, and interpolated between them.
+
+A large picture has many more samples than the shell around a head has voxels. Where values change evenly
+from corner to corner they are interpolated; a voxel whose corners disagree (closed lids, lips, either side
+of something thin) says so, and its points are left to the exact way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from partnerface.warp_launch import as_vec3, launch
+
+
+@wp.func
+def _place(point: wp.vec3, into_voxels: wp.array(dtype=wp.float32, ndim=2), side: int) -> wp.vec3:
+    place = wp.vec3()
+    for axis in range(3):
+        value = into_voxels[axis, 3]
+        for k in range(3):
+            value += into_voxels[axis, k] * point[k]
+        place[axis] = wp.clamp(value, 0.0, float(side) - 1.0e-3)
+    return place
+
+
+@wp.kernel(enable_backward=False)
+def _visit(
+    points: wp.array(dtype=wp.vec3),
+    into_voxels: wp.array(dtype=wp.float32, ndim=2),
+    visited: wp.array(dtype=wp.uint8, ndim=3),
+):
+    p = _place(points[wp.tid()], into_voxels, visited.shape[0])
+    visited[int(p[2]), int(p[1]), int(p[0])] = wp.uint8(1)
+
+
+@wp.kernel(enable_backward=False)
+def _judge(
+    voxels: wp.array(dtype=wp.int64, ndim=2),
+    row: wp.array(dtype=wp.int32, ndim=3),
+    values: wp.array(dtype=wp.float32, ndim=2),
+    spacing: wp.array(dtype=wp.float32),
+    stretch: float,
+    even: wp.array(dtype=wp.bool, ndim=3),
+):
+    i = wp.tid()
+    z = int(voxels[i, 0])
+    y = int(voxels[i, 1])
+    x = int(voxels[i, 2])
+    good = bool(True)  # noqa: UP018 (Warp: a variable, not a constant)
+    for corner in range(8):
+        cx = corner & 1
+        cy = (corner >> 1) & 1
+        cz = corner >> 2
+        here = row[z + cz, y + cy, x + cx]
+        for channel in range(values.shape[1]):
+            if not wp.isfinite(values[here, channel]):
+                good = False
+        # The corner's neighbour along each axis, from the lower side.
+        for axis in range(3):
+            if (corner >> axis) & 1 == 0:
+                next = row[
+                    z + cz + wp.where(axis == 2, 1, 0),
+                    y + cy + wp.where(axis == 1, 1, 0),
+                    x + cx + wp.where(axis == 0, 1, 0),
+                ]
+                for channel in range(3):
+                    expected = wp.where(channel == axis, spacing[0], 0.0)
+                    change = values[next, channel] - values[here, channel]
+                    if wp.abs(change - expected) > stretch * spacing[0]:
+                        good = False
+    even[z, y, x] = good
+
+
+@wp.kernel(enable_backward=False)
+def _interpolate(
+    points: wp.array(dtype=wp.vec3),
+    into_voxels: wp.array(dtype=wp.float32, ndim=2),
+    row: wp.array(dtype=wp.int32, ndim=3),
+    values: wp.array(dtype=wp.float32, ndim=2),
+    even: wp.array(dtype=wp.bool, ndim=3),
+    found: wp.array(dtype=wp.float32, ndim=2),
+    trusted: wp.array(dtype=wp.bool),
+):
+    i = wp.tid()
+    p = _place(points[i], into_voxels, even.shape[0])
+    x = int(p[0])
+    y = int(p[1])
+    z = int(p[2])
+    trusted[i] = even[z, y, x]
+    if even[z, y, x]:
+        fx = p[0] - float(x)
+        fy = p[1] - float(y)
+        fz = p[2] - float(z)
+        for channel in range(values.shape[1]):
+            found[i, channel] = 0.0
+        for corner in range(8):
+            weight = wp.where((corner & 1) == 1, fx, 1.0 - fx)
+            weight *= wp.where(((corner >> 1) & 1) == 1, fy, 1.0 - fy)
+            weight *= wp.where((corner >> 2) == 1, fz, 1.0 - fz)
+            here = row[z + (corner >> 2), y + ((corner >> 1) & 1), x + (corner & 1)]
+            for channel in range(values.shape[1]):
+                found[i, channel] += weight * values[here, channel]
+
+
+@dataclass
+class SparseVoxels:
+    """A lattice over the cube of a rigid head, with values where points were.
+
+    Attributes:
+        into_voxels: ``[3, 4]`` world to units of voxels.
+        row: ``[n + 1, n + 1, n + 1]`` int32 row of each corner's values, z first.
+        values: ``[M, C]``.
+        even: ``[n, n, n]`` bool: the voxel's values may be interpolated.
+    """
+
+    into_voxels: Tensor
+    row: Tensor
+    values: Tensor
+    even: Tensor
+
+    def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Values ``[N, C]`` at world points ``[N, 3]``, and ``[N]`` bool: they can be trusted."""
+        found = torch.empty(len(points), self.values.shape[1], device=points.device)
+        trusted = torch.empty(len(points), dtype=torch.bool, device=points.device)
+        inputs = [as_vec3(points), self.into_voxels, self.row, self.values, self.even, found, trusted]
+        launch(_interpolate, len(points), inputs, points.device)
+        return found, trusted
+
+
+def known_at_corners(
+    points: list[Tensor],
+    value: Callable[[Tensor], Tensor],
+    pose: tuple[Tensor, Tensor],
+    cube: tuple[Tensor, Tensor],
+    side: int,
+    stretch: float = 0.15,
+) -> SparseVoxels:
+    """Evaluate ``value`` at the corners of all voxels in which there are points.
+
+    Args:
+        points: world points ``[N_k, 3]``.
+        value: world points ``[M, 3]`` to values ``[M, C]``, of which the first three are a place in metres
+            that moves about as the point does in the rigid head frame.
+        pose: rotation ``[3, 3]`` and translation ``[3]`` of the rigid head, head to world.
+        cube: lowest corner ``[3]`` and side of the cube in the rigid head frame.
+        side: voxels along an axis.
+        stretch: voxels with an edge that ``value`` moves, turns or stretches by more than this share of
+            its length are not interpolated.
+    """
+    (rotation, translation), (low, extent) = pose, cube
+    spacing = extent / side
+    offset = (-low - translation @ rotation) / spacing
+    into_voxels = torch.cat([rotation.T / spacing, offset[:, None]], 1).contiguous()
+    device = rotation.device
+    visited = torch.zeros(side, side, side, dtype=torch.uint8, device=device)
+    for some in points:
+        launch(_visit, len(some), [as_vec3(some), into_voxels, visited], device)
+    corners = _corners(visited).nonzero()
+    row = torch.zeros(side + 1, side + 1, side + 1, dtype=torch.int32, device=device)
+    row[corners.unbind(1)] = torch.arange(len(corners), dtype=torch.int32, device=device)
+    rigid = low + corners.flip(1) * spacing
+    values = value(rigid @ rotation.T + translation).contiguous()
+    even = torch.zeros(side, side, side, dtype=torch.bool, device=device)
+    voxels = visited.nonzero()
+    launch(_judge, len(voxels), [voxels, row, values, spacing.view(1), stretch, even], device)
+    return SparseVoxels(into_voxels, row, values, even)
+
+
+def _corners(visited: Tensor) -> Tensor:
+    """Lattice points ``[n + 1, n + 1, n + 1]`` uint8 at the corners of marked voxels ``[n, n, n]``."""
+    for axis in range(3):
+        shape = list(visited.shape)
+        shape[axis] += 1
+        grown = visited.new_zeros(shape)
+        grown.narrow(axis, 0, shape[axis] - 1).bitwise_or_(visited)
+        grown.narrow(axis, 1, shape[axis] - 1).bitwise_or_(visited)
+        visited = grown
+    return visited

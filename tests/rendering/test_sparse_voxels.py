@@ -1,0 +1,102 @@
+"""Interpolation between voxel corners: exact where it must be, distrusted where values jump."""
+
+import pytest
+import torch
+from pytorch3d.transforms import axis_angle_to_matrix
+
+from partnerface.rendering.sparse_voxels import SparseVoxels, known_at_corners
+
+POSE = axis_angle_to_matrix(torch.tensor([0.4, -0.8, 0.3])), torch.tensor([0.3, -0.1, -1.0])
+CUBE = torch.tensor([-0.2, -0.15, -0.1]), torch.tensor(0.4)
+SIDE = 16
+
+
+def rigid(points: torch.Tensor) -> torch.Tensor:
+    return (points - POSE[1]) @ POSE[0]
+
+
+def points_in_the_cube(count: int, seed: int = 0) -> torch.Tensor:
+    inside = CUBE[0] + CUBE[1] * torch.rand(count, 3, generator=torch.Generator().manual_seed(seed))
+    return inside @ POSE[0].T + POSE[1]
+
+
+def affine(points: torch.Tensor) -> torch.Tensor:
+    """Places that turn a little with the head, and two more channels."""
+    turn = axis_angle_to_matrix(torch.tensor([0.05, 0.02, -0.03]))
+    place = rigid(points) @ turn.T + 0.01
+    return torch.cat([place, place @ torch.tensor([[1.0, 2], [3, 4], [5, 6]])], 1)
+
+
+def build(points: torch.Tensor, value) -> SparseVoxels:
+    return known_at_corners([points[::2], points[1::2]], value, POSE, CUBE, SIDE)
+
+
+def test_affine_values_are_exact():
+    points = points_in_the_cube(500)
+    found, trusted = build(points, affine)(points)
+    assert trusted.all()
+    torch.testing.assert_close(found, affine(points), atol=2e-6, rtol=1e-5)
+
+
+def test_smooth_values_err_by_the_second_derivative():
+    def bent(points: torch.Tensor) -> torch.Tensor:
+        place = rigid(points)
+        return torch.cat([place, (20 * place).sin()], 1)
+
+    points = points_in_the_cube(2000)
+    found, trusted = build(points, bent)(points)
+    assert trusted.all()
+    bound = 3 * (20 * 0.4 / SIDE) ** 2 / 8
+    assert (found - bent(points)).abs().max() < bound
+
+
+def test_only_corners_of_visited_voxels_are_evaluated():
+    asked = []
+
+    def value(points: torch.Tensor) -> torch.Tensor:
+        asked.append(rigid(points))
+        return affine(points)
+
+    points = points_in_the_cube(7)
+    build(points, value)
+    places = ((rigid(points) - CUBE[0]) / (CUBE[1] / SIDE)).floor().long()
+    offsets = torch.cartesian_prod(*[torch.arange(2)] * 3)
+    expected = {tuple(corner.tolist()) for place in places for corner in place + offsets}
+    found = ((torch.cat(asked) - CUBE[0]) / (CUBE[1] / SIDE)).round().long()
+    assert {tuple(corner.tolist()) for corner in found} == expected
+    assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("jump", [0.02, torch.inf, torch.nan])
+def test_voxels_across_a_jump_are_not_trusted(jump):
+    """Closed lids: two sides of a plane go to places apart, or one side has no value."""
+
+    def value(points: torch.Tensor) -> torch.Tensor:
+        values = affine(points)
+        values[rigid(points)[:, 1] > 0.03, 1] += jump
+        return values
+
+    points = points_in_the_cube(4000)
+    found, trusted = build(points, value)(points)
+    beyond = (rigid(points)[:, 1] - 0.03) / (0.4 / SIDE)
+    straddles = torch.floor((rigid(points)[:, 1] + 0.15) / (0.4 / SIDE)) == 7
+    assert straddles.any()
+    assert not trusted[straddles].any()
+    assert trusted[beyond < -1].all()
+    torch.testing.assert_close(found[trusted], value(points)[trusted], atol=3e-6, rtol=1e-5)
+    if jump == 0.02:
+        assert trusted[~straddles].all()
+
+
+def test_points_outside_the_cube_belong_to_its_nearest_voxel():
+    points = 3 * points_in_the_cube(50)
+    found, trusted = build(points, affine)(points)
+    assert trusted.all()
+    assert found.isfinite().all()
+
+
+def test_no_points():
+    voxels = build(torch.zeros(0, 3), affine)
+    found, trusted = voxels(torch.zeros(0, 3))
+    assert found.shape == (0, 5)
+    assert trusted.shape == (0,)
