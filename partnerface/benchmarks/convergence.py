@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest
+from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS, BuildMethod, MethodUnderTest
 from partnerface.benchmarks.result_row import ResultRow, Target, missing_row
 from partnerface.benchmarks.speed_report import SpeedReport
 from partnerface.benchmarks.training_slices import Budget, train_steps
@@ -20,8 +20,6 @@ LOSS = Target("<=", 1.0)
 FRAMES, STRIDE = 6, 2
 """Frames of the validation split that are scored, and every how many pixels: NeRFace renders slowly."""
 
-WHOLE_IMAGE = "--data.pixel_sampler=partnerface.data.pixel_samplers.RegionWeightedPixels"
-
 
 def convergence_rows(
     build: BuildMethod, methods: Sequence[str], threads: int, report: SpeedReport
@@ -29,10 +27,11 @@ def convergence_rows(
     """Train every method twice, each under its own budget; what the report holds already is not repeated."""
     found: dict[str, dict[str, Any]] = report.sections.setdefault("convergence", {})
     for method in methods:
+        flags = [PEER_RAYS] if method == PEER else []
         for budget in BUDGETS:
             entries = found.setdefault(method, {})
             if f"{budget:g}" not in entries:
-                entries[f"{budget:g}"] = trained_to(build(method, WHOLE_IMAGE), budget, threads)
+                entries[f"{budget:g}"] = trained_to(build(method, *flags), budget, threads)
                 report.save()
     return [convergence_row(method, found[method]) for method in methods]
 

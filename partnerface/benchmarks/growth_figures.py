@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from partnerface.benchmarks.growth import GrowthCurve, growth_exponent
+from partnerface.benchmarks.growth import GrowthCurve
 
 
 def write_growth_figure(path: Path, curves: list[GrowthCurve]) -> None:
@@ -21,15 +22,24 @@ def write_growth_figure(path: Path, curves: list[GrowthCurve]) -> None:
         panel.loglog(curve.sizes, curve.milliseconds, "o-", color="tab:blue")
         panel.loglog(curve.sizes, linear, "--", color="0.6")
         panel.set_ylim(0.5 * min(curve.milliseconds), 2 * max(curve.milliseconds))
-        panel.set_title(
-            f"{curve.cost}: exponent {growth_exponent(curve.sizes, curve.milliseconds):.2f}", size=10
+        panel.set_title(f"{curve.cost}: exponent {curve.exponent:.2f}", size=10)
+        panel.set_xticks(
+            curve.sizes, [f"{size:g}" if size < 1e4 else f"{size / 1000:.0f}k" for size in curve.sizes]
         )
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.yaxis.set_minor_locator(NullLocator())
         panel.set_xlabel(curve.axis)
         panel.set_ylabel("CPU ms")
         panel.grid(True, which="major", color="0.9")
     for panel in panels[len(curves) :]:
         panel.set_axis_off()
     figure.savefig(path, dpi=110)
+
+
+def _tick(size: float) -> str:
+    return f"{size:g}" if size < 1e4 else f"{size / 1000:.0f}k"
 
 
 def write_stage_figure(path: Path, profiles: dict[str, list[dict[str, Any]]]) -> None:

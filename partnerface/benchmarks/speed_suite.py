@@ -21,8 +21,8 @@ from partnerface.benchmarks.growth import (
     samples_growth,
 )
 from partnerface.benchmarks.growth_figures import write_growth_figure, write_stage_figure
-from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest
-from partnerface.benchmarks.peak_memory import memory_rows
+from partnerface.benchmarks.memory_use import memory_rows
+from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS, BuildMethod, MethodUnderTest
 from partnerface.benchmarks.rendering_speed import FRAME_SIZE, FrameToRender, rendering_rows
 from partnerface.benchmarks.result_row import ResultRow
 from partnerface.benchmarks.speed_report import SpeedReport, print_tables, rows_table, stages_table
@@ -32,9 +32,7 @@ from partnerface.benchmarks.training_speed import against_nerface, many_parts_ro
 from partnerface.single_thread import single_thread
 from partnerface.user_error import UserError
 
-OURS, PEER = "part_deformation", "nerface"
-PEER_RAYS = 64
-"""Rays of a frame in a step of NeRFace: enough that its matrices are large, and a step takes a second."""
+OURS = "part_deformation"
 
 TITLES = {
     "training_step": "one training step, one thread",
@@ -71,58 +69,58 @@ class SpeedOptions:
         effort: how much is measured.
         threads: CPU threads in training.
         cuda: measure on the CUDA device too.
-        convergence: methods to train for long, none to leave that out.
     """
 
     out: Path
     effort: Effort
     threads: int
     cuda: bool
-    convergence: Sequence[str] = ()
 
 
 class SpeedSuite:
     """Measures section by section, filling the report as it goes.
 
     Args:
-        build: makes methods on the embedded subject.
-        large_build: makes methods on the embedded subject at 512x512, or None where nothing needs it.
+        build: makes methods on the embedded subject, all of whose rays hit the head.
         options: what was asked for.
         report: takes the results.
     """
 
-    def __init__(
-        self, build: BuildMethod, large_build: BuildMethod | None, options: SpeedOptions, report: SpeedReport
-    ) -> None:
-        self.build, self.large_build = build, large_build
-        self.options, self.report = options, report
+    def __init__(self, build: BuildMethod, options: SpeedOptions, report: SpeedReport) -> None:
+        self.build, self.options, self.report = build, options, report
         self._console = Console(stderr=True, highlight=False)
         self._start = time.monotonic()
 
-    def run(self, memory: bool) -> None:
-        """Everything that was asked for; ``memory`` adds what needs gigabytes of disk."""
-        effort, threads, report = self.options.effort, self.options.threads, self.report
-        ours = self._trained("cpu")
-        peers = self._peers()
-        peer = peers["float32"]
+    def run(self) -> None:
+        """What takes minutes at most."""
+        effort, report = self.options.effort, self.report
+        ours, peers = self._trained("cpu"), self._peers()
         self._say("training against NeRFace")
-        report.add(*against_nerface(ours, peers, effort.rounds, effort.steps, threads))
+        report.add(*against_nerface(ours, peers, effort.rounds, effort.steps, self.options.threads))
         self._say("many parts against few")
         report.add(many_parts_row(self.build, ours, effort.rounds, effort.steps))
         self._say("rendering against NeRFace")
-        report.add(*rendering_rows(ours, peer, effort.rounds))
+        report.add(*rendering_rows(ours, peers["float32"], effort.rounds))
         self._profile(ours)
         if effort.growth:
             self._growth(ours)
         report.add(*(self._cuda_rows() if self.options.cuda else rows_without_device()))
-        if memory and self.large_build:
-            self._say("memory, in processes of their own")
-            report.add(*memory_rows(self.build, self.large_build))
-        if self.options.convergence:
-            self._say("convergence: 11 CPU minutes for every method that the file lacks")
-            with single_thread():
-                rows = convergence_rows(self.build, self.options.convergence, threads, report)
-            report.add(*rows)
+
+    def run_memory(self, large_build: BuildMethod) -> None:
+        """What needs gigabytes of disk, on the embedded subject at 512x512."""
+        self._say("memory, in processes of their own")
+        self.report.add(*memory_rows(self.build, large_build))
+
+    def run_convergence(
+        self, methods: Sequence[str], build: BuildMethod, large_build: BuildMethod | None
+    ) -> None:
+        """What takes an hour: every method on a longer clip and, on a CUDA device, ours at 512x512."""
+        self._say("convergence: 11 CPU minutes for every method that the file lacks")
+        with single_thread():
+            rows = convergence_rows(build, methods, self.options.threads, self.report)
+        self.report.add(*rows)
+        if large_build is not None:
+            self.report.replace(gpu_convergence_row(large_build))
 
     def _trained(self, device: str) -> MethodUnderTest:
         """Ours after a short real training with its configured pruning."""
@@ -146,8 +144,7 @@ class SpeedSuite:
         return {"float32": self._peer(), "bfloat16": self._peer(bfloat)}
 
     def _peer(self, *flags: str) -> MethodUnderTest:
-        peer = self.build(PEER, *flags)
-        peer.data.rays_per_frame = PEER_RAYS
+        peer = self.build(PEER, PEER_RAYS, *flags)
         set_up(peer)
         return peer
 
@@ -187,8 +184,6 @@ class SpeedSuite:
         rows += against_nerface(
             ours, self._peers(), effort.rounds, effort.steps, self.options.threads, "cuda"
         )
-        if self.options.convergence and self.large_build:
-            return [*rows, gpu_convergence_row(self.large_build)]
         return [*rows, rows_without_device("not asked for: --convergence true")[-1]]
 
     def _say(self, line: str) -> None:

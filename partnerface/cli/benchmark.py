@@ -21,8 +21,9 @@ LONG_FRAMES = 240
 """Of the clip that convergence is measured on: the embedded subject as the demo shows it."""
 
 HEAD_RAYS = (
-    '{"class_path": "partnerface.data.pixel_samplers.RegionWeightedPixels", "init_args": {"background": 0, '
-    '"face": 1, "eyes": 1, "mouth": 1, "hair": 1, "neck": 0, "torso": 0, "uniform_share": 0}}'
+    '--data.pixel_sampler={"class_path": "partnerface.data.pixel_samplers.RegionWeightedPixels", '
+    '"init_args": {"background": 0, "face": 1, "eyes": 1, "mouth": 1, "hair": 1, "neck": 0, "torso": 0, '
+    '"uniform_share": 0}}'
 )
 """Every ray hits the head: rays that miss cost next to nothing and would flatter the figures."""
 
@@ -70,21 +71,18 @@ def benchmark(
     cuda, out = check_device(device), Path(out)
     require_writable(out)
     report = SpeedReport(Path(json) if json else out / "speed.json", environment())
-    options = SpeedOptions(
-        out=out,
-        effort=QUICK if quick else Effort(),
-        threads=threads,
-        cuda=cuda,
-        convergence=method_names() if convergence else (),
-    )
-    build = MethodBuilder(rendered_subject(out / "subject", FRAMES, SIZE))
-    large_build = None
-    if memory or (cuda and convergence):
-        large_build = MethodBuilder(rendered_subject(out / "large_subject", FRAMES, LARGE_SIZE))
-    if convergence:
-        build = MethodBuilder(rendered_subject(out / "long_subject", LONG_FRAMES, SIZE))
+    options = SpeedOptions(out=out, effort=QUICK if quick else Effort(), threads=threads, cuda=cuda)
     with _without_notices():
-        SpeedSuite(build, large_build, options, report).run(memory)
+        suite_run = SpeedSuite(subject(out / "subject", FRAMES, SIZE, HEAD_RAYS), options, report)
+        suite_run.run()
+        large = (
+            subject(out / "large_subject", FRAMES, LARGE_SIZE) if memory or (cuda and convergence) else None
+        )
+        if memory:
+            suite_run.run_memory(large)
+        if convergence:
+            long = subject(out / "long_subject", LONG_FRAMES, SIZE)
+            suite_run.run_convergence(method_names(), long, large if cuda else None)
     print_report(report)
     print(f"  {report.path}")
 
@@ -95,12 +93,12 @@ def method_names() -> list[str]:
     return sorted(names, key=lambda name: name != "part_deformation")
 
 
-def rendered_subject(root: Path, frames: int, size: int) -> Path:
-    """Folder of the embedded subject's frames, rendered if need be."""
+def subject(root: Path, frames: int, size: int, *flags: str) -> MethodBuilder:
+    """Builds methods on the embedded subject, whose frames are rendered into ``root`` if need be."""
     from partnerface.data.readers.synthetic import SyntheticReader
 
     SyntheticReader(root, frames=frames, size=size).read()
-    return root
+    return MethodBuilder(root, *flags)
 
 
 class MethodBuilder:
@@ -108,10 +106,11 @@ class MethodBuilder:
 
     Args:
         root: the dataset's folder.
+        flags: flags of ``partnerface fit`` for every one.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *flags: str) -> None:
+        self.root, self.flags = root, flags
 
     def __call__(self, method: str, *flags: str) -> MethodUnderTest:
         from partnerface.benchmarks.method_under_test import MethodUnderTest
@@ -125,8 +124,8 @@ class MethodBuilder:
                 "fit",
                 *config_arguments(*names),
                 f"--data.reader.init_args.root={self.root}",
-                f"--data.pixel_sampler={HEAD_RAYS}",
                 "--trainer.accelerator=cpu",
+                *self.flags,
                 *flags,
             ],
             execute=False,

@@ -39,6 +39,12 @@ def test_the_row_holds_up_to_linear_growth(exponent, holds):
     assert row.details["sizes"] == SIZES
 
 
+def test_a_fixed_cost_does_not_hide_the_end_of_the_curve():
+    curve = GrowthCurve("x", "axis", "cost", [1, 2, 100, 200, 400], [50, 50, 50, 200, 800])
+    assert curve.row().value == pytest.approx(2)
+    assert curve.row().holds is False
+
+
 def test_a_curve_is_the_median_of_rounds_without_the_first():
     calls = {10: [], 20: []}
 

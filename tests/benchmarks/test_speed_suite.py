@@ -18,7 +18,7 @@ TINY_EFFORT = Effort(training_steps=2, rounds=1, steps=1, growth=False)
 def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsys) -> None:
     report = SpeedReport(tmp_path / "speed.json", {})
     options = SpeedOptions(out=tmp_path, effort=TINY_EFFORT, threads=2, cuda=False)
-    SpeedSuite(build_tiny, None, options, report).run(memory=False)
+    SpeedSuite(build_tiny, options, report).run()
     rows = {row["name"]: row for row in json.loads((tmp_path / "speed.json").read_text())["rows"]}
     assert [*rows] == [
         "training_rays_per_second",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from partnerface.cli.benchmark import MethodBuilder, method_names
+from partnerface.cli.benchmark import HEAD_RAYS, MethodBuilder, method_names
 from partnerface.cli.main import main
 
 
@@ -61,7 +61,7 @@ def test_every_method_is_built_on_rays_that_hit_the_head(synthetic_dataset: Path
 
     assert method_names()[0] == "part_deformation"
     assert {"nerface", "skinning_only", "global_deformation"} <= {*method_names()}
-    method = MethodBuilder(synthetic_dataset)("nerface", "--data.image_size=32")
+    method = MethodBuilder(synthetic_dataset, HEAD_RAYS)("nerface", "--data.image_size=32")
     batch = next(iter(method.data.train_dataloader()))
     on_head = torch.tensor([Region.FACE, Region.EYES, Region.MOUTH, Region.HAIR], dtype=torch.uint8)
     assert torch.isin(batch.region, on_head).all()
