@@ -19,7 +19,7 @@ from partnerface.rendering.occupancy_grid import OccupancyGrid
 from partnerface.rendering.ray_sampler import HeadBounds
 from partnerface.rendering.sampled_rays import SampledRays
 from partnerface.rendering.sparse_voxels import SparseVoxels, known_at_corners
-from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
+from partnerface.skinning.nearest_surface import BEYOND_SEARCH, NearestSurface, PosedSurface
 
 LEAST_SAMPLES = 50_000
 """A picture of fewer samples is carried sample by sample."""
@@ -50,20 +50,20 @@ class SampleBySample:
     driving: Tensor
     cube: tuple[Tensor, Tensor]
 
-    def __call__(self, points: Tensor) -> Tensor:
-        """See `values`."""
-        return self.values(points)[0]
-
     def values(self, points: Tensor) -> tuple[Tensor, DeformedPoints]:
         """World points ``[N, 3]`` as ``[N, 4 + A]``, and their fine motion.
 
-        The columns: canonical place after the fine motion in metres; depth within the shell in metres,
-        negative outside and minus infinity beyond the search radius; appearance code.
+        The columns: canonical place after the fine motion in metres; metres within the shell (see
+        `NearestSurface.inside`); appearance code.
         """
         canonical = self.skinning(points, self.surface)
+        return self.move(canonical.points, self.skinning.inside(canonical))
+
+    def move(self, canonical: Tensor, inside: Tensor) -> tuple[Tensor, DeformedPoints]:
+        """The same for canonical points ``[N, 3]`` in metres, ``inside`` ``[N]`` metres within the shell."""
         low, extent = self.cube
-        deformed = self.deformation((canonical.points - low) / extent, self.driving)
-        columns = [canonical.points + deformed.offsets * extent, self.skinning.inside(canonical)[:, None]]
+        deformed = self.deformation((canonical - low) / extent, self.driving)
+        columns = [canonical + deformed.offsets * extent, inside[:, None]]
         if deformed.appearance is not None:
             columns.append(deformed.appearance)
         return torch.cat(columns, 1), deformed
@@ -89,9 +89,12 @@ class PictureVoxels:
         """Carry samples to canonical space."""
         values, trusted = self.voxels(sampled.points)
         uneven = (~trusted).nonzero()[:, 0]
-        values[uneven] = self.exact(sampled.points[uneven])
-        inside = values[:, 3]
-        kept = sampled.samples.evaluated(inside >= 0, inside > -torch.inf).nonzero()[:, 0]
+        canonical = self.exact.skinning(sampled.points[uneven], self.exact.surface)
+        inside = values[:, 3].index_copy(0, uneven, self.exact.skinning.inside(canonical))
+        chosen = sampled.samples.evaluated(inside >= 0, inside > BEYOND_SEARCH)
+        moving = chosen[uneven].nonzero()[:, 0]
+        values[uneven[moving]] = self.exact.move(canonical.points[moving], inside[uneven[moving]])[0]
+        kept = chosen.nonzero()[:, 0]
         values = values[kept]
         low, extent = self.exact.cube
         appearance = values[:, 4:] if values.shape[1] > 4 else None

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from partnerface.warp_launch import as_vec3, launch
 
+HALF_DIAGONAL = wp.constant(0.87)
+"""Of a voxel, in units of its side."""
+
 
 @wp.func
 def _place(point: wp.vec3, into_voxels: wp.array(dtype=wp.float32, ndim=2), side: int) -> wp.vec3:
@@ -44,6 +47,7 @@ def _judge(
     row: wp.array(dtype=wp.int32, ndim=3),
     values: wp.array(dtype=wp.float32, ndim=2),
     spacing: wp.array(dtype=wp.float32),
+    bend: float,
     stretch: float,
     even: wp.array(dtype=wp.bool, ndim=3),
 ):
@@ -51,29 +55,35 @@ def _judge(
     z = int(voxels[i, 0])
     y = int(voxels[i, 1])
     x = int(voxels[i, 2])
-    good = bool(True)  # noqa: UP018 (Warp: a variable, not a constant)
+    deepest = float(-wp.inf)
     for corner in range(8):
-        cx = corner & 1
-        cy = (corner >> 1) & 1
-        cz = corner >> 2
-        here = row[z + cz, y + cy, x + cx]
-        for channel in range(values.shape[1]):
-            if not wp.isfinite(values[here, channel]):
-                good = False
-        # The corner's neighbour along each axis, from the lower side.
-        for axis in range(3):
+        here = row[z + (corner >> 2), y + ((corner >> 1) & 1), x + (corner & 1)]
+        deepest = wp.max(deepest, values[here, 3])
+    good = bool(True)  # noqa: UP018 (Warp: a variable, not a constant)
+    for axis in range(3):
+        step = wp.vec3i(wp.where(axis == 0, 1, 0), wp.where(axis == 1, 1, 0), wp.where(axis == 2, 1, 0))
+        least = wp.vec3(wp.inf)
+        most = wp.vec3(-wp.inf)
+        for corner in range(8):
+            # The four edges along this axis start at the corners of its lower side.
             if (corner >> axis) & 1 == 0:
-                next = row[
-                    z + cz + wp.where(axis == 2, 1, 0),
-                    y + cy + wp.where(axis == 1, 1, 0),
-                    x + cx + wp.where(axis == 0, 1, 0),
-                ]
+                cx = x + (corner & 1)
+                cy = y + ((corner >> 1) & 1)
+                cz = z + (corner >> 2)
+                here = row[cz, cy, cx]
+                there = row[cz + step[2], cy + step[1], cx + step[0]]
                 for channel in range(3):
-                    expected = wp.where(channel == axis, spacing[0], 0.0)
-                    change = values[next, channel] - values[here, channel]
-                    if wp.abs(change - expected) > stretch * spacing[0]:
-                        good = False
-    even[z, y, x] = good
+                    change = (
+                        values[there, channel] - values[here, channel] - spacing[0] * float(step[channel])
+                    )
+                    least[channel] = wp.min(least[channel], change)
+                    most[channel] = wp.max(most[channel], change)
+        for channel in range(3):
+            if most[channel] - least[channel] > bend * spacing[0]:
+                good = False
+            if wp.max(most[channel], -least[channel]) > stretch * spacing[0]:
+                good = False
+    even[z, y, x] = good or deepest < -HALF_DIAGONAL * spacing[0]
 
 
 @wp.kernel(enable_backward=False)
@@ -138,19 +148,23 @@ def known_at_corners(
     pose: tuple[Tensor, Tensor],
     cube: tuple[Tensor, Tensor],
     side: int,
-    stretch: float = 0.15,
+    bend: float = 0.1,
+    stretch: float = 0.4,
 ) -> SparseVoxels:
     """Evaluate ``value`` at the corners of all voxels in which there are points.
 
     Args:
         points: world points ``[N_k, 3]``.
-        value: world points ``[M, 3]`` to values ``[M, C]``, of which the first three are a place in metres
-            that moves about as the point does in the rigid head frame.
+        value: world points ``[M, 3]`` to finite values ``[M, C]``. The first three are a place in metres that
+            moves about as the point does in the rigid head frame; the fourth is how many metres the point
+            lies within the region of interest, negative outside.
         pose: rotation ``[3, 3]`` and translation ``[3]`` of the rigid head, head to world.
         cube: lowest corner ``[3]`` and side of the cube in the rigid head frame.
         side: voxels along an axis.
-        stretch: voxels with an edge that ``value`` moves, turns or stretches by more than this share of
-            its length are not interpolated.
+        bend: greatest difference between the changes of value along a voxel's parallel edges, as a share of
+            their length, in a voxel that is interpolated.
+        stretch: likewise, the greatest by which value moves, turns or stretches an edge. Neither counts
+            outside the region of interest.
     """
     (rotation, translation), (low, extent) = pose, cube
     spacing = extent / side
@@ -167,7 +181,7 @@ def known_at_corners(
     values = value(rigid @ rotation.T + translation).contiguous()
     even = torch.zeros(side, side, side, dtype=torch.bool, device=device)
     voxels = visited.nonzero()
-    launch(_judge, len(voxels), [voxels, row, values, spacing.view(1), stretch, even], device)
+    launch(_judge, len(voxels), [voxels, row, values, spacing.view(1), bend, stretch, even], device)
     return SparseVoxels(into_voxels, row, values, even)
 
 

@@ -19,6 +19,9 @@ from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.inverse_skinning import CanonicalPoints
 from partnerface.warp_launch import as_vec3, launch
 
+BEYOND_SEARCH = -1.0
+"""Metres within the shell of a point that is too far from it to know."""
+
 RUN_LENGTH = 16
 """Consecutive points that one CPU thread carries: each bounds the search of the next. On a GPU, where
 points must run side by side, the run is one point."""
@@ -172,10 +175,10 @@ class NearestSurface(nn.Module):
         return result
 
     def inside(self, canonical: CanonicalPoints) -> Tensor:
-        """Metres ``[N]`` from each point to the shell's rim: negative outside, -inf beyond the search."""
+        """Metres ``[N]`` that each point lies within the shell: negative outside, -1 beyond the search."""
         corners = self.faces[canonical.faces.long().clamp_min(0)]
         reach = (self.thickness[corners] * canonical.barycentric).sum(1)
-        return torch.where(canonical.faces >= 0, reach - canonical.distance, -torch.inf)
+        return torch.where(canonical.faces >= 0, reach - canonical.distance, BEYOND_SEARCH)
 
     def follow_parameters(self, canonical: CanonicalPoints, points: Tensor, surface: PosedSurface) -> Tensor:
         """Canonical points ``[N, 3]`` whose gradient reaches the head parameters; the value is the same.
