@@ -65,12 +65,14 @@ class RayDataset(Dataset):
         sample = self.pixel_sampler.sample(visit.frame, labels, self.rays_per_frame, generator)
         y, x = np.divmod(sample.indices, labels.shape[1])
         rgba = torch.from_numpy(self.store.rgba[visit.frame][y, x].astype(np.float32)) / 255
+        region = torch.from_numpy(labels[y, x])
+        self.store.release()
         return RayBatch(
             frame_index=torch.tensor([visit.frame]),
             pixels=torch.from_numpy(np.stack([x, y], -1).astype(np.float32) + 0.5)[None],
             rgb=rgba[None, :, :3],
             alpha=rgba[None, :, 3],
-            region=torch.from_numpy(labels[y, x])[None],
+            region=region[None],
             background=torch.from_numpy(generator.random((self.rays_per_frame, 3), np.float32))[None],
             loss_weight=torch.from_numpy(sample.loss_weight)[None],
         )

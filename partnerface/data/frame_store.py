@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import shutil
 import sys
@@ -35,9 +36,18 @@ class FrameStore:
     def __init__(self, channels: np.ndarray) -> None:
         self.rgba = channels[..., :4]
         self.labels = channels[..., 4]
+        self._mapping = channels.base if isinstance(channels.base, mmap.mmap) else None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def release(self) -> None:
+        """Give the pages of a memory-mapped file back: the system's cache keeps them as long as it can.
+
+        Otherwise every frame once visited counts as this process's memory.
+        """
+        if self._mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
 
     @classmethod
     def build(

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,32 @@ def test_memory_mapped_equals_in_memory(tmp_path, tiny_video):
     again = FrameStore.build(sequence, 16, 12, root, memory_limit=0)
     assert np.array_equal(again.rgba, expected.rgba)
     assert file.stat().st_mtime_ns == written
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="no /proc: not Linux")
+def test_visited_frames_of_a_mapped_file_need_not_stay_in_memory(tmp_path, tiny_video):
+    root = tmp_path / "set"
+    sequence = tiny_video(frames=40, width=64, height=64).write(root)
+    expected = FrameStore.build(sequence, 64, 64, root)
+    mapped = FrameStore.build(sequence, 64, 64, root, memory_limit=0)
+    for _ in range(2):
+        assert np.array_equal(mapped.rgba, expected.rgba)
+        assert _resident_kilobytes(root / ".cache") >= 40 * 64 * 64 * 5 // 1024
+        mapped.release()
+        assert _resident_kilobytes(root / ".cache") == 0
+    expected.release()
+    assert np.array_equal(mapped.labels, expected.labels)
+
+
+def _resident_kilobytes(folder: Path) -> int:
+    """Memory of this process that maps files of a folder, by the kernel's record."""
+    total, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if not line.split()[0].endswith(":"):
+            inside = str(folder) in line
+        elif inside and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
 
 
 def test_a_changed_image_makes_the_cache_anew(tmp_path, tiny_video):
