@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import affine_transform, gaussian_filter, shift
 
 from partnerface.tracking.torso_motion import estimate_torso_motion
 
@@ -66,3 +66,20 @@ def test_lost_frame_is_bridged():
 
 def test_single_frame_is_the_reference():
     assert torch.equal(estimate(clip(texture(), [(0, 0)])).matrices, torch.eye(2, 3)[None])
+
+
+def test_a_stretch_is_followed():
+    """Shoulders that rise stretch the shirt: the affine map of scipy's own resampling comes back."""
+    still = texture(4)
+    frames = [still]
+    for amount in np.linspace(0, 0.05, 10)[1:]:
+        # scipy maps output (row, column) to input: reference = frame + amount * (row - centre).
+        matrix, centre = np.array([[1 + amount, 0.0], [amount / 2, 1.0]]), np.array([72.0, 48.0])
+        moved = [
+            affine_transform(still[..., c], matrix, centre - matrix @ centre, order=3, mode="nearest")
+            for c in range(3)
+        ]
+        frames.append(np.stack(moved, -1))
+    motion = estimate(np.clip(np.stack(frames) * 255, 0, 255).astype(np.uint8))
+    expected = torch.tensor([[1.0, 0.025], [0.0, 1.05]])
+    torch.testing.assert_close(motion.matrices[-1, :, :2], expected, atol=0.008, rtol=0)
