@@ -62,7 +62,16 @@ MAY_IMPORT = {
         "metrics",
         "avatar",
     },
-    "benchmarks": {"head_models", "cameras", "data", "metrics", "rendering", "avatar", "training"},
+    "benchmarks": {
+        "head_models",
+        "cameras",
+        "rendering",
+        "data",
+        "metrics",
+        "picture_voxels",
+        "avatar",
+        "training",
+    },
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
 }
 BELOW_ALL = {"user_error", "warp_launch", "single_thread"}

@@ -18,7 +18,7 @@ class TimedMethod:
     """A method that counts as a stage.
 
     Attributes:
-        owner: the object that has it.
+        owner: the object, class or module that has it.
         method: its name.
         stage: the stage that its time belongs to.
         counts_points: its first tensor argument has one row for each point of the stage.
@@ -87,15 +87,19 @@ class StageClock:
     @contextmanager
     def timing(self, methods: list[TimedMethod]) -> Iterator[None]:
         """Time these methods inside the block; a method that its owner lacks is left out."""
-        methods = [m for m in methods if hasattr(m.owner, m.method)]
-        for timed in methods:
-            # An instance's attribute hides the method of its class; deleting it brings that back.
-            object.__setattr__(timed.owner, timed.method, self._wrapped(timed))
+        present = [m for m in methods if hasattr(m.owner, m.method)]
+        # What an instance has from its class is only hidden by an attribute of its own: delete that.
+        own = [vars(m.owner).get(m.method) for m in present]
+        for timed in present:
+            setattr(timed.owner, timed.method, self._wrapped(timed))
         try:
             yield
         finally:
-            for timed in methods:
-                object.__delattr__(timed.owner, timed.method)
+            for timed, original in zip(present, own, strict=True):
+                if original is None:
+                    delattr(timed.owner, timed.method)
+                else:
+                    setattr(timed.owner, timed.method, original)
 
     def _wrapped(self, timed: TimedMethod) -> Callable:
         original = getattr(timed.owner, timed.method)

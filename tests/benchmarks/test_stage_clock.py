@@ -1,6 +1,7 @@
 """Every moment counts once, for the innermost stage, in every thread; with a clock that the test turns."""
 
 import threading
+import types
 
 import pytest
 import torch
@@ -117,6 +118,23 @@ def test_methods_are_timed_from_outside_and_left_as_they_were(hand):
     part(torch.ones(100, 3))
     assert clock.seconds == {"part": 6, "preparation": 10}
     assert clock.points == {"part": 11}
+
+
+def test_methods_of_classes_and_functions_of_modules_come_back_too(hand):
+    clock, module = StageClock(hand), types.ModuleType("module")
+
+    class Other(Part):
+        def prepared(self, points: torch.Tensor) -> torch.Tensor:
+            return super().prepared(points)
+
+    module.work = lambda: hand.turn(7)
+    work, prepared = module.work, Other.prepared
+    with clock.timing([TimedMethod(module, "work", "module"), TimedMethod(Other, "prepared", "class")]):
+        module.work()
+        Other(hand).prepared(torch.ones(1, 3))
+    assert module.work is work
+    assert Other.prepared is prepared
+    assert clock.seconds == {"module": 7, "class": 5}
 
 
 def test_the_table_has_the_slowest_first_and_its_shares_sum_to_one(hand):
