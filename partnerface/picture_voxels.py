@@ -93,11 +93,13 @@ class PictureVoxels:
         inside = values[:, 3].index_copy(0, uneven, self.exact.skinning.inside(canonical))
         chosen = sampled.samples.evaluated(inside >= 0, inside > BEYOND_SEARCH)
         moving = chosen[uneven].nonzero()[:, 0]
-        values[uneven[moving]] = self.exact.move(canonical.points[moving], inside[uneven[moving]])[0]
+        moved = self.exact.move(canonical.points[moving], inside[uneven[moving]])[0]
+        width = moved.shape[1]
+        values[uneven[moving], :width] = moved
         kept = chosen.nonzero()[:, 0]
         values = values[kept]
         low, extent = self.exact.cube
-        appearance = values[:, 4:] if values.shape[1] > 4 else None
+        appearance = values[:, 4:width] if width > 4 else None
         return MovedSamples(
             kept, (values[:, :3] - low) / extent, appearance, self.offset_square, self.part_usage
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import warp as wp
 from torch import Tensor
+from torch.nn import functional
 
 from partnerface.warp_launch import as_vec3, launch
 
@@ -91,9 +92,9 @@ def _interpolate(
     points: wp.array(dtype=wp.vec3),
     into_voxels: wp.array(dtype=wp.float32, ndim=2),
     row: wp.array(dtype=wp.int32, ndim=3),
-    values: wp.array(dtype=wp.float32, ndim=2),
+    values: wp.array(dtype=wp.vec4, ndim=2),
     even: wp.array(dtype=wp.bool, ndim=3),
-    found: wp.array(dtype=wp.float32, ndim=2),
+    found: wp.array(dtype=wp.vec4, ndim=2),
     trusted: wp.array(dtype=wp.bool),
 ):
     i = wp.tid()
@@ -106,15 +107,15 @@ def _interpolate(
         fx = p[0] - float(x)
         fy = p[1] - float(y)
         fz = p[2] - float(z)
-        for channel in range(values.shape[1]):
-            found[i, channel] = 0.0
-        for corner in range(8):
-            weight = wp.where((corner & 1) == 1, fx, 1.0 - fx)
-            weight *= wp.where(((corner >> 1) & 1) == 1, fy, 1.0 - fy)
-            weight *= wp.where((corner >> 2) == 1, fz, 1.0 - fz)
-            here = row[z + (corner >> 2), y + ((corner >> 1) & 1), x + (corner & 1)]
-            for channel in range(values.shape[1]):
-                found[i, channel] += weight * values[here, channel]
+        for k in range(values.shape[1]):
+            total = wp.vec4()
+            for corner in range(8):
+                weight = wp.where((corner & 1) == 1, fx, 1.0 - fx)
+                weight *= wp.where(((corner >> 1) & 1) == 1, fy, 1.0 - fy)
+                weight *= wp.where((corner >> 2) == 1, fz, 1.0 - fz)
+                here = row[z + (corner >> 2), y + ((corner >> 1) & 1), x + (corner & 1)]
+                total += weight * values[here, k]
+            found[i, k] = total
 
 
 @dataclass
@@ -124,7 +125,7 @@ class SparseVoxels:
     Attributes:
         into_voxels: ``[3, 4]`` world to units of voxels.
         row: ``[n + 1, n + 1, n + 1]`` int32 row of each corner's values, z first.
-        values: ``[M, C]``.
+        values: ``[M, C]``, C a multiple of 4 (one Warp vec4 after the other).
         even: ``[n, n, n]`` bool: the voxel's values may be interpolated.
     """
 
@@ -135,11 +136,20 @@ class SparseVoxels:
 
     def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Values ``[N, C]`` at world points ``[N, 3]``, and ``[N]`` bool: they can be trusted."""
-        found = torch.empty(len(points), self.values.shape[1], device=points.device)
-        trusted = torch.empty(len(points), dtype=torch.bool, device=points.device)
-        inputs = [as_vec3(points), self.into_voxels, self.row, self.values, self.even, found, trusted]
+        count, groups = len(points), self.values.shape[1] // 4
+        found = torch.empty(count, groups, 4, device=points.device)
+        trusted = torch.empty(count, dtype=torch.bool, device=points.device)
+        inputs = [
+            as_vec3(points),
+            self.into_voxels,
+            self.row,
+            wp.from_torch(self.values.view(-1, groups, 4), dtype=wp.vec4),
+            self.even,
+            wp.from_torch(found, dtype=wp.vec4),
+            trusted,
+        ]
         launch(_interpolate, len(points), inputs, points.device)
-        return found, trusted
+        return found.flatten(1), trusted
 
 
 def known_at_corners(
@@ -178,7 +188,8 @@ def known_at_corners(
     row = torch.zeros(side + 1, side + 1, side + 1, dtype=torch.int32, device=device)
     row[corners.unbind(1)] = torch.arange(len(corners), dtype=torch.int32, device=device)
     rigid = low + corners.flip(1) * spacing
-    values = value(rigid @ rotation.T + translation).contiguous()
+    values = value(rigid @ rotation.T + translation)
+    values = functional.pad(values, (0, -values.shape[1] % 4)).contiguous()
     even = torch.zeros(side, side, side, dtype=torch.bool, device=device)
     voxels = visited.nonzero()
     launch(_judge, len(voxels), [voxels, row, values, spacing.view(1), bend, stretch, even], device)
