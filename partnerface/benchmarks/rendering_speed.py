@@ -80,7 +80,7 @@ def rendering_rows(ours: MethodUnderTest, peer: MethodUnderTest, rounds: int) ->
             "frames/s",
             FRAMES_PER_SECOND,
             f"{size}, all cores, wall time",
-            frames_per_cpu_second=[1 / cpu for cpu in cpus["ours"]],
+            by_cpu_time=[1 / cpu for cpu in cpus["ours"]],
         ),
         measured_row(
             "rendering_against_nerface",
@@ -89,6 +89,6 @@ def rendering_rows(ours: MethodUnderTest, peer: MethodUnderTest, rounds: int) ->
             RATIO,
             f"{size}, all cores; NeRFace: {PEER_SIZE}x{PEER_SIZE} rays of that view, scaled by number",
             nerface_seconds_per_frame=walls["nerface"],
-            ratio_of_cpu_seconds=ratios(cpus["nerface"], cpus["ours"]),
+            by_cpu_time=ratios(cpus["nerface"], cpus["ours"]),
         ),
     ]

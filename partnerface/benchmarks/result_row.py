@@ -49,6 +49,9 @@ class ResultRow:
         target: what it should reach, or None.
         note: how it was measured.
         samples: the repeated measurements that ``value`` is the median of.
+        by_cpu_time: the same with CPU seconds of the process in place of wall time, where that tells
+            something else: other jobs on the machine hardly touch it, and it does not see how well
+            threads share the work.
         details: further figures by name.
     """
 
@@ -58,6 +61,7 @@ class ResultRow:
     target: Target | None = None
     note: str = ""
     samples: list[float] = field(default_factory=list)
+    by_cpu_time: list[float] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,8 +78,9 @@ class ResultRow:
             "holds": self.holds,
             "note": self.note,
         }
-        if self.samples:
-            row["spread"] = asdict(Spread.of(self.samples)) | {"samples": self.samples}
+        for key, samples in (("spread", self.samples), ("by_cpu_time", self.by_cpu_time)):
+            if samples:
+                row[key] = asdict(Spread.of(samples)) | {"samples": samples}
         return row | ({"details": self.details} if self.details else {})
 
 
@@ -93,10 +98,16 @@ class Spread:
 
 
 def measured_row(
-    name: str, samples: list[float], unit: str, target: Target | None = None, note: str = "", **details: Any
+    name: str,
+    samples: list[float],
+    unit: str,
+    target: Target | None = None,
+    note: str = "",
+    by_cpu_time: list[float] | None = None,
+    **details: Any,
 ) -> ResultRow:
     """The row whose value is the median of ``samples``."""
-    return ResultRow(name, median(samples), unit, target, note, samples, details)
+    return ResultRow(name, median(samples), unit, target, note, samples, by_cpu_time or [], details)
 
 
 def missing_row(name: str, unit: str, target: Target | None, reason: str) -> ResultRow:

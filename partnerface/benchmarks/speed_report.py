@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -93,7 +94,8 @@ def rows_table(rows: list[ResultRow]) -> Table:
         spread = f"{shown(min(row.samples))} - {shown(max(row.samples))}" if row.samples else ""
         holds = {True: "yes", False: "[red]no[/red]", None: "-"}[row.holds]
         value = shown(row.value) if row.value is not None else f"- ({row.note})"
-        table.add_row(row.name, value, spread, row.unit, str(row.target or "-"), holds)
+        by_cpu = shown(median(row.by_cpu_time)) if row.by_cpu_time else ""
+        table.add_row(row.name, value, spread, by_cpu, row.unit, str(row.target or "-"), holds)
     return table
 
 

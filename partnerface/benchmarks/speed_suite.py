@@ -195,6 +195,9 @@ def print_report(report: SpeedReport) -> None:
     profiles = report.sections.get("profile", {})
     stages = [stages_table(TITLES[name], rows) for name, rows in profiles.items()]
     print_tables(*stages, rows_table(report.rows))
+    machine = report.environment["machine"]
+    if machine["load_at_start"] and machine["load_at_start"][0] > machine["cores"] / 2:
+        print("The machine was busy: wall times and their ratios suffer, those by CPU time hardly do.")
 
 
 def check_device(device: str) -> bool:

@@ -61,7 +61,7 @@ def against_nerface(
             "rays/s",
             None,
             f"{where}; {rays['ours']} rays a step, its share of pruning included",
-            rays_per_cpu_second=cpu["ours"],
+            by_cpu_time=cpu["ours"],
         )
     ]
     for name, target in (("float32", AGAINST_FLOAT), ("bfloat16", AGAINST_BFLOAT)):
@@ -73,7 +73,7 @@ def against_nerface(
                 target,
                 f"{where}; NeRFace {rays[name]} rays a step",
                 nerface_rays_per_second=wall[name],
-                ratio_of_cpu_seconds=ratios(cpu["ours"], cpu[name]),
+                by_cpu_time=ratios(cpu["ours"], cpu[name]),
             )
         )
     return rows

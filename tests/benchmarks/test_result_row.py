@@ -42,6 +42,12 @@ def test_the_value_is_the_median_and_the_spread_stands_beside_it():
     assert Spread.of([5.0]) == Spread(5.0, 5.0, 5.0)
 
 
+def test_cpu_time_stands_beside_wall_time():
+    row = measured_row("speed", [9.0, 1.0], "x", by_cpu_time=[4.0, 6.0, 5.0])
+    assert row.value == 5.0
+    assert row.as_json()["by_cpu_time"] == {"median": 5.0, "min": 4.0, "max": 6.0, "samples": [4.0, 6.0, 5.0]}
+
+
 def test_what_is_missing_says_why_and_becomes_null():
     row = json.loads(json.dumps(missing_row("fps", "frames/s", Target(">=", 60), "no CUDA device").as_json()))
     assert row["value"] is None

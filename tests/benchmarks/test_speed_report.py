@@ -11,7 +11,7 @@ from partnerface.benchmarks.speed_report import SpeedReport, rows_table, shown, 
 from partnerface.user_error import UserError
 
 ROWS = [
-    measured_row("rate", [1.0, 3.0, 2.0], "x", Target(">=", 5)),
+    measured_row("rate", [1.0, 3.0, 2.0], "x", Target(">=", 5), by_cpu_time=[4.0]),
     missing_row("fps", "frames/s", Target(">=", 60), "no CUDA device"),
 ]
 
@@ -80,7 +80,7 @@ def _printed(table) -> str:
 def test_the_table_shows_what_holds_and_why_something_is_missing() -> None:
     lines = _printed(rows_table(ROWS)).splitlines()
     rate = next(line for line in lines if "rate" in line)
-    assert [cell.strip() for cell in rate.split("│")[1:-1]] == ["rate", "2", "1 - 3", "x", ">= 5", "no"]
+    assert [cell.strip() for cell in rate.split("│")[1:-1]] == ["rate", "2", "1 - 3", "4", "x", ">= 5", "no"]
     missing = next(line for line in lines if "fps" in line)
     assert "no CUDA device" in missing
     assert missing.split("│")[-2].strip() == "-"

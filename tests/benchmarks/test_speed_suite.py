@@ -16,7 +16,7 @@ TINY_EFFORT = Effort(training_steps=2, rounds=1, steps=1, growth=False)
 
 
 def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsys) -> None:
-    report = SpeedReport(tmp_path / "speed.json", {})
+    report = SpeedReport(tmp_path / "speed.json", {"machine": {"cores": 2, "load_at_start": [3.0, 0, 0]}})
     options = SpeedOptions(out=tmp_path, effort=TINY_EFFORT, threads=2, cuda=False)
     SpeedSuite(build_tiny, options, report).run()
     rows = {row["name"]: row for row in json.loads((tmp_path / "speed.json").read_text())["rows"]}
@@ -40,6 +40,7 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert all(name in printed for name in rows)
     assert "inverse skinning" in printed
+    assert "The machine was busy" in printed
 
 
 def test_nerface_on_fewer_rays_is_scaled_by_their_number(build_tiny) -> None:
