@@ -12,6 +12,7 @@ MAY_IMPORT = {
     "user_error": set(),
     "warp_launch": set(),
     "single_thread": set(),
+    "freed_memory": set(),
     "head_models": set(),
     "cameras": set(),
     "fields": set(),
@@ -74,7 +75,7 @@ MAY_IMPORT = {
     },
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
 }
-BELOW_ALL = {"user_error", "warp_launch", "single_thread"}
+BELOW_ALL = {"user_error", "warp_launch", "single_thread", "freed_memory"}
 LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/training_slices.py", "cli/")
 
 

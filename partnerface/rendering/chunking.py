@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from partnerface.freed_memory import keep_freed_memory
+
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
@@ -29,6 +31,7 @@ def map_chunks(render: Callable[[Chunk], Result], chunks: Iterable[Chunk], threa
         with torch.no_grad():
             return render(chunk)
 
+    keep_freed_memory()
     # Each thread keeps to its core: torch would start as many threads of its own in every one.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(without_gradient, chunks))

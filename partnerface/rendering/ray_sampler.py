@@ -53,6 +53,7 @@ def _sample(
     translation: wp.array(dtype=wp.float32),
     low: wp.array(dtype=wp.float32),
     cube_extent: wp.array(dtype=wp.float32),
+    box: wp.array(dtype=wp.float32, ndim=2),
     cells: int,
     learned: wp.array(dtype=wp.uint8),
     surface_grid_cells: int,
@@ -78,8 +79,10 @@ def _sample(
         o[axis] = (wp.dot(moved, towards) - low[axis]) / extent
         d[axis] = wp.dot(directions[i], towards) / extent
         inverse = 1.0 / wp.where(wp.abs(d[axis]) < 1.0e-9, 1.0e-9, d[axis])
-        near = wp.max(near, wp.min(-o[axis] * inverse, (1.0 - o[axis]) * inverse))
-        far = wp.min(far, wp.max(-o[axis] * inverse, (1.0 - o[axis]) * inverse))
+        t0 = (wp.max((box[0, axis] - low[axis]) / extent, 0.0) - o[axis]) * inverse
+        t1 = (wp.min((box[1, axis] - low[axis]) / extent, 1.0) - o[axis]) * inverse
+        near = wp.max(near, wp.min(t0, t1))
+        far = wp.min(far, wp.max(t0, t1))
     stop = wp.mesh_query_ray(backstop, origins[i], directions[i], 1.0e6)
     free = samples
     if stop.result:
@@ -123,12 +126,14 @@ class HeadBounds:
     Attributes:
         backstop: hierarchy over the posed backstop.
         surface: ``[SURFACE_CELLS^3]`` uint8 occupied cells of the posed face.
+        box: ``[2, 3]`` lowest and highest corner, in the rigid head frame, of a box around the posed shell.
         rotation: ``[3, 3]`` rigid head, head to world.
         translation: ``[3]`` metres.
     """
 
     backstop: MeshBvh
     surface: Tensor
+    box: Tensor
     rotation: Tensor
     translation: Tensor
 
@@ -167,6 +172,8 @@ class HeadRaySampler(nn.Module):
         self.occupancy = OccupancyGrid(cells)
         self._hierarchies = PosedBvhs()
         self.register_buffer("surface_corners", torch.zeros(0, 3, dtype=torch.int32), persistent=False)
+        self.register_buffer("surface_vertices", torch.zeros(0, dtype=torch.long), persistent=False)
+        self.register_buffer("thickest", torch.zeros(()), persistent=False)
         self.register_buffer("backstop_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
         self.register_buffer("backstop_depth", torch.zeros(0), persistent=False)
         self.register_buffer("moving_corners", torch.zeros(0, 3, dtype=torch.int32), persistent=False)
@@ -185,14 +192,15 @@ class HeadRaySampler(nn.Module):
             thickness: ``[V]`` shell thickness in metres.
         """
         faces = head_model.faces[surface]
-        self.surface_corners = faces.int()
+        self.surface_corners, self.surface_vertices = faces.int(), faces.unique()
+        self.thickest = thickness.float().max()
         self.backstop_faces, self.backstop_depth = backstop_surface(
             head_model, canonical, surface, self.erosion_m, self.thinnest_m
         )
         motion = head_model.expression_basis.norm(dim=-1).amax(0)
         neck = head_model.head_weights() < 0.9
         used = torch.zeros(len(canonical), dtype=torch.bool, device=canonical.device)
-        used[faces.unique()] = True
+        used[self.surface_vertices] = True
         moving = used & ((motion > 1e-3) | neck)
         skin = faces[moving[faces].any(1)]
         points = spread_points(canonical, skin, POINT_SPACING)
@@ -211,7 +219,9 @@ class HeadRaySampler(nn.Module):
         points = SurfacePoints(self.moving_corners, self.moving_barycentric)
         cube = self.occupancy.low, self.occupancy.extent
         surface = shell_cells(vertices, normals, points, self.moving_reach, (rotation, translation), cube)
-        return HeadBounds(backstop, surface, rotation, translation)
+        rigid = (vertices[self.surface_vertices] - translation) @ rotation
+        box = torch.stack([rigid.amin(0) - self.thickest, rigid.amax(0) + self.thickest])
+        return HeadBounds(backstop, surface, box, rotation, translation)
 
     def forward(self, origins: Tensor, directions: Tensor, bounds: HeadBounds) -> RaySamples:
         """Sample rays ``[R, 3]``, stratified in training, at interval centres in evaluation."""
@@ -230,6 +240,7 @@ class HeadRaySampler(nn.Module):
             bounds.translation,
             grid.low,
             grid.extent.view(1),
+            bounds.box,
             grid.cells,
             grid.occupied,
             SURFACE_CELLS,

@@ -1,6 +1,6 @@
 """Ray samples against a replay in numpy and against every triangle of the backstop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -35,7 +35,8 @@ def make_bounds(surface: torch.Tensor, stop: torch.Tensor, rotation: torch.Tenso
     """A backstop of 16 cm around ``stop`` in the rigid frame, turned with the head."""
     vertices, faces = (torch.from_numpy(a) for a in box((0.16, 0.16, 0.16), (2, 2, 2)))
     world = (vertices + stop) @ rotation.T + TRANSLATION
-    return HeadBounds(MeshBvh(world, faces), surface.to(torch.uint8), rotation, TRANSLATION)
+    cube = torch.stack([LOW, LOW + EXTENT])
+    return HeadBounds(MeshBvh(world, faces), surface.to(torch.uint8), cube, rotation, TRANSLATION)
 
 
 def stopped_at(bounds: HeadBounds, origins: torch.Tensor, directions: torch.Tensor) -> np.ndarray:
@@ -271,3 +272,19 @@ def test_surface_grid_follows_a_jaw_that_opens_wide(anny, head_sampler):
     origins = vertices + torch.tensor([0.0, 0.0, 1.0])
     samples = head_sampler(origins, torch.tensor([[0.0, 0.0, -1.0]]).expand_as(origins), bounds)
     assert samples.hit.all()
+
+
+def test_no_sample_lies_outside_the_box_of_the_posed_shell(crowded):
+    sampler, bounds = crowded
+    box = LOW + EXTENT * torch.tensor([[0.12, 0.25, 0.0], [0.75, 1.0, 0.5]])
+    boxed = replace(bounds, box=box)
+    origins, directions = rays_to_the_cube(300, bounds.rotation)
+    samples = sampler(origins, directions, boxed)
+    points = origins[:, None] + directions[:, None] * samples.depths[..., None]
+    rigid = (points - TRANSLATION) @ bounds.rotation
+    free = samples.lengths > 0
+    free[:, -1] &= ~samples.opaque
+    outside = ((rigid < box[0] - 1e-4) | (rigid > box[1] + 1e-4)).any(-1)
+    assert free.any()
+    assert not (outside & free).any()
+    assert torch.equal(samples.opaque, sampler(origins, directions, bounds).opaque)
