@@ -33,6 +33,8 @@ from partnerface.single_thread import single_thread
 from partnerface.user_error import UserError
 
 OURS = "part_deformation"
+CUDA_RAYS, CUDA_PEER_RAYS = "--data.rays_per_frame=8192", "--data.rays_per_frame=1024"
+"""A CUDA device wants large batches of either method."""
 
 TITLES = {
     "training_step": "one training step, one thread",
@@ -122,9 +124,9 @@ class SpeedSuite:
         if large_build is not None:
             self.report.replace(gpu_convergence_row(large_build))
 
-    def _trained(self, device: str) -> MethodUnderTest:
+    def _trained(self, device: str, *flags: str) -> MethodUnderTest:
         """Ours after a short real training with its configured pruning."""
-        method, effort = self.build(OURS), self.options.effort
+        method, effort = self.build(OURS, *flags), self.options.effort
         self._say(f"{effort.training_steps} steps of training, so that empty space is pruned")
         threads = self.options.threads
         with single_thread():
@@ -138,13 +140,13 @@ class SpeedSuite:
             )
         return method
 
-    def _peers(self) -> dict[str, MethodUnderTest]:
+    def _peers(self, rays: str = PEER_RAYS) -> dict[str, MethodUnderTest]:
         """NeRFace by the precision of its fields."""
         bfloat = "--model.avatar.init_args.bfloat16=true"
-        return {"float32": self._peer(), "bfloat16": self._peer(bfloat)}
+        return {"float32": self._peer(rays), "bfloat16": self._peer(rays, bfloat)}
 
     def _peer(self, *flags: str) -> MethodUnderTest:
-        peer = self.build(PEER, PEER_RAYS, *flags)
+        peer = self.build(PEER, *flags)
         set_up(peer)
         return peer
 
@@ -179,11 +181,16 @@ class SpeedSuite:
     def _cuda_rows(self) -> list[ResultRow]:
         self._say("CUDA device")
         effort = self.options.effort
-        ours = self._trained("cuda")
+        ours, peers = self._trained("cuda", CUDA_RAYS), self._peers(CUDA_PEER_RAYS)
         rows = [gpu_rendering_row(ours, 4 * effort.rounds)]
-        rows += against_nerface(
-            ours, self._peers(), effort.rounds, effort.steps, self.options.threads, "cuda"
-        )
+        threads = self.options.threads
+        rows += against_nerface(ours, peers, effort.rounds, effort.steps, threads, "cuda")
+        self.report.sections["cuda_profile"] = {
+            "training_step": training_profile(ours, effort.steps, "cuda"),
+            "rendered_frame": rendering_profile(
+                ours, FrameToRender.of(ours.data.sequence, FRAME_SIZE), 1, "cuda"
+            ),
+        }
         return [*rows, rows_without_device("not asked for: --convergence true")[-1]]
 
     def _say(self, line: str) -> None:

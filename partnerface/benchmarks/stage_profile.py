@@ -73,7 +73,7 @@ def rendering_profile(
     method: MethodUnderTest, frame: FrameToRender, frames: int, device: str = "cpu"
 ) -> list[dict[str, Any]]:
     """Stages of one rendered frame, summed over the threads that render it."""
-    avatar = method.module.avatar.eval()
+    avatar, frame = method.module.to(device).avatar.eval(), frame.to(device)
     clock = StageClock(stage_seconds(device))
     with torch.no_grad(), single_thread():
         frame.render(avatar)

@@ -8,7 +8,7 @@ from partnerface.benchmarks.result_row import ResultRow, Target, measured_row
 from partnerface.benchmarks.training_slices import set_up, timed_steps
 from partnerface.single_thread import single_thread
 
-AGAINST_FLOAT, AGAINST_BFLOAT = Target(">=", 120), Target(">=", 35)
+AGAINST = {"float32": Target(">=", 120), "bfloat16": Target(">=", 35)}
 PARTS_RATIO = Target("<=", 1.15)
 FEW_PARTS, MANY_PARTS = 4, 64
 
@@ -49,34 +49,33 @@ def against_nerface(
     }
     with single_thread():
         found = interleaved(variants, rounds)
-    rays = {name: rays_per_step(method) for name, method in {"ours": ours, **peers}.items()}
-    wall = {name: [rays[name] / d.wall for d in durations] for name, durations in found.items()}
-    cpu = {name: [rays[name] / d.cpu for d in durations] for name, durations in found.items()}
-    where = f"rays that hit the head, learned occupancy, {threads} threads, wall time"
     prefix = "" if device == "cpu" else f"{device}_"
+    where = f"rays that hit the head, learned occupancy, {threads} threads, wall time"
+    our_rays = rays_per_step(ours)
+    our_wall, our_cpu = rates(found["ours"], our_rays)
+    note = f"{where}; {our_rays} rays a step, its share of pruning included"
     rows = [
-        measured_row(
-            f"{prefix}training_rays_per_second",
-            wall["ours"],
-            "rays/s",
-            None,
-            f"{where}; {rays['ours']} rays a step, its share of pruning included",
-            by_cpu_time=cpu["ours"],
-        )
+        measured_row(f"{prefix}training_rays_per_second", our_wall, "rays/s", None, note, by_cpu_time=our_cpu)
     ]
-    for name, target in (("float32", AGAINST_FLOAT), ("bfloat16", AGAINST_BFLOAT)):
+    for name, peer in peers.items():
+        wall, cpu = rates(found[name], rays_per_step(peer))
         rows.append(
             measured_row(
                 f"{prefix}training_against_nerface_{name}",
-                ratios(wall["ours"], wall[name]),
+                ratios(our_wall, wall),
                 "x",
-                target,
-                f"{where}; NeRFace {rays[name]} rays a step",
-                nerface_rays_per_second=wall[name],
-                by_cpu_time=ratios(cpu["ours"], cpu[name]),
+                AGAINST[name] if device == "cpu" else None,
+                f"{where}; NeRFace {rays_per_step(peer)} rays a step",
+                by_cpu_time=ratios(our_cpu, cpu),
+                nerface_rays_per_second=wall,
             )
         )
     return rows
+
+
+def rates(steps: list[Duration], rays: int) -> tuple[list[float], list[float]]:
+    """Rays a second of wall time, and of CPU time."""
+    return [rays / step.wall for step in steps], [rays / step.cpu for step in steps]
 
 
 def many_parts_row(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps: int) -> ResultRow:

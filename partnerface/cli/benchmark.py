@@ -73,16 +73,13 @@ def benchmark(
     report = SpeedReport(Path(json) if json else out / "speed.json", environment())
     options = SpeedOptions(out=out, effort=QUICK if quick else Effort(), threads=threads, cuda=cuda)
     with _without_notices():
-        suite_run = SpeedSuite(subject(out / "subject", FRAMES, SIZE, HEAD_RAYS), options, report)
-        suite_run.run()
-        large = (
-            subject(out / "large_subject", FRAMES, LARGE_SIZE) if memory or (cuda and convergence) else None
-        )
+        measured = SpeedSuite(subject(out / "subject", FRAMES, SIZE, HEAD_RAYS), options, report)
+        measured.run()
         if memory:
-            suite_run.run_memory(large)
+            measured.run_memory(_large_subject(out))
         if convergence:
             long = subject(out / "long_subject", LONG_FRAMES, SIZE)
-            suite_run.run_convergence(method_names(), long, large if cuda else None)
+            measured.run_convergence(method_names(), long, _large_subject(out) if cuda else None)
     print_report(report)
     print(f"  {report.path}")
 
@@ -99,6 +96,10 @@ def subject(root: Path, frames: int, size: int, *flags: str) -> MethodBuilder:
 
     SyntheticReader(root, frames=frames, size=size).read()
     return MethodBuilder(root, *flags)
+
+
+def _large_subject(out: Path) -> MethodBuilder:
+    return subject(out / "large_subject", FRAMES, LARGE_SIZE)
 
 
 class MethodBuilder:
