@@ -138,7 +138,7 @@ def _blurred(images: Tensor) -> Tensor:
 
 
 def _generators(points: Tensor) -> Tensor:
-    """``[N, 2, 6]`` motion of points ``[N, 2]`` in [0, 1]: shift x and y, rotation, scaling, stretch, shear."""
+    """``[N, 2, 6]`` motion of points ``[N, 2]`` in [0, 1]: shifts, rotation, scaling, stretch, shear."""
     centred = points - points.new_tensor([0.5, 0.75])
     x, y = centred.unbind(-1)
     one, zero = torch.ones_like(x), torch.zeros_like(x)
