@@ -22,7 +22,7 @@ def write_growth_figure(path: Path, curves: list[GrowthCurve]) -> None:
         panel.loglog(curve.sizes, curve.milliseconds, "o-", color="tab:blue")
         panel.loglog(curve.sizes, linear, "--", color="0.6")
         panel.set_ylim(0.5 * min(curve.milliseconds), 2 * max(curve.milliseconds))
-        panel.set_title(f"{curve.cost}: exponent {curve.exponent:.2f}", size=10)
+        panel.set_title(f"{curve.cost}: exponent {round(curve.exponent, 2) + 0.0:.2f}", size=10)
         panel.set_xticks(
             curve.sizes, [f"{size:g}" if size < 1e4 else f"{size / 1000:.0f}k" for size in curve.sizes]
         )

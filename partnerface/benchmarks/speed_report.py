@@ -87,9 +87,8 @@ def _earlier(path: Path) -> dict[str, Any]:
 
 def rows_table(rows: list[ResultRow]) -> Table:
     """Name, value with its spread, unit, target, holds."""
-    table = Table(
-        "name", "value", "min - max", "unit", "target", "holds", title="partnerface benchmark speed"
-    )
+    columns = ("name", "value", "min - max", "by CPU time", "unit", "target", "holds")
+    table = Table(*columns, title="partnerface benchmark speed")
     for row in rows:
         spread = f"{shown(min(row.samples))} - {shown(max(row.samples))}" if row.samples else ""
         holds = {True: "yes", False: "[red]no[/red]", None: "-"}[row.holds]

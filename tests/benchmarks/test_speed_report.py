@@ -79,6 +79,8 @@ def _printed(table) -> str:
 
 def test_the_table_shows_what_holds_and_why_something_is_missing() -> None:
     lines = _printed(rows_table(ROWS)).splitlines()
+    header = [cell.strip() for cell in lines[2].split("┃")[1:-1]]
+    assert header == ["name", "value", "min - max", "by CPU time", "unit", "target", "holds"]
     rate = next(line for line in lines if "rate" in line)
     assert [cell.strip() for cell in rate.split("│")[1:-1]] == ["rate", "2", "1 - 3", "4", "x", ">= 5", "no"]
     missing = next(line for line in lines if "fps" in line)
