@@ -21,7 +21,7 @@ from partnerface.rendering.sampled_rays import SampledRays
 from partnerface.rendering.sparse_voxels import SparseVoxels, known_at_corners
 from partnerface.skinning.nearest_surface import BEYOND_SEARCH, NearestSurface, PosedSurface
 
-LEAST_SAMPLES = 50_000
+LEAST_SAMPLES = 100_000
 """A picture of fewer samples is carried sample by sample."""
 
 SIDE = 64

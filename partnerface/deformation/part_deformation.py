@@ -54,5 +54,7 @@ class PartDeformation(Deformation):
         weights, index = self.assigner(positions)
         features = frequency_encoding(positions, self.num_frequencies)
         output = self.networks(features, driving, weights, index)
-        appearance = output[:, 3:] if self.appearance_width else None
-        return DeformedPoints(OFFSET_SCALE * output[:, :3], appearance, weights, index)
+        offsets, appearance = output.split([3, self.appearance_width], 1)
+        return DeformedPoints(
+            OFFSET_SCALE * offsets, appearance if self.appearance_width else None, weights, index
+        )

@@ -56,9 +56,9 @@ class HashField(nn.Module):
             directions: ``[N, 16]`` spherical harmonics of the view direction in the head's frame.
             appearance: ``[N, appearance_width]`` or None where that width is 0.
         """
-        hidden = self.density_head(self.grid(positions))
-        inputs = [hidden[:, 1:], directions]
+        raw_density, feature = self.density_head(self.grid(positions)).split([1, 15], 1)
+        inputs = [feature, directions]
         if self.appearance_width:
             inputs.append(appearance)
         rgb = torch.sigmoid(self.colour_head(torch.cat(inputs, 1)))
-        return functional.softplus(hidden[:, 0]) * DENSITY_SCALE, rgb
+        return functional.softplus(raw_density[:, 0]) * DENSITY_SCALE, rgb
