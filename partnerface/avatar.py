@@ -27,7 +27,7 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.moved_samples import MovedSamples, moved_samples
 from partnerface.picture_voxels import SampleBySample, voxels_of_picture
 from partnerface.posed_frame import PosedFrame, head_pose
-from partnerface.rendering.chunking import cpu_threads, map_chunks
+from partnerface.rendering.chunking import cpu_threads, in_smaller_chunks, map_chunks, rays_at_once
 from partnerface.rendering.ray_sampler import HeadRaySampler
 from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
 from partnerface.rendering.sampled_rays import SampledRays
@@ -233,20 +233,24 @@ class Avatar(nn.Module):
         torso_motion: Tensor,
         *,
         with_parts: bool = False,
-        chunk: int = 8192,
+        chunk: int | None = None,
     ) -> RenderedRays:
-        """Render all pixels of one frame, row by row, in chunks of rays."""
+        """Render all pixels of one frame, row by row, ``chunk`` rays at once (what fits if None)."""
         pixels = image_pixels(camera.width, camera.height).to(head.rotation.device)
         rays = pixel_rays(camera, pixels[None])
         frame = self.pose_frames(head, torso_motion)[0]
-        pieces = [rays.select(slice(k, k + chunk)) for k in range(0, len(pixels), chunk)]
         threads = cpu_threads(pixels.device)
-        sampled = map_chunks(lambda piece: self.sample(piece, frame), pieces, threads)
-        if not with_parts:
-            cube = self.cube_low, self.cube_extent
-            exact = SampleBySample(self.skinning, self.deformation, frame.surface, frame.driving, cube)
-            frame.voxels = voxels_of_picture(sampled, exact, frame.bounds, self.sampler.occupancy)
-        return join_rays(map_chunks(lambda piece: self.shade(piece, frame, with_parts), sampled, threads))
+
+        def in_chunks(size: int) -> RenderedRays:
+            pieces = [rays.select(slice(k, k + size)) for k in range(0, len(pixels), size)]
+            sampled = map_chunks(lambda piece: self.sample(piece, frame), pieces, threads)
+            if not with_parts:
+                cube = self.cube_low, self.cube_extent
+                exact = SampleBySample(self.skinning, self.deformation, frame.surface, frame.driving, cube)
+                frame.voxels = voxels_of_picture(sampled, exact, frame.bounds, self.sampler.occupancy)
+            return join_rays(map_chunks(lambda piece: self.shade(piece, frame, with_parts), sampled, threads))
+
+        return in_smaller_chunks(in_chunks, chunk or rays_at_once(pixels.device))
 
 
 def _place_surface_after_loading(avatar: Avatar, incompatible_keys: object) -> None:

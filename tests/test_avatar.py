@@ -17,6 +17,7 @@ from partnerface.fields.hash_field import HashField
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.rendering.ray_sampler import HeadRaySampler
+from partnerface.rendering.ray_samples import RaySamples
 from partnerface.rendering.rendered_rays import RenderedRays
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.skinning.nearest_surface import NearestSurface
@@ -344,6 +345,43 @@ def test_refresh_keeps_what_is_dense_and_frees_what_is_empty(avatar, sequence):
         avatar.refresh_occupancy(head, visits=3 * candidates)
     assert int(grid.occupied.sum()) < 0.05 * candidates
     assert torch.equal(grid.occupied.bool() & ~grid.candidates, torch.zeros_like(grid.candidates))
+
+
+def test_a_picture_of_one_pixel(avatar, sequence):
+    shown = render(avatar, replace_size(sequence, 1), 0, with_parts=True)
+    assert shown.rgb.shape == (1, 1, 3)
+    assert shown.rgb.isfinite().all()
+
+
+@pytest.mark.parametrize(("parts", "top_k"), [(1, 1), (1, 5), (3, 8)])
+def test_one_part_and_fewer_parts_than_act_on_a_point(sequence, parts, top_k):
+    """Top-k of more parts than there are is all of them."""
+    deformation = PartDeformation(parts=parts, top_k=top_k, hidden_width=16)
+    avatar = Avatar(
+        head_model=AnnyHead(),
+        skinning=NearestSurface(),
+        deformation=deformation,
+        field=HashField(levels=2, log2_table_size=8, finest=32, hidden_width=16, appearance_width=4),
+        sampler=HeadRaySampler(samples=4, cells=16),
+        torso=TorsoLayer(resolutions=(4,)),
+    )
+    avatar.adapt_to(sequence)
+    avatar.train()
+    rendered = avatar(training_rays(sequence, [3], 60), sequence.head.select([3]), STILL, with_parts=True)
+    (rendered.rgb.sum() + rendered.offset_size + rendered.part_usage[0]).backward()
+    torch.testing.assert_close(rendered.part_weights.sum(-1), rendered.head_opacity, atol=1e-3, rtol=0)
+    assert rendered.part_usage.shape == (parts,)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
+
+
+def test_rays_whose_samples_all_lie_outside_the_shell(avatar, sequence, monkeypatch):
+    """Occupied cells, but nothing kept: black backstop, torso beside it, gradients finite."""
+    monkeypatch.setattr(RaySamples, "evaluated", lambda samples, valid, reachable: torch.zeros_like(valid))
+    avatar.train()
+    rendered = avatar(training_rays(sequence, [0], 80), sequence.head.select([0]), STILL, with_parts=True)
+    assert (rendered.head_opacity > 0).sum() == (rendered.head_opacity == 1).sum()
+    (rendered.rgb.sum() + rendered.opacity.sum() + rendered.offset_size).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
 
 
 def test_widths_that_do_not_fit_are_refused():

@@ -1,7 +1,8 @@
-"""Rendering an image in chunks of rays, on every core."""
+"""Rendering an image in chunks of rays: on every core, and as large as the memory allows."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,49 @@ from typing import TypeVar
 import torch
 
 from partnerface.freed_memory import keep_freed_memory
+from partnerface.user_error import UserError
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
+
+
+CPU_CHUNK = 8192
+"""Rays of a chunk on a CPU: two of them at work keep a picture of any size below 2 GB."""
+
+BYTES_PER_RAY = 65_536
+"""What a ray of 16 samples takes while it is rendered, generously."""
+
+LEAST_CHUNK = 256
+
+logger = logging.getLogger(__name__)
+
+
+def rays_at_once(device: torch.device) -> int:
+    """Rays of a chunk: on a GPU as many as half of its free memory holds."""
+    if device.type != "cuda":
+        return CPU_CHUNK
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(LEAST_CHUNK, free // (2 * BYTES_PER_RAY))
+
+
+def in_smaller_chunks(render: Callable[[int], Result], chunk: int) -> Result:
+    """``render(chunk)``, with ever smaller chunks where the device runs out of memory.
+
+    Raises:
+        UserError: even the smallest chunk does not fit.
+    """
+    while True:
+        try:
+            return render(chunk)
+        except torch.OutOfMemoryError:
+            if chunk <= LEAST_CHUNK:
+                raise UserError(
+                    f"the GPU's memory does not hold {chunk} rays: free some, or choose the CPU"
+                ) from None
+        smaller = max(LEAST_CHUNK, chunk // 4)
+        logger.warning("out of GPU memory with %d rays at once: going on with %d", chunk, smaller)
+        chunk = smaller
+        torch.cuda.empty_cache()
 
 
 def cpu_threads(device: torch.device) -> int:

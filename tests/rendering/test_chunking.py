@@ -1,11 +1,13 @@
-"""Chunks in threads."""
+"""Chunks in threads, and chunks that shrink until they fit."""
 
+import logging
 import threading
 
 import pytest
 import torch
 
-from partnerface.rendering.chunking import map_chunks
+from partnerface.rendering.chunking import LEAST_CHUNK, in_smaller_chunks, map_chunks, rays_at_once
+from partnerface.user_error import UserError
 
 
 def test_order_is_kept_when_later_chunks_finish_first():
@@ -36,3 +38,33 @@ def test_an_error_of_a_chunk_is_raised():
 
     with pytest.raises(ValueError, match="chunk 0"):
         map_chunks(render, [0, 1], threads=2)
+
+
+def fits(limit: int):
+    def render(chunk: int) -> int:
+        if chunk > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return chunk
+
+    return render
+
+
+def test_chunks_shrink_until_they_fit_and_say_so(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert in_smaller_chunks(fits(1000), 10_000) == 625
+    assert "10000 rays at once" in caplog.text
+    assert len(caplog.records) == 2
+    assert in_smaller_chunks(fits(LEAST_CHUNK), 10_000) == LEAST_CHUNK
+
+
+def test_a_device_too_small_for_any_chunk_is_one_clear_line():
+    with pytest.raises(UserError, match=f"does not hold {LEAST_CHUNK} rays") as caught:
+        in_smaller_chunks(fits(10), 10_000)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_takes_what_half_of_its_free_memory_holds(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**31))
+    assert rays_at_once(torch.device("cuda")) * 65_536 == 2**29
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 2**31))
+    assert rays_at_once(torch.device("cuda")) == LEAST_CHUNK
