@@ -74,6 +74,7 @@ MAY_IMPORT = {
         "training",
     },
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
+    "sweeps": set(),
 }
 BELOW_ALL = {"user_error", "warp_launch", "single_thread", "freed_memory"}
 LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/training_slices.py", "cli/")

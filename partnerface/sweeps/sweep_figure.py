@@ -1,0 +1,126 @@
+"""The figure of a sweep: the metric against each parameter, and a heat map where there are two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from partnerface.sweeps.run_settings import Setting, short_names, short_value
+
+MOST_LINES = 8
+LOGARITHMIC_FROM = 8.0
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+
+
+def write_sweep_figure(path: Path, settings: Sequence[Setting], metric: str, title: str) -> None:
+    """One panel for each parameter; error bars are the sample standard deviation over seeds.
+
+    Args:
+        path: of the picture.
+        settings: at least one, all with the same parameters.
+        metric: name of the value.
+        title: the question.
+    """
+    short = short_names(list(settings[0].parameters))
+    with_map = len(short) == 2 and _is_grid(settings)
+    panels = len(short) + with_map
+    figure = Figure(figsize=(max(4.6 * panels, 6.0), 3.8), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    for panel, name in zip(axes, short, strict=False):
+        _draw_panel(panel, settings, name, short)
+        panel.set_xlabel(short[name])
+        panel.set_ylabel(metric)
+        panel.grid(True, color="0.92")
+        panel.set_axisbelow(True)
+    if with_map:
+        _draw_map(figure, axes[-1], settings, short, metric)
+    figure.suptitle(title, size=10, wrap=True)
+    figure.savefig(path, dpi=110)
+
+
+def options(settings: Sequence[Setting], name: str) -> list[Any]:
+    """The values of a parameter that occur: numbers in ascending order, others as they came."""
+    found = list({repr(s.parameters[name]): s.parameters[name] for s in settings}.values())
+    return sorted(found) if _are_numbers(found) else found
+
+
+def mean_map(settings: Sequence[Setting], rows: str, columns: str) -> np.ndarray:
+    """Means ``[R, C]`` over two parameters; NaN where there is no result."""
+    means = {(repr(s.parameters[rows]), repr(s.parameters[columns])): s.mean for s in settings}
+    return np.array(
+        [
+            [means.get((repr(row), repr(column)), np.nan) for column in options(settings, columns)]
+            for row in options(settings, rows)
+        ]
+    )
+
+
+def _draw_panel(panel: Axes, settings: Sequence[Setting], name: str, short: dict[str, str]) -> None:
+    """A line for each combination of the other parameters, or points alone where those are too many."""
+    found = options(settings, name)
+    is_number = _are_numbers(found)
+    others = [other for other in short if other != name]
+    lines: dict[str, list[Setting]] = {}
+    for setting in settings:
+        label = ", ".join(f"{short[o]} {short_value(setting.parameters[o])}" for o in others)
+        lines.setdefault(label, []).append(setting)
+    if len(lines) > MOST_LINES or all(len(line) == 1 for line in lines.values()):
+        lines = {"": list(settings)}
+    joined = is_number and len(lines) * len(found) >= len(settings)
+    places = {repr(value): value if is_number else place for place, value in enumerate(found)}
+    for label, line in sorted(lines.items()):
+        line = sorted(line, key=lambda setting: places[repr(setting.parameters[name])])
+        x = [places[repr(setting.parameters[name])] for setting in line]
+        means, spreads = [s.mean for s in line], [s.spread for s in line]
+        drawn = panel.errorbar(x, means, spreads, fmt="o-" if joined else "o", capsize=3, label=label or None)
+        colour = drawn.lines[0].get_color()
+        dots = [(place, value) for place, s in zip(x, line, strict=True) for value in s.values]
+        panel.scatter(*zip(*dots, strict=True), s=9, color=colour, alpha=0.5)
+    _label_axis(panel, found, is_number)
+    if len(lines) > 1:
+        panel.legend(fontsize=7)
+
+
+def _label_axis(panel: Axes, found: list[Any], is_number: bool) -> None:
+    if not is_number:
+        panel.set_xticks(range(len(found)), [short_value(v) for v in found], rotation=20, ha="right", size=8)
+        panel.margins(x=0.15)
+        return
+    if found[0] > 0 and found[-1] / found[0] >= LOGARITHMIC_FROM:
+        panel.set_xscale("log")
+    if len(found) <= MOST_LINES:
+        panel.set_xticks(found, [short_value(value) for value in found])
+        panel.minorticks_off()
+
+
+def _draw_map(
+    figure: Figure, panel: Axes, settings: Sequence[Setting], short: dict[str, str], metric: str
+) -> None:
+    rows, columns = short
+    values = mean_map(settings, rows, columns)
+    image = panel.imshow(values, origin="lower", aspect="auto", cmap="viridis")
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            colour = "white" if value < middle else "black"
+            panel.text(column, row, f"{value:.4g}", ha="center", va="center", size=8, color=colour)
+    for axis, name in ((panel.xaxis, columns), (panel.yaxis, rows)):
+        found = options(settings, name)
+        axis.set_ticks(range(len(found)), [short_value(value) for value in found])
+        axis.set_label_text(short[name])
+    figure.colorbar(image, ax=panel, label=metric)
+
+
+def _is_grid(settings: Sequence[Setting]) -> bool:
+    """Whether two parameters have few enough values for a map with most of its cells filled."""
+    cells = np.prod([len(options(settings, name)) for name in settings[0].parameters])
+    return len(settings) > 1 and len(settings) * 2 >= cells
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
