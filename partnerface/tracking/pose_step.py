@@ -34,8 +34,8 @@ class AlignmentSettings:
     spacing_m: float = 0.005
     rotation_sigma: float = 0.03
     shift_sigma: float = 0.004
-    depth_sigma: float = 0.01
-    outline_weight: float = 10.0
+    depth_sigma: float = 0.02
+    outline_weight: float = 30.0
 
 
 def project_points(

@@ -17,7 +17,7 @@ from partnerface.user_error import UserError
 
 LANDMARKS_FILE = "landmarks.npz"
 REPORT_FILE = "report.json"
-TRACKER_VERSION = 5
+TRACKER_VERSION = 6
 """Raise it when the same video and settings give another dataset than before."""
 
 
