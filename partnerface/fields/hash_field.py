@@ -22,6 +22,7 @@ class HashField(nn.Module):
         finest: cells along an axis at the finest level.
         hidden_width: width of the hidden layer of both heads.
         appearance_width: width of the appearance code that the deformation adds to the colour head.
+        bfloat16: evaluate the heads in bfloat16; grid and compositing stay in float32. It pays on a GPU.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class HashField(nn.Module):
         finest: int = 384,
         hidden_width: int = 64,
         appearance_width: int = 0,
+        bfloat16: bool = False,
     ) -> None:
         super().__init__()
+        self.bfloat16 = bfloat16
         self.grid = HashGrid(levels, log2_table_size, finest=finest)
         self.appearance_width = appearance_width
         self.density_head = nn.Sequential(
@@ -44,7 +47,10 @@ class HashField(nn.Module):
 
     def density(self, positions: Tensor) -> Tensor:
         """``[N]`` density per metre at positions ``[N, 3]`` in [0, 1]."""
-        return functional.softplus(self.density_head(self.grid(positions))[:, 0]) * DENSITY_SCALE
+        encoded = self.grid(positions)
+        with self._head_precision(positions):
+            raw_density = self.density_head(encoded)[:, 0]
+        return functional.softplus(raw_density.float()) * DENSITY_SCALE
 
     def forward(
         self, positions: Tensor, directions: Tensor, appearance: Tensor | None
@@ -56,9 +62,15 @@ class HashField(nn.Module):
             directions: ``[N, 16]`` spherical harmonics of the view direction in the head's frame.
             appearance: ``[N, appearance_width]`` or None where that width is 0.
         """
-        raw_density, feature = self.density_head(self.grid(positions)).split([1, 15], 1)
-        inputs = [feature, directions]
-        if self.appearance_width:
-            inputs.append(appearance)
-        rgb = torch.sigmoid(self.colour_head(torch.cat(inputs, 1)))
-        return functional.softplus(raw_density[:, 0]) * DENSITY_SCALE, rgb
+        encoded = self.grid(positions)
+        with self._head_precision(positions):
+            raw_density, feature = self.density_head(encoded).split([1, 15], 1)
+            inputs = [feature, directions]
+            if self.appearance_width:
+                inputs.append(appearance)
+            raw_rgb = self.colour_head(torch.cat(inputs, 1))
+        density = functional.softplus(raw_density[:, 0].float()) * DENSITY_SCALE
+        return density, torch.sigmoid(raw_rgb.float())
+
+    def _head_precision(self, positions: Tensor) -> torch.autocast:
+        return torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16)

@@ -47,7 +47,7 @@ class AvatarModule(LightningModule):
             never reach validation or test.
         refinement_prior: weight of the corrections' squared size.
         gradient_clip: largest norm of the gradient; 0 turns it off.
-        cpu_threads: frames that run at once on a CPU in float32.
+        cpu_threads: frames that run at once on a CPU.
     """
 
     def __init__(
@@ -86,7 +86,16 @@ class AvatarModule(LightningModule):
         return self.trainer.datamodule.sequence
 
     def setup(self, stage: str) -> None:
-        """Check that data and head model belong together, and fit the avatar's buffers to the person."""
+        """Check that data and head model belong together, and fit the avatar's buffers to the person.
+
+        Raises:
+            UserError: they do not, or the trainer's precision is not float32.
+        """
+        if not str(self.trainer.precision).startswith("32"):
+            raise UserError(
+                f"--trainer.precision {self.trainer.precision}: points and rays need 32-true; for the networks "
+                "give --model.avatar.init_args.field.init_args.bfloat16=true"
+            )
         if self._sequence is self.sequence:
             return
         check_head_model(self.sequence, self.avatar.head_model)
@@ -118,8 +127,7 @@ class AvatarModule(LightningModule):
             self._pool = None
 
     def _runs_in_threads(self) -> bool:
-        plain = str(self.trainer.precision).startswith("32") and self.trainer.world_size == 1
-        return plain and self.device.type == "cpu" and self.cpu_threads > 1
+        return self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
         """Load weights.

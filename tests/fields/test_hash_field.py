@@ -71,3 +71,16 @@ def test_no_points():
     assert density.shape == (0,)
     assert rgb.shape == (0, 3)
     assert field.density(torch.zeros(0, 3)).shape == (0,)
+
+
+def test_bfloat16_heads_give_nearly_the_same_in_float32():
+    field = make_field(4)
+    positions, directions, appearance = inputs(500, 4)
+    exact = field(positions, directions, appearance)
+    field.bfloat16 = True
+    rough = field(positions, directions, appearance)
+    for value, reference in zip(rough, exact, strict=True):
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, reference, rtol=0.05, atol=0.02)
+    assert not torch.equal(rough[1], exact[1])
+    torch.testing.assert_close(field.density(positions), rough[0])
