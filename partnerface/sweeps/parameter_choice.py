@@ -64,7 +64,7 @@ def parameter_choice(name: str, entry: Any) -> ParameterChoice:
         raise UserError(f"{name}: nested parameters; write one flat dotted name for each")
     if unknown := sorted(str(key) for key in set(entry) - _KEYS):
         raise UserError(f"{name}: unknown key '{unknown[0]}'; known are {', '.join(sorted(_KEYS))}")
-    distribution = entry.get("distribution", _implied_distribution(name, entry))
+    distribution = entry["distribution"] if "distribution" in entry else _implied_distribution(name, entry)
     if distribution in LISTED:
         return ParameterChoice(name, options=_options(name, entry, distribution))
     if distribution in RANGES:

@@ -66,24 +66,31 @@ def _draw_panel(panel: Axes, settings: Sequence[Setting], name: str, short: dict
     is_number = _are_numbers(found)
     others = [other for other in short if other != name]
     lines: dict[str, list[Setting]] = {}
-    for setting in settings:
+    for setting in _in_order(settings, [*others, name]):
         label = ", ".join(f"{short[o]} {short_value(setting.parameters[o])}" for o in others)
         lines.setdefault(label, []).append(setting)
     if len(lines) > MOST_LINES or all(len(line) == 1 for line in lines.values()):
-        lines = {"": list(settings)}
+        lines = {"": _in_order(settings, [name])}
     joined = is_number and len(lines) * len(found) >= len(settings)
     places = {repr(value): value if is_number else place for place, value in enumerate(found)}
-    for label, line in sorted(lines.items()):
-        line = sorted(line, key=lambda setting: places[repr(setting.parameters[name])])
+    for label, line in lines.items():
         x = [places[repr(setting.parameters[name])] for setting in line]
         means, spreads = [s.mean for s in line], [s.spread for s in line]
-        drawn = panel.errorbar(x, means, spreads, fmt="o-" if joined else "o", capsize=3, label=label or None)
+        drawn = panel.errorbar(
+            x, means, spreads, fmt="o-" if joined else "o", capsize=3, ms=4, label=label or None
+        )
         colour = drawn.lines[0].get_color()
         dots = [(place, value) for place, s in zip(x, line, strict=True) for value in s.values]
         panel.scatter(*zip(*dots, strict=True), s=9, color=colour, alpha=0.5)
     _label_axis(panel, found, is_number)
     if len(lines) > 1:
         panel.legend(fontsize=7)
+
+
+def _in_order(settings: Sequence[Setting], names: Sequence[str]) -> list[Setting]:
+    """Sorted by the first name, then by the second and so on."""
+    places = {name: [repr(value) for value in options(settings, name)] for name in names}
+    return sorted(settings, key=lambda s: [places[name].index(repr(s.parameters[name])) for name in names])
 
 
 def _label_axis(panel: Axes, found: list[Any], is_number: bool) -> None:
