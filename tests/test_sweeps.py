@@ -1,4 +1,4 @@
-"""Every sweep is valid for W&B, and its command is one that the command line takes."""
+"""Every sweep is valid for W&B and for us, and its command is one that the command line takes."""
 
 import itertools
 from pathlib import Path
@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from partnerface.cli.config_files import CONFIGS
 from partnerface.cli.main import main
+from partnerface.sweeps.combinations import combinations
+from partnerface.sweeps.run_command import expand_command, trains_an_avatar
+from partnerface.sweeps.sweep_file import read_sweep
 
 SWEEPS = sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))
 
@@ -15,60 +19,80 @@ def _load(path: Path) -> dict:
     return yaml.safe_load(path.read_text())
 
 
-def _agents_command(sweep: dict, values: dict[str, object]) -> list[str]:
-    """The command as `wandb agent` builds it: `${args}` becomes one `--key=value` a parameter."""
-    arguments = [f"--{key}={value}" for key, value in values.items()]
-    words = [w for word in sweep["command"] for w in (arguments if word == "${args}" else [word])]
-    return [word for word in words if word != "${env}"]
+def _parsed(path: Path, place: int, capsys) -> tuple[dict[str, object], dict]:
+    """Parameters of a run, and the configuration that its command leads to."""
+    sweep = read_sweep(path)
+    values = combinations(sweep)[place]
+    command = expand_command(sweep.command, sweep.program, values)
+    assert command[:3] == ["/usr/bin/env", "partnerface", "fit"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command[2:], "--print_config"])
+    assert ended.value.code == 0
+    return values, yaml.safe_load(capsys.readouterr().out)
+
+
+def test_the_questions_are_there() -> None:
+    names = {path.stem for path in SWEEPS}
+    assert {"num_parts", "temperature", "parts_by_temperature", "baselines"} <= names
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
 def test_schema(path: Path) -> None:
-    sweep = _load(path)
-    assert sweep["name"] == path.stem
-    assert sweep["project"] == sweep["program"] == "partnerface"
-    assert sweep["method"] in ("grid", "random", "bayes")
-    assert sweep["metric"]["goal"] in ("maximize", "minimize")
-    assert sweep["command"][-1] == "${args}"
-    for key, choice in sweep["parameters"].items():
-        assert "parameters" not in choice, f"{key}: parameter names are flat dotted keys"
-        assert "values" in choice or sweep["method"] != "grid"
-        assert choice.get("distribution") != "log_uniform", "takes exponents: log_uniform_values is meant"
-        assert None not in choice.get("values", []), 'W&B passes None: write "null"'
+    content, sweep = _load(path), read_sweep(path)
+    assert content["name"] == path.stem
+    assert content["project"] == content["program"] == "partnerface"
+    assert content["metric"]["goal"] in ("maximize", "minimize")
+    assert content["command"].count("${args}") == 1
+    assert len(content["parameters"]["seed_everything"]["values"]) >= 2
+    assert trains_an_avatar(expand_command(sweep.command, sweep.program, {}))
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
 def test_opens_with_its_question(path: Path) -> None:
-    first = path.read_text().splitlines()[0]
-    assert first.startswith("# ")
-    assert "?" in first
+    assert "?" in read_sweep(path).question
+    assert f"wandb sweep sweeps/{path.name}" in path.read_text()
+    assert f"partnerface sweep sweeps/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("place", [0, -1])
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
+def test_the_command_parses_at_the_first_and_last_combination(path: Path, place: int, capsys) -> None:
+    values, config = _parsed(path, place, capsys)
+    assert "WandbLogger" in config["trainer"]["logger"]["class_path"]
+    for key, value in values.items():
+        if key == "config":
+            wanted = yaml.safe_load((CONFIGS.parent / value).read_text())["model"]["avatar"]
+            wanted = wanted.get("init_args", wanted)["deformation"]["class_path"]
+            assert config["model"]["avatar"]["init_args"]["deformation"]["class_path"] == wanted
+            assert config["model"]["avatar"]["init_args"]["head_model"]["class_path"].endswith("AnnyHead")
+            continue
+        found = config
+        for name in key.split("."):
+            # The printed configuration names Avatar's class, which keys need not.
+            found = found[name] if name in found else found["init_args"][name]
+        assert found == value, key
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
-def test_the_command_parses_at_the_first_and_last_value(path: Path, capsys) -> None:
-    sweep = _load(path)
-    for place in (0, -1):
-        values = {key: choice["values"][place] for key, choice in sweep["parameters"].items()}
-        command = _agents_command(sweep, values)
-        assert command[0] == "partnerface"
-        with pytest.raises(SystemExit) as ended:
-            main([*command[1:], "--print_config"])
-        assert ended.value.code == 0
-        config = yaml.safe_load(capsys.readouterr().out)
-        for key, value in values.items():
-            found = config
-            for name in key.split("."):
-                # The printed configuration names Avatar's class, which keys need not.
-                found = found[name] if name in found else found["init_args"][name]
-            assert found == value, key
+def test_the_budget_is_fixed_and_the_last_step_is_scored_on_all_frames(path: Path, capsys) -> None:
+    trainer = _parsed(path, 0, capsys)[1]["trainer"]
+    by_steps = trainer["max_time"] is None and trainer["val_check_interval"] == trainer["max_steps"]
+    # Lightning validates when the clock ends a training.
+    by_clock = trainer["max_time"] is not None and trainer["max_steps"] >= 20000
+    assert by_steps or by_clock
+    assert trainer["limit_val_batches"] == 1.0
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
-def test_runs_log_to_wandb_the_metric_that_is_optimised(path: Path, trained_run: Path) -> None:
-    sweep = _load(path)
-    assert "configs/logger/wandb.yaml" in sweep["command"]
+def test_runs_log_the_metric_that_is_asked_for(path: Path, trained_run: Path) -> None:
     logged = {line.split(",")[2] for line in (trained_run / "metrics.csv").read_text().splitlines()[1:]}
-    assert sweep["metric"]["name"] in logged
+    assert read_sweep(path).metric in logged
+
+
+def test_baselines_holds_every_method() -> None:
+    path = next(path for path in SWEEPS if path.stem == "baselines")
+    methods = {f"configs/method/{file.name}" for file in (CONFIGS / "method").glob("*.yaml")}
+    assert set(_load(path)["parameters"]["config"]["values"]) == methods
 
 
 def test_no_two_sweeps_ask_the_same() -> None:

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from partnerface.sweeps.run_command import trains_an_avatar
@@ -36,7 +38,7 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         words = run_words(run, command)
         run.prepare()
-        with (run.folder / LOG_FILE).open("ab") as log:
+        with (run.folder / LOG_FILE).open("ab") as log, _heeding_interrupts():
             try:
                 self._process = subprocess.Popen(
                     words,
@@ -67,6 +69,20 @@ class ChildProcess:
                 os.killpg(self._process.pid, number)
             except ProcessLookupError:
                 return
+
+
+@contextmanager
+def _heeding_interrupts() -> Iterator[None]:
+    """A shell lets background jobs ignore interrupts, which children would inherit and never save on one."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_words(run: SweepRun, command: Sequence[str]) -> list[str]:

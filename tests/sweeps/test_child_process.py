@@ -75,6 +75,22 @@ def test_a_signal_reaches_what_it_has_started(run: SweepRun, lock: int, tmp_path
         assert not _alive(grandchild)
 
 
+def test_a_background_job_passes_interrupts_on(run: SweepRun, lock: int, tmp_path: Path) -> None:
+    """Shells start background jobs with interrupts ignored: runs went on and saved nothing."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = f"import pathlib, time; pathlib.Path({str(tmp_path / 'ready')!r}).touch(); time.sleep(60)"
+        child = ChildProcess(run, [sys.executable, "-S", "-c", code], lock)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.02)
+    child.send(signal.SIGINT)
+    assert _ended(child) in (130, -signal.SIGINT)
+    assert "KeyboardInterrupt" in (run.folder / "log.txt").read_text()
+
+
 def _alive(process: Path) -> bool:
     try:
         return " Z " not in (process / "stat").read_text()
