@@ -71,11 +71,13 @@ def _draw_panel(panel: Axes, settings: Sequence[Setting], name: str, short: dict
         lines.setdefault(label, []).append(setting)
     if len(lines) > MOST_LINES or all(len(line) == 1 for line in lines.values()):
         lines = {"": _in_order(settings, [name])}
-    joined = is_number and len(lines) * len(found) >= len(settings)
+    # A line through points that differ in something else would show what is not there.
+    joined = is_number and not (others and list(lines) == [""])
     places = {repr(value): value if is_number else place for place, value in enumerate(found)}
     for label, line in lines.items():
         x = [places[repr(setting.parameters[name])] for setting in line]
-        means, spreads = [s.mean for s in line], [s.spread for s in line]
+        means = [s.mean for s in line]
+        spreads = [s.spread for s in line] if any(len(s.values) > 1 for s in line) else None
         drawn = panel.errorbar(
             x, means, spreads, fmt="o-" if joined else "o", capsize=3, ms=4, label=label or None
         )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from partnerface.sweeps.child_process import run_words
@@ -64,11 +65,11 @@ def settings_table(sweep: Sweep, runs: Sequence[SweepRun]) -> Table:
     """Every setting with the mean and the spread over its seeds, best first."""
     settings = sorted_settings(sweep, runs)
     short = short_names(list(settings[0].parameters))
-    table = Table(*short.values(), title=sweep.question or sweep.name)
+    table = Table(*short.values(), title=escape(sweep.question or sweep.name))
     for column in (sweep.metric, "spread", "runs"):
         table.add_column(column, justify="right")
     for setting in settings:
-        shown = [short_value(value) for value in setting.parameters.values()]
+        shown = [escape(short_value(value)) for value in setting.parameters.values()]
         numbers = [f"{setting.mean:.4g}", f"{setting.spread:.2g}", str(len(setting.values))]
         table.add_row(*shown, *numbers)
     return table
@@ -86,7 +87,10 @@ def runs_table(sweep: Sweep, runs: Sequence[SweepRun]) -> Table:
         result = f"{value:.4g}" if run.state == "finished" else f"[red]{run.state}[/red]"
         seconds = short_value(record.seconds) if record else ""
         table.add_row(
-            *(short_value(value) for value in run.parameters.values()), result, seconds, run.folder.name
+            *(escape(short_value(value)) for value in run.parameters.values()),
+            result,
+            seconds,
+            run.folder.name,
         )
     return table
 

@@ -87,3 +87,11 @@ def test_what_may_come(drawn, parameters: list[dict]) -> None:
         assert panel.get_xlabel() == name
         heights = np.sort(np.concatenate([c.lines[0].get_ydata() for c in panel.containers]))
         assert heights == pytest.approx([place + 0.25 for place in range(len(parameters))])
+
+
+def test_points_that_differ_in_something_else_are_not_joined(drawn) -> None:
+    """Random sweeps were drawn as one zigzag."""
+    random = drawn([Setting({"x": i / 7, "y": 1 / (i + 1)}, (float(i),)) for i in range(20)])
+    assert {panel.containers[0].lines[0].get_linestyle() for panel in random.axes} == {"None"}
+    alone = drawn([Setting({"x": i / 7}, (float(i),)) for i in range(20)])
+    assert alone.axes[0].containers[0].lines[0].get_linestyle() == "-"

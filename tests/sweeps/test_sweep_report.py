@@ -1,11 +1,13 @@
 """The report's files, read back with other readers."""
 
 import csv
+import io
 import json
 import shlex
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from partnerface.sweeps.parameter_choice import parameter_choice
 from partnerface.sweeps.run_folder import SweepRun
@@ -80,3 +82,11 @@ def test_tables(runs: list[SweepRun]) -> None:
     best = settings_table(_sweep(True), runs)
     assert [*best.columns[0].cells] == ["8", "4"]
     assert [*best.columns[1].cells] == ["25", "20.5"]
+
+
+def test_values_are_shown_as_they_are(runs: list[SweepRun]) -> None:
+    """Brackets are no markup: a list of one word vanished from the table."""
+    run = SweepRun(runs[0].folder, {"callbacks": ["[red]"], "x": 1}, "val/psnr")
+    console = Console(width=200, file=io.StringIO())
+    console.print(runs_table(_sweep(True), [run]), settings_table(_sweep(True), [run]))
+    assert console.file.getvalue().count("['[red]']") == 2
