@@ -15,6 +15,8 @@ from partnerface.benchmarks.result_row import ResultRow
 from partnerface.user_error import UserError
 
 FORMAT_VERSION = 1
+RESUMABLE = ("convergence", "quality")
+"""Sections of long trainings: those that an earlier run left in the file are kept."""
 
 
 class SpeedReport:
@@ -35,9 +37,8 @@ class SpeedReport:
         self.path, self.environment = path, environment
         self.rows: list[ResultRow] = []
         self.sections: dict[str, Any] = {}
-        kept = _earlier(path).get("convergence")
-        if kept:
-            self.sections["convergence"] = kept
+        earlier = _earlier(path)
+        self.sections |= {name: earlier[name] for name in RESUMABLE if earlier.get(name)}
         self.save()
 
     def add(self, *rows: ResultRow) -> None:

@@ -23,6 +23,7 @@ from partnerface.benchmarks.growth import (
 from partnerface.benchmarks.growth_figures import write_growth_figure, write_stage_figure
 from partnerface.benchmarks.memory_use import memory_rows
 from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS, BuildMethod, MethodUnderTest
+from partnerface.benchmarks.quality import quality_rows
 from partnerface.benchmarks.rendering_speed import FRAME_SIZE, FrameToRender, rendering_rows
 from partnerface.benchmarks.result_row import ResultRow
 from partnerface.benchmarks.speed_report import SpeedReport, print_tables, rows_table, stages_table
@@ -112,6 +113,13 @@ class SpeedSuite:
         """What needs gigabytes of disk, on the embedded subject at 512x512."""
         self._say("memory, in processes of their own")
         self.report.add(*memory_rows(self.build, large_build))
+
+    def run_quality(self, build: BuildMethod) -> None:
+        """What takes a quarter of an hour: three seeds with and without each saving, on a longer clip."""
+        self._say("quality: nine trainings, less those that the file holds")
+        with single_thread():
+            rows = quality_rows(build, self.options.threads, self.report)
+        self.report.add(*rows)
 
     def run_convergence(
         self, methods: Sequence[str], build: BuildMethod, large_build: BuildMethod | None

@@ -36,6 +36,7 @@ def benchmark(
     threads: int = 2,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     memory: bool = False,
+    quality: bool = False,
     convergence: bool = False,
 ) -> None:
     """Measure this installation on this machine, on the embedded subject.
@@ -48,8 +49,10 @@ def benchmark(
         threads: CPU threads in training.
         device: ``auto`` measures on a CUDA device too, if there is one; ``cuda`` insists on it.
         memory: weigh a long clip and a large frame too; needs 5 GB of disk and some minutes.
+        quality: train three seeds with and without each saving too, a quarter of an hour; interrupted, a
+            second run with the same ``json`` goes on with the next training.
         convergence: train every method for 60 and for 600 CPU seconds too; interrupted, a second run
-            with the same ``json`` goes on with the next training.
+            with the same ``json`` goes on with the next training as well.
     """
     if suite not in SUITES:
         raise UserError(f"benchmark {suite}: there is no such suite; choose {', '.join(SUITES)}")
@@ -77,8 +80,10 @@ def benchmark(
         measured.run()
         if memory:
             measured.run_memory(_large_subject(out))
+        long = subject(out / "long_subject", LONG_FRAMES, SIZE) if quality or convergence else None
+        if quality:
+            measured.run_quality(long)
         if convergence:
-            long = subject(out / "long_subject", LONG_FRAMES, SIZE)
             measured.run_convergence(method_names(), long, _large_subject(out) if cuda else None)
     print_report(report)
     print(f"  {report.path}")
