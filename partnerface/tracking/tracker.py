@@ -24,6 +24,7 @@ from partnerface.tracking.head_fit import FitSettings, PictureGeometry
 from partnerface.tracking.head_fitting import fit_head
 from partnerface.tracking.landmark_detection import detect_landmarks
 from partnerface.tracking.landmark_track import LandmarkTrack
+from partnerface.tracking.native_log import without_native_chatter
 from partnerface.tracking.overlay_video import overlay_frame
 from partnerface.tracking.pose_alignment import WORKING_SIZE as ALIGNMENT_SIZE
 from partnerface.tracking.pose_alignment import align_poses
@@ -140,7 +141,8 @@ def _detect(video: Path, source: str, bars: Progress) -> LandmarkTrack:
             yield frame.time, frame.image
             bars.advance(task)
 
-    track = detect_landmarks(frames())
+    with without_native_chatter():
+        track = detect_landmarks(frames())
     track.source = source
     check_single_face(video)
     return track
@@ -177,7 +179,8 @@ def _fit(
     else:
         given = user_mattes(Path(matte_folder), crop, track.width, track.height, count)
         source = (matte for matte, _ in zip(given, pictures(), strict=True))
-    collect_mattes(source, mattes, lambda: bars.advance(task))
+    with without_native_chatter():
+        collect_mattes(source, mattes, lambda: bars.advance(task))
     cropped = track.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size)
     middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
     view = PictureGeometry(
