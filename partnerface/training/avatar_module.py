@@ -93,7 +93,7 @@ class AvatarModule(LightningModule):
         """
         if not str(self.trainer.precision).startswith("32"):
             raise UserError(
-                f"--trainer.precision {self.trainer.precision}: points and rays need 32-true; for the networks "
+                f"--trainer.precision {self.trainer.precision}: points and rays need 32-true; for networks "
                 "give --model.avatar.init_args.field.init_args.bfloat16=true"
             )
         if self._sequence is self.sequence:
