@@ -19,7 +19,7 @@ from partnerface.candidate_cells import place_candidates
 from partnerface.data.tracked_sequence import TrackedSequence
 from partnerface.deformation.deformation import Deformation
 from partnerface.deformation.driving_signal import DrivingSignal
-from partnerface.deformation.part_centres import expression_motion, part_centres
+from partnerface.deformation.part_centres import placed_centres
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.head_model import HeadModel
@@ -104,9 +104,11 @@ class Avatar(nn.Module):
         self.driving.set_range(train)
         self.mean_pose.copy_(head_pose(train).mean(0))
         self.torso.neck_line.fill_(sequence.neck_line)
-        motion = expression_motion(self.head_model, train.expression)[used]
-        centres = part_centres(surface, motion, self.deformation.parts)
-        self.deformation.place_parts((centres - self.cube_low) / self.cube_extent)
+        deformation = self.deformation
+        centres = placed_centres(
+            deformation.placement, self.head_model, canonical, used, train.expression, deformation.parts
+        )
+        deformation.place_parts((centres - self.cube_low) / self.cube_extent)
         place_candidates(self.sampler.occupancy, self.head_model, self.skinning, train)
 
     @torch.no_grad()

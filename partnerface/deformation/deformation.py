@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from partnerface.deformation.part_centres import PartPlacement
+
 
 @dataclass
 class DeformedPoints:
@@ -32,11 +34,13 @@ class Deformation(nn.Module):
         parts: number of parts P.
         driving_width: length D of the driving signal they expect.
         appearance_width: length A of the appearance code they give, 0 for none.
+        placement: where their parts start, see `placed_centres`.
     """
 
     parts: int = 1
     driving_width: int = 0
     appearance_width: int = 0
+    placement: PartPlacement = "expression_motion"
 
     def place_parts(self, centres: Tensor) -> None:
         """Move the parts to ``centres`` ``[P, 3]`` in [0, 1]; deformations without places ignore it."""

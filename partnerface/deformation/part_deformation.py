@@ -7,6 +7,7 @@ from torch import Tensor
 from partnerface.deformation.deformation import Deformation, DeformedPoints
 from partnerface.deformation.local_networks import LocalNetworks
 from partnerface.deformation.part_assigner import PartAssigner
+from partnerface.deformation.part_centres import PartPlacement
 from partnerface.fields.encodings import frequency_encoding
 
 OFFSET_SCALE = 0.02
@@ -25,6 +26,8 @@ class PartDeformation(Deformation):
         driving_width: length of the driving signal.
         appearance_width: length of the appearance code that accompanies the offset, 0 for none: what a
             wrinkle does to shading cannot be written as a motion of points.
+        placement: where the parts start, see `placed_centres`.
+        learn_parts: whether the partition is learned or stays as it was placed.
     """
 
     def __init__(
@@ -36,11 +39,14 @@ class PartDeformation(Deformation):
         num_frequencies: int = 4,
         driving_width: int = 55,
         appearance_width: int = 4,
+        placement: PartPlacement = "expression_motion",
+        learn_parts: bool = True,
     ) -> None:
         super().__init__()
+        self.placement = placement
         self.parts, self.driving_width, self.appearance_width = parts, driving_width, appearance_width
         self.num_frequencies = num_frequencies
-        self.assigner = PartAssigner(parts, temperature, top_k)
+        self.assigner = PartAssigner(parts, temperature, top_k).requires_grad_(learn_parts)
         inputs = 3 + 6 * num_frequencies
         self.networks = LocalNetworks(parts, inputs, driving_width, hidden_width, 3 + appearance_width)
 

@@ -129,3 +129,13 @@ def test_hard_and_soft_agree_far_inside_a_part():
 def test_the_interface_itself_deforms_nothing():
     with pytest.raises(TypeError, match="Deformation defines no forward"):
         Deformation()(torch.rand(1, 3), torch.rand(5))
+
+
+def test_a_fixed_partition_gets_no_gradient_and_its_networks_do():
+    torch.manual_seed(0)
+    fixed = PartDeformation(parts=4, driving_width=5, learn_parts=False)
+    torch.nn.init.normal_(fixed.networks.weight3)
+    deformed = fixed(torch.rand(50, 3), torch.rand(5))
+    (deformed.offsets.square().sum() + deformed.part_weights.square().sum()).backward()
+    assert all(p.grad is None for p in fixed.assigner.parameters())
+    assert fixed.networks.weight1.grad.abs().sum() > 0

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from partnerface.deformation.part_centres import part_centres
+from partnerface.deformation.part_centres import part_centres, placed_centres
+from partnerface.head_models.head_parts import landmark_points
+from partnerface.user_error import UserError
 
 
 def plane(side: int = 30) -> torch.Tensor:
@@ -54,4 +56,36 @@ def test_a_still_clip_has_centres_all_the_same():
 def test_as_many_parts_as_vertices():
     vertices = plane(4)
     centres = part_centres(vertices, torch.ones(16), 16)
-    assert torch.cdist(vertices, centres).amin(1).max() < 1e-6
+    assert torch.cdist(vertices, centres).amin(1).max() < 1e-3
+
+
+def test_parts_on_landmarks_are_far_from_one_another(anny):
+    vertices = anny.template_vertices
+    used = torch.arange(len(vertices))
+    expression = torch.zeros(2, anny.num_expression)
+    centres = placed_centres("landmarks", anny, vertices, used, expression, 24)
+    embedded = torch.as_tensor(anny.asset.landmark_barycentric.sum(1) > 0.5)
+    points = landmark_points(anny, vertices)[embedded]
+    assert torch.cdist(centres, points).amin(1).max() < 1e-3
+    between = torch.cdist(centres, centres).fill_diagonal_(torch.inf).min()
+    # Farthest points cover: every landmark is nearer to a centre than the centres are to each other.
+    assert torch.cdist(points, centres).amin(1).max() <= between + 1e-3
+
+
+def test_farthest_points_do_not_ask_what_moves(anny):
+    vertices, generator = anny.template_vertices, torch.Generator().manual_seed(0)
+    used = torch.arange(len(vertices))
+    expressions = torch.rand(2, 5, anny.num_expression, generator=generator)
+    even = [placed_centres("farthest_points", anny, vertices, used, e, 12) for e in expressions]
+    torch.testing.assert_close(even[0], even[1])
+    moved = placed_centres("expression_motion", anny, vertices, used, expressions[0], 12)
+    face = landmark_points(anny, vertices).mean(0)
+    assert (moved - face).norm(dim=1).mean() < 0.8 * (even[0] - face).norm(dim=1).mean()
+
+
+def test_more_parts_than_landmarks(anny):
+    vertices = anny.template_vertices
+    with pytest.raises(UserError, match="parts is 5000"):
+        placed_centres(
+            "landmarks", anny, vertices, torch.arange(9), torch.zeros(1, anny.num_expression), 5000
+        )
