@@ -45,11 +45,14 @@ def create(
         f"--data.image_size={size}",
     ]
     train_and_test(out, arguments)
+    longer = []
+    if preset == "quick":
+        longer = ["Or train longer.", f"  partnerface create {video} --out {out}_full --preset full"]
     print_outputs(
         out,
         [
-            "Next: render the held-out frames, or train longer.",
+            "Next: render the held-out frames.",
             f"  partnerface predict --config {out / 'config.yaml'} --ckpt_path last",
-            f"  partnerface create {video} --out {out}_full --preset full",
+            *longer,
         ],
     )

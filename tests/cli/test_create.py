@@ -54,7 +54,9 @@ def test_tracks_fits_and_tests(
     assert f"--data.reader.init_args.root={out / 'dataset'}" in fit
     assert "--data.image_size=96" in fit
     assert test[:2] == ["test", "--config"]
-    assert "partnerface predict" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "partnerface predict" in printed
+    assert "train longer" not in printed
 
 
 def test_a_failed_tracking_leaves_no_dataset(video: Path, tmp_path: Path, monkeypatch, capsys) -> None:
