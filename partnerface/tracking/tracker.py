@@ -143,8 +143,8 @@ def _detect(video: Path, source: str, bars: Progress) -> LandmarkTrack:
 
     with without_native_chatter():
         track = detect_landmarks(frames())
+        check_single_face(video)
     track.source = source
-    check_single_face(video)
     return track
 
 
