@@ -8,7 +8,6 @@ density, rgb --volume rendering--> head, over the same torso layer as ours
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +25,7 @@ from partnerface.deformation.no_deformation import NoDeformation
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.posed_frame import head_pose
-from partnerface.rendering.chunking import map_chunks
+from partnerface.rendering.chunking import cpu_threads, map_chunks
 from partnerface.rendering.ray_samples import RaySamples
 from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
 from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
@@ -237,7 +236,7 @@ class NeRFace(Avatar):
         def render(piece: RayBundle) -> RenderedRays:
             return self.render_rays(piece, frame, with_parts)
 
-        return join_rays(map_chunks(render, pieces, (os.cpu_count() or 1) if on_cpu else 1))
+        return join_rays(map_chunks(render, pieces, cpu_threads(pixels.device)))
 
 
 def _resize_codes_before_loading(avatar: NeRFace, state: dict, prefix: str, *args: object) -> None:

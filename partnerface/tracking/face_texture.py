@@ -60,7 +60,7 @@ def texture_sums(
 
 
 def texture_equations(
-    contrast: Tensor,
+    planes: Tensor,
     camera: Camera,
     points: Tensor,
     normals: Tensor,
@@ -71,10 +71,11 @@ def texture_equations(
 ) -> tuple[Tensor, Tensor]:
     """Normal matrix ``[T, 6, 6]`` and slope ``[T, 6]`` that pull poses towards a texture ``[Q]``.
 
-    The residual's own spread scales them, so that a blurred clip leans on its landmarks.
+    The residual's own spread scales them, so that a blurred clip leans on its landmarks. ``planes`` are
+    those of `with_gradient`; the other arguments are those of `texture_sums`.
     """
     pixels, world, visible = project_points(camera, points, normals, rotation, translation)
-    shown = sample_planes(_with_gradient(contrast), pixels)
+    shown = sample_planes(planes, pixels)
     residual = shown[..., 0] - texture
     weight = visible * seen_often / (1 + (residual / OUTLIER).square())
     jacobian = pose_jacobian(camera, shown[..., 1:], world, translation)
@@ -85,7 +86,7 @@ def texture_equations(
     return normal, (weighted * residual[..., None]).sum(1)
 
 
-def _with_gradient(contrast: Tensor) -> Tensor:
+def with_gradient(contrast: Tensor) -> Tensor:
     """Contrast and its central differences per pixel along x and y: ``[T, 3, H, W]``, edges 0."""
     planes = torch.zeros(len(contrast), 3, *contrast.shape[1:])
     images = contrast.float() / CONTRAST_LEVELS

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parts import surface_vertices
 from partnerface.tracking.pose_step import pose_jacobian, sample_planes
 
 SECTORS = 96
@@ -76,8 +77,7 @@ class HairShell:
     def bare(cls, head_model: HeadModel) -> HairShell:
         """The skin itself."""
         skin = head_model.faces[head_model.part_faces("skin")]
-        on_skin = torch.zeros(len(head_model.template_vertices), dtype=torch.bool)
-        on_skin[skin.unique()] = True
+        on_skin = surface_vertices(head_model, "skin")
         head = on_skin & (head_model.head_weights() > 0.99)
         edges = torch.cat([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]])
         edges = edges[head[edges].all(1)]

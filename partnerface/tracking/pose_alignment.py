@@ -27,6 +27,7 @@ from partnerface.tracking.face_texture import (
     stable_skin,
     texture_equations,
     texture_sums,
+    with_gradient,
 )
 from partnerface.tracking.head_outline import (
     GATE_PX,
@@ -156,9 +157,10 @@ class _Chunk:
         self, texture: Tensor, seen_often: Tensor, shell: HairShell, settings: AlignmentSettings
     ) -> None:
         """Gauss-Newton steps of each pose towards the texture ``[Q]`` and the shell."""
+        planes = with_gradient(self.contrast)
         for _ in range(settings.steps):
             pose = self.rotation, self.translation
-            by_skin = texture_equations(self.contrast, self.camera, *self.skin, *pose, texture, seen_often)
+            by_skin = texture_equations(planes, self.camera, *self.skin, *pose, texture, seen_often)
             rows = self.measured(shell, GATE_PX)
             by_outline = outline_equations(rows, shell, self.camera, self.translation)
             normal, slope = (
