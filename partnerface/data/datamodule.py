@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from functools import cached_property
 
 import lightning
@@ -10,12 +11,13 @@ from torch.utils.data import DataLoader
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.frame_dataset import EvaluationFrame, EvaluationFrames, RayDataset
-from partnerface.data.frame_samplers import ShardedFrames, ShuffledFrames
+from partnerface.data.frame_samplers import FrameVisit, ShardedFrames, ShuffledFrames
 from partnerface.data.frame_store import FrameStore
 from partnerface.data.pixel_samplers import PixelSampler, RegionWeightedPixels
 from partnerface.data.ray_batch import RayBatch
 from partnerface.data.resumable_loader import ResumableLoader
 from partnerface.data.sequence_reader import SequenceReader
+from partnerface.data.split_samples import sampled_sequence
 from partnerface.data.tracked_sequence import TrackedSequence
 from partnerface.user_error import UserError
 
@@ -37,6 +39,9 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         pixel_sampler: which pixels are drawn; by default weighted by region.
         predict_frames: frames that ``predict`` renders: ``held_out`` (those of ``val`` and all test
             splits), ``all``, or the name of a split.
+        sample_frames: beside every test split, test on one of so many of its frames, named
+            ``<split>_sample``; 0 for none. Methods that render slowly are compared on those.
+        test_splits: the splits to test on; all by default.
         num_workers: worker processes; sampling takes so little that 0 is fastest on few cores.
         seed: seed of frame order, pixels and backgrounds.
     """
@@ -50,6 +55,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         batches_per_epoch: int | None = None,
         pixel_sampler: PixelSampler | None = None,
         predict_frames: str = "held_out",
+        sample_frames: int = 0,
+        test_splits: list[str] | None = None,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -63,7 +70,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         for name, value in sizes.items():
             if value < 1:
                 raise UserError(f"--data.{name}: {value} is not a positive number")
-        for name, value in (("num_workers", num_workers), ("seed", seed)):
+        for name, value in (("sample_frames", sample_frames), ("num_workers", num_workers), ("seed", seed)):
             if value < 0:
                 raise UserError(f"--data.{name}: {value} is negative")
         self.reader = reader
@@ -73,13 +80,14 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         self.batches_per_epoch = batches_per_epoch
         self.pixel_sampler = pixel_sampler or RegionWeightedPixels()
         self.predict_frames = predict_frames
+        self.sample_frames, self.test_splits = sample_frames, test_splits
         self.num_workers = num_workers
         self.seed = seed
 
     @cached_property
     def sequence(self) -> TrackedSequence:
         """The tracked video, cameras at the resolution of the files. Read at first use."""
-        return self.reader.read()
+        return sampled_sequence(self.reader.read(), self.sample_frames, self.test_splits)
 
     @property
     def num_frames(self) -> int:
@@ -127,6 +135,11 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     def evaluation_frame(self, frame: int) -> EvaluationFrame:
         """Any frame of the video, whole."""
         return EvaluationFrames(self.store, [frame], self.sequence.splits)[0]
+
+    def rays_of_frame(self, frame: int, rays: int, batches: int) -> Iterator[RayBatch]:
+        """Random rays of one frame, drawn as in training; what is drawn depends on seed and frame only."""
+        drawn = RayDataset(self.store, self.pixel_sampler, rays, self.seed)
+        return (drawn[FrameVisit(frame, frame * batches + k)] for k in range(batches))
 
     def setup(self, stage: str) -> None:
         """Decode the frames, so that bad images stop a run before it starts."""

@@ -16,6 +16,8 @@ from partnerface.training.image_strips import full_strip
 class LogRenderings(Callback):
     """Renders a few frames now and then, into ``renderings/`` of the run's folder and every logger.
 
+    Where validation is turned off (``trainer.limit_val_batches: 0``) it renders nothing either.
+
     Args:
         every_steps: steps between two strips; the last step has one too.
         frames: how many frames, spread over the validation split (or the training frames without one).
@@ -35,6 +37,8 @@ class LogRenderings(Callback):
     def _render(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step = trainer.global_step
         if not trainer.is_global_zero or step == self._last_step or trainer.fast_dev_run:
+            return
+        if trainer.limit_val_batches == 0:
             return
         self._last_step = step
         data = trainer.datamodule
