@@ -61,6 +61,7 @@ MAY_IMPORT = {
         "data",
         "losses",
         "metrics",
+        "picture_voxels",
         "avatar",
     },
     "benchmarks": {
@@ -72,6 +73,7 @@ MAY_IMPORT = {
         "picture_voxels",
         "avatar",
         "training",
+        "sweeps",
     },
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
     "sweeps": set(),

@@ -62,10 +62,12 @@ class ShuffledFrames(Sampler[FrameVisit]):
 
 
 class ShardedFrames(Sampler[int]):
-    """Every frame once over all processes. It never pads: a frame counted twice shifts the mean."""
+    """Every frame once over all processes, each with a run of its own, so that most neighbours in time
+    stay together. It never pads: a frame counted twice shifts the mean.
+    """
 
     def __init__(self, count: int, rank: int = 0, world: int = 1) -> None:
-        self._places = range(rank, count, world)
+        self._places = range(rank * count // world, (rank + 1) * count // world)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from partnerface.cameras.pinhole import Camera
 from partnerface.data.tracked_sequence import TrackedSequence
+from partnerface.data.true_surface import TrueSurface
 
 
 class SequenceReader(ABC):
@@ -24,3 +26,13 @@ class SequenceReader(ABC):
         Raises:
             UserError: something is missing or wrong; the message names the file.
         """
+
+    def true_surface(self, frame: int, camera: Camera) -> TrueSurface | None:
+        """The surface behind the pixels of a frame; None where nobody knows it, as in any real video.
+
+        Args:
+            frame: its number in the sequence.
+            camera: the frame's camera, at any resolution.
+        """
+        del frame, camera
+        return None

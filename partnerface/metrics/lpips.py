@@ -75,9 +75,9 @@ class LPIPS(nn.Module):
         return features
 
 
-def enlarged(images: Tensor) -> Tensor:
-    """Images whose shorter side is under 64 pixels, enlarged bilinearly until it is not."""
-    scale = SMALLEST_SIDE / min(images.shape[-2:])
+def enlarged(images: Tensor, smallest_side: int = SMALLEST_SIDE) -> Tensor:
+    """Images whose shorter side is under so many pixels, enlarged bilinearly until it is not."""
+    scale = smallest_side / min(images.shape[-2:])
     if scale <= 1:
         return images
     size = [round(side * scale) for side in images.shape[-2:]]

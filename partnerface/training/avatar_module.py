@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -23,6 +23,8 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.losses.loss import Loss
 from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.training.canonical_surface import canonical_surface
+from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
 from partnerface.training.image_strips import RenderedFrame
 from partnerface.training.learning_rate_schedule import cosine_factor
 from partnerface.training.parameter_groups import LearningRates, parameter_groups
@@ -39,12 +41,14 @@ class AvatarModule(LightningModule):
 
     Args:
         avatar: what is trained.
-        losses: the complete objective; a term is logged as ``train/loss/<name>``.
+        losses: the complete objective; a term is logged as ``train/loss/<name>``, also at weight 0.
         optimizer: made from the parameter groups; AdamW if None.
         learning_rates: by kind of parameter; a cosine schedule with a short warm-up scales them all.
         num_frames: frames of the sequence, linked from the data.
         refine_tracking: learn small corrections of pose and expression for the training frames. They
             never reach validation or test.
+        test_parameters: ``strict``: a test takes the tracked parameters as they are; ``refined``: it fits
+            those of each test frame to its picture first, and says so in all that it writes.
         refinement_prior: weight of the corrections' squared size.
         gradient_clip: largest norm of the gradient; 0 turns it off.
         cpu_threads: frames that run at once on a CPU.
@@ -58,6 +62,7 @@ class AvatarModule(LightningModule):
         learning_rates: LearningRates = DEFAULT_RATES,
         num_frames: int = 1,
         refine_tracking: bool = True,
+        test_parameters: Literal["strict", "refined"] = "strict",
         refinement_prior: float = 1e-3,
         gradient_clip: float = 1.0,
         cpu_threads: int = 2,
@@ -72,6 +77,7 @@ class AvatarModule(LightningModule):
         )
         self.make_optimizer = optimizer or torch.optim.AdamW
         self.learning_rates = learning_rates
+        self.test_parameters = test_parameters
         self.refinement_prior = refinement_prior
         self.gradient_clip = gradient_clip
         self.cpu_threads = cpu_threads
@@ -79,6 +85,7 @@ class AvatarModule(LightningModule):
         self._pool: ThreadPoolExecutor | None = None
         self._sequence: TrackedSequence | None = None
         self._tracking: tuple[Camera, HeadParameters, Tensor] | None = None
+        self._refined: dict[int, HeadParameters] = {}
 
     @property
     def sequence(self) -> TrackedSequence:
@@ -109,11 +116,13 @@ class AvatarModule(LightningModule):
         """Cameras, head parameters and torso motion of some frames, on the module's device."""
         if self._tracking is None or self._tracking[2].device != self.device:
             camera, sequence = self.trainer.datamodule.camera, self.sequence
-            self._tracking = (
-                camera.to(self.device),
-                sequence.head.to(self.device),
-                sequence.torso_motion.to(self.device),
-            )
+            # They outlast a test, whose tensors take no part in gradients.
+            with torch.inference_mode(False):
+                self._tracking = (
+                    camera.to(self.device),
+                    sequence.head.to(self.device),
+                    sequence.torso_motion.to(self.device),
+                )
         camera, head, torso_motion = self._tracking
         return camera.select(frames), head.select(frames), torso_motion[frames]
 
@@ -196,14 +205,19 @@ class AvatarModule(LightningModule):
             head = self.refinement(head, batch.frame_index)
         rays = pixel_rays(camera, batch.pixels)
         rendered = self.avatar(rays, head, torso_motion, frame_index=batch.frame_index)
-        terms = {name: loss(rendered, batch) for name, loss in self.losses.items()}
-        error = (rendered.over(batch.background) - batch.target()).detach()
+        total, terms = self._loss(rendered, batch)
         detached = {name: value.detach() for name, value in terms.items()}
-        total = sum(self.losses[name].weight * value for name, value in terms.items())
         if self.refinement is not None:
             size = self.refinement.size(batch.frame_index)
             total, detached["refinement"] = total + self.refinement_prior * size, size.detach()
+        error = (rendered.over(batch.background) - batch.target()).detach()
         return total, detached | {"mean_square": error.square().mean()}
+
+    def _loss(self, rendered: RenderedRays, batch: RayBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted sum of the losses, and each by name."""
+        terms = {name: loss(rendered, batch) for name, loss in self.losses.items()}
+        weights = {name: loss.weight for name, loss in self.losses.items()}
+        return sum(weights[name] * value for name, value in terms.items() if weights[name]), terms
 
     def _require_finite(self, terms: dict[str, Tensor]) -> None:
         broken = [name for name, value in terms.items() if not torch.isfinite(value)]
@@ -214,9 +228,11 @@ class AvatarModule(LightningModule):
             )
 
     def render(self, frame: EvaluationFrame, with_parts: bool = False) -> RenderedFrame:
-        """Render a whole frame from its tracked parameters as they are, without refinement."""
-        index = torch.tensor([frame.frame_index], device=self.device)
-        camera, head, torso_motion = self._tracked(index)
+        """Render a whole frame from its tracked parameters as they are, without refinement in training.
+
+        While a test with refined parameters runs, its frames have those instead.
+        """
+        camera, head, torso_motion = self._evaluated(frame.frame_index)
         rendered = self.avatar.render_image(camera, head, torso_motion, with_parts=with_parts)
         shape = camera.height, camera.width
         weights = rendered.part_weights
@@ -231,8 +247,35 @@ class AvatarModule(LightningModule):
     def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         return self.render(batch)
 
+    def on_test_end(self) -> None:
+        self._refined.clear()
+
     def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
+        if self.test_parameters == "refined":
+            self._refined[batch.frame_index] = self._refine(batch.frame_index)
         return self.render(batch, with_parts=True)
+
+    def canonical_surface(self, frame: int, depth: Tensor) -> Tensor | None:
+        """``[H, W, 3]`` canonical places of a frame's points at depths ``[H, W]``, see the function."""
+        return canonical_surface(self.avatar, *self._evaluated(frame), depth)
+
+    def _evaluated(self, frame: int) -> tuple[Camera, HeadParameters, Tensor]:
+        """Camera, head parameters and torso motion that a frame is evaluated with."""
+        camera, head, torso_motion = self._tracked(torch.tensor([frame], device=self.device))
+        return camera, self._refined.get(frame, head), torso_motion
+
+    def _refine(self, frame: int) -> HeadParameters:
+        """Fit a test frame's parameters to its picture."""
+        with torch.inference_mode(False), frozen(self.avatar):
+            camera, head, torso_motion = self._tracked(torch.tensor([frame], device=self.device))
+
+            def objective(batch: RayBatch, head: HeadParameters) -> Tensor:
+                batch = batch.to(self.device)
+                rendered = self.avatar(pixel_rays(camera, batch.pixels), head, torso_motion)
+                return self._loss(rendered, batch)[0]
+
+            batches = self.trainer.datamodule.rays_of_frame(frame, RAYS, STEPS)
+            return refined_parameters(head, batches, objective, self.refinement_prior)
 
     def predict_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         return self.render(batch)

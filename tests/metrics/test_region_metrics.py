@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from partnerface.metrics.region_metrics import image_metrics, masked_metrics, psnr, ssim_map
+from partnerface.metrics.region_metrics import METRICS, image_metrics, masked_metrics, psnr, ssim_map
 
 
 def random_pair(height=40, width=48, noise=0.1):
@@ -38,8 +38,11 @@ def test_whole_image_against_torchmetrics_and_hand():
     assert values[0] == pytest.approx(
         float(peak_signal_noise_ratio(render, target, data_range=1.0)), abs=1e-4
     )
-    assert values[3] == pytest.approx(np.abs(render.numpy() - target.numpy()).mean(), rel=1e-5)
-    assert values[2].isnan()
+    assert values[METRICS.index("l1")] == pytest.approx(
+        np.abs(render.numpy() - target.numpy()).mean(), rel=1e-5
+    )
+    assert values[METRICS.index("lpips")].isnan()
+    assert values[METRICS.index("ms_ssim")].isnan()
 
 
 def test_psnr_by_hand():
@@ -64,7 +67,7 @@ def test_mask_against_loops():
     values = masked_metrics(render, target, mask, ssim_map(render, target), None)
     assert values[0] == pytest.approx(-10 * np.log10(np.mean(squared)), abs=1e-4)
     assert values[1] == pytest.approx(np.mean(local), abs=1e-4)
-    assert values[3] == pytest.approx(np.mean(absolute), rel=1e-5)
+    assert values[METRICS.index("l1")] == pytest.approx(np.mean(absolute), rel=1e-5)
 
 
 def test_errors_outside_the_mask_do_not_count():
@@ -79,8 +82,9 @@ def test_errors_outside_the_mask_do_not_count():
         seen.append((first, second))
         return (first - second).abs().mean((1, 2, 3))
 
-    values = masked_metrics(render, target, mask, ssim_map(render, target), lpips)
-    assert values.tolist() == pytest.approx([100, 1, 0, 0], abs=1e-5)
+    values = masked_metrics(render, target, mask, ssim_map(render, target), lpips, lpips)
+    assert values.tolist() == pytest.approx([100, 1, 0, 0, 0], abs=1e-5)
+    assert len(seen) == 2
     assert torch.equal(seen[0][1][0], target[:, 20:30, 10:20])
 
 
@@ -104,11 +108,16 @@ def mean_squared(first, second):
     return (first - second).pow(2).mean((1, 2, 3))
 
 
+def mean_absolute(first, second):
+    return (first - second).abs().mean((1, 2, 3))
+
+
 def test_full_mask_equals_the_whole_image():
     render, target = random_pair()
     similarity = ssim_map(render, target)
-    whole = image_metrics(render, target, similarity, mean_squared)
-    full = masked_metrics(render, target, torch.ones(40, 48, dtype=torch.bool), similarity, mean_squared)
+    compared = similarity, mean_squared, mean_absolute
+    whole = image_metrics(render, target, *compared)
+    full = masked_metrics(render, target, torch.ones(40, 48, dtype=torch.bool), *compared)
     assert torch.allclose(whole, full)
 
 

@@ -7,14 +7,17 @@ from rich.console import Console
 from partnerface.metrics.report import EvaluationProtocol, evaluation_report, report_table, write_report
 from partnerface.user_error import UserError
 
-VALUES = {"psnr": 27.125, "ssim": 0.91234, "lpips": None, "l1": 0.0123}
+VALUES = {"psnr": 27.125, "ssim": 0.91234, "ms_ssim": None, "lpips": None, "l1": 0.0123, "temporal": 0.0456}
+COVERAGE = {"temporal": {"frames": 12, "yaw_max": 31.5}}
 EMPTY = dict.fromkeys(VALUES)
 
 
 def report(**changed) -> dict:
     protocol = EvaluationProtocol("tiny", (128, 96), {"temporal": 12}, 80, None, "no network")
-    scores = {"temporal": {"full_frame": {**VALUES, **changed}, "mouth": EMPTY}}
-    return evaluation_report(protocol, scores, {"temporal": {"full_frame": {**VALUES, "psnr": 21.5}}})
+    scores = {"temporal": {"full_frame": {**VALUES, **changed}, "mouth": dict(EMPTY)}}
+    return evaluation_report(
+        protocol, scores, {"temporal": {"full_frame": {**VALUES, "psnr": 21.5}}}, COVERAGE
+    )
 
 
 def test_the_file_holds_what_the_readers_look_for(tmp_path):
@@ -28,7 +31,9 @@ def test_the_file_holds_what_the_readers_look_for(tmp_path):
     assert protocol["lpips_missing"] == "no network"
     assert (protocol["background"], protocol["resolution"]) == ("white", [128, 96])
     assert (protocol["test_parameters"], protocol["num_frames"]) == ("strict", {"temporal": 12})
-    assert {"split_definition", "mask", "average", "psnr_limit"} <= protocol.keys()
+    assert {"split_definition", "mask", "average", "psnr_limit", "ms_ssim", "temporal"} <= protocol.keys()
+    assert (protocol["geometry"], protocol["refinement"]) == (None, None)
+    assert found["coverage"] == COVERAGE
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
 
 
@@ -48,5 +53,28 @@ def test_the_table_shows_every_figure_and_why_lpips_is_missing():
     console = Console(file=io.StringIO(), width=120)
     console.print(report_table(report()))
     text = console.file.getvalue()
-    for word in ("temporal", "12", "full_frame", "27.12", "0.9123", "21.50", "mouth", "strict", "no network"):
+    for word in (
+        "temporal",
+        "12",
+        "full_frame",
+        "27.12",
+        "0.9123",
+        "0.0456",
+        "21.50",
+        "mouth",
+        "strict",
+        "no network",
+    ):
         assert word in text, word
+
+
+def test_a_report_of_before_has_a_table_too():
+    """Trap: `create` prints the metrics.json that it finds, whatever version wrote it."""
+    old = report()
+    for key in ("geometry", "refinement", "ms_ssim", "temporal"):
+        del old["protocol"][key]
+    for key in ("ms_ssim", "temporal"):
+        del old["splits"]["temporal"]["full_frame"][key]
+    console = Console(file=io.StringIO(), width=120)
+    console.print(report_table(old))
+    assert "27.12" in console.file.getvalue()

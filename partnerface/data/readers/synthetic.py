@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from partnerface.cameras.pinhole import Camera
 from partnerface.data.readers.partnerface import PartnerfaceReader
 from partnerface.data.region_labels import Region
 from partnerface.data.sequence_reader import SequenceReader
@@ -18,7 +20,9 @@ from partnerface.data.splits import split_coverage
 from partnerface.data.synthetic.performance import FPS
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
+from partnerface.data.synthetic.subject_surface import subject_surface
 from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
+from partnerface.data.true_surface import TrueSurface
 from partnerface.head_models.anny import AnnyHead
 from partnerface.single_thread import single_thread
 from partnerface.user_error import UserError
@@ -86,6 +90,17 @@ class SyntheticReader(SequenceReader):
             console.print(f"{self.root}: {changed} changed; rendering it again", markup=False, soft_wrap=True)
         return self._render(head_model, settings, console)
 
+    def true_surface(self, frame: int, camera: Camera) -> TrueSurface:
+        """Worked out anew from the subject and the seed, so that renderings of any age have it."""
+        return subject_surface(self._truth, frame, camera)
+
+    @cached_property
+    def _truth(self) -> SubjectRenderer:
+        return self._renderer(AnnyHead())
+
+    def _renderer(self, head_model: AnnyHead) -> SubjectRenderer:
+        return SubjectRenderer(head_model, self.subject, self.frames, self.size, self.seed)
+
     def _recorded_settings(self) -> dict | None:
         try:
             recorded = json.loads((self.root / SETTINGS_FILE).read_text())
@@ -95,7 +110,7 @@ class SyntheticReader(SequenceReader):
 
     def _render(self, head_model: AnnyHead, settings: dict, console: Console) -> TrackedSequence:
         with SequenceWriter(self.root) as writer, single_thread(), torch.no_grad():
-            renderer = SubjectRenderer(head_model, self.subject, self.frames, self.size, self.seed)
+            renderer = self._renderer(head_model)
             torso_top = self.size
             for frame in track(range(self.frames), f"Rendering subject {self.subject.name}", console=console):
                 rendered = renderer.render(frame)

@@ -35,6 +35,7 @@ class DressedHead:
         face_points: ``[V + S, 3]`` face coordinates.
         head_weights: ``[V + S]`` share of head, jaw and eyes in the skinning weights.
         torso_weights: ``[V + S]`` share of the root.
+        growth: ``[V, 3]`` rest-space offsets of hair, shirt and lashes, the same in every frame.
     """
 
     def __init__(self, head_model: HeadModel, subject: SyntheticSubject) -> None:
@@ -45,7 +46,7 @@ class DressedHead:
         neutral = head_model.identity_vertices(subject.identity(head_model.num_identity))
         self._normals = vertex_normals(neutral, head_model.faces) * skin[:, None]
         thickness = hair_thickness(points, subject.hair_style) + shirt_thickness(points)
-        self._growth = self._normals * thickness[:, None] + _shorter_lashes(head_model, neutral)
+        self.growth = self._normals * thickness[:, None] + _shorter_lashes(head_model, neutral)
         hair = hair_coverage(points, subject.hair_style) * skin
         self._sway_weights = hair * smooth_step(0.0, 0.08, points[:, 1])
         self._points = points
@@ -71,7 +72,7 @@ class DressedHead:
     def vertices(self, head: HeadParameters, sway: Tensor) -> Tensor:
         """``[V + S, 3]`` world vertices of one frame."""
         posed = self.head_model(head)
-        fine = self._growth + self.fine_offsets(head.expression[0], sway)
+        fine = self.growth + self.fine_offsets(head.expression[0], sway)
         rest = posed.canonical_vertices + posed.displacements[0] + fine
         sleeves = rest[self._edge] + self._edge_offsets
         transforms = posed.vertex_transforms[0]
@@ -79,7 +80,7 @@ class DressedHead:
 
     def reach(self, expression: Tensor, sway: Tensor) -> Tensor:
         """``[V]`` metres from the tracked surface to the dressed one in one frame."""
-        return (self._growth + self.fine_offsets(expression, sway)).norm(dim=1)
+        return (self.growth + self.fine_offsets(expression, sway)).norm(dim=1)
 
 
 def _shorter_lashes(head_model: HeadModel, neutral: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -73,10 +74,13 @@ class SubjectRenderer:
         self.head = self.performance.head_parameters(head_model, subject.identity(head_model.num_identity))
         self.camera = Camera.static(frames, FOCAL * size, size, size)
         self.dressed = DressedHead(head_model, subject)
-        # About one texel for each sample on the face.
-        resolution = 2 ** min(max((4 * size - 1).bit_length(), 7), 11)
-        self.textures = AppearanceTextures(head_model, subject, resolution)
         self.sway = hair_sway(self.performance.head_angles, FPS)
+
+    @cached_property
+    def textures(self) -> AppearanceTextures:
+        """Baked at first use: about one texel for each sample on the face."""
+        resolution = 2 ** min(max((4 * self.camera.width - 1).bit_length(), 7), 11)
+        return AppearanceTextures(self.head_model, self.subject, resolution)
 
     def render(self, frame: int) -> RenderedFrame:
         """Render one frame."""

@@ -9,13 +9,24 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 
+from partnerface.data.forehead_region import forehead_mask
 from partnerface.data.image_files import write_image
-from partnerface.data.region_labels import EVALUATION_REGIONS, NEAREST_FRAME_REGIONS
+from partnerface.data.region_labels import EVALUATION_REGIONS, region_masks
+from partnerface.data.splits import split_coverage
+from partnerface.data.true_surface import TrueSurface
 from partnerface.data.video_files import write_video
 from partnerface.metrics.evaluation_metrics import EvaluationMetrics
 from partnerface.metrics.lpips_weights import load_lpips
 from partnerface.metrics.nearest_frame import expression_reach, nearest_training_frames
-from partnerface.metrics.report import EvaluationProtocol, evaluation_report, report_table, write_report
+from partnerface.metrics.report import (
+    GEOMETRY_DEFINITION,
+    EvaluationProtocol,
+    evaluation_report,
+    report_table,
+    write_report,
+)
+from partnerface.training.evaluation_scores import EvaluationScores, Masks
+from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 from partnerface.training.image_strips import RenderedFrame, comparison, full_strip
 
 STRIP_ROWS = 5
@@ -26,21 +37,24 @@ class EvaluationReport(Callback):
     """Scores every rendered frame by split and region, beside the nearest training frame.
 
     Validation logs ``val/psnr`` (full frame), ``val/head_psnr``, ``val/mouth_psnr`` and so on. A test
-    writes its files into the run's folder once all frames are rendered.
+    writes its files into the run's folder once all frames are rendered; with refined parameters their
+    names end in ``_refined``, so that they lie beside the strict ones.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # LPIPS would cost more than the rendering.
-        self._scores = EvaluationMetrics(["val"], EVALUATION_REGIONS).to(pl_module.device)
+        self._validation = EvaluationMetrics(["val"], EVALUATION_REGIONS).to(pl_module.device)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
     ) -> None:
-        _update(self._scores, outputs)
+        frame = outputs.frame
+        masks = _masks(trainer, pl_module, outputs)
+        self._validation.update(frame.splits, outputs.image, frame.on_white(), masks)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The metric adds its sums and counts over processes itself: the value needs no second mean.
-        for region, metrics in self._scores.compute()["val"].items():
+        for region, metrics in self._validation.compute()["val"].items():
             prefix = "" if region == "full_frame" else region.removesuffix("_mask") + "_"
             values = {f"val/{prefix}{name}": v for name, v in metrics.items() if v is not None}
             pl_module.log_dict(values)
@@ -51,8 +65,8 @@ class EvaluationReport(Callback):
         network = self._lpips.metric
         if network is not None:
             network = network.to(pl_module.device).eval()
-        self._scores = EvaluationMetrics(splits, EVALUATION_REGIONS, network).to(pl_module.device)
-        self._baseline = EvaluationMetrics(splits, NEAREST_FRAME_REGIONS, network).to(pl_module.device)
+        self._knows_surface = _true_surface(trainer, data.test_frames[0]) is not None
+        self._scores = EvaluationScores(splits, network, self._knows_surface, pl_module.device)
         frames = data.test_frames
         self._nearest = dict(zip(frames, _nearest_frames(frames, trainer, pl_module), strict=True))
         shown = pl_module.sequence.splits.get("unseen_expression") or frames
@@ -64,24 +78,49 @@ class EvaluationReport(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
     ) -> None:
         frame = outputs.frame
-        _update(self._scores, outputs)
-        nearest = trainer.datamodule.evaluation_frame(self._nearest[frame.frame_index]).to(pl_module.device)
-        _update(self._baseline, outputs, nearest.on_white())
+        masks = _masks(trainer, pl_module, outputs)
+        if self._scores.lacks_frame_before(frame.frame_index):
+            self._follow_frame_before(trainer, pl_module, frame.frame_index - 1)
+        self._scores.update(outputs, self._nearest_image(trainer, pl_module, frame.frame_index), masks)
+        if self._knows_surface:
+            truth = _true_surface(trainer, frame.frame_index).to(pl_module.device)
+            depths = outputs.depth, truth.depth
+            canonical = [pl_module.canonical_surface(frame.frame_index, depth) for depth in depths]
+            self._scores.update_surface(outputs, *canonical, truth, masks)
         self._video.append(comparison(outputs))
         if frame.frame_index in self._strip_frames:
             self._strips.append(full_strip(outputs))
 
+    def _follow_frame_before(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
+        """Render the last frame of the process before: the first frame here makes a pair with it."""
+        if number in self._nearest:
+            frame = trainer.datamodule.evaluation_frame(number).to(pl_module.device)
+            rendered = pl_module.test_step(frame, 0)
+            masks = _masks(trainer, pl_module, rendered)
+            self._scores.follow(rendered, self._nearest_image(trainer, pl_module, number), masks)
+
+    def _nearest_image(self, trainer: Trainer, pl_module: LightningModule, number: int) -> torch.Tensor:
+        frame = trainer.datamodule.evaluation_frame(self._nearest[number])
+        return frame.to(pl_module.device).on_white()
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        scores, baseline = self._scores.compute(), self._baseline.compute()
+        scores, baseline = self._scores.averages()
         if not trainer.is_global_zero:
             return
-        report = evaluation_report(self._protocol(trainer, pl_module), scores, baseline)
+        sequence = pl_module.sequence
+        coverage = split_coverage(sequence.splits, sequence.head)
+        report = evaluation_report(self._protocol(trainer, pl_module), scores, baseline, coverage)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        write_report(folder / METRICS_FILE, report)
-        write_video(folder / "comparison.mp4", self._video, pl_module.sequence.fps)
+        ending = "_refined" if pl_module.test_parameters == "refined" else ""
+
+        def file(name: str) -> Path:
+            return folder / f"{Path(name).stem}{ending}{Path(name).suffix}"
+
+        write_report(file(METRICS_FILE), report)
+        write_video(file("comparison.mp4"), self._video, sequence.fps)
         if self._strips:
-            write_image(folder / "strip.png", np.concatenate(self._strips))
+            write_image(file("strip.png"), np.concatenate(self._strips))
         print_report(report)
 
     def _protocol(self, trainer: Trainer, pl_module: LightningModule) -> EvaluationProtocol:
@@ -93,13 +132,24 @@ class EvaluationReport(Callback):
             num_train_frames=len(data.train_frames),
             lpips=None if self._lpips.metric is None else "alexnet",
             lpips_missing=self._lpips.missing,
+            test_parameters=pl_module.test_parameters,
+            geometry=GEOMETRY_DEFINITION if self._knows_surface else None,
+            refinement=REFINEMENT_DEFINITION if pl_module.test_parameters == "refined" else None,
         )
 
 
-def _update(scores: EvaluationMetrics, rendered: RenderedFrame, image: torch.Tensor | None = None) -> None:
-    frame = rendered.frame
-    render = rendered.image if image is None else image
-    scores.update([frame.splits], render[None], frame.on_white()[None], frame.matte[None], frame.labels[None])
+def _masks(trainer: Trainer, pl_module: LightningModule, rendered: RenderedFrame) -> Masks:
+    """Regions of a frame, by its label image and by its tracked parameters as they are."""
+    frame, number = rendered.frame, [rendered.frame.frame_index]
+    head, camera = pl_module.sequence.head.select(number), trainer.datamodule.camera.select(number)
+    device = pl_module.device
+    forehead = forehead_mask(pl_module.avatar.head_model, head.to(device), camera.to(device))
+    return region_masks(frame.matte, frame.labels, forehead)
+
+
+def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
+    data = trainer.datamodule
+    return data.reader.true_surface(number, data.camera.select([number]))
 
 
 def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningModule) -> list[int]:

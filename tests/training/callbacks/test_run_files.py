@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from partnerface.data.readers.partnerface import PartnerfaceReader
+from partnerface.metrics.surface_error import GEOMETRY
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 
 
@@ -18,8 +19,11 @@ def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset
     splits = PartnerfaceReader(synthetic_dataset).read().test_splits
     assert list(report["splits"]) == splits
     for regions in report["splits"].values():
-        assert list(regions) == ["full_frame", "head_mask", "matte", "eyes", "mouth", "nearest_frame"]
-        assert set(regions["full_frame"]) == {"psnr", "ssim", "lpips", "l1"}
+        assert list(regions) == [
+            *("full_frame", "head_mask", "matte", "eyes", "mouth", "forehead", "nearest_frame")
+        ]
+        assert set(regions["full_frame"]) == {"psnr", "ssim", "ms_ssim", "lpips", "l1", "temporal"}
+        assert set(regions["mouth"]) - set(regions["full_frame"]) == set(GEOMETRY)
         assert set(regions["nearest_frame"]) == {"full_frame", "head_mask", "matte"}
     assert report["protocol"]["resolution"] == [32, 32]
     assert report["protocol"]["test_parameters"] == "strict"
