@@ -17,9 +17,9 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
 from partnerface.candidate_cells import place_candidates
 from partnerface.data.tracked_sequence import TrackedSequence
+from partnerface.deformation.canonical_head import CanonicalHead
 from partnerface.deformation.deformation import Deformation
 from partnerface.deformation.driving_signal import DrivingSignal
-from partnerface.deformation.part_centres import placed_centres
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.head_model import HeadModel
@@ -53,6 +53,8 @@ class Avatar(nn.Module):
         sampler: where rays are evaluated.
         torso: the layer behind the head.
         warm_up: share of training with hard part assignment (stage 1).
+        driving_noise: standard deviation of the noise on the driving signal in training.
+        clamp_driving: keep the driving signal inside the range of the training frames.
 
     Raises:
         UserError: parts that do not fit together.
@@ -67,12 +69,14 @@ class Avatar(nn.Module):
         sampler: HeadRaySampler,
         torso: TorsoLayer,
         warm_up: float = 0.15,
+        driving_noise: float = 0.03,
+        clamp_driving: bool = True,
     ) -> None:
         super().__init__()
         self.warm_up = warm_up
         self.head_model, self.skinning, self.deformation = head_model, skinning, deformation
         self.field, self.sampler, self.torso = field, sampler, torso
-        self.driving = DrivingSignal(head_model.num_expression)
+        self.driving = DrivingSignal(head_model.num_expression, driving_noise, clamp_driving)
         if deformation.driving_width != self.driving.width:
             raise UserError(
                 f"--model.avatar.deformation.init_args.driving_width is {deformation.driving_width}, "
@@ -104,11 +108,8 @@ class Avatar(nn.Module):
         self.driving.set_range(train)
         self.mean_pose.copy_(head_pose(train).mean(0))
         self.torso.neck_line.fill_(sequence.neck_line)
-        deformation = self.deformation
-        centres = placed_centres(
-            deformation.placement, self.head_model, canonical, used, train.expression, deformation.parts
-        )
-        deformation.place_parts((centres - self.cube_low) / self.cube_extent)
+        cube = self.cube_low, self.cube_extent
+        self.deformation.adapt_to(CanonicalHead(self.head_model, canonical, used, train.expression, *cube))
         place_candidates(self.sampler.occupancy, self.head_model, self.skinning, train)
 
     @torch.no_grad()
@@ -171,7 +172,9 @@ class Avatar(nn.Module):
         points = self._canonical_points(canonical.select(kept), sampled.points[kept], frame.surface)
         positions = (points - self.cube_low) / self.cube_extent
         deformed = self.deformation(positions, frame.driving)
-        return moved_samples(kept, positions, deformed, self.deformation.parts, with_parts)
+        return moved_samples(
+            kept, sampled.samples.count, positions, deformed, self.deformation.parts, with_parts
+        )
 
     def shade(self, sampled: SampledRays, frame: PosedFrame, with_parts: bool = False) -> RenderedRays:
         """Colour sampled rays of one posed frame."""
@@ -201,6 +204,8 @@ class Avatar(nn.Module):
             head_opacity=head_opacity[None],
             offset_size=moved.offset_square * (1000 * self.cube_extent) ** 2,
             part_usage=moved.part_usage,
+            part_entropy=moved.part_entropy,
+            offset_roughness=moved.offset_roughness,
             part_weights=None if parts is None else per_ray(accumulate(used * parts, ray, len(hit)))[None],
         )
 
@@ -226,6 +231,7 @@ class Avatar(nn.Module):
     def training_schedule(self, progress: float) -> None:
         """Stage 1 (hard parts) in the first share of training, then stage 2 (soft, joint)."""
         self.deformation.set_hard(progress < self.warm_up)
+        self.deformation.set_progress(progress)
 
     @torch.no_grad()
     def render_image(

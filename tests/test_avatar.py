@@ -1,6 +1,7 @@
 """The whole avatar on a tiny rendered subject: what rays see, what survives a checkpoint, what learns."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from partnerface.avatar import Avatar
 from partnerface.cameras.rays import RayBundle, pixel_rays
 from partnerface.data.readers.synthetic import SyntheticReader
 from partnerface.data.tracked_sequence import TrackedSequence
+from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.no_deformation import NoDeformation
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.fields.hash_field import HashField
@@ -21,6 +23,7 @@ from partnerface.rendering.ray_samples import RaySamples
 from partnerface.rendering.rendered_rays import RenderedRays
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.skinning.nearest_surface import NearestSurface
+from partnerface.skinning.nearest_triangle import NearestTriangle
 from partnerface.user_error import UserError
 
 STILL = torch.eye(2, 3)[None]
@@ -144,6 +147,85 @@ def test_stage_one_is_hard_and_stage_two_soft(avatar, sequence):
     for rendered in (hard, soft):
         torch.testing.assert_close(rendered.part_weights.sum(-1), rendered.head_opacity, atol=1e-3, rtol=0)
         torch.testing.assert_close(rendered.part_usage.sum(), torch.tensor(1.0), atol=1e-3, rtol=0)
+
+
+def test_progress_reaches_the_deformations_schedules(sequence):
+    """Temperature and octaves halfway through their schedules, in the picture and in a copy of the state."""
+
+    def make() -> Avatar:
+        choices = {
+            "temperature_schedule": "annealed",
+            "windowed_frequencies": True,
+            "residual_frequencies": 2,
+        }
+        made = make_avatar()
+        made.deformation = PartDeformation(parts=6, hidden_width=16, **choices)
+        made.adapt_to(sequence)
+        wake(made)
+        return made.eval()
+
+    early, late = make(), make()
+    early.training_schedule(0.25)
+    late.training_schedule(1.0)
+    assert float(early.deformation.assigner.current_temperature()) == pytest.approx(0.5)
+    assert float(late.deformation.assigner.current_temperature()) == pytest.approx(0.25)
+    assert early.deformation.window[3:7].tolist() == [1, 1, 0, 0]
+    shown = render(early, sequence, 0, with_parts=True)
+    assert (shown.rgb - render(late, sequence, 0).rgb).abs().max() > 1e-4
+    late.load_state_dict(early.state_dict())
+    assert_same_picture(render(late, sequence, 0, with_parts=True), shown)
+
+
+def test_the_terms_of_the_parts_reach_the_networks_and_only_in_training(avatar, sequence):
+    wake(avatar)
+    avatar.train()
+    rendered = avatar(training_rays(sequence, [2], 300), sequence.head.select([2]), STILL)
+    assert 0 < float(rendered.part_entropy.detach()) < math.log(2)
+    rendered.part_entropy.backward(retain_graph=True)
+    assert avatar.deformation.assigner.centres.grad.any()
+    assert avatar.deformation.networks.weight3.grad is None
+    rendered.offset_roughness.backward()
+    assert avatar.deformation.networks.weight3.grad.isfinite().all()
+    assert avatar.deformation.networks.weight3.grad.any()
+    assert render(avatar, sequence, 2).offset_roughness is None
+
+
+def test_triangle_transfer_with_the_expression_at_the_lips(sequence):
+    """INSTA's choices in the same pipeline: a picture, gradients, and deafness away from the mouth."""
+    torch.manual_seed(0)
+    avatar = Avatar(
+        head_model=AnnyHead(),
+        skinning=NearestTriangle(),
+        deformation=LipExpression(code_width=3),
+        field=HashField(
+            levels=4,
+            log2_table_size=12,
+            finest=128,
+            hidden_width=16,
+            appearance_width=3,
+            condition_density=True,
+        ),
+        sampler=HeadRaySampler(samples=12, cells=32),
+        torso=TorsoLayer(resolutions=(8, 16), channels=4),
+    )
+    avatar.adapt_to(sequence)
+    avatar.train()
+    head = sequence.head.select([1])
+    rendered = avatar(training_rays(sequence, [1], 600), head, STILL)
+    rendered.rgb.square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in avatar.parameters() if p.grad is not None)
+    assert avatar.deformation.code.grad.any()
+    avatar.eval()
+    shown = render(avatar, sequence, 1)
+    with torch.no_grad():
+        avatar.deformation.code.mul_(30)
+    changed = ((render(avatar, sequence, 1).rgb - shown.rgb).abs().amax(-1)[0] > 1e-3).view(32, 32)
+    assert changed.any()
+    rows = changed.any(1).nonzero()[:, 0]
+    covered = (shown.head_opacity[0].view(32, 32) > 0.5).any(1).nonzero()[:, 0]
+    # The mouth is in the lower half of a head.
+    assert rows.min() > covered.float().median()
+    avatar.refresh_occupancy(head, visits=5000)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000, 10**6])

@@ -1,5 +1,6 @@
 """The shipped configuration files parse in stacks; every method is built and runs."""
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import yaml
 from partnerface.cli.avatar_cli import AvatarCLI
 from partnerface.cli.config_files import CONFIGS, config_arguments
 from partnerface.cli.main import main
+from partnerface.deformation.global_deformation import global_deformation
+from partnerface.deformation.lip_expression import LipExpression
+from partnerface.deformation.part_deformation import PartDeformation
 
 
 def _names(folder: str) -> list[str]:
@@ -77,6 +81,59 @@ def test_every_method_trains_a_step(method: str, synthetic_dataset: Path, tmp_pa
     ]
     assert main(["fit", *arguments]) == 0
     assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+
+
+def _method(name: str) -> dict:
+    return yaml.safe_load((CONFIGS / f"method/{name}.yaml").read_text())["model"]["avatar"]
+
+
+def test_one_network_has_the_parameters_of_all_parts_together() -> None:
+    ours = PartDeformation(**_method("part_deformation")["deformation"]["init_args"])
+    whole = global_deformation(**_method("global_deformation")["deformation"]["init_args"])
+    count, of_whole = (sum(p.numel() for p in d.networks.parameters()) for d in (ours, whole))
+    assert of_whole == pytest.approx(count, rel=0.01)
+
+
+def test_one_network_costs_a_point_what_the_parts_that_act_on_it_do() -> None:
+    """Multiplications per point; what the driving signal adds is paid once a frame."""
+    ours = PartDeformation(**_method("part_deformation")["deformation"]["init_args"])
+    whole = global_deformation(**_method("global_deformation_equal_compute")["deformation"]["init_args"])
+    cost, of_whole = (
+        d.assigner.top_k
+        * sum(w[0].numel() for w in (d.networks.weight1, d.networks.weight2, d.networks.weight3))
+        for d in (ours, whole)
+    )
+    assert of_whole == pytest.approx(cost, rel=0.01)
+
+
+def test_fixed_parts_stay_where_landmarks_put_them() -> None:
+    fixed = PartDeformation(**_method("fixed_parts")["deformation"]["init_args"])
+    assert fixed.placement == "landmarks"
+    assert not any(p.requires_grad for p in fixed.assigner.parameters())
+    assert all(p.requires_grad for p in fixed.networks.parameters())
+
+
+def test_methods_differ_in_what_they_are_about_and_share_the_rest() -> None:
+    """Sampling, torso, photometric and matte terms are the same; so is the field, but for its code."""
+    ours = _method("part_deformation")
+    for name in ("fixed_parts", "global_deformation", "global_deformation_equal_compute", "skinning_only"):
+        assert all(_method(name)[part] == ours[part] for part in ("skinning", "sampler", "torso")), name
+    for name in ("fixed_parts", "global_deformation", "global_deformation_equal_compute"):
+        assert _method(name)["field"] == ours["field"], name
+    insta = _method("insta_like")
+    assert insta["skinning"]["class_path"].endswith("NearestTriangle")
+    assert insta["deformation"]["class_path"].endswith(LipExpression.__name__)
+    for part in ("sampler", "torso"):
+        assert insta[part] == ours[part]
+    own_field = {"appearance_width": 16, "condition_density": True}
+    assert insta["field"]["init_args"] == {**ours["field"]["init_args"], **own_field}
+
+
+def test_the_method_file_states_every_choice_at_its_default() -> None:
+    """What is off by default is seen where it is switched on."""
+    stated = _method("part_deformation")["deformation"]["init_args"]
+    signature = inspect.signature(PartDeformation.__init__).parameters
+    assert stated == {name: p.default for name, p in signature.items() if name != "self"}
 
 
 def test_every_class_of_a_file_is_given_by_its_whole_path() -> None:

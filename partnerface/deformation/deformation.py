@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from partnerface.deformation.part_centres import PartPlacement
+from partnerface.deformation.canonical_head import CanonicalHead
 
 
 @dataclass
@@ -34,19 +34,20 @@ class Deformation(nn.Module):
         parts: number of parts P.
         driving_width: length D of the driving signal they expect.
         appearance_width: length A of the appearance code they give, 0 for none.
-        placement: where their parts start, see `placed_centres`.
     """
 
     parts: int = 1
     driving_width: int = 0
     appearance_width: int = 0
-    placement: PartPlacement = "expression_motion"
 
-    def place_parts(self, centres: Tensor) -> None:
-        """Move the parts to ``centres`` ``[P, 3]`` in [0, 1]; deformations without places ignore it."""
+    def adapt_to(self, head: CanonicalHead) -> None:
+        """Take what belongs to a place of the head from a person's, before fit; most place their parts."""
 
     def set_hard(self, hard: bool) -> None:
         """Stage 1 (hard: each point belongs to one part) or stage 2 (soft weights)."""
+
+    def set_progress(self, progress: float) -> None:
+        """Follow own schedules to a share of training in [0, 1]."""
 
     def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
         """Deform positions ``[N, 3]`` in [0, 1] of one frame under its driving signal ``[D]``."""
@@ -66,3 +67,11 @@ def part_usage(deformed: DeformedPoints, parts: int) -> Tensor:
         return torch.full((parts,), 1 / parts, device=weights.device)
     total = weights.new_zeros(parts).index_add(0, deformed.part_index.reshape(-1), weights.reshape(-1))
     return total / len(weights)
+
+
+def part_entropy(deformed: DeformedPoints) -> Tensor:
+    """Mean entropy of the points' part weights in nats: 0 where each point has one part."""
+    weights = deformed.part_weights
+    if not len(weights):
+        return weights.sum()
+    return torch.special.entr(weights.clamp_min(1e-6)).sum(1).mean()

@@ -22,11 +22,12 @@ class DrivingSignal(nn.Module):
     Args:
         expressions: number of expression coefficients E.
         noise: standard deviation added in training.
+        clamp: whether the signal saturates.
     """
 
-    def __init__(self, expressions: int, noise: float = 0.03) -> None:
+    def __init__(self, expressions: int, noise: float = 0.03, clamp: bool = True) -> None:
         super().__init__()
-        self.noise = noise
+        self.noise, self.clamp = noise, clamp
         self.register_buffer("low", torch.zeros(expressions + 3))
         self.register_buffer("high", torch.ones(expressions + 3))
 
@@ -45,6 +46,8 @@ class DrivingSignal(nn.Module):
         signal = driving_signal(head)
         if self.training and torch.is_grad_enabled():
             signal = signal + self.noise * torch.randn_like(signal)
+        if not self.clamp:
+            return signal
         centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2 + 0.02
         relative = (signal - centre) / half
         excess = (relative.abs() - KNEE).clamp_min(0)

@@ -10,6 +10,7 @@ def global_deformation(
     num_frequencies: int = 4,
     driving_width: int = 55,
     appearance_width: int = 4,
+    windowed_frequencies: bool = False,
 ) -> PartDeformation:
     """One network for all of canonical space: part deformation with a single part."""
     return PartDeformation(
@@ -19,4 +20,5 @@ def global_deformation(
         num_frequencies=num_frequencies,
         driving_width=driving_width,
         appearance_width=appearance_width,
+        windowed_frequencies=windowed_frequencies,
     )

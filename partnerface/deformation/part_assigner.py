@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
+from partnerface.deformation.coarse_to_fine import annealing_factor
+from partnerface.fields.encodings import frequency_encoding
 from partnerface.user_error import UserError
+
+TemperatureSchedule = Literal["constant", "annealed", "learned"]
 
 
 class PartAssigner(nn.Module):
     """Part weights of canonical points.
 
-    ``w = softmax(l / temperature)`` with ``l_p = b_p - |x - c_p|^2 / (s_p d)^2``: centres ``c``, sizes
-    ``s`` and biases ``b`` are learned, ``d`` is the mean distance between neighbouring centres at the
-    start. The temperature is therefore in units of the spacing and means the same for any number of
-    parts. Only the ``top_k`` largest weights are kept, renormalised: the cost hardly grows with P.
+    ``w = softmax(l / temperature)`` with ``l_p = b_p - |x - c_p|^2 / (s_p d)^2 + a_p . g(x)``: centres
+    ``c``, sizes ``s``, biases ``b`` and the residual ``a`` over an encoding ``g`` of the position are
+    learned, ``d`` is the mean distance between neighbouring centres at the start. The temperature is
+    therefore in units of the (squared) spacing and means the same for any number of parts. Only the
+    ``top_k`` largest weights are kept, renormalised: the cost hardly grows with P.
 
     Args:
         parts: number of parts P.
         temperature: softness; towards 0 the partition is hard.
         top_k: parts that act on a point; exact when it equals P.
+        temperature_schedule: ``constant``; ``annealed`` from ``start_temperature`` to ``temperature``, see
+            `annealing_factor`; ``learned`` from ``temperature`` on.
+        start_temperature: where annealing starts.
+        residual_frequencies: octaves of ``g``; 0 for no residual. It starts at zero and lets borders bend
+            where those between centres cannot.
 
     Raises:
-        UserError: the temperature is not positive.
+        UserError: a temperature is not positive.
     """
 
-    def __init__(self, parts: int, temperature: float, top_k: int) -> None:
+    def __init__(
+        self,
+        parts: int,
+        temperature: float,
+        top_k: int,
+        temperature_schedule: TemperatureSchedule = "constant",
+        start_temperature: float = 1.0,
+        residual_frequencies: int = 0,
+    ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise UserError(f"part deformation: temperature is {temperature}; choose more than 0")
+        for name, value in (("temperature", temperature), ("start_temperature", start_temperature)):
+            if value <= 0:
+                raise UserError(f"part deformation: {name} is {value}; choose more than 0")
         self.parts, self.temperature, self.top_k = parts, temperature, min(top_k, parts)
+        self.start_temperature, self.residual_frequencies = start_temperature, residual_frequencies
         self.hard = False
         self.centres = nn.Parameter(torch.rand(parts, 3))
         self.log_sizes = nn.Parameter(torch.zeros(parts))
         self.biases = nn.Parameter(torch.zeros(parts))
         self.register_buffer("spacing", torch.ones(()))
+        if residual_frequencies:
+            self.residual = nn.Parameter(torch.zeros(3 + 6 * residual_frequencies, parts))
+        self.temperature_schedule = temperature_schedule
+        if temperature_schedule == "learned":
+            self.log_temperature_factor = nn.Parameter(torch.zeros(()))
+        elif temperature_schedule == "annealed":
+            # In the checkpoint, so that a test sees the partition as training left it.
+            self.register_buffer("temperature_factor", torch.ones(()))
 
     def place(self, centres: Tensor) -> None:
         """Start from centres ``[P, 3]`` in [0, 1]."""
@@ -44,6 +74,21 @@ class PartAssigner(nn.Module):
                 distance = torch.cdist(centres, centres)
                 distance.fill_diagonal_(torch.inf)
                 self.spacing.copy_(distance.amin(1).mean())
+
+    def set_progress(self, progress: float) -> None:
+        """Follow the temperature's schedule to a share of training in [0, 1]."""
+        if self.temperature_schedule == "annealed":
+            self.temperature_factor.fill_(
+                annealing_factor(self.start_temperature, self.temperature, progress)
+            )
+
+    def current_temperature(self) -> Tensor | float:
+        """The temperature at this point of training."""
+        if self.temperature_schedule == "learned":
+            return self.temperature * self.log_temperature_factor.exp()
+        if self.temperature_schedule == "annealed":
+            return self.temperature * self.temperature_factor
+        return self.temperature
 
     def logits(self, positions: Tensor) -> Tensor:
         """``[N, P]`` of positions ``[N, 3]``."""
@@ -55,10 +100,14 @@ class PartAssigner(nn.Module):
         constant = self.biases - scale * centres.square().sum(1)
         columns = torch.cat([2 * scale * centres.T, -scale[None]])
         inputs = torch.cat([places, places.square().sum(1, keepdim=True)], 1)
-        return torch.addmm(constant, inputs, columns)
+        from_centres = torch.addmm(constant, inputs, columns)
+        if not self.residual_frequencies:
+            return from_centres
+        encoded = frequency_encoding(positions, self.residual_frequencies)
+        return torch.addmm(from_centres, encoded, self.residual)
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Weights ``[N, k]`` and part numbers ``[N, k]``; k is 1 while the assignment is hard."""
         count = 1 if self.hard else self.top_k
         value, index = self.logits(positions).topk(count, dim=1)
-        return torch.softmax(value / self.temperature, 1), index
+        return torch.softmax(value / self.current_temperature(), 1), index

@@ -1,4 +1,4 @@
-"""Where the parts start: spread over the surface, gathered where expressions move it, or at landmarks."""
+"""Where the parts start: all over the surface, where expressions move it, at landmarks or named regions."""
 
 from __future__ import annotations
 
@@ -7,50 +7,77 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from partnerface.deformation.canonical_head import CanonicalHead
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.head_parts import landmark_points
+from partnerface.head_models.head_parts import head_parts, landmark_points
 from partnerface.user_error import UserError
 
-PartPlacement = Literal["expression_motion", "farthest_points", "landmarks"]
+PartPlacement = Literal["expression_motion", "farthest_points", "landmarks", "head_regions"]
+
+_REGIONS = (
+    ("mouth", False),
+    ("eyes", True),
+    ("scalp", False),
+    ("brows", True),
+    ("jaw", False),
+    ("nose", False),
+    ("cheeks", True),
+    ("ears", True),
+    ("neck", False),
+)
+"""Named regions of `HeadParts`, and whether left and right are two: what expressions need most is first."""
 
 
-def placed_centres(
-    placement: PartPlacement,
-    head_model: HeadModel,
-    canonical: Tensor,
-    used: Tensor,
-    expression: Tensor,
-    parts: int,
-) -> Tensor:
-    """Centres ``[P, 3]`` in canonical space.
+def placed_centres(placement: PartPlacement, head: CanonicalHead, parts: int) -> Tensor:
+    """Centres ``[P, 3]`` in canonical space, metres.
 
     Args:
         placement: ``expression_motion`` gathers them where the training expressions move the surface,
             ``farthest_points`` spreads them evenly, ``landmarks`` puts them on P landmarks of the face
-            that are far from one another.
-        head_model: gives the expression basis and the landmarks.
-        canonical: ``[V, 3]`` canonical vertices.
-        used: ``[U]`` the vertices of the head.
-        expression: ``[F, E]`` training expressions.
+            that are far from one another, ``head_regions`` on the first P of the head's named regions: mouth,
+            eyes, scalp, brows, jaw, nose, cheeks, ears, neck, where pairs are two.
+        head: whose parts they are.
         parts: number of parts P.
 
     Raises:
-        UserError: the head model has fewer landmarks than parts.
+        UserError: the head model has fewer landmarks or regions than parts.
     """
     if placement == "landmarks":
         # A landmark that the detector never placed on the model has no weights.
-        embedded = torch.as_tensor(head_model.asset.landmark_barycentric.sum(1) > 0.5)
-        places = landmark_points(head_model, canonical)[embedded.to(canonical.device)]
-        if len(places) < parts:
-            raise UserError(
-                f"--model.avatar.deformation.init_args.parts is {parts}, but the head model has "
-                f"{len(places)} landmarks to put them on: choose fewer, or another placement"
-            )
+        embedded = torch.as_tensor(head.head_model.asset.landmark_barycentric.sum(1) > 0.5)
+        places = landmark_points(head.head_model, head.vertices)[embedded.to(head.vertices.device)]
+        _check_enough(len(places), "landmarks", parts)
         return part_centres(places, torch.ones_like(places[:, 0]), parts, rounds=0)
-    surface = canonical[used]
+    if placement == "head_regions":
+        places = region_centres(head)
+        _check_enough(len(places), "named regions", parts)
+        return places[:parts]
+    surface = head.vertices[head.used]
     if placement == "farthest_points":
         return part_centres(surface, torch.ones_like(surface[:, 0]), parts)
-    return part_centres(surface, expression_motion(head_model, expression)[used], parts)
+    return part_centres(surface, expression_motion(head.head_model, head.expression)[head.used], parts)
+
+
+def _check_enough(places: int, kind: str, parts: int) -> None:
+    if places < parts:
+        raise UserError(
+            f"--model.avatar.deformation.init_args.parts is {parts}, but the head model has "
+            f"{places} {kind} to put them on: choose fewer, or another placement"
+        )
+
+
+def region_centres(head: CanonicalHead) -> Tensor:
+    """``[13, 3]`` weighted means of the named regions' surfaces, each side of a pair by itself."""
+    surface = head.vertices[head.used]
+    weights = head_parts(head.head_model).weights
+    centres = []
+    for name, paired in _REGIONS:
+        weight = weights[name][head.used]
+        middle = (weight @ surface)[0] / weight.sum().clamp_min(1e-9)
+        left = (surface[:, 0] > middle).to(weight)
+        for side in (weight * left, weight * (1 - left)) if paired else (weight,):
+            centres.append((side @ surface) / side.sum().clamp_min(1e-9))
+    return torch.stack(centres)
 
 
 def expression_motion(head_model: HeadModel, expression: Tensor) -> Tensor:

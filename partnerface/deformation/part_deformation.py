@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from partnerface.deformation.canonical_head import CanonicalHead
+from partnerface.deformation.coarse_to_fine import settled_share
 from partnerface.deformation.deformation import Deformation, DeformedPoints
 from partnerface.deformation.local_networks import LocalNetworks
-from partnerface.deformation.part_assigner import PartAssigner
-from partnerface.deformation.part_centres import PartPlacement
-from partnerface.fields.encodings import frequency_encoding
+from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule
+from partnerface.deformation.part_centres import PartPlacement, placed_centres
+from partnerface.fields.encodings import frequency_encoding, frequency_window
 
 OFFSET_SCALE = 0.02
 """An output of one moves a point by this share of the canonical cube's side (about 8 mm)."""
@@ -28,6 +31,11 @@ class PartDeformation(Deformation):
             wrinkle does to shading cannot be written as a motion of points.
         placement: where the parts start, see `placed_centres`.
         learn_parts: whether the partition is learned or stays as it was placed.
+        temperature_schedule: ``constant``, ``annealed`` or ``learned``, see `PartAssigner`.
+        start_temperature: where an annealed temperature starts.
+        residual_frequencies: octaves of the learned residual of the part logits, 0 for none.
+        windowed_frequencies: let the octaves of the position encoding in one after the other over the
+            first half of training, see `frequency_window`.
     """
 
     def __init__(
@@ -41,24 +49,44 @@ class PartDeformation(Deformation):
         appearance_width: int = 4,
         placement: PartPlacement = "expression_motion",
         learn_parts: bool = True,
+        temperature_schedule: TemperatureSchedule = "constant",
+        start_temperature: float = 1.0,
+        residual_frequencies: int = 0,
+        windowed_frequencies: bool = False,
     ) -> None:
         super().__init__()
         self.placement = placement
         self.parts, self.driving_width, self.appearance_width = parts, driving_width, appearance_width
-        self.num_frequencies = num_frequencies
-        self.assigner = PartAssigner(parts, temperature, top_k).requires_grad_(learn_parts)
+        self.num_frequencies, self.windowed_frequencies = num_frequencies, windowed_frequencies
+        self.assigner = PartAssigner(
+            parts, temperature, top_k, temperature_schedule, start_temperature, residual_frequencies
+        ).requires_grad_(learn_parts)
         inputs = 3 + 6 * num_frequencies
         self.networks = LocalNetworks(parts, inputs, driving_width, hidden_width, 3 + appearance_width)
+        if windowed_frequencies:
+            self.register_buffer("window", torch.ones(inputs))
+
+    def adapt_to(self, head: CanonicalHead) -> None:
+        self.place_parts(head.in_cube(placed_centres(self.placement, head, self.parts)))
 
     def place_parts(self, centres: Tensor) -> None:
+        """Move the parts to ``centres`` ``[P, 3]`` in [0, 1]."""
         self.assigner.place(centres)
 
     def set_hard(self, hard: bool) -> None:
         self.assigner.hard = hard
 
+    def set_progress(self, progress: float) -> None:
+        self.assigner.set_progress(progress)
+        if self.windowed_frequencies:
+            reach = settled_share(progress) * self.num_frequencies
+            self.window.copy_(frequency_window(self.num_frequencies, reach))
+
     def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
         weights, index = self.assigner(positions)
         features = frequency_encoding(positions, self.num_frequencies)
+        if self.windowed_frequencies:
+            features = features * self.window
         output = self.networks(features, driving, weights, index)
         offsets, appearance = output.split([3, self.appearance_width], 1)
         return DeformedPoints(

@@ -15,6 +15,20 @@ def frequency_encoding(positions: Tensor, frequencies: int) -> Tensor:
     return torch.cat([positions - 0.5, angles.sin(), angles.cos()], 1)
 
 
+def frequency_window(frequencies: int, reach: float) -> Tensor:
+    """Factors ``[3 + 6 * frequencies]`` that let the octaves of `frequency_encoding` in from coarse to fine.
+
+    Octave k opens with a raised cosine while ``reach`` goes from k to k + 1; the position itself is always
+    open (BARF, Lin et al. 2021, eq. 14; Nerfies, Park et al. 2021, eq. 8).
+
+    Args:
+        frequencies: octaves of the encoding.
+        reach: from 0 (position alone) to ``frequencies`` (everything).
+    """
+    opening = (reach - torch.arange(frequencies)).clamp(0, 1)
+    return torch.cat([torch.ones(3), (0.5 * (1 - torch.cos(math.pi * opening))).repeat(6)])
+
+
 def spherical_harmonics(directions: Tensor) -> Tensor:
     """Real spherical harmonics of degree 0 to 3 of unit vectors ``[N, 3]`` as ``[N, 16]``."""
     x, y, z = directions.unbind(-1)

@@ -22,6 +22,7 @@ class HashField(nn.Module):
         finest: cells along an axis at the finest level.
         hidden_width: width of the hidden layer of both heads.
         appearance_width: width of the appearance code that the deformation adds to the colour head.
+        condition_density: whether the density head hears the appearance code as well.
         bfloat16: evaluate the heads in bfloat16; grid and compositing stay in float32. It pays on a GPU.
     """
 
@@ -33,21 +34,27 @@ class HashField(nn.Module):
         hidden_width: int = 64,
         appearance_width: int = 0,
         bfloat16: bool = False,
+        condition_density: bool = False,
     ) -> None:
         super().__init__()
         self.bfloat16 = bfloat16
+        self.density_code_width = appearance_width if condition_density else 0
         self.grid = HashGrid(levels, log2_table_size, finest=finest)
         self.appearance_width = appearance_width
         self.density_head = nn.Sequential(
-            nn.Linear(self.grid.width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, 16)
+            nn.Linear(self.grid.width + self.density_code_width, hidden_width),
+            nn.ReLU(),
+            nn.Linear(hidden_width, 16),
         )
         self.colour_head = nn.Sequential(
             nn.Linear(15 + 16 + appearance_width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, 3)
         )
 
     def density(self, positions: Tensor) -> Tensor:
-        """``[N]`` density per metre at positions ``[N, 3]`` in [0, 1]."""
+        """``[N]`` density per metre at positions ``[N, 3]`` in [0, 1], under an appearance code of zero."""
         encoded = self.grid(positions)
+        if self.density_code_width:
+            encoded = functional.pad(encoded, (0, self.density_code_width))
         with self._head_precision(positions):
             raw_density = self.density_head(encoded)[:, 0]
         return functional.softplus(raw_density.float()) * DENSITY_SCALE
@@ -63,6 +70,8 @@ class HashField(nn.Module):
             appearance: ``[N, appearance_width]`` or None where that width is 0.
         """
         encoded = self.grid(positions)
+        if self.density_code_width:
+            encoded = torch.cat([encoded, appearance], 1)
         with self._head_precision(positions):
             raw_density, feature = self.density_head(encoded).split([1, 15], 1)
             inputs = [feature, directions]

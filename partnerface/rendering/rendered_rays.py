@@ -21,6 +21,9 @@ class RenderedRays:
         offset_size: scalar, mean squared canonical offset over the samples in square millimetres.
         part_usage: ``[P]`` share of the samples' part weights that each part takes.
         part_weights: ``[F, R, P]`` part weights composited along the ray, or None if not asked for.
+        part_entropy: scalar, mean entropy of the samples' part weights in nats, or None where nothing is
+            learned.
+        offset_roughness: scalar, mean squared change of the canonical offset per distance, likewise.
     """
 
     rgb: Tensor
@@ -30,6 +33,8 @@ class RenderedRays:
     offset_size: Tensor
     part_usage: Tensor
     part_weights: Tensor | None = None
+    part_entropy: Tensor | None = None
+    offset_roughness: Tensor | None = None
 
     def over(self, background: Tensor) -> Tensor:
         """Colour ``[F, R, 3]`` over an opaque background ``[F, R, 3]`` (or broadcastable to it)."""
@@ -50,12 +55,18 @@ def _join(pieces: list[RenderedRays], dim: int) -> RenderedRays:
     def join(name: str) -> Tensor:
         return torch.cat([getattr(piece, name) for piece in pieces], dim)
 
+    def mean(name: str) -> Tensor | None:
+        values = [getattr(piece, name) for piece in pieces]
+        return None if values[0] is None else torch.stack(values).mean(0)
+
     return RenderedRays(
         rgb=join("rgb"),
         opacity=join("opacity"),
         depth=join("depth"),
         head_opacity=join("head_opacity"),
-        offset_size=torch.stack([piece.offset_size for piece in pieces]).mean(),
-        part_usage=torch.stack([piece.part_usage for piece in pieces]).mean(0),
+        offset_size=mean("offset_size"),
+        part_usage=mean("part_usage"),
         part_weights=None if pieces[0].part_weights is None else join("part_weights"),
+        part_entropy=mean("part_entropy"),
+        offset_roughness=mean("offset_roughness"),
     )

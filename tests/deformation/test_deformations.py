@@ -1,5 +1,6 @@
 """What holds for part, global and no deformation alike, and what sets them apart."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -10,20 +11,23 @@ from partnerface.deformation.global_deformation import global_deformation
 from partnerface.deformation.no_deformation import NoDeformation
 from partnerface.deformation.part_deformation import OFFSET_SCALE, PartDeformation
 
+EVERY_CHOICE = {"temperature_schedule": "learned", "residual_frequencies": 2, "windowed_frequencies": True}
 MAKERS: dict[str, Callable[..., Deformation]] = {
     "parts": lambda **k: PartDeformation(parts=6, top_k=2, hidden_width=8, **k),
     "all parts": lambda **k: PartDeformation(parts=4, top_k=4, hidden_width=8, **k),
+    "every choice": lambda **k: PartDeformation(parts=4, top_k=4, hidden_width=8, **EVERY_CHOICE, **k),
     "global": lambda **k: global_deformation(hidden_width=8, **k),
     "none": lambda appearance_width=0, **k: NoDeformation(**k),
 }
-WITH_NETWORKS = ["parts", "all parts", "global"]
+WITH_NETWORKS = ["parts", "all parts", "every choice", "global"]
 
 
 @pytest.fixture(params=MAKERS)
 def deformation(request) -> Deformation:
     torch.manual_seed(0)
     made = MAKERS[request.param](driving_width=5)
-    made.place_parts(torch.rand(made.parts, 3))
+    if isinstance(made, PartDeformation):
+        made.place_parts(torch.rand(made.parts, 3))
     return made
 
 
@@ -139,3 +143,67 @@ def test_a_fixed_partition_gets_no_gradient_and_its_networks_do():
     (deformed.offsets.square().sum() + deformed.part_weights.square().sum()).backward()
     assert all(p.grad is None for p in fixed.assigner.parameters())
     assert fixed.networks.weight1.grad.abs().sum() > 0
+
+
+def test_choices_that_are_off_leave_no_trace():
+    """Neither in the checkpoint nor in the random numbers: what was trained before loads and repeats."""
+    torch.manual_seed(0)
+    plain = PartDeformation(parts=4, driving_width=5)
+    after_plain = torch.rand(1)
+    assert set(plain.state_dict()) == {
+        *(f"assigner.{name}" for name in ("centres", "log_sizes", "biases", "spacing")),
+        *(f"networks.{name}" for name in ("weight1", "weight2", "weight3", "bias1", "bias2", "bias3")),
+        "networks.driving_weight",
+    }
+    torch.manual_seed(0)
+    chosen = PartDeformation(parts=4, driving_width=5, **EVERY_CHOICE)
+    assert torch.equal(torch.rand(1), after_plain)
+    wake(plain)
+    chosen.networks.load_state_dict(plain.networks.state_dict())
+    positions, driving = torch.rand(50, 3), torch.randn(5)
+    assert torch.equal(chosen(positions, driving).offsets, plain(positions, driving).offsets)
+
+
+def test_octaves_come_in_one_after_the_other():
+    """At the start a network sees the place alone; a change of an octave's weights tells if it is open."""
+    torch.manual_seed(0)
+    deformation = PartDeformation(parts=1, num_frequencies=4, driving_width=5, windowed_frequencies=True)
+    wake(deformation)
+    positions, driving = torch.rand(30, 3), torch.randn(5)
+    opened = []
+    for progress in (0.0, 0.125, 0.25, 0.375, 0.5, 1.0):
+        deformation.set_progress(progress)
+        before = deformation(positions, driving).offsets
+        felt = 0
+        for octave in range(4):
+            changed = copy.deepcopy(deformation)
+            with torch.no_grad():
+                changed.networks.weight1[:, 3 + octave :: 4] += 1
+            felt += not torch.equal(changed(positions, driving).offsets, before)
+        opened.append(felt)
+    assert opened == [0, 1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "annealed", "learned"])
+def test_the_state_of_a_schedule_travels_with_the_checkpoint(schedule):
+    """A checkpoint of a third of training is tested as it was, and resumes where it was."""
+
+    def make() -> PartDeformation:
+        made = PartDeformation(
+            parts=5, driving_width=5, temperature_schedule=schedule, windowed_frequencies=True
+        )
+        made.place_parts(torch.rand(5, 3, generator=torch.Generator().manual_seed(0)))
+        return made
+
+    trained = make()
+    wake(trained)
+    trained.set_progress(0.3)
+    if schedule == "learned":
+        torch.nn.init.constant_(trained.assigner.log_temperature_factor, 0.4)
+    positions, driving = torch.rand(40, 3), torch.randn(5)
+    expected = trained(positions, driving).offsets
+    fresh = make()
+    fresh.load_state_dict(trained.state_dict())
+    assert torch.equal(fresh(positions, driving).offsets, expected)
+    fresh.set_progress(0.3)
+    assert torch.equal(fresh(positions, driving).offsets, expected)

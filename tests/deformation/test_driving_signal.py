@@ -81,3 +81,17 @@ def test_gradient_reaches_the_expression_and_fades_outside(driving):
     expression = torch.tensor([[0.5, 0.3, 5.0, -5.0]], requires_grad=True)
     driving(make_head(expression)).sum().backward()
     torch.testing.assert_close(expression.grad, torch.tensor([[1.0, 1.0, 0.0, 0.0]]), atol=1e-3, rtol=0)
+
+
+def test_without_clamp_the_signal_passes_as_it_is():
+    signal = DrivingSignal(4, clamp=False)
+    signal.set_range(make_head(torch.zeros(2, 4)))
+    far = make_head(torch.full((1, 4), 7.0))
+    assert torch.equal(signal.eval()(far), driving_signal(far))
+
+
+def test_noise_can_be_chosen():
+    head = make_head(torch.full((2000, 4), 0.5))
+    torch.manual_seed(0)
+    assert float(DrivingSignal(4, noise=0.1, clamp=False)(head)[:, :4].std()) == pytest.approx(0.1, rel=0.1)
+    assert torch.equal(DrivingSignal(4, noise=0.0, clamp=False)(head), driving_signal(head))

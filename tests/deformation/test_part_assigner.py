@@ -5,14 +5,19 @@ import math
 import pytest
 import torch
 
-from partnerface.deformation.deformation import DeformedPoints, dense_part_weights, part_usage
+from partnerface.deformation.deformation import (
+    DeformedPoints,
+    dense_part_weights,
+    part_entropy,
+    part_usage,
+)
 from partnerface.deformation.part_assigner import PartAssigner
 from partnerface.user_error import UserError
 
 
-def make_assigner(parts: int, temperature: float = 0.25, top_k: int = 64) -> PartAssigner:
+def make_assigner(parts: int, temperature: float = 0.25, top_k: int = 64, **choices) -> PartAssigner:
     torch.manual_seed(0)
-    assigner = PartAssigner(parts, temperature, top_k)
+    assigner = PartAssigner(parts, temperature, top_k, **choices)
     assigner.place(torch.rand(parts, 3))
     return assigner
 
@@ -98,6 +103,69 @@ def test_weights_stay_when_everything_grows(scale):
 def test_a_temperature_of_zero_is_refused():
     with pytest.raises(UserError, match="temperature is 0"):
         PartAssigner(4, 0, 2)
+    with pytest.raises(UserError, match="start_temperature is -1"):
+        PartAssigner(4, 0.25, 2, "annealed", -1.0)
+
+
+def test_an_annealed_temperature_falls_in_equal_ratios_and_rests_for_half_of_training():
+    """Weights are those of an assigner that has the temperature of the moment."""
+    assigner = make_assigner(6, 0.1, temperature_schedule="annealed", start_temperature=1.6)
+    positions = torch.rand(50, 3)
+    for progress, temperature in ((0.0, 1.6), (0.125, 0.8), (0.25, 0.4), (0.5, 0.1), (0.8, 0.1), (1.0, 0.1)):
+        assigner.set_progress(progress)
+        expected = dense(make_assigner(6, temperature), positions)
+        torch.testing.assert_close(dense(assigner, positions), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_before_any_training_an_annealed_temperature_is_its_end():
+    positions = torch.rand(50, 3)
+    annealed = make_assigner(6, temperature_schedule="annealed")
+    assert torch.equal(dense(annealed, positions), dense(make_assigner(6), positions))
+
+
+def test_a_learned_temperature_goes_where_the_loss_leads():
+    """Descent on the distance to weights of another temperature finds it; progress does not touch it."""
+    positions = torch.rand(300, 3)
+    target = dense(make_assigner(6, 0.6), positions).detach()
+    assigner = make_assigner(6, 0.2, temperature_schedule="learned")
+    optimizer = torch.optim.Adam([assigner.log_temperature_factor], 0.05)
+    for step in range(150):
+        optimizer.zero_grad()
+        (dense(assigner, positions) - target).square().sum().backward()
+        optimizer.step()
+        assigner.set_progress(step / 150)
+    assert float(assigner.current_temperature().detach()) == pytest.approx(0.6, rel=0.02)
+
+
+def test_the_residual_adds_to_the_logits_of_its_part():
+    """Against cosines written out; zero at the start."""
+    plain, assigner = make_assigner(5), make_assigner(5, residual_frequencies=2)
+    positions = torch.rand(40, 3)
+    assert torch.equal(plain.logits(positions), assigner.logits(positions))
+    with torch.no_grad():
+        assigner.residual.normal_()
+    expected = plain.logits(positions).clone()
+    a = assigner.residual
+    for axis in range(3):
+        x = positions[:, axis]
+        expected += (x - 0.5)[:, None] * a[axis]
+        for octave in range(2):
+            angle = (2 * math.pi * 2**octave * x)[:, None]
+            row = 3 + 2 * axis + octave
+            expected += angle.sin() * a[row] + angle.cos() * a[row + 6]
+    torch.testing.assert_close(assigner.logits(positions), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_entropy_of_the_weights_by_hand():
+    weights = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.9, 0.1]], requires_grad=True)
+    points = DeformedPoints(torch.zeros(3, 3), None, weights, torch.zeros(3, 2).long())
+    entropy = part_entropy(points)
+    expected = (math.log(2) + 0 - 0.9 * math.log(0.9) - 0.1 * math.log(0.1)) / 3
+    assert float(entropy.detach()) == pytest.approx(expected, abs=1e-4)
+    entropy.backward()
+    assert weights.grad.isfinite().all()
+    none = DeformedPoints(torch.zeros(0, 3), None, torch.zeros(0, 2), torch.zeros(0, 2).long())
+    assert float(part_entropy(none)) == 0
 
 
 def test_a_single_part_takes_everything():

@@ -3,9 +3,20 @@
 import pytest
 import torch
 
+from partnerface.deformation.canonical_head import CanonicalHead
 from partnerface.deformation.part_centres import part_centres, placed_centres
-from partnerface.head_models.head_parts import landmark_points
+from partnerface.head_models.head_parts import HeadParts, head_parts, landmark_points
+from partnerface.skinning.head_surface import head_surface
 from partnerface.user_error import UserError
+
+
+def canonical_head(anny, expression: torch.Tensor | None = None) -> CanonicalHead:
+    """The mean head, in a cube of half a metre."""
+    used = anny.faces[head_surface(anny)].unique()
+    expression = torch.zeros(2, anny.num_expression) if expression is None else expression
+    return CanonicalHead(
+        anny, anny.template_vertices, used, expression, torch.full((3,), -0.25), torch.tensor(0.5)
+    )
 
 
 def plane(side: int = 30) -> torch.Tensor:
@@ -60,12 +71,9 @@ def test_as_many_parts_as_vertices():
 
 
 def test_parts_on_landmarks_are_far_from_one_another(anny):
-    vertices = anny.template_vertices
-    used = torch.arange(len(vertices))
-    expression = torch.zeros(2, anny.num_expression)
-    centres = placed_centres("landmarks", anny, vertices, used, expression, 24)
+    centres = placed_centres("landmarks", canonical_head(anny), 24)
     embedded = torch.as_tensor(anny.asset.landmark_barycentric.sum(1) > 0.5)
-    points = landmark_points(anny, vertices)[embedded]
+    points = landmark_points(anny, anny.template_vertices)[embedded]
     assert torch.cdist(centres, points).amin(1).max() < 1e-3
     between = torch.cdist(centres, centres).fill_diagonal_(torch.inf).min()
     # Farthest points cover: every landmark is nearer to a centre than the centres are to each other.
@@ -73,19 +81,40 @@ def test_parts_on_landmarks_are_far_from_one_another(anny):
 
 
 def test_farthest_points_do_not_ask_what_moves(anny):
-    vertices, generator = anny.template_vertices, torch.Generator().manual_seed(0)
-    used = torch.arange(len(vertices))
-    expressions = torch.rand(2, 5, anny.num_expression, generator=generator)
-    even = [placed_centres("farthest_points", anny, vertices, used, e, 12) for e in expressions]
+    generator = torch.Generator().manual_seed(0)
+    heads = [canonical_head(anny, torch.rand(5, anny.num_expression, generator=generator)) for _ in range(2)]
+    even = [placed_centres("farthest_points", head, 12) for head in heads]
     torch.testing.assert_close(even[0], even[1])
-    moved = placed_centres("expression_motion", anny, vertices, used, expressions[0], 12)
-    face = landmark_points(anny, vertices).mean(0)
+    moved = placed_centres("expression_motion", heads[0], 12)
+    face = landmark_points(anny, anny.template_vertices).mean(0)
     assert (moved - face).norm(dim=1).mean() < 0.8 * (even[0] - face).norm(dim=1).mean()
 
 
-def test_more_parts_than_landmarks(anny):
-    vertices = anny.template_vertices
-    with pytest.raises(UserError, match="parts is 5000"):
-        placed_centres(
-            "landmarks", anny, vertices, torch.arange(9), torch.zeros(1, anny.num_expression), 5000
-        )
+def test_named_regions_lie_where_their_names_say(anny):
+    head = canonical_head(anny)
+    centres = placed_centres("head_regions", head, 13)
+    mouth, eye, other_eye, scalp, brow, other_brow, jaw, nose, *rest = centres
+    neck = rest[-1]
+    assert jaw[1] < mouth[1] < nose[1] < eye[1] < brow[1] < scalp[1]
+    assert neck[1] < jaw[1]
+    assert scalp[2] < mouth[2]
+    for left, right in ((eye, other_eye), (brow, other_brow), rest[:2], rest[2:4]):
+        # The head is symmetric, the landmarks around which its brows are found are less so.
+        torch.testing.assert_close(left * torch.tensor([-1.0, 1, 1]), right, atol=8e-3, rtol=0)
+        assert left[0] > 0.02
+    parts = HeadParts(head_parts(anny).weights)
+    torch.testing.assert_close(mouth, parts.centre("mouth", anny.template_vertices), atol=1e-3, rtol=0)
+    torch.testing.assert_close(placed_centres("head_regions", head, 4), centres[:4])
+
+
+@pytest.mark.parametrize(
+    ("placement", "kind"), [("landmarks", "landmarks"), ("head_regions", "named regions")]
+)
+def test_more_parts_than_places(anny, placement, kind):
+    with pytest.raises(UserError, match=f"parts is 5000, but the head model has [0-9]+ {kind}"):
+        placed_centres(placement, canonical_head(anny), 5000)
+
+
+def test_the_cube_maps_to_zero_and_one(anny):
+    corners = torch.tensor([[-0.25, -0.25, -0.25], [0.25, 0.25, 0.25]])
+    torch.testing.assert_close(canonical_head(anny).in_cube(corners), torch.tensor([[0.0] * 3, [1.0] * 3]))

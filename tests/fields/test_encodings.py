@@ -6,7 +6,7 @@ import numpy as np
 import scipy.special
 import torch
 
-from partnerface.fields.encodings import frequency_encoding, spherical_harmonics
+from partnerface.fields.encodings import frequency_encoding, frequency_window, spherical_harmonics
 
 
 def sphere_quadrature() -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,6 +56,20 @@ def test_frequency_encoding_by_hand():
 
 def test_no_frequencies_leave_the_position():
     torch.testing.assert_close(frequency_encoding(torch.ones(2, 3), 0), torch.full((2, 3), 0.5))
+
+
+def test_window_opens_octave_by_octave():
+    """The same factor for an octave's sines and cosines along every axis; by hand."""
+    half_open = (1 - math.cos(math.pi * 0.25)) / 2
+    for reach, opening in ((0.0, [0, 0, 0]), (1.25, [1, half_open, 0]), (3.0, [1, 1, 1]), (9.0, [1, 1, 1])):
+        window = frequency_window(3, reach)
+        assert window[:3].tolist() == [1, 1, 1]
+        torch.testing.assert_close(window[3:].view(2, 3, 3), torch.tensor(opening).float().expand(2, 3, 3))
+    assert frequency_window(0, 0.0).tolist() == [1, 1, 1]
+    positions = torch.rand(7, 3)
+    coarse = frequency_encoding(positions, 1)
+    windowed = frequency_encoding(positions, 3) * frequency_window(3, 1.0)
+    torch.testing.assert_close(windowed[:, windowed.any(0)], coarse)
 
 
 def test_no_points():

@@ -7,10 +7,15 @@ from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_field import HashField
 
 
-def make_field(appearance_width: int) -> HashField:
+def make_field(appearance_width: int, condition_density: bool = False) -> HashField:
     torch.manual_seed(0)
     field = HashField(
-        levels=3, log2_table_size=8, finest=64, hidden_width=16, appearance_width=appearance_width
+        levels=3,
+        log2_table_size=8,
+        finest=64,
+        hidden_width=16,
+        appearance_width=appearance_width,
+        condition_density=condition_density,
     )
     torch.nn.init.normal_(field.grid.tables)
     return field
@@ -42,6 +47,18 @@ def test_density_knows_neither_direction_nor_appearance():
     other_density, other_rgb = field(positions, directions.flip(0), appearance + 1)
     assert torch.equal(density, other_density)
     assert ((rgb - other_rgb).abs().amax(1) > 1e-4).all()
+
+
+def test_conditioned_density_follows_the_code_and_without_one_is_that_of_zero():
+    field = make_field(4, condition_density=True)
+    positions, directions, appearance = inputs(50, 4)
+    density, _ = field(positions, directions, appearance)
+    other, _ = field(positions, directions, appearance + 1)
+    assert ((density - other).abs() > 1e-4).all()
+    neutral, _ = field(positions, directions, torch.zeros_like(appearance))
+    torch.testing.assert_close(field.density(positions), neutral)
+    density.sum().backward()
+    assert field.density_head[0].weight.grad[:, -4:].any()
 
 
 def test_fresh_density_lets_a_millimetre_neither_saturate_nor_vanish():

@@ -35,6 +35,8 @@ def make_pair() -> Callable[..., tuple[RenderedRays, RayBatch]]:
             head_opacity=batch.alpha.clone(),
             offset_size=torch.zeros((), requires_grad=True),
             part_usage=torch.full((4,), 0.25, requires_grad=True),
+            part_entropy=torch.zeros((), requires_grad=True),
+            offset_roughness=torch.zeros((), requires_grad=True),
         )
         return rendered, batch
 

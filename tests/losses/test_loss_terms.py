@@ -6,14 +6,19 @@ import torch
 from partnerface.losses.loss import Loss
 from partnerface.losses.matte import Matte
 from partnerface.losses.offset_size import OffsetSize
+from partnerface.losses.offset_smoothness import OffsetSmoothness
 from partnerface.losses.part_balance import PartBalance
+from partnerface.losses.part_entropy import PartEntropy
 from partnerface.losses.photometric import Photometric
+from partnerface.user_error import UserError
 
 TERMS = {
     Photometric: ("rgb", "opacity"),
     Matte: ("opacity",),
     OffsetSize: ("offset_size",),
     PartBalance: ("part_usage",),
+    PartEntropy: ("part_entropy",),
+    OffsetSmoothness: ("offset_roughness",),
 }
 
 
@@ -30,6 +35,8 @@ def test_gradient_is_finite_and_reaches_what_the_term_measures(term, error, make
         rendered.rgb += error
         rendered.opacity += error
         rendered.offset_size += error
+        rendered.part_entropy += error
+        rendered.offset_roughness += error
         rendered.part_usage += torch.tensor([error, -error, 0.0, 0.0])
     term()(rendered, batch).backward()
     for name in TERMS[term]:
@@ -53,3 +60,13 @@ def test_terms_carry_their_weight_without_applying_it(term, make_pair):
 def test_the_interface_itself_is_no_term(make_pair):
     with pytest.raises(TypeError, match="Loss defines no forward"):
         Loss()(*make_pair())
+
+
+@pytest.mark.parametrize(
+    ("term", "name"), [(PartEntropy, "part_entropy"), (OffsetSmoothness, "offset_smoothness")]
+)
+def test_a_method_without_parts_is_told_to_drop_their_terms(term, name, make_pair):
+    rendered, batch = make_pair()
+    rendered.part_entropy = rendered.offset_roughness = None
+    with pytest.raises(UserError, match=f"--model.losses.{name}: .* take the loss out"):
+        term()(rendered, batch)

@@ -19,6 +19,8 @@ def rendered(rays: int, seed: int, parts: bool = True) -> RenderedRays:
         offset_size=rand(),
         part_usage=rand(4),
         part_weights=rand(1, rays, 4) if parts else None,
+        part_entropy=rand() if parts else None,
+        offset_roughness=rand() if parts else None,
     )
 
 
@@ -48,8 +50,13 @@ def test_frames_are_stacked_and_their_figures_averaged():
     assert stacked.rgb.shape == (3, 3, 3)
     assert all(torch.equal(stacked.depth[f], frame.depth[0]) for f, frame in enumerate(frames))
     torch.testing.assert_close(stacked.offset_size, sum(frame.offset_size for frame in frames) / 3)
-    torch.testing.assert_close(stacked.part_usage, sum(frame.part_usage for frame in frames) / 3)
+    for name in ("part_usage", "part_entropy", "offset_roughness"):
+        expected = sum(getattr(frame, name) for frame in frames) / 3
+        torch.testing.assert_close(getattr(stacked, name), expected)
 
 
 def test_parts_stay_away_if_nobody_asked():
-    assert join_rays([rendered(1, 0, parts=False), rendered(1, 1, parts=False)]).part_weights is None
+    joined = join_rays([rendered(1, 0, parts=False), rendered(1, 1, parts=False)])
+    assert joined.part_weights is None
+    assert joined.part_entropy is None
+    assert joined.offset_roughness is None

@@ -2,11 +2,28 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from lightning.pytorch import Callback
 
 from partnerface.cli.avatar_cli import AvatarCLI
 from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+
+EVERY_CHOICE = [
+    "--model.avatar.deformation.init_args.placement=head_regions",
+    "--model.avatar.deformation.init_args.residual_frequencies=2",
+    "--model.avatar.deformation.init_args.windowed_frequencies=true",
+    "--model.avatar.driving_noise=0.1",
+    "--model.avatar.clamp_driving=false",
+    "--model.losses.part_entropy.init_args.weight=0.01",
+    "--model.losses.offset_smoothness.init_args.weight=0.01",
+]
+SCHEDULE = "--model.avatar.deformation.init_args.temperature_schedule="
+CHOICES = {
+    "as shipped": [],
+    "annealed": [*EVERY_CHOICE, f"{SCHEDULE}annealed"],
+    "learned": [*EVERY_CHOICE, f"{SCHEDULE}learned"],
+}
 
 
 class _StopAt(Callback):
@@ -29,11 +46,16 @@ def _fit(arguments: list[str], run: Path, stop: int, checkpoint: Path | None = N
     return torch.load(last_checkpoint(run), weights_only=True)
 
 
-def test_resumed_run_ends_where_the_other_does(smoke_arguments: list[str], tmp_path: Path) -> None:
-    whole = _fit(smoke_arguments, tmp_path / "whole", stop=6)
-    _fit(smoke_arguments, tmp_path / "parts", stop=3)
-    resumed = _fit(smoke_arguments, tmp_path / "parts", 6, last_checkpoint(tmp_path / "parts"))
+@pytest.mark.parametrize("choices", CHOICES)
+def test_resumed_run_ends_where_the_other_does(
+    choices: str, smoke_arguments: list[str], tmp_path: Path
+) -> None:
+    arguments = [*smoke_arguments, *CHOICES[choices]]
+    whole = _fit(arguments, tmp_path / "whole", stop=6)
+    _fit(arguments, tmp_path / "parts", stop=3)
+    resumed = _fit(arguments, tmp_path / "parts", 6, last_checkpoint(tmp_path / "parts"))
     assert resumed["global_step"] == whole["global_step"] == 6
+    assert resumed["state_dict"].keys() == whole["state_dict"].keys()
     # Equal but for rounding: a mesh hierarchy that is refitted has another order than a new one.
     for name, value in whole["state_dict"].items():
         torch.testing.assert_close(

@@ -1,0 +1,76 @@
+"""Inverse skinning by the frame of the nearest triangle (INSTA, Zielonka et al. 2023, section 3.2).
+
+A point keeps its place in the frame of the closest posed triangle when that triangle returns to canonical
+space. From one triangle to the next the map jumps; INSTA's C++ blends three neighbours in, its PyTorch
+port does not, and nor does this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.head_models.linear_blend_skinning import transform_points
+from partnerface.head_models.posed_head import PosedHead
+from partnerface.skinning.inverse_skinning import CanonicalPoints
+from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
+
+LARGEST_SCALE = 2.0
+"""A triangle that has all but collapsed would throw its points out of canonical space."""
+
+
+@dataclass
+class PosedTriangles(PosedSurface):
+    """One posed frame, ready for queries.
+
+    Attributes:
+        to_canonical: ``[Fc, 3, 4]`` similarity of each face, posed to canonical, with the head's gradient.
+    """
+
+    to_canonical: Tensor
+
+
+class NearestTriangle(NearestSurface):
+    """Carries a point with its closest triangle; the shell is that of `NearestSurface`."""
+
+    def posed_surface(self, head: PosedHead, frame: int) -> PosedTriangles:
+        surface = super().posed_surface(head, frame)
+        to_canonical = triangle_similarities(
+            head.vertices[frame][self.faces], head.canonical_vertices[self.faces]
+        )
+        return PosedTriangles(**vars(surface), to_canonical=to_canonical)
+
+    def forward(self, points: Tensor, surface: PosedTriangles) -> CanonicalPoints:
+        found = super().forward(points, surface)
+        carried = self.follow_parameters(found, points, surface).detach()
+        return replace(found, points=torch.where(found.faces[:, None] >= 0, carried, 0.0))
+
+    def follow_parameters(
+        self, canonical: CanonicalPoints, points: Tensor, surface: PosedTriangles
+    ) -> Tensor:
+        return transform_points(surface.to_canonical[canonical.faces.long().clamp_min(0)], points)
+
+
+def triangle_similarities(source: Tensor, target: Tensor) -> Tensor:
+    """Similarities ``[N, 3, 4]`` that carry triangles ``[N, 3, 3]`` to their targets.
+
+    Centroid goes to centroid, normal to normal, the direction of the first edge to that of the first edge;
+    lengths scale with the square root of the area, at most by `LARGEST_SCALE`.
+    """
+    frames, areas = zip(*(_frame_and_area(triangles) for triangles in (source, target)), strict=True)
+    scale = (areas[1] / areas[0].clamp_min(1e-12)).sqrt().clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
+    linear = scale[:, None, None] * frames[1] @ frames[0].transpose(1, 2)
+    offset = target.mean(1) - (linear @ source.mean(1)[..., None])[..., 0]
+    return torch.cat([linear, offset[..., None]], 2)
+
+
+def _frame_and_area(triangles: Tensor) -> tuple[Tensor, Tensor]:
+    """Tangent, bitangent and normal ``[N, 3, 3]`` as columns, and twice the area ``[N]``."""
+    first, second = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    normal = torch.linalg.cross(first, second)
+    area = normal.norm(dim=1)
+    tangent, normal = functional.normalize(first, dim=1), functional.normalize(normal, dim=1)
+    return torch.stack([tangent, torch.linalg.cross(normal, tangent), normal], 2), area

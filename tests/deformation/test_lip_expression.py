@@ -1,0 +1,73 @@
+"""The lips hear the expression, the rest of the head does not."""
+
+import pytest
+import torch
+
+from partnerface.deformation.canonical_head import CanonicalHead
+from partnerface.deformation.lip_expression import ANCHORS, LipExpression
+from partnerface.head_models.head_parts import head_parts, surface_vertices
+from partnerface.skinning.head_surface import head_surface
+
+
+@pytest.fixture(scope="module")
+def head(anny) -> CanonicalHead:
+    used = anny.faces[head_surface(anny)].unique()
+    expression = torch.zeros(2, anny.num_expression)
+    low = anny.template_vertices[used].amin(0)
+    return CanonicalHead(anny, anny.template_vertices, used, expression, low, torch.tensor(0.4))
+
+
+@pytest.fixture
+def lips(head) -> LipExpression:
+    torch.manual_seed(0)
+    made = LipExpression(driving_width=5, code_width=3)
+    made.adapt_to(head)
+    return made
+
+
+def test_mouth_hears_all_and_eyes_and_scalp_nothing(head, lips):
+    weights = {name: weight[head.used] for name, weight in head_parts(head.head_model).weights.items()}
+    positions = head.in_cube(head.vertices[head.used])
+    driving = torch.randn(5)
+    code = lips(positions, driving).appearance
+    full = driving @ lips.code
+    heard = (code / full)[
+        (weights["mouth"] > 0.9) & ~surface_vertices(head.head_model, "mouth_cavity")[head.used]
+    ]
+    assert heard.mean() > 0.95
+    assert heard.min() > 0.5
+    for part in ("eyes", "scalp", "ears", "brows"):
+        assert not code[(weights[part] > 0.9) & (weights["mouth"] == 0)].any(), part
+
+
+def test_nearness_fades_from_one_to_two_spacings(lips):
+    with torch.no_grad():
+        lips.anchors.zero_()
+        lips.spacing.fill_(0.1)
+    along = torch.tensor([0.0, 0.05, 0.1, 0.125, 0.15, 0.19, 0.2, 0.3])
+    positions = torch.stack([along, torch.zeros(8), torch.zeros(8)], 1)
+    expected = torch.tensor([1, 1, 1, 0.75, 0.5, 0.1, 0, 0])
+    torch.testing.assert_close(lips.nearness(positions), expected, atol=1e-5, rtol=0)
+
+
+def test_nothing_moves_and_the_code_is_linear_in_the_driving_signal(lips):
+    positions, driving = lips.anchors + 0.001, torch.randn(5)
+    deformed = lips(positions, driving)
+    assert not deformed.offsets.any()
+    assert torch.equal(deformed.part_weights, torch.ones(ANCHORS, 1))
+    twice = lips(positions, 2 * driving).appearance
+    torch.testing.assert_close(twice, 2 * deformed.appearance)
+    assert not lips(positions, torch.zeros(5)).appearance.any()
+
+
+def test_gradient_reaches_the_code_and_no_points_are_no_harm(lips):
+    lips(lips.anchors, torch.ones(5)).appearance.sum().backward()
+    assert lips.code.grad.abs().min() > 0
+    assert lips(torch.zeros(0, 3), torch.ones(5)).appearance.shape == (0, 3)
+
+
+def test_places_travel_with_the_state(lips):
+    fresh = LipExpression(driving_width=5, code_width=3)
+    fresh.load_state_dict(lips.state_dict())
+    positions, driving = torch.rand(100, 3), torch.randn(5)
+    assert torch.equal(fresh(positions, driving).appearance, lips(positions, driving).appearance)
