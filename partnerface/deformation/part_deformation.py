@@ -22,7 +22,7 @@ class PartDeformation(Deformation):
 
     Args:
         parts: number of parts P.
-        temperature: softness of the part weights, in units of the mean centre spacing.
+        temperature: softness of the part weights, in squared mean spacings of the centres.
         top_k: parts that act on a point.
         hidden_width: width of each local network.
         num_frequencies: octaves of the position encoding.
