@@ -35,7 +35,7 @@ class PartAssigner(nn.Module):
             where those between centres cannot.
 
     Raises:
-        UserError: a temperature is not positive.
+        UserError: a temperature is not positive, or octaves are negative.
     """
 
     def __init__(
@@ -51,6 +51,10 @@ class PartAssigner(nn.Module):
         for name, value in (("temperature", temperature), ("start_temperature", start_temperature)):
             if value <= 0:
                 raise UserError(f"part deformation: {name} is {value}; choose more than 0")
+        if residual_frequencies < 0:
+            raise UserError(
+                f"part deformation: residual_frequencies is {residual_frequencies}; choose 0 or more"
+            )
         self.parts, self.temperature, self.top_k = parts, temperature, min(top_k, parts)
         self.start_temperature, self.residual_frequencies = start_temperature, residual_frequencies
         self.hard = False

@@ -18,7 +18,7 @@ OFFSET_SCALE = 0.02
 
 
 class PartDeformation(Deformation):
-    """Offsets of canonical points as the weighted sum of P local networks (PartNerFace, section 3).
+    """Offsets of canonical points as the weighted sum of P local networks (the abstract of PartNerFace).
 
     Args:
         parts: number of parts P.

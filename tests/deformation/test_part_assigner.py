@@ -100,11 +100,13 @@ def test_weights_stay_when_everything_grows(scale):
     torch.testing.assert_close(dense(assigner, positions * scale), before, atol=1e-4, rtol=1e-3)
 
 
-def test_a_temperature_of_zero_is_refused():
+def test_values_without_a_meaning_are_refused():
     with pytest.raises(UserError, match="temperature is 0"):
         PartAssigner(4, 0, 2)
     with pytest.raises(UserError, match="start_temperature is -1"):
         PartAssigner(4, 0.25, 2, "annealed", -1.0)
+    with pytest.raises(UserError, match="residual_frequencies is -1"):
+        PartAssigner(4, 0.25, 2, residual_frequencies=-1)
 
 
 def test_an_annealed_temperature_falls_in_equal_ratios_and_rests_for_half_of_training():
