@@ -1,154 +1,94 @@
-"""The command ``benchmark``: how fast, how large and how soon, on this machine."""
+"""The command ``benchmark``: methods against each other, or this installation's speed."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-from partnerface.cli.config_files import CONFIGS, config_arguments
 from partnerface.user_error import UserError
 
-if TYPE_CHECKING:
-    from partnerface.benchmarks.method_under_test import MethodUnderTest
-
-SUITES = ("speed",)
-FRAMES, SIZE, LARGE_SIZE = 24, 128, 512
-LONG_FRAMES = 240
-"""Of the clip that convergence is measured on: the embedded subject as the demo shows it."""
-
-HEAD_RAYS = (
-    '--data.pixel_sampler={"class_path": "partnerface.data.pixel_samplers.RegionWeightedPixels", '
-    '"init_args": {"background": 0, "face": 1, "eyes": 1, "mouth": 1, "hair": 1, "neck": 0, "torso": 0, '
-    '"uniform_share": 0}}'
-)
-"""Every ray hits the head: rays that miss cost next to nothing and would flatter the figures."""
+SUITES = {"methods": Path("runs/methods"), "speed": Path("runs/benchmark")}
+SHARED = {"suite", "out", "quick"}
+OF_SPEED = {"json", "threads", "device", "memory", "quality", "convergence"}
 
 
 def benchmark(
-    suite: str,
-    json: Path | None = None,
-    out: Path = Path("runs/benchmark"),
+    suite: str = "methods",
+    out: Path | None = None,
     quick: bool = False,
+    methods: str | None = None,
+    subjects: str = "synthetic_a,synthetic_b",
+    seeds: str = "0,1,2",
+    clip_seeds: str = "0",
+    cpu_seconds: float = 60.0,
+    clip_cpu_seconds: float = 240.0,
+    steps: int | None = None,
+    workers: int = 2,
+    refined: bool = False,
+    readme: Path | None = None,
+    plan: bool = False,
+    json: Path | None = None,
     threads: int = 2,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     memory: bool = False,
     quality: bool = False,
     convergence: bool = False,
 ) -> None:
-    """Measure this installation on this machine, on the embedded subject.
+    """Compare methods under one compute budget (suite ``methods``), or measure speed (suite ``speed``).
+
+    Both can be interrupted; a second call with the same ``out`` repeats nothing that has finished.
 
     Args:
-        suite: what to measure: ``speed``.
-        json: file of the results, by default ``OUT/speed.json``.
-        out: folder of the figures and of the rendered subject, which a second run reuses.
-        quick: fewer repetitions and no growth curves; under a minute on two idle cores.
-        threads: CPU threads in training.
-        device: ``auto`` measures on a CUDA device too, if there is one; ``cuda`` insists on it.
-        memory: weigh a long clip and a large frame too; needs 5 GB of disk and some minutes.
-        quality: train three seeds with and without each saving too, a quarter of an hour; interrupted, a
-            second run with the same ``json`` goes on with the next training.
-        convergence: train every method for 60 and for 600 CPU seconds too; interrupted, a second run
-            with the same ``json`` goes on with the next training as well.
+        suite: ``methods``: every method, subject and seed, to ``OUT/results.json`` with tables and
+            figures. ``speed``: this installation on this machine, to ``OUT/speed.json``.
+        out: folder of the results, by default ``runs/methods`` or ``runs/benchmark``.
+        quick: methods: 20 steps on frames of 32x32, does everything run? speed: fewer repetitions and no
+            growth curves; under a minute on two idle cores.
+        methods: (methods) names of files in ``configs/method``, by default all, with commas between.
+            ``part_deformation:parts=1/2/4`` makes a variant of each value.
+        subjects: (methods) ``synthetic_a``, ``synthetic_b``, tracked datasets and videos.
+        seeds: (methods) seeds of the embedded subjects.
+        clip_seeds: (methods) seeds of all others.
+        cpu_seconds: (methods) CPU seconds of training on the embedded subjects, 128x128.
+        clip_cpu_seconds: (methods) CPU seconds of training on the others, 256 pixels.
+        steps: (methods) steps of training in place of CPU seconds.
+        workers: (methods) runs at once, each on one core.
+        refined: (methods) score with test parameters fitted to the test frames as well.
+        readme: (methods) file whose results are written anew, between ``<!-- results -->`` and
+            ``<!-- results end -->``.
+        plan: (methods) only say what would be run and how long it takes.
+        json: (speed) file of the results, by default ``OUT/speed.json``.
+        threads: (speed) CPU threads in training.
+        device: (speed) ``auto`` measures on a CUDA device too, if there is one; ``cuda`` insists on it.
+        memory: (speed) weigh a long clip and a large frame too; needs 5 GB of disk and some minutes.
+        quality: (speed) train three seeds with and without each saving too, a quarter of an hour;
+            interrupted, a second run with the same ``json`` goes on with the next training.
+        convergence: (speed) train every method for 60 and for 600 CPU seconds too; interrupted, a second
+            run with the same ``json`` goes on with the next training as well.
     """
+    given = dict(locals())
     if suite not in SUITES:
         raise UserError(f"benchmark {suite}: there is no such suite; choose {', '.join(SUITES)}")
-    if threads < 1:
-        raise UserError(f"--threads {threads}: must be 1 or more")
-    # Imported here: --help need not wait for torch.
-    from partnerface.benchmarks.environment import environment
-    from partnerface.benchmarks.speed_report import SpeedReport
-    from partnerface.benchmarks.speed_suite import (
-        QUICK,
-        Effort,
-        SpeedOptions,
-        SpeedSuite,
-        check_device,
-        print_report,
-    )
-    from partnerface.cli.avatar_cli import require_writable
+    _refuse_flags_of_others(given)
+    out = SUITES[suite] if out is None else Path(out)
+    if suite == "speed":
+        from partnerface.cli.benchmark_speed import benchmark_speed
 
-    cuda, out = check_device(device), Path(out)
-    require_writable(out)
-    report = SpeedReport(Path(json) if json else out / "speed.json", environment())
-    options = SpeedOptions(out=out, effort=QUICK if quick else Effort(), threads=threads, cuda=cuda)
-    with _without_notices():
-        measured = SpeedSuite(subject(out / "subject", FRAMES, SIZE, HEAD_RAYS), options, report)
-        measured.run()
-        if memory:
-            measured.run_memory(_large_subject(out))
-        long = subject(out / "long_subject", LONG_FRAMES, SIZE) if quality or convergence else None
-        if quality:
-            measured.run_quality(long)
-        if convergence:
-            measured.run_convergence(method_names(), long, _large_subject(out) if cuda else None)
-    print_report(report)
-    print(f"  {report.path}")
+        benchmark_speed(out, quick=quick, **{name: given[name] for name in OF_SPEED})
+        return
+    from partnerface.cli.benchmark_methods import MethodsOptions, benchmark_methods
+
+    own = {name: value for name, value in given.items() if name not in OF_SPEED | {"suite", "out"}}
+    benchmark_methods(MethodsOptions(out=out, **own))
 
 
-def method_names() -> list[str]:
-    """Every method that has a configuration file, ours first."""
-    names = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
-    return sorted(names, key=lambda name: name != "part_deformation")
-
-
-def subject(root: Path, frames: int, size: int, *flags: str) -> MethodBuilder:
-    """Builds methods on the embedded subject, whose frames are rendered into ``root`` if need be."""
-    from partnerface.data.readers.synthetic import SyntheticReader
-
-    SyntheticReader(root, frames=frames, size=size).read()
-    return MethodBuilder(root, *flags)
-
-
-def _large_subject(out: Path) -> MethodBuilder:
-    return subject(out / "large_subject", FRAMES, LARGE_SIZE)
-
-
-class MethodBuilder:
-    """Builds methods from the shipped configuration files, as ``partnerface fit`` does.
-
-    Args:
-        root: the dataset's folder.
-        flags: flags of ``partnerface fit`` for every one.
-    """
-
-    def __init__(self, root: Path, *flags: str) -> None:
-        self.root, self.flags = root, flags
-
-    def __call__(self, method: str, *flags: str) -> MethodUnderTest:
-        from partnerface.benchmarks.method_under_test import MethodUnderTest
-        from partnerface.cli.avatar_cli import AvatarCLI
-        from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
-
-        _silence_notices()
-        names = ("base", f"method/{method}", "head_model/anny", "data/partnerface", "scale/demo")
-        cli = AvatarCLI(
-            [
-                "fit",
-                *config_arguments(*names),
-                f"--data.reader.init_args.root={self.root}",
-                "--trainer.accelerator=cpu",
-                *self.flags,
-                *flags,
-            ],
-            execute=False,
-        )
-        refresh = next(c for c in cli.trainer.callbacks if isinstance(c, RefreshOccupancy))
-        return MethodUnderTest(method, cli.model, cli.datamodule, refresh)
-
-
-@contextmanager
-def _without_notices() -> Iterator[None]:
-    """Lightning announces every one of the many short trainings."""
-    with warnings.catch_warnings():
-        _silence_notices()
-        yield
-
-
-def _silence_notices() -> None:
-    warnings.simplefilter("ignore")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+def _refuse_flags_of_others(given: dict[str, Any]) -> None:
+    """A flag of the other suite would be passed over in silence."""
+    suite = given["suite"]
+    parameters = inspect.signature(benchmark).parameters
+    others = parameters.keys() - SHARED - OF_SPEED if suite == "speed" else OF_SPEED
+    for name in sorted(others):
+        if given[name] != parameters[name].default:
+            other = "methods" if suite == "speed" else "speed"
+            raise UserError(f"--{name}: belongs to benchmark {other}, not to benchmark {suite}")

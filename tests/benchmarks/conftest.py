@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from partnerface.benchmarks.method_under_test import MethodUnderTest
-from partnerface.cli.benchmark import MethodBuilder
+from partnerface.cli.method_builder import MethodBuilder
 
 TINY = {
     "part_deformation": (

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from partnerface.cli.benchmark import HEAD_RAYS, MethodBuilder, method_names
 from partnerface.cli.main import main
+from partnerface.cli.method_builder import HEAD_RAYS, MethodBuilder, method_names
 
 
 def _one_line(capsys, arguments: list[str]) -> str:
@@ -23,8 +23,17 @@ def test_an_unknown_suite(capsys, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_no_suite(capsys) -> None:
-    assert "suite" in _one_line(capsys, [])
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["speed", "--seeds", "0"], "--seeds: belongs to benchmark methods, not to benchmark speed"),
+        (["methods", "--threads", "1"], "--threads: belongs to benchmark speed, not to benchmark methods"),
+        (["--memory", "true"], "--memory: belongs to benchmark speed"),
+    ],
+)
+def test_a_flag_of_the_other_suite(capsys, tmp_path: Path, arguments: list[str], part: str) -> None:
+    assert part in _one_line(capsys, [*arguments, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_that_cannot_be_written(capsys, tmp_path: Path) -> None:

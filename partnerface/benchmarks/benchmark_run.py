@@ -1,0 +1,131 @@
+"""BenchmarkRun: one method on one subject with one seed: its folder, its command and what is left of that."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from partnerface.benchmarks.benchmark_subject import BenchmarkSubject
+from partnerface.benchmarks.compute_budget import ComputeBudget
+from partnerface.benchmarks.method_variant import TESTED_ON_SAMPLES, MethodVariant
+from partnerface.sweeps.run_folder import CHECKPOINT, SweepRun
+from partnerface.training.callbacks.cpu_budget import LOGGED
+
+SAMPLE_FRAMES = 5
+"""Test frames of a split on which NeRFace is compared, which takes seconds for each."""
+
+RUNS = "runs"
+DIGEST_LENGTH = 6
+
+
+@dataclass(frozen=True)
+class BenchmarkRun:
+    """One training and its test.
+
+    Attributes:
+        variant: the method.
+        subject: the person.
+        seed: of the weights, the frame order and the rays.
+        budget: of training.
+        out: folder of the benchmark.
+        configs: folder of the shipped configuration files.
+        refined: test with test parameters fitted to the test frames too.
+    """
+
+    variant: MethodVariant
+    subject: BenchmarkSubject
+    seed: int
+    budget: ComputeBudget
+    out: Path
+    configs: Path
+    refined: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.variant} · {self.subject.name} · seed {self.seed}"
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether it is tested on samples alone."""
+        return self.variant.method in TESTED_ON_SAMPLES
+
+    @property
+    def folder(self) -> Path:
+        """Of this run alone: another budget or a changed configuration file is another run."""
+        name = re.sub(r"[^\w.=-]+", "-", f"{self.subject.name}-{self.variant}-seed{self.seed}")
+        return self.out / RUNS / f"{name}-{self._digest()}"
+
+    @property
+    def sweep_run(self) -> SweepRun:
+        """The same as the machinery of sweeps sees it."""
+        parameters = {"method": str(self.variant), "subject": self.subject.name, "seed": self.seed}
+        return SweepRun(self.folder, parameters, LOGGED)
+
+    @property
+    def command(self) -> str:
+        """What repeats it on any machine, in a shell."""
+        track = self.subject.track_words()
+        return _chain([*([track] if track else []), self._fit_words(), *self._test_words()])
+
+    @property
+    def remaining_command(self) -> str:
+        """The command without what an interrupted attempt has done; the subject is prepared."""
+        run = self.sweep_run
+        if not run.resumes:
+            return _chain([self._fit_words(), *self._test_words()])
+        if LOGGED in run.logged():
+            return _chain(self._test_words())
+        return _chain([[*self._fit_words(), "--ckpt_path", "last"], *self._test_words()])
+
+    def _configs(self) -> list[str]:
+        return [
+            "base",
+            f"method/{self.variant.method}",
+            "head_model/anny",
+            self.subject.data_config,
+            f"scale/{self._scale()}",
+        ]
+
+    def _scale(self) -> str:
+        method = yaml.safe_load((self.configs / "method" / f"{self.variant.method}.yaml").read_text())
+        avatar = method["model"]["avatar"]
+        # The larger scale sizes the hash field, which not every method has.
+        return "demo" if self.subject.is_synthetic or "field" not in avatar else "quick"
+
+    def _settings(self) -> list[str]:
+        return [
+            *(word for name in self._configs() for word in ("--config", f"configs/{name}.yaml")),
+            *self.subject.fit_flags(),
+            f"--seed_everything={self.seed}",
+            f"--data.seed={self.seed}",
+            "--trainer.accelerator=cpu",
+            "--model.cpu_threads=1",
+            "--trainer.limit_val_batches=0",
+            *self.budget.fit_flags(),
+            *self.variant.fit_flags(),
+        ]
+
+    def _fit_words(self) -> list[str]:
+        # On one thread a CPU second is worth the same on machines with many cores.
+        return ["OMP_NUM_THREADS=1", "partnerface", "fit", *self._settings(), "--run_dir", str(self.folder)]
+
+    def _test_words(self) -> list[list[str]]:
+        test = ["partnerface", "test", "--config", str(self.folder / "config.yaml")]
+        test += ["--ckpt_path", str(self.folder / CHECKPOINT)]
+        test += self.variant.test_flags(SAMPLE_FRAMES)
+        refined = [*test, "--model.test_parameters=refined"]
+        return [test, refined] if self.refined and not self.is_sampled else [test]
+
+    def _digest(self) -> str:
+        texts = [(self.configs / f"{name}.yaml").read_text() for name in self._configs()]
+        content = "\n".join([*self._settings(), str(self.refined), *texts])
+        return hashlib.sha256(content.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _chain(commands: list[list[str]]) -> str:
+    return " && ".join(shlex.join(words) for words in commands)

@@ -1,0 +1,181 @@
+"""results.json as Markdown: tables by split and subject, what the method gains, and how to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from partnerface.benchmarks.claims import Finding, findings
+from partnerface.benchmarks.method_results import (
+    HEAD_LPIPS,
+    HEAD_PSNR,
+    STRICT,
+    MethodResults,
+    Quantity,
+    Score,
+)
+from partnerface.benchmarks.results_file import Row
+from partnerface.data.split_samples import SAMPLE
+
+NEAREST = "nearest training frame"
+DETAILS = (
+    (Quantity("full_frame", "psnr", True), "full frame, dB"),
+    (Quantity("mouth", "psnr", True), "mouth, dB"),
+    (Quantity("eyes", "psnr", True), "eyes, dB"),
+    (Quantity("forehead", "psnr", True), "forehead, dB"),
+    (Quantity("head_mask", "temporal", False), "flicker"),
+    (Quantity("head_mask", "depth_mm", False), "depth, mm"),
+    (Quantity("head_mask", "correspondence_mm", False), "correspondence, mm"),
+)
+
+
+def results_markdown(results: MethodResults) -> str:
+    """Everything for the README, without a heading."""
+    blocks = [_preface(results)]
+    for protocol in results.protocols:
+        blocks += [_scores_table(results, split, protocol) for split in results.splits]
+    blocks += [_details_table(results), _claims_table(findings(results)), _commands(results)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def cell(psnr: Score | None, lpips: Score | None) -> str:
+    """PSNR with its spread, and LPIPS.
+
+    >>> cell(Score((27.0, 27.2)), Score((0.03, 0.05)))
+    '27.10 ± 0.14 / 0.040'
+    >>> cell(Score((13.0,), sampled=True), None)
+    '13.00*'
+    """
+    if psnr is None:
+        return "-"
+    spread = "" if psnr.spread is None else f" ± {psnr.spread:.2f}"
+    perceptual = "" if lpips is None else f" / {lpips.mean:.3f}"
+    return f"{psnr.mean:.2f}{spread}{perceptual}{'*' if psnr.sampled else ''}"
+
+
+def _preface(results: MethodResults) -> str:
+    rows = results.rows
+    budgets = _grouped({row["subject"]: _budget_text(row) for row in rows})
+    seeds = _grouped(
+        {s: _listed(sorted({r["seed"] for r in results.select(subject=s)})) for s in results.subjects}
+    )
+    commits = _listed(sorted({str(row["commit"]) for row in rows}))
+    machines = _listed(
+        sorted({f"{r['machine']['cores']} cores of {r['machine']['processor']}" for r in rows})
+    )
+    samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE)})
+    lines = [
+        f"Training: {budgets}. Seeds: {seeds}. Commit {commits}, {machines}.",
+        "PSNR inside the head mask in dB, its standard deviation over seeds, and LPIPS there.",
+    ]
+    if samples:
+        count = f"{samples[0]}" if len(samples) == 1 else f"{samples[0]} to {samples[-1]}"
+        lines.append(f"* on {count} frames of the split alone, for it renders slowly.")
+    return " ".join(lines)
+
+
+def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
+    names = (split, split + SAMPLE)
+    tested = {row["subject"] for row in results.select(protocol=protocol) if row["split"] in names}
+    subjects = [subject for subject in results.subjects if subject in tested]
+    if not subjects:
+        return ""
+    title = split.replace("_", " ") + ("" if protocol == STRICT else f", {protocol} parameters")
+    lines = []
+    for method in results.methods:
+        pairs = [
+            [results.score_or_sample(method, s, split, q, protocol) for q in (HEAD_PSNR, HEAD_LPIPS)]
+            for s in subjects
+        ]
+        if any(psnr is not None for psnr, _ in pairs):
+            lines.append([method, *(cell(psnr, lpips) for psnr, lpips in pairs)])
+    if protocol == STRICT:
+        nearest = [[results.nearest_frame(s, split, q) for q in (HEAD_PSNR, HEAD_LPIPS)] for s in subjects]
+        known = [[None if v is None else Score((v,)) for v in pair] for pair in nearest]
+        lines.append([NEAREST, *(cell(psnr, lpips) for psnr, lpips in known)])
+    return _table([title, *subjects], lines)
+
+
+def _details_table(results: MethodResults) -> str:
+    """Other regions and metrics of the hardest split, the mean over subjects that have them."""
+    split = results.splits[0]
+    lines = {}
+    for method in results.methods:
+        means = [_mean_over_subjects(results, method, split, quantity) for quantity, _ in DETAILS]
+        if any(mean is not None for mean in means):
+            lines[method] = means
+    kept = [k for k in range(len(DETAILS)) if any(means[k] is not None for means in lines.values())]
+    titles = [f"{split.replace('_', ' ')}, mean over subjects", *(DETAILS[k][1] for k in kept)]
+    return _table(
+        titles, [[m, *(_number(means[k], DETAILS[k][0]) for k in kept)] for m, means in lines.items()]
+    )
+
+
+def _mean_over_subjects(results: MethodResults, method: str, split: str, quantity: Quantity) -> float | None:
+    # A method tested on a sample alone stays out: its frames are not those of the others.
+    scores = [results.score(method, subject, split, quantity) for subject in results.subjects]
+    known = [score.mean for score in scores if score is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _claims_table(found: Sequence[Finding]) -> str:
+    lines = []
+    for finding in found:
+        claim = finding.claim
+        asked = f"{claim.psnr:g} dB" + ("" if claim.lpips is None else f" or {claim.lpips:.0%} LPIPS")
+        gained = f"{finding.psnr:+.2f} dB" + (
+            "" if finding.lpips is None else f", {finding.lpips:+.0%} LPIPS"
+        )
+        name = claim.baseline + ("*" if finding.sampled else "")
+        lines.append([name, finding.subject, asked, gained, "yes" if finding.holds else "no"])
+    titles = ["gain of part_deformation over", "subject", "claimed", "found", "holds"]
+    return _table(titles, lines) if lines else ""
+
+
+def _commands(results: MethodResults) -> str:
+    """One line for each method: it repeats the method's rows, whatever is there already."""
+    lines = [repeat_command(results.select(method=m, overrides={})) for m in results.methods]
+    return "\n".join(["```bash", *lines, "```"])
+
+
+def repeat_command(rows: Sequence[Row]) -> str:
+    """The short command that makes these rows of one method."""
+    clips = [row for row in rows if not row["subject"].startswith("synthetic_")]
+    embedded = [row for row in rows if row["subject"].startswith("synthetic_")]
+    words = ["partnerface", "benchmark", "methods", "--methods", rows[0]["method"]]
+    words += ["--subjects", _listed(dict.fromkeys(row["source"] for row in [*embedded, *clips]), ",")]
+    for prefix, part in (("", embedded), ("clip_", clips)):
+        if part:
+            words += [f"--{prefix}seeds", _listed(sorted({row["seed"] for row in part}), ",")]
+            budget = part[0]["budget"]
+            words += (
+                [f"--{prefix}cpu_seconds", f"{budget['cpu_seconds']:g}"] if "cpu_seconds" in budget else []
+            )
+    steps = rows[0]["budget"].get("steps")
+    return " ".join([*words, *([f"--steps {steps}"] if steps else [])])
+
+
+def _budget_text(row: Row) -> str:
+    [(name, value)] = row["budget"].items()
+    width, height = row["resolution"]
+    return f"{value:g} {name.replace('_', ' ').replace('cpu', 'CPU')} at {width}x{height}"
+
+
+def _grouped(texts: dict[str, str]) -> str:
+    """``text (who, who)``, once for each text."""
+    who = {text: [name for name, other in texts.items() if other == text] for text in texts.values()}
+    return "; ".join(f"{text} ({_listed(names)})" for text, names in who.items())
+
+
+def _listed(values, separator: str = ", ") -> str:
+    return separator.join(str(value) for value in values)
+
+
+def _number(value: float | None, quantity: Quantity) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if quantity.metric == "temporal" else f"{value:.2f}"
+
+
+def _table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *("---:" for _ in titles[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [titles, rule, *lines])

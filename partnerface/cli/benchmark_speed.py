@@ -1,0 +1,60 @@
+"""`benchmark speed`: how fast, how large and how soon, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from partnerface.cli.method_builder import HEAD_RAYS, MethodBuilder, method_names, subject, without_notices
+from partnerface.user_error import UserError
+
+FRAMES, SIZE, LARGE_SIZE = 24, 128, 512
+LONG_FRAMES = 240
+"""Of the clip that convergence is measured on: the embedded subject as the demo shows it."""
+
+
+def benchmark_speed(
+    out: Path,
+    json: Path | None,
+    quick: bool,
+    threads: int,
+    device: str,
+    memory: bool,
+    quality: bool,
+    convergence: bool,
+) -> None:
+    """Measure this installation on the embedded subject; the arguments are those of the command."""
+    if threads < 1:
+        raise UserError(f"--threads {threads}: must be 1 or more")
+    # Imported here: --help need not wait for torch.
+    from partnerface.benchmarks.environment import environment
+    from partnerface.benchmarks.speed_report import SpeedReport
+    from partnerface.benchmarks.speed_suite import (
+        QUICK,
+        Effort,
+        SpeedOptions,
+        SpeedSuite,
+        check_device,
+        print_report,
+    )
+    from partnerface.cli.avatar_cli import require_writable
+
+    cuda = check_device(device)
+    require_writable(out)
+    report = SpeedReport(Path(json) if json else out / "speed.json", environment())
+    options = SpeedOptions(out=out, effort=QUICK if quick else Effort(), threads=threads, cuda=cuda)
+    with without_notices():
+        measured = SpeedSuite(subject(out / "subject", FRAMES, SIZE, HEAD_RAYS), options, report)
+        measured.run()
+        if memory:
+            measured.run_memory(_large_subject(out))
+        long = subject(out / "long_subject", LONG_FRAMES, SIZE) if quality or convergence else None
+        if quality:
+            measured.run_quality(long)
+        if convergence:
+            measured.run_convergence(method_names(), long, _large_subject(out) if cuda else None)
+    print_report(report)
+    print(f"  {report.path}")
+
+
+def _large_subject(out: Path) -> MethodBuilder:
+    return subject(out / "large_subject", FRAMES, LARGE_SIZE)
