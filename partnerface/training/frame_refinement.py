@@ -12,6 +12,7 @@ from partnerface.data.ray_batch import RayBatch
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.training.learning_rate_schedule import cosine_factor
+from partnerface.user_error import UserError
 
 STEPS = 40
 RAYS = 1024
@@ -46,6 +47,9 @@ def refined_parameters(
 
     Returns:
         The corrected parameters, without gradient.
+
+    Raises:
+        UserError: the loss is not a finite number.
     """
     with torch.inference_mode(False), torch.enable_grad():
         corrections = ParameterRefinement(1, head.expression.shape[1]).to(head.rotation.device)
@@ -60,6 +64,11 @@ def refined_parameters(
                 group["lr"] = group["base_lr"] * cosine_factor(step / STEPS, warm_up=0.0)
             optimizer.zero_grad()
             loss = objective(batch, corrections(head, frame)) + prior * corrections.size(frame)
+            if not torch.isfinite(loss):
+                raise UserError(
+                    "refining a test frame diverged; train the avatar again with a lower learning rate, or "
+                    "give --model.test_parameters strict"
+                )
             loss.backward()
             optimizer.step()
         with torch.no_grad():
