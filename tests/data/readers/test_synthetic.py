@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from partnerface.data.readers.partnerface import PartnerfaceReader
 from partnerface.data.readers.synthetic import SyntheticReader
 from partnerface.data.region_labels import Region
 from partnerface.head_models.anny import AnnyHead
@@ -102,3 +103,15 @@ def test_other_folders_are_left_alone(tmp_path):
     with pytest.raises(UserError, match="not a partnerface dataset"):
         SyntheticReader(tmp_path, "a", 1, 16).read()
     assert [p.name for p in tmp_path.iterdir()] == ["letters.txt"]
+
+
+def test_a_rendering_of_before_has_its_true_surface(sequence, root):
+    """The truth is not on disk: it belongs to whatever was rendered, and to nothing that was filmed."""
+    camera = sequence.camera.select([3])
+    surface = SyntheticReader(root, "a", FRAMES, SIZE).true_surface(3, camera)
+    labels = np.array(Image.open(sequence.label_paths[3]))
+    face = torch.from_numpy(np.isin(labels, (Region.FACE, Region.EYES, Region.MOUTH)))
+    # At the rim a ray through a pixel's centre may miss what covers half of it.
+    assert (surface.depth[face] > 0).float().mean() > 0.95
+    assert (surface.depth[torch.from_numpy(labels == Region.TORSO)] > 0).float().mean() < 0.1
+    assert PartnerfaceReader(root).true_surface(3, camera) is None
