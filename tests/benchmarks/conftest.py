@@ -36,3 +36,32 @@ def build_tiny(synthetic_dataset) -> Callable[..., MethodUnderTest]:
 @pytest.fixture
 def tiny_method(build_tiny) -> MethodUnderTest:
     return build_tiny("part_deformation")
+
+
+@pytest.fixture(scope="session")
+def make_row() -> Callable[..., dict]:
+    """Makes a row of results.json from the scores of the head mask."""
+
+    def make(method: str, psnr: float | None, lpips: float | None = None, **changes: object) -> dict:
+        metrics = {"head_mask": {"psnr": psnr, "lpips": lpips}, "full_frame": {"psnr": 30.0}}
+        return {
+            "method": method,
+            "overrides": {},
+            "subject": "synthetic_a",
+            "source": "synthetic_a",
+            "split": "unseen_expression",
+            "protocol": "strict",
+            "seed": 0,
+            "budget": {"cpu_seconds": 60.0},
+            "metrics": metrics,
+            "nearest_frame": {"head_mask": {"psnr": 15.0, "lpips": 0.2}},
+            "frames": 21,
+            "resolution": [128, 128],
+            "commit": "abc1234",
+            "machine": {"cores": 2, "processor": "AMD EPYC"},
+            "command": "partnerface fit && partnerface test",
+            "run": f"{method}-run",
+            **changes,
+        }
+
+    return make

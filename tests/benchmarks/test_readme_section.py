@@ -25,11 +25,11 @@ def test_round_trip_leaves_the_rest_alone(tmp_path: Path) -> None:
 def test_markers_that_say_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "README.md"
     path.write_text(text)
-    with pytest.raises(UserError, match="--readme .*needs one line"):
+    with pytest.raises(UserError, match=r"--readme .*needs one line"):
         write_section(path, "new")
     assert path.read_text() == text
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--readme .*cannot be read"):
+    with pytest.raises(UserError, match=r"--readme .*cannot be read"):
         read_section(tmp_path / "none.md")
