@@ -28,8 +28,8 @@ from partnerface.single_thread import single_thread
 from partnerface.user_error import UserError
 
 SETTINGS_FILE = "synthetic.json"
-APPEARANCE_VERSION = 3
-"""Raised whenever the pictures change, so that older renderings are not reused."""
+APPEARANCE_VERSION = 4
+"""Raised whenever what is on disk changes, so that older renderings are not reused."""
 
 LEAST_SIZE = 8
 
@@ -111,14 +111,14 @@ class SyntheticReader(SequenceReader):
     def _render(self, head_model: AnnyHead, settings: dict, console: Console) -> TrackedSequence:
         with SequenceWriter(self.root) as writer, single_thread(), torch.no_grad():
             renderer = self._renderer(head_model)
-            torso_top = self.size
+            splits, torso_top = renderer.performance.splits, self.size
             for frame in track(range(self.frames), f"Rendering subject {self.subject.name}", console=console):
                 rendered = renderer.render(frame)
                 writer.add_frame(rendered.image, rendered.matte, rendered.labels)
-                rows = np.flatnonzero((rendered.labels == Region.TORSO).any(1))
-                torso_top = min([torso_top, *rows[:1].tolist()])
+                if frame in splits["train"]:
+                    rows = np.flatnonzero((rendered.labels == Region.TORSO).any(1))
+                    torso_top = min([torso_top, *rows[:1].tolist()])
             (writer.folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1))
-            splits = renderer.performance.splits
             return writer.finish(
                 name=f"synthetic-{self.subject.name}",
                 camera=renderer.camera,
@@ -128,7 +128,7 @@ class SyntheticReader(SequenceReader):
                 frame_weights=torch.ones(self.frames),
                 torso_motion=torch.eye(2, 3).repeat(self.frames, 1, 1),
                 neck_line=torso_top / self.size,
-                shell_thickness=renderer.shell_thickness(),
+                shell_thickness=renderer.shell_thickness(splits["train"]),
                 splits=splits,
                 coverage=split_coverage(splits, renderer.head),
             )

@@ -100,10 +100,12 @@ class SubjectRenderer:
             _to_bytes(image), _to_bytes(coverage), self._labels(surface, fragments.mask, coverage)
         )
 
-    def shell_thickness(self) -> Tensor:
-        """``[V]`` metres that the dressed surface stands off the tracked one in any frame, plus a margin."""
-        frames = zip(self.head.expression, self.sway, strict=True)
-        return torch.stack([self.dressed.reach(*frame) for frame in frames]).amax(0) + SHELL_MARGIN
+    def shell_thickness(self, frames: list[int]) -> Tensor:
+        """``[V]`` metres that the dressed surface stands off the tracked one in any of some frames, plus a
+        margin.
+        """
+        reach = [self.dressed.reach(self.head.expression[i], self.sway[i]) for i in frames]
+        return torch.stack(reach).amax(0) + SHELL_MARGIN
 
     def _surface(self, fragments, vertices: Tensor) -> _Surface:
         dressed, mask = self.dressed, fragments.mask

@@ -8,6 +8,8 @@ from PIL import Image
 from partnerface.data.readers.partnerface import PartnerfaceReader
 from partnerface.data.readers.synthetic import SyntheticReader
 from partnerface.data.region_labels import Region
+from partnerface.data.synthetic.render_subject import SHELL_MARGIN, SubjectRenderer
+from partnerface.data.synthetic.subject import subject_named
 from partnerface.head_models.anny import AnnyHead
 from partnerface.user_error import UserError
 
@@ -37,9 +39,23 @@ def test_sequence_is_complete(sequence):
     assert sequence.head_model.checksum == AnnyHead().asset.checksum()
 
 
-def test_neck_line_lies_above_every_torso_pixel(sequence):
-    tops = [np.argwhere(np.array(Image.open(p)) == Region.TORSO)[:, 0].min() for p in sequence.label_paths]
+def test_neck_line_lies_above_every_torso_pixel_of_training(sequence):
+    paths = [sequence.label_paths[i] for i in sequence.splits["train"]]
+    tops = [np.argwhere(np.array(Image.open(p)) == Region.TORSO)[:, 0].min() for p in paths]
     assert min(tops) / SIZE == pytest.approx(sequence.neck_line)
+
+
+def test_the_shell_is_that_of_the_training_frames(sequence):
+    """Test frames bulge farther, and must not tell how far."""
+    renderer = SubjectRenderer(AnnyHead(), subject_named("a"), FRAMES, SIZE, seed=0)
+    reach = {
+        name: torch.stack(
+            [renderer.dressed.reach(renderer.head.expression[i], renderer.sway[i]) for i in part]
+        )
+        for name, part in sequence.splits.items()
+    }
+    torch.testing.assert_close(sequence.shell_thickness, reach["train"].amax(0) + SHELL_MARGIN)
+    assert (reach["unseen_expression"].amax(0) > reach["train"].amax(0)).any()
 
 
 def test_tracked_head_lies_in_the_matte(sequence):

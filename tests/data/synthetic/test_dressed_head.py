@@ -65,5 +65,5 @@ def test_growth_is_outward_and_inside_the_shell(model, name):
     assert scalp.min() > 0.8 * SUBJECTS[name].hair_style.volume
     face = (points[skin, 2] > 0.0) & (points[skin, 1].abs() < 0.03) & (points[skin, 0].abs() < 0.05)
     assert outward[face].max() < 1e-4
-    assert (renderer.shell_thickness() > worn.norm(dim=1)).all()
-    assert renderer.shell_thickness().max() < 0.04
+    assert (renderer.shell_thickness([0, 1, 2, 3]) > worn.norm(dim=1)).all()
+    assert renderer.shell_thickness([0, 1, 2, 3]).max() < 0.04
