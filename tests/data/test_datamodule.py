@@ -135,3 +135,17 @@ def test_bad_input_is_one_line(make):
             make(**{name: -1})
     with pytest.raises(UserError, match=r"--data\.image_size: 0"):
         make(size=0)
+
+
+def test_rays_of_a_frame_are_its_own_and_depend_on_seed_and_frame_only(make):
+    data = make()
+    first = list(data.rays_of_frame(8, 20, 3))
+    list(data.rays_of_frame(9, 20, 3))
+    for batch, again in zip(first, data.rays_of_frame(8, 20, 3), strict=True):
+        assert torch.equal(batch.pixels, again.pixels)
+        assert torch.equal(batch.background, again.background)
+        assert batch.frame_index.tolist() == [8]
+        x, y = batch.pixels[0].long().unbind(1)
+        assert torch.equal(batch.rgb[0], data.evaluation_frame(8).image[:, y, x].T)
+    assert not torch.equal(first[0].pixels, first[1].pixels)
+    assert not torch.equal(first[0].background, next(data.rays_of_frame(9, 20, 3)).background)
