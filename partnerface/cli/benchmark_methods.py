@@ -87,7 +87,7 @@ def planned_runs(options: MethodsOptions) -> list[BenchmarkRun]:
     resolution = Resolution(synthetic=32, frames=24, clip=32) if options.quick else Resolution()
     out = relative(options.out)
     people = parse_subjects(options.subjects, out, resolution)
-    steps = options.steps or (QUICK_STEPS if options.quick else None)
+    steps = QUICK_STEPS if options.quick and options.steps is None else options.steps
 
     def budget(seconds: float) -> ComputeBudget:
         return ComputeBudget(cpu_seconds=seconds) if steps is None else ComputeBudget(steps=steps)

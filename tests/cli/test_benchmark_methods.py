@@ -1,0 +1,184 @@
+"""The suite: resumed, with failures, interrupted; what it refuses; and a row that its command repeats."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from partnerface.benchmarks.benchmark_run import BenchmarkRun
+from partnerface.benchmarks.benchmark_subject import BenchmarkSubject
+from partnerface.benchmarks.readme_section import END, START, read_section
+from partnerface.cli.main import main
+from partnerface.sweeps.worker_pool import WorkerPool
+
+METHODS = "part_deformation,skinning_only"
+
+
+def _report(psnr: float) -> str:
+    splits = ("temporal", "unseen_expression")
+    protocol = {
+        "test_parameters": "strict",
+        "num_frames": dict.fromkeys(splits, 4),
+        "num_train_frames": 17,
+        "resolution": [32, 32],
+        "lpips": None,
+    }
+    regions = {"head_mask": {"psnr": psnr}, "nearest_frame": {"head_mask": {"psnr": 9.0}}}
+    return json.dumps({"protocol": protocol, "splits": dict.fromkeys(splits, regions)})
+
+
+@pytest.fixture
+def instant_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs end at once and score 20 dB and their seed; the seed in the file `broken` fails."""
+    monkeypatch.chdir(tmp_path)
+    broken = tmp_path / "broken"
+
+    def remaining_command(run: BenchmarkRun) -> str:
+        log = "step,seconds,name,value\n20,3,train/cpu_seconds,2.5\n"
+        folder = shlex.quote(str(run.folder))
+        return (
+            f"cd {folder} && printf x >> starts && "
+            f"if [ -f {broken} ] && [ $(cat {broken}) = {run.seed} ]; then echo it broke; exit 1; fi && "
+            f"printf %s {shlex.quote(log)} > metrics.csv && "
+            f"printf %s {shlex.quote(_report(20.0 + run.seed))} > metrics.json"
+        )
+
+    monkeypatch.setattr(BenchmarkRun, "remaining_command", property(remaining_command))
+    monkeypatch.setattr(BenchmarkSubject, "prepare", lambda subject, run: None)
+    return tmp_path
+
+
+def _starts(folder: Path) -> int:
+    return sum(len(path.read_text()) for path in folder.glob("runs/methods/runs/*/starts"))
+
+
+def _benchmark(*flags: str) -> int:
+    return main(["benchmark", "--methods", METHODS, "--subjects", "synthetic_a", "--seeds", "0,2", *flags])
+
+
+def test_failures_are_mended_and_nothing_is_repeated(instant_runs: Path, capsys) -> None:
+    (instant_runs / "broken").write_text("2")
+    assert _benchmark() == 2
+    printed = capsys.readouterr()
+    assert printed.out.count("it broke") == 2
+    assert "2 of 4 runs failed" in printed.err.splitlines()[-1]
+    assert len(json.loads((instant_runs / "runs/methods/results.json").read_text())) == 4
+    assert _starts(instant_runs) == 4
+
+    (instant_runs / "broken").unlink()
+    assert _benchmark() == 0
+    assert "2 have finished before" in capsys.readouterr().err
+    assert _starts(instant_runs) == 6
+    assert _benchmark() == 0
+    assert _starts(instant_runs) == 6
+    rows = json.loads((instant_runs / "runs/methods/results.json").read_text())
+    assert sorted((row["method"], row["split"], row["seed"]) for row in rows) == sorted(
+        (method, split, seed)
+        for method in METHODS.split(",")
+        for split in ("temporal", "unseen_expression")
+        for seed in (0, 2)
+    )
+    assert {row["metrics"]["head_mask"]["psnr"] - row["seed"] for row in rows} == {20.0}
+    for name in ("results.md", "bars.png"):
+        assert (instant_runs / "runs/methods" / name).is_file()
+
+
+def test_a_later_call_adds_variants_and_their_curve(instant_runs: Path) -> None:
+    assert _benchmark() == 0
+    assert main(["benchmark", "--methods", "part_deformation:parts=2/4", "--subjects", "synthetic_a"]) == 0
+    out = instant_runs / "runs/methods"
+    rows = json.loads((out / "results.json").read_text())
+    assert {row["overrides"].get("parts") for row in rows} == {None, "2", "4"}
+    assert (out / "curve_part_deformation_parts.png").is_file()
+    assert "skinning_only" in (out / "results.md").read_text()
+
+
+def test_the_readme_round_trips(instant_runs: Path) -> None:
+    readme = instant_runs / "README.md"
+    readme.write_text(f"# Title\n{START}\n{END}\nend\n")
+    assert _benchmark("--readme", str(readme)) == 0
+    assert read_section(readme) == (instant_runs / "runs/methods/results.md").read_text().strip()
+    first = readme.read_text()
+    assert "| part_deformation | 21.00 ± 1.41 |" in first
+    assert first.endswith("end\n")
+    assert _benchmark("--readme", str(readme)) == 0
+    assert readme.read_text() == first
+
+
+def test_an_interrupt_keeps_what_is_done(instant_runs: Path, capsys, monkeypatch) -> None:
+    original = WorkerPool._collect
+
+    def interrupted(pool: WorkerPool) -> None:
+        original(pool)
+        if _starts(instant_runs) >= 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerPool, "_collect", interrupted)
+        assert _benchmark("--workers", "1") == 130
+    capsys.readouterr()
+    assert _benchmark("--workers", "1") == 0
+    assert _starts(instant_runs) <= 5
+    assert len(json.loads((instant_runs / "runs/methods/results.json").read_text())) == 8
+
+
+def test_a_plan_runs_nothing(instant_runs: Path, capsys) -> None:
+    assert _benchmark("--plan", "true") == 0
+    printed = capsys.readouterr()
+    assert printed.out.count("OMP_NUM_THREADS=1 partnerface fit") == 4
+    assert "4 runs; about 0:0" in printed.err
+    assert not (instant_runs / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (["--methods", "part_deformatoin"], "did you mean 'part_deformation'?"),
+        (["--subjects", "nobody"], "'nobody' is neither"),
+        (["--seeds", "0;1"], "--seeds 0;1: must be whole numbers"),
+        (["--clip_seeds", "-1"], "--clip_seeds -1"),
+        (["--workers", "0"], "--workers 0"),
+        (["--cpu_seconds", "0"], "--cpu_seconds 0"),
+        (["--steps", "0"], "--steps 0"),
+        (["--readme", "none.md"], "--readme none.md: cannot be read"),
+        (["--subject", "synthetic_a"], "did you mean 'subjects'?"),
+    ],
+)
+def test_what_it_refuses(instant_runs: Path, capsys, flags: list[str], part: str) -> None:
+    assert main(["benchmark", *flags]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert part in line
+    assert not (instant_runs / "runs").exists()
+
+
+def test_another_budget_needs_another_folder(instant_runs: Path, capsys) -> None:
+    assert _benchmark() == 0
+    capsys.readouterr()
+    assert _benchmark("--steps", "3") == 2
+    assert "holds synthetic_a under cpu_seconds 60" in capsys.readouterr().err.splitlines()[-1]
+    assert _benchmark("--steps", "3", "--out", "other") == 0
+
+
+@pytest.mark.slow
+def test_the_command_of_a_row_repeats_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    monkeypatch.chdir(first)
+    flags = ["--methods", "skinning_only", "--subjects", "synthetic_a", "--seeds", "3", "--quick", "true"]
+    assert main(["benchmark", "methods", *flags]) == 0, capsys.readouterr()
+    rows = json.loads((first / "runs/methods/results.json").read_text())
+    assert {row["split"] for row in rows} == {
+        *("temporal", "unseen_expression", "temporal_sample", "unseen_expression_sample")
+    }
+    assert {row["steps"] for row in rows} == {20}
+    monkeypatch.chdir(second)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for command in rows[0]["command"].split(" && "):
+        words = [word for word in shlex.split(command) if word != "OMP_NUM_THREADS=1"]
+        assert main(words[1:]) == 0
+    repeated = json.loads((second / "runs/methods/runs" / rows[0]["run"] / "metrics.json").read_text())
+    for row in rows:
+        expected = repeated["splits"][row["split"]]["head_mask"]["psnr"]
+        assert row["metrics"]["head_mask"]["psnr"] == pytest.approx(expected, abs=0.05)
