@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from partnerface.data.splits import split_coverage
 from partnerface.data.tracked_sequence import TrackedSequence
 from partnerface.user_error import UserError
 
@@ -47,8 +46,4 @@ def sampled_sequence(
             raise UserError(f"--data.test_splits: no split {name}; choose from {', '.join(tests)}")
     kept = {name: frames for name, frames in tests.items() if test_splits is None or name in test_splits}
     others = {name: frames for name, frames in sequence.splits.items() if name not in tests}
-    new = {name: frames for name, frames in kept.items() if name.endswith(SAMPLE)}
-    coverage = sequence.coverage
-    if new:
-        coverage = {**coverage, **split_coverage({"train": others["train"], **new}, sequence.head)}
-    return replace(sequence, splits={**others, **kept}, coverage=coverage)
+    return replace(sequence, splits={**others, **kept})

@@ -12,6 +12,7 @@ from rich.console import Console
 from partnerface.data.forehead_region import forehead_mask
 from partnerface.data.image_files import write_image
 from partnerface.data.region_labels import EVALUATION_REGIONS, region_masks
+from partnerface.data.split_samples import SAMPLE, spread_evenly
 from partnerface.data.splits import split_coverage
 from partnerface.data.true_surface import TrueSurface
 from partnerface.data.video_files import write_video
@@ -30,6 +31,7 @@ from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 from partnerface.training.image_strips import RenderedFrame, comparison, full_strip
 
 STRIP_ROWS = 5
+STRIP_SPLIT = "unseen_expression"
 METRICS_FILE = "metrics.json"
 
 
@@ -69,8 +71,10 @@ class EvaluationReport(Callback):
         self._scores = EvaluationScores(splits, network, self._knows_surface, pl_module.device)
         frames = data.test_frames
         self._nearest = dict(zip(frames, _nearest_frames(frames, trainer, pl_module), strict=True))
-        shown = pl_module.sequence.splits.get("unseen_expression") or frames
-        self._strip_frames = {shown[i] for i in _spread(len(shown), STRIP_ROWS)}
+        # The sample of a split is spread like the strip: methods tested on samples alone show the same.
+        members = pl_module.sequence.splits
+        shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE) or frames
+        self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
         self._strips: list[np.ndarray] = []
         self._video: list[np.ndarray] = []
 
@@ -157,11 +161,6 @@ def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningMod
     reach = expression_reach(pl_module.avatar.head_model.expression_basis).cpu()
     train = trainer.datamodule.train_frames
     return nearest_training_frames(frames, train, head.rotation, head.translation, head.expression, reach)
-
-
-def _spread(length: int, count: int) -> list[int]:
-    """Up to ``count`` places spread evenly over ``range(length)``."""
-    return sorted({round(p) for p in np.linspace(0, length - 1, min(count, length))})
 
 
 def print_report(report: dict) -> None:
