@@ -15,10 +15,10 @@ START_SECONDS = 16.0
 """Of a training and a test: imports, decoding, files."""
 
 STEP_SECONDS = 0.12
-PIXEL_SECONDS = {False: 1.2e-5, True: 4.5e-4}
+PIXEL_SECONDS = {False: 2e-5, True: 4.5e-4}
 """CPU seconds of rendering and scoring a pixel, of methods tested on all frames and on samples."""
 
-TYPICAL_FRAMES = {False: 110, True: 10}
+TYPICAL_FRAMES = {False: 100, True: 10}
 
 
 def expected_seconds(run: BenchmarkRun) -> float:
