@@ -84,7 +84,7 @@ class BenchmarkProgress:
     def __enter__(self) -> BenchmarkProgress:
         left = self.left([])
         done = f", {len(self._ended)} have finished before" if self._ended else ""
-        self._print(f"{len(self._by_folder)} runs{done}; about {clock(left)} on {self._workers} cores")
+        self._print(f"{len(self._by_folder)} runs{done}; about {clock(left)}, {self._workers} at once")
         self._progress.start()
         return self
 

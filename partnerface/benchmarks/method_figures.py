@@ -29,20 +29,19 @@ def _drawn_quantities(results: MethodResults) -> list[tuple[Quantity, str]]:
 
 
 def write_bars(path: Path, results: MethodResults) -> None:
-    """PSNR and LPIPS of every method, by subject, a column for each split.
+    """PSNR and LPIPS of every method, by subject, a line of panels for each split.
 
     Whiskers are the standard deviation over seeds, hatched bars were measured on a sample of the
     frames, black lines are the nearest training frame.
     """
-    splits, subjects, quantities = results.splits, results.subjects, _drawn_quantities(results)
-    size = max(2.2 + 1.5 * len(subjects), 4.5) * len(splits), 3.0 * len(quantities) + 0.5
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(quantities), len(splits), squeeze=False)
-    for (quantity, title), row in zip(quantities, axes, strict=True):
-        for split, panel in zip(splits, row, strict=True):
+    splits, quantities = results.splits, _drawn_quantities(results)
+    width = max(1.5 + 1.1 * len(results.subjects), 4.0)
+    figure = Figure(figsize=(width * len(quantities), 2.6 * len(splits) + 0.6), layout="constrained")
+    axes = figure.subplots(len(splits), len(quantities), squeeze=False)
+    for split, line in zip(splits, axes, strict=True):
+        for (quantity, title), panel in zip(quantities, line, strict=True):
             _draw_bars(panel, results, split, quantity)
-            panel.set_title(split.replace("_", " "), size=10)
-        row[0].set_ylabel(title)
+            panel.set_title(f"{split.replace('_', ' ')}: {title}", size=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=4, fontsize=8)
@@ -77,6 +76,7 @@ def _draw_bars(panel: Axes, results: MethodResults, split: str, quantity: Quanti
     if heights and quantity.metric == "psnr":
         panel.set_ylim(bottom=max(min(heights) - 2, 0))
     panel.set_xticks(range(len(subjects)), subjects, size=8)
+    panel.set_xlim(-0.6, len(subjects) - 0.4)
     panel.grid(True, axis="y", color="0.92")
     panel.set_axisbelow(True)
 
@@ -100,16 +100,18 @@ def write_curves(path: Path, results: MethodResults, method: str, name: str) -> 
         method: the method.
         name: of the value, a key of `changed_values`.
     """
-    splits, quantities = results.splits, _drawn_quantities(results)
-    figure = Figure(figsize=(4.4 * len(splits), 3.0 * len(quantities) + 0.5), layout="constrained")
-    axes = figure.subplots(len(quantities), len(splits), squeeze=False)
-    values = changed_values(results)[method, name]
-    for (quantity, title), row in zip(quantities, axes, strict=True):
-        row[0].set_ylabel(title)
-        for split, panel in zip(splits, row, strict=True):
+    values, quantities = changed_values(results)[method, name], _drawn_quantities(results)
+    of_variants = {
+        row["split"] for row in results.rows if row["method"] == method and name in row["overrides"]
+    }
+    splits = [split for split in results.splits if split in of_variants]
+    figure = Figure(figsize=(4.4 * len(quantities), 2.9 * len(splits) + 0.5), layout="constrained")
+    axes = figure.subplots(len(splits), len(quantities), squeeze=False)
+    for split, line in zip(splits, axes, strict=True):
+        for (quantity, title), panel in zip(quantities, line, strict=True):
             _draw_curves(panel, results, method, name, split, quantity)
             _label_axis(panel, values, name)
-            panel.set_title(split.replace("_", " "), size=10)
+            panel.set_title(f"{split.replace('_', ' ')}: {title}", size=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(path, dpi=110)

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from partnerface.benchmarks.benchmark_run import BenchmarkRun
+from partnerface.benchmarks.benchmark_run import REPORTS, BenchmarkRun
 from partnerface.metrics.report import NEAREST_FRAME
 from partnerface.sweeps.run_folder import METRICS_FILE
 from partnerface.training.callbacks.cpu_budget import LOGGED
 from partnerface.user_error import UserError
 
 RESULTS_FILE, ENVIRONMENT_FILE = "results.json", "environment.json"
-REPORTS = ("metrics.json", "metrics_refined.json")
 _ENVIRONMENT = ("version", "commit", "machine")
 
 Row = dict[str, Any]

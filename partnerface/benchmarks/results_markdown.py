@@ -65,7 +65,7 @@ def _preface(results: MethodResults) -> str:
     samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE)})
     lines = [
         f"Training: {budgets}. Seeds: {seeds}. Commit {commits}, {machines}.",
-        "PSNR inside the head mask in dB, its standard deviation over seeds, and LPIPS there.",
+        "PSNR inside the head mask in dB, ± its standard deviation over seeds / LPIPS of the head.",
     ]
     if samples:
         count = f"{samples[0]}" if len(samples) == 1 else f"{samples[0]} to {samples[-1]}"
@@ -118,17 +118,22 @@ def _mean_over_subjects(results: MethodResults, method: str, split: str, quantit
 
 
 def _claims_table(found: Sequence[Finding]) -> str:
+    """What is claimed for each baseline, and a column for each subject with what was found."""
+    subjects = list(dict.fromkeys(finding.subject for finding in found))
     lines = []
-    for finding in found:
-        claim = finding.claim
+    for claim in dict.fromkeys(finding.claim for finding in found):
+        of_claim = {finding.subject: finding for finding in found if finding.claim == claim}
+        sampled = "*" if any(finding.sampled for finding in of_claim.values()) else ""
         asked = f"{claim.psnr:g} dB" + ("" if claim.lpips is None else f" or {claim.lpips:.0%} LPIPS")
-        gained = f"{finding.psnr:+.2f} dB" + (
-            "" if finding.lpips is None else f", {finding.lpips:+.0%} LPIPS"
-        )
-        name = claim.baseline + ("*" if finding.sampled else "")
-        lines.append([name, finding.subject, asked, gained, "yes" if finding.holds else "no"])
-    titles = ["gain of part_deformation over", "subject", "claimed", "found", "holds"]
+        cells = [_finding_text(of_claim[s]) if s in of_claim else "-" for s in subjects]
+        lines.append([claim.baseline + sampled, asked, *cells])
+    titles = ["part_deformation gains over", "claimed", *subjects]
     return _table(titles, lines) if lines else ""
+
+
+def _finding_text(finding: Finding) -> str:
+    lpips = "" if finding.lpips is None else f", {finding.lpips:+.0%}"
+    return f"{finding.psnr:+.2f} dB{lpips}: {'yes' if finding.holds else 'no'}"
 
 
 def _commands(results: MethodResults) -> str:

@@ -74,6 +74,17 @@ def test_an_interrupted_test_is_all_that_is_left(run: BenchmarkRun) -> None:
     assert run.sweep_run.state == "interrupted"
 
 
+def test_a_test_that_has_left_its_scores_is_not_repeated(run: BenchmarkRun) -> None:
+    """The benchmark was killed, its run was not."""
+    run = replace(run, refined=True)
+    _attempt(run, None, logged=True)
+    (run.folder / "metrics.json").write_text("{}")
+    assert run.remaining_command.count("partnerface test") == 1
+    assert run.remaining_command.endswith("--model.test_parameters=refined")
+    (run.folder / "metrics_refined.json").write_text("{}")
+    assert run.remaining_command == "true"
+
+
 def test_a_run_that_ended_well_is_finished(run: BenchmarkRun) -> None:
     _attempt(run, 0, logged=True)
     assert run.sweep_run.state == "finished"
