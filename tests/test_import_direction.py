@@ -67,6 +67,7 @@ MAY_IMPORT = {
     "benchmarks": {
         "head_models",
         "cameras",
+        "deformation",
         "rendering",
         "data",
         "metrics",

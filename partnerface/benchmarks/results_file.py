@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from partnerface.benchmarks.benchmark_run import REPORTS, BenchmarkRun
+from partnerface.data.split_samples import SAMPLE
 from partnerface.metrics.report import NEAREST_FRAME
 from partnerface.sweeps.run_folder import METRICS_FILE
 from partnerface.training.callbacks.cpu_budget import LOGGED
@@ -118,8 +119,9 @@ def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
 def head_psnr_text(run: BenchmarkRun) -> str:
     """A finished run's PSNR inside the head mask, in a few words."""
     values = {row["split"]: row["metrics"].get("head_mask", {}).get("psnr") for row in rows_of(run)}
+    whole = {split: value for split, value in values.items() if not split.endswith(SAMPLE)}
     shown = [
-        f"{split.replace('_', ' ')} {value:.2f} dB" for split, value in values.items() if value is not None
+        f"{split.replace('_', ' ')} {v:.2f} dB" for split, v in (whole or values).items() if v is not None
     ]
     return ", ".join(shown) or "no score"
 

@@ -12,6 +12,7 @@ from partnerface.benchmarks.method_variant import MethodVariant
 from partnerface.benchmarks.results_file import (
     check_budgets,
     gather_rows,
+    head_psnr_text,
     merged_rows,
     read_results,
     rows_of,
@@ -70,6 +71,14 @@ def test_a_row_for_each_split_and_protocol(run: BenchmarkRun) -> None:
     assert first["nearest_frame"] == {"head_mask": {"psnr": 1.0}}
     assert first["command"] == run.command
     assert first["coverage"] == {"frames": 9}
+
+
+def test_a_line_about_a_run(run: BenchmarkRun) -> None:
+    assert head_psnr_text(run) == "temporal 20.00 dB, unseen expression 18.00 dB"
+    _write_report(run, "metrics.json", "strict", {"temporal": 20.0, "temporal_sample": 19.0})
+    assert head_psnr_text(run) == "temporal 20.00 dB"
+    _write_report(run, "metrics.json", "strict", {"temporal_sample": 19.0})
+    assert head_psnr_text(run) == "temporal sample 19.00 dB"
 
 
 def test_rows_of_other_calls_stay_and_those_of_the_same_run_are_replaced(
