@@ -15,6 +15,10 @@ START_SECONDS = 16.0
 """Of a training and a test: imports, decoding, files."""
 
 STEP_SECONDS = 0.12
+
+REFINEMENT_SECONDS = 2.5
+"""Of fitting the parameters of a test frame."""
+
 PIXEL_SECONDS = {False: 2e-5, True: 4.5e-4}
 """CPU seconds of rendering and scoring a pixel, of methods tested on all frames and on samples."""
 
@@ -25,8 +29,11 @@ def expected_seconds(run: BenchmarkRun) -> float:
     """CPU seconds that a run is taken to need before any like it has ended."""
     budget = run.budget
     training = STEP_SECONDS * budget.steps if budget.cpu_seconds is None else budget.cpu_seconds
-    pixels = run.subject.size**2 * TYPICAL_FRAMES[run.is_sampled]
-    return START_SECONDS + training + PIXEL_SECONDS[run.is_sampled] * pixels
+    frames = TYPICAL_FRAMES[run.is_sampled]
+    testing = PIXEL_SECONDS[run.is_sampled] * run.subject.size**2 * frames
+    if run.refined and not run.is_sampled:
+        testing += START_SECONDS / 2 + testing + REFINEMENT_SECONDS * frames
+    return START_SECONDS + training + testing
 
 
 def seconds_left(

@@ -1,5 +1,6 @@
 """The time left against arithmetic."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_budget_and_pixels_cost() -> None:
     assert expected_seconds(_run(seconds=160.0)) == expected_seconds(_run()) + 100
     assert expected_seconds(_run(size=256)) > expected_seconds(_run())
     assert expected_seconds(_run("nerface", 256)) > expected_seconds(_run(size=256))
+
+
+def test_fitting_parameters_to_test_frames_costs_more_than_another_test() -> None:
+    run = _run()
+    testing = expected_seconds(run) - expected_seconds(replace(run, subject=replace(run.subject, size=1)))
+    assert expected_seconds(replace(run, refined=True)) > expected_seconds(run) + 2 * testing
+    slow = _run("nerface")
+    assert expected_seconds(replace(slow, refined=True)) == expected_seconds(slow)
 
 
 def test_time_left() -> None:
