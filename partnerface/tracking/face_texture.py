@@ -1,6 +1,8 @@
-"""The texture of the face as a measurement of the head's pose: skin looks the same in every frame."""
+"""The texture of the face as a measurement: skin looks the same in every frame."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import head_parts
 from partnerface.rendering.surface_points import SurfacePoints, spread_points
 from partnerface.tracking.local_contrast import local_contrast
-from partnerface.tracking.pose_step import pose_jacobian, project_points, sample_planes
+from partnerface.tracking.pose_step import project_points, sample_planes
 
 OUTLIER = 0.5
 """Residual, in local standard deviations of the image, beyond which a point loses weight."""
@@ -59,7 +61,30 @@ def texture_sums(
     return (weight * shown).sum(0), weight.sum(0)
 
 
-def texture_equations(
+@dataclass
+class TextureResiduals:
+    """What points show against what they show on average.
+
+    Attributes:
+        values: ``[T, Q]`` difference.
+        weights: ``[T, Q]`` inverse variances, 0 where a point is not seen. The residual's own spread in a
+            frame scales them, so that a blurred clip leans on its landmarks.
+        gradient: ``[T, Q, 2]`` the image's, per pixel.
+        world: ``[T, Q, 3]`` the points.
+    """
+
+    values: Tensor
+    weights: Tensor
+    gradient: Tensor
+    world: Tensor
+
+    def equations(self, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        """Normal matrix ``[T, n, n]`` and slope ``[T, n]`` of the squares, by ``jacobian`` ``[T, Q, n]``."""
+        weighted = self.weights[..., None] * jacobian
+        return weighted.transpose(1, 2) @ jacobian, (weighted * self.values[..., None]).sum(1)
+
+
+def texture_residuals(
     planes: Tensor,
     camera: Camera,
     points: Tensor,
@@ -68,22 +93,26 @@ def texture_equations(
     translation: Tensor,
     texture: Tensor,
     seen_often: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Normal matrix ``[T, 6, 6]`` and slope ``[T, 6]`` that pull poses towards a texture ``[Q]``.
+) -> TextureResiduals:
+    """Compare T frames with a texture ``[Q]``.
 
-    The residual's own spread scales them, so that a blurred clip leans on its landmarks. ``planes`` are
-    those of `with_gradient`; the other arguments are those of `texture_sums`.
+    ``planes`` are those of `with_gradient`, ``seen_often`` ``[Q]`` is 1 where the texture can be trusted;
+    the other arguments are those of `texture_sums`.
     """
     pixels, world, visible = project_points(camera, points, normals, rotation, translation)
     shown = sample_planes(planes, pixels)
     residual = shown[..., 0] - texture
     weight = visible * seen_often / (1 + (residual / OUTLIER).square())
-    jacobian = pose_jacobian(camera, shown[..., 1:], world, translation)
     count = weight.sum(1).clamp_min(1e-6)
     variance = ((weight * residual.square()).sum(1) / count).clamp_min(1e-4)
-    weighted = (weight / variance[:, None])[..., None] * jacobian
-    normal = weighted.transpose(1, 2) @ jacobian
-    return normal, (weighted * residual[..., None]).sum(1)
+    return TextureResiduals(residual, weight / variance[:, None], shown[..., 1:], world)
+
+
+def average_texture(sums: list[tuple[Tensor, Tensor]], frame_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """What each point shows ``[Q]``, and 1 where enough frames saw it ``[Q]``, from their `texture_sums`."""
+    weight = sum(total[1] for total in sums)
+    texture = sum(total[0] for total in sums) / weight.clamp_min(1e-6)
+    return texture, (weight > 0.1 * frame_weights.sum()).float()
 
 
 def with_gradient(contrast: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class FitVariables(nn.Module):
         self.score_gain = nn.Parameter(torch.ones(expressions))
         self.head_model = head_model
         self.register_buffer("centre", torch.tensor(centre))
-        self.register_buffer("fitted_expressions", _fitted_expressions(head_model))
+        self.register_buffer("fitted_expressions", fitted_expressions(head_model))
         self.eye_joints = [head_model.joint("eye_left"), head_model.joint("eye_right")]
         self.eye_radius = _eye_radius(head_model)
 
@@ -102,7 +102,8 @@ class FitVariables(nn.Module):
         return parameters
 
 
-def _fitted_expressions(head_model: HeadModel) -> Tensor:
+def fitted_expressions(head_model: HeadModel) -> Tensor:
+    """``[E]`` 1 for the actions that pictures of a face can tell, 0 for the others."""
     fitted = torch.ones(head_model.num_expression)
     for i, name in enumerate(head_model.asset.expression_names):
         if name == "tongueOut":

@@ -23,9 +23,10 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.rendering.mesh_rasterizer import vertex_normals
 from partnerface.rendering.surface_points import SurfacePoints
 from partnerface.tracking.face_texture import (
+    average_texture,
     contrast_images,
     stable_skin,
-    texture_equations,
+    texture_residuals,
     texture_sums,
     with_gradient,
 )
@@ -36,10 +37,14 @@ from partnerface.tracking.head_outline import (
     measure_outline,
     outline_equations,
 )
-from partnerface.tracking.pose_step import AlignmentSettings, damped_step
+from partnerface.tracking.pose_step import AlignmentSettings, damped_step, pose_jacobian
+from partnerface.tracking.static_offset import without_static_offset
 
 WORKING_SIZE = 256
 CHUNK_FRAMES = 50
+STATIC_POINTS = 200
+"""Points of the skin that say where the mesh lies on average."""
+
 FIRST_GATES_M = (0.1, 0.03, 0.015)
 """How far from the shell the outline is looked for while the shell grows from the bare skin, in metres."""
 
@@ -77,18 +82,22 @@ def align_poses(
     for gate in FIRST_GATES_M:
         _learn_shell(shell, chunks, gate * _pixels_per_metre(camera, head))
     for number in range(settings.rounds):
-        texture, seen_often = _average_texture(chunks, frame_weights)
+        texture, seen_often = average_texture([chunk.texture() for chunk in chunks], frame_weights)
         _learn_shell(shell, chunks, GATE_PX)
         for chunk in chunks:
             chunk.move_towards(texture, seen_often, shell, settings)
         _hold_mean_place(chunks)
         if on_round is not None:
             on_round(number + 1)
-    return replace(
-        head,
-        rotation=torch.cat([chunk.rotation for chunk in chunks]),
-        translation=torch.cat([chunk.translation for chunk in chunks]),
+    moved = tuple(
+        torch.cat(pose) for pose in zip(*((c.rotation, c.translation) for c in chunks), strict=True)
     )
+    skin = points.of(head_model.identity_vertices(head.identity))
+    skin = skin[:: max(1, len(skin) // STATIC_POINTS)]
+    rotation, translation = without_static_offset(
+        camera, skin, (head.rotation, head.translation), moved, frame_weights
+    )
+    return replace(head, rotation=rotation, translation=translation)
 
 
 @dataclass
@@ -149,6 +158,10 @@ class _Chunk:
             translation=some.translation,
         )
 
+    def texture(self) -> tuple[Tensor, Tensor]:
+        pose = self.rotation, self.translation
+        return texture_sums(self.contrast, self.camera, *self.skin, *pose, self.weights)
+
     def measured(self, shell: HairShell, gate: float) -> OutlineRows:
         pose = self.rotation, self.translation
         return measure_outline(shell, self.mattes, self.camera, *self.outline, self.rivals, *pose, gate)
@@ -160,7 +173,8 @@ class _Chunk:
         planes = with_gradient(self.contrast)
         for _ in range(settings.steps):
             pose = self.rotation, self.translation
-            by_skin = texture_equations(planes, self.camera, *self.skin, *pose, texture, seen_often)
+            skin = texture_residuals(planes, self.camera, *self.skin, *pose, texture, seen_often)
+            by_skin = skin.equations(pose_jacobian(self.camera, skin.gradient, skin.world, self.translation))
             rows = self.measured(shell, GATE_PX)
             by_outline = outline_equations(rows, shell, self.camera, self.translation)
             normal, slope = (
@@ -180,16 +194,6 @@ def _hold_mean_place(chunks: list[_Chunk]) -> None:
     mean = (weight[:, None] * shift).sum(0) / weight.sum().clamp_min(1e-6)
     for chunk in chunks:
         chunk.translation = chunk.translation - mean * chunk.weights[:, None]
-
-
-def _average_texture(chunks: list[_Chunk], frame_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """What each point of the skin shows ``[Q]``, and 1 where enough frames saw it ``[Q]``."""
-    totals = [
-        texture_sums(c.contrast, c.camera, *c.skin, c.rotation, c.translation, c.weights) for c in chunks
-    ]
-    weight = sum(total[1] for total in totals)
-    texture = sum(total[0] for total in totals) / weight.clamp_min(1e-6)
-    return texture, (weight > 0.1 * frame_weights.sum()).float()
 
 
 def _learn_shell(shell: HairShell, chunks: list[_Chunk], gate: float) -> None:

@@ -59,16 +59,24 @@ def sample_planes(planes: Tensor, pixels: Tensor) -> Tensor:
     return values[:, :, 0].transpose(1, 2)
 
 
+def place_gradient(camera: Camera, gradient: Tensor, world: Tensor) -> Tensor:
+    """Derivative ``[T, Q, 3]`` of the image under each point by the point's place, in world axes.
+
+    ``gradient`` ``[T, Q, 2]`` is the image's, per pixel.
+    """
+    seen = camera.world_to_camera(world)
+    slope = gradient * camera.intrinsics[:, None, :2] / seen[..., 2:]
+    along = -(slope * seen[..., :2]).sum(-1, keepdim=True) / seen[..., 2:]
+    return torch.cat([slope, along], -1) @ camera.camera_to_world[:, :, :3].transpose(1, 2)
+
+
 def pose_jacobian(camera: Camera, gradient: Tensor, world: Tensor, translation: Tensor) -> Tensor:
     """Derivative ``[T, Q, 6]`` of the image under each point by the pose, in world axes.
 
     The first three columns are a rotation about the head's origin, the others a translation;
     ``gradient`` ``[T, Q, 2]`` is the image's, per pixel.
     """
-    seen = camera.world_to_camera(world)
-    slope = gradient * camera.intrinsics[:, None, :2] / seen[..., 2:]
-    along = -(slope * seen[..., :2]).sum(-1, keepdim=True) / seen[..., 2:]
-    by_place = torch.cat([slope, along], -1) @ camera.camera_to_world[:, :, :3].transpose(1, 2)
+    by_place = place_gradient(camera, gradient, world)
     by_turn = torch.linalg.cross(world - translation[:, None], by_place)
     return torch.cat([by_turn, by_place], -1)
 

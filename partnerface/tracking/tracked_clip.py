@@ -21,7 +21,7 @@ from partnerface.tracking.label_images import (
     labelled_mesh,
     rasterize_regions,
 )
-from partnerface.tracking.landmark_geometry import landmark_geometry
+from partnerface.tracking.landmark_geometry import LandmarkGeometry, landmark_geometry
 from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.torso_motion import TorsoMotion, estimate_torso_motion
 
@@ -41,6 +41,8 @@ class TrackedClip:
         mesh: surface that labels are drawn from.
         neck_line: see `TrackedSequence`.
         torso: motion of the torso.
+        rings: rows of the fitted landmarks that outline eyes and mouth.
+        aligned_landmarks: ``[T, K, 2]`` where the mesh has the fitted landmarks after the alignment.
     """
 
     track: LandmarkTrack
@@ -52,6 +54,7 @@ class TrackedClip:
     neck_line: float
     torso: TorsoMotion
     rings: dict[Region, list[list[int]]]
+    aligned_landmarks: Tensor
 
     @property
     def frame_weights(self) -> Tensor:
@@ -113,6 +116,7 @@ def assemble_clip(
         neck_line=1.0,
         torso=still,
         rings=feature_rings(geometry),
+        aligned_landmarks=_landmark_pixels(geometry, fit.head, camera),
     )
     _, pixels, depth = clip.posed(head_model, reference)
     clip.neck_line = find_neck_line(clip.mesh, pixels, depth, fit.focal, track.height)
@@ -130,6 +134,11 @@ def assemble_clip(
     )
     clip.head = move_torso(clip.head, camera, clip.torso.matrices)
     return clip
+
+
+def _landmark_pixels(geometry: LandmarkGeometry, head: HeadParameters, camera: Camera) -> Tensor:
+    rest = geometry.points.positions(head.identity, head.expression)
+    return camera.project(rest @ head.rotation.transpose(1, 2) + head.translation[:, None])[0]
 
 
 def clip_camera(track: LandmarkTrack, focal: float, view: PictureGeometry) -> Camera:

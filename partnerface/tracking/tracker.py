@@ -1,4 +1,4 @@
-"""track_video: video -> landmarks -> mattes -> fit -> torso, labels, shell -> dataset on disk."""
+"""track_video: video -> landmarks -> mattes -> fit -> alignment -> torso, shell -> dataset on disk."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from partnerface.data.video_files import probe_video, read_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.single_thread import single_thread
+from partnerface.tracking.expression_alignment import ExpressionSettings, align_expressions
 from partnerface.tracking.foreground_matte import collect_mattes, segment_foreground, user_mattes
 from partnerface.tracking.head_crop import HeadCrop, choose_head_crop
 from partnerface.tracking.head_fit import FitSettings, PictureGeometry
@@ -99,8 +100,8 @@ def track_video(
         crop = choose_head_crop(track, size)
         crop.save(writer.folder / CROP_FILE)
         clip = _fit(video, track, crop, mattes, head_model, settings, bars)
-        shell = _measure_shell(video, crop, clip, head_model)
         splits = assign_splits(clip.frame_weights, track.fps, clip.head.expression)
+        shell = _measure_shell(video, crop, clip, head_model, splits["train"])
         coverage = split_coverage(splits, clip.head)
         record = report_record(clip, shell, find_cuts(track), coverage)
         write_report(writer.folder, record | {"key": key})
@@ -198,24 +199,26 @@ def _fit(
         lambda step, _: bars.update(task, completed=step),
     )
     bars.update(task, completed=settings.pose_steps + settings.steps)
-    task = bars.add_task("align", total=AlignmentSettings().rounds)
+    images = torch.from_numpy(luminance)
+    camera = clip_camera(cropped, fit.focal, view).resized(side, side)
+    weights = torch.as_tensor(track.valid, dtype=torch.float32)
+    small = torch.from_numpy(np.stack([shrink(matte, side) for matte in mattes]))
+    task = bars.add_task("align", total=AlignmentSettings().rounds + ExpressionSettings().rounds)
     with single_thread():
         fit.head = align_poses(
-            torch.from_numpy(luminance),
-            torch.from_numpy(np.stack([shrink(matte, side) for matte in mattes])),
-            clip_camera(cropped, fit.focal, view).resized(side, side),
-            fit.head,
-            torch.as_tensor(track.valid, dtype=torch.float32),
-            head_model,
-            on_round=lambda done: bars.update(task, completed=done),
+            images, small, camera, fit.head, weights, head_model, on_round=lambda _: bars.advance(task)
+        )
+        fit.head = align_expressions(
+            images, camera, fit.head, weights, head_model, on_round=lambda _: bars.advance(task)
         )
     small_mattes = np.stack([shrink(matte) for matte in mattes])
     return assemble_clip(cropped, fit, view, mattes, small_frames, small_mattes, times, head_model)
 
 
-def _measure_shell(video: Path, crop: HeadCrop, clip: TrackedClip, head_model: HeadModel) -> ShellReport:
-    tracked = np.flatnonzero(clip.track.valid)
-    chosen = tracked[np.linspace(0, len(tracked) - 1, min(SHELL_FRAMES, len(tracked))).astype(int)]
+def _measure_shell(
+    video: Path, crop: HeadCrop, clip: TrackedClip, head_model: HeadModel, train: list[int]
+) -> ShellReport:
+    chosen = np.array(train)[np.linspace(0, len(train) - 1, min(SHELL_FRAMES, len(train))).astype(int)]
     size = min(SHELL_SIZE, crop.size)
     rows = ((np.arange(size) + 0.5) * crop.size / size).astype(int)
     wanted = set(chosen.tolist())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from partnerface.data.tracked_sequence import head_model_record
 from partnerface.head_models.head_model import HeadModel
+from partnerface.tracking.expression_alignment import ExpressionSettings
 from partnerface.tracking.head_fit import FitSettings
 from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.pose_step import AlignmentSettings
@@ -17,7 +18,7 @@ from partnerface.user_error import UserError
 
 LANDMARKS_FILE = "landmarks.npz"
 REPORT_FILE = "report.json"
-TRACKER_VERSION = 6
+TRACKER_VERSION = 7
 """Raise it when the same video and settings give another dataset than before."""
 
 
@@ -38,9 +39,8 @@ def settings_key(
 ) -> str:
     """Digest of everything that a dataset depends on, the tracker's own version included."""
     used = {"size": size, "mattes": str(mattes), "head": asdict(head_model_record(head_model))}
-    text = json.dumps(
-        [TRACKER_VERSION, source, used, asdict(settings), asdict(AlignmentSettings())], sort_keys=True
-    )
+    alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())
+    text = json.dumps([TRACKER_VERSION, source, used, asdict(settings), *alignment], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
