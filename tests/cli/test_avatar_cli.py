@@ -131,7 +131,7 @@ def test_tensorboard_gets_scalars_and_strips(smoke_arguments: list[str], tmp_pat
         f"--trainer.logger.init_args.save_dir={tmp_path}",
         "--trainer.max_steps=1",
         "--trainer.log_every_n_steps=1",
-        "--trainer.limit_val_batches=0",
+        "--trainer.limit_val_batches=1",
         f"--run_dir={tmp_path / 'run'}",
     ]
     assert main(["fit", *arguments]) == 0
