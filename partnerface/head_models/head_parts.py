@@ -55,7 +55,6 @@ _FACE_PARTS = {
 _FOREHEAD, _TEMPLES, _EAR_FRONTS, _CHIN = 10, (127, 356), (234, 454), 152
 _LARGEST_SPREAD = 3.0
 PART_NAMES = (*_FACE_PARTS, "jaw", "scalp", "ears", "neck", "torso")
-_FACE_SHELL, _SCALP_SHELL, _OTHER_SHELL = 0.006, 0.025, 0.012
 
 
 @dataclass
@@ -103,20 +102,6 @@ def head_parts(head_model: HeadModel, identity: Tensor | None = None) -> HeadPar
     weights["scalp"] = _scalp_weight(vertices, landmarks, unit) * head * (1 - weights["ears"])
     weights["jaw"] = _jaw_weight(head_model) * head
     return HeadParts({name: weights[name] for name in PART_NAMES})
-
-
-def default_shell_thickness(head_model: HeadModel, identity: Tensor) -> Tensor:
-    """``[V]`` metres: how far hair and skin may reach beyond the surface of an identity ``[<=I]``.
-
-    Six millimetres on the face, 25 on the scalp and behind the ears, 12 on ears, neck and torso,
-    smoothed over the mesh.
-    """
-    parts = head_parts(head_model, identity).weights
-    thickness = torch.full_like(parts["scalp"], _FACE_SHELL)
-    for names, value in ((("torso", "neck", "ears"), _OTHER_SHELL), (("scalp",), _SCALP_SHELL)):
-        for name in names:
-            thickness = torch.lerp(thickness, torch.full_like(thickness, value), parts[name])
-    return _smoothed(thickness, head_model.faces, rounds=4)
 
 
 def landmark_points(head_model: HeadModel, vertices: Tensor) -> Tensor:
@@ -202,14 +187,3 @@ def _plane_distance(points: Tensor, front: Tensor, back: Tensor) -> Tensor:
     """Distance above the plane that holds the x axis and the line from back to front."""
     along = torch.nn.functional.normalize((front - back)[1:], dim=0)
     return (points[:, 1:] - back[1:]) @ torch.stack([along[1], -along[0]])
-
-
-def _smoothed(values: Tensor, faces: Tensor, rounds: int) -> Tensor:
-    """Each vertex takes the mean of itself and its neighbours."""
-    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edges = torch.cat([edges, edges.flip(1)])
-    ones = torch.ones_like(values)
-    count = ones.index_add(0, edges[:, 0], ones[edges[:, 1]])
-    for _ in range(rounds):
-        values = values.index_add(0, edges[:, 0], values[edges[:, 1]]) / count
-    return values

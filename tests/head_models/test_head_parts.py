@@ -11,7 +11,6 @@ from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import (
     PART_NAMES,
-    default_shell_thickness,
     head_parts,
     landmark_points,
     surface_vertices,
@@ -83,22 +82,3 @@ def test_landmark_points_are_on_the_face(anny_head):
     for corners, eye in (((33, 133), "eye_right"), ((362, 263), "eye_left")):
         joint = anny_head.template_joints[anny_head.joint(eye)]
         assert (points[list(corners)] - joint).norm(dim=1).max() < 0.03
-
-
-def test_default_shell(anny_head):
-    identity = torch.zeros(anny_head.num_identity)
-    identity[:5] = torch.tensor([1.0, -1, 0.5, 0.5, -0.5])
-    thickness = default_shell_thickness(anny_head, identity)
-    corners = anny_head.faces[torch.tensor(anny_head.asset.landmark_faces).long()]
-    at = thickness[corners].mean(1)
-    face = [4, 13, 14, 159, 386, 50, 280, 152, 168]
-    torch.testing.assert_close(at[face], torch.full((len(face),), 0.006), atol=1e-3, rtol=0)
-    vertices = anny_head.identity_vertices(identity)
-    crown, back = vertices[:, 1].argmax(), vertices[vertices[:, 1] > 0.02, 2].argmin()
-    back = (vertices[:, 1] > 0.02).nonzero().flatten()[back]
-    assert thickness[crown] == pytest.approx(0.025, abs=1e-4)
-    assert thickness[back] == pytest.approx(0.025, abs=1e-4)
-    torso = anny_head.skinning_weights[:, anny_head.joint("root")] > 0.999
-    torch.testing.assert_close(thickness[torso], torch.full_like(thickness[torso], 0.012), atol=1e-3, rtol=0)
-    edges = anny_head.faces[:, [0, 1]]
-    assert (thickness[edges[:, 0]] - thickness[edges[:, 1]]).abs().max() < 0.008
