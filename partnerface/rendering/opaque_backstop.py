@@ -15,6 +15,8 @@ from partnerface.rendering.mesh_rasterizer import vertex_normals
 from partnerface.rendering.mesh_ray_casting import cast_rays
 
 SOLID_PARTS = ("eye_left", "eye_right", "mouth_cavity", "teeth_upper", "teeth_lower", "tongue")
+THINNEST_OVER_SOLID = 0.5
+"""Share of the thickness that skin needs over a solid part: a cheek over the mouth is no lip."""
 
 
 def backstop_surface(
@@ -27,8 +29,8 @@ def backstop_surface(
         vertices: ``[V, 3]`` canonical vertices.
         surface: ``[Fc]`` bool, the faces to consider (the head without the torso).
         erosion: greatest depth below the skin in metres.
-        thinnest: skin over less than this many metres (ears, lips, lids, nostrils) has no backstop,
-            because a real ear or lip may lie beside the model's.
+        thinnest: skin over less than this many metres (ears, nostrils), or half of it over a solid part
+            (lips, lids), has no backstop, because a real ear or lip may lie beside the model's.
 
     Returns:
         faces ``[Fb, 3]`` and depth ``[V]`` in metres.
@@ -36,10 +38,12 @@ def backstop_surface(
     faces = head_model.faces
     skin = surface & head_model.part_faces("skin")
     normals = vertex_normals(vertices, faces[surface])
-    inward = cast_rays(vertices, faces[surface], vertices - 1e-4 * normals, -normals)
-    # A ray that meets nothing leaves through the open neck: there the head is thick.
-    inward = torch.where(inward < 0, torch.inf, inward)
-    thick = inward >= thinnest
+    inward, through_skin = (
+        _thickness(cast_rays(vertices, faces[some], vertices - 1e-4 * normals, -normals))
+        for some in (surface, skin)
+    )
+    over_solid = inward < through_skin
+    thick = inward >= torch.where(over_solid, THINNEST_OVER_SOLID * thinnest, thinnest)
     # A real neck is often thinner than the model's; the matte alone decides how opaque it is.
     head = head_model.head_weights() > 0.25
     solid = surface & head_model.part_faces(*SOLID_PARTS)
@@ -49,3 +53,8 @@ def backstop_surface(
     depth[skin_vertices] = (0.3 * inward[skin_vertices]).clamp(0, erosion)
     depth[faces[solid].unique()] = 0
     return faces[kept], depth
+
+
+def _thickness(distance: Tensor) -> Tensor:
+    """A ray that meets nothing leaves through the open neck: there the head is thick."""
+    return torch.where(distance < 0, torch.inf, distance)

@@ -50,20 +50,17 @@ class TorsoLayer(nn.Module):
             pose: ``[POSE_WIDTH]`` the head's rotation in radians and translation in decimetres, relative
                 to the mean of training.
         """
-        place = pixels @ motion[:, :2].T + motion[:, 2]
-        displacement = torch.einsum("d,dchw->chw", pose, self.yielding)[None]
-        grid = (2 * place - 1)[None, :, None]
-        place = (
-            place
-            + functional.grid_sample(displacement, grid, align_corners=False, padding_mode="border")[
-                0, :, :, 0
-            ].T
-        )
-        grid = (2 * place - 1)[None, :, None]
-        features = [
-            functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")[0, :, :, 0]
-            for plane in self.planes
-        ]
-        decoded = self.decoder(torch.cat(features).T)
-        below = ((place[:, 1] - self.neck_line) / self.margin + 1).clamp(0, 1)
+        still = pixels @ motion[:, :2].T + motion[:, 2]
+        displacement = torch.einsum("d,dchw->chw", pose, self.yielding)
+        place = still + _sampled(displacement[None], still)
+        decoded = self.decoder(torch.cat([_sampled(plane, place) for plane in self.planes], 1))
+        # Both: in a pose beyond those of training the displacement could pull the collar over the head.
+        height = torch.minimum(place[:, 1], still[:, 1])
+        below = ((height - self.neck_line) / self.margin + 1).clamp(0, 1)
         return decoded[:, :3].sigmoid(), (2 * decoded[:, 3]).sigmoid() * below
+
+
+def _sampled(plane: Tensor, place: Tensor) -> Tensor:
+    """A plane ``[1, C, H, W]`` at places ``[R, 2]`` in [0, 1], as ``[R, C]``."""
+    grid = (2 * place - 1)[None, :, None]
+    return functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")[0, :, :, 0].T

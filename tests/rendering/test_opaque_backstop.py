@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 from plain_ray_casting import box
+from torch.nn import functional
 
+from partnerface.head_models.head_parts import head_parts, surface_vertices
 from partnerface.rendering.mesh_rasterizer import vertex_normals
+from partnerface.rendering.mesh_ray_casting import cast_rays
 from partnerface.rendering.opaque_backstop import backstop_surface
 from partnerface.skinning.head_surface import head_surface
 
@@ -73,6 +76,42 @@ def test_solid_parts_stay_where_they_are():
     faces, depth = backstop_surface(model, vertices, everywhere(model), EROSION, THINNEST)
     assert torch.equal(faces, model.faces[:7])
     assert not depth[model.faces[:7]].any()
+
+
+@pytest.mark.parametrize(("gap", "covered"), [(0.012, True), (0.008, False)])
+def test_a_cheek_over_the_mouth_is_covered_and_a_lip_is_not(gap, covered):
+    """Skin around a solid block: half the thickness is enough."""
+    outer, faces = (torch.from_numpy(a) for a in box((0.1, 0.1, 0.1), (5, 5, 5), False))
+    size = 0.1 - 2 * gap
+    inner, solid = (torch.from_numpy(a) for a in box((size, size, size), (5, 5, 5), False))
+    is_solid = torch.arange(len(faces) + len(solid)) >= len(faces)
+    model = Body(torch.cat([faces, solid + len(outer)]), is_solid, torch.ones(len(outer) + len(inner)))
+    vertices = torch.cat([outer, inner])
+    kept, _ = backstop_surface(model, vertices, everywhere(model), EROSION, THINNEST)
+    middle = (outer[:, :2].abs() < 0.025).all(1).nonzero().flatten()
+    assert torch.isin(middle, kept).all() == covered
+    assert torch.isin(solid + len(outer), kept).all()
+
+
+@pytest.mark.parametrize(
+    "view", [(0.0, 0, -1), (0.5, 0, -1), (-0.5, 0, -1), (1, 0, -0.5), (-1, 0, -0.5), (0.3, -0.8, -1)]
+)
+def test_no_ray_passes_through_cheek_and_chin(anny, view):
+    """What meets them from ahead, from the side or from above ends inside the head, on no far wall."""
+    vertices = anny(anny.neutral_parameters()).canonical_vertices
+    surface = head_surface(anny)
+    faces, depth = backstop_surface(anny, vertices, surface, EROSION, THINNEST)
+    normals = vertex_normals(vertices, anny.faces[surface])
+    eroded = vertices - depth[:, None] * normals
+    parts = head_parts(anny).weights
+    elsewhere = torch.stack([parts[name] for name in ("mouth", "nose", "ears", "eyes", "neck")]).amax(0)
+    chosen = (parts["cheeks"].maximum(parts["jaw"]) > 0.5) & (elsewhere < 0.1)
+    direction = functional.normalize(torch.tensor(view), dim=0)
+    facing = functional.normalize(normals, dim=1) @ direction < -0.7
+    seen = vertices[chosen & facing & surface_vertices(anny, "skin")]
+    assert len(seen) >= 5
+    distance = cast_rays(eroded, faces, seen - 0.3 * direction, direction.expand_as(seen).contiguous())
+    assert ((distance > 0.3) & (distance < 0.34)).all()
 
 
 def test_faces_outside_of_the_surface_are_left_out():

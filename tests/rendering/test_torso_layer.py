@@ -31,6 +31,14 @@ def test_nothing_shows_above_the_neck_line_and_its_margin():
     assert ((rgb > 0) & (rgb < 1)).all()
 
 
+def test_a_pose_beyond_training_pulls_nothing_above_the_neck_line():
+    layer = make_layer()
+    torch.nn.init.constant_(layer.yielding, 0.5)
+    pixels = random_pixels()
+    _, opacity = layer(pixels, torch.eye(2, 3), torch.full((POSE_WIDTH,), 0.3))
+    assert not opacity[pixels[:, 1] < 0.57].any()
+
+
 def test_layer_fades_in_linearly_above_the_neck_line():
     layer = make_layer()
     torch.nn.init.zeros_(layer.decoder[2].weight)
