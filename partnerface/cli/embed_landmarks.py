@@ -10,13 +10,15 @@ from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.anny_landmarks import AnnyLandmarks
 from partnerface.tracking.landmark_embedding import embed_landmarks as find_embedding
 from partnerface.tracking.landmark_embedding import render_views
+from partnerface.tracking.landmark_geometry import MAX_SPREAD_MM
 from partnerface.user_error import UserError
 
 
 def embed_landmarks(out: Path) -> None:
-    """Find MediaPipe's landmarks on the Anny head by rendering it and detecting them (one to two minutes).
+    """Find MediaPipe's landmarks on the Anny head by rendering it and detecting them (half a minute).
 
-    Pass the file to ``bake-head --landmarks`` to bake a head with this embedding.
+    A landmark that the head knows well keeps its place. Pass the file to ``bake-head --landmarks`` to bake a
+    head with this embedding.
 
     Args:
         out: the npz file to write; nothing is overwritten.
@@ -29,8 +31,10 @@ def embed_landmarks(out: Path) -> None:
     head_model = AnnyHead()
     embedding = find_embedding(head_model, render_views(head_model))
     asset = head_model.asset
-    asset.landmark_faces = embedding.faces
-    asset.landmark_barycentric, asset.landmark_spread = embedding.barycentric, embedding.spread
+    better = (asset.landmark_spread > MAX_SPREAD_MM) & (embedding.spread < asset.landmark_spread)
+    asset.landmark_faces = np.where(better, embedding.faces, asset.landmark_faces)
+    asset.landmark_barycentric = np.where(better[:, None], embedding.barycentric, asset.landmark_barycentric)
+    asset.landmark_spread = np.where(better, embedding.spread, asset.landmark_spread)
     partial = out.with_name(f".{out.name}.partial.npz")
     try:
         AnnyLandmarks.from_asset(asset).save(partial)
@@ -38,8 +42,9 @@ def embed_landmarks(out: Path) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise UserError(f"--out {out}: cannot be written ({error})") from error
-    spread = embedding.spread
+    spread = asset.landmark_spread
+    known = int((spread <= MAX_SPREAD_MM).sum())
     print(
-        f"{out}: {int((spread <= 3).sum())} of {len(spread)} landmarks within 3 mm, "
-        f"median {np.median(spread):.2f} mm"
+        f"{out}: {known} of {len(spread)} landmarks within {MAX_SPREAD_MM:g} mm, "
+        f"median {np.median(spread):.2f} mm; {int(better.sum())} new"
     )

@@ -23,6 +23,9 @@ from partnerface.tracking.landmark_detection import detect_landmarks
 NUM_LANDMARKS = 468
 MIN_HITS = 3
 UNSEEN_SPREAD_MM = 9.0
+REACH_PX = 6
+"""The detector puts a lid's edge on the eyeball or the lashes beside it: then the nearest skin counts."""
+
 SETTLING_FRAMES = 4
 VIEW_SIZE = 512
 SUBJECTS = ("a", "b")
@@ -105,18 +108,41 @@ def embed_landmarks(
     """
     skin = head_model.part_faces("skin")
     hits: list[list[tuple[int, Tensor]]] = [[] for _ in range(NUM_LANDMARKS)]
+    beside: list[list[tuple[int, Tensor]]] = [[] for _ in range(NUM_LANDMARKS)]
     for view in views:
         landmarks = detect(view.image)
         if landmarks is None:
             continue
-        height, width = view.image.shape[:2]
-        columns, rows = np.floor(landmarks).astype(int).T
-        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-        for k in np.flatnonzero(inside):
-            face = int(view.fragments.faces[rows[k], columns[k]])
-            if 0 <= face < len(skin) and skin[face]:
-                hits[k].append((face, view.fragments.barycentric[rows[k], columns[k]]))
-    return _most_central(head_model, hits)
+        seen = view.fragments.faces
+        on_skin = ((seen >= 0) & (seen < len(skin))).numpy()
+        on_skin &= skin.numpy()[seen.clamp(0, len(skin) - 1).numpy()]
+        for k, landmark in enumerate(landmarks):
+            if (pixel := _nearest_pixel(on_skin, landmark)) is not None:
+                hit = int(seen[pixel]), view.fragments.barycentric[pixel]
+                (hits if pixel == _pixel(landmark) else beside)[k].append(hit)
+    few = [len(found) < MIN_HITS for found in hits]
+    return _most_central(
+        head_model, [other if rare else found for found, other, rare in zip(hits, beside, few, strict=True)]
+    )
+
+
+def _pixel(place: np.ndarray) -> tuple[int, int]:
+    """Row and column of the pixel at ``place`` (x, y)."""
+    column, row = np.floor(place).astype(int)
+    return int(row), int(column)
+
+
+def _nearest_pixel(mask: np.ndarray, place: np.ndarray) -> tuple[int, int] | None:
+    """Row and column of the pixel of a mask nearest to ``place`` (x, y), None beyond `REACH_PX`."""
+    row, column = _pixel(place)
+    top, left = max(row - REACH_PX, 0), max(column - REACH_PX, 0)
+    window = mask[top : max(row + REACH_PX + 1, 0), left : max(column + REACH_PX + 1, 0)]
+    rows, columns = np.nonzero(window)
+    distance = np.hypot(rows + top + 0.5 - place[1], columns + left + 0.5 - place[0])
+    if not len(distance) or (distance > REACH_PX).all():
+        return None
+    nearest = int(distance.argmin())
+    return int(rows[nearest] + top), int(columns[nearest] + left)
 
 
 def _most_central(head_model: HeadModel, hits: list[list[tuple[int, Tensor]]]) -> LandmarkEmbedding:

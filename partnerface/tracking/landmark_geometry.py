@@ -16,7 +16,7 @@ from partnerface.tracking.landmark_numbers import (
 )
 
 MAX_SPREAD_MM = 3.0
-OVAL_WEIGHT = 0.5
+OVAL_WEIGHT = 0.6
 LIPS_AND_EYES_WEIGHT = 3.0
 
 

@@ -18,7 +18,7 @@ from partnerface.user_error import UserError
 
 LANDMARKS_FILE = "landmarks.npz"
 REPORT_FILE = "report.json"
-TRACKER_VERSION = 7
+TRACKER_VERSION = 8
 """Raise it when the same video and settings give another dataset than before."""
 
 
