@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "warp_launch": set(),
     "single_thread": set(),
     "freed_memory": set(),
+    "text_files": set(),
     "head_models": set(),
     "cameras": set(),
     "fields": set(),
@@ -79,7 +80,7 @@ MAY_IMPORT = {
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
     "sweeps": set(),
 }
-BELOW_ALL = {"user_error", "warp_launch", "single_thread", "freed_memory"}
+BELOW_ALL = {"user_error", "warp_launch", "single_thread", "freed_memory", "text_files"}
 LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/training_slices.py", "cli/")
 
 

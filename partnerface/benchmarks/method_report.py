@@ -11,9 +11,10 @@ from partnerface.benchmarks.claims import OURS
 from partnerface.benchmarks.method_figures import changed_values, write_bars, write_curves
 from partnerface.benchmarks.method_results import STRICT, MethodResults
 from partnerface.benchmarks.qualitative_strips import write_strips
-from partnerface.benchmarks.results_file import Row, replace_text
+from partnerface.benchmarks.results_file import Row
 from partnerface.benchmarks.results_markdown import results_markdown
 from partnerface.sweeps.run_folder import CHECKPOINT
+from partnerface.text_files import replace_text
 from partnerface.training.avatar_checkpoint import load_avatar
 
 MARKDOWN_FILE, BARS_FILE = "results.md", "bars.png"

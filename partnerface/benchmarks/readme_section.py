@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from partnerface.benchmarks.results_file import replace_text
+from partnerface.text_files import replace_text
 from partnerface.user_error import UserError
 
 START, END = "<!-- results -->", "<!-- results end -->"

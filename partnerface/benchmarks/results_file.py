@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from partnerface.benchmarks.benchmark_run import REPORTS, BenchmarkRun
 from partnerface.data.split_samples import SAMPLE
 from partnerface.metrics.report import NEAREST_FRAME
 from partnerface.sweeps.run_folder import METRICS_FILE
+from partnerface.text_files import replace_text
 from partnerface.training.callbacks.cpu_budget import LOGGED
 from partnerface.user_error import UserError
 
@@ -152,19 +152,3 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); remove it and run again") from error
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.table import Table
 from partnerface.metrics.region_metrics import HIGHEST_PSNR, METRICS
 from partnerface.metrics.split_means import Averages
 from partnerface.metrics.temporal_stability import TEMPORAL
-from partnerface.user_error import UserError
+from partnerface.text_files import replace_text
 
 NEAREST_FRAME = "nearest_frame"
 
@@ -115,15 +114,7 @@ def write_report(path: Path, report: dict) -> None:
         ValueError: a value is NaN or infinite, which JSON cannot hold.
         UserError: the folder cannot be written.
     """
-    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_text(path, json.dumps(report, indent=2, allow_nan=False) + "\n")
 
 
 def report_table(report: dict) -> Table:
