@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from partnerface.benchmarks.benchmark_run import BenchmarkRun
 from partnerface.sweeps.run_folder import SweepRun
+from partnerface.sweeps.sweep_progress import runs_bar
 
 START_SECONDS = 16.0
 """Of a training and a test: imports, decoding, files."""
@@ -77,15 +77,7 @@ class BenchmarkProgress:
                 self._finished.append((run, record.seconds))
         self._ended = {run.folder for run, _ in self._finished}
         self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            refresh_per_second=2,
-        )
+        self._progress = runs_bar(self._console)
         self._task = self._progress.add_task("methods", total=len(runs), completed=len(self._ended), text="")
 
     def __enter__(self) -> BenchmarkProgress:

@@ -14,6 +14,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from partnerface.sweeps.run_folder import SweepRun
 
 
+def runs_bar(console: Console) -> Progress:
+    """A bar of runs, silent where the console is no terminal; its tasks have a field ``text``."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+        disable=not console.is_terminal,
+        refresh_per_second=2,
+    )
+
+
 class SweepProgress:
     """Shows runs done, at work and failed, and the time left. A context manager.
 
@@ -29,15 +42,7 @@ class SweepProgress:
         self._durations = [record.seconds for run in finished if (record := run.record())]
         self._done, self._failed = len(finished), 0
         self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            refresh_per_second=2,
-        )
+        self._progress = runs_bar(self._console)
         self._task = self._progress.add_task(name, total=self._total, completed=self._done, text="")
 
     def __enter__(self) -> SweepProgress:
