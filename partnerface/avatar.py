@@ -27,9 +27,15 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.moved_samples import MovedSamples, moved_samples
 from partnerface.picture_voxels import SampleBySample, voxels_of_picture
 from partnerface.posed_frame import PosedFrame, head_pose
-from partnerface.rendering.chunking import cpu_threads, in_smaller_chunks, map_chunks, rays_at_once
+from partnerface.rendering.chunking import (
+    cpu_threads,
+    evenly_spread,
+    in_smaller_chunks,
+    map_chunks,
+    rays_at_once,
+)
 from partnerface.rendering.ray_sampler import HeadRaySampler
-from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
+from partnerface.rendering.rendered_rays import RenderedRays, join_rays, put_in_order, stack_frames
 from partnerface.rendering.sampled_rays import SampledRays
 from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
 from partnerface.rendering.volume_rendering import accumulate, rendering_weights, scatter_samples
@@ -243,20 +249,21 @@ class Avatar(nn.Module):
         with_parts: bool = False,
         chunk: int | None = None,
     ) -> RenderedRays:
-        """Render all pixels of one frame, row by row, ``chunk`` rays at once (what fits if None)."""
+        """Render all pixels of one frame, listed row by row, ``chunk`` rays at once (what fits if None)."""
         pixels = image_pixels(camera.width, camera.height).to(head.rotation.device)
         rays = pixel_rays(camera, pixels[None])
         frame = self.pose_frames(head, torso_motion)[0]
         threads = cpu_threads(pixels.device)
 
         def in_chunks(size: int) -> RenderedRays:
-            pieces = [rays.select(slice(k, k + size)) for k in range(0, len(pixels), size)]
-            sampled = map_chunks(lambda piece: self.sample(piece, frame), pieces, threads)
+            pieces = evenly_spread(len(pixels), size, threads)
+            sampled = map_chunks(lambda piece: self.sample(rays.select(piece), frame), pieces, threads)
             if not with_parts:
                 cube = self.cube_low, self.cube_extent
                 exact = SampleBySample(self.skinning, self.deformation, frame.surface, frame.driving, cube)
                 frame.voxels = voxels_of_picture(sampled, exact, frame.bounds, self.sampler.occupancy)
-            return join_rays(map_chunks(lambda piece: self.shade(piece, frame, with_parts), sampled, threads))
+            shaded = map_chunks(lambda piece: self.shade(piece, frame, with_parts), sampled, threads)
+            return put_in_order(join_rays(shaded), torch.cat(pieces))
 
         return in_smaller_chunks(in_chunks, chunk or rays_at_once(pixels.device))
 

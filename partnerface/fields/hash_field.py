@@ -12,6 +12,9 @@ DENSITY_SCALE = 100.0
 """Densities are of the order of 100 per metre before anything is learned, so that a step of a
 millimetre neither saturates nor vanishes at initialisation."""
 
+CACHED_POINTS = 4096
+"""Points of a picture that a CPU core evaluates at once: their activations stay in its cache."""
+
 
 class HashField(nn.Module):
     """Density and colour of canonical points.
@@ -69,6 +72,19 @@ class HashField(nn.Module):
             directions: ``[N, 16]`` spherical harmonics of the view direction in the head's frame.
             appearance: ``[N, appearance_width]`` or None where that width is 0.
         """
+        if positions.device.type != "cpu" or torch.is_grad_enabled() or len(positions) <= CACHED_POINTS:
+            return self._evaluated(positions, directions, appearance)
+        count = len(positions)
+        density, rgb = positions.new_empty(count), positions.new_empty(count, 3)
+        for first in range(0, count, CACHED_POINTS):
+            piece = slice(first, first + CACHED_POINTS)
+            code = None if appearance is None else appearance[piece]
+            density[piece], rgb[piece] = self._evaluated(positions[piece], directions[piece], code)
+        return density, rgb
+
+    def _evaluated(
+        self, positions: Tensor, directions: Tensor, appearance: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         encoded = self.grid(positions)
         if self.density_code_width:
             encoded = torch.cat([encoded, appearance], 1)

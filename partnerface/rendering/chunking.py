@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from partnerface.freed_memory import keep_freed_memory
 from partnerface.user_error import UserError
@@ -17,8 +18,11 @@ Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
 
-CPU_CHUNK = 8192
+CPU_CHUNK = 16384
 """Rays of a chunk on a CPU: two of them at work keep a picture of any size below 2 GB."""
+
+RUN = 64
+"""Neighbouring rays that stay together in a chunk, as they ask for the same places in memory."""
 
 BYTES_PER_RAY = 65_536
 """What a ray of 16 samples takes while it is rendered, generously."""
@@ -54,6 +58,23 @@ def in_smaller_chunks(render: Callable[[int], Result], chunk: int) -> Result:
         logger.warning("out of GPU memory with %d rays at once: going on with %d", chunk, smaller)
         chunk = smaller
         torch.cuda.empty_cache()
+
+
+def evenly_spread(rays: int, chunk: int, threads: int) -> list[Tensor]:
+    """Split the numbers of ``rays`` rays into pieces of at most ``chunk``, all with the same share of work.
+
+    Every piece takes runs from all over the picture, since a piece of background is done at once and one
+    of a mouth is not. There are as many pieces for each thread.
+
+    Returns:
+        Pieces ``[N_k]``, none of them empty.
+    """
+    length = min(RUN, chunk)
+    runs = torch.arange(-(-rays // length) * length).view(-1, length)
+    count = -(-len(runs) // (chunk // length))
+    count = min(len(runs), -(-count // threads) * threads)
+    pieces = [runs[k::count].flatten() for k in range(count)]
+    return [piece[piece < rays] for piece in pieces]
 
 
 def cpu_threads(device: torch.device) -> int:

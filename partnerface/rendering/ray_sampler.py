@@ -74,21 +74,33 @@ def _sample(
     d = wp.vec3()
     near = float(0.0)  # noqa: UP018 (Warp: a variable, not a constant)
     far = float(1.0e6)  # noqa: UP018
+    enter = float(0.0)  # noqa: UP018
+    leave = float(1.0e6)  # noqa: UP018
     for axis in range(3):
         towards = wp.vec3(rotation[0, axis], rotation[1, axis], rotation[2, axis])
         o[axis] = (wp.dot(moved, towards) - low[axis]) / extent
         d[axis] = wp.dot(directions[i], towards) / extent
         inverse = 1.0 / wp.where(wp.abs(d[axis]) < 1.0e-9, 1.0e-9, d[axis])
-        t0 = (wp.max((box[0, axis] - low[axis]) / extent, 0.0) - o[axis]) * inverse
-        t1 = (wp.min((box[1, axis] - low[axis]) / extent, 1.0) - o[axis]) * inverse
+        lowest = (box[0, axis] - low[axis]) / extent
+        highest = (box[1, axis] - low[axis]) / extent
+        t0 = (lowest - o[axis]) * inverse
+        t1 = (highest - o[axis]) * inverse
+        enter = wp.max(enter, wp.min(t0, t1))
+        leave = wp.min(leave, wp.max(t0, t1))
+        t0 = (wp.max(lowest, 0.0) - o[axis]) * inverse
+        t1 = (wp.min(highest, 1.0) - o[axis]) * inverse
         near = wp.max(near, wp.min(t0, t1))
         far = wp.min(far, wp.max(t0, t1))
-    stop = wp.mesh_query_ray(backstop, origins[i], directions[i], 1.0e6)
     free = samples
-    if stop.result:
-        far = wp.min(far, stop.t)
-        free = samples - 1
-        depths[i, samples - 1] = stop.t
+    stopped = bool(False)  # noqa: UP018
+    # The backstop lies within the box, if not within the cube.
+    if enter < leave:
+        stop = wp.mesh_query_ray(backstop, origins[i], directions[i], leave)
+        if stop.result:
+            stopped = True
+            far = wp.min(far, stop.t)
+            free = samples - 1
+            depths[i, samples - 1] = stop.t
     steps = wp.max(0, int(wp.ceil((far - near) / step)))
     begin = o + (near + 0.5 * step) * d
     stride = step * d
@@ -99,8 +111,8 @@ def _sample(
             if occupied_steps == 0:
                 first = k
             occupied_steps += 1
-    opaque[i] = stop.result
-    hit[i] = stop.result or occupied_steps > 0
+    opaque[i] = stopped
+    hit[i] = stopped or occupied_steps > 0
     spacing = float(occupied_steps) / float(free)
     length[i] = spacing * step
     placed = int(0)  # noqa: UP018, RUF046
@@ -126,7 +138,8 @@ class HeadBounds:
     Attributes:
         backstop: hierarchy over the posed backstop.
         surface: ``[SURFACE_CELLS^3]`` uint8 occupied cells of the posed face.
-        box: ``[2, 3]`` lowest and highest corner, in the rigid head frame, of a box around the posed shell.
+        box: ``[2, 3]`` lowest and highest corner, in the rigid head frame, of a box around the posed shell
+            and the backstop in it.
         rotation: ``[3, 3]`` rigid head, head to world.
         translation: ``[3]`` metres.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,6 +49,15 @@ def stack_frames(frames: list[RenderedRays]) -> RenderedRays:
 def join_rays(chunks: list[RenderedRays]) -> RenderedRays:
     """Join renderings ``[1, R_k]`` of one frame along the rays."""
     return _join(chunks, 1)
+
+
+def put_in_order(rendered: RenderedRays, order: Tensor) -> RenderedRays:
+    """Rays ``[1, R]`` of which the k-th is number ``order[k]``, in the order of their numbers."""
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    per_ray = ("rgb", "opacity", "depth", "head_opacity", "part_weights")
+    values = {name: getattr(rendered, name) for name in per_ray}
+    return replace(rendered, **{name: v if v is None else v[:, place] for name, v in values.items()})
 
 
 def _join(pieces: list[RenderedRays], dim: int) -> RenderedRays:

@@ -51,6 +51,16 @@ class TorsoLayer(nn.Module):
                 to the mean of training.
         """
         still = pixels @ motion[:, :2].T + motion[:, 2]
+        # Nothing is decoded where the layer has faded out.
+        reached = (still[:, 1] > self.neck_line - self.margin).nonzero()[:, 0]
+        rgb, opacity = self._decoded(still[reached], pose)
+        return (
+            rgb.new_zeros(len(pixels), 3).index_copy(0, reached, rgb),
+            opacity.new_zeros(len(pixels)).index_copy(0, reached, opacity),
+        )
+
+    def _decoded(self, still: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour and opacity at ``still`` ``[N, 2]``, places in the reference image but for the yielding."""
         displacement = torch.einsum("d,dchw->chw", pose, self.yielding)
         place = still + _sampled(displacement[None], still)
         decoded = self.decoder(torch.cat([_sampled(plane, place) for plane in self.planes], 1))

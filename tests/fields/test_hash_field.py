@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from partnerface.fields.encodings import spherical_harmonics
-from partnerface.fields.hash_field import HashField
+from partnerface.fields.hash_field import CACHED_POINTS, HashField
 
 
 def make_field(appearance_width: int, condition_density: bool = False) -> HashField:
@@ -101,3 +101,14 @@ def test_bfloat16_heads_give_nearly_the_same_in_float32():
         torch.testing.assert_close(value, reference, rtol=0.05, atol=0.02)
     assert not torch.equal(rough[1], exact[1])
     torch.testing.assert_close(field.density(positions), rough[0])
+
+
+@pytest.mark.parametrize("appearance_width", [0, 4])
+def test_a_picture_in_pieces_is_what_training_would_see(appearance_width):
+    field = make_field(appearance_width)
+    several = inputs(2 * CACHED_POINTS + 5, appearance_width)
+    whole = field(*several)
+    with torch.no_grad():
+        pieces = field(*several)
+    for value, reference in zip(pieces, whole, strict=True):
+        torch.testing.assert_close(value, reference)

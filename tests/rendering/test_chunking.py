@@ -6,7 +6,13 @@ import threading
 import pytest
 import torch
 
-from partnerface.rendering.chunking import LEAST_CHUNK, in_smaller_chunks, map_chunks, rays_at_once
+from partnerface.rendering.chunking import (
+    LEAST_CHUNK,
+    evenly_spread,
+    in_smaller_chunks,
+    map_chunks,
+    rays_at_once,
+)
 from partnerface.user_error import UserError
 
 
@@ -38,6 +44,26 @@ def test_an_error_of_a_chunk_is_raised():
 
     with pytest.raises(ValueError, match="chunk 0"):
         map_chunks(render, [0, 1], threads=2)
+
+
+@pytest.mark.parametrize("rays", [1, 63, 64, 65, 1000, 65_536])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 100, 16_384])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_ray_is_in_one_piece_of_fair_size(rays: int, chunk: int, threads: int):
+    pieces = evenly_spread(rays, chunk, threads)
+    assert torch.cat(pieces).sort().values.tolist() == list(range(rays))
+    sizes = [len(piece) for piece in pieces]
+    assert min(sizes) > 0
+    assert max(sizes) <= chunk
+    # No piece has more than a run more than another; the last run may be short.
+    assert max(sizes) - min(sizes) < 2 * 64
+
+
+def test_pieces_share_a_picture_whose_work_is_in_one_half():
+    pieces = evenly_spread(65_536, 16_384, 2)
+    work = [int((piece < 20_000).sum()) for piece in pieces]
+    assert len(pieces) == 4
+    assert max(work) - min(work) <= 64
 
 
 def fits(limit: int):

@@ -35,8 +35,9 @@ def make_bounds(surface: torch.Tensor, stop: torch.Tensor, rotation: torch.Tenso
     """A backstop of 16 cm around ``stop`` in the rigid frame, turned with the head."""
     vertices, faces = (torch.from_numpy(a) for a in box((0.16, 0.16, 0.16), (2, 2, 2)))
     world = (vertices + stop) @ rotation.T + TRANSLATION
-    cube = torch.stack([LOW, LOW + EXTENT])
-    return HeadBounds(MeshBvh(world, faces), surface.to(torch.uint8), cube, rotation, TRANSLATION)
+    rigid = vertices + stop
+    around = torch.stack([torch.minimum(LOW, rigid.amin(0)), torch.maximum(LOW + EXTENT, rigid.amax(0))])
+    return HeadBounds(MeshBvh(world, faces), surface.to(torch.uint8), around, rotation, TRANSLATION)
 
 
 def stopped_at(bounds: HeadBounds, origins: torch.Tensor, directions: torch.Tensor) -> np.ndarray:
@@ -287,4 +288,13 @@ def test_no_sample_lies_outside_the_box_of_the_posed_shell(crowded):
     outside = ((rigid < box[0] - 1e-4) | (rigid > box[1] + 1e-4)).any(-1)
     assert free.any()
     assert not (outside & free).any()
-    assert torch.equal(samples.opaque, sampler(origins, directions, bounds).opaque)
+
+
+def test_the_box_of_a_posed_head_holds_its_backstop(head_sampler, anny):
+    """Rays beside the box are not asked whether they meet the backstop."""
+    head = anny.neutral_parameters()
+    bounds = head_sampler.bounds(anny(head), head.rotation[0], head.translation[0], 0)
+    rigid = (bounds.backstop._vertices - head.translation[0]) @ head.rotation[0]
+    corners = rigid[bounds.backstop.corners.view(-1, 3).unique().long()]
+    assert (corners > bounds.box[0]).all()
+    assert (corners < bounds.box[1]).all()

@@ -1,8 +1,10 @@
 """Compositing over a background, and joining renderings."""
 
+from dataclasses import replace
+
 import torch
 
-from partnerface.rendering.rendered_rays import RenderedRays, join_rays, stack_frames
+from partnerface.rendering.rendered_rays import RenderedRays, join_rays, put_in_order, stack_frames
 
 
 def rendered(rays: int, seed: int, parts: bool = True) -> RenderedRays:
@@ -42,6 +44,18 @@ def test_chunks_are_joined_in_order():
         whole = getattr(joined, name)
         assert torch.equal(whole[:, :2], getattr(first, name))
         assert torch.equal(whole[:, 2:], getattr(second, name))
+
+
+def test_rays_rendered_in_any_order_are_put_in_the_order_of_their_numbers():
+    picture = rendered(6, 0)
+    order = torch.tensor([4, 0, 5, 2, 1, 3])
+    per_ray = ("rgb", "opacity", "depth", "head_opacity", "part_weights")
+    mixed = replace(picture, **{name: getattr(picture, name)[:, order] for name in per_ray})
+    restored = put_in_order(mixed, order)
+    for name in per_ray:
+        assert torch.equal(getattr(restored, name), getattr(picture, name))
+    assert restored.part_usage is picture.part_usage
+    assert put_in_order(rendered(6, 0, parts=False), order).part_weights is None
 
 
 def test_frames_are_stacked_and_their_figures_averaged():
