@@ -11,7 +11,7 @@ from partnerface.deformation.deformation import (
     part_entropy,
     part_usage,
 )
-from partnerface.deformation.part_assigner import PartAssigner
+from partnerface.deformation.part_assigner import PartAssigner, strongest
 from partnerface.user_error import UserError
 
 
@@ -207,3 +207,22 @@ def test_places_travel_with_the_state():
     fresh.load_state_dict(trained.state_dict())
     positions = torch.rand(10, 3)
     assert torch.equal(dense(trained, positions), dense(fresh, positions))
+
+
+@pytest.mark.parametrize(("parts", "count"), [(1, 1), (2, 2), (4, 4), (64, 2), (64, 5)])
+def test_the_strongest_are_those_of_a_sort_with_its_gradient(parts, count):
+    logits = torch.randn(300, parts, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    value, index = strongest(logits, count)
+    expected, order = logits.sort(dim=1, descending=True)
+    assert torch.equal(value, expected[:, :count])
+    assert torch.equal(index, order[:, :count])
+    factor = torch.arange(1.0, count + 1)
+    (gradient,) = torch.autograd.grad((value * factor).sum(), logits)
+    assert torch.equal(
+        gradient, torch.zeros_like(logits).scatter(1, order[:, :count], factor.expand(300, -1))
+    )
+
+
+def test_equal_logits_give_different_parts():
+    _, index = strongest(torch.zeros(3, 5), 3)
+    assert all(len(set(row)) == 3 for row in index.tolist())
