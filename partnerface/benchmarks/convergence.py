@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from math import exp, log
 from typing import Any
 
 import torch
@@ -10,13 +12,17 @@ import torch
 from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS, BuildMethod, MethodUnderTest
 from partnerface.benchmarks.result_row import ResultRow, Target, missing_row
 from partnerface.benchmarks.speed_report import SpeedReport
-from partnerface.benchmarks.training_slices import Budget, train_steps
+from partnerface.benchmarks.training_slices import Budget, ScoresOnTheWay, train_steps
 from partnerface.cameras.rays import pixel_rays
 from partnerface.data.region_labels import HEAD
 from partnerface.metrics.region_metrics import psnr
 
 BUDGETS = (60.0, 600.0)
 LOSS = Target("<=", 1.0)
+MARKS = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+"""CPU seconds at which the long training is scored on its way."""
+GOAL = 24.0
+"""dB inside the mask that every method's time is given for."""
 FRAMES, STRIDE = 6, 2
 """Frames of the validation split that are scored, and every how many pixels: NeRFace renders slowly."""
 
@@ -33,14 +39,40 @@ def convergence_rows(
             if f"{budget:g}" not in entries:
                 entries[f"{budget:g}"] = trained_to(build(method, *flags), budget, threads)
                 report.save()
-    return [convergence_row(method, found[method]) for method in methods]
+    rows = [convergence_row(method, found[method]) for method in methods]
+    return rows + [time_row(method, found[method]) for method in methods]
 
 
 def trained_to(method: MethodUnderTest, budget: float, threads: int) -> dict[str, Any]:
-    """Train for a budget of CPU seconds, the schedules with it, and score."""
+    """Train for a budget of CPU seconds, the schedules with it, and score; the longest also on its way."""
     meter = Budget(budget)
-    train_steps(method, -1, threads=threads, share_done=None, callbacks=[method.refresh, meter])
-    return {"psnr": head_psnr(method), "cpu_seconds": meter.spent, "steps": meter.steps}
+    marks = MARKS if budget == max(BUDGETS) else ()
+    curve = ScoresOnTheWay(lambda: head_psnr(method), meter, marks)
+    train_steps(method, -1, threads=threads, share_done=None, callbacks=[method.refresh, meter, curve])
+    score = head_psnr(method)
+    return {
+        "psnr": score,
+        "cpu_seconds": meter.spent,
+        "steps": meter.steps,
+        "curve": [*curve.found, (meter.spent, score)],
+    }
+
+
+def time_row(method: str, entries: dict[str, Any]) -> ResultRow:
+    """CPU seconds of the long training until `GOAL`, interpolated in the logarithm of time."""
+    name, unit = f"time_to_{GOAL:g}_db_{method}", "CPU s"
+    long = entries.get(f"{max(BUDGETS):g}", {})
+    curve = long.get("curve", [])
+    if not curve:
+        return missing_row(name, unit, None, "not measured")
+    if curve[0][1] >= GOAL:
+        return ResultRow(name, curve[0][0], unit, None, "at the first mark already", details={"curve": curve})
+    for (start, low), (end, high) in pairwise(curve):
+        if high >= GOAL:
+            share = (GOAL - low) / (high - low)
+            value = exp(log(start) + share * (log(end) - log(start)))
+            return ResultRow(name, value, unit, None, "head mask", details={"curve": curve})
+    return missing_row(name, unit, None, f"{curve[-1][1]:.1f} dB after {curve[-1][0]:.0f} CPU s")
 
 
 def convergence_row(method: str, entries: dict[str, Any]) -> ResultRow:

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from partnerface.benchmarks.convergence import convergence_rows
+from partnerface.benchmarks.convergence_figure import write_convergence_figure
 from partnerface.benchmarks.gpu_speed import gpu_convergence_row, gpu_rendering_row, rows_without_device
 from partnerface.benchmarks.growth import (
     GrowthCurve,
@@ -129,6 +130,7 @@ class SpeedSuite:
         with single_thread():
             rows = convergence_rows(build, methods, self.options.threads, self.report)
         self.report.add(*rows)
+        write_convergence_figure(self.options.out / "convergence.png", self.report.sections["convergence"])
         if large_build is not None:
             self.report.replace(gpu_convergence_row(large_build))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -87,6 +88,38 @@ class Budget(Callback):
         self.spent, self.steps = self.clock() - self._start, trainer.global_step
         pl_module.elapsed_share = min(self.spent / self.seconds, 1.0)
         trainer.should_stop |= self.spent >= self.seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside costs nothing of the budget."""
+        before = self.clock()
+        yield
+        self._start += self.clock() - before
+
+
+class ScoresOnTheWay(Callback):
+    """Scores a method whenever its training passes a mark, at no cost to the budget.
+
+    Args:
+        score: of the method as it is then; it may leave the method in evaluation mode.
+        meter: the budget, which must come before this among the callbacks.
+        marks: seconds, rising.
+
+    Attributes:
+        found: seconds and score.
+    """
+
+    def __init__(self, score: Callable[[], float], meter: Budget, marks: Sequence[float]) -> None:
+        self.score, self.meter, self.marks = score, meter, list(marks)
+        self.found: list[tuple[float, float]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        if not self.marks or self.meter.spent < self.marks[0]:
+            return
+        self.marks = [mark for mark in self.marks if mark > self.meter.spent]
+        with self.meter.paused():
+            self.found.append((self.meter.spent, self.score()))
+            pl_module.train()
 
 
 def train_steps(

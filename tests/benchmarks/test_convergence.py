@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from partnerface.benchmarks import convergence
-from partnerface.benchmarks.convergence import convergence_row, convergence_rows
+from partnerface.benchmarks.convergence import convergence_row, convergence_rows, time_row
 from partnerface.benchmarks.speed_report import SpeedReport
 
 
@@ -46,5 +46,19 @@ def test_an_interrupted_run_goes_on_with_the_next_training(tmp_path: Path, monke
     done, trained[:] = list(trained), []
     rows = run()
     assert trained == [("nerface", 600)]
-    assert [row.value for row in rows] == [pytest.approx(5.4)] * 2
+    assert [row.value for row in rows[:2]] == [pytest.approx(5.4)] * 2
     assert done[-1] == ("nerface", 60)
+
+
+def test_time_to_a_score_is_interpolated_in_the_logarithm():
+    curve = [(10.0, 20.0), (40.0, 23.0), (160.0, 25.0), (600.0, 24.5)]
+    row = time_row("ours", {"600": {"curve": curve}})
+    assert row.value == pytest.approx(80.0)
+    assert time_row("ours", {"600": {"curve": [(10.0, 24.1), (600.0, 30.0)]}}).value == 10.0
+
+
+def test_a_score_that_is_never_reached_says_how_far_it_came():
+    row = time_row("nerface", {"600": {"curve": [(10.0, 10.0), (600.0, 16.0)]}})
+    assert row.value is None
+    assert row.note == "16.0 dB after 600 CPU s"
+    assert time_row("nerface", {}).note == "not measured"

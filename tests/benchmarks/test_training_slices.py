@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from partnerface.benchmarks.method_under_test import continue_from
 from partnerface.benchmarks.stage_clock import StageClock
 from partnerface.benchmarks.training_slices import (
     Budget,
+    ScoresOnTheWay,
     StageCallback,
     StepTimer,
     set_up,
@@ -71,3 +73,38 @@ def test_a_variant_takes_over_what_fits(build_tiny, tiny_method):
 @pytest.mark.parametrize("method", ["nerface", "skinning_only"])
 def test_other_methods_run_through_the_same_steps(build_tiny, method):
     assert timed_steps(build_tiny(method), 1).wall > 0
+
+
+def test_what_happens_in_a_pause_costs_nothing(tiny_method):
+    """A clock that rises by one whenever it is read, and by a hundred in every pause."""
+    time = [0.0]
+
+    def clock() -> float:
+        time[0] += 1
+        return time[0]
+
+    class Pause(Callback):
+        def on_train_batch_end(self, *args) -> None:
+            with budget.paused():
+                time[0] += 100
+
+    budget = Budget(5, clock=clock)
+    train_steps(tiny_method, -1, share_done=None, callbacks=[budget, Pause()])
+    # Each step and each beginning of a pause is one reading of the clock.
+    assert budget.spent == 5
+    assert budget.steps == 3
+
+
+def test_scores_are_taken_at_their_marks_and_training_goes_on(tiny_method):
+    seconds = iter(range(1000))
+    budget = Budget(20, clock=lambda: float(next(seconds)))
+
+    def score() -> float:
+        tiny_method.module.eval()
+        return budget.spent
+
+    scores = ScoresOnTheWay(score, budget, [1.5, 2, 7, 100])
+    train_steps(tiny_method, -1, share_done=None, callbacks=[budget, scores])
+    assert all(second == value for second, value in scores.found)
+    assert [second for second, _ in scores.found] == [2, 7]
+    assert tiny_method.module.training
