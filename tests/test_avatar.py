@@ -466,6 +466,36 @@ def test_rays_whose_samples_all_lie_outside_the_shell(avatar, sequence, monkeypa
     assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
 
 
+def test_degenerate_triangles_do_no_harm(avatar, sequence):
+    """Two or three equal corners, three corners in a line: all is finite, the picture nearly the same."""
+    intact = render(avatar, sequence, 2)
+    broken = make_avatar()
+    head_model = broken.head_model
+    faces, template = head_model.faces.clone(), head_model.template_vertices.clone()
+    some = torch.randperm(len(faces), generator=torch.Generator().manual_seed(0))[:600]
+    faces[some[:200], 1] = faces[some[:200], 0]
+    faces[some[200:400]] = faces[some[200:400], :1]
+    line = faces[some[400:]]
+    template[line[:, 2]] = template[line[:, :2]].mean(1)
+    head_model.faces, head_model.template_vertices = faces, template
+    broken.adapt_to(sequence)
+    rendered = render(broken.eval(), sequence, 2)
+    assert rendered.rgb.isfinite().all()
+    assert (rendered.head_opacity - intact.head_opacity).abs().mean() < 0.02
+    broken.train()
+    trained = broken(training_rays(sequence, [2], 200), sequence.head.select([2]), STILL)
+    (trained.rgb.sum() + trained.opacity.sum()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in broken.parameters())
+
+
+def test_a_head_without_a_backstop_renders(avatar, sequence):
+    """The density alone decides."""
+    avatar.sampler.backstop_faces = torch.zeros(0, 3, dtype=torch.long)
+    rendered = render(avatar, sequence, 2)
+    assert rendered.rgb.isfinite().all()
+    assert 0.1 < rendered.head_opacity.max() < 1
+
+
 def test_widths_that_do_not_fit_are_refused():
     parts = {
         "head_model": AnnyHead(),

@@ -20,6 +20,8 @@ class MeshBvh:
 
     def __init__(self, vertices: Tensor, faces: Tensor) -> None:
         self._vertices = vertices.detach().float().contiguous().clone()
+        # Warp needs a triangle: one without area stops no ray.
+        faces = faces if len(faces) else faces.new_zeros(1, 3)
         self.corners = faces.reshape(-1).int().contiguous()
         with torch_stream(vertices.device):
             self._mesh = wp.Mesh(points=as_vec3(self._vertices), indices=wp.from_torch(self.corners))

@@ -17,6 +17,7 @@ from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.head_models.mesh_bvh import MeshBvh, PosedBvhs
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.inverse_skinning import CanonicalPoints
+from partnerface.user_error import UserError
 from partnerface.warp_launch import as_vec3, launch
 
 BEYOND_SEARCH = -1.0
@@ -132,7 +133,13 @@ class NearestSurface(nn.Module):
         self.register_buffer("thickness", torch.zeros(0), persistent=False)
 
     def set_surface(self, faces: Tensor, thickness: Tensor) -> None:
-        """Use these faces ``[Fc, 3]`` of the head model and the shell thickness ``[V]`` in metres."""
+        """Use these faces ``[Fc, 3]`` of the head model and the shell thickness ``[V]`` in metres.
+
+        Raises:
+            UserError: there is no face.
+        """
+        if not len(faces):
+            raise UserError("head model: no face of the head is left above the torso; check its weights")
         self.faces, self.thickness = faces, thickness.float().contiguous()
         self._search_radius = float(thickness.max()) + self.margin
         self._hierarchies.clear()

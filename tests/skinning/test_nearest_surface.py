@@ -15,6 +15,7 @@ from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.nearest_surface import NearestSurface
+from partnerface.user_error import UserError
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,11 @@ def test_degenerate_faces_do_no_harm(posed, skinning):
     torch.testing.assert_close(after.distance, before.distance, atol=1e-6, rtol=0)
     near = after.faces >= 0
     torch.testing.assert_close(after.points[near], before.points[near], atol=1e-5, rtol=0)
+
+
+def test_a_surface_without_a_face_is_refused():
+    with pytest.raises(UserError, match="no face of the head"):
+        NearestSurface().set_surface(torch.zeros(0, 3, dtype=torch.long), torch.ones(4))
 
 
 def test_threads_do_not_disturb_each_other(posed, skinning):
