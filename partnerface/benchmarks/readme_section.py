@@ -1,4 +1,4 @@
-"""The section of a README that is generated: what stands between two markers."""
+"""A section of a README that is generated: what stands between two markers."""
 
 from __future__ import annotations
 
@@ -7,36 +7,48 @@ from pathlib import Path
 from partnerface.text_files import replace_text
 from partnerface.user_error import UserError
 
-START, END = "<!-- results -->", "<!-- results end -->"
+RESULTS, SPEED = "results", "speed"
+"""The sections: of the suites ``methods`` and ``speed``."""
 
 
-def read_section(path: Path) -> str:
+def markers(section: str) -> tuple[str, str]:
+    """What stands before and behind a section.
+
+    >>> markers("results")
+    ('<!-- results -->', '<!-- results end -->')
+    """
+    return f"<!-- {section} -->", f"<!-- {section} end -->"
+
+
+def read_section(path: Path, section: str) -> str:
     """What stands between the markers of a file.
 
     Raises:
         UserError: the file cannot be read, or does not have both markers once and in order.
     """
-    return _parts(path)[1].strip("\n")
+    return _parts(path, section)[1].strip("\n")
 
 
-def write_section(path: Path, content: str) -> None:
+def write_section(path: Path, section: str, content: str) -> None:
     """Put content between the markers of a file and leave the rest as it is.
 
     Raises:
         UserError: the file cannot be read or written, or has no such markers.
     """
-    before, _, after = _parts(path)
-    replace_text(path, f"{before}{START}\n{content}\n{END}{after}")
+    before, _, after = _parts(path, section)
+    start, end = markers(section)
+    replace_text(path, f"{before}{start}\n{content}\n{end}{after}")
 
 
-def _parts(path: Path) -> tuple[str, str, str]:
+def _parts(path: Path, section: str) -> tuple[str, str, str]:
     """Before, between and after the markers."""
+    start, end = markers(section)
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--readme {path}: cannot be read ({error})") from error
-    before, _, rest = text.partition(START)
-    inside, _, after = rest.partition(END)
-    if [text.count(START), text.count(END), rest.count(END)] != [1, 1, 1]:
-        raise UserError(f"--readme {path}: needs one line {START} and below it one line {END}")
+    before, _, rest = text.partition(start)
+    inside, _, after = rest.partition(end)
+    if [text.count(start), text.count(end), rest.count(end)] != [1, 1, 1]:
+        raise UserError(f"--readme {path}: needs one line {start} and below it one line {end}")
     return before, inside, after

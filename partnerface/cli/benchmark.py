@@ -9,7 +9,7 @@ from typing import Any, Literal
 from partnerface.user_error import UserError
 
 SUITES = {"methods": Path("runs/methods"), "speed": Path("runs/benchmark")}
-SHARED = {"suite", "out", "quick"}
+SHARED = {"suite", "out", "quick", "readme"}
 OF_SPEED = {"json", "threads", "device", "memory", "quality", "convergence"}
 
 
@@ -55,8 +55,9 @@ def benchmark(
         steps: (methods) steps of training in place of CPU seconds.
         workers: (methods) runs at once, each on one core.
         refined: (methods) score with test parameters fitted to the test frames as well.
-        readme: (methods) file whose results are written anew, between ``<!-- results -->`` and
-            ``<!-- results end -->``.
+        readme: file that takes the tables and figures, between ``<!-- results -->`` and
+            ``<!-- results end -->``, or ``<!-- speed -->`` and ``<!-- speed end -->``; figures go to the
+            folder ``.github`` beside it.
         plan: (methods) only say what would be run and how long it takes.
         json: (speed) file of the results, by default ``OUT/speed.json``.
         threads: (speed) CPU threads in training.
@@ -75,7 +76,7 @@ def benchmark(
     if suite == "speed":
         from partnerface.cli.benchmark_speed import benchmark_speed
 
-        benchmark_speed(out, quick=quick, **{name: given[name] for name in OF_SPEED})
+        benchmark_speed(out, quick=quick, readme=readme, **{name: given[name] for name in OF_SPEED})
         return
     from partnerface.cli.benchmark_methods import MethodsOptions, benchmark_methods
 

@@ -52,13 +52,13 @@ def benchmark_methods(options: MethodsOptions) -> None:
         _print_plan(runs, options.workers)
         return
     # Imported here: --help need not wait for torch.
-    from partnerface.benchmarks.readme_section import read_section
+    from partnerface.benchmarks.readme_section import RESULTS, read_section
     from partnerface.benchmarks.results_file import RESULTS_FILE, check_budgets, read_results
     from partnerface.cli.avatar_cli import require_writable
     from partnerface.sweeps.sweep_folder import locked
 
     if options.readme is not None:
-        read_section(Path(options.readme))
+        read_section(Path(options.readme), RESULTS)
     path = options.out / RESULTS_FILE
     check_budgets(path, read_results(path), runs)
     require_writable(options.out)
@@ -172,7 +172,7 @@ def _report(options: MethodsOptions, rows: Sequence[Row]) -> None:
     from rich.markdown import Markdown
 
     from partnerface.benchmarks.method_report import MARKDOWN_FILE, write_method_report
-    from partnerface.benchmarks.readme_section import write_section
+    from partnerface.benchmarks.readme_section import RESULTS, write_section
     from partnerface.benchmarks.results_file import RESULTS_FILE
 
     if not rows:
@@ -184,6 +184,6 @@ def _report(options: MethodsOptions, rows: Sequence[Row]) -> None:
     console.width = console.width if console.is_terminal else max(console.width, 160)
     console.print(Markdown(text))
     if options.readme is not None:
-        write_section(Path(options.readme), text)
+        write_section(Path(options.readme), RESULTS, text)
         written.append(Path(options.readme))
     print(*(f"  {path}" for path in [options.out / RESULTS_FILE, *written]), sep="\n")

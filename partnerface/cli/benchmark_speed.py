@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 from partnerface.cli.method_builder import HEAD_RAYS, MethodBuilder, method_names, subject, without_notices
 from partnerface.user_error import UserError
@@ -16,6 +18,7 @@ def benchmark_speed(
     out: Path,
     json: Path | None,
     quick: bool,
+    readme: Path | None,
     threads: int,
     device: str,
     memory: bool,
@@ -27,6 +30,7 @@ def benchmark_speed(
         raise UserError(f"--threads {threads}: must be 1 or more")
     # Imported here: --help need not wait for torch.
     from partnerface.benchmarks.environment import environment
+    from partnerface.benchmarks.readme_section import SPEED, read_section
     from partnerface.benchmarks.speed_report import SpeedReport
     from partnerface.benchmarks.speed_suite import (
         QUICK,
@@ -39,6 +43,8 @@ def benchmark_speed(
     from partnerface.cli.avatar_cli import require_writable
 
     cuda = check_device(device)
+    if readme is not None:
+        read_section(Path(readme), SPEED)
     require_writable(out)
     report = SpeedReport(Path(json) if json else out / "speed.json", environment())
     options = SpeedOptions(out=out, effort=QUICK if quick else Effort(), threads=threads, cuda=cuda)
@@ -54,6 +60,24 @@ def benchmark_speed(
             measured.run_convergence(method_names(), long, _large_subject(out) if cuda else None)
     print_report(report)
     print(f"  {report.path}")
+    if readme is not None:
+        _write_readme(Path(readme), report.as_json(), out)
+
+
+def _write_readme(readme: Path, report: dict[str, Any], out: Path) -> None:
+    """Tables, and the figures that this run or an earlier one left in ``out``."""
+    from partnerface.benchmarks.readme_section import SPEED, write_section
+    from partnerface.benchmarks.speed_markdown import FIGURES, speed_markdown
+
+    figures = {}
+    for name in FIGURES:
+        if (out / f"{name}.png").is_file():
+            place = f".github/speed_{name}.png"
+            (readme.parent / ".github").mkdir(exist_ok=True)
+            shutil.copyfile(out / f"{name}.png", readme.parent / place)
+            figures[name] = place
+    write_section(readme, SPEED, speed_markdown(report, figures))
+    print(f"  {readme}")
 
 
 def _large_subject(out: Path) -> MethodBuilder:

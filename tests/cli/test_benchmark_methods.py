@@ -8,7 +8,7 @@ import pytest
 
 from partnerface.benchmarks.benchmark_run import BenchmarkRun
 from partnerface.benchmarks.benchmark_subject import BenchmarkSubject
-from partnerface.benchmarks.readme_section import END, START, read_section
+from partnerface.benchmarks.readme_section import RESULTS, markers, read_section
 from partnerface.cli.main import main
 from partnerface.sweeps.worker_pool import WorkerPool
 
@@ -96,9 +96,9 @@ def test_a_later_call_adds_variants_and_their_curve(instant_runs: Path) -> None:
 
 def test_the_readme_round_trips(instant_runs: Path) -> None:
     readme = instant_runs / "README.md"
-    readme.write_text(f"# Title\n{START}\n{END}\nend\n")
+    readme.write_text("\n".join(["# Title", *markers(RESULTS), "end\n"]))
     assert _benchmark("--readme", str(readme)) == 0
-    assert read_section(readme) == (instant_runs / "runs/methods/results.md").read_text().strip()
+    assert read_section(readme, RESULTS) == (instant_runs / "runs/methods/results.md").read_text().strip()
     first = readme.read_text()
     assert "| part_deformation | 21.00 ± 1.41 |" in first
     assert first.endswith("end\n")
