@@ -51,6 +51,9 @@ class TorsoLayer(nn.Module):
                 to the mean of training.
         """
         still = pixels @ motion[:, :2].T + motion[:, 2]
+        if still.device.type != "cpu":
+            # Decoding all is cheaper than asking the device how many there are.
+            return self._decoded(still, pose)
         # Nothing is decoded where the layer has faded out.
         reached = (still[:, 1] > self.neck_line - self.margin).nonzero()[:, 0]
         rgb, opacity = self._decoded(still[reached], pose)
