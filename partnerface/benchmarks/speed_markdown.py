@@ -87,17 +87,17 @@ def _stages_table(title: str, stages: Sequence[dict[str, Any]]) -> str:
 
 
 def _convergence_table(found: dict[str, dict[str, Any]]) -> str:
-    """PSNR by method: after its own short training, and along the long one."""
-    done = {name: entries for name, entries in found.items() if len(entries) > 1}
-    if not done:
+    """PSNR by method: on the way of the training that was watched, and at the end of each other."""
+    watched = {m: max(entries.values(), key=lambda e: len(e["curve"])) for m, entries in found.items()}
+    watched = {method: entry for method, entry in watched.items() if len(entry["curve"]) > 1}
+    if not watched:
         return ""
-    longest = [max(entries.values(), key=lambda entry: entry["cpu_seconds"]) for entries in done.values()]
-    marks = [f"{seconds:.0f}" for seconds, _ in longest[0]["curve"]]
+    marks = [f"at {seconds:.0f} s" for seconds, _ in next(iter(watched.values()))["curve"]]
+    budgets = sorted({float(b) for m, w in watched.items() for b, e in found[m].items() if e is not w})
     rows = []
-    for (method, entries), long in zip(done.items(), longest, strict=True):
-        short = min(entries.values(), key=lambda entry: entry["cpu_seconds"])
-        rows.append([method, f"{short['psnr']:.1f}", *(f"{score:.1f}" for _, score in long["curve"])])
-    first = next(iter(done.values()))
-    budget = min(entry["cpu_seconds"] for entry in first.values())
-    head = ("PSNR inside the head mask, dB", f"trained for {budget:.0f} CPU s", *(f"at {m} s" for m in marks))
-    return _table(head, rows)
+    for method, entry in watched.items():
+        ends = [found[method].get(f"{budget:g}") for budget in budgets]
+        scores = [score for _, score in entry["curve"]] + [end and end["psnr"] for end in ends]
+        rows.append([method, *("" if score is None else f"{score:.1f}" for score in scores)])
+    others = [f"trained for {budget:.0f} CPU s" for budget in budgets]
+    return _table(("PSNR inside the head mask, dB", *marks, *others), rows)

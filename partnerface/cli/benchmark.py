@@ -65,7 +65,7 @@ def benchmark(
         memory: (speed) weigh a long clip and a large frame too; needs 5 GB of disk and some minutes.
         quality: (speed) train three seeds with and without each saving too, a quarter of an hour;
             interrupted, a second run with the same ``json`` goes on with the next training.
-        convergence: (speed) train every method for 60 and for 600 CPU seconds too; interrupted, a second
+        convergence: (speed) train every method for 60 and 240 CPU seconds too, ours for 600; a second
             run with the same ``json`` goes on with the next training as well.
     """
     given = dict(locals())

@@ -45,14 +45,18 @@ def test_stages_sum_up() -> None:
 def test_convergence_shows_the_short_training_and_the_way_of_the_long_one() -> None:
     found = {
         "ours": {
-            "60": {"psnr": 26.71, "cpu_seconds": 60.2},
-            "600": {"psnr": 27.5, "cpu_seconds": 600.4, "curve": [(10.1, 22.0), (600.4, 27.5)]},
+            "60": {"psnr": 26.71, "cpu_seconds": 60.2, "curve": [(60.2, 26.71)]},
+            "240": {"psnr": 27.5, "cpu_seconds": 240.4, "curve": [(10.1, 22.0), (240.4, 27.5)]},
+            "600": {"psnr": 27.9, "cpu_seconds": 600.1, "curve": [(600.1, 27.9)]},
         },
-        "interrupted": {"60": {"psnr": 20.0, "cpu_seconds": 60.0}},
+        "other": {"240": {"psnr": 25.0, "cpu_seconds": 240.0, "curve": [(10.0, 20.0), (240.0, 25.0)]}},
+        "interrupted": {"60": {"psnr": 20.0, "cpu_seconds": 60.0, "curve": [(60.0, 20.0)]}},
     }
     text = speed_markdown(report(convergence=found), {"growth": ".github/speed_growth.png"})
     lines = text.splitlines()
-    assert "| PSNR inside the head mask, dB | trained for 60 CPU s | at 10 s | at 600 s |" in lines
-    assert "| ours | 26.7 | 22.0 | 27.5 |" in lines
+    head = "at 10 s | at 240 s | trained for 60 CPU s | trained for 600 CPU s |"
+    assert f"| PSNR inside the head mask, dB | {head}" in lines
+    assert "| ours | 22.0 | 27.5 | 26.7 | 27.9 |" in lines
+    assert "| other | 20.0 | 25.0 |  |  |" in lines
     assert "interrupted" not in text
     assert lines[-1] == "![growth of the cost](.github/speed_growth.png)"
