@@ -158,7 +158,7 @@ def known_at_corners(
     pose: tuple[Tensor, Tensor],
     cube: tuple[Tensor, Tensor],
     side: int,
-    bend: float = 0.15,
+    bend: float = 0.1,
     stretch: float = 0.4,
 ) -> SparseVoxels:
     """Evaluate ``value`` at the corners of all voxels in which there are points.
