@@ -14,6 +14,8 @@ MAY_IMPORT = {
     "single_thread": set(),
     "freed_memory": set(),
     "text_files": set(),
+    "random_draws": set(),
+    "stop_signals": set(),
     "head_models": set(),
     "cameras": set(),
     "fields": set(),
@@ -80,7 +82,15 @@ MAY_IMPORT = {
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
     "sweeps": set(),
 }
-BELOW_ALL = {"user_error", "warp_launch", "single_thread", "freed_memory", "text_files"}
+BELOW_ALL = {
+    "user_error",
+    "warp_launch",
+    "single_thread",
+    "freed_memory",
+    "text_files",
+    "random_draws",
+    "stop_signals",
+}
 LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/training_slices.py", "cli/")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from partnerface.random_draws import thread_generator
 from partnerface.rendering.ray_samples import RaySamples
 from partnerface.user_error import UserError
 
@@ -56,7 +57,7 @@ class HierarchicalSampler(nn.Module):
     def _jitter(self, rays: int, count: int, like: Tensor) -> Tensor:
         """Place within each of ``count`` equal intervals: random in training, the centre in evaluation."""
         if self.training and torch.is_grad_enabled():
-            return torch.rand(rays, count, device=like.device)
+            return torch.rand(rays, count, device=like.device, generator=thread_generator())
         return like.new_full((rays, count), 0.5)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -13,17 +14,27 @@ from typing import Any
 from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
 
 from partnerface.cli.argument_errors import short_message
 from partnerface.cli.config_files import resolve_config_paths
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.training.avatar_module import AvatarModule
-from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.training.callbacks.run_checkpoint import RunCheckpoint, last_checkpoint
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
 from partnerface.training.csv_appender import CsvAppender
 from partnerface.user_error import UserError
 
 _COMMANDS = ("fit", "validate", "test", "predict")
+
+DDP_OPTIONS = {
+    # Which parameters a step trains depends on what its rays hit.
+    "find_unused_parameters": True,
+    # Buffers follow from data, step and weights; to send the occupancy grid in every step would cost much.
+    "broadcast_buffers": False,
+    "gradient_as_bucket_view": True,
+}
 
 
 class AvatarCLI(LightningCLI):
@@ -91,14 +102,30 @@ class AvatarCLI(LightningCLI):
                 )
             return
         path = last_checkpoint(run_dir) if checkpoint == "last" else Path(checkpoint)
+        if command == "fit" and checkpoint == "last" and run_dir.is_dir() and not path.is_file():
+            # The same command starts a run and goes on with it, also after a kill before the first save.
+            if rank_zero_only.rank == 0:
+                print(
+                    f"partnerface: {run_dir} holds no checkpoint yet; training starts anew", file=sys.stderr
+                )
+            config["ckpt_path"] = None
+            return
         if not path.is_file():
             raise UserError(f"--ckpt_path {checkpoint}: no such checkpoint ({path})")
         config["ckpt_path"] = str(path)
 
     def _run_subcommand(self, subcommand: str) -> None:
         if self._execute:
-            require_writable(Path(self._get(self.config, "run_dir")))
+            if rank_zero_only.rank == 0:
+                require_writable(Path(self._get(self.config, "run_dir")))
             super()._run_subcommand(subcommand)
+
+    def after_fit(self) -> None:
+        """A run that was stopped within its last validation has nothing left to train, but that to do."""
+        checkpoint = next((c for c in self.trainer.callbacks if isinstance(c, RunCheckpoint)), None)
+        if checkpoint is not None and checkpoint.validation_pending:
+            checkpoint.cut_log(self.trainer)
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The CSV log is always there; W&B or TensorBoard come beside it by ``trainer.logger``."""
@@ -108,7 +135,11 @@ class AvatarCLI(LightningCLI):
             loggers = []
         else:
             loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
-        return super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
+        trainer = super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
+        if isinstance(trainer.strategy, DDPStrategy):
+            for name, value in DDP_OPTIONS.items():
+                trainer.strategy._ddp_kwargs.setdefault(name, value)
+        return trainer
 
 
 def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:

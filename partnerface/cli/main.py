@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import partnerface
+from partnerface.stop_signals import EXIT_TERMINATED, Terminated
 from partnerface.user_error import UserError
 
 TRAINER_COMMANDS = {
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0, or 2 after one line about bad input, or 130 after an interrupt.
+        0, or 2 after one line about bad input, or 130 after an interrupt, or 143 after a SIGTERM that
+        could be heeded.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -65,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("partnerface: interrupted; what was trained is kept", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Terminated:
+        print("partnerface: terminated; what was trained is kept", file=sys.stderr)
+        return EXIT_TERMINATED
     except Exception as error:
         if (message := _user_message(error)) is None:
             raise

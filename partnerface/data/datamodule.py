@@ -161,8 +161,9 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader | list:
-        """One `EvaluationFrame` after another; nothing where the clip is too short for a ``val`` split."""
-        return self._evaluation_loader(self.val_frames) if self.val_frames else []
+        """One `EvaluationFrame` after another; nothing where there are fewer frames than processes."""
+        enough = len(self.val_frames) >= self._process()[1]
+        return self._evaluation_loader(self.val_frames) if self.val_frames and enough else []
 
     def test_dataloader(self) -> DataLoader:
         """The frames of all test splits, each once, as `EvaluationFrame`.
@@ -194,9 +195,12 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         return self._evaluation_loader(frames)
 
     def _evaluation_loader(self, frames: list[int]) -> DataLoader:
+        rank, world = self._process()
+        if len(frames) < world:
+            raise UserError(f"{len(frames)} frames cannot be shared by {world} processes: use fewer")
         return DataLoader(
             EvaluationFrames(self.store, frames, self.sequence.splits),
-            sampler=ShardedFrames(len(frames), *self._process()),
+            sampler=ShardedFrames(len(frames), rank, world),
             batch_size=None,
             num_workers=self.num_workers,
         )

@@ -39,7 +39,9 @@ class ResumableLoader(DataLoader):
         return {"position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.batch_sampler.skip = state["position"] % len(self)
+        # A checkpoint may be due before the first batch is taken.
+        self._position = state["position"]
+        self.batch_sampler.skip = self._position % len(self)
 
 
 class _SkippingBatches(BatchSampler):

@@ -7,6 +7,7 @@ from pytorch3d.transforms import matrix_to_axis_angle
 from torch import Tensor, nn
 
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.random_draws import thread_generator
 
 KNEE = 0.9
 """Share of the half range within which the signal passes unchanged."""
@@ -45,7 +46,8 @@ class DrivingSignal(nn.Module):
         """``[F, D]``."""
         signal = driving_signal(head)
         if self.training and torch.is_grad_enabled():
-            signal = signal + self.noise * torch.randn_like(signal)
+            noise = torch.randn(signal.shape, device=signal.device, generator=thread_generator())
+            signal = signal + self.noise * noise
         if not self.clamp:
             return signal
         centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2 + 0.02

@@ -51,11 +51,14 @@ class PosedBvhs:
         """Forget all, because the faces have changed."""
         self._hierarchies.clear()
 
-    def posed(self, vertices: Tensor, faces: Tensor, frame: int) -> MeshBvh:
-        """The hierarchy at vertices ``[V, 3]``, valid until this thread poses the same frame number again."""
+    def posed(self, vertices: Tensor, canonical: Tensor, faces: Tensor, frame: int) -> MeshBvh:
+        """The hierarchy at vertices ``[V, 3]``, valid until this thread poses the same frame number again.
+
+        Trees are built over the ``canonical`` vertices ``[V, 3]``: of triangles that are equally close a
+        query finds the first in the tree, which must not depend on the pose that happened to come first.
+        """
         key = (threading.get_ident(), frame, vertices.device)
-        if key in self._hierarchies:
-            self._hierarchies[key].refit(vertices)
-        else:
-            self._hierarchies[key] = MeshBvh(vertices, faces)
+        if key not in self._hierarchies:
+            self._hierarchies[key] = MeshBvh(canonical, faces)
+        self._hierarchies[key].refit(vertices)
         return self._hierarchies[key]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.mesh_bvh import MeshBvh, PosedBvhs
 from partnerface.head_models.posed_head import PosedHead
+from partnerface.random_draws import thread_generator
 from partnerface.rendering.moving_skin import posed_normals, shell_cells
 from partnerface.rendering.occupancy_grid import SURFACE_CELLS, OccupancyGrid
 from partnerface.rendering.opaque_backstop import backstop_surface
@@ -228,7 +229,7 @@ class HeadRaySampler(nn.Module):
         rotation, translation = rotation.detach().contiguous(), translation.detach().contiguous()
         normals = posed_normals(vertices, self.surface_corners)
         eroded = vertices - self.backstop_depth[:, None] * normals
-        backstop = self._hierarchies.posed(eroded, self.backstop_faces, frame)
+        backstop = self._hierarchies.posed(eroded, head.canonical_vertices, self.backstop_faces, frame)
         points = SurfacePoints(self.moving_corners, self.moving_barycentric)
         cube = self.occupancy.low, self.occupancy.extent
         surface = shell_cells(vertices, normals, points, self.moving_reach, (rotation, translation), cube)
@@ -241,7 +242,10 @@ class HeadRaySampler(nn.Module):
         count, device = len(origins), origins.device
         shape = (count, self.samples)
         random = self.training and torch.is_grad_enabled()
-        jitter = torch.rand(shape, device=device) if random else torch.full(shape, 0.5, device=device)
+        if random:
+            jitter = torch.rand(shape, device=device, generator=thread_generator())
+        else:
+            jitter = torch.full(shape, 0.5, device=device)
         depths, length = torch.empty(shape, device=device), torch.empty(count, device=device)
         opaque, hit = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
         grid = self.occupancy

@@ -147,7 +147,9 @@ class NearestSurface(nn.Module):
     def posed_surface(self, head: PosedHead, frame: int) -> PosedSurface:
         """Prepare one frame; valid until the same thread prepares that frame number again."""
         return PosedSurface(
-            self._hierarchies.posed(head.vertices[frame].detach(), self.faces, frame),
+            self._hierarchies.posed(
+                head.vertices[frame].detach(), head.canonical_vertices, self.faces, frame
+            ),
             head.vertex_transforms[frame].contiguous(),
             head.displacements[frame].contiguous(),
         )

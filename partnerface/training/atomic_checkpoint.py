@@ -30,11 +30,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            for abandoned in target.parent.glob(f".{target.name}.*.partial"):
+                # Of a process that was killed while it wrote: each would leave one.
+                abandoned.unlink(missing_ok=True)
             with partial.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, target)
+            _sync_folder(target.parent)
         except (OSError, RuntimeError) as error:
             # torch.save reports a full disk as a RuntimeError of its zip writer.
             raise UserError(
@@ -56,6 +60,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except Exception as error:
             # What a damaged file raises depends on where it is damaged.
             raise UserError(f"checkpoint {path}: not readable ({_reason(error)})") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last through a power failure, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -22,12 +23,20 @@ from partnerface.data.tracked_sequence import TrackedSequence, check_head_model
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.losses.loss import Loss
+from partnerface.random_draws import own_generator
 from partnerface.rendering.rendered_rays import RenderedRays
 from partnerface.training.canonical_surface import canonical_surface
+from partnerface.training.finite_steps import (
+    SkippedSteps,
+    clipped_norm,
+    tell_by_gradient,
+    what_is_not_finite,
+)
 from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
 from partnerface.training.image_strips import RenderedFrame
 from partnerface.training.learning_rate_schedule import cosine_factor
 from partnerface.training.parameter_groups import LearningRates, parameter_groups
+from partnerface.training.process_group import of_every_process
 from partnerface.training.sharded_backward import sharded_backward, single_threaded_pool
 from partnerface.user_error import UserError
 
@@ -52,6 +61,8 @@ class AvatarModule(LightningModule):
         refinement_prior: weight of the corrections' squared size.
         gradient_clip: largest norm of the gradient; 0 turns it off.
         cpu_threads: frames that run at once on a CPU.
+        skipped_in_a_row: steps whose loss or gradient is not finite are skipped; so many one after
+            another end training.
     """
 
     def __init__(
@@ -66,6 +77,7 @@ class AvatarModule(LightningModule):
         refinement_prior: float = 1e-3,
         gradient_clip: float = 1.0,
         cpu_threads: int = 2,
+        skipped_in_a_row: int = 10,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -82,6 +94,7 @@ class AvatarModule(LightningModule):
         self.gradient_clip = gradient_clip
         self.cpu_threads = cpu_threads
         self.elapsed_share = 0.0
+        self.skipped_steps = SkippedSteps(skipped_in_a_row)
         self._pool: ThreadPoolExecutor | None = None
         self._sequence: TrackedSequence | None = None
         self._tracking: tuple[Camera, HeadParameters, Tensor] | None = None
@@ -167,9 +180,13 @@ class AvatarModule(LightningModule):
             group["lr"] = group["base_lr"] * factor
         optimizer.zero_grad(set_to_none=True)
         terms = self._backward(batch)
-        self._require_finite(terms)
-        if self.gradient_clip > 0:
-            self.clip_gradients(optimizer, self.gradient_clip, "norm")
+        norm = clipped_norm(self._trained(), self.gradient_clip)
+        self.log("train/skipped_steps", float(self.skipped_steps.total))
+        # The one place of a step where its numbers are looked at. All processes have the same gradient.
+        if not torch.isfinite(norm):
+            self._skip(batch)
+            return
+        self.skipped_steps.in_a_row = 0
         optimizer.step()
         mean_square = terms.pop("mean_square")
         self.log("train/psnr", -10 * torch.log10(mean_square.clamp_min(1e-10)))
@@ -187,10 +204,17 @@ class AvatarModule(LightningModule):
         def objective(k: int) -> Tensor:
             total, terms = self._objective(shards[k])
             collected[k] = terms
-            return shares[k] * total
+            return shares[k] * tell_by_gradient(total)
+
+        def in_thread(k: int, seed: int) -> Tensor:
+            with own_generator(seed):
+                return objective(k)
 
         if count > 1:
-            sharded_backward([lambda k=k: objective(k) for k in range(count)], count, self._pool)
+            seeds = torch.randint(2**31, (count,)).tolist()
+            sharded_backward(
+                [lambda k=k, s=s: in_thread(k, s) for k, s in enumerate(seeds)], count, self._pool
+            )
         else:
             self.manual_backward(objective(0))
         return {
@@ -219,13 +243,33 @@ class AvatarModule(LightningModule):
         weights = {name: loss.weight for name, loss in self.losses.items()}
         return sum(weights[name] * value for name, value in terms.items() if weights[name]), terms
 
-    def _require_finite(self, terms: dict[str, Tensor]) -> None:
-        broken = [name for name, value in terms.items() if not torch.isfinite(value)]
-        if broken:
-            raise UserError(
-                f"training diverged at step {self.global_step}: {', '.join(broken)} is not a finite number; "
-                "lower --model.learning_rates or the loss weights; the last checkpoint is kept"
-            )
+    def _skip(self, batch: RayBatch) -> None:
+        """Leave the weights as they are, and say why."""
+
+        def objective(k: int) -> tuple[Tensor, dict[str, Tensor]]:
+            total, terms = self._objective(batch_frames(batch, torch.tensor([k])))
+            del terms["mean_square"]
+            return total, terms
+
+        found = what_is_not_finite(batch.frame_index.tolist(), objective, self._trained())
+        reasons = [reason for reason in of_every_process(found) if reason]
+        reason = "; ".join(reasons) or "the gradient of all frames together is not a finite number"
+        line = self.skipped_steps.skip(self.global_step, reason)
+        if line and self.trainer.is_global_zero:
+            print(f"partnerface: {line}", file=sys.stderr)
+
+    def _trained(self) -> list[Tensor]:
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def on_train_batch_end(self, outputs: Any, batch: RayBatch, batch_idx: int) -> None:
+        # Between two steps a checkpoint can be written.
+        self.skipped_steps.check()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped_steps"] = self.skipped_steps.total
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped_steps.total = checkpoint.get("skipped_steps", 0)
 
     def render(self, frame: EvaluationFrame, with_parts: bool = False) -> RenderedFrame:
         """Render a whole frame from its tracked parameters as they are, without refinement in training.

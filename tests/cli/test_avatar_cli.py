@@ -51,7 +51,7 @@ def test_an_appended_callback_leaves_those_of_base(smoke_arguments: list[str], t
     cli = _build(smoke_arguments, tmp_path, "--config", str(overlay), "--trainer.logger=false")
     kinds = [type(c).__name__ for c in cli.trainer.callbacks]
     assert "LearningRateMonitor" in kinds
-    assert {"RunCheckpoint", "RngState", "EvaluationReport", "WriteVideo", "TimeBudget"} <= set(kinds)
+    assert {"RunCheckpoint", "StepSeeds", "EvaluationReport", "WriteVideo", "TimeBudget"} <= set(kinds)
 
 
 def test_the_optimizer_is_the_one_of_the_yaml(smoke_arguments: list[str], tmp_path: Path) -> None:

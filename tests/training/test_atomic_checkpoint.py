@@ -1,6 +1,11 @@
 """A failed write leaves the earlier checkpoint and nothing else."""
 
 import errno
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +40,79 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch) -
     monkeypatch.undo()
     assert torch.load(target, weights_only=True) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_file_that_may_not_grow_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
+    """A quota, met in the middle of a real write."""
+    target = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, target)
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"last\.ckpt cannot be written") as caught:
+            AtomicCheckpointIO().save_checkpoint({"step": 2, "w": torch.ones(100_000)}, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "\n" not in str(caught.value)
+    _holds_the_first(target)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Another file system, with room for 1 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "partnerface-test", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs root and leave to mount a file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk: Path) -> None:
+    target = small_disk / "checkpoints" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1, "w": torch.ones(100_000)}, target)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        AtomicCheckpointIO().save_checkpoint({"step": 2, "w": torch.ones(200_000)}, target)
+    _holds_the_first(target)
+    AtomicCheckpointIO().save_checkpoint({"step": 3, "w": torch.ones(100_000)}, target)
+    assert torch.load(target, weights_only=True)["step"] == 3
+
+
+def test_a_disk_that_turned_read_only(small_disk: Path) -> None:
+    target = small_disk / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, target)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(UserError, match=r"cannot be written \(Read-only file system\)"):
+        AtomicCheckpointIO().save_checkpoint({"step": 2}, target)
+    _holds_the_first(target)
+
+
+def test_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".last.ckpt.1234.partial").write_bytes(b"half")
+    (tmp_path / "last.ckpt.1234.partial").write_bytes(b"of somebody else")
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, tmp_path / "last.ckpt")
+    assert {p.name for p in tmp_path.iterdir()} == {"last.ckpt", "last.ckpt.1234.partial"}
+
+
+def test_file_and_folder_are_synced_before_the_call_returns(tmp_path: Path, monkeypatch) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, tmp_path / "last.ckpt")
+    assert synced == [str(tmp_path / f".last.ckpt.{os.getpid()}.partial"), str(tmp_path)]
+
+
+def _holds_the_first(target: Path) -> None:
+    assert torch.load(target, weights_only=True)["step"] == 1
+    assert [p.name for p in target.parent.iterdir()] == ["last.ckpt"]
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut off"])

@@ -8,7 +8,6 @@ import torch
 
 from partnerface.cli.avatar_cli import AvatarCLI
 from partnerface.training.avatar_module import AvatarModule, batch_frames
-from partnerface.user_error import UserError
 
 
 @pytest.fixture
@@ -38,9 +37,9 @@ def _gradients(module: AvatarModule, batch, in_threads: bool) -> dict[str, torch
 def test_threads_give_the_gradient_of_the_frames_one_by_one(attached: AvatarCLI, monkeypatch) -> None:
     module = attached.model
     batch = next(iter(attached.datamodule.train_dataloader()))
-    # Jitter and noise come from one generator that threads share.
-    monkeypatch.setattr(torch, "rand", lambda *size, device=None: torch.full(_shape(size), 0.5))
-    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    # Every thread draws numbers of its own.
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: torch.full(_shape(size), 0.5))
+    monkeypatch.setattr(torch, "randn", lambda *size, **options: torch.zeros(_shape(size)))
     alone, threads = _gradients(module, batch, False), _gradients(module, batch, True)
     assert alone.keys() == threads.keys()
     assert any(name.startswith("refinement") for name in alone)
@@ -93,12 +92,6 @@ def test_the_objective_is_the_weighted_sum_of_its_terms(attached: AvatarCLI) -> 
     assert set(terms) == {*weights, "refinement", "mean_square"}
     expected = sum(weights[name] * terms[name] for name in weights)
     torch.testing.assert_close(total.detach(), expected + module.refinement_prior * terms["refinement"])
-
-
-def test_divergence_stops_with_one_line(attached: AvatarCLI) -> None:
-    with pytest.raises(UserError, match="diverged at step 0: matte is not a finite number") as caught:
-        attached.model._require_finite({"matte": torch.tensor(torch.nan), "photometric": torch.tensor(1.0)})
-    assert "\n" not in str(caught.value)
 
 
 def test_batch_frames_keeps_what_belongs_together(attached: AvatarCLI) -> None:

@@ -29,6 +29,7 @@ from partnerface.metrics.report import (
 from partnerface.training.evaluation_scores import EvaluationScores, Masks
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 from partnerface.training.image_strips import RenderedFrame, comparison, full_strip
+from partnerface.training.process_group import gathered_at_first
 
 STRIP_ROWS = 5
 STRIP_SPLIT = "unseen_expression"
@@ -109,6 +110,8 @@ class EvaluationReport(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         scores, baseline = self._scores.averages()
+        # Processes have runs of frames, in the order of their ranks: the whole is in the order of time.
+        video, strips = gathered_at_first(self._video), gathered_at_first(self._strips)
         if not trainer.is_global_zero:
             return
         sequence = pl_module.sequence
@@ -122,9 +125,9 @@ class EvaluationReport(Callback):
             return folder / f"{Path(name).stem}{ending}{Path(name).suffix}"
 
         write_report(file(METRICS_FILE), report)
-        write_video(file("comparison.mp4"), self._video, sequence.fps)
-        if self._strips:
-            write_image(file("strip.png"), np.concatenate(self._strips))
+        write_video(file("comparison.mp4"), video, sequence.fps)
+        if strips:
+            write_image(file("strip.png"), np.concatenate(strips))
         print_report(report)
 
     def _protocol(self, trainer: Trainer, pl_module: LightningModule) -> EvaluationProtocol:

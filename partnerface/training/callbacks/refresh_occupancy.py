@@ -32,8 +32,12 @@ class RefreshOccupancy(Callback):
             frames, visits = FIRST_FRAMES, max(2 * candidates // FIRST_FRAMES, 1)
         else:
             frames, visits = 1, min(self.visits, candidates)
-        for _ in range(frames if candidates else 0):
-            pl_module.avatar.refresh_occupancy(self._some_frame(trainer, pl_module), visits)
+        device = torch.device(pl_module.device)
+        # Every process looks at the same cells, for nothing else keeps its grid like that of the others.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(step)
+            for _ in range(frames if candidates else 0):
+                pl_module.avatar.refresh_occupancy(self._some_frame(trainer, pl_module), visits)
 
     @staticmethod
     def _some_frame(trainer: Trainer, pl_module: LightningModule):

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from partnerface.data.video_files import write_video
 from partnerface.training.image_strips import RenderedFrame, comparison
+from partnerface.training.process_group import gathered_at_first
 
 
 class WriteVideo(Callback):
@@ -36,9 +37,10 @@ class WriteVideo(Callback):
         self._frames.append(image)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or not self._frames:
+        frames = gathered_at_first(self._frames)
+        if not frames:
             return
         path = Path(trainer.default_root_dir) / self.file_name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, self._frames, trainer.datamodule.sequence.fps)
-        print(f"{path}: {len(self._frames)} frames")
+        write_video(path, frames, trainer.datamodule.sequence.fps)
+        print(f"{path}: {len(frames)} frames")
