@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(partnerface.__version__)
         return 0
     if command in TRAINER_COMMANDS:
+        # In each of several processes torch would warn that all parameters were used, which is no fault.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from partnerface.cli.avatar_cli import run_trainer_command
 
         run_trainer_command([command, *rest])

@@ -14,10 +14,11 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
+
+from network_ports import free_port
 
 from partnerface.cli.avatar_cli import AvatarCLI  # noqa: F401 (imported before forking)
 from partnerface.cli.main import main
@@ -27,10 +28,7 @@ PATIENCE = 120.0
 
 def start(arguments: list[str], run: Path, ranks: int) -> list[int]:
     """Fork the processes of a launch, each the leader of a group with its loader's workers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = []
+    port, processes = free_port(), []
     for rank in range(ranks):
         process = os.fork()
         if process == 0:
