@@ -24,6 +24,7 @@ from partnerface.benchmarks.growth import (
 from partnerface.benchmarks.growth_figures import write_growth_figure, write_stage_figure
 from partnerface.benchmarks.memory_use import memory_rows
 from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS, BuildMethod, MethodUnderTest
+from partnerface.benchmarks.process_scaling import SCALING_STEPS, scaling_row
 from partnerface.benchmarks.quality import quality_rows
 from partnerface.benchmarks.rendering_speed import FRAME_SIZE, FrameToRender, rendering_rows
 from partnerface.benchmarks.result_row import ResultRow
@@ -114,6 +115,12 @@ class SpeedSuite:
         """What needs gigabytes of disk, on the embedded subject at 512x512."""
         self._say("memory, in processes of their own")
         self.report.add(*memory_rows(self.build, large_build))
+
+    def run_processes(self) -> None:
+        """What trains in interpreters of its own: two processes against one."""
+        trained, effort = self._trained("cpu"), self.options.effort
+        self._say("two processes against one")
+        self.report.add(scaling_row(self.build, trained, effort.rounds, SCALING_STEPS))
 
     def run_quality(self, build: BuildMethod) -> None:
         """What takes a quarter of an hour: three seeds with and without each saving, on a longer clip."""

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from partnerface.benchmarks.interleaving import Duration, synchronise
 from partnerface.benchmarks.method_under_test import MethodUnderTest
 from partnerface.benchmarks.stage_clock import StageClock
+from partnerface.training.ddp_options import set_ddp_options
 
 SECOND_STAGE = 0.5
 """Share of training that is said to be done: soft part weights, half of the learning rate's way."""
@@ -130,6 +131,7 @@ def train_steps(
     device: str = "cpu",
     share_done: float | None = SECOND_STAGE,
     callbacks: Sequence[Callback] = (),
+    processes: int = 1,
 ) -> None:
     """Run steps of training, with a new optimizer and without evaluation or files.
 
@@ -140,6 +142,7 @@ def train_steps(
         device: ``cpu`` or ``cuda``.
         share_done: share of training that the schedules take for done at least; None lets them start anew.
         callbacks: what to run beside it.
+        processes: of the training; each has to call this, with its place in the environment.
     """
     module = method.module
     module.cpu_threads = threads
@@ -148,7 +151,8 @@ def train_steps(
         max_steps=steps,
         max_epochs=-1,
         accelerator=device,
-        devices=1,
+        devices=processes,
+        strategy="auto" if processes == 1 else "ddp",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -158,6 +162,7 @@ def train_steps(
         use_distributed_sampler=False,
         callbacks=list(callbacks),
     )
+    set_ddp_options(trainer)
     trainer.fit(module, datamodule=method.data)
 
 
@@ -168,10 +173,12 @@ def timed_steps(
     warm_up: int = 1,
     threads: int = 1,
     device: str = "cpu",
+    processes: int = 1,
 ) -> Duration:
     """Mean duration of a training step: forward, backward and optimizer, without its data."""
     timer = StepTimer(warm_up, device)
-    train_steps(method, warm_up + steps, threads=threads, device=device, callbacks=[timer])
+    options = {"threads": threads, "device": device, "processes": processes}
+    train_steps(method, warm_up + steps, callbacks=[timer], **options)
     total = Duration(sum(s.wall for s in timer.steps), sum(s.cpu for s in timer.steps))
     return total.per(len(timer.steps))
 

@@ -14,7 +14,6 @@ from typing import Any
 from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from partnerface.cli.argument_errors import short_message
@@ -24,17 +23,10 @@ from partnerface.training.avatar_module import AvatarModule
 from partnerface.training.callbacks.run_checkpoint import RunCheckpoint, last_checkpoint
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
 from partnerface.training.csv_appender import CsvAppender
+from partnerface.training.ddp_options import set_ddp_options
 from partnerface.user_error import UserError
 
 _COMMANDS = ("fit", "validate", "test", "predict")
-
-DDP_OPTIONS = {
-    # Which parameters a step trains depends on what its rays hit.
-    "find_unused_parameters": True,
-    # Buffers follow from data, step and weights; to send the occupancy grid in every step would cost much.
-    "broadcast_buffers": False,
-    "gradient_as_bucket_view": True,
-}
 
 
 class AvatarCLI(LightningCLI):
@@ -136,9 +128,7 @@ class AvatarCLI(LightningCLI):
         else:
             loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
         trainer = super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
-        if isinstance(trainer.strategy, DDPStrategy):
-            for name, value in DDP_OPTIONS.items():
-                trainer.strategy._ddp_kwargs.setdefault(name, value)
+        set_ddp_options(trainer)
         return trainer
 
 

@@ -10,7 +10,7 @@ from partnerface.user_error import UserError
 
 SUITES = {"methods": Path("runs/methods"), "speed": Path("runs/benchmark")}
 SHARED = {"suite", "out", "quick", "readme"}
-OF_SPEED = {"json", "threads", "device", "memory", "quality", "convergence"}
+OF_SPEED = {"json", "threads", "device", "memory", "quality", "convergence", "processes"}
 
 
 def benchmark(
@@ -34,6 +34,7 @@ def benchmark(
     memory: bool = False,
     quality: bool = False,
     convergence: bool = False,
+    processes: bool = False,
 ) -> None:
     """Compare methods under one compute budget (suite ``methods``), or measure speed (suite ``speed``).
 
@@ -67,6 +68,7 @@ def benchmark(
             interrupted, a second run with the same ``json`` goes on with the next training.
         convergence: (speed) train every method for 60 and 240 CPU seconds too, ours for 600; a second
             run with the same ``json`` goes on with the next training as well.
+        processes: (speed) train in two processes of one thread and in one too, two minutes.
     """
     given = dict(locals())
     if suite not in SUITES:

@@ -24,6 +24,7 @@ def benchmark_speed(
     memory: bool,
     quality: bool,
     convergence: bool,
+    processes: bool,
 ) -> None:
     """Measure this installation on the embedded subject; the arguments are those of the command."""
     if threads < 1:
@@ -53,6 +54,8 @@ def benchmark_speed(
         measured.run()
         if memory:
             measured.run_memory(_large_subject(out))
+        if processes:
+            measured.run_processes()
         long = subject(out / "long_subject", LONG_FRAMES, SIZE) if quality or convergence else None
         if quality:
             measured.run_quality(long)

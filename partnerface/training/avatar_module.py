@@ -20,6 +20,7 @@ from partnerface.cameras.rays import pixel_rays
 from partnerface.data.frame_dataset import EvaluationFrame
 from partnerface.data.ray_batch import RayBatch
 from partnerface.data.tracked_sequence import TrackedSequence, check_head_model
+from partnerface.freed_memory import keep_freed_memory
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.losses.loss import Loss
@@ -140,6 +141,8 @@ class AvatarModule(LightningModule):
         return camera.select(frames), head.select(frames), torso_motion[frames]
 
     def on_fit_start(self) -> None:
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self._runs_in_threads():
             self._pool = single_threaded_pool(self.cpu_threads)
 

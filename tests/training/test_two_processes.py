@@ -1,4 +1,4 @@
-"""Two processes (gloo, CPU) train one avatar, on rays of their own, and measure what one measures."""
+"""Two processes (gloo on a CPU, started as by SLURM) train one avatar and measure what one measures."""
 
 import json
 import os
@@ -39,6 +39,13 @@ class Run:
     printed: str
 
 
+def _slurm(rank: int, port: int) -> dict[str, str]:
+    """What `srun --ntasks 2` sets for a process; Lightning's own plugin reads it."""
+    place = {"PROCID": rank, "LOCALID": rank, "NODEID": 0, "NTASKS": 2, "NTASKS_PER_NODE": 2, "NNODES": 1}
+    place |= {"JOB_ID": 1234, "JOB_NAME": "avatar", "NODELIST": "127.0.0.1"}
+    return {f"SLURM_{name}": str(value) for name, value in place.items()} | {"MASTER_PORT": str(port)}
+
+
 @pytest.fixture(scope="module")
 def run(smoke_arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("two")
@@ -46,12 +53,12 @@ def run(smoke_arguments: list[str], tmp_path_factory: pytest.TempPathFactory) ->
     of_ranks = ["--trainer.strategy=ddp", "--trainer.devices=2", "--data.frames_per_batch=1"]
     asked = {"arguments": [*arguments, *of_ranks, f"--run_dir={out / 'run'}"], "out": str(out)}
     (out / "asked.json").write_text(json.dumps({**asked, "spoiled": SPOILED}))
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "NODE_RANK": "0"}
     command = [sys.executable, str(Path(__file__).with_name("rank_training.py")), str(out / "asked.json")]
+    port = free_port()
     processes = [
         subprocess.Popen(
             command,
-            env={**os.environ, **place, "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **_slurm(rank, port), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
