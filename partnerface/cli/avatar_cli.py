@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Sequence
@@ -154,11 +155,11 @@ def require_writable(folder: Path) -> None:
     Raises:
         UserError: it does not.
     """
-    probe = folder / f".write-test-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        # One without a name: nothing is left by a kill, and nodes that share a disk do not meet.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise UserError(
             f"output folder {folder}: cannot be written ({error.strerror}); choose another"
@@ -177,6 +178,8 @@ def _silence_expected_warnings() -> None:
         ".*GPU available but not used.*",
         ".*number of training batches.*smaller than the logging interval.*",
         ".*Checkpoint directory .* exists.*",
+        # Metric objects have added up over processes already.
+        ".*It is recommended to use .*sync_dist=True.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from partnerface.cli.avatar_cli import require_writable, run_trainer_command
+from partnerface.text_files import replace_text
 from partnerface.training.callbacks.evaluation_report import METRICS_FILE, print_report
 from partnerface.training.callbacks.run_checkpoint import last_checkpoint
 from partnerface.user_error import UserError
@@ -60,10 +61,11 @@ def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
             what = ", ".join(f"{key} {recorded.get(key)}" for key in changed)
             raise UserError(f"--out {run_dir}: holds an avatar made with {what}; choose another folder")
         return
-    if run_dir.exists() and any(run_dir.iterdir()):
+    # What a kill within the write of the settings left is no other file.
+    if run_dir.exists() and any(entry.suffix != ".partial" for entry in run_dir.iterdir()):
         raise UserError(f"--out {run_dir}: holds other files; choose another folder")
     require_writable(run_dir)
-    path.write_text(json.dumps(settings, indent=1) + "\n")
+    replace_text(path, json.dumps(settings, indent=1) + "\n")
 
 
 def print_outputs(run_dir: Path, next_steps: list[str]) -> None:

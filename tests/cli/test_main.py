@@ -131,6 +131,62 @@ def test_a_full_disk_while_training(capsys, smoke_arguments: list[str], tmp_path
     assert list((run / "checkpoints").iterdir()) == []
 
 
+def test_a_disk_that_is_full_for_a_while(
+    capsys, smoke_arguments: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    """Training goes on, tells of it, and saves when there is room again."""
+    import torch
+
+    from partnerface.training.callbacks import log_renderings
+    from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+    from partnerface.user_error import UserError
+
+    save, calls = torch.save, []
+
+    def full_at_first(checkpoint: dict, file) -> None:
+        calls.append(None)
+        if len(calls) <= 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(checkpoint, file)
+
+    def no_picture(path: Path, image) -> None:
+        raise UserError(f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(torch, "save", full_at_first)
+    monkeypatch.setattr(log_renderings, "write_image", no_picture)
+    overlay = tmp_path / "overlay.yaml"
+    name = "partnerface.training.callbacks.run_checkpoint.RunCheckpoint"
+    pictures = "partnerface.training.callbacks.log_renderings.LogRenderings"
+    overlay.write_text(
+        f"trainer: {{callbacks: [{{class_path: {name}, init_args: {{every_seconds: 0}}}}, "
+        f"{{class_path: {pictures}, init_args: {{every_steps: 2}}}}]}}\n"
+    )
+    flags = ["--config", str(overlay), "--trainer.max_steps=4", "--trainer.limit_val_batches=1"]
+    assert main(["fit", *smoke_arguments, *flags, f"--run_dir={tmp_path / 'run'}"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "training goes on" in line]
+    assert len([line for line in lines if "last.ckpt cannot be written" in line]) == 2
+    assert len([line for line in lines if "step_000002.png: cannot be written" in line]) == 1
+    assert torch.load(last_checkpoint(tmp_path / "run"), weights_only=True)["global_step"] == 4
+
+
+def test_the_best_few_checkpoints_beside_the_last(smoke_arguments: list[str], tmp_path: Path) -> None:
+    """Lightning's own callback keeps them, written as safely; no more files than asked for."""
+    import torch
+
+    overlay, folder = tmp_path / "overlay.yaml", tmp_path / "run" / "checkpoints"
+    options = f"{{dirpath: {folder}, monitor: val/psnr, mode: max, save_top_k: 2, filename: 'best-{{step}}'}}"
+    overlay.write_text(
+        "trainer: {callbacks+: [{class_path: lightning.pytorch.callbacks.ModelCheckpoint, "
+        f"init_args: {options}}}]}}\n"
+    )
+    flags = ["--config", str(overlay), "--trainer.max_steps=6", "--trainer.val_check_interval=1"]
+    assert main(["fit", *smoke_arguments, *flags, f"--run_dir={tmp_path / 'run'}"]) == 0
+    files = sorted(path.name for path in folder.iterdir())
+    assert len(files) == 3
+    assert "last.ckpt" in files
+    assert all(torch.load(folder / name, weights_only=True)["state_dict"] for name in files)
+
+
 def test_a_folder_with_a_trained_avatar_is_not_overwritten(
     capsys, smoke_arguments: list[str], trained_run: Path
 ) -> None:
@@ -191,6 +247,17 @@ def test_a_dataset_of_another_head_model(
     line = _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={tmp_path / 'run'}"])
     assert "another 7" in line
     assert "anny" in line
+
+
+def test_a_termination_ends_quietly(capsys, monkeypatch) -> None:
+    from partnerface.stop_signals import Terminated
+
+    def terminated(arguments: list[str]) -> int:
+        raise Terminated
+
+    monkeypatch.setattr("partnerface.cli.main._dispatch", terminated)
+    assert main(["demo"]) == 143
+    assert capsys.readouterr().err == "partnerface: terminated; what was trained is kept\n"
 
 
 def test_an_interrupt_ends_quietly(capsys, monkeypatch) -> None:

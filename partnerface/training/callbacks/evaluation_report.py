@@ -124,10 +124,11 @@ class EvaluationReport(Callback):
         def file(name: str) -> Path:
             return folder / f"{Path(name).stem}{ending}{Path(name).suffix}"
 
-        write_report(file(METRICS_FILE), report)
         write_video(file("comparison.mp4"), video, sequence.fps)
         if strips:
             write_image(file("strip.png"), np.concatenate(strips))
+        # Last: where it is there, the test has ended.
+        write_report(file(METRICS_FILE), report)
         print_report(report)
 
     def _protocol(self, trainer: Trainer, pl_module: LightningModule) -> EvaluationProtocol:

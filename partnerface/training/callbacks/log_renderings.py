@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from partnerface.data.image_files import write_image
 from partnerface.training.image_strips import full_strip
+from partnerface.user_error import UserError
 
 
 class LogRenderings(Callback):
@@ -51,8 +53,12 @@ class LogRenderings(Callback):
             strip = np.concatenate([full_strip(pl_module.render(frame, with_parts=True)) for frame in frames])
         pl_module.train(training)
         path = Path(trainer.default_root_dir) / "renderings" / f"step_{step:06d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, strip)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, strip)
+        except (OSError, UserError) as error:
+            # A full disk; the checkpoint says what to do.
+            print(f"partnerface: {error}; training goes on", file=sys.stderr)
         for logger in trainer.loggers:
             log_image(logger, "val/strip", strip, step)
 
