@@ -14,6 +14,7 @@ from partnerface.data.frame_dataset import EvaluationFrame, EvaluationFrames, Ra
 from partnerface.data.frame_samplers import FrameVisit, ShardedFrames, ShuffledFrames
 from partnerface.data.frame_store import FrameStore
 from partnerface.data.pixel_samplers import PixelSampler, RegionWeightedPixels
+from partnerface.data.process_lock import one_after_another
 from partnerface.data.ray_batch import RayBatch
 from partnerface.data.resumable_loader import ResumableLoader
 from partnerface.data.sequence_reader import SequenceReader
@@ -87,7 +88,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     @cached_property
     def sequence(self) -> TrackedSequence:
         """The tracked video, cameras at the resolution of the files. Read at first use."""
-        return sampled_sequence(self.reader.read(), self.sample_frames, self.test_splits)
+        with one_after_another(self.reader.root):
+            return sampled_sequence(self.reader.read(), self.sample_frames, self.test_splits)
 
     @property
     def num_frames(self) -> int:
@@ -107,7 +109,9 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     @cached_property
     def store(self) -> FrameStore:
         """All frames at ``image_size``. Decoded at first use."""
-        return FrameStore.build(self.sequence, self.camera.width, self.camera.height, self.reader.root)
+        sequence, camera = self.sequence, self.camera
+        with one_after_another(self.reader.root):
+            return FrameStore.build(sequence, camera.width, camera.height, self.reader.root)
 
     @property
     def train_frames(self) -> list[int]:

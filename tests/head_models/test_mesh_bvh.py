@@ -2,7 +2,7 @@
 
 import torch
 
-from partnerface.head_models.mesh_bvh import MeshBvh
+from partnerface.head_models.mesh_bvh import MeshBvh, PosedBvhs
 from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
 
 
@@ -52,3 +52,27 @@ def test_vertices_with_gradients_or_in_other_layouts_are_taken():
         hierarchy.refit(other)
         for made in (hierarchy, MeshBvh(other, faces)):
             torch.testing.assert_close(closest(made, faces, vertices, points), expected)
+
+
+def test_of_equally_close_triangles_the_same_is_found_whatever_was_posed_before():
+    """Points over the vertices of a grid are as close to six triangles."""
+    side = 12
+    places = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"), -1).view(
+        -1, 2
+    )
+    canonical = torch.cat([places.float(), torch.zeros(side**2, 1)], 1)
+    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1)
+    lower = torch.stack([corner, corner + 1, corner + side], 1)
+    faces = torch.cat([lower, torch.stack([corner + 1, corner + side + 1, corner + side], 1)])
+    points = canonical + torch.tensor([0.0, 0.0, 0.5])
+    turned = canonical @ torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+    fresh, used = PosedBvhs(), PosedBvhs()
+    used.posed(3 * turned, canonical, faces, 0)
+    found = [
+        closest(hierarchies.posed(canonical, canonical, faces, 0), faces, canonical, points)[1]
+        for hierarchies in (fresh, used)
+    ]
+    assert torch.equal(*found)
+    first_pose = MeshBvh(3 * turned, faces)
+    first_pose.refit(canonical)
+    assert not torch.equal(closest(first_pose, faces, canonical, points)[1], found[0])
