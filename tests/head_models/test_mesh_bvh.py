@@ -57,9 +57,7 @@ def test_vertices_with_gradients_or_in_other_layouts_are_taken():
 def test_of_equally_close_triangles_the_same_is_found_whatever_was_posed_before():
     """Points over the vertices of a grid are as close to six triangles."""
     side = 12
-    places = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"), -1).view(
-        -1, 2
-    )
+    places = torch.cartesian_prod(torch.arange(side), torch.arange(side))
     canonical = torch.cat([places.float(), torch.zeros(side**2, 1)], 1)
     corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1)
     lower = torch.stack([corner, corner + 1, corner + side], 1)
