@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from partnerface.stop_signals import StopSignals, Terminated
+from partnerface.stop_signals import StopSignals, Terminated, termination_as_exit
 
 
 @pytest.fixture
@@ -57,4 +57,11 @@ def test_other_threads_leave_the_signals_alone() -> None:
     thread = threading.Thread(target=lambda: StopSignals().listen())
     thread.start()
     thread.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_termination_can_be_an_exit() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated), termination_as_exit():
+        os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before

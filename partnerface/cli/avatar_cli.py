@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from partnerface.cli.argument_errors import short_message
 from partnerface.cli.config_files import resolve_config_paths
 from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.stop_signals import termination_as_exit
 from partnerface.training.avatar_module import AvatarModule
 from partnerface.training.callbacks.run_checkpoint import RunCheckpoint, last_checkpoint
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
@@ -138,7 +139,8 @@ def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
     # Lightning announces devices, limits and products; what a user needs to know is printed here.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
+    # Lightning only notes a SIGTERM, and looks at the note in training alone.
+    with warnings.catch_warnings(), termination_as_exit():
         _silence_expected_warnings()
         try:
             return AvatarCLI(arguments)

@@ -1,6 +1,8 @@
 """The console entry: what it lists, how fast it starts, and how bad input ends."""
 
 import errno
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -247,6 +249,28 @@ def test_a_dataset_of_another_head_model(
     line = _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={tmp_path / 'run'}"])
     assert "another 7" in line
     assert "anny" in line
+
+
+def test_a_test_that_is_terminated_leaves_no_scores(
+    capsys, trained_run: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Lightning would finish it first."""
+    from partnerface.training.avatar_module import AvatarModule
+
+    original, calls = AvatarModule.test_step, []
+
+    def terminated(module: AvatarModule, batch, batch_idx: int):
+        calls.append(batch_idx)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(module, batch, batch_idx)
+
+    monkeypatch.setattr(AvatarModule, "test_step", terminated)
+    arguments = ["--config", str(trained_run / "config.yaml"), f"--run_dir={tmp_path}"]
+    checkpoint = trained_run / "checkpoints" / "last.ckpt"
+    assert main(["test", *arguments, f"--ckpt_path={checkpoint}"]) == 143
+    assert calls == [0]
+    assert "partnerface: terminated" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_termination_ends_quietly(capsys, monkeypatch) -> None:
