@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
+from partnerface.user_error import UserError
+from partnerface.yaml_files import read_yaml
 
 _UNKNOWN = (
     r"Option '([^']+)' is not accepted",
@@ -81,8 +82,8 @@ def _class_paths(arguments: list[str]) -> set[str]:
             paths.add(value)
         if value.endswith((".yaml", ".yml")) and Path(value).is_file():
             try:
-                paths |= set(_find_class_paths(yaml.safe_load(Path(value).read_text())))
-            except yaml.YAMLError:
+                paths |= set(_find_class_paths(read_yaml(Path(value))))
+            except UserError:
                 continue
     return paths
 

@@ -15,6 +15,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from partnerface.cli.argument_errors import short_message
+from partnerface.cli.checkpoint_errors import named_checkpoint, require_data_only
 from partnerface.cli.config_files import resolve_config_paths
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.training.avatar_module import AvatarModule
@@ -82,6 +83,8 @@ class AvatarCLI(LightningCLI):
         command = self.config["subcommand"]
         config = self.config[command]
         checkpoint = config.get("ckpt_path")
+        require_data_only(config.get("weights_only"))
+        config["weights_only"] = True
         run_dir = Path(config["run_dir"])
         if checkpoint is None:
             if command == "fit" and last_checkpoint(run_dir).exists():
@@ -98,7 +101,8 @@ class AvatarCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         if self._execute:
             require_writable(Path(self._get(self.config, "run_dir")))
-            super()._run_subcommand(subcommand)
+            with named_checkpoint(self._get(self.config, "ckpt_path", default=None)):
+                super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The CSV log is always there; W&B or TensorBoard come beside it by ``trainer.logger``."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import partnerface
 from partnerface.user_error import UserError
+from partnerface.yaml_files import read_yaml
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
 
@@ -24,7 +25,11 @@ def config_arguments(*names: str) -> list[str]:
 
 
 def resolve_config_paths(arguments: list[str]) -> list[str]:
-    """Let ``--config configs/base.yaml`` mean the shipped file where the working directory has none."""
+    """Let ``--config configs/base.yaml`` mean the shipped file where the working directory has none.
+
+    Raises:
+        UserError: a file is missing, or is no YAML of plain values.
+    """
     resolved = list(arguments)
     for i, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
@@ -38,6 +43,7 @@ def resolve_config_paths(arguments: list[str]) -> list[str]:
 def _shipped_instead(value: str) -> str:
     path = Path(value)
     if path.is_file():
+        read_yaml(path)
         return value
     if path.parts[:1] == ("configs",) and (CONFIGS.joinpath(*path.parts[1:])).is_file():
         return str(CONFIGS.joinpath(*path.parts[1:]))

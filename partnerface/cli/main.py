@@ -50,6 +50,7 @@ TOOLS = {
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+LONGEST_MESSAGE = 600
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if (message := _user_message(error)) is None:
             raise
-        print(f"partnerface: {message}", file=sys.stderr)
+        print(f"partnerface: {_one_line(message)}", file=sys.stderr)
         return EXIT_BAD_INPUT
 
 
@@ -117,7 +118,12 @@ def _run_tool(command: str, arguments: list[str]) -> int:
 
 
 def _user_message(error: BaseException | None) -> str | None:
-    """The one line of a UserError, or of a disk that is full or protected, anywhere in a chain of causes."""
+    """What to say about a UserError, a disk that is full or protected, or too little memory.
+
+    Anywhere in a chain of causes; None for all else, which is a mistake of ours.
+    """
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error or 'no more could be had'}); choose a smaller size or fewer frames"
     while error is not None:
         if isinstance(error, UserError):
             return str(error)
@@ -125,6 +131,13 @@ def _user_message(error: BaseException | None) -> str | None:
             return f"{error.filename or 'output folder'}: {error.strerror}"
         error = error.__cause__ or error.__context__
     return None
+
+
+def _one_line(message: str) -> str:
+    """Printable and short, whatever a hostile file has put into it."""
+    text = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message)
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 4]} ..."
 
 
 def _overview() -> str:

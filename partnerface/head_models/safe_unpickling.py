@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 
 from partnerface.user_error import UserError
+
+LARGEST_FILE = 1_000_000_000
+LARGEST_ARRAY = 2_000_000_000
+"""Bytes of a pickle, and of one of its arrays written out in full."""
+
+_PLAIN_TYPE = re.compile(r"[<>=|]?[biuf?][0-9]*")
 
 
 class PickledObject:
@@ -27,6 +35,44 @@ class PickledObject:
         raise ValueError(f"a {type(self).__name__} holds no array")
 
 
+class PickledType(PickledObject):
+    """``numpy.dtype`` of plain numbers, as the text that names it."""
+
+    def __init__(self, name: str | bytes = "", *_args) -> None:
+        self.name = name.decode() if isinstance(name, bytes) else str(name)
+
+    def __setstate__(self, state: object) -> None:
+        # Of a type's state only the byte order says something about numbers.
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
+        order = order.decode() if isinstance(order, bytes) else order
+        if order in ("<", ">"):
+            self.name = order + self.name.lstrip("<>=|")
+
+    def to_numpy(self) -> np.dtype:
+        if not _PLAIN_TYPE.fullmatch(self.name):
+            raise ValueError(f"values of type {self.name}")
+        return np.dtype(self.name)
+
+
+class PickledArray(PickledObject):
+    """``numpy.ndarray``: its bytes become an array only once shape, type and length agree."""
+
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, tuple) and len(state) == 5:
+            _, shape, dtype, by_columns, content = state
+            self.state = {"shape": shape, "dtype": dtype, "by_columns": by_columns, "content": content}
+
+    def to_array(self) -> np.ndarray:
+        content, kind = self.state["content"], self.state["dtype"]
+        if isinstance(content, list) or not isinstance(kind, PickledType):
+            raise ValueError("values of type object")
+        dtype = kind.to_numpy()
+        content = content.encode("latin1") if isinstance(content, str) else content
+        shape = _checked_shape(self.state["shape"], dtype.itemsize)
+        flat = np.frombuffer(content, dtype, math.prod(shape)) if 0 not in shape else np.zeros(0, dtype)
+        return flat.reshape(shape, order="F" if self.state["by_columns"] else "C")
+
+
 class ChumpyArray(PickledObject):
     """``chumpy.ch.Ch``: an array under the key ``x``."""
 
@@ -40,12 +86,10 @@ class CompressedSparseMatrix(PickledObject):
     by_columns = True
 
     def to_array(self) -> np.ndarray:
-        shape = self.state.get("_shape", self.state.get("shape"))
-        lines = np.repeat(np.arange(len(self.state["indptr"]) - 1), np.diff(self.state["indptr"]))
-        dense = np.zeros(shape)
-        where = (self.state["indices"], lines) if self.by_columns else (lines, self.state["indices"])
-        np.add.at(dense, where, self.state["data"])
-        return dense
+        ends, indices = dense_array(self.state["indptr"]), dense_array(self.state["indices"])
+        lines = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+        where = (indices, lines) if self.by_columns else (lines, indices)
+        return _scattered(self.state, where)
 
 
 class CompressedSparseRowMatrix(CompressedSparseMatrix):
@@ -58,11 +102,27 @@ class CoordinateSparseMatrix(PickledObject):
     """``scipy.sparse`` matrices in coordinate form."""
 
     def to_array(self) -> np.ndarray:
-        shape = self.state.get("_shape", self.state.get("shape"))
         where = self.state["coords"] if "coords" in self.state else (self.state["row"], self.state["col"])
-        dense = np.zeros(shape)
-        np.add.at(dense, tuple(where), self.state["data"])
-        return dense
+        return _scattered(self.state, tuple(dense_array(indices) for indices in where))
+
+
+def _scattered(state: dict, where: tuple[np.ndarray, ...]) -> np.ndarray:
+    """A dense array with a sparse matrix's values in their places."""
+    dense = np.zeros(_checked_shape(state.get("_shape", state.get("shape")), 8))
+    if any((indices < 0).any() for indices in where):
+        raise ValueError("negative indices")
+    np.add.at(dense, where, dense_array(state["data"]))
+    return dense
+
+
+def _checked_shape(shape: object, item_bytes: int) -> tuple[int, ...]:
+    if isinstance(shape, tuple):
+        shape = tuple(int(n.to_array()) if isinstance(n, PickledArray) else n for n in shape)
+    if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"of shape {shape}")
+    if math.prod(shape) * item_bytes > LARGEST_ARRAY:
+        raise ValueError(f"of shape {shape}, which is too large")
+    return shape
 
 
 def dense_array(value: object) -> np.ndarray:
@@ -74,7 +134,7 @@ def dense_array(value: object) -> np.ndarray:
     if isinstance(value, PickledObject):
         try:
             return value.to_array()
-        except (KeyError, IndexError, TypeError) as error:
+        except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"a {type(value).__name__} without {error}") from error
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
@@ -92,6 +152,8 @@ def load_pickled_arrays(path: Path) -> dict:
         UserError: the file is no such pickle, or it asks for anything else.
     """
     try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise ValueError(f"{size / 1e6:,.0f} MB, {LARGEST_FILE / 1e6:,.0f} MB at most")
         with path.open("rb") as file:
             values = _ArrayUnpickler(file, path).load()
     except UserError:
@@ -116,21 +178,25 @@ def _reconstruct_object(kind: type, _parent: type, _state: object) -> PickledObj
     return kind()
 
 
-def _reconstruct_array(kind: type, shape: tuple, typecode: bytes) -> np.ndarray:
-    return np.ndarray.__new__(np.ndarray, shape, typecode if isinstance(typecode, str) else typecode.decode())
+def _reconstruct_array(_kind: type, _shape: tuple, _typecode: bytes) -> PickledArray:
+    return PickledArray()
 
 
-def _array_from_buffer(buffer: bytes, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
-    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
+def _array_from_buffer(content: bytes, dtype: PickledType, shape: tuple, order: str) -> PickledArray:
+    array = PickledArray()
+    array.__setstate__((1, shape, dtype, order == "F", bytes(content)))
+    return array
 
 
-def _scalar(dtype: np.dtype, data: bytes | str) -> np.generic:
-    return np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, dtype)[0]
+def _scalar(dtype: PickledType, content: bytes | str) -> PickledArray:
+    return _array_from_buffer(
+        content.encode("latin1") if isinstance(content, str) else content, dtype, (), "C"
+    )
 
 
 _ADMITTED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): PickledArray,
+    ("numpy", "dtype"): PickledType,
     ("_codecs", "encode"): _encode,
     ("builtins", "object"): object,
     ("__builtin__", "object"): object,

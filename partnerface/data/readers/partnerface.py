@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import math
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.data.frame_plausibility import impossible_frames, leave_out, left_out_report
 from partnerface.data.head_parameter_files import ADVICE, are_rotations, load_arrays, read_head_parameters
 from partnerface.data.image_files import image_size
 from partnerface.data.sequence_format import (
@@ -17,13 +20,23 @@ from partnerface.data.sequence_format import (
     FORMAT_NAME,
     FORMAT_VERSION,
     INTRINSICS,
+    RESIDUAL,
     TRANSFORMS,
     flip_camera_axes,
     resolve_inside,
 )
 from partnerface.data.sequence_reader import SequenceReader
 from partnerface.data.tracked_sequence import HeadModelRecord, TrackedSequence
+from partnerface.json_files import read_json_table
 from partnerface.user_error import UserError
+
+PATH_KEYS = ("file_path", "fg_mask_path", "label_path", "head_parameters_path")
+LARGEST_IDENTITY = 50.0
+"""Standard deviations of one coefficient."""
+
+THICKEST_SHELL_M = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class PartnerfaceReader(SequenceReader):
@@ -39,58 +52,72 @@ class PartnerfaceReader(SequenceReader):
     def read(self) -> TrackedSequence:
         """Read and check everything but the pixels.
 
+        Frames whose tracking cannot be are left out of every split, and named in a warning.
+
         Raises:
             UserError: a file is missing, a key or a size is wrong, a value is not finite, or a path
                 leaves the folder; the message names the file.
         """
         source = self.root / TRANSFORMS
-        record = _load_json(source)
+        if not source.is_file():
+            raise UserError(
+                f"{source}: missing; {self.root} is not a partnerface dataset "
+                "(make one with partnerface track)"
+            )
+        record = read_json_table(resolve_inside(self.root, TRANSFORMS, source), ADVICE)
         if record.get("format") != FORMAT_NAME or record.get("format_version") != FORMAT_VERSION:
             found = f"{record.get('format')!r} version {record.get('format_version')!r}"
             raise UserError(
                 f"{source}: format {found}; this reads {FORMAT_NAME!r} version {FORMAT_VERSION}; {ADVICE}"
             )
         try:
-            return self._sequence(record, source)
+            sequence, residual = self._sequence(record, source)
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             if isinstance(error, UserError):
                 raise
             problem = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise UserError(f"{source}: {problem}; {ADVICE}") from error
+        frames = impossible_frames(sequence.camera, sequence.head, sequence.frame_weights, residual)
+        if frames:
+            logger.warning("dataset %s: frames left out: %s", self.root, left_out_report(frames))
+        return leave_out(sequence, frames)
 
-    def _sequence(self, record: dict, source: Path) -> TrackedSequence:
+    def _sequence(self, record: dict, source: Path) -> tuple[TrackedSequence, Tensor]:
         entries = record["frames"]
-        if not entries:
-            raise UserError(f"{source}: has no frames; {ADVICE}")
+        if not isinstance(entries, list) or not entries:
+            raise UserError(f"{source}: 'frames' lists no frames; {ADVICE}")
+        if wrong := [i for i, entry in enumerate(entries) if not isinstance(entry, dict)]:
+            raise ValueError(f"frame {wrong[0]} is not a table of keys")
         width, height = int(record["w"]), int(record["h"])
-        camera = Camera(
-            _finite(torch.tensor([[float(e[k]) for k in INTRINSICS] for e in entries]), "intrinsics"),
-            _poses(entries),
-            width,
-            height,
-        )
-        paths = {
-            key: [self._file(entry[key], source) for entry in entries]
-            for key in ("file_path", "fg_mask_path", "label_path", "head_parameters_path")
-        }
+        camera = Camera(_intrinsics(entries), _poses(entries), width, height)
+        paths = {key: self._files(entries, key, source) for key in PATH_KEYS}
         for key in ("file_path", "fg_mask_path", "label_path"):
             for path in paths[key]:
                 if (size := image_size(path)) != (width, height):
                     raise UserError(
                         f"{path}: is {size[0]}x{size[1]}, the dataset is {width}x{height}; {ADVICE}"
                     )
-        head_model = HeadModelRecord(
-            **{f.name: record["head_model"][f.name] for f in fields(HeadModelRecord)}
-        )
+        head_model = _head_model(_table(record["head_model"], "head_model"))
         canonical = load_arrays(
             self._file(CANONICAL_HEAD, source),
             {"identity": (head_model.num_identity,), "shell_thickness": (-1,)},
         )
+        for key, low, high in (
+            ("identity", -LARGEST_IDENTITY, LARGEST_IDENTITY),
+            ("shell_thickness", 0, THICKEST_SHELL_M),
+        ):
+            if ((canonical[key] < low) | (canonical[key] > high)).any():
+                raise UserError(
+                    f"{self.root / CANONICAL_HEAD}: {key!r} goes beyond {low:g} .. {high:g}; {ADVICE}"
+                )
         head, torso_motion = read_head_parameters(
             paths["head_parameters_path"], canonical["identity"], head_model
         )
-        weights = _finite(torch.tensor([float(e["frame_weight"]) for e in entries]), "frame_weight")
-        return TrackedSequence(
+        weights = torch.tensor([float(e["frame_weight"]) for e in entries])
+        if not ((weights >= 0) & (weights <= 1)).all():
+            raise ValueError("'frame_weight' is not between 0 and 1")
+        residual = torch.tensor([float(e.get(RESIDUAL, "nan")) for e in entries])
+        sequence = TrackedSequence(
             name=str(record["name"]),
             image_paths=paths["file_path"],
             matte_paths=paths["fg_mask_path"],
@@ -101,11 +128,19 @@ class PartnerfaceReader(SequenceReader):
             fps=_positive(record["fps"], "fps"),
             frame_weights=weights,
             torso_motion=torso_motion,
-            neck_line=float(record["neck_line"]),
+            neck_line=_neck_line(record["neck_line"]),
             shell_thickness=canonical["shell_thickness"],
             splits=_splits(record["splits"], weights),
-            coverage=_table(record["coverage"], "coverage"),
+            coverage=_coverage(_table(record["coverage"], "coverage")),
         )
+        return sequence, residual
+
+    def _files(self, entries: list[dict], key: str, source: Path) -> list[Path]:
+        paths = [self._file(entry[key], source) for entry in entries]
+        path, times = Counter(paths).most_common(1)[0]
+        if times > 1:
+            raise UserError(f"{source}: {key!r} names {path.name} in {times} frames; {ADVICE}")
+        return paths
 
     def _file(self, relative: object, source: Path) -> Path:
         path = resolve_inside(self.root, relative, source)
@@ -114,22 +149,28 @@ class PartnerfaceReader(SequenceReader):
         return path
 
 
-def _load_json(path: Path) -> dict:
-    if not path.is_file():
-        raise UserError(
-            f"{path}: missing; {path.parent} is not a partnerface dataset (make one with partnerface track)"
-        )
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {ADVICE}") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path}: is not a table of keys; {ADVICE}")
-    return record
+def _intrinsics(entries: list[dict]) -> Tensor:
+    for key in INTRINSICS:
+        values = _finite(torch.tensor([float(entry[key]) for entry in entries]), key)
+        if key.startswith("fl") and (values <= 0).any():
+            raise ValueError(f"{key!r} is {float(values.min()):g}, a focal length is more than 0")
+    return torch.tensor([[float(entry[key]) for key in INTRINSICS] for entry in entries])
+
+
+def _head_model(record: dict) -> HeadModelRecord:
+    values = {field.name: record[field.name] for field in fields(HeadModelRecord)}
+    for name, value in values.items():
+        wanted = int if name.startswith("num_") else str
+        if type(value) is not wanted or (wanted is int and value < 1):
+            raise ValueError(f"'head_model' has {name} {value!r}")
+    return HeadModelRecord(**values)
 
 
 def _poses(entries: list[dict]) -> Tensor:
-    matrices = [torch.tensor(e["transform_matrix"], dtype=torch.float32) for e in entries]
+    try:
+        matrices = [torch.tensor(e["transform_matrix"], dtype=torch.float32) for e in entries]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError("'transform_matrix' is not a 4x4 matrix of numbers") from error
     if any(matrix.shape != (4, 4) for matrix in matrices):
         raise ValueError("'transform_matrix' is not a 4x4 matrix")
     matrices = torch.stack(matrices)
@@ -152,6 +193,21 @@ def _positive(value: object, name: str) -> float:
     return number
 
 
+def _neck_line(value: object) -> float:
+    number = float(value)
+    if not 0 <= number <= 1:
+        raise ValueError(f"'neck_line' is {number}, not between 0 and 1")
+    return number
+
+
+def _coverage(record: dict) -> dict[str, dict[str, float]]:
+    for name, values in record.items():
+        for key, value in _table(values, f"coverage of {name}").items():
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"coverage of {name!r}: {key!r} is not a number")
+    return record
+
+
 def _table(value: object, name: str) -> dict:
     if not isinstance(value, dict):
         raise ValueError(f"{name!r} is not a table")
@@ -171,4 +227,6 @@ def _splits(splits: dict[str, list[int]], weights: Tensor) -> dict[str, list[int
             if seen.intersection(frames) or len(set(frames)) != len(frames):
                 raise ValueError(f"split {name!r} holds a frame twice or shares one with another split")
             seen.update(frames)
+    if not splits.get("train"):
+        raise ValueError("'splits' has no frames in 'train'")
     return {name: list(frames) for name, frames in splits.items()}
