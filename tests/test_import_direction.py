@@ -80,6 +80,7 @@ MAY_IMPORT = {
         "training",
         "sweeps",
     },
+    "dataset_checks": {"head_models", "cameras", "rendering", "data", "tracking"},
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
     "sweeps": set(),
 }

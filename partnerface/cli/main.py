@@ -38,6 +38,7 @@ TOOLS = {
     "demo": Tool("partnerface.cli.demo:demo", "an avatar of the embedded subject: no video needed"),
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
+    "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
     "benchmark": Tool(
         "partnerface.cli.benchmark:benchmark", "compare methods, or measure speed here", "suite"
     ),
@@ -58,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0, or 2 after one line about bad input, or 130 after an interrupt.
+        0, 1 from a check that found something unfit, 2 after one line about bad input, or 130 after an
+        interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -102,7 +104,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     if arguments and not arguments[0].startswith("-"):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
     try:
-        jsonargparse.auto_cli(
+        code = jsonargparse.auto_cli(
             function,
             args=arguments,
             prog=f"partnerface {command}",
@@ -114,7 +116,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
         keys = jsonargparse.ArgumentParser(exit_on_error=False)
         keys.add_function_arguments(function, as_group=False)
         raise UserError(short_message(str(error), arguments, list(keys.get_defaults().keys()))) from error
-    return 0
+    return code or 0
 
 
 def _user_message(error: BaseException | None) -> str | None:

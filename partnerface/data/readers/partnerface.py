@@ -35,6 +35,7 @@ LARGEST_IDENTITY = 50.0
 """Standard deviations of one coefficient."""
 
 THICKEST_SHELL_M = 1.0
+LONGEST_NAME = 200
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class PartnerfaceReader(SequenceReader):
             raise ValueError("'frame_weight' is not between 0 and 1")
         residual = torch.tensor([float(e.get(RESIDUAL, "nan")) for e in entries])
         sequence = TrackedSequence(
-            name=str(record["name"]),
+            name=_name(record["name"]),
             image_paths=paths["file_path"],
             matte_paths=paths["fg_mask_path"],
             label_paths=paths["label_path"],
@@ -191,6 +192,12 @@ def _positive(value: object, name: str) -> float:
     if not 0 < number < float("inf"):
         raise ValueError(f"{name!r} is {number}")
     return number
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_NAME or not value.isprintable():
+        raise ValueError(f"'name' is not a line of text of up to {LONGEST_NAME} letters")
+    return value
 
 
 def _neck_line(value: object) -> float:
