@@ -17,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from partnerface.cli.argument_errors import short_message
 from partnerface.cli.checkpoint_errors import named_checkpoint, require_data_only
 from partnerface.cli.config_files import resolve_config_paths
+from partnerface.cli.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.training.avatar_module import AvatarModule
 from partnerface.training.callbacks.run_checkpoint import last_checkpoint
@@ -64,6 +65,7 @@ class AvatarCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except ArgumentError as error:
             raise UserError(short_message(str(error), args, self._valid_keys())) from error
+        check_ranges(self.config[self.config["subcommand"]].as_dict())
 
     def _valid_keys(self) -> set[str]:
         parsers = self._subcommand_parsers.values()

@@ -35,7 +35,7 @@ def named_checkpoint(checkpoint: str | None) -> Iterator[None]:
 
 def _while_restoring(error: Exception) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
-    return any(f.filename.endswith(_RESTORING) and f.name.startswith("restore") for f in frames)
+    return any(f.filename.endswith(_RESTORING) and f.name.startswith(("restore", "resume")) for f in frames)
 
 
 def require_data_only(weights_only: bool | None) -> None:

@@ -43,7 +43,8 @@ def resolve_config_paths(arguments: list[str]) -> list[str]:
 def _shipped_instead(value: str) -> str:
     path = Path(value)
     if path.is_file():
-        read_yaml(path)
+        if not isinstance(read_yaml(path), dict | None):
+            raise UserError(f"configuration {path}: holds no keys; write key: value")
         return value
     if path.parts[:1] == ("configs",) and (CONFIGS.joinpath(*path.parts[1:])).is_file():
         return str(CONFIGS.joinpath(*path.parts[1:]))

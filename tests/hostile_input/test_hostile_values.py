@@ -1,0 +1,113 @@
+"""Numbers of a configuration that cannot be: refused before anything is built, naming the flag."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as some
+
+from partnerface.cli.config_files import CONFIGS
+from partnerface.cli.value_ranges import OF_CLASS, OF_KEY, check_ranges
+from partnerface.user_error import UserError
+
+DEFORMATION = "model.avatar.deformation.init_args"
+FLAGS = [
+    *[
+        f"{DEFORMATION}.{name}={value}"
+        for name in ("parts", "top_k", "hidden_width")
+        for value in (0, -1, 10**9)
+    ],
+    *[f"{DEFORMATION}.num_frequencies={value}" for value in (-1, 60)],
+    *[f"{DEFORMATION}.temperature={value}" for value in (0, -1, "nan", "inf")],
+    *[f"model.avatar.field.init_args.{name}=-1" for name in ("levels", "log2_table_size", "finest")],
+    *["model.avatar.field.init_args.levels=0", "model.avatar.field.init_args.log2_table_size=60"],
+    *[f"model.avatar.sampler.init_args.{name}=0" for name in ("samples", "cells", "step_m")],
+    *["model.avatar.torso.init_args.channels=-1", "model.avatar.torso.init_args.resolutions=[32,0]"],
+    "model.avatar.torso.init_args.margin=0",
+    *["model.losses.matte.init_args.weight=-1", "model.avatar.warm_up=7", "model.cpu_threads=0"],
+    *["model.learning_rates.grids=-0.1", "model.gradient_clip=-1", "data.image_size=100000"],
+    *["data.rays_per_frame=0", "data.num_workers=100000", "data.frames_per_batch=-2"],
+]
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_flags(bench, smoke_arguments, flag: str) -> None:
+    name = flag.partition("=")[0]
+    bench.refuses(
+        ["fit", *smoke_arguments, f"--{flag}", f"--run_dir={bench.out}"], name.split(".init_args")[0]
+    )
+
+
+def _tables() -> list[dict]:
+    return [yaml.safe_load(path.read_text()) for path in sorted(CONFIGS.rglob("*.yaml"))]
+
+
+def test_every_shipped_number_is_in_its_range() -> None:
+    for table in _tables():
+        check_ranges(table)
+
+
+def test_every_class_of_the_table_exists() -> None:
+    """A class that is renamed would lose its ranges in silence."""
+    source = "\n".join(
+        path.read_text() for path in Path(CONFIGS).resolve().parent.rglob("partnerface/**/*.py")
+    )
+    for name, numbers in OF_CLASS.items():
+        assert f"class {name}(" in source or f"def {name}(" in source, name
+        assert all(f"{number}:" in source for number in numbers)
+
+
+@given(
+    key=some.sampled_from(sorted(OF_KEY)),
+    value=some.one_of(some.integers(), some.floats(allow_nan=True)),
+)
+def test_any_number_is_taken_or_refused_by_its_range(key: str, value: float) -> None:
+    table: object = value
+    for name in reversed(key.split(".")):
+        table = {name: table}
+    low, high = OF_KEY[key]
+    if not math.isnan(value) and low <= value <= high:
+        check_ranges(table)
+    else:
+        with pytest.raises(UserError, match=f"--{key}: "):
+            check_ranges(table)
+
+
+@given(
+    name=some.sampled_from([(c, n) for c, numbers in OF_CLASS.items() for n in numbers]),
+    value=some.one_of(some.integers(), some.floats(allow_nan=True)),
+    in_list=some.booleans(),
+)
+def test_any_number_of_any_class(name: tuple[str, str], value: float, in_list: bool) -> None:
+    class_name, number = name
+    part = {"class_path": f"some.where.{class_name}", "init_args": {number: [value] if in_list else value}}
+    low, high = OF_CLASS[class_name][number]
+    if not math.isnan(value) and low <= value <= high:
+        check_ranges({"model": {"part": part}})
+    else:
+        with pytest.raises(UserError, match=rf"--model\.part\.init_args\.{number}: "):
+            check_ranges({"model": {"part": part}})
+
+
+@given(
+    some.recursive(
+        some.one_of(some.none(), some.booleans(), some.integers(), some.floats(), some.text(max_size=20)),
+        lambda inner: some.one_of(
+            some.lists(inner, max_size=4),
+            some.dictionaries(
+                some.sampled_from(["class_path", "init_args", "data", "model", "image_size", "parts"]),
+                inner,
+                max_size=4,
+            ),
+        ),
+        max_leaves=20,
+    )
+)
+def test_any_table_is_taken_or_refused(table: object) -> None:
+    with suppress(UserError):
+        check_ranges(table)
