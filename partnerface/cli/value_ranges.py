@@ -15,6 +15,7 @@ _NETWORK = {
     **{"hidden_width": _WIDTH, "num_frequencies": _FREQUENCIES, "driving_width": (1, 100_000)},
     **{"appearance_width": (0, 256)},
 }
+_ADAM = {"lr": (0, 100), "betas": (0, 0.999_999), "eps": (0, 1), "weight_decay": (0, 1000)}
 _LOSS = {"weight": _NOT_NEGATIVE, "delta": _POSITIVE}
 
 OF_CLASS: dict[str, dict[str, Range]] = {
@@ -38,9 +39,10 @@ OF_CLASS: dict[str, dict[str, Range]] = {
         **{"erosion_m": _LENGTH_M, "thinnest_m": _LENGTH_M},
     },
     "TorsoLayer": {
-        **{"resolutions": (1, 4096), "channels": (1, 256), "yielding_cells": (0, 4096)},
+        **{"resolutions": (1, 4096), "channels": (1, 256), "yielding_cells": (1, 4096)},
         "margin": (1e-4, 10),
     },
+    **dict.fromkeys(("AdamW", "Adam", "NAdam", "RAdam"), _ADAM),
     "NeRFace": {"layers": (1, 64), "hidden_width": _WIDTH, "code_width": (0, 4096)},
     "HierarchicalSampler": {"coarse": (2, 4096), "importance": (1, 4096)},
     **dict.fromkeys(

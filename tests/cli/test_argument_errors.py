@@ -29,9 +29,9 @@ def test_a_wrong_type() -> None:
 
 def test_a_wrong_type_within_classes_is_named_whole() -> None:
     message = (
-        'Parser key "model.avatar":\n  Problem with given class_path \'a.Avatar\':\n    Parser key "field":\n'
-        "      Problem with given class_path 'a.Field':\n        Parser key \"levels\":\n"
-        "          Expected a <class 'int'>. Got value: many"
+        "Parser key \"model.avatar\":\n  Problem with given class_path 'a.Avatar':\n"
+        "    Parser key \"field\":\n      Problem with given class_path 'a.Field':\n"
+        "        Parser key \"levels\":\n          Expected a <class 'int'>. Got value: many"
     )
     expected = "model.avatar.init_args.field.init_args.levels: expected int, got many"
     assert short_message(message, ["--model.avatar.field.levels=many"], []) == expected
