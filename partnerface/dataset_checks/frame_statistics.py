@@ -24,19 +24,17 @@ class FrameStatistics:
         digests: ``T`` digests of the pictures' pixels.
         matte_share: ``[T]`` share of the picture that the matte holds.
         soft_share: ``[T]`` share of the matte's pixels that are neither person nor background.
-        head_share: ``[T]`` share of the picture that is labelled as head.
     """
 
     digests: list[str]
     matte_share: np.ndarray
     soft_share: np.ndarray
-    head_share: np.ndarray
 
 
 def frame_statistics(
     sequence: TrackedSequence, track: Callable[[Iterable[int]], Iterable[int]] = lambda frames: frames
 ) -> FrameStatistics:
-    """Decode every frame once.
+    """Decode every frame once, its labels too: damaged ones must not wait for training.
 
     Args:
         sequence: the dataset.
@@ -48,10 +46,9 @@ def frame_statistics(
     digests, rows = [], []
     for i in track(range(len(sequence))):
         image, matte = read_rgb(sequence.image_paths[i]), read_grey(sequence.matte_paths[i])
-        labels = read_labels(sequence.label_paths[i], max(Region))
+        read_labels(sequence.label_paths[i], max(Region))
         digests.append(hashlib.sha256(image.tobytes()).hexdigest())
         soft = ((matte >= SOFT_RANGE[0]) & (matte <= SOFT_RANGE[1])).sum()
         held = max(int((matte >= SOFT_RANGE[0]).sum()), 1)
-        head = np.isin(labels, (Region.FACE, Region.EYES, Region.MOUTH)).mean()
-        rows.append((matte.mean() / 255, soft / held, head))
+        rows.append((matte.mean() / 255, soft / held))
     return FrameStatistics(digests, *np.array(rows).T)
