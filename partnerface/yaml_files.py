@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from partnerface.user_error import UserError
 LARGEST_BYTES = 1_000_000
 MOST_VALUES = 100_000
 """Values of a file, those that aliases repeat counted every time."""
+
+DEEPEST = 100
+
+_UNFOLDING = f"{{source}}: its aliases unfold to more than {MOST_VALUES:,} values"
 
 
 def read_yaml(path: Path) -> Any:
@@ -56,9 +61,8 @@ def parse_yaml(text: str, source: str) -> Any:
         UserError: it is not YAML, has tags of Python objects, or its aliases unfold beyond measure.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is not None and _count(node, {}) > MOST_VALUES:
-            raise UserError(f"{source}: its aliases unfold to more than {MOST_VALUES:,} values")
+        if _unfolds(text):
+            raise UserError(_UNFOLDING.format(source=source))
         return yaml.safe_load(text)
     except RecursionError as error:
         raise UserError(f"{source}: not YAML that can be read (nested too deeply)") from error
@@ -67,6 +71,38 @@ def parse_yaml(text: str, source: str) -> Any:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{source}: not YAML ({' '.join(str(error).split())})") from error
+
+
+def refuse_extremes(text: str) -> None:
+    """Make sure that YAML neither nests nor unfolds beyond measure; text that is no YAML passes.
+
+    A parser in C ends the whole process where lists are nested too deeply.
+
+    Raises:
+        UserError: it does.
+    """
+    source, unfolds, deep = f"YAML that begins with {text[:30]!r}", False, False
+    with suppress(yaml.YAMLError, ValueError):
+        deep = len(text) > DEEPEST and _nests_too_deeply(text)
+        unfolds = not deep and "&" in text and "*" in text and _unfolds(text)
+    if deep:
+        raise UserError(f"{source}: nested more than {DEEPEST} deep")
+    if unfolds:
+        raise UserError(_UNFOLDING.format(source=source))
+
+
+def _nests_too_deeply(text: str) -> bool:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            return True
+    return False
+
+
+def _unfolds(text: str) -> bool:
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    return node is not None and _count(node, {}) > MOST_VALUES
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from partnerface.user_error import UserError
-from partnerface.yaml_files import LARGEST_BYTES, MOST_VALUES, parse_yaml, read_yaml
+from partnerface.yaml_files import LARGEST_BYTES, MOST_VALUES, parse_yaml, read_yaml, refuse_extremes
 
 
 def test_values_come_back(tmp_path: Path) -> None:
@@ -27,6 +27,27 @@ def test_aliases_are_counted_as_they_unfold() -> None:
         parse_yaml(nested(6), "a.yaml")
     with pytest.raises(UserError, match="unfold"):
         parse_yaml("a: &a {b: [*a]}", "a.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "a & b * c", "[1, &x 2, *x]", "&: [*", "* &"])
+def test_text_that_does_not_unfold_passes_whatever_it_is(text: str) -> None:
+    refuse_extremes(text)
+
+
+def test_text_that_unfolds_is_refused() -> None:
+    with pytest.raises(UserError, match=r"YAML that begins with 'a: &a \[\*a\]': its aliases unfold"):
+        refuse_extremes("a: &a [*a]")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "{a: " * 200_000, "- " * 5000 + "x", "[" * 150 + "]" * 150])
+def test_text_that_nests_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="nested more than 100 deep"):
+        refuse_extremes(text)
+
+
+def test_text_that_nests_as_far_as_it_may() -> None:
+    refuse_extremes("[" * 100 + "]" * 100)
+    refuse_extremes("[" * 100)
 
 
 def test_a_large_file_is_not_read(tmp_path: Path) -> None:

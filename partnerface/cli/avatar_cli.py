@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from partnerface.cli.argument_errors import short_message
 from partnerface.cli.checkpoint_errors import named_checkpoint, require_data_only
-from partnerface.cli.config_files import resolve_config_paths
+from partnerface.cli.config_files import guard_parser, resolve_config_paths
 from partnerface.cli.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.training.avatar_module import AvatarModule
@@ -40,6 +40,7 @@ class AvatarCLI(LightningCLI):
         # An abbreviated key would be taken in silence for a key that only begins like it.
         parsing = {"exit_on_error": False, "allow_abbrev": False}
         self._execute = execute
+        guard_parser()
         super().__init__(
             AvatarModule,
             HeadVideoDataModule,
@@ -63,7 +64,8 @@ class AvatarCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:
             self.config = parser.parse_args(args)
-        except ArgumentError as error:
+        # A file that a value names may be no text.
+        except (ArgumentError, UnicodeDecodeError) as error:
             raise UserError(short_message(str(error), args, self._valid_keys())) from error
         check_ranges(self.config[self.config["subcommand"]].as_dict())
 

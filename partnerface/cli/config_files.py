@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import yaml
 
 import partnerface
 from partnerface.user_error import UserError
-from partnerface.yaml_files import read_yaml
+from partnerface.yaml_files import read_yaml, refuse_extremes
+
+_LOAD = jsonargparse.get_loader("yaml")
+"""The parser's own way to read YAML, with its idea of numbers."""
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
 
@@ -22,6 +29,17 @@ def config_file(name: str) -> Path:
 def config_arguments(*names: str) -> list[str]:
     """``--config`` arguments for shipped files, in order."""
     return [argument for name in names for argument in ("--config", str(config_file(name)))]
+
+
+def guard_parser() -> None:
+    """Let the command line's parser load no YAML that nests or unfolds beyond measure."""
+    if jsonargparse.get_loader("yaml") is not _load_guarded:
+        jsonargparse.set_loader("yaml", _load_guarded, (yaml.YAMLError,))
+
+
+def _load_guarded(text: str) -> Any:
+    refuse_extremes(text)
+    return _LOAD(text)
 
 
 def resolve_config_paths(arguments: list[str]) -> list[str]:

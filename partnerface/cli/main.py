@@ -97,12 +97,15 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     import jsonargparse
 
     from partnerface.cli.argument_errors import short_message
+    from partnerface.cli.config_files import guard_parser, resolve_config_paths
 
+    guard_parser()
     tool = TOOLS[command]
     module, _, name = tool.function.partition(":")
     function = getattr(importlib.import_module(module), name)
     if arguments and not arguments[0].startswith("-"):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
+    arguments = resolve_config_paths(arguments)
     try:
         code = jsonargparse.auto_cli(
             function,

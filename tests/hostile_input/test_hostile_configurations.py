@@ -146,3 +146,28 @@ def test_sweeps(bench, kind: str) -> None:
     path = bench.folder / "hostile.yaml"
     path.write_text(SWEEPS[kind])
     bench.refuses(["sweep", str(path), "--out", str(bench.out)], "hostile.yaml")
+
+
+@pytest.mark.parametrize("key", ["model", "data: {reader", "trainer: {callbacks"])
+def test_aliases_that_unfold_in_a_file_that_a_configuration_names(bench, configured, key: str) -> None:
+    (bench.folder / "nested.yaml").write_text(BOMB)
+    path = bench.folder / "hostile.yaml"
+    path.write_text(f"{key}: {bench.folder / 'nested.yaml'}{'}' * key.count('{')}\n")
+    configured(path, "unfold")
+
+
+@pytest.mark.parametrize(
+    "kind", ["tag !!python/object/apply:os.system", "aliases that unfold", "bytes", "deep"]
+)
+def test_configurations_of_the_other_commands(bench, kind: str) -> None:
+    text, path = YAML[kind], bench.folder / "hostile.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    bench.refuses(["check", "--config", str(path)], "hostile.yaml")
+
+
+@pytest.mark.parametrize(
+    "value", ["!!python/object/apply:os.system [touch canary]", "[" * 2000, "{a: &a [*a]}"]
+)
+def test_values_on_the_command_line(bench, smoke_arguments, value: str) -> None:
+    flag = f"--data.reader.init_args.frames={value}"
+    bench.refuses(["fit", *smoke_arguments, flag, f"--run_dir={bench.out}"], "")
