@@ -223,6 +223,11 @@ def test_pictures(refused_dataset, word: str, spoil) -> None:
     refused_dataset(spoil, "/0000", word)
 
 
+def test_two_frames_of_one_file_by_different_names(refused_dataset) -> None:
+    spoil = bad.frame_key("file_path", "images/../images/./00006.png", 7)
+    refused_dataset(spoil, RECORD, "file_path", "00006.png in 2 frames")
+
+
 def test_a_folder_named_in_another_alphabet(dataset_bench) -> None:
     """It is read like any other, and named in the line where it is damaged."""
     other = dataset_bench.folder / "датасет 数据 é"

@@ -20,7 +20,8 @@ from partnerface.array_archives import read_arrays
 from partnerface.data.image_files import image_size, read_grey, read_labels, read_rgb
 from partnerface.data.readers.partnerface import PartnerfaceReader
 from partnerface.data.sequence_format import resolve_inside
-from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
+from partnerface.head_models.pickled_arrays import dense_array
+from partnerface.head_models.safe_unpickling import load_pickled_arrays
 from partnerface.json_files import read_json_table
 from partnerface.sweeps.sweep_file import read_sweep
 from partnerface.user_error import UserError
