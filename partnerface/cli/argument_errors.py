@@ -55,7 +55,7 @@ def _source(key: str, arguments: list[str]) -> str:
     """``FILE: `` if the key comes from a configuration file; nothing if it was given as a flag."""
     flags = [argument.partition("=")[0].lstrip("-") for argument in arguments if argument.startswith("--")]
     plain = key.replace(".init_args", "")
-    if any(f"{flag}.".replace(".init_args", "").startswith(f"{plain}.") for flag in flags):
+    if any(flag.replace(".init_args", "") == plain for flag in flags):
         return ""
     name, source = key.rsplit(".", 1)[-1], ""
     for path in _files(arguments):
