@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,14 @@ def test_configurations_of_the_other_commands(bench, kind: str) -> None:
 def test_values_on_the_command_line(bench, smoke_arguments, value: str) -> None:
     flag = f"--data.reader.init_args.frames={value}"
     bench.refuses(["fit", *smoke_arguments, flag, f"--run_dir={bench.out}"], "")
+
+
+def test_lists_nested_without_end_do_not_end_the_process(tmp_path: Path) -> None:
+    """In a process of its own: libyaml's recursion took Python down with it."""
+    words = ["check", f"--out={'[' * 100_000}", str(tmp_path)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "partnerface", *words], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("partnerface: ")
+    assert len(ended.stderr.splitlines()) == 1
