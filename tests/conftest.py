@@ -8,11 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.cli.config_files import config_arguments
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
+
+# The same examples in every run, none remembered, no clock.
+settings.register_profile(
+    "seeded",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("seeded")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,9 @@ PACKAGE = Path(__file__).parents[1] / "partnerface"
 # Package -> what it may import of ours. Those of `BELOW_ALL` stand below all.
 MAY_IMPORT = {
     "user_error": set(),
+    "array_archives": set(),
+    "json_files": set(),
+    "yaml_files": set(),
     "warp_launch": set(),
     "single_thread": set(),
     "freed_memory": set(),
@@ -79,11 +82,15 @@ MAY_IMPORT = {
         "training",
         "sweeps",
     },
+    "dataset_checks": {"head_models", "cameras", "rendering", "data", "tracking"},
     "tracking": {"head_models", "cameras", "rendering", "data", "skinning"},
     "sweeps": set(),
 }
 BELOW_ALL = {
     "user_error",
+    "array_archives",
+    "json_files",
+    "yaml_files",
     "warp_launch",
     "single_thread",
     "freed_memory",

@@ -7,9 +7,11 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-import yaml
+from partnerface.user_error import UserError
+from partnerface.yaml_files import read_yaml
 
 _UNKNOWN = (
     r"Option '([^']+)' is not accepted",
@@ -17,11 +19,12 @@ _UNKNOWN = (
     r"Key '([^']+)' is not (?:expected|accepted)",
     r"[Uu]nrecognized arguments?: (-*[^\s=]+)",
     r"'([^']+)' is not (?:an )?accepted",
+    r"does not accept (?:option|nested key) '([^']+)'",
 )
 
 
 def short_message(message: str, arguments: list[str], valid_keys: Iterable[str]) -> str:
-    """One line for a parser's message.
+    """One line for a parser's message; it begins with the configuration file that the key stands in.
 
     Args:
         message: what the parser said.
@@ -32,12 +35,47 @@ def short_message(message: str, arguments: list[str], valid_keys: Iterable[str])
     for pattern in _UNKNOWN:
         if found := re.search(pattern, text):
             key = found.group(1).lstrip("-")
-            return f"unknown option or configuration key '{key}'{_nearest(key, arguments, valid_keys)}"
+            nearest = _nearest(key, arguments, valid_keys)
+            return f"{_source(key, arguments)}unknown option or configuration key '{key}'{nearest}"
     # The parser tries every member of a union; the first sentence that names a key says most.
     if found := re.search(r"Parser key \"([^\"]+)\": *(.*)", text):
-        reason = _innermost_reason(found.group(2))
-        return f"{found.group(1)}: {reason}"
+        key, reason = _innermost_key(found.group(1), found.group(2))
+        return f"{_source(key, arguments)}{key}: {_innermost_reason(reason)}"
     return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def _innermost_key(key: str, text: str) -> tuple[str, str]:
+    """The key within nested classes that a message is about, and the message about it alone."""
+    while found := re.match(r"Problem with given class_path '[^']*': Parser key \"([^\"]+)\": *(.*)", text):
+        key, text = f"{key}.init_args.{found.group(1)}", found.group(2)
+    return key, text
+
+
+def _source(key: str, arguments: list[str]) -> str:
+    """``FILE: `` if the key comes from a configuration file; nothing if it was given as a flag."""
+    flags = [argument.partition("=")[0].lstrip("-") for argument in arguments if argument.startswith("--")]
+    plain = key.replace(".init_args", "")
+    if any(flag.replace(".init_args", "") == plain for flag in flags):
+        return ""
+    name, source = key.rsplit(".", 1)[-1], ""
+    for path in _files(arguments):
+        with suppress(UserError):
+            if name in _keys(read_yaml(path)):
+                source = f"{path}: "
+    return source
+
+
+def _files(arguments: list[str]) -> list[Path]:
+    """The YAML files that a command line names."""
+    values = [argument.rpartition("=")[2] for argument in arguments]
+    return [Path(v) for v in values if v.endswith((".yaml", ".yml")) and Path(v).is_file()]
+
+
+def _keys(node: object) -> set[str]:
+    """Every key below a node."""
+    if isinstance(node, dict):
+        return {str(key) for key in node}.union(*(_keys(value) for value in node.values()))
+    return set().union(*(_keys(item) for item in node)) if isinstance(node, list) else set()
 
 
 def _innermost_reason(text: str) -> str:
@@ -79,11 +117,9 @@ def _class_paths(arguments: list[str]) -> set[str]:
         value = argument.rpartition("=")[2]
         if value.startswith("partnerface."):
             paths.add(value)
-        if value.endswith((".yaml", ".yml")) and Path(value).is_file():
-            try:
-                paths |= set(_find_class_paths(yaml.safe_load(Path(value).read_text())))
-            except yaml.YAMLError:
-                continue
+    for path in _files(arguments):
+        with suppress(UserError):
+            paths |= set(_find_class_paths(read_yaml(path)))
     return paths
 
 

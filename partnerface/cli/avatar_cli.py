@@ -18,7 +18,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from partnerface.cli.argument_errors import short_message
-from partnerface.cli.config_files import resolve_config_paths
+from partnerface.cli.checkpoint_errors import named_checkpoint, require_data_only
+from partnerface.cli.config_files import guard_parser, resolve_config_paths
+from partnerface.cli.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.stop_signals import termination_as_exit
 from partnerface.training.avatar_module import AvatarModule
@@ -43,6 +45,7 @@ class AvatarCLI(LightningCLI):
         # An abbreviated key would be taken in silence for a key that only begins like it.
         parsing = {"exit_on_error": False, "allow_abbrev": False}
         self._execute = execute
+        guard_parser()
         super().__init__(
             AvatarModule,
             HeadVideoDataModule,
@@ -66,8 +69,10 @@ class AvatarCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:
             self.config = parser.parse_args(args)
-        except ArgumentError as error:
+        # A file that a value names may be no text.
+        except (ArgumentError, UnicodeDecodeError) as error:
             raise UserError(short_message(str(error), args, self._valid_keys())) from error
+        check_ranges(self.config[self.config["subcommand"]].as_dict())
 
     def _valid_keys(self) -> set[str]:
         parsers = self._subcommand_parsers.values()
@@ -87,6 +92,8 @@ class AvatarCLI(LightningCLI):
         command = self.config["subcommand"]
         config = self.config[command]
         checkpoint = config.get("ckpt_path")
+        require_data_only(config.get("weights_only"))
+        config["weights_only"] = True
         run_dir = Path(config["run_dir"])
         if checkpoint is None:
             if command == "fit" and last_checkpoint(run_dir).exists():
@@ -112,7 +119,8 @@ class AvatarCLI(LightningCLI):
         if self._execute:
             if rank_zero_only.rank == 0:
                 require_writable(Path(self._get(self.config, "run_dir")))
-            super()._run_subcommand(subcommand)
+            with named_checkpoint(self._get(self.config, "ckpt_path", default=None)):
+                super()._run_subcommand(subcommand)
 
     def after_fit(self) -> None:
         """A run that was stopped within its last validation has nothing left to train, but that to do."""

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from partnerface.cli.avatar_cli import require_writable, run_trainer_command
+from partnerface.json_files import read_json_table
 from partnerface.text_files import replace_text
 from partnerface.training.callbacks.evaluation_report import METRICS_FILE, print_report
 from partnerface.training.callbacks.run_checkpoint import last_checkpoint
@@ -30,7 +31,7 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     config = run_dir / "config.yaml"
     if metrics.is_file() and checkpoint.is_file():
         _say(f"Reusing the trained avatar and its scores in {run_dir}")
-        report = json.loads(metrics.read_text())
+        report = read_json_table(metrics, "remove it and test again")
         print_report(report)
         return report
     fit = ["fit", *arguments, "--run_dir", str(run_dir)]
@@ -50,12 +51,7 @@ def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
     """
     path = run_dir / SETTINGS_FILE
     if path.is_file():
-        try:
-            recorded = json.loads(path.read_text())
-        except ValueError as error:
-            raise UserError(
-                f"{path}: not readable ({error}); remove the folder or choose another --out"
-            ) from error
+        recorded = read_json_table(path, "remove the folder or choose another --out")
         changed = [key for key in settings if recorded.get(key) != settings[key]]
         if changed:
             what = ", ".join(f"{key} {recorded.get(key)}" for key in changed)

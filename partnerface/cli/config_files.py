@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import yaml
 
 import partnerface
 from partnerface.user_error import UserError
+from partnerface.yaml_files import read_yaml, refuse_extremes
+
+_LOAD = jsonargparse.get_loader("yaml")
+"""The parser's own way to read YAML, with its idea of numbers."""
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
 
@@ -23,8 +31,23 @@ def config_arguments(*names: str) -> list[str]:
     return [argument for name in names for argument in ("--config", str(config_file(name)))]
 
 
+def guard_parser() -> None:
+    """Let the command line's parser load no YAML that nests or unfolds beyond measure."""
+    if jsonargparse.get_loader("yaml") is not _load_guarded:
+        jsonargparse.set_loader("yaml", _load_guarded, (yaml.YAMLError,))
+
+
+def _load_guarded(text: str) -> Any:
+    refuse_extremes(text)
+    return _LOAD(text)
+
+
 def resolve_config_paths(arguments: list[str]) -> list[str]:
-    """Let ``--config configs/base.yaml`` mean the shipped file where the working directory has none."""
+    """Let ``--config configs/base.yaml`` mean the shipped file where the working directory has none.
+
+    Raises:
+        UserError: a file is missing, or is no YAML of plain values.
+    """
     resolved = list(arguments)
     for i, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
@@ -38,6 +61,8 @@ def resolve_config_paths(arguments: list[str]) -> list[str]:
 def _shipped_instead(value: str) -> str:
     path = Path(value)
     if path.is_file():
+        if not isinstance(read_yaml(path), dict | None):
+            raise UserError(f"configuration {path}: holds no keys; write key: value")
         return value
     if path.parts[:1] == ("configs",) and (CONFIGS.joinpath(*path.parts[1:])).is_file():
         return str(CONFIGS.joinpath(*path.parts[1:]))

@@ -40,6 +40,7 @@ TOOLS = {
     "demo": Tool("partnerface.cli.demo:demo", "an avatar of the embedded subject: no video needed"),
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
+    "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
     "benchmark": Tool(
         "partnerface.cli.benchmark:benchmark", "compare methods, or measure speed here", "suite"
     ),
@@ -52,6 +53,7 @@ TOOLS = {
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+LONGEST_MESSAGE = 600
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -59,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0, or 2 after one line about bad input, or 130 after an interrupt, or 143 after a SIGTERM that
-        could be heeded.
+        0, 1 from a check that found something unfit, 2 after one line about bad input, 130 after an
+        interrupt, or 143 after a SIGTERM that could be heeded.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if (message := _user_message(error)) is None:
             raise
-        print(f"partnerface: {message}", file=sys.stderr)
+        print(f"partnerface: {_one_line(message)}", file=sys.stderr)
         return EXIT_BAD_INPUT
 
 
@@ -102,14 +104,17 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     import jsonargparse
 
     from partnerface.cli.argument_errors import short_message
+    from partnerface.cli.config_files import guard_parser, resolve_config_paths
 
+    guard_parser()
     tool = TOOLS[command]
     module, _, name = tool.function.partition(":")
     function = getattr(importlib.import_module(module), name)
     if arguments and not arguments[0].startswith("-"):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
+    arguments = resolve_config_paths(arguments)
     try:
-        jsonargparse.auto_cli(
+        code = jsonargparse.auto_cli(
             function,
             args=arguments,
             prog=f"partnerface {command}",
@@ -121,11 +126,16 @@ def _run_tool(command: str, arguments: list[str]) -> int:
         keys = jsonargparse.ArgumentParser(exit_on_error=False)
         keys.add_function_arguments(function, as_group=False)
         raise UserError(short_message(str(error), arguments, list(keys.get_defaults().keys()))) from error
-    return 0
+    return code or 0
 
 
 def _user_message(error: BaseException | None) -> str | None:
-    """The one line of a UserError, or of a disk that is full or protected, anywhere in a chain of causes."""
+    """What to say about a UserError, a disk that is full or protected, or too little memory.
+
+    Anywhere in a chain of causes; None for all else, which is a mistake of ours.
+    """
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error or 'no more could be had'}); choose a smaller size or fewer frames"
     while error is not None:
         if isinstance(error, UserError):
             return str(error)
@@ -133,6 +143,13 @@ def _user_message(error: BaseException | None) -> str | None:
             return f"{error.filename or 'output folder'}: {error.strerror}"
         error = error.__cause__ or error.__context__
     return None
+
+
+def _one_line(message: str) -> str:
+    """Printable and short, whatever a hostile file has put into it."""
+    text = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message)
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 4]} ..."
 
 
 def _overview() -> str:

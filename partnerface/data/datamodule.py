@@ -146,8 +146,13 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         return (drawn[FrameVisit(frame, frame * batches + k)] for k in range(batches))
 
     def setup(self, stage: str) -> None:
-        """Decode the frames, so that bad images stop a run before it starts."""
+        """Decode the frames, so that a bad dataset stops a run before it starts.
+
+        Raises:
+            UserError: an image is damaged, or no frame is left to train on.
+        """
         del stage
+        len(self.train_frames)
         len(self.store)
 
     def train_dataloader(self) -> ResumableLoader:

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from partnerface.data.image_files import read_grey, read_rgb
+from partnerface.data.image_files import read_grey, read_labels, read_rgb
+from partnerface.data.region_labels import Region
 from partnerface.data.sequence_format import CACHE_FOLDER
 from partnerface.data.tracked_sequence import TrackedSequence
 from partnerface.user_error import UserError
@@ -72,10 +73,12 @@ class FrameStore:
                 channels[index] = frame
             channels.flags.writeable = False
             return cls(channels)
-        path = root / CACHE_FOLDER / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
-        if not path.is_file():
+        path = _cache_folder(root) / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
+        channels = _read_cache(path, shape)
+        if channels is None:
             _write_cache(path, shape, _reduced_frames(sequence, width, height))
-        return cls(np.load(path, mmap_mode="r", allow_pickle=False))
+            channels = np.load(path, mmap_mode="r", allow_pickle=False)
+        return cls(channels)
 
 
 def reduce_frame(
@@ -106,7 +109,8 @@ def _reduced_frames(sequence: TrackedSequence, width: int, height: int) -> Itera
     with Progress(*columns, disable=not sys.stderr.isatty(), transient=True) as progress:
         frames = zip(sequence.image_paths, sequence.matte_paths, sequence.label_paths, strict=True)
         for image, matte, labels in progress.track(frames, len(sequence), description="Loading frames"):
-            yield reduce_frame(read_rgb(image), read_grey(matte), read_grey(labels), width, height)
+            regions = read_labels(labels, max(Region))
+            yield reduce_frame(read_rgb(image), read_grey(matte), regions, width, height)
 
 
 def _checksum(sequence: TrackedSequence) -> str:
@@ -116,6 +120,26 @@ def _checksum(sequence: TrackedSequence) -> str:
         status = path.stat()
         digest.update(f"{path.parent.name}/{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _cache_folder(root: Path) -> Path:
+    folder = root / CACHE_FOLDER
+    if folder.is_symlink():
+        # Old caches in it are removed, which must not happen elsewhere.
+        raise UserError(f"{folder}: is a link, which a dataset's cache may not be; remove it")
+    return folder
+
+
+def _read_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The frames of a cache file; None where it is missing or is not what it should be."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        channels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = isinstance(channels, np.ndarray) and channels.shape == shape and channels.dtype == np.uint8
+    return channels if fits else None
 
 
 def _write_cache(path: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from partnerface.array_archives import read_arrays
 from partnerface.data.tracked_sequence import HeadModelRecord
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.user_error import UserError
@@ -23,11 +22,8 @@ FRAME_ARRAYS = {
 }
 TORSO_ARRAYS = {"torso_rotation": (3, 3), "torso_translation": (3,)}
 ADVICE = "track the video again"
-ARCHIVE_ERRORS = (
-    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What numpy and zipfile raise for damaged archives."""
+LARGEST_BYTES = 64_000_000
+"""Of one file's arrays; a frame takes a thousand bytes, an identity and a shell a hundred thousand."""
 
 
 def float_array(values: np.ndarray | Tensor) -> np.ndarray:
@@ -56,10 +52,9 @@ def load_arrays(
         UserError: the file is damaged, or an array is missing, of another shape or not finite.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key in shapes}
-    except ARCHIVE_ERRORS as error:
-        raise UserError(f"{path}: cannot be read ({error}); {ADVICE}") from error
+        arrays = read_arrays(path, shapes, LARGEST_BYTES)
+    except UserError as error:
+        raise UserError(f"{error}; {ADVICE}") from error
     tensors = {}
     for key, shape in shapes.items():
         if key not in arrays:

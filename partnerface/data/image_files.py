@@ -1,14 +1,21 @@
-"""Read and write 8-bit image files."""
+"""Read and write 8-bit image files. Those read may come from strangers."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from partnerface.user_error import UserError
+
+FORMATS = ("PNG", "JPEG")
+"""What is decoded; Pillow knows formats that start other programs."""
+
+LARGEST_PIXELS = 8192 * 8192
+"""An image of more pixels is not decoded: a small file can hold an enormous one."""
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -17,16 +24,32 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is missing or not an image.
     """
-    return _read(path, "RGB")
+    return _read(path, "RGB", ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr"))
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """``[H, W]`` uint8 values of a one-channel image file (a matte or labels).
+    """``[H, W]`` uint8 values of an image file, a colour by its luminance.
 
     Raises:
-        UserError: the file is missing or not an image.
+        UserError: the file is missing or not an image, or has more than 8 bits a value.
     """
-    return _read(path, "L")
+    return _read(path, "L", ("L", "LA", "1", "RGB", "RGBA"))
+
+
+def read_labels(path: Path, highest: int) -> np.ndarray:
+    """``[H, W]`` uint8 values of a one-channel image file whose values are numbers, not brightness.
+
+    Args:
+        path: the file.
+        highest: the largest number there is.
+
+    Raises:
+        UserError: the file is missing or no image of one channel, or holds a larger number.
+    """
+    labels = _read(path, "L", ("L",))
+    if labels.max() > highest:
+        raise UserError(f"{path}: holds label {labels.max()}, labels go up to {highest}; write it again")
+    return labels
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -58,18 +81,35 @@ def write_image(path: Path, image: np.ndarray) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _read(path: Path, mode: str) -> np.ndarray:
+def _read(path: Path, mode: str, readable: tuple[str, ...]) -> np.ndarray:
     with _opened(path) as image:
+        if image.mode not in readable:
+            raise UserError(
+                f"{path}: has pixels of type {image.mode}, expected {' or '.join(readable[:2])} of 8 bits; "
+                "write it again"
+            )
         try:
             return np.array(image.convert(mode))
-        except (OSError, ValueError, SyntaxError) as error:
+        # What a damaged file raises depends on where it is damaged.
+        except (OSError, ValueError, SyntaxError, LookupError, TypeError, MemoryError) as error:
             raise UserError(f"{path}: the image is damaged ({error}); write it again") from error
 
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        with warnings.catch_warnings():
+            # Our own limit is lower, and an error.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=FORMATS)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such image") from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Image.UnidentifiedImageError as error:
+        raise UserError(f"{path}: not an image that can be read; give PNG or JPEG") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not an image that can be read ({error})") from error
+    if image.width * image.height > LARGEST_PIXELS:
+        image.close()
+        raise UserError(
+            f"{path}: {image.width}x{image.height} pixels; at most {LARGEST_PIXELS:,} are decoded, reduce it"
+        )
+    return image

@@ -44,6 +44,9 @@ USES = ("train", "val", "test")
 
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy")
 
+RESIDUAL = "landmark_residual"
+"""Of a frame, optional: mean distance of tracked to detected landmarks, pixels of a picture 512 high."""
+
 
 def flip_camera_axes(camera_to_world: Tensor) -> Tensor:
     """``[..., 3, 4]`` camera poses from OpenCV to OpenGL camera axes, or back: it is its own inverse."""

@@ -26,6 +26,7 @@ from partnerface.data.sequence_format import (
     FORMAT_NAME,
     FORMAT_VERSION,
     INTRINSICS,
+    RESIDUAL,
     TRANSFORMS,
     USES,
     flip_camera_axes,
@@ -124,10 +125,13 @@ class SequenceWriter:
         shell_thickness: Tensor,
         splits: dict[str, list[int]],
         coverage: dict[str, dict[str, float]] | None = None,
+        landmark_residual: Tensor | None = None,
     ) -> TrackedSequence:
         """Write everything but the images, move the folder into place and read it back.
 
-        The arguments are the fields of `TrackedSequence`, for the frames that were added.
+        The arguments are the fields of `TrackedSequence`, for the frames that were added;
+        ``landmark_residual`` ``[T]``, if known, is the mean distance of tracked to detected landmarks in
+        pixels of a picture 512 high. The reader leaves out frames where it lies far out.
 
         Raises:
             ValueError: a length differs from the number of frames, or a value is not finite.
@@ -138,6 +142,10 @@ class SequenceWriter:
         self._check(camera, {**arrays, "frame_weights": frame_weights, "camera": camera.camera_to_world})
         canonical = {"identity": float_array(head.identity), "shell_thickness": float_array(shell_thickness)}
         entries = _frame_entries(camera, frame_weights)
+        if landmark_residual is not None:
+            self._check(camera, {"landmark_residual": landmark_residual})
+            for entry, residual in zip(entries, landmark_residual.tolist(), strict=True):
+                entry[RESIDUAL] = round(residual, 3)
         header = {
             "format": FORMAT_NAME,
             "format_version": FORMAT_VERSION,

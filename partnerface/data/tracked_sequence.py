@@ -48,6 +48,7 @@ class TrackedSequence:
             name is a test split (``temporal``, ``blocks``, ``unseen_expression``). Splits other than
             ``unseen_expression`` are disjoint; frames in no split are gaps.
         coverage: pose and expression coverage by split name, as written by the tracker's report.
+        left_out: frames whose tracking cannot be, with the reason; they have weight 0 and no split.
     """
 
     name: str
@@ -64,6 +65,7 @@ class TrackedSequence:
     shell_thickness: Tensor
     splits: dict[str, list[int]]
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -85,7 +87,8 @@ def check_head_model(sequence: TrackedSequence, head_model: HeadModel) -> None:
     """Make sure that the sequence's coefficients belong to this head model.
 
     Raises:
-        UserError: they were made with another model, or with another build of it.
+        UserError: they were made with another model, or with another build of it, or are not as many as
+            it has joints or vertices.
     """
     expected, found = head_model_record(head_model), sequence.head_model
     if expected != found:
@@ -93,6 +96,16 @@ def check_head_model(sequence: TrackedSequence, head_model: HeadModel) -> None:
             f"dataset {sequence.name}: made for head model {_described(found)}, but this avatar uses "
             f"{_described(expected)}; track the video again or choose the matching head model"
         )
+    counts = {
+        "joint_rotations": (sequence.head.joint_rotations.shape[1], head_model.num_joints),
+        "shell_thickness": (len(sequence.shell_thickness), len(head_model.template_vertices)),
+    }
+    for name, (has, needs) in counts.items():
+        if has != needs:
+            raise UserError(
+                f"dataset {sequence.name}: {name} is for {has}, but the head model {found.name} has {needs}; "
+                "track the video again"
+            )
 
 
 def _described(record: HeadModelRecord) -> str:

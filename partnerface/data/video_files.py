@@ -13,6 +13,12 @@ import numpy as np
 
 from partnerface.user_error import UserError
 
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+"""What is decoded: films. Playlists name other files, which a video from a stranger must not open."""
+
+LARGEST_PIXELS = 8192 * 8192
+"""Of a frame."""
+
 
 @dataclass
 class VideoFile:
@@ -68,9 +74,9 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
     Frames of a video with a variable rate keep their own times; none is repeated or left out.
 
     Raises:
-        UserError: the file is missing, not a video, damaged, or has no frame.
+        UserError: the file is missing, not a video, damaged, changes its size, or has no frame.
     """
-    last, start = None, None
+    last, start, shape = None, None, None
     with _opened(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -81,7 +87,14 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
                 # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
                 last = time if last is None else max(time, last + 1e-3)
                 start = last if start is None else start
-                yield VideoFrame(_upright(frame), last - start)
+                image = _upright(frame)
+                shape = shape or image.shape
+                if image.shape != shape:
+                    raise UserError(
+                        f"{path}: the picture changes its size from {shape[1]}x{shape[0]} to "
+                        f"{image.shape[1]}x{image.shape[0]} after {last:.2f} s; encode the video again"
+                    )
+                yield VideoFrame(image, last - start)
         except av.FFmpegError as error:
             raise UserError(f"{path}: the video is damaged ({error.strerror}); encode it again") from error
     if last is None:
@@ -137,13 +150,23 @@ def _upright(frame: av.VideoFrame) -> np.ndarray:
 
 
 def _opened(path: Path) -> av.container.InputContainer:
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise UserError(f"{path}: no such video file")
     try:
-        container = av.open(str(path))
-    except av.FFmpegError as error:
-        raise UserError(f"{path}: not a video that can be read ({error.strerror})") from error
+        # An absolute path is never taken for an address such as concat:a|b.
+        container = av.open(str(path.absolute()), options={"format_whitelist": CONTAINERS})
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"{path}: not a video that can be read ({reason})") from error
+    fault = None
     if not container.streams.video:
+        fault = "has no video stream"
+    else:
+        stream = container.streams.video[0]
+        if stream.width * stream.height > LARGEST_PIXELS:
+            fault = f"frames of {stream.width}x{stream.height}; at most {LARGEST_PIXELS:,} pixels are decoded"
+    if fault:
         container.close()
-        raise UserError(f"{path}: has no video stream")
+        raise UserError(f"{path}: {fault}")
     return container

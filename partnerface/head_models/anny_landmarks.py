@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from partnerface.array_archives import read_arrays
 from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.user_error import UserError
 
@@ -33,13 +33,23 @@ class AnnyLandmarks:
         Raises:
             UserError: the file is missing or is no landmark file.
         """
+        advice = "pass an anny_landmarks.npz"
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return cls(archive["vertex_ids"], archive["barycentric"], archive["spread"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"landmarks {path}: cannot be read ({error}); pass an anny_landmarks.npz"
-            ) from error
+            values = read_arrays(path)
+        except UserError as error:
+            raise UserError(f"{error}; {advice}") from error
+        count = len(values["spread"]) if np.ndim(values.get("spread")) else 0
+        for key, shape in (("vertex_ids", (count, 3)), ("barycentric", (count, 3)), ("spread", (count,))):
+            found = values.get(key, np.zeros(()))
+            kinds = "iu" if key == "vertex_ids" else "f"
+            if (
+                not count
+                or found.shape != shape
+                or found.dtype.kind not in kinds
+                or not np.isfinite(found).all()
+            ):
+                raise UserError(f"{path}: {key!r} is not what a landmark file holds; {advice}")
+        return cls(values["vertex_ids"], values["barycentric"], values["spread"])
 
     def save(self, path: Path) -> None:
         """Write a compressed npz."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from partnerface.array_archives import read_arrays
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_model_asset import HeadModelAsset
-from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
+from partnerface.head_models.pickled_arrays import dense_array
+from partnerface.head_models.safe_unpickling import load_pickled_arrays
 from partnerface.user_error import UserError
 
 JOINT_NAMES = ("root", "neck", "jaw", "eye_left", "eye_right")
@@ -108,11 +108,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".pkl":
         values = load_pickled_arrays(path)
     elif path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                values = {key: archive[key] for key in _REQUIRED if key in archive.files}
-        except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"FLAME file {path}: cannot be read ({error})") from error
+        values = read_arrays(path, _REQUIRED)
     else:
         raise UserError(f"FLAME file {path}: must end in .npz or .pkl")
     if missing := [key for key in _REQUIRED if key not in values]:
@@ -121,9 +117,10 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     for key in _REQUIRED:
         try:
             arrays[key] = dense_array(values[key])
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             raise UserError(f"FLAME file {path}: {key} is no array ({error})") from error
     _check_shapes(path, arrays)
+    _check_values(path, arrays)
     return arrays
 
 
@@ -145,6 +142,17 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
         ):
             wanted = " x ".join("any" if size is None else str(size) for size in shape)
             raise UserError(f"FLAME file {path}: {key} has shape {found}, expected {wanted}")
+
+
+def _check_values(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    for key in _REQUIRED:
+        if not np.isfinite(arrays[key]).all():
+            raise UserError(f"FLAME file {path}: {key} holds values that are not finite")
     faces = arrays["f"]
-    if faces.size and not 0 <= faces.min() <= faces.max() < vertices:
-        raise UserError(f"FLAME file {path}: f points outside v_template")
+    if not faces.size or not 0 <= faces.min() <= faces.max() < len(arrays["v_template"]):
+        raise UserError(f"FLAME file {path}: f is empty or points outside v_template")
+    if (arrays["weights"] < 0).any() or (arrays["weights"].sum(1) < 1e-6).any():
+        raise UserError(f"FLAME file {path}: weights are negative or sum to zero")
+    parents = arrays["kintree_table"][0, 1:]
+    if any(not 0 <= parent <= row for row, parent in enumerate(parents.tolist())):
+        raise UserError(f"FLAME file {path}: kintree_table names a parent that is no earlier joint")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from partnerface.array_archives import read_arrays
 from partnerface.user_error import UserError
 
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _SHAPES = {
     "template_vertices": "V3",
     "identity_basis": "IV3",
@@ -119,16 +117,11 @@ class HeadModelAsset:
         Raises:
             UserError: the file is missing, unreadable or not such an asset.
         """
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                values = {key: archive[key] for key in archive.files}
-        except _UNREADABLE as error:
-            raise UserError(f"head model {path}: cannot be read ({error})") from error
         known = {f.name for f in fields(cls)}
+        values = read_arrays(path, known)
         required = known - {"pose_correctives", "joint_expression_basis", "source_vertex_ids"}
         if missing := sorted(required - values.keys()):
             raise UserError(f"head model {path}: no {', '.join(missing)}; bake it again with bake-head")
-        values = {k: v for k, v in values.items() if k in known}
         if fault := _shape_fault(values):
             raise UserError(f"head model {path}: {fault}; bake it again with bake-head")
         for key in ("name", "version"):

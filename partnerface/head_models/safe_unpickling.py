@@ -5,81 +5,19 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-import numpy as np
-
+from partnerface.head_models.pickled_arrays import (
+    ChumpyArray,
+    CompressedSparseMatrix,
+    CompressedSparseRowMatrix,
+    CoordinateSparseMatrix,
+    PickledArray,
+    PickledObject,
+    PickledType,
+)
 from partnerface.user_error import UserError
 
-
-class PickledObject:
-    """Stands in for an object of a library that is not needed to read its arrays."""
-
-    def __new__(cls, *_args) -> PickledObject:
-        return super().__new__(cls)
-
-    def __init__(self, *_args) -> None:
-        self.state: dict = {}
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state if isinstance(state, dict) else {}
-
-    def to_array(self) -> np.ndarray:
-        """Its values as one dense array. Raises ValueError where there are none."""
-        raise ValueError(f"a {type(self).__name__} holds no array")
-
-
-class ChumpyArray(PickledObject):
-    """``chumpy.ch.Ch``: an array under the key ``x``."""
-
-    def to_array(self) -> np.ndarray:
-        return dense_array(self.state["x"])
-
-
-class CompressedSparseMatrix(PickledObject):
-    """``scipy.sparse`` matrices in compressed column or row form."""
-
-    by_columns = True
-
-    def to_array(self) -> np.ndarray:
-        shape = self.state.get("_shape", self.state.get("shape"))
-        lines = np.repeat(np.arange(len(self.state["indptr"]) - 1), np.diff(self.state["indptr"]))
-        dense = np.zeros(shape)
-        where = (self.state["indices"], lines) if self.by_columns else (lines, self.state["indices"])
-        np.add.at(dense, where, self.state["data"])
-        return dense
-
-
-class CompressedSparseRowMatrix(CompressedSparseMatrix):
-    """The row form."""
-
-    by_columns = False
-
-
-class CoordinateSparseMatrix(PickledObject):
-    """``scipy.sparse`` matrices in coordinate form."""
-
-    def to_array(self) -> np.ndarray:
-        shape = self.state.get("_shape", self.state.get("shape"))
-        where = self.state["coords"] if "coords" in self.state else (self.state["row"], self.state["col"])
-        dense = np.zeros(shape)
-        np.add.at(dense, tuple(where), self.state["data"])
-        return dense
-
-
-def dense_array(value: object) -> np.ndarray:
-    """An unpickled array, sparse matrix or chumpy array as a dense array.
-
-    Raises:
-        ValueError: the value is none of them.
-    """
-    if isinstance(value, PickledObject):
-        try:
-            return value.to_array()
-        except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"a {type(value).__name__} without {error}") from error
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"values of type {array.dtype}")
-    return array
+LARGEST_FILE = 1_000_000_000
+"""Bytes of a pickle."""
 
 
 def load_pickled_arrays(path: Path) -> dict:
@@ -92,6 +30,8 @@ def load_pickled_arrays(path: Path) -> dict:
         UserError: the file is no such pickle, or it asks for anything else.
     """
     try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise ValueError(f"{size / 1e6:,.0f} MB, {LARGEST_FILE / 1e6:,.0f} MB at most")
         with path.open("rb") as file:
             values = _ArrayUnpickler(file, path).load()
     except UserError:
@@ -110,28 +50,38 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
+def _no_bytes() -> bytes:
+    """How Python 3 writes the bytes of an empty array for old protocols."""
+    return b""
+
+
 def _reconstruct_object(kind: type, _parent: type, _state: object) -> PickledObject:
     if not (isinstance(kind, type) and issubclass(kind, PickledObject)):
         raise ValueError(f"an object of type {kind}")
     return kind()
 
 
-def _reconstruct_array(kind: type, shape: tuple, typecode: bytes) -> np.ndarray:
-    return np.ndarray.__new__(np.ndarray, shape, typecode if isinstance(typecode, str) else typecode.decode())
+def _reconstruct_array(_kind: type, _shape: tuple, _typecode: bytes) -> PickledArray:
+    return PickledArray()
 
 
-def _array_from_buffer(buffer: bytes, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
-    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
+def _array_from_buffer(content: bytes, dtype: PickledType, shape: tuple, order: str) -> PickledArray:
+    array = PickledArray()
+    array.__setstate__((1, shape, dtype, order == "F", bytes(content)))
+    return array
 
 
-def _scalar(dtype: np.dtype, data: bytes | str) -> np.generic:
-    return np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, dtype)[0]
+def _scalar(dtype: PickledType, content: bytes | str) -> PickledArray:
+    return _array_from_buffer(
+        content.encode("latin1") if isinstance(content, str) else content, dtype, (), "C"
+    )
 
 
 _ADMITTED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): PickledArray,
+    ("numpy", "dtype"): PickledType,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
     ("builtins", "object"): object,
     ("__builtin__", "object"): object,
     ("builtins", "set"): set,

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from partnerface.sweeps.parameter_choice import ParameterChoice, parameter_choice
 from partnerface.sweeps.run_command import DEFAULT_COMMAND, check_macros
 from partnerface.user_error import UserError
+from partnerface.yaml_files import parse_yaml, read_yaml_text
 
 METHODS = ("grid", "random")
 _KEYS = {
@@ -54,13 +53,8 @@ def read_sweep(path: Path) -> Sweep:
     Raises:
         UserError: it is not a sweep that can be run here.
     """
-    try:
-        text = path.read_text()
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise UserError(f"sweep {path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"sweep {path}: not YAML ({' '.join(str(error).split())})") from error
+    text = read_yaml_text(path, f"sweep {path}")
+    content = parse_yaml(text, f"sweep {path}")
     try:
         return _sweep(path.stem, text, content)
     except UserError as error:

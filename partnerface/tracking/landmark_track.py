@@ -7,7 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
+from partnerface.array_archives import read_arrays
 from partnerface.user_error import UserError
+
+LANDMARKS = 478
+_SHAPES = {
+    "landmarks": "T l 3",
+    "scores": "T B",
+    "score_names": "B",
+    "face_matrices": "T 4 4",
+    "valid": "T",
+    "content_change": "T",
+    "background_change": "T",
+    "timestamps": "T",
+    **dict.fromkeys(("fps", "width", "height", "model_sha256", "mode"), ""),
+}
 
 
 @dataclass
@@ -78,14 +92,16 @@ class LandmarkTrack:
         """Read an npz written by `save`.
 
         Raises:
-            UserError: the file is unreadable or lacks a field.
+            UserError: the file is unreadable, lacks a field, or its fields contradict each other.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                values = {f.name: archive[f.name] for f in fields(cls) if f.name != "source"}
-                values["source"] = archive["source"] if "source" in archive.files else ""
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path}: not a landmark track ({error}); delete it and track again") from error
+            values = read_arrays(path, [f.name for f in fields(cls)])
+        except UserError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            raise UserError(f"{path}: not a landmark track ({reason}); delete it and track again") from error
+        if fault := _fault(values):
+            raise UserError(f"{path}: not a landmark track ({fault}); delete it and track again")
+        values.setdefault("source", "")
         values["score_names"] = [str(name) for name in values["score_names"]]
         for name, kind in (
             ("fps", float),
@@ -97,3 +113,26 @@ class LandmarkTrack:
         ):
             values[name] = kind(values[name])
         return cls(**values)
+
+
+def _fault(values: dict[str, np.ndarray]) -> str | None:
+    """The first field that is missing or whose shape or values cannot be, in words."""
+    sizes = {"l": LANDMARKS, "3": 3, "4": 4}
+    for name, axes in _SHAPES.items():
+        if name not in values:
+            return f"no {name}"
+        shape, axes = values[name].shape, axes.split()
+        if len(shape) != len(axes) or any(
+            sizes.setdefault(axis, size) != size for axis, size in zip(axes, shape, strict=True)
+        ):
+            return f"{name} has the wrong shape {shape}"
+        kinds = "US" if name in ("score_names", "model_sha256", "mode") else "fiub"
+        if values[name].dtype.kind not in kinds:
+            return f"{name} holds values of type {values[name].dtype}"
+    valid = values["valid"].astype(bool)
+    if not np.isfinite(values["landmarks"][valid]).all():
+        return "landmarks of a face that was found are not finite"
+    for name in ("fps", "width", "height"):
+        if not 0 < values[name] < np.inf:
+            return f"{name} is {values[name]}"
+    return None if np.isfinite(values["timestamps"]).all() else "timestamps are not finite"

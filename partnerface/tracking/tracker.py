@@ -40,7 +40,7 @@ from partnerface.tracking.track_checks import (
     smoothing_times,
 )
 from partnerface.tracking.tracked_clip import TrackedClip, assemble_clip, clip_camera
-from partnerface.tracking.tracking_report import report_record, write_report
+from partnerface.tracking.tracking_report import frame_residuals, report_record, write_report
 from partnerface.tracking.tracking_reuse import (
     LANDMARKS_FILE,
     file_digest,
@@ -119,6 +119,7 @@ def track_video(
             shell_thickness=shell.thickness,
             splits=splits,
             coverage=coverage,
+            landmark_residual=frame_residuals(clip),
         )
 
 

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from partnerface.data.frame_plausibility import frame_runs
 from partnerface.tracking.landmark_numbers import LEFT_IRIS, REGIONS, RIGHT_IRIS
 from partnerface.tracking.shell_thickness import ShellReport
 from partnerface.tracking.tracked_clip import TrackedClip
@@ -43,6 +45,16 @@ def _landmark_residuals(clip: TrackedClip, landmarks: Tensor) -> dict[str, float
 
 def _at_512(clip: TrackedClip, pixels: float) -> float:
     return round(float(pixels) * 512 / clip.track.height, 3)
+
+
+def frame_residuals(clip: TrackedClip) -> Tensor:
+    """``[T]`` the mean of `aligned_residuals` of each frame, 0 where no face was found."""
+    valid, numbers = clip.track.valid, clip.fit.landmark_numbers
+    detected = clip.track.landmarks[valid][:, numbers, :2]
+    distance = np.linalg.norm(clip.aligned_landmarks.numpy()[valid] - detected, axis=-1).mean(1)
+    residuals = torch.zeros(len(clip.track))
+    residuals[torch.as_tensor(valid)] = torch.as_tensor(distance * 512 / clip.track.height).float()
+    return residuals
 
 
 def report_record(
@@ -91,10 +103,14 @@ def report_text(record: dict) -> str:
         "# Tracking report",
         "",
         f"{record['frames']} frames at {record['fps']:g} per second; "
-        + (f"no face in {len(missing)}: {_runs(missing)} (weight 0)" if missing else "a face in every frame"),
+        + (
+            f"no face in {len(missing)}: {frame_runs(missing)} (weight 0)"
+            if missing
+            else "a face in every frame"
+        ),
     ]
     if record["jump_cuts"]:
-        lines.append(f"Jump cuts before one background, kept: frames {_runs(record['jump_cuts'])}")
+        lines.append(f"Jump cuts before one background, kept: frames {frame_runs(record['jump_cuts'])}")
     aligned = record["aligned_residual_px_at_512"]
     lines += ["", "| landmarks | residual, px at 512 | after alignment |", "|---|---|---|"]
     for name, value in record["residual_px_at_512"].items():
@@ -122,14 +138,3 @@ def report_text(record: dict) -> str:
             f"{values['expression_distance_mean']:.2f} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _runs(frames: list[int]) -> str:
-    """``[1, 2, 3, 7]`` as ``1-3, 7``."""
-    runs: list[list[int]] = []
-    for frame in frames:
-        if runs and frame == runs[-1][1] + 1:
-            runs[-1][1] = frame
-        else:
-            runs.append([frame, frame])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

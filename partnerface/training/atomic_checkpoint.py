@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from partnerface.training.checkpoint_contents import check_contents
 from partnerface.user_error import UserError
 
 
@@ -50,16 +51,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 partial.unlink(missing_ok=True)
 
     def load_checkpoint(self, path, map_location=None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint.
+        """Read a checkpoint: data only, whatever ``weights_only`` says.
 
         Raises:
             UserError: the file is damaged, is no checkpoint or would run code.
         """
         try:
-            return super().load_checkpoint(path, map_location, weights_only)
+            checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
         except Exception as error:
             # What a damaged file raises depends on where it is damaged.
             raise UserError(f"checkpoint {path}: not readable ({_reason(error)})") from error
+        check_contents(checkpoint, path)
+        return checkpoint
 
 
 def _sync_folder(folder: Path) -> None:

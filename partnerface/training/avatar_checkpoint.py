@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from partnerface.avatar import Avatar
+from partnerface.training.atomic_checkpoint import AtomicCheckpointIO
 from partnerface.training.avatar_module import AvatarModule
+from partnerface.training.checkpoint_contents import refuse_foreign_code
 from partnerface.user_error import UserError
 
 
@@ -20,6 +22,8 @@ def load_avatar(checkpoint: Path | str, device: torch.device | str = "cpu") -> A
     path = Path(checkpoint)
     if not path.is_file():
         raise UserError(f"checkpoint {path}: no such file")
+    checkpoint = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
+    refuse_foreign_code(checkpoint, path)
     try:
         module = AvatarModule.load_from_checkpoint(path, map_location=device, weights_only=True)
     except Exception as error:

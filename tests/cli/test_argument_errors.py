@@ -27,6 +27,29 @@ def test_a_wrong_type() -> None:
     assert short_message(message, [], []) == "data.image_size: expected int, got large"
 
 
+def test_a_wrong_type_within_classes_is_named_whole() -> None:
+    message = (
+        "Parser key \"model.avatar\":\n  Problem with given class_path 'a.Avatar':\n"
+        "    Parser key \"field\":\n      Problem with given class_path 'a.Field':\n"
+        "        Parser key \"levels\":\n          Expected a <class 'int'>. Got value: many"
+    )
+    expected = "model.avatar.init_args.field.init_args.levels: expected int, got many"
+    assert short_message(message, ["--model.avatar.field.levels=many"], []) == expected
+
+
+def test_the_file_that_a_key_stands_in_is_named_unless_a_flag_gave_it(tmp_path) -> None:
+    for name, text in (("first", "data: {size: 3}"), ("second", "data: {sise: 3}"), ("third", "other: 3")):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    arguments = [part for path in sorted(tmp_path.iterdir()) for part in ("--config", str(path))]
+    line = short_message("Option 'data.sise' is not accepted", arguments, ["data.size"])
+    assert line == (
+        f"{tmp_path / 'second.yaml'}: unknown option or configuration key 'data.sise'; "
+        "did you mean 'data.size'?"
+    )
+    flagged = short_message("Option 'data.sise' is not accepted", [*arguments, "--data.sise=3"], [])
+    assert flagged.startswith("unknown option")
+
+
 def test_anything_else_is_shortened_to_a_line() -> None:
     line = short_message("first\nsecond " + "x" * 1000, [], [])
     assert line.startswith("first second x")

@@ -73,7 +73,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, capsys) -> None
 def test_damaged_settings_give_one_line(tmp_path: Path, capsys) -> None:
     (tmp_path / "settings.json").write_text("{")
     assert main(["demo", "--out", str(tmp_path)]) == 2
-    assert "settings.json: not readable" in capsys.readouterr().err
+    assert "settings.json: cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

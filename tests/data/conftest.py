@@ -42,7 +42,7 @@ class TinyVideo:
             expression=torch.randn(count, 4),
             joint_rotations=random_rotations(count * 6).view(count, 6, 3, 3),
             rotation=random_rotations(count),
-            translation=torch.randn(count, 3),
+            translation=0.05 * torch.randn(count, 3),
             torso_rotation=random_rotations(count) if self.torso else None,
             torso_translation=torch.randn(count, 3) if self.torso else None,
         )

@@ -125,7 +125,7 @@ def test_bad_input_is_one_line(make):
         make(predict_frames="nothing").predict_dataloader()
     with pytest.raises(UserError, match="too short for a test"):
         make({"train": [0]}).test_dataloader()
-    with pytest.raises(UserError, match="no frame to train on"):
+    with pytest.raises(UserError, match="no frames in 'train'"):
         make({"temporal": [0]}).train_dataloader()
     for name in ("frames_per_batch", "batches_per_epoch"):
         with pytest.raises(UserError, match=f"--data.{name}: 0"):

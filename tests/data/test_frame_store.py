@@ -109,3 +109,42 @@ def test_a_full_disk_is_one_line(tmp_path, tiny_video, monkeypatch):
     with pytest.raises(UserError, match="image_size"):
         FrameStore.build(sequence, 32, 24, root, memory_limit=0)
     assert list((root / ".cache").iterdir()) == []
+
+
+def test_a_cache_that_is_a_link_is_refused(tmp_path, tiny_video):
+    """A dataset from a stranger could have old caches removed in another folder."""
+    root, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
+    sequence = tiny_video().write(root)
+    elsewhere.mkdir()
+    (elsewhere / "frames_16x12_0.npy").write_text("precious")
+    (root / ".cache").symlink_to(elsewhere)
+    with pytest.raises(UserError, match=r"\.cache: is a link"):
+        FrameStore.build(sequence, 16, 12, root, memory_limit=0)
+    assert (elsewhere / "frames_16x12_0.npy").read_text() == "precious"
+
+
+@pytest.mark.parametrize("content", ["text", "another shape", "another type", "objects", "cut"])
+def test_a_cache_that_is_none_is_written_again(tmp_path, tiny_video, content):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    expected = np.array(FrameStore.build(sequence, 16, 12, root, memory_limit=0).rgba)
+    (file,) = (root / ".cache").iterdir()
+    arrays = {
+        "another shape": np.zeros((6, 12, 15, 5), np.uint8),
+        "another type": np.zeros((6, 12, 16, 5), np.int8),
+        "objects": np.array([{}], object),
+    }
+    if content in arrays:
+        np.save(file, arrays[content], allow_pickle=True)
+    else:
+        file.write_bytes(b"no array" if content == "text" else file.read_bytes()[:500])
+    again = FrameStore.build(sequence, 16, 12, root, memory_limit=0)
+    assert np.array_equal(again.rgba, expected)
+
+
+def test_labels_that_are_none_are_named(tmp_path, tiny_video):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    write_image(sequence.label_paths[3], np.full((24, 32), 7, np.uint8))
+    with pytest.raises(UserError, match=r"labels/00003\.png: holds label 7, labels go up to 6"):
+        FrameStore.build(sequence, 16, 12, root)

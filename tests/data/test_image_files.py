@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partnerface.data.image_files import image_size, read_grey, read_rgb, write_image
+from partnerface.data.image_files import image_size, read_grey, read_labels, read_rgb, write_image
 from partnerface.user_error import UserError
 
 
@@ -42,3 +42,29 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match=r"folder\.png"):
         write_image(tmp_path / "folder.png", np.zeros((2, 2), np.uint8))
     assert [p.name for p in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_other_formats_are_not_decoded(tmp_path):
+    """Pillow starts another program for some."""
+    for kind in ("GIF", "TIFF", "BMP", "ICO"):
+        Image.new("RGB", (16, 16)).save(tmp_path / "a.png", kind)
+        with pytest.raises(UserError, match=r"a\.png: not an image that can be read; give PNG or JPEG"):
+            read_rgb(tmp_path / "a.png")
+
+
+def test_more_than_eight_bits_are_refused(tmp_path):
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "a.png")
+    for read in (read_rgb, read_grey):
+        with pytest.raises(UserError, match=r"a\.png: has pixels of type I;16"):
+            read(tmp_path / "a.png")
+
+
+def test_labels_are_numbers_of_one_channel(tmp_path):
+    labels = np.array([[0, 6], [3, 1]], np.uint8)
+    write_image(tmp_path / "a.png", labels)
+    assert np.array_equal(read_labels(tmp_path / "a.png", 6), labels)
+    with pytest.raises(UserError, match="holds label 6, labels go up to 5"):
+        read_labels(tmp_path / "a.png", 5)
+    Image.fromarray(labels, "L").convert("P").save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="pixels of type P"):
+        read_labels(tmp_path / "a.png", 6)

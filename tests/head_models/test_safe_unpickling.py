@@ -8,7 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
-from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
+from partnerface.head_models.pickled_arrays import dense_array
+from partnerface.head_models.safe_unpickling import load_pickled_arrays
 from partnerface.user_error import UserError
 
 

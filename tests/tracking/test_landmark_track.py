@@ -26,6 +26,31 @@ def test_damaged_file_is_named(tmp_path):
         LandmarkTrack.load(path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"landmarks": None}, "no landmarks"),
+        ({"landmarks": np.zeros((12, 477, 3))}, "landmarks has the wrong shape"),
+        ({"scores": np.zeros((11, 52))}, "scores has the wrong shape"),
+        ({"valid": np.ones(13, bool)}, "valid has the wrong shape"),
+        ({"landmarks": np.full((12, 478, 3), np.nan)}, "landmarks of a face that was found are not finite"),
+        ({"timestamps": np.full(12, np.inf)}, "timestamps are not finite"),
+        ({"fps": np.array(0.0)}, "fps is 0"),
+        ({"width": np.array("wide")}, "width holds values of type"),
+        ({"scores": np.full((12, 52), "a")}, "scores holds values of type"),
+    ],
+)
+def test_fields_that_cannot_be_are_named(synthetic_track, tmp_path, changed, reason):
+    """A dataset's folder may hold the landmarks of a stranger, which the tracker reuses."""
+    path = tmp_path / "landmarks.npz"
+    synthetic_track(12).track.save(path)
+    with np.load(path) as archive:
+        arrays = {k: v for k, v in {**archive, **changed}.items() if v is not None}
+    np.savez(path, **arrays)
+    with pytest.raises(UserError, match=rf"landmarks\.npz: not a landmark track \({reason}"):
+        LandmarkTrack.load(path)
+
+
 def test_crop_maps_landmarks_as_it_maps_pixels(synthetic_track):
     """A bright pixel at a landmark stays under the landmark."""
     track = synthetic_track(10).track

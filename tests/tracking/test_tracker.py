@@ -66,6 +66,11 @@ def test_dataset_report_and_overlay_are_written(video, detector, tmp_path):
     assert sum(1 for _ in read_video(out / "overlay.mp4")) == 14
     record = json.loads((out / "report.json").read_text())
     assert record["frames_without_face"] == [6]
+    entries = json.loads((out / "transforms.json").read_text())["frames"]
+    residuals = [entry["landmark_residual"] for entry in entries]
+    assert residuals[6] == 0
+    tracked = [residual for i, residual in enumerate(residuals) if i != 6]
+    assert np.mean(tracked) == pytest.approx(record["aligned_residual_px_at_512"]["mean"], abs=2e-3)
     assert "no face in 1: 6 (weight 0)" in (out / "report.md").read_text()
     labels = {region.value for region in Region}
     from partnerface.data.image_files import read_grey

@@ -24,6 +24,7 @@ from partnerface.data.synthetic.subject_surface import subject_surface
 from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
 from partnerface.data.true_surface import TrueSurface
 from partnerface.head_models.anny import AnnyHead
+from partnerface.json_files import read_json_table
 from partnerface.single_thread import single_thread
 from partnerface.user_error import UserError
 
@@ -103,10 +104,9 @@ class SyntheticReader(SequenceReader):
 
     def _recorded_settings(self) -> dict | None:
         try:
-            recorded = json.loads((self.root / SETTINGS_FILE).read_text())
-        except (OSError, ValueError):
+            return read_json_table(self.root / SETTINGS_FILE, "render it again")
+        except UserError:
             return None
-        return recorded if isinstance(recorded, dict) else None
 
     def _render(self, head_model: AnnyHead, settings: dict, console: Console) -> TrackedSequence:
         with SequenceWriter(self.root) as writer, single_thread(), torch.no_grad():

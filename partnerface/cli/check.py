@@ -1,0 +1,47 @@
+"""The command ``check``: is a dataset fit to train on?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from partnerface.user_error import UserError
+
+EXIT_UNFIT = 1
+
+
+def check(dataset: Path, out: Path | None = None, flame: Path | None = None) -> int:
+    """Say whether a tracked dataset is fit to train on, and why not.
+
+    Projects the head on frames (overlay.png), plots the coverage of pose and expression (coverage.png),
+    looks at mattes, splits and camera, and writes it all to check.json. Ends with code 0 for a dataset that
+    is fit, 1 for one that is not, 2 for one that cannot be read.
+
+    Args:
+        dataset: folder of the dataset; it is not changed.
+        out: folder of the report, by default ``runs/check/NAME_OF_THE_FOLDER``.
+        flame: the FLAME file, for a dataset tracked with FLAME.
+    """
+    dataset = Path(dataset)
+    out = Path("runs") / "check" / dataset.absolute().name if out is None else Path(out)
+    if out.resolve() == dataset.resolve():
+        raise UserError(f"--out {out}: is the dataset itself; choose another folder")
+    # Imported here: --help need not wait for torch.
+    from rich.progress import track
+
+    from partnerface.dataset_checks.dataset_check import REPORT_FILE, check_dataset
+
+    found = check_dataset(
+        dataset,
+        out,
+        flame,
+        lambda frames: track(frames, "Looking at frames", disable=not sys.stderr.isatty(), transient=True),
+    )
+    for finding in found.findings:
+        print(f"  {finding.severity:<6} {finding.topic:<11} {finding.text}")
+    print(*(f"  {path}" for path in (out / REPORT_FILE, *found.files)), sep="\n")
+    if found.reasons:
+        print(f"unfit: {dataset}: {'; '.join(found.reasons)}")
+        return EXIT_UNFIT
+    print(f"fit: {dataset}" + (f", with {len(found.doubts)} doubts" if found.doubts else ""))
+    return 0

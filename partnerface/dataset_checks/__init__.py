@@ -1,0 +1,1 @@
+"""Is a tracked dataset fit to train on? Each check gives findings, and they give the verdict."""

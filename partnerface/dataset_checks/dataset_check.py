@@ -1,0 +1,129 @@
+"""check_dataset: every check on one dataset, its pictures, and the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from partnerface.data.image_files import write_image
+from partnerface.data.readers.partnerface import PartnerfaceReader
+from partnerface.data.tracked_sequence import TrackedSequence, check_head_model
+from partnerface.dataset_checks.camera_check import check_camera
+from partnerface.dataset_checks.coverage_check import check_coverage, coverage_of
+from partnerface.dataset_checks.coverage_figure import write_coverage_figure
+from partnerface.dataset_checks.finding import Finding
+from partnerface.dataset_checks.frame_statistics import frame_statistics
+from partnerface.dataset_checks.matte_check import check_mattes
+from partnerface.dataset_checks.overlay_picture import overlay_picture
+from partnerface.dataset_checks.projection_check import check_projection, project_heads
+from partnerface.dataset_checks.split_check import check_splits
+from partnerface.dataset_checks.tracking_check import check_tracking
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.flame import FlameHead
+from partnerface.head_models.head_model import HeadModel
+from partnerface.text_files import replace_text
+from partnerface.user_error import UserError
+
+REPORT_FILE, OVERLAY_FILE, COVERAGE_FILE = "check.json", "overlay.png", "coverage.png"
+LOOKED_AT = 24
+"""Frames on which the head is projected."""
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """What was found.
+
+    Attributes:
+        name: the dataset's own name.
+        findings: in the order of the checks.
+        coverage: pose and expression coverage by split.
+        files: pictures that were written.
+    """
+
+    name: str
+    findings: list[Finding]
+    coverage: dict[str, dict[str, float]]
+    files: list[Path]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the dataset is unfit; empty where it is fit."""
+        return [f"{f.topic}: {f.text}" for f in self.findings if f.severity == "unfit"]
+
+    @property
+    def doubts(self) -> list[str]:
+        return [f"{f.topic}: {f.text}" for f in self.findings if f.severity == "doubt"]
+
+    def record(self) -> dict:
+        """The content of ``check.json``."""
+        return {
+            "dataset": self.name,
+            "verdict": "unfit" if self.reasons else "fit",
+            "reasons": self.reasons,
+            "doubts": self.doubts,
+            "findings": [asdict(finding) for finding in self.findings],
+            "coverage": self.coverage,
+        }
+
+
+def check_dataset(
+    root: Path,
+    out: Path,
+    flame: Path | None = None,
+    track: Callable[[Iterable[int]], Iterable[int]] = lambda frames: frames,
+) -> DatasetCheck:
+    """Check a dataset and write ``check.json``, ``overlay.png`` and ``coverage.png``.
+
+    Args:
+        root: the dataset; nothing in it is changed.
+        out: folder of the report, made if missing.
+        flame: the FLAME file, for datasets tracked with it.
+        track: passes frame numbers through and shows how far they are.
+
+    Raises:
+        UserError: the dataset cannot be read, or ``out`` cannot be written.
+    """
+    sequence = PartnerfaceReader(root).read()
+    head_model = _head_model(sequence, flame)
+    findings = check_tracking(sequence) + check_camera(sequence.camera)
+    statistics = frame_statistics(sequence, track)
+    _make_folder(out)
+    files = []
+    try:
+        check_head_model(sequence, head_model)
+    except UserError as error:
+        findings.append(Finding("head model", "unfit", str(error)))
+    else:
+        heads = list(project_heads(sequence, head_model, LOOKED_AT))
+        findings += check_projection(heads)
+        if heads:
+            files.append(out / OVERLAY_FILE)
+            write_image(files[-1], overlay_picture(heads))
+    findings += check_mattes(statistics, sequence.frame_weights)
+    findings += check_splits(sequence, statistics.digests)
+    coverage = coverage_of(sequence)
+    findings += check_coverage(sequence, coverage)
+    if coverage:
+        files.append(out / COVERAGE_FILE)
+        write_coverage_figure(files[-1], sequence, head_model.asset.expression_names)
+    check = DatasetCheck(sequence.name, findings, coverage, files)
+    replace_text(out / REPORT_FILE, json.dumps(check.record(), indent=1, allow_nan=False) + "\n")
+    return check
+
+
+def _head_model(sequence: TrackedSequence, flame: Path | None) -> HeadModel:
+    record = sequence.head_model
+    if record.name != "flame":
+        return AnnyHead()
+    if flame is None:
+        raise UserError(f"dataset {sequence.name}: tracked with FLAME; give its file as --flame FILE")
+    return FlameHead(flame, record.num_identity, record.num_expression)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror}); choose another") from error

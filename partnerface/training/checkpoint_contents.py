@@ -1,0 +1,78 @@
+"""What a checkpoint from a stranger may hold: numbers and plain values, and no names of code to import."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from partnerface.user_error import UserError
+
+_KINDS = {
+    **{"state_dict": dict, "loops": dict, "epoch": int, "global_step": int},
+    "pytorch-lightning_version": str,
+}
+_OPTIONAL_KINDS = {
+    **{"hyper_parameters": dict, "callbacks": dict},
+    **{"optimizer_states": list, "lr_schedulers": list},
+}
+_UNVISITED = "occupancy.density"
+"""Infinite in cells that training has not looked at."""
+
+_IMPORTABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_OURS = re.compile(r"partnerface(\.\w+)+|torch\.optim\.[A-Z]\w*|lightning\.pytorch\.cli\.instantiate_module")
+
+
+def check_contents(checkpoint: Any, path: Path | str) -> None:
+    """Make sure that a loaded file is a whole checkpoint of finite numbers.
+
+    Raises:
+        UserError: it is not; the message names the file and the entry.
+    """
+    if not isinstance(checkpoint, dict):
+        raise UserError(f"checkpoint {path}: holds a {type(checkpoint).__name__}, not a table; train again")
+    for name, kind in {**_KINDS, **_OPTIONAL_KINDS}.items():
+        if name not in checkpoint and name in _KINDS:
+            raise UserError(f"checkpoint {path}: has no {name!r}; it is no checkpoint of a run")
+        if name in checkpoint and not isinstance(checkpoint[name], kind):
+            found = type(checkpoint[name]).__name__
+            raise UserError(f"checkpoint {path}: {name!r} is a {found}, not a {kind.__name__}; train again")
+    for name, value in checkpoint["state_dict"].items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise UserError(f"checkpoint {path}: state_dict[{name!r}] is no tensor; train again")
+        wrong = torch.isnan if name.endswith(_UNVISITED) else lambda values: ~torch.isfinite(values)
+        if wrong(value).any():
+            raise UserError(
+                f"checkpoint {path}: state_dict[{name!r}] holds values that are not finite; "
+                "take an earlier checkpoint"
+            )
+
+
+def refuse_foreign_code(checkpoint: dict[str, Any], path: Path | str) -> None:
+    """Make sure that hyperparameters name no code but this package's own, so that nothing else is imported.
+
+    Raises:
+        UserError: a value reads like the name of something to import.
+    """
+    for key, value in _texts(checkpoint.get("hyper_parameters", {})):
+        if key != "path" and _IMPORTABLE.fullmatch(value) and not _OURS.fullmatch(value):
+            raise UserError(
+                f"checkpoint {path}: hyper_parameters name {value[:80]!r} for {key!r}, which is never "
+                "imported; build the avatar from its config.yaml instead"
+            )
+
+
+def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text below a node, with the key that it stands under."""
+    if isinstance(node, str):
+        yield key, node
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            yield from _texts(value, str(name))
+    elif isinstance(node, list | tuple | set):
+        for value in node:
+            yield from _texts(value, key)

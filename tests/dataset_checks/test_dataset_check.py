@@ -1,0 +1,35 @@
+"""What the command's test does not show: FLAME, folders that cannot be, and the record."""
+
+import json
+import shutil
+
+import pytest
+
+from partnerface.dataset_checks.dataset_check import DatasetCheck, check_dataset
+from partnerface.dataset_checks.finding import Finding
+from partnerface.user_error import UserError
+
+
+def test_the_verdict_follows_from_the_findings(tmp_path):
+    doubtful = [Finding("camera", "doubt", "a"), Finding("mattes", "ok", "b")]
+    check = DatasetCheck("x", doubtful, {}, [])
+    assert (check.record()["verdict"], check.doubts, check.reasons) == ("fit", ["camera: a"], [])
+    check = DatasetCheck("x", [*doubtful, Finding("splits", "unfit", "c")], {}, [])
+    assert (check.record()["verdict"], check.reasons) == ("unfit", ["splits: c"])
+
+
+def test_a_dataset_of_flame_needs_its_file(synthetic_dataset, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(synthetic_dataset, root)
+    record = json.loads((root / "transforms.json").read_text())
+    record["head_model"]["name"] = "flame"
+    (root / "transforms.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="tracked with FLAME; give its file as --flame FILE"):
+        check_dataset(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made(synthetic_dataset, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--out .*file/out: cannot be written"):
+        check_dataset(synthetic_dataset, tmp_path / "file" / "out")

@@ -1,0 +1,214 @@
+"""Bad checkpoints: each refused in one line by a test, and by training that shall go on from it."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spoiling as bad
+import torch
+
+from partnerface.cli.main import main
+from partnerface.training.avatar_checkpoint import load_avatar
+from partnerface.user_error import UserError
+
+NAN = float("nan")
+
+
+def _set(*keys: Any, to: Any) -> Callable[[dict], None]:
+    """Set an entry below a checkpoint."""
+
+    def change(checkpoint: dict) -> None:
+        node = checkpoint
+        for key in keys[:-1]:
+            node = node[key]
+        node[keys[-1]] = to
+
+    return change
+
+
+def _without(*keys: Any) -> Callable[[dict], None]:
+    def change(checkpoint: dict) -> None:
+        node = checkpoint
+        for key in keys[:-1]:
+            node = node[key]
+        del node[keys[-1]]
+
+    return change
+
+
+def _first_weight(checkpoint: dict, change: Callable[[torch.Tensor], Any]) -> None:
+    name = next(n for n, v in checkpoint["state_dict"].items() if v.is_floating_point() and v.numel() > 8)
+    checkpoint["state_dict"][name] = change(checkpoint["state_dict"][name])
+
+
+CONTENTS: dict[str, tuple[Callable[[dict], Any], str]] = {
+    "no weights": (_without("state_dict"), "state_dict"),
+    "weights in a list": (_set("state_dict", to=[1, 2]), "state_dict"),
+    "an empty table of weights": (_set("state_dict", to={}), ""),
+    "a weight missing": (lambda c: c["state_dict"].popitem(), ""),
+    "a weight too many": (_set("state_dict", "avatar.more", to=torch.zeros(3)), "avatar.more"),
+    "a weight that is text": (_set("state_dict", "avatar.more", to="text"), "avatar.more"),
+    "a weight without a name": (_set("state_dict", 7, to=torch.zeros(1)), "state_dict[7]"),
+    "weights that are none": (lambda c: _first_weight(c, lambda w: torch.full_like(w, NAN)), "finite"),
+    "endless weights": (lambda c: _first_weight(c, lambda w: torch.full_like(w, torch.inf)), "finite"),
+    "weights of another shape": (lambda c: _first_weight(c, lambda w: w[..., :-1]), ""),
+    "an enormous weight of one number": (
+        lambda c: _first_weight(c, lambda w: torch.zeros(1).expand(10**12)[: 10**7]),
+        "",
+    ),
+    "no step": (_without("global_step"), "global_step"),
+    "a step that is text": (_set("global_step", to="3"), "global_step"),
+    "an epoch that is none": (_set("epoch", to=None), "epoch"),
+    "no version": (_without("pytorch-lightning_version"), "version"),
+    "a version that is a number": (_set("pytorch-lightning_version", to=2), "version"),
+    "a version that is none": (_set("pytorch-lightning_version", to="x.y"), ""),
+    "no loops": (_without("loops"), "loops"),
+    "loops that are text": (_set("loops", to="text"), "loops"),
+}
+
+RESUMED: dict[str, tuple[Callable[[dict], Any], str]] = {
+    "no loop of fit": (_without("loops", "fit_loop"), "fit_loop"),
+    "a loop that is text": (_set("loops", "fit_loop", to="text"), ""),
+    "no optimizer": (_without("optimizer_states"), ""),
+    "an optimizer that is text": (_set("optimizer_states", to="text"), "optimizer_states"),
+    "an optimizer of other weights": (_set("optimizer_states", 0, "param_groups", to=[]), ""),
+    "callbacks in a list": (_set("callbacks", to=[]), "callbacks"),
+}
+
+FILES: dict[str, Callable[[Path], Any]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("not a checkpoint"),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-2000]),
+    "one half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "a list": lambda path: torch.save([1, 2], path),
+    "a tensor": lambda path: torch.save(torch.zeros(3), path),
+    "a plain pickle": lambda path: path.write_bytes(pickle.dumps({"state_dict": {}})),
+    "a command": lambda path: torch.save({"state_dict": bad.Payload(path.with_name("canary"))}, path),
+    "a command in an old file": lambda path: torch.save(
+        {"state_dict": bad.Payload(path.with_name("canary"))}, path, _use_new_zipfile_serialization=False
+    ),
+    "a plain command": lambda path: path.write_bytes(pickle.dumps(bad.Payload(path.with_name("canary")))),
+    "a whole module": lambda path: torch.save({"state_dict": torch.nn.Linear(2, 2)}, path),
+    "an empty archive": lambda path: zipfile.ZipFile(path, "w").close(),
+    "an archive of something else": lambda path: _archive(path),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "missing": Path.unlink,
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+
+
+def _archive(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("other/data.pkl", pickle.dumps(bad.Payload(path.with_name("canary"))))
+
+
+@pytest.fixture
+def checkpoint(bench, trained_run: Path) -> Path:
+    path = bench.folder / "strange.ckpt"
+    path.write_bytes((trained_run / "checkpoints" / "last.ckpt").read_bytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(trained_run: Path) -> dict:
+    return torch.load(trained_run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def _arguments(command: str, run: Path, path: Path, out: Path) -> list[str]:
+    return [command, "--config", str(run / "config.yaml"), "--ckpt_path", str(path), f"--run_dir={out}"]
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_files(bench, checkpoint: Path, trained_run: Path, kind: str) -> None:
+    FILES[kind](checkpoint)
+    bench.refuses(_arguments("test", trained_run, checkpoint, bench.out), "strange.ckpt")
+    with pytest.raises(UserError, match=r"strange\.ckpt"):
+        load_avatar(checkpoint)
+    assert not bench.canary.exists()
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_contents(bench, checkpoint: Path, trained_run: Path, whole: dict, kind: str) -> None:
+    change, word = CONTENTS[kind]
+    content = copy.deepcopy(whole)
+    change(content)
+    torch.save(content, checkpoint)
+    bench.refuses(_arguments("test", trained_run, checkpoint, bench.out), "checkpoint", word)
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_contents_that_training_needs(
+    bench, checkpoint: Path, trained_run: Path, whole: dict, kind: str
+) -> None:
+    change, word = RESUMED[kind]
+    content = copy.deepcopy(whole)
+    change(content)
+    torch.save(content, checkpoint)
+    arguments = [*_arguments("fit", trained_run, checkpoint, bench.out), "--trainer.max_steps=8"]
+    bench.refuses(arguments, "strange.ckpt", word)
+
+
+def test_a_configuration_cannot_ask_for_code(bench, checkpoint: Path, trained_run: Path) -> None:
+    FILES["a command"](checkpoint)
+    arguments = _arguments("test", trained_run, checkpoint, bench.out)
+    bench.refuses([*arguments, "--weights_only=false"], "weights_only")
+    bench.refuses([*arguments, "--weights_only=null"], "strange.ckpt")
+    bench.refuses([*arguments, "--trainer.plugins=null"], "strange.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        (("avatar", "class_path"), "canary_module.Avatar"),
+        (("avatar", "init_args", "field"), "canary_module.Field"),
+        (("avatar", "init_args", "field", "class_path"), "subprocess.Popen"),
+        (("losses", "photometric", "class_path"), "os.system"),
+        (("optimizer", "class_path"), "canary_module.Adam"),
+        (("optimizer",), "torch.optim.adam.torch.os.system"),
+        (("_instantiator",), "canary_module.instantiate"),
+        (("_class_path",), "canary_module.AvatarModule"),
+    ],
+)
+def test_names_of_code_are_never_imported(
+    bench, checkpoint: Path, whole: dict, monkeypatch, keys: tuple, name: str
+) -> None:
+    """The module lies in Python's path and would leave its mark when imported."""
+    (bench.folder / "canary_module.py").write_text(f"open({str(bench.canary)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(bench.folder))
+    content = copy.deepcopy(whole)
+    _set("hyper_parameters", *keys, to=name)(content)
+    torch.save(content, checkpoint)
+    with pytest.raises(UserError, match=r"strange\.ckpt: hyper_parameters name .* never imported") as refused:
+        load_avatar(checkpoint)
+    assert name in str(refused.value)
+    assert not bench.canary.exists()
+
+
+def test_training_does_not_read_the_names_in_a_checkpoint(
+    bench, checkpoint: Path, trained_run: Path, whole: dict, monkeypatch
+) -> None:
+    (bench.folder / "canary_module.py").write_text(f"open({str(bench.canary)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(bench.folder))
+    content = copy.deepcopy(whole)
+    content["hyper_parameters"]["avatar"]["class_path"] = "canary_module.Avatar"
+    content["hyper_parameters"]["_instantiator"] = "canary_module.instantiate"
+    torch.save(content, checkpoint)
+    assert main(_arguments("validate", trained_run, checkpoint, bench.out)) == 0
+    assert not bench.canary.exists()
+
+
+def test_the_commands_above_would_run(tmp_path: Path) -> None:
+    """Loaded without care, the payload leaves its mark: a canary that cannot sing proves nothing."""
+    buffer = io.BytesIO()
+    torch.save({"state_dict": bad.Payload(tmp_path / "canary")}, buffer)
+    buffer.seek(0)
+    torch.load(buffer, weights_only=False)
+    assert (tmp_path / "canary").exists()

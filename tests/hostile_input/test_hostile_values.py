@@ -1,0 +1,28 @@
+"""Numbers of a configuration that cannot be: refused before anything is built, naming the flag."""
+
+from __future__ import annotations
+
+import pytest
+
+DEFORMATION = "model.avatar.deformation.init_args"
+FLAGS = [
+    *[f"{DEFORMATION}.{name}={n}" for name in ("parts", "top_k") for n in (0, -1, 10**9)],
+    f"{DEFORMATION}.hidden_width=-1",
+    *[f"{DEFORMATION}.num_frequencies={value}" for value in (-1, 60)],
+    *[f"{DEFORMATION}.temperature={value}" for value in (0, -1, "nan", "inf")],
+    *[f"model.avatar.field.init_args.{name}=-1" for name in ("levels", "log2_table_size", "finest")],
+    *["model.avatar.field.init_args.levels=0", "model.avatar.field.init_args.log2_table_size=60"],
+    *[f"model.avatar.sampler.init_args.{name}=0" for name in ("samples", "cells", "step_m")],
+    *["model.avatar.torso.init_args.channels=-1", "model.avatar.torso.init_args.resolutions=[32,0]"],
+    "model.avatar.torso.init_args.margin=0",
+    *["model.losses.matte.init_args.weight=-1", "model.avatar.warm_up=7", "model.cpu_threads=0"],
+    *["model.learning_rates.grids=-0.1", "model.gradient_clip=-1", "data.image_size=100000"],
+    *["model.optimizer.init_args.lr=-1", "model.optimizer.init_args.betas=[0.9,2]"],
+    *["data.rays_per_frame=0", "data.num_workers=100000", "data.frames_per_batch=-2"],
+]
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_flags(bench, smoke_arguments, flag: str) -> None:
+    name = flag.partition("=")[0].rpartition(".")[2]
+    bench.refuses(["fit", *smoke_arguments, f"--{flag}", f"--run_dir={bench.out}"], name)

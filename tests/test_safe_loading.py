@@ -1,0 +1,114 @@
+"""Nothing in the package may load code: the calls that could are found by their syntax, and stay out."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "partnerface"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+NEVER = {
+    *("pickle.load", "pickle.loads", "dill.load", "joblib.load", "marshal.loads", "shelve.open"),
+    *("yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all"),
+    *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "tarfile.open"),
+    *("numpy.loadtxt", "np.fromfile", "np.memmap", "torch.jit.load", "torch.hub.load"),
+    *("zipfile.ZipFile.extractall", "shutil.unpack_archive"),
+}
+WANTS = {
+    "torch.load": ("weights_only", True),
+    "np.load": ("allow_pickle", False),
+    "numpy.load": ("allow_pickle", False),
+    "np.lib.format.read_array": ("allow_pickle", False),
+}
+"""What a call must say, in so many words."""
+
+ONE_PLACE = {
+    "pickle.Unpickler": {"head_models/safe_unpickling.py"},
+    "json.loads": {
+        *("json_files.py", "benchmarks/speed_report.py", "benchmarks/results_file.py"),
+        *(
+            "sweeps/run_folder.py",
+            "sweeps/sweep_folder.py",
+            "tracking/tracking_reuse.py",
+            "cli/avatar_run.py",
+        ),
+    },
+    "json.load": set(),
+    "yaml.safe_load": {"yaml_files.py", "benchmarks/benchmark_run.py"},
+    "Image.open": {"data/image_files.py"},
+    "av.open": {"data/video_files.py"},
+    "importlib.import_module": {"cli/main.py", "cli/argument_errors.py"},
+    "subprocess.Popen": {"sweeps/child_process.py", "benchmarks/memory_use.py"},
+}
+"""Calls that belong into a few files: all but the first read what this package itself has written."""
+
+
+def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Every call with the dotted name of what is called."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def _says(call: ast.Call, keyword: str, value: bool) -> bool:
+    return any(
+        k.arg == keyword and isinstance(k.value, ast.Constant) and k.value.value is value
+        for k in call.keywords
+    )
+
+
+def _faults(path: Path, place: str) -> list[str]:
+    faults = []
+    for name, call in _calls(path):
+        if name in NEVER:
+            faults.append(f"{place}:{call.lineno}: {name}")
+        if name in WANTS and not _says(call, *WANTS[name]):
+            faults.append(f"{place}:{call.lineno}: {name} without {'='.join(map(str, WANTS[name]))}")
+        if name in ONE_PLACE and place not in ONE_PLACE[name]:
+            faults.append(f"{place}:{call.lineno}: {name}")
+    return faults
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_call_that_loads_code(path: Path) -> None:
+    assert _faults(path, path.relative_to(PACKAGE).as_posix()) == []
+
+
+def test_pickles_are_opened_in_one_file() -> None:
+    """Errors of the module may be named elsewhere; its unpickler may not."""
+    for path in FILES:
+        place = path.relative_to(PACKAGE).as_posix()
+        names = {
+            ast.unparse(n) for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
+        }
+        used = {name for name in names if name.startswith("pickle.")} - {"pickle.UnpicklingError"}
+        assert not used or place == "head_models/safe_unpickling.py", place
+
+
+def test_checkpoints_are_loaded_as_data_whatever_is_asked() -> None:
+    source = (PACKAGE / "training" / "atomic_checkpoint.py").read_text()
+    assert "super().load_checkpoint(path, map_location, weights_only=True)" in source
+    assert (PACKAGE / "configs" / "base.yaml").read_text().count("weights_only: true") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=chosen)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "pickle.load(file)",
+        "Image.open(path)",
+        "eval(text)",
+    ],
+)
+def test_the_search_finds_what_it_looks_for(tmp_path: Path, line: str) -> None:
+    (tmp_path / "new.py").write_text(f"def read(path, text, file, chosen):\n    return {line}\n")
+    assert len(_faults(tmp_path / "new.py", "new.py")) == 1
