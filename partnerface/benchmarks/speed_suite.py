@@ -132,7 +132,7 @@ class SpeedSuite:
     def run_convergence(
         self, methods: Sequence[str], build: BuildMethod, large_build: BuildMethod | None
     ) -> None:
-        """What takes most of an hour: every method on a longer clip and, on a CUDA device, ours at 512x512."""
+        """What takes most of an hour: every method on a longer clip; with a CUDA device, ours at 512x512."""
         self._say("convergence: 5 CPU minutes for every method that the file lacks, 15 for ours")
         with single_thread():
             rows = convergence_rows(build, methods, self.options.threads, self.report)
