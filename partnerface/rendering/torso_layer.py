@@ -66,7 +66,10 @@ class TorsoLayer(nn.Module):
         """Colour and opacity at ``still`` ``[N, 2]``, places in the reference image but for the yielding."""
         displacement = torch.einsum("d,dchw->chw", pose, self.yielding)
         place = still + _sampled(displacement[None], still)
-        decoded = self.decoder(torch.cat([_sampled(plane, place) for plane in self.planes], 1))
+        # The gradient of grid_sample on a CPU reads anywhere in memory at a place that is no number. The
+        # opacity below stays none, so that training notices.
+        somewhere = place.nan_to_num(0.0)
+        decoded = self.decoder(torch.cat([_sampled(plane, somewhere) for plane in self.planes], 1))
         # Both: in a pose beyond those of training the displacement could pull the collar over the head.
         height = torch.minimum(place[:, 1], still[:, 1])
         below = ((height - self.neck_line) / self.margin + 1).clamp(0, 1)

@@ -112,3 +112,14 @@ def test_torso_gives_way_linearly_in_the_pose_of_the_head():
     shown = yielding[1] > 0
     assert shown.any()
     torch.testing.assert_close(yielding[0][shown], still[0][shown])
+
+
+def test_a_displacement_that_is_no_number_is_seen_and_ends_nothing():
+    """Weights after a step that went wrong: the process survives, and the gradient tells."""
+    layer = make_layer()
+    with torch.no_grad():
+        layer.yielding.fill_(torch.nan)
+    rgb, opacity = layer(random_pixels(), torch.eye(2, 3), torch.ones(POSE_WIDTH))
+    assert opacity.isnan().any()
+    (rgb.sum() + opacity.sum()).backward()
+    assert layer.yielding.grad.isnan().any()
