@@ -46,15 +46,15 @@ def test_an_interrupted_run_goes_on_with_the_next_training(tmp_path: Path, monke
     rows = run()
     assert trained == [("nerface", 240)]
     assert rows[0].value == pytest.approx(5.4)
-    assert [row.name for row in rows[1:]] == ["time_to_24_db_part_deformation", "time_to_24_db_nerface"]
+    assert [row.name for row in rows[1:]] == ["time_to_28_db_part_deformation", "time_to_28_db_nerface"]
     assert done[-1] == ("nerface", 60)
 
 
 def test_time_to_a_score_is_interpolated_in_the_logarithm():
-    curve = [(10.0, 20.0), (40.0, 23.0), (160.0, 25.0), (240.0, 24.5)]
+    curve = [(10.0, 20.0), (40.0, 27.0), (160.0, 29.0), (240.0, 28.5)]
     row = time_row("ours", {"240": {"curve": curve}})
     assert row.value == pytest.approx(80.0)
-    assert time_row("ours", {"240": {"curve": [(10.0, 24.1), (240.0, 30.0)]}}).value == 10.0
+    assert time_row("ours", {"240": {"curve": [(10.0, 28.1), (240.0, 30.0)]}}).value == 10.0
 
 
 def test_a_score_that_is_never_reached_says_how_far_it_came():
