@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from partnerface.benchmarks.method_results import HEAD_LPIPS, HEAD_PSNR, MethodResults, Quantity
+from partnerface.benchmarks.method_under_test import OURS
 from partnerface.data.split_samples import SAMPLE
 
-OURS = "part_deformation"
 SPLIT = "unseen_expression"
 
 

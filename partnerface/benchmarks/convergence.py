@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS, BuildMethod, MethodUnderTest
+from partnerface.benchmarks.method_under_test import OURS, PEER, PEER_RAYS, BuildMethod, MethodUnderTest
 from partnerface.benchmarks.result_row import ResultRow, Target, missing_row
 from partnerface.benchmarks.speed_report import SpeedReport
 from partnerface.benchmarks.training_slices import Budget, ScoresOnTheWay, train_steps
@@ -17,7 +17,6 @@ from partnerface.cameras.rays import pixel_rays
 from partnerface.data.region_labels import HEAD
 from partnerface.metrics.region_metrics import psnr
 
-OURS = "part_deformation"
 SHORT, LONG, CONVERGED = 60.0, 240.0, 600.0
 """CPU seconds: every method is trained for a short and a long time, ours until it hardly gains."""
 LOSS = Target("<=", 1.0)

@@ -8,7 +8,7 @@ import torch
 
 from partnerface.benchmarks.convergence import head_psnr
 from partnerface.benchmarks.interleaving import interleaved
-from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest
+from partnerface.benchmarks.method_under_test import OURS, BuildMethod, MethodUnderTest
 from partnerface.benchmarks.rendering_speed import FrameToRender
 from partnerface.benchmarks.result_row import ResultRow, Target, measured_row, missing_row
 from partnerface.benchmarks.training_slices import Budget, train_steps
@@ -48,7 +48,7 @@ def gpu_convergence_row(build: BuildMethod) -> ResultRow:
     """What five minutes of training at 512x512 lose against fifteen."""
     scores = {}
     for seconds in (SHORT_SECONDS, LONG_SECONDS):
-        method = build("part_deformation", f"--data.image_size={FRAME_SIZE}")
+        method = build(OURS, f"--data.image_size={FRAME_SIZE}")
         budget = Budget(seconds, time.perf_counter)
         train_steps(method, -1, device="cuda", share_done=None, callbacks=[method.refresh, budget])
         scores[f"{seconds:g}"] = head_psnr(method)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from partnerface.benchmarks.growth import repeated_flags
-from partnerface.benchmarks.method_under_test import BuildMethod
+from partnerface.benchmarks.method_under_test import OURS, BuildMethod
 from partnerface.benchmarks.peak_memory import PeakMemory, in_new_process
 from partnerface.benchmarks.rendering_speed import FrameToRender
 from partnerface.benchmarks.result_row import ResultRow, Target
@@ -38,12 +38,12 @@ def _row(name: str, peak: PeakMemory, target: Target, note: str) -> ResultRow:
 
 def train_long(build: BuildMethod) -> None:
     """Train on a long clip until every frame was visited."""
-    method = build("part_deformation", f"--data.image_size={LONG_SIZE}", *repeated_flags(LONG_FRAMES))
+    method = build(OURS, f"--data.image_size={LONG_SIZE}", *repeated_flags(LONG_FRAMES))
     train_steps(method, -(-len(method.data.train_frames) // VISITS_PER_STEP))
 
 
 def render_large(build: BuildMethod) -> None:
     """Render one large frame before anything is pruned: the worst case."""
-    method = build("part_deformation")
+    method = build(OURS)
     set_up(method)
     FrameToRender.of(method.data.sequence, LARGE_SIZE).timed(method)

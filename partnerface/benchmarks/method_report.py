@@ -7,9 +7,9 @@ from pathlib import Path
 
 from partnerface.benchmarks.benchmark_run import RUNS
 from partnerface.benchmarks.canonical_part_maps import write_part_maps
-from partnerface.benchmarks.claims import OURS
 from partnerface.benchmarks.method_figures import changed_values, write_bars, write_curves
 from partnerface.benchmarks.method_results import STRICT, MethodResults
+from partnerface.benchmarks.method_under_test import OURS
 from partnerface.benchmarks.qualitative_strips import write_strips
 from partnerface.benchmarks.results_file import Row
 from partnerface.benchmarks.results_markdown import results_markdown

@@ -11,6 +11,9 @@ from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.training.avatar_module import AvatarModule
 from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
 
+OURS = "part_deformation"
+"""The method; its file in ``configs/method``."""
+
 PEER, PEER_RAYS = "nerface", "--data.rays_per_frame=64"
 """NeRFace, and the rays of a frame in its steps: enough for large matrices, and a step takes a second."""
 

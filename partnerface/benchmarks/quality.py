@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from partnerface.benchmarks.convergence import FRAMES, head_psnr
-from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest
+from partnerface.benchmarks.method_under_test import OURS, BuildMethod, MethodUnderTest
 from partnerface.benchmarks.rendering_speed import FRAME_SIZE
 from partnerface.benchmarks.result_row import ResultRow, Target
 from partnerface.benchmarks.speed_report import SpeedReport
@@ -21,7 +21,6 @@ from partnerface.metrics.region_metrics import psnr
 SEEDS = (0, 1, 2)
 STEPS = 800
 LOSS = Target("<=", 0.1)
-OURS = "part_deformation"
 DEFORMATION = "--model.avatar.deformation.init_args"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from partnerface.benchmarks.claims import Finding, findings
+from partnerface.benchmarks.markdown_table import markdown_table
 from partnerface.benchmarks.method_results import (
     HEAD_LPIPS,
     HEAD_PSNR,
@@ -92,7 +93,7 @@ def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
         nearest = [[results.nearest_frame(s, split, q) for q in (HEAD_PSNR, HEAD_LPIPS)] for s in subjects]
         known = [[None if v is None else Score((v,)) for v in pair] for pair in nearest]
         lines.append([NEAREST, *(cell(psnr, lpips) for psnr, lpips in known)])
-    return _table([title, *subjects], lines)
+    return markdown_table([title, *subjects], lines)
 
 
 def _details_table(results: MethodResults) -> str:
@@ -105,7 +106,7 @@ def _details_table(results: MethodResults) -> str:
             lines[method] = means
     kept = [k for k in range(len(DETAILS)) if any(means[k] is not None for means in lines.values())]
     titles = [f"{split.replace('_', ' ')}, mean over subjects", *(DETAILS[k][1] for k in kept)]
-    return _table(
+    return markdown_table(
         titles, [[m, *(_number(means[k], DETAILS[k][0]) for k in kept)] for m, means in lines.items()]
     )
 
@@ -128,7 +129,7 @@ def _claims_table(found: Sequence[Finding]) -> str:
         cells = [_finding_text(of_claim[s]) if s in of_claim else "-" for s in subjects]
         lines.append([claim.baseline + sampled, asked, *cells])
     titles = ["part_deformation gains over", "claimed", *subjects]
-    return _table(titles, lines) if lines else ""
+    return markdown_table(titles, lines) if lines else ""
 
 
 def _finding_text(finding: Finding) -> str:
@@ -179,8 +180,3 @@ def _number(value: float | None, quantity: Quantity) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if quantity.metric == "temporal" else f"{value:.2f}"
-
-
-def _table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *("---:" for _ in titles[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [titles, rule, *lines])

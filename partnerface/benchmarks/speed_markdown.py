@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from partnerface.benchmarks.speed_report import shown
+from partnerface.benchmarks.markdown_table import markdown_table
+from partnerface.benchmarks.speed_report import PROFILE_TITLES, shown
 
 FIGURES = {
     "stages": "stages of a step and of a frame",
@@ -13,8 +14,6 @@ FIGURES = {
     "convergence": "convergence of each method",
 }
 """Figures that a run may leave, by name of the PNG."""
-
-PROFILES = {"training_step": "one training step, one thread", "rendered_frame": "one frame of 256x256"}
 
 
 def speed_markdown(report: dict[str, Any], figures: dict[str, str]) -> str:
@@ -29,7 +28,7 @@ def speed_markdown(report: dict[str, Any], figures: dict[str, str]) -> str:
         f"`{report['command']}`, commit {report['commit']}, {_machine(report['machine'])}:",
         _rows_table([row for row in report["rows"] if row["value"] is not None]),
         _missing(report["rows"]),
-        *(_stages_table(PROFILES[name], stages) for name, stages in report.get("profile", {}).items()),
+        *(_stages_table(PROFILE_TITLES[name], stages) for name, stages in report.get("profile", {}).items()),
         _convergence_table(report.get("convergence", {})),
         *pictures,
     ]
@@ -39,11 +38,6 @@ def speed_markdown(report: dict[str, Any], figures: dict[str, str]) -> str:
 def _machine(machine: dict[str, Any]) -> str:
     device = f" and {machine['cuda']}" if machine["cuda"] else ""
     return f"{machine['cores']} cores of {machine['processor']}{device}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _rows_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -61,7 +55,7 @@ def _rows_table(rows: Sequence[dict[str, Any]]) -> str:
         ]
 
     head = ("what", "value", "min - max", "by CPU time", "unit", "target")
-    return _table(head, [cells(row) for row in rows])
+    return markdown_table(head, [cells(row) for row in rows])
 
 
 def _missing(rows: Sequence[dict[str, Any]]) -> str:
@@ -83,7 +77,7 @@ def _stages_table(title: str, stages: Sequence[dict[str, Any]]) -> str:
         for row in stages
     ]
     total = ["total", f"{sum(row['milliseconds'] for row in stages):.1f}", "", ""]
-    return _table((title, "CPU ms", "share", "points"), [*rows, total])
+    return markdown_table((title, "CPU ms", "share", "points"), [*rows, total])
 
 
 def _convergence_table(found: dict[str, dict[str, Any]]) -> str:
@@ -100,4 +94,4 @@ def _convergence_table(found: dict[str, dict[str, Any]]) -> str:
         scores = [score for _, score in entry["curve"]] + [end and end["psnr"] for end in ends]
         rows.append([method, *("" if score is None else f"{score:.1f}" for score in scores)])
     others = [f"trained for {budget:.0f} CPU s" for budget in budgets]
-    return _table(("PSNR inside the head mask, dB", *marks, *others), rows)
+    return markdown_table(("PSNR inside the head mask, dB", *marks, *others), rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,10 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from partnerface.benchmarks.rendering_speed import FRAME_SIZE
 from partnerface.benchmarks.result_row import ResultRow
+from partnerface.text_files import replace_text
 from partnerface.user_error import UserError
 
 FORMAT_VERSION = 1
+PROFILE_TITLES = {
+    "training_step": "one training step, one thread",
+    "rendered_frame": f"one frame of {FRAME_SIZE}x{FRAME_SIZE}, summed over threads",
+}
+
 RESUMABLE = ("convergence", "quality")
 """Sections of long trainings: those that an earlier run left in the file are kept."""
 
@@ -62,16 +68,15 @@ class SpeedReport:
 
     def save(self) -> None:
         """Write the file: the old one or the new one, never half of either."""
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(self.as_json(), indent=1) + "\n")
-            os.replace(partial, self.path)
+            replace_text(self.path, json.dumps(self.as_json(), indent=1) + "\n")
         except OSError as error:
-            partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
             raise UserError(
-                f"--json {self.path}: cannot be written ({error.strerror or error}); choose another file"
+                f"--json {self.path}: cannot be written ({error}); choose another file"
             ) from error
+        except UserError as error:
+            raise UserError(f"--json {error}; choose another file") from error
 
 
 def _earlier(path: Path) -> dict[str, Any]:

@@ -23,26 +23,26 @@ from partnerface.benchmarks.growth import (
 )
 from partnerface.benchmarks.growth_figures import write_growth_figure, write_stage_figure
 from partnerface.benchmarks.memory_use import memory_rows
-from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS, BuildMethod, MethodUnderTest
+from partnerface.benchmarks.method_under_test import OURS, PEER, PEER_RAYS, BuildMethod, MethodUnderTest
 from partnerface.benchmarks.process_scaling import SCALING_STEPS, scaling_row
 from partnerface.benchmarks.quality import quality_rows
 from partnerface.benchmarks.rendering_speed import FRAME_SIZE, FrameToRender, rendering_rows
 from partnerface.benchmarks.result_row import ResultRow
-from partnerface.benchmarks.speed_report import SpeedReport, print_tables, rows_table, stages_table
+from partnerface.benchmarks.speed_report import (
+    PROFILE_TITLES,
+    SpeedReport,
+    print_tables,
+    rows_table,
+    stages_table,
+)
 from partnerface.benchmarks.stage_profile import rendering_profile, training_profile
 from partnerface.benchmarks.training_slices import set_up, train_steps
 from partnerface.benchmarks.training_speed import against_nerface, many_parts_row
 from partnerface.single_thread import single_thread
 from partnerface.user_error import UserError
 
-OURS = "part_deformation"
 CUDA_RAYS, CUDA_PEER_RAYS = "--data.rays_per_frame=8192", "--data.rays_per_frame=1024"
 """A CUDA device wants large batches of either method."""
-
-TITLES = {
-    "training_step": "one training step, one thread",
-    "rendered_frame": f"one frame of {FRAME_SIZE}x{FRAME_SIZE}, summed over threads",
-}
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class SpeedSuite:
         }
         self.report.sections["profile"] = profiles
         self.report.save()
-        titled = {TITLES[name]: stages for name, stages in profiles.items()}
+        titled = {PROFILE_TITLES[name]: stages for name, stages in profiles.items()}
         write_stage_figure(self.options.out / "stages.png", titled)
 
     def _growth(self, ours: MethodUnderTest) -> None:
@@ -217,7 +217,7 @@ class SpeedSuite:
 def print_report(report: SpeedReport) -> None:
     """Print every table of a report."""
     profiles = report.sections.get("profile", {})
-    stages = [stages_table(TITLES[name], rows) for name, rows in profiles.items()]
+    stages = [stages_table(PROFILE_TITLES[name], rows) for name, rows in profiles.items()]
     print_tables(*stages, rows_table(report.rows))
     machine = report.environment["machine"]
     if machine["load_at_start"] and machine["load_at_start"][0] > machine["cores"] / 2:

@@ -22,8 +22,7 @@ def load_avatar(checkpoint: Path | str, device: torch.device | str = "cpu") -> A
     path = Path(checkpoint)
     if not path.is_file():
         raise UserError(f"checkpoint {path}: no such file")
-    checkpoint = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
-    refuse_foreign_code(checkpoint, path)
+    refuse_foreign_code(AtomicCheckpointIO().load_checkpoint(path, map_location="cpu"), path)
     try:
         module = AvatarModule.load_from_checkpoint(path, map_location=device, weights_only=True)
     except Exception as error:

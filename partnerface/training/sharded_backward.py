@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from partnerface.freed_memory import keep_freed_memory
-
 
 def sharded_backward(
     shards: Sequence[Callable[[], Tensor]], threads: int, pool: ThreadPoolExecutor | None = None
@@ -39,7 +37,6 @@ def sharded_backward(
 
 def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
     """A thread pool in whose threads torch does not start threads of its own."""
-    keep_freed_memory()
     return ThreadPoolExecutor(threads, "shard", initializer=torch.set_num_threads, initargs=(1,))
 
 
