@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from partnerface.data.foreground_colours import foreground_colours
 from partnerface.data.image_files import read_grey, read_labels, read_rgb
 from partnerface.data.region_labels import Region
 from partnerface.data.sequence_format import CACHE_FOLDER
@@ -30,7 +31,7 @@ class FrameStore:
     Worker processes that are forked share its memory; nothing is ever written to it.
 
     Attributes:
-        rgba: ``[T, H, W, 4]`` uint8: image colour and matte.
+        rgba: ``[T, H, W, 4]`` uint8: colour of the person without the background, and matte.
         labels: ``[T, H, W]`` uint8, values of `Region`.
     """
 
@@ -110,12 +111,14 @@ def _reduced_frames(sequence: TrackedSequence, width: int, height: int) -> Itera
         frames = zip(sequence.image_paths, sequence.matte_paths, sequence.label_paths, strict=True)
         for image, matte, labels in progress.track(frames, len(sequence), description="Loading frames"):
             regions = read_labels(labels, max(Region))
-            yield reduce_frame(read_rgb(image), read_grey(matte), regions, width, height)
+            reduced = reduce_frame(read_rgb(image), read_grey(matte), regions, width, height)
+            reduced[..., :3] = foreground_colours(reduced[..., :3], reduced[..., 3])
+            yield reduced
 
 
 def _checksum(sequence: TrackedSequence) -> str:
     """Changes whenever one of the image files does."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"foreground colours")
     for path in (*sequence.image_paths, *sequence.matte_paths, *sequence.label_paths):
         status = path.stat()
         digest.update(f"{path.parent.name}/{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())

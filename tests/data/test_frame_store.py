@@ -10,6 +10,7 @@ from partnerface.user_error import UserError
 
 def test_same_size_is_untouched(tmp_path, tiny_video):
     video = tiny_video()
+    video.mattes = np.where(video.mattes > 127, 255, 0).astype(np.uint8)
     store = FrameStore.build(video.write(tmp_path / "set"), 32, 24, tmp_path / "set")
     assert np.array_equal(store.rgba[..., :3], video.images)
     assert np.array_equal(store.rgba[..., 3], video.mattes)
@@ -27,6 +28,18 @@ def test_reduction_is_the_area_mean_of_premultiplied_colours(tiny_video):
         matte = reduced[..., 3:4] / 255
         assert np.abs(matte * reduced[..., :3] + (1 - matte) * background - expected).max() <= 2
     assert np.abs(reduced[..., 3] - video.mattes[0].reshape(6, 4, 8, 4).mean((1, 3))).max() <= 1
+
+
+def test_half_covered_pixels_hold_the_colour_of_the_person(tmp_path, tiny_video):
+    video = tiny_video(width=32, height=32)
+    share = np.clip((20 - np.arange(32)) / 4, 0, 1)[None, :, None]
+    picture = (share * 30 + (1 - share) * 240).round().astype(np.uint8)
+    video.images[:] = np.broadcast_to(picture, (32, 32, 3))
+    video.mattes[:] = (share[..., 0] * 255).round().astype(np.uint8)
+    for limit in (10**9, 0):
+        store = FrameStore.build(video.write(tmp_path / str(limit)), 32, 32, tmp_path / str(limit), limit)
+        seen = store.rgba[..., 3] > 0
+        assert np.abs(store.rgba[..., :3][seen].astype(int) - 30).max() <= 3
 
 
 def test_the_background_does_not_bleed_into_the_person():
