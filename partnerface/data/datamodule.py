@@ -13,6 +13,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.data.frame_dataset import EvaluationFrame, EvaluationFrames, RayDataset
 from partnerface.data.frame_samplers import FrameVisit, ShardedFrames, ShuffledFrames
 from partnerface.data.frame_store import FrameStore
+from partnerface.data.head_motion import with_angular_velocity
 from partnerface.data.pixel_samplers import PixelSampler, RegionWeightedPixels
 from partnerface.data.process_lock import one_after_another
 from partnerface.data.ray_batch import RayBatch
@@ -89,7 +90,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     def sequence(self) -> TrackedSequence:
         """The tracked video, cameras at the resolution of the files. Read at first use."""
         with one_after_another(self.reader.root):
-            return sampled_sequence(self.reader.read(), self.sample_frames, self.test_splits)
+            sequence = with_angular_velocity(self.reader.read())
+        return sampled_sequence(sequence, self.sample_frames, self.test_splits)
 
     @property
     def num_frames(self) -> int:

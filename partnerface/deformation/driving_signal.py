@@ -12,9 +12,14 @@ from partnerface.random_draws import thread_generator
 KNEE = 0.9
 """Share of the half range within which the signal passes unchanged."""
 
+MOTION_WIDTH = 6
+"""Numbers beside the expression: rotation and angular velocity."""
+
 
 class DrivingSignal(nn.Module):
-    """Expression coefficients and the head's rotation against the torso, as one vector.
+    """Expression coefficients, the head's rotation against the torso and how fast it turns, as one vector.
+
+    Skin follows the expression; hair hangs as the head is held, and lags behind it as it turns.
 
     Outside the training range the signal saturates softly (as NeRFBlendShape clamps and NHA clips): a
     network that was never shown such a value would extrapolate at will. Noise in training keeps it
@@ -29,8 +34,8 @@ class DrivingSignal(nn.Module):
     def __init__(self, expressions: int, noise: float = 0.03, clamp: bool = True) -> None:
         super().__init__()
         self.noise, self.clamp = noise, clamp
-        self.register_buffer("low", torch.zeros(expressions + 3))
-        self.register_buffer("high", torch.ones(expressions + 3))
+        self.register_buffer("low", torch.zeros(expressions + MOTION_WIDTH))
+        self.register_buffer("high", torch.ones(expressions + MOTION_WIDTH))
 
     @property
     def width(self) -> int:
@@ -58,8 +63,13 @@ class DrivingSignal(nn.Module):
 
 
 def driving_signal(head: HeadParameters) -> Tensor:
-    """``[F, E + 3]``: expression, and the axis-angle of the head against the torso in radians."""
-    return torch.cat([head.expression, rotation_against_torso(head)], 1)
+    """``[F, E + 6]``: expression, the axis-angle of the head against the torso in radians, and its angular
+    velocity in radians per second (none where it is not known: a head that stands still).
+    """
+    velocity = head.angular_velocity
+    if velocity is None:
+        velocity = torch.zeros_like(head.translation)
+    return torch.cat([head.expression, rotation_against_torso(head), velocity.detach()], 1)
 
 
 def rotation_against_torso(head: HeadParameters) -> Tensor:

@@ -8,7 +8,7 @@ from partnerface.deformation.part_deformation import PartDeformation
 def global_deformation(
     hidden_width: int = 128,
     num_frequencies: int = 4,
-    driving_width: int = 55,
+    driving_width: int = 58,
     appearance_width: int = 4,
     windowed_frequencies: bool = False,
 ) -> PartDeformation:

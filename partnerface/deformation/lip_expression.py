@@ -27,7 +27,7 @@ class LipExpression(Deformation):
         code_width: length of the code, which is linear in the driving signal; INSTA's has 16 numbers.
     """
 
-    def __init__(self, driving_width: int = 55, code_width: int = 16) -> None:
+    def __init__(self, driving_width: int = 58, code_width: int = 16) -> None:
         super().__init__()
         self.driving_width, self.appearance_width = driving_width, code_width
         self.code = nn.Parameter(torch.randn(driving_width, code_width) / math.sqrt(driving_width))

@@ -10,7 +10,7 @@ from partnerface.deformation.deformation import Deformation, DeformedPoints
 class NoDeformation(Deformation):
     """Canonical points stay where inverse skinning put them."""
 
-    def __init__(self, driving_width: int = 55) -> None:
+    def __init__(self, driving_width: int = 58) -> None:
         super().__init__()
         self.driving_width = driving_width
 

@@ -24,6 +24,7 @@ class HeadParameters:
         translation: ``[F, 3]`` rigid head translation in metres.
         torso_rotation: ``[F, 3, 3]`` torso rotation, rest to world, or None.
         torso_translation: ``[F, 3]`` torso translation in metres, or None.
+        angular_velocity: ``[F, 3]`` how fast the head turns, radians per second in its own axes, or None.
     """
 
     identity: Tensor
@@ -33,6 +34,7 @@ class HeadParameters:
     translation: Tensor
     torso_rotation: Tensor | None = None
     torso_translation: Tensor | None = None
+    angular_velocity: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.expression)
