@@ -42,7 +42,7 @@ class LocalNetworks(nn.Module):
 
         Args:
             features: ``[N, inputs]``.
-            driving: ``[D]`` driving signal of the frame.
+            driving: ``[D]`` driving signal of the frame, or ``[P, D]`` what each network hears of it.
             weights: ``[N, k]`` part weights.
             index: ``[N, k]`` part numbers.
 
@@ -54,7 +54,8 @@ class LocalNetworks(nn.Module):
         order = flat.argsort()
         point = torch.div(order, routes, rounding_mode="floor")
         counts = torch.bincount(flat, minlength=len(self.bias1)).tolist()
-        first_bias = torch.einsum("d,pdw->pw", driving, self.driving_weight) + self.bias1
+        heard = driving.expand(len(self.bias1), -1)
+        first_bias = torch.einsum("pd,pdw->pw", heard, self.driving_weight) + self.bias1
         # One unbind, not an index for each part: its gradient is one stack, where indexing would fill and
         # add a tensor as large as all parts together for every one of them.
         layers = [

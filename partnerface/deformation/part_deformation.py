@@ -8,6 +8,7 @@ from torch import Tensor
 from partnerface.deformation.canonical_head import CanonicalHead
 from partnerface.deformation.coarse_to_fine import settled_share
 from partnerface.deformation.deformation import Deformation, DeformedPoints
+from partnerface.deformation.local_driving import heard_expressions
 from partnerface.deformation.local_networks import LocalNetworks
 from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule
 from partnerface.deformation.part_centres import PartPlacement, placed_centres
@@ -36,6 +37,9 @@ class PartDeformation(Deformation):
         residual_frequencies: octaves of the learned residual of the part logits, 0 for none.
         windowed_frequencies: let the octaves of the position encoding in one after the other over the
             first half of training, see `frequency_window`.
+        local_driving: let each local network hear only the expressions that move its part (and the head's
+            rotation): a combination of expressions that training never showed is nothing new to it, as
+            long as each part has seen its share of it.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class PartDeformation(Deformation):
         top_k: int = 2,
         hidden_width: int = 32,
         num_frequencies: int = 4,
-        driving_width: int = 55,
+        driving_width: int = 58,
         appearance_width: int = 4,
         placement: PartPlacement = "expression_motion",
         learn_parts: bool = True,
@@ -53,6 +57,7 @@ class PartDeformation(Deformation):
         start_temperature: float = 1.0,
         residual_frequencies: int = 0,
         windowed_frequencies: bool = False,
+        local_driving: bool = False,
     ) -> None:
         super().__init__()
         self.placement = placement
@@ -65,9 +70,18 @@ class PartDeformation(Deformation):
         self.networks = LocalNetworks(parts, inputs, driving_width, hidden_width, 3 + appearance_width)
         if windowed_frequencies:
             self.register_buffer("window", torch.ones(inputs))
+        self.local_driving = local_driving
+        if local_driving:
+            self.register_buffer("heard", torch.ones(parts, driving_width))
 
     def adapt_to(self, head: CanonicalHead) -> None:
         self.place_parts(head.in_cube(placed_centres(self.placement, head, self.parts)))
+        if self.local_driving:
+            positions = head.in_cube(head.vertices[head.used])
+            weights, index = self.assigner(positions)
+            dense = weights.new_zeros(len(positions), self.parts).scatter(1, index, weights)
+            expressions = heard_expressions(head, dense)
+            self.heard.fill_(1.0)[:, : expressions.shape[1]] = expressions
 
     def place_parts(self, centres: Tensor) -> None:
         """Move the parts to ``centres`` ``[P, 3]`` in [0, 1]."""
@@ -87,6 +101,8 @@ class PartDeformation(Deformation):
         features = frequency_encoding(positions, self.num_frequencies)
         if self.windowed_frequencies:
             features = features * self.window
+        if self.local_driving:
+            driving = driving * self.heard
         output = self.networks(features, driving, weights, index)
         offsets, appearance = output.split([3, self.appearance_width], 1)
         return DeformedPoints(

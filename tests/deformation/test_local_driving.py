@@ -1,0 +1,90 @@
+"""A local network hears the expressions that move its part, and no others."""
+
+import torch
+
+from partnerface.deformation.canonical_head import CanonicalHead
+from partnerface.deformation.local_driving import BELONGS, FELT, heard_expressions
+from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.skinning.head_surface import head_surface
+
+
+def canonical_head(anny, expression: torch.Tensor) -> CanonicalHead:
+    used = anny.faces[head_surface(anny)].unique()
+    return CanonicalHead(
+        anny, anny.template_vertices, used, expression, torch.full((3,), -0.25), torch.tensor(0.5)
+    )
+
+
+def talking(anny) -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.rand(20, anny.num_expression)
+
+
+def test_heard_is_what_moves_a_vertex_of_the_part(anny):
+    """Against a loop over parts, expressions and vertices."""
+    head = canonical_head(anny, talking(anny))
+    torch.manual_seed(1)
+    weights = torch.rand(len(head.used), 3).pow(6)
+    weights[:, 2] = 0
+    weights[[5, 99], 2] = BELONGS + 0.05
+    heard = heard_expressions(head, weights)
+    for part in range(3):
+        vertices = head.used[weights[:, part] > BELONGS]
+        for expression in range(anny.num_expression):
+            strongest = head.expression[:, expression].abs().max()
+            moved = max(float((strongest * anny.expression_basis[expression, v]).norm()) for v in vertices)
+            assert bool(heard[part, expression]) == (moved > FELT), (part, expression)
+
+
+def test_an_expression_that_training_hardly_shows_is_judged_by_what_it_could_do(anny):
+    silent = canonical_head(anny, torch.zeros(1, anny.num_expression))
+    weights = torch.ones(len(silent.used), 1)
+    assert torch.equal(
+        heard_expressions(silent, weights),
+        heard_expressions(canonical_head(anny, torch.full((1, anny.num_expression), 0.3)), weights),
+    )
+
+
+def test_a_part_without_a_vertex_hears_everything_that_moves_the_head(anny):
+    head = canonical_head(anny, talking(anny))
+    weights = torch.stack([torch.ones(len(head.used)), torch.zeros(len(head.used))], 1)
+    heard = heard_expressions(head, weights)
+    assert torch.equal(heard[0], heard[1])
+    assert heard[0].all()
+
+
+def woken(anny, **choices) -> PartDeformation:
+    torch.manual_seed(0)
+    deformation = PartDeformation(
+        parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1, **choices
+    )
+    for parameter in deformation.networks.parameters():
+        torch.nn.init.normal_(parameter)
+    deformation.adapt_to(canonical_head(anny, talking(anny)))
+    return deformation
+
+
+def test_a_blink_does_not_reach_the_chin_and_the_head_reaches_every_part(anny):
+    local, unconfined = woken(anny, local_driving=True), woken(anny)
+    blink = anny.expression_index("eyeBlinkLeft")
+    neutral = torch.zeros(anny.num_expression + 6)
+    closed, turned = neutral.clone(), neutral.clone()
+    closed[blink], turned[-3:] = 1.0, 1.0
+    places = local.assigner.centres.detach()
+    for deformation, confined in ((local, True), (unconfined, False)):
+        rest = deformation(places, neutral).offsets
+        by_blink = (deformation(places, closed).offsets - rest).abs().amax(1) > 0
+        assert bool(by_blink.all()) is not confined
+        assert by_blink.any()
+        assert ((deformation(places, turned).offsets - rest).abs().amax(1) > 0).all()
+    assert not local.heard[int(places[:, 1].argmin()), blink]
+
+
+def test_what_is_heard_travels_with_the_checkpoint(anny):
+    trained = woken(anny, local_driving=True)
+    fresh = PartDeformation(
+        parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1, local_driving=True
+    )
+    fresh.load_state_dict(trained.state_dict())
+    positions, driving = torch.rand(30, 3), torch.randn(anny.num_expression + 6)
+    assert torch.equal(fresh(positions, driving).offsets, trained(positions, driving).offsets)
