@@ -2,7 +2,7 @@
 
 import torch
 
-from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
+from partnerface.rendering.torso_layer import POSE_WIDTH, YIELDING_SCALE, TorsoLayer
 
 STILL = torch.zeros(POSE_WIDTH)
 
@@ -33,7 +33,7 @@ def test_nothing_shows_above_the_neck_line_and_its_margin():
 
 def test_a_pose_beyond_training_pulls_nothing_above_the_neck_line():
     layer = make_layer()
-    torch.nn.init.constant_(layer.yielding, 0.5)
+    torch.nn.init.constant_(layer.yielding, 0.5 / YIELDING_SCALE)
     pixels = random_pixels()
     _, opacity = layer(pixels, torch.eye(2, 3), torch.full((POSE_WIDTH,), 0.3))
     assert not opacity[pixels[:, 1] < 0.57].any()
@@ -102,8 +102,8 @@ def test_torso_gives_way_linearly_in_the_pose_of_the_head():
     layer = make_layer()
     pixels = random_pixels()
     with torch.no_grad():
-        layer.yielding[1, 0] = 0.3
-        layer.yielding[4, 1] = -0.2
+        layer.yielding[1, 0] = 0.3 / YIELDING_SCALE
+        layer.yielding[4, 1] = -0.2 / YIELDING_SCALE
     pose = torch.tensor([0.0, 0.1, 0.0, 0.0, 0.05, 0.0])
     shifted = pixels + torch.tensor([0.1 * 0.3, -0.05 * 0.2])
     yielding, still = layer(pixels, torch.eye(2, 3), pose), layer(shifted, torch.eye(2, 3), STILL)
