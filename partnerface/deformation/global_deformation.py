@@ -21,4 +21,5 @@ def global_deformation(
         driving_width=driving_width,
         appearance_width=appearance_width,
         windowed_frequencies=windowed_frequencies,
+        local_driving=False,
     )

@@ -57,7 +57,7 @@ class PartDeformation(Deformation):
         start_temperature: float = 1.0,
         residual_frequencies: int = 0,
         windowed_frequencies: bool = False,
-        local_driving: bool = False,
+        local_driving: bool = True,
     ) -> None:
         super().__init__()
         self.placement = placement

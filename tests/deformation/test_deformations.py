@@ -107,7 +107,7 @@ def test_gradient_is_finite_and_reaches_every_weight(name):
 def test_a_single_part_is_the_global_deformation():
     torch.manual_seed(0)
     one, whole = (
-        PartDeformation(parts=1, hidden_width=8, driving_width=5),
+        PartDeformation(parts=1, hidden_width=8, driving_width=5, local_driving=False),
         global_deformation(8, driving_width=5),
     )
     wake(one)
@@ -148,7 +148,7 @@ def test_a_fixed_partition_gets_no_gradient_and_its_networks_do():
 def test_choices_that_are_off_leave_no_trace():
     """Neither in the checkpoint nor in the random numbers: what was trained before loads and repeats."""
     torch.manual_seed(0)
-    plain = PartDeformation(parts=4, driving_width=5)
+    plain = PartDeformation(parts=4, driving_width=5, local_driving=False)
     after_plain = torch.rand(1)
     assert set(plain.state_dict()) == {
         *(f"assigner.{name}" for name in ("centres", "log_sizes", "biases", "spacing")),

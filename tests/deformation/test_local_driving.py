@@ -65,7 +65,7 @@ def woken(anny, **choices) -> PartDeformation:
 
 
 def test_a_blink_does_not_reach_the_chin_and_the_head_reaches_every_part(anny):
-    local, unconfined = woken(anny, local_driving=True), woken(anny)
+    local, unconfined = woken(anny), woken(anny, local_driving=False)
     blink = anny.expression_index("eyeBlinkLeft")
     neutral = torch.zeros(anny.num_expression + 6)
     closed, turned = neutral.clone(), neutral.clone()
@@ -81,10 +81,8 @@ def test_a_blink_does_not_reach_the_chin_and_the_head_reaches_every_part(anny):
 
 
 def test_what_is_heard_travels_with_the_checkpoint(anny):
-    trained = woken(anny, local_driving=True)
-    fresh = PartDeformation(
-        parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1, local_driving=True
-    )
+    trained = woken(anny)
+    fresh = PartDeformation(parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1)
     fresh.load_state_dict(trained.state_dict())
     positions, driving = torch.rand(30, 3), torch.randn(anny.num_expression + 6)
     assert torch.equal(fresh(positions, driving).offsets, trained(positions, driving).offsets)
