@@ -54,6 +54,8 @@ TOOLS = {
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 LONGEST_MESSAGE = 600
+_LOST_PROCESS = ("gloo/transport", "ncclRemoteError", "remote process exited")
+"""What gloo and NCCL say when a process that they talk to is gone."""
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -130,7 +132,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
 
 
 def _user_message(error: BaseException | None) -> str | None:
-    """What to say about a UserError, a disk that is full or protected, or too little memory.
+    """What to say about a UserError, a disk that is full or protected, too little memory, or a lost process.
 
     Anywhere in a chain of causes; None for all else, which is a mistake of ours.
     """
@@ -141,6 +143,11 @@ def _user_message(error: BaseException | None) -> str | None:
             return str(error)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             return f"{error.filename or 'output folder'}: {error.strerror}"
+        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST_PROCESS):
+            return (
+                "another process of this run has ended, and its own output says why; "
+                "the same command with --ckpt_path last goes on"
+            )
         error = error.__cause__ or error.__context__
     return None
 

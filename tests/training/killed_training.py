@@ -7,7 +7,8 @@ usage: killed_training.py JSON, with
     ranks: processes of a run
     seed: of the moments
 
-Writes OUT/kills.json: the kills by what the run was doing, and the folders of the killed runs.
+Writes OUT/kills.json: the kills by what the run was doing, the folders of the killed runs, and, for two ranks,
+the exit code of the first when the second alone is killed (its words are in OUT/alone.log).
 """
 
 import json
@@ -125,9 +126,21 @@ def train_and_kill(arguments: list[str], out: Path, kills: int, ranks: int, seed
     return found
 
 
+def left_alone(arguments: list[str], run: Path) -> int:
+    """Kill the second of two processes; the exit code of the first."""
+    run.mkdir()
+    first, second = processes = start([*arguments, "--trainer.max_steps=100000"], run, 2)
+    assert wait_for((run / "checkpoints" / "last.ckpt").is_file, processes)
+    kill([second])
+    assert wait_for(lambda: ended(first), [])
+    return os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+
+
 if __name__ == "__main__":
     asked = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(asked["out"])
     finish(start(asked["arguments"], folder / "whole", asked["ranks"]))
     result = train_and_kill(asked["arguments"], folder, asked["kills"], asked["ranks"], asked["seed"])
+    if asked["ranks"] == 2:
+        result["left alone"] = left_alone(asked["arguments"], folder / "alone")
     (folder / "kills.json").write_text(json.dumps(result))
