@@ -7,7 +7,7 @@ usage: killed_training.py JSON, with
     ranks: processes of a run
     seed: of the moments
 
-Writes OUT/kills.json: the kills by what the run was doing, the folders of the killed runs, and, for two ranks,
+Writes OUT/kills.json: the kills by what the run was doing, the folders of the killed runs and, for two ranks,
 the exit code of the first when the second alone is killed (its words are in OUT/alone.log).
 """
 
