@@ -54,7 +54,13 @@ TOOLS = {
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 LONGEST_MESSAGE = 600
-_LOST_PROCESS = ("gloo/transport", "ncclRemoteError", "remote process exited")
+_LOST_PROCESS = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "ncclRemoteError",
+    "remote process exited",
+)
 """What gloo and NCCL say when a process that they talk to is gone."""
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -63,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0, 1 from a check that found something unfit, 2 after one line about bad input, 130 after an
-        interrupt, or 143 after a SIGTERM that could be heeded.
+        0, 1 from a check that found something unfit, 2 after one line about bad input or a lost process,
+        130 after an interrupt, or 143 after a SIGTERM that could be heeded.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -146,7 +152,7 @@ def _user_message(error: BaseException | None) -> str | None:
         if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST_PROCESS):
             return (
                 "another process of this run has ended, and its own output says why; "
-                "the same command with --ckpt_path last goes on"
+                "fit goes on with --ckpt_path last"
             )
         error = error.__cause__ or error.__context__
     return None

@@ -59,7 +59,7 @@ class FrameStore:
 
         Args:
             sequence: the tracked video.
-            width: width of the stored frames; reduced by area averaging, of premultiplied colours.
+            width: width of the stored frames; reduced by area averaging.
             height: height of the stored frames.
             root: the dataset's folder.
             memory_limit: bytes.
@@ -85,7 +85,7 @@ class FrameStore:
 def reduce_frame(
     image: np.ndarray, matte: np.ndarray, labels: np.ndarray, width: int, height: int
 ) -> np.ndarray:
-    """One frame at another size.
+    """One frame at another size, its colours those of the person alone.
 
     Args:
         image: ``[H, W, 3]`` uint8.
@@ -97,12 +97,15 @@ def reduce_frame(
     Returns:
         ``[height, width, 5]`` uint8: red, green, blue, matte, label.
     """
-    rgba = np.dstack([image, matte])
-    if rgba.shape[:2] != (height, width):
-        # Pillow averages RGBA with premultiplied colours: what was behind a hair does not bleed into it.
-        rgba = np.asarray(Image.fromarray(rgba).resize((width, height), Image.Resampling.BOX))
+    if matte.shape != (height, width):
+        # Image and matte each for itself: the mean of many pixels then is what one large pixel would have
+        # seen of person and wall, and the wall can still be told apart.
+        image, matte = (
+            np.asarray(Image.fromarray(whole).resize((width, height), Image.Resampling.BOX))
+            for whole in (image, matte)
+        )
         labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
-    return np.dstack([rgba, labels])
+    return np.dstack([foreground_colours(image, matte), matte, labels])
 
 
 def _reduced_frames(sequence: TrackedSequence, width: int, height: int) -> Iterator[np.ndarray]:
@@ -111,14 +114,12 @@ def _reduced_frames(sequence: TrackedSequence, width: int, height: int) -> Itera
         frames = zip(sequence.image_paths, sequence.matte_paths, sequence.label_paths, strict=True)
         for image, matte, labels in progress.track(frames, len(sequence), description="Loading frames"):
             regions = read_labels(labels, max(Region))
-            reduced = reduce_frame(read_rgb(image), read_grey(matte), regions, width, height)
-            reduced[..., :3] = foreground_colours(reduced[..., :3], reduced[..., 3])
-            yield reduced
+            yield reduce_frame(read_rgb(image), read_grey(matte), regions, width, height)
 
 
 def _checksum(sequence: TrackedSequence) -> str:
     """Changes whenever one of the image files does."""
-    digest = hashlib.sha256(b"foreground colours")
+    digest = hashlib.sha256(b"foreground colours of plain means")
     for path in (*sequence.image_paths, *sequence.matte_paths, *sequence.label_paths):
         status = path.stat()
         digest.update(f"{path.parent.name}/{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())

@@ -17,26 +17,25 @@ REACH = 2
 def with_angular_velocity(sequence: TrackedSequence) -> TrackedSequence:
     """The same sequence, its head parameters with the head's angular velocity.
 
-    Frames of training tell that of frames of training only, those of validation that of validation: no pose
-    of a held-out frame reaches training.
+    No pose of a held-out frame reaches training: a frame of training is told by such frames alone, one of
+    validation by those and its own, a test frame by all.
     """
-    kind = torch.zeros(len(sequence), dtype=torch.long)
-    for number, name in enumerate(("train", "val"), start=1):
-        kind[sequence.splits.get(name, [])] = number
+    secrecy = torch.full((len(sequence),), 2)
+    for level, name in enumerate(("train", "val")):
+        secrecy[sequence.splits.get(name, [])] = level
     head = sequence.head
-    velocity = angular_velocity(head.rotation, sequence.fps, sequence.frame_weights == 1, kind)
+    velocity = angular_velocity(head.rotation, sequence.fps, sequence.frame_weights == 1, secrecy)
     return replace(sequence, head=replace(head, angular_velocity=velocity))
 
 
-def angular_velocity(rotation: Tensor, fps: float, trusted: Tensor, kind: Tensor) -> Tensor:
+def angular_velocity(rotation: Tensor, fps: float, trusted: Tensor, secrecy: Tensor) -> Tensor:
     """Slope of the head's rotation over the frames around each frame, by least squares.
 
     Args:
         rotation: ``[T, 3, 3]`` head to world, in time.
         fps: frames per second.
         trusted: ``[T]`` bool, frames whose pose counts.
-        kind: ``[T]`` a number for each frame; only neighbours of the same kind count, and none beyond a
-            frame of another.
+        secrecy: ``[T]`` a level for each frame; neighbours of a higher one do not count.
 
     Returns:
         ``[T, 3]`` radians per second in the head's own axes; zero for a frame that is not trusted or that
@@ -46,8 +45,8 @@ def angular_velocity(rotation: Tensor, fps: float, trusted: Tensor, kind: Tensor
     offsets = torch.arange(-REACH, REACH + 1)
     neighbours = torch.arange(frames)[:, None] + offsets
     inside = neighbours.clamp(0, frames - 1)
-    run = torch.cat([kind.new_zeros(1), (kind.diff() != 0).long()]).cumsum(0)
-    counts = (neighbours == inside) & (run[inside] == run[:, None]) & trusted[inside] & trusted[:, None]
+    known = secrecy[inside] <= secrecy[:, None]
+    counts = (neighbours == inside) & known & trusted[inside] & trusted[:, None]
     turned = matrix_to_axis_angle(rotation[:, None].transpose(2, 3) @ rotation[inside])
     # A frame that does not count may hold anything.
     turned = torch.where(counts[..., None], turned, 0.0)

@@ -20,6 +20,8 @@ LEAST_STRENGTH = 0.3
 def heard_expressions(head: CanonicalHead, part_weights: Tensor) -> Tensor:
     """``[P, E]``, 1 where an expression moves a part and 0 elsewhere.
 
+    A part without a vertex of its own hears whatever moves the head.
+
     Args:
         head: whose parts they are.
         part_weights: ``[U, P]`` of the used vertices.

@@ -37,9 +37,9 @@ class PartDeformation(Deformation):
         residual_frequencies: octaves of the learned residual of the part logits, 0 for none.
         windowed_frequencies: let the octaves of the position encoding in one after the other over the
             first half of training, see `frequency_window`.
-        local_driving: let each local network hear only the expressions that move its part (and the head's
-            rotation): a combination of expressions that training never showed is nothing new to it, as
-            long as each part has seen its share of it.
+        local_driving: let each local network hear only the expressions that move its part, as it was placed
+            at the start, and the head's rotation and angular velocity: a combination of expressions that
+            training never showed is nothing new, as long as each part has seen its share of it.
     """
 
     def __init__(

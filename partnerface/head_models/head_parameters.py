@@ -24,7 +24,8 @@ class HeadParameters:
         translation: ``[F, 3]`` rigid head translation in metres.
         torso_rotation: ``[F, 3, 3]`` torso rotation, rest to world, or None.
         torso_translation: ``[F, 3]`` torso translation in metres, or None.
-        angular_velocity: ``[F, 3]`` how fast the head turns, radians per second in its own axes, or None.
+        angular_velocity: ``[F, 3]`` how fast the head turns, radians per second in its own axes, by
+            the tracked poses around it (it does not follow a changed ``rotation``), or None: it stands still.
     """
 
     identity: Tensor

@@ -130,10 +130,15 @@ def left_alone(arguments: list[str], run: Path) -> int:
     """Kill the second of two processes; the exit code of the first."""
     run.mkdir()
     first, second = processes = start([*arguments, "--trainer.max_steps=100000"], run, 2)
-    assert wait_for((run / "checkpoints" / "last.ckpt").is_file, processes)
-    kill([second])
-    assert wait_for(lambda: ended(first), [])
-    return os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+    alive = [first, second]
+    try:
+        assert wait_for((run / "checkpoints" / "last.ckpt").is_file, processes)
+        kill([alive.pop()])
+        assert wait_for(lambda: ended(first), [])
+        alive.clear()
+        return os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+    finally:
+        kill(alive)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import torch
 from partnerface.cli.avatar_cli import AvatarCLI
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.frame_store import FrameStore
+from partnerface.data.tracked_sequence import TrackedSequence
 from partnerface.training.callbacks.run_checkpoint import last_checkpoint
 
 STEPS = 6
@@ -31,12 +32,21 @@ FLAGS = [
 
 def held_out(data: HeadVideoDataModule) -> list[int]:
     """Test frames, and the gaps beside them, which belong to no split."""
-    splits = data.sequence.splits
-    return sorted({*range(data.num_frames)} - {*splits["train"], *splits["val"]})
+    sequence = data.reader.read()
+    splits = sequence.splits
+    return sorted({*range(len(sequence))} - {*splits["train"], *splits["val"]})
 
 
 def poison(data: HeadVideoDataModule, frames: list[int]) -> None:
-    """Turn all numbers of some frames into NaN, and their pictures into noise."""
+    """Turn all numbers of some frames into NaN, before anything is made of them, and their pictures to noise."""
+    read = data.reader.read
+
+    def poisoned() -> TrackedSequence:
+        sequence = read()
+        sequence.head.rotation[frames] = torch.nan
+        return sequence
+
+    data.reader.read = poisoned
     sequence, generator = data.sequence, np.random.default_rng(7)
     tensors = [sequence.torso_motion, sequence.camera.intrinsics, sequence.camera.camera_to_world]
     tensors += [getattr(sequence.head, f.name) for f in fields(sequence.head) if f.name != "identity"]
