@@ -38,7 +38,7 @@ def held_out(data: HeadVideoDataModule) -> list[int]:
 
 
 def poison(data: HeadVideoDataModule, frames: list[int]) -> None:
-    """Turn all numbers of some frames into NaN, before anything is made of them, and their pictures to noise."""
+    """Turn all numbers of some frames into NaN, before they are read, and their pictures into noise."""
     read = data.reader.read
 
     def poisoned() -> TrackedSequence:
