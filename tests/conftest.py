@@ -1,5 +1,6 @@
 """The default head model, heads in strong poses, a tiny rendered subject and an avatar trained on it."""
 
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,6 +26,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("seeded")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_are_heeded() -> Iterator[None]:
+    """A shell starts its background jobs with SIGINT ignored, and so their children; tests send it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
