@@ -54,7 +54,7 @@ def moved_samples(
         deformed.appearance,
         mean_square(deformed.offsets),
         part_usage(deformed, parts),
-        dense_part_weights(deformed, parts) if with_parts else None,
+        dense_part_weights(deformed.part_weights, deformed.part_index, parts) if with_parts else None,
         part_entropy(deformed) if learning else None,
         offset_roughness(deformed.offsets, positions, kept, count) if learning else None,
     )

@@ -38,7 +38,7 @@ def canonical_part_maps(avatar: Avatar, size: int = 320) -> np.ndarray:
     faces = avatar.skinning.faces
     positions = (vertices - avatar.cube_low) / avatar.cube_extent
     deformed = avatar.deformation(positions, avatar.driving(neutral)[0])
-    weights = dense_part_weights(deformed, avatar.deformation.parts)
+    weights = dense_part_weights(deformed.part_weights, deformed.part_index, avatar.deformation.parts)
     views = [_view(vertices, faces, weights, degrees, size) for degrees in VIEWS.values()]
     image = torch.cat(views, -1).permute(1, 2, 0)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).numpy()

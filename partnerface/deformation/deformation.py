@@ -54,10 +54,9 @@ class Deformation(nn.Module):
         raise TypeError(f"{type(self).__name__} defines no forward")
 
 
-def dense_part_weights(deformed: DeformedPoints, parts: int) -> Tensor:
-    """Part weights ``[N, P]``, zero for the parts that do not act on a point."""
-    weights = deformed.part_weights
-    return weights.new_zeros(len(weights), parts).scatter(1, deformed.part_index, weights)
+def dense_part_weights(weights: Tensor, index: Tensor, parts: int) -> Tensor:
+    """Part weights ``[N, P]`` from those ``[N, k]`` of the parts ``index``; zero for all others."""
+    return weights.new_zeros(len(weights), parts).scatter(1, index, weights)
 
 
 def part_usage(deformed: DeformedPoints, parts: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from partnerface.deformation.canonical_head import CanonicalHead
 from partnerface.deformation.coarse_to_fine import settled_share
-from partnerface.deformation.deformation import Deformation, DeformedPoints
+from partnerface.deformation.deformation import Deformation, DeformedPoints, dense_part_weights
 from partnerface.deformation.local_driving import heard_expressions
 from partnerface.deformation.local_networks import LocalNetworks
 from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule
@@ -78,9 +78,8 @@ class PartDeformation(Deformation):
         self.place_parts(head.in_cube(placed_centres(self.placement, head, self.parts)))
         if self.local_driving:
             positions = head.in_cube(head.vertices[head.used])
-            weights, index = self.assigner(positions)
-            dense = weights.new_zeros(len(positions), self.parts).scatter(1, index, weights)
-            expressions = heard_expressions(head, dense)
+            weights = dense_part_weights(*self.assigner(positions), self.parts)
+            expressions = heard_expressions(head, weights)
             self.heard.fill_(1.0)[:, : expressions.shape[1]] = expressions
 
     def place_parts(self, centres: Tensor) -> None:

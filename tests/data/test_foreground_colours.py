@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from partnerface.data.foreground_colours import RADII, TINY, foreground_colours
+from partnerface.data.synthetic.render_subject import SubjectRenderer
+from partnerface.data.synthetic.subject import subject_named
 
 SIDE = 48
 
@@ -37,6 +41,20 @@ def test_a_known_person_is_taken_off_a_known_wall(softness):
         return float(np.abs(over_white - (alpha * person + 1 - alpha))[rim].mean())
 
     assert error(foreground_colours(image, matte)) < 0.2 * error(image)
+
+
+def test_the_embedded_subject_before_its_wall_is_the_one_before_a_white_wall(anny):
+    subject = subject_named("a")
+    white = replace(subject, background=((1.0, 1.0, 1.0), (1.0, 1.0, 1.0)))
+    seen, true = (SubjectRenderer(anny, s, 240, 128, 0).render(5) for s in (subject, white))
+    rim = (seen.matte > 0) & (seen.matte < 255)
+    alpha = seen.matte[rim, None] / 255
+
+    def decibels(image: np.ndarray) -> float:
+        over_white = alpha * image[rim] / 255 + 1 - alpha
+        return -10 * np.log10(np.square(over_white - true.image[rim] / 255).mean())
+
+    assert decibels(foreground_colours(seen.image, seen.matte)) > decibels(seen.image) + 12
 
 
 def test_colours_that_never_change_come_back_exactly():

@@ -46,7 +46,7 @@ def test_nothing_moves_at_the_start(deformation):
 def test_weights_sum_to_one_in_both_stages(deformation, hard):
     deformation.set_hard(hard)
     deformed = deformation(torch.rand(50, 3), torch.randn(5))
-    dense = dense_part_weights(deformed, deformation.parts)
+    dense = dense_part_weights(deformed.part_weights, deformed.part_index, deformation.parts)
     assert dense.shape == (50, deformation.parts)
     torch.testing.assert_close(dense.sum(1), torch.ones(50))
     if hard:

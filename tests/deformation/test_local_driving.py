@@ -1,18 +1,10 @@
 """A local network hears the expressions that move its part, and no others."""
 
 import torch
+from mean_head import canonical_head
 
-from partnerface.deformation.canonical_head import CanonicalHead
 from partnerface.deformation.local_driving import BELONGS, FELT, heard_expressions
 from partnerface.deformation.part_deformation import PartDeformation
-from partnerface.skinning.head_surface import head_surface
-
-
-def canonical_head(anny, expression: torch.Tensor) -> CanonicalHead:
-    used = anny.faces[head_surface(anny)].unique()
-    return CanonicalHead(
-        anny, anny.template_vertices, used, expression, torch.full((3,), -0.25), torch.tensor(0.5)
-    )
 
 
 def talking(anny) -> torch.Tensor:

@@ -24,7 +24,7 @@ def make_assigner(parts: int, temperature: float = 0.25, top_k: int = 64, **choi
 
 def dense(assigner: PartAssigner, positions: torch.Tensor) -> torch.Tensor:
     weights, index = assigner(positions)
-    return dense_part_weights(DeformedPoints(positions, None, weights, index), assigner.parts)
+    return dense_part_weights(weights, index, assigner.parts)
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 5, 99])
@@ -191,7 +191,7 @@ def test_no_points():
     assert weights.shape == index.shape == (0, 2)
     nothing = DeformedPoints(torch.zeros(0, 3), None, weights, index)
     assert torch.equal(part_usage(nothing, 4), torch.full((4,), 0.25))
-    assert dense_part_weights(nothing, 4).shape == (0, 4)
+    assert dense_part_weights(nothing.part_weights, nothing.part_index, 4).shape == (0, 4)
 
 
 def test_usage_is_the_mean_of_the_dense_weights():

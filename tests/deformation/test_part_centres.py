@@ -2,21 +2,11 @@
 
 import pytest
 import torch
+from mean_head import canonical_head
 
-from partnerface.deformation.canonical_head import CanonicalHead
 from partnerface.deformation.part_centres import part_centres, placed_centres
 from partnerface.head_models.head_parts import HeadParts, head_parts, landmark_points
-from partnerface.skinning.head_surface import head_surface
 from partnerface.user_error import UserError
-
-
-def canonical_head(anny, expression: torch.Tensor | None = None) -> CanonicalHead:
-    """The mean head, in a cube of half a metre."""
-    used = anny.faces[head_surface(anny)].unique()
-    expression = torch.zeros(2, anny.num_expression) if expression is None else expression
-    return CanonicalHead(
-        anny, anny.template_vertices, used, expression, torch.full((3,), -0.25), torch.tensor(0.5)
-    )
 
 
 def plane(side: int = 30) -> torch.Tensor:
