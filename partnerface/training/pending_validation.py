@@ -32,3 +32,17 @@ def repeat_validation(fit_loop: dict[str, Any]) -> None:
     for progress in (frames["total"], frames["current"]):
         progress.update(begun)
     frames["is_last_batch"] = False
+
+
+def settle_validation(fit_loop: dict[str, Any]) -> None:
+    """Make the saved state of the loops that of a run with no validation begun that is not done.
+
+    Lightning never takes back the begun frame of a validation that was repeated, so the state saved after
+    the repetition looks like that of a run within it, and the validation would be done a third time.
+
+    Args:
+        fit_loop: the state of the trainer's fit loop in a checkpoint, changed in place.
+    """
+    frames = fit_loop["epoch_loop.val_loop.batch_progress"]
+    for progress in (frames["total"], frames["current"]):
+        progress["ready"] = progress["started"] = progress["processed"] = progress["completed"]

@@ -89,6 +89,23 @@ def test_a_stopped_run_goes_on_exactly(
     assert sorted(logged_rows(tmp_path)) == sorted(logged_rows(whole))
 
 
+def test_a_run_stopped_in_a_validation_and_at_the_end_of_its_repetition(
+    smoke_arguments: list[str], whole: Path, tmp_path: Path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _signal_in(patch, "validation_step", 1, signal.SIGTERM)
+        assert _fit(smoke_arguments, tmp_path) == EXIT_CODES[signal.SIGTERM]
+    with monkeypatch.context() as patch:
+        _signal_in(patch, "on_validation_epoch_end", 1, signal.SIGTERM)
+        assert _fit(smoke_arguments, tmp_path, "--ckpt_path=last") == EXIT_CODES[signal.SIGTERM]
+    checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)
+    assert checkpoint["global_step"] == 3
+    assert not checkpoint["callbacks"]["RunCheckpoint"]["validation_pending"]
+    assert _fit(smoke_arguments, tmp_path, "--ckpt_path=last") == 0
+    assert sorted(logged_rows(tmp_path)) == sorted(logged_rows(whole))
+    assert_same_checkpoint(tmp_path, whole)
+
+
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(
     smoke_arguments: list[str], whole: Path, tmp_path: Path, capsys
 ) -> None:

@@ -13,7 +13,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from partnerface.stop_signals import StopSignals
 from partnerface.training.csv_appender import CsvAppender
 from partnerface.training.finite_steps import Diverged
-from partnerface.training.pending_validation import repeat_validation, validation_follows
+from partnerface.training.pending_validation import (
+    repeat_validation,
+    settle_validation,
+    validation_follows,
+)
 from partnerface.user_error import UserError
 
 
@@ -51,8 +55,8 @@ class RunCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         state = checkpoint["callbacks"].get(self.state_key) or {}
-        if state.get("validation_pending"):
-            repeat_validation(checkpoint["loops"]["fit_loop"])
+        amend = repeat_validation if state.get("validation_pending") else settle_validation
+        amend(checkpoint["loops"]["fit_loop"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_save = time.monotonic()
