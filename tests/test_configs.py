@@ -94,13 +94,16 @@ def test_one_network_has_the_parameters_of_all_parts_together() -> None:
     assert of_whole == pytest.approx(count, rel=0.01)
 
 
+OF_A_POINT = ("weight1", "weight2", "weight3", "code_weight")
+
+
 def test_one_network_costs_a_point_what_the_parts_that_act_on_it_do() -> None:
     """Multiplications per point; what the driving signal adds is paid once a frame."""
     ours = PartDeformation(**_method("part_deformation")["deformation"]["init_args"])
     whole = global_deformation(**_method("global_deformation_equal_compute")["deformation"]["init_args"])
     cost, of_whole = (
         d.assigner.top_k
-        * sum(w[0].numel() for w in (d.networks.weight1, d.networks.weight2, d.networks.weight3))
+        * sum(p[0].numel() for name, p in d.networks.named_parameters() if name in OF_A_POINT)
         for d in (ours, whole)
     )
     assert of_whole == pytest.approx(cost, rel=0.01)

@@ -12,7 +12,10 @@ from partnerface.random_draws import thread_generator
 KNEE = 0.9
 """Share of the half range within which the signal passes unchanged."""
 
-MOTION_WIDTH = 6
+VELOCITY_WIDTH = 3
+"""Angular velocity, the last of the signal's numbers."""
+
+MOTION_WIDTH = 3 + VELOCITY_WIDTH
 """Numbers beside the expression: rotation and angular velocity."""
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from partnerface.deformation.canonical_head import CanonicalHead
 from partnerface.deformation.deformation import Deformation, DeformedPoints
+from partnerface.deformation.driving_signal import VELOCITY_WIDTH
 from partnerface.deformation.part_centres import part_centres
 from partnerface.head_models.head_parts import head_parts, surface_vertices
 
@@ -17,20 +18,21 @@ ANCHORS = 64
 
 
 class LipExpression(Deformation):
-    """A code of the driving signal at lips, teeth and tongue, zero elsewhere (INSTA, Zielonka et al. 2023).
+    """A code of expression and rotation at lips, teeth, tongue; zero elsewhere (INSTA, Zielonka et al. 2023).
 
     INSTA hands the expression to its field where the nearest face of the mesh belongs to the lips. Here
     the code fades from one to two anchor spacings away from the nearest of a set of anchors on them.
 
     Args:
         driving_width: length of the driving signal.
-        code_width: length of the code, which is linear in the driving signal; INSTA's has 16 numbers.
+        code_width: length of the code, which is linear in what it hears of that; INSTA's has 16 numbers.
     """
 
     def __init__(self, driving_width: int = 58, code_width: int = 16) -> None:
         super().__init__()
         self.driving_width, self.appearance_width = driving_width, code_width
-        self.code = nn.Parameter(torch.randn(driving_width, code_width) / math.sqrt(driving_width))
+        heard_width = driving_width - VELOCITY_WIDTH
+        self.code = nn.Parameter(torch.randn(heard_width, code_width) / math.sqrt(heard_width))
         self.register_buffer("anchors", torch.zeros(ANCHORS, 3))
         self.register_buffer("spacing", torch.ones(()))
 
@@ -46,7 +48,7 @@ class LipExpression(Deformation):
 
     def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
         one = positions.new_ones(len(positions), 1)
-        code = self.nearness(positions)[:, None] * (driving @ self.code)
+        code = self.nearness(positions)[:, None] * (driving[:-VELOCITY_WIDTH] @ self.code)
         return DeformedPoints(torch.zeros_like(positions), code, one, one.long() - 1)
 
     def nearness(self, positions: Tensor) -> Tensor:

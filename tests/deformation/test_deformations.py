@@ -104,6 +104,20 @@ def test_gradient_is_finite_and_reaches_every_weight(name):
         assert parameter.grad.any() or (name == "global" and "assigner" in parameter_name), parameter_name
 
 
+@pytest.mark.parametrize("name", WITH_NETWORKS)
+def test_points_follow_the_velocity_and_shading_knows_nothing_of_it(name):
+    torch.manual_seed(0)
+    deformation = MAKERS[name](driving_width=5)
+    wake(deformation)
+    positions, driving = torch.rand(20, 3), torch.randn(5)
+    still, turning = (deformation(positions, driving * torch.tensor([1, 1, v, v, v])) for v in (0, 1))
+    assert (still.offsets - turning.offsets).abs().amax(1).min() > 1e-4
+    assert torch.equal(still.appearance, turning.appearance)
+    hot = driving.clone()
+    hot[:2] += 1
+    assert (deformation(positions, hot).appearance != turning.appearance).any()
+
+
 def test_a_single_part_is_the_global_deformation():
     torch.manual_seed(0)
     one, whole = (
@@ -153,6 +167,7 @@ def test_choices_that_are_off_leave_no_trace():
     assert set(plain.state_dict()) == {
         *(f"assigner.{name}" for name in ("centres", "log_sizes", "biases", "spacing")),
         *(f"networks.{name}" for name in ("weight1", "weight2", "weight3", "bias1", "bias2", "bias3")),
+        *(f"networks.code_{name}" for name in ("driving_weight", "weight", "bias")),
         "networks.driving_weight",
     }
     torch.manual_seed(0)

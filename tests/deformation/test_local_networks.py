@@ -5,12 +5,13 @@ import torch
 
 from partnerface.deformation.local_networks import LocalNetworks
 
-PARTS, INPUTS, DRIVING, HIDDEN, OUTPUTS = 5, 7, 3, 8, 4
+PARTS, INPUTS, DRIVING, HIDDEN, CODE, CODE_DRIVING = 5, 7, 6, 8, 4, 2
+OUTPUTS = 3 + CODE
 
 
 def make_networks() -> LocalNetworks:
     torch.manual_seed(0)
-    networks = LocalNetworks(PARTS, INPUTS, DRIVING, HIDDEN, OUTPUTS)
+    networks = LocalNetworks(PARTS, INPUTS, DRIVING, HIDDEN, CODE, CODE_DRIVING)
     for parameter in networks.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return networks
@@ -19,9 +20,12 @@ def make_networks() -> LocalNetworks:
 def one_point(
     networks: LocalNetworks, part: int, feature: torch.Tensor, driving: torch.Tensor
 ) -> torch.Tensor:
-    hidden = feature @ networks.weight1[part] + driving @ networks.driving_weight[part] + networks.bias1[part]
-    hidden = hidden.relu() @ networks.weight2[part] + networks.bias2[part]
-    return hidden.relu() @ networks.weight3[part] + networks.bias3[part]
+    first = feature @ networks.weight1[part] + networks.bias1[part]
+    hidden = (first[:HIDDEN] + driving @ networks.driving_weight[part]).relu()
+    hidden = (hidden @ networks.weight2[part] + networks.bias2[part]).relu()
+    of_code = (first[HIDDEN:] + driving[:CODE_DRIVING] @ networks.code_driving_weight[part]).relu()
+    offset = hidden @ networks.weight3[part] + networks.bias3[part]
+    return torch.cat([offset, of_code @ networks.code_weight[part] + networks.code_bias[part]])
 
 
 @pytest.mark.parametrize("routes", [1, 2, PARTS])
@@ -51,7 +55,7 @@ def test_values_and_gradients_equal_a_dense_loop(routes):
 
 def test_output_is_zero_at_the_start():
     torch.manual_seed(0)
-    networks = LocalNetworks(PARTS, INPUTS, DRIVING, HIDDEN, OUTPUTS)
+    networks = LocalNetworks(PARTS, INPUTS, DRIVING, HIDDEN, CODE, CODE_DRIVING)
     index = torch.randint(PARTS, (30, 2))
     output = networks(torch.randn(30, INPUTS), torch.randn(DRIVING), torch.rand(30, 2), index)
     assert not output.any()
