@@ -12,7 +12,8 @@ Range = tuple[float, float]
 _POSITIVE, _NOT_NEGATIVE, _SHARE = (1e-12, 1e6), (0, 1e6), (0, 1)
 _WIDTH, _FREQUENCIES, _LENGTH_M = (1, 4096), (0, 16), (0, 1)
 _NETWORK = {
-    **{"hidden_width": _WIDTH, "num_frequencies": _FREQUENCIES, "driving_width": (1, 100_000)},
+    # A signal of an angular velocity alone would leave the appearance code nothing to hear.
+    **{"hidden_width": _WIDTH, "num_frequencies": _FREQUENCIES, "driving_width": (4, 100_000)},
     **{"appearance_width": (0, 256)},
 }
 _ADAM = {"lr": (0, 100), "betas": (0, 0.999_999), "eps": (0, 1), "weight_decay": (0, 1000)}

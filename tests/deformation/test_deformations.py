@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from partnerface.cli.value_ranges import OF_CLASS
 from partnerface.deformation.deformation import Deformation, dense_part_weights
 from partnerface.deformation.global_deformation import global_deformation
+from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.no_deformation import NoDeformation
 from partnerface.deformation.part_deformation import OFFSET_SCALE, PartDeformation
 
@@ -116,6 +118,13 @@ def test_points_follow_the_velocity_and_shading_knows_nothing_of_it(name):
     hot = driving.clone()
     hot[:2] += 1
     assert (deformation(positions, hot).appearance != turning.appearance).any()
+
+
+@pytest.mark.parametrize("name", [*WITH_NETWORKS, "lips"])
+def test_the_shortest_signal_that_a_configuration_may_ask_for(name):
+    least, _ = OF_CLASS["PartDeformation"]["driving_width"]
+    deformation = LipExpression(driving_width=least) if name == "lips" else MAKERS[name](driving_width=least)
+    assert deformation(torch.rand(9, 3), torch.randn(least)).appearance.isfinite().all()
 
 
 def test_a_single_part_is_the_global_deformation():
