@@ -24,8 +24,7 @@ LEARNING_RATES = {"rotation": 0.002, "translation": 0.0003, "expression": 0.02}
 REFINEMENT_DEFINITION = (
     f"rotation, translation and expression of each test frame fitted to its own picture, apart from every "
     f"other frame, with the avatar frozen: {STEPS} steps of Adam on {RAYS} rays by the training objective "
-    "and the prior --model.refinement_prior; torso motion, angular velocity, gaze and "
-    "camera as tracked"
+    "and the prior --model.refinement_prior; torso motion, angular velocity, gaze and camera as tracked"
 )
 
 

@@ -65,10 +65,12 @@ def test_a_killed_sweep_goes_on(sweep_file: Path, tmp_path: Path, capsys, runs_d
     arguments = ["sweep", str(sweep_file), "--workers", "1", "--out"]
     words = [sys.executable, "-m", "partnerface", *arguments, str(out)]
     sweep = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_for(lambda: len(_starts(out)) == 2)
-    runs = subprocess.run(["ps", "-o", "pid=", "--ppid", str(sweep.pid)], capture_output=True, text=True)
-    sweep.kill()
-    sweep.wait(PATIENCE)
+    try:
+        _wait_for(lambda: len(_starts(out)) == 2)
+        runs = subprocess.run(["ps", "-o", "pid=", "--ppid", str(sweep.pid)], capture_output=True, text=True)
+    finally:
+        sweep.kill()
+        sweep.wait(PATIENCE)
     if runs_die_too:
         for run in runs.stdout.split():
             os.kill(int(run), signal.SIGKILL)
