@@ -79,13 +79,16 @@ def _stacked(frames: Sequence[np.ndarray]) -> np.ndarray:
 def _draw(path: Path, columns: dict[str, np.ndarray], title: str) -> None:
     height, width = next(iter(columns.values())).shape[:2]
     inches = 1.25
-    size = (inches * len(columns), inches * height / width + 0.7)
+    titles = [name.replace("_", "\n") for name in columns]
+    above = 0.15 + 0.12 * max(title.count("\n") + 1 for title in titles)
+    size = (inches * len(columns), inches * height / width + above)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(columns), squeeze=False)[0]
-    for panel, (name, image) in zip(axes, columns.items(), strict=True):
+    for panel, heading, image in zip(axes, titles, columns.values(), strict=True):
         panel.imshow(image)
-        panel.set_title(name.replace("_", "\n"), size=7)
+        panel.set_title(heading, size=7)
         panel.axis("off")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
-    figure.suptitle(title.replace("_", " "), size=9)
+    # Over the short title of the first column, clear of the long ones.
+    figure.suptitle(title.replace("_", " "), size=9, x=0.003, ha="left")
     figure.savefig(path, dpi=130)
