@@ -19,6 +19,9 @@ from partnerface.training.callbacks.cpu_budget import LOGGED
 SAMPLE_FRAMES = 5
 """Test frames of a split on which NeRFace is compared, which takes seconds for each."""
 
+ONE_THREAD = "OMP_NUM_THREADS=1"
+"""A CPU second is then worth the same with many cores, and runs at once do not wait for each other."""
+
 RUNS = "runs"
 REPORTS = ("metrics.json", "metrics_refined.json")
 """What the tests leave, in their order."""
@@ -116,11 +119,10 @@ class BenchmarkRun:
         ]
 
     def _fit_words(self) -> list[str]:
-        # On one thread a CPU second is worth the same on machines with many cores.
-        return ["OMP_NUM_THREADS=1", "partnerface", "fit", *self._settings(), "--run_dir", str(self.folder)]
+        return [ONE_THREAD, "partnerface", "fit", *self._settings(), "--run_dir", str(self.folder)]
 
     def _test_words(self) -> list[list[str]]:
-        test = ["partnerface", "test", "--config", str(self.folder / "config.yaml")]
+        test = [ONE_THREAD, "partnerface", "test", "--config", str(self.folder / "config.yaml")]
         test += ["--ckpt_path", str(self.folder / CHECKPOINT)]
         test += self.variant.test_flags(SAMPLE_FRAMES)
         refined = [*test, "--model.test_parameters=refined"]

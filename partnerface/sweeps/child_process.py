@@ -30,9 +30,11 @@ class ChildProcess:
         run: what to run.
         command: its words.
         lock: descriptor of the sweep's lock, held open by the child.
+        threads: its share of the cores. OpenMP would start one thread a core in each of several runs, which
+            wait for each other by spinning: a test of an avatar then takes four times as long.
     """
 
-    def __init__(self, run: SweepRun, command: Sequence[str], lock: int) -> None:
+    def __init__(self, run: SweepRun, command: Sequence[str], lock: int, threads: int) -> None:
         self.run = run
         self._start = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,7 +44,7 @@ class ChildProcess:
             try:
                 self._process = subprocess.Popen(
                     words,
-                    env=_environment(run),
+                    env=_environment(run, threads),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -94,8 +96,8 @@ def run_words(run: SweepRun, command: Sequence[str]) -> list[str]:
     return words
 
 
-def _environment(run: SweepRun) -> dict[str, str]:
-    """Programs of this installation come first; W&B stays silent unless told otherwise."""
+def _environment(run: SweepRun, threads: int) -> dict[str, str]:
+    """Programs of this installation come first; W&B stays silent and threads few unless told otherwise."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     own = {
         "PATH": path,
@@ -103,4 +105,4 @@ def _environment(run: SweepRun) -> dict[str, str]:
         "WANDB_DIR": str(run.folder.absolute()),
         "WANDB_RUN_ID": run.folder.name,
     }
-    return {"WANDB_MODE": "disabled", **os.environ, **own}
+    return {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": str(threads), **os.environ, **own}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -46,13 +47,13 @@ class WorkerPool:
         Raises:
             KeyboardInterrupt: as it came, after every process has ended.
         """
-        waiting = deque(runs)
+        waiting, threads = deque(runs), max((os.cpu_count() or 1) // self.workers, 1)
         with _termination_as_interrupt():
             try:
                 while waiting or self._at_work:
                     while waiting and len(self._at_work) < self.workers:
                         run = waiting.popleft()
-                        self._at_work.append(ChildProcess(run, self.command_of(run), self.lock))
+                        self._at_work.append(ChildProcess(run, self.command_of(run), self.lock, threads))
                     self._collect()
                     self.on_tick([child.seconds for child in self._at_work])
                     if self._at_work:

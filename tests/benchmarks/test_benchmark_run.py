@@ -45,7 +45,8 @@ def test_the_command_is_whole(run: BenchmarkRun) -> None:
         assert word in fit
     assert fit.endswith(f"--run_dir {run.folder}")
     assert test.startswith(
-        f"partnerface test --config {run.folder}/config.yaml --ckpt_path {run.folder}/checkpoints/"
+        f"OMP_NUM_THREADS=1 partnerface test --config {run.folder}/config.yaml "
+        f"--ckpt_path {run.folder}/checkpoints/"
     )
     assert run.remaining_command == run.command
 
@@ -64,13 +65,13 @@ def test_a_method_without_a_hash_field_stays_at_the_scale_that_sizes_none(run: B
 
 def test_an_interrupted_training_goes_on(run: BenchmarkRun) -> None:
     _attempt(run, None, logged=False)
-    assert " --ckpt_path last && partnerface test " in run.remaining_command
+    assert " --ckpt_path last && OMP_NUM_THREADS=1 partnerface test " in run.remaining_command
     assert run.sweep_run.state == "interrupted"
 
 
 def test_an_interrupted_test_is_all_that_is_left(run: BenchmarkRun) -> None:
     _attempt(run, None, logged=True)
-    assert run.remaining_command.startswith("partnerface test ")
+    assert run.remaining_command.startswith("OMP_NUM_THREADS=1 partnerface test ")
     assert run.sweep_run.state == "interrupted"
 
 
@@ -93,7 +94,7 @@ def test_a_run_that_ended_well_is_finished(run: BenchmarkRun) -> None:
 
 def test_refined_parameters_are_a_second_test(run: BenchmarkRun) -> None:
     refined = replace(run, refined=True)
-    assert refined.command.count(" && partnerface test ") == 2
+    assert refined.command.count(" && OMP_NUM_THREADS=1 partnerface test ") == 2
     assert refined.command.endswith("--model.test_parameters=refined")
     # Fitting to frames that take seconds each would take hours.
     assert replace(refined, variant=MethodVariant("nerface")).command.count("partnerface test") == 1

@@ -40,20 +40,22 @@ def test_training_is_given_its_folder_and_its_checkpoint(run: SweepRun) -> None:
 
 
 def test_its_environment_and_log(run: SweepRun, lock: int, monkeypatch) -> None:
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    names = "WANDB_DIR WANDB_RUN_ID WANDB_MODE PATH"
+    for name in ("WANDB_MODE", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    names = "WANDB_DIR WANDB_RUN_ID WANDB_MODE OMP_NUM_THREADS PATH"
     code = f"import os, sys; print(*(os.environ[n] for n in '{names}'.split()), sep='|'); sys.exit(3)"
-    assert _ended(ChildProcess(run, [sys.executable, "-S", "-c", code], lock)) == 3
-    folder, name, mode, path = (run.folder / "log.txt").read_text().strip().split("|")
-    assert (folder, name, mode) == (str(run.folder), "abc", "disabled")
+    assert _ended(ChildProcess(run, [sys.executable, "-S", "-c", code], lock, 3)) == 3
+    folder, name, mode, threads, path = (run.folder / "log.txt").read_text().strip().split("|")
+    assert (folder, name, mode, threads) == (str(run.folder), "abc", "disabled", "3")
     assert path.split(":")[0] == str(Path(sys.executable).parent)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    _ended(ChildProcess(run, [sys.executable, "-S", "-c", code], lock))
-    assert "|offline|" in (run.folder / "log.txt").read_text().splitlines()[-1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    _ended(ChildProcess(run, [sys.executable, "-S", "-c", code], lock, 3))
+    assert "|offline|7|" in (run.folder / "log.txt").read_text().splitlines()[-1]
 
 
 def test_a_command_that_is_not_there(run: SweepRun, lock: int) -> None:
-    child = ChildProcess(run, ["/no/such/program"], lock)
+    child = ChildProcess(run, ["/no/such/program"], lock, 3)
     assert child.exit_code() == CANNOT_START
     child.send(signal.SIGINT)
     run.add_attempt(CANNOT_START, child.seconds)
@@ -62,7 +64,7 @@ def test_a_command_that_is_not_there(run: SweepRun, lock: int) -> None:
 
 def test_a_signal_reaches_what_it_has_started(run: SweepRun, lock: int, tmp_path: Path) -> None:
     """The shell waits for a child of its own; both must end."""
-    child = ChildProcess(run, ["/bin/sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"], lock)
+    child = ChildProcess(run, ["/bin/sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"], lock, 3)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.02)
     child.send(signal.SIGTERM)
@@ -80,7 +82,7 @@ def test_a_background_job_passes_interrupts_on(run: SweepRun, lock: int, tmp_pat
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         code = f"import pathlib, time; pathlib.Path({str(tmp_path / 'ready')!r}).touch(); time.sleep(60)"
-        child = ChildProcess(run, [sys.executable, "-S", "-c", code], lock)
+        child = ChildProcess(run, [sys.executable, "-S", "-c", code], lock, 3)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
