@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "text_files": set(),
     "random_draws": set(),
     "stop_signals": set(),
+    "usable_cores": set(),
     "head_models": set(),
     "cameras": set(),
     "fields": set(),
@@ -97,6 +98,7 @@ BELOW_ALL = {
     "text_files",
     "random_draws",
     "stop_signals",
+    "usable_cores",
 }
 LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/training_slices.py", "cli/")
 

@@ -31,7 +31,7 @@ def sweep(
     Args:
         file: the sweep, such as ``sweeps/num_parts.yaml``.
         out: folder of the runs and the report, by default ``runs/sweeps/NAME``.
-        workers: runs at once; one trains on two CPU threads.
+        workers: runs at once, which share the cores (``OMP_NUM_THREADS``, where it is not set).
         count: most runs; needed for a random sweep.
         seed: of a random sweep; a larger ``count`` later keeps the first runs.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from partnerface.freed_memory import keep_freed_memory
+from partnerface.usable_cores import usable_cores
 from partnerface.user_error import UserError
 
 Chunk = TypeVar("Chunk")
@@ -79,7 +79,7 @@ def evenly_spread(rays: int, chunk: int, threads: int) -> list[Tensor]:
 
 def cpu_threads(device: torch.device) -> int:
     """Threads that work on chunks of a tensor's work: one a core, or one that feeds a GPU."""
-    return (os.cpu_count() or 1) if device.type == "cpu" else 1
+    return usable_cores() if device.type == "cpu" else 1
 
 
 def map_chunks(render: Callable[[Chunk], Result], chunks: Iterable[Chunk], threads: int) -> list[Result]:

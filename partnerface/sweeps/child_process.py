@@ -30,11 +30,11 @@ class ChildProcess:
         run: what to run.
         command: its words.
         lock: descriptor of the sweep's lock, held open by the child.
-        threads: its share of the cores. OpenMP would start one thread a core in each of several runs, which
-            wait for each other by spinning: a test of an avatar then takes four times as long.
+        threads: of OpenMP, or None for one a core. With as many in each of several runs they wait for each
+            other by spinning, and the test of an avatar takes four times as long.
     """
 
-    def __init__(self, run: SweepRun, command: Sequence[str], lock: int, threads: int) -> None:
+    def __init__(self, run: SweepRun, command: Sequence[str], lock: int, threads: int | None = None) -> None:
         self.run = run
         self._start = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,7 +96,7 @@ def run_words(run: SweepRun, command: Sequence[str]) -> list[str]:
     return words
 
 
-def _environment(run: SweepRun, threads: int) -> dict[str, str]:
+def _environment(run: SweepRun, threads: int | None) -> dict[str, str]:
     """Programs of this installation come first; W&B stays silent and threads few unless told otherwise."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     own = {
@@ -105,4 +105,5 @@ def _environment(run: SweepRun, threads: int) -> dict[str, str]:
         "WANDB_DIR": str(run.folder.absolute()),
         "WANDB_RUN_ID": run.folder.name,
     }
-    return {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": str(threads), **os.environ, **own}
+    few = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    return {"WANDB_MODE": "disabled", **few, **os.environ, **own}

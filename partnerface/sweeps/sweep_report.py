@@ -14,7 +14,6 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from partnerface.sweeps.child_process import run_words
 from partnerface.sweeps.run_command import expand_command
 from partnerface.sweeps.run_folder import SweepRun
 from partnerface.sweeps.run_settings import Setting, settings_of, short_names, short_value
@@ -113,7 +112,7 @@ def _run_row(sweep: Sweep, run: SweepRun) -> dict[str, Any]:
         "value": run.value() if state == "finished" else None,
         "seconds": record.seconds if record else None,
         "reason": run.reason() if state == "failed" else None,
-        "run_command": shlex.join(run_words(run, run_command(sweep, run))),
+        "run_command": shlex.join(run_command(sweep, run)),
     }
 
 

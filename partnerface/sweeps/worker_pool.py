@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 
 from partnerface.sweeps.child_process import ChildProcess
 from partnerface.sweeps.run_folder import SweepRun
+from partnerface.usable_cores import usable_cores
 
 POLL_SECONDS = 0.2
 PATIENCE = ((signal.SIGINT, 30.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
@@ -47,7 +47,8 @@ class WorkerPool:
         Raises:
             KeyboardInterrupt: as it came, after every process has ended.
         """
-        waiting, threads = deque(runs), max((os.cpu_count() or 1) // self.workers, 1)
+        waiting = deque(runs)
+        threads = max(usable_cores() // self.workers, 1) if self.workers > 1 else None
         with _termination_as_interrupt():
             try:
                 while waiting or self._at_work:

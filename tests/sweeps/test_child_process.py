@@ -55,7 +55,7 @@ def test_its_environment_and_log(run: SweepRun, lock: int, monkeypatch) -> None:
 
 
 def test_a_command_that_is_not_there(run: SweepRun, lock: int) -> None:
-    child = ChildProcess(run, ["/no/such/program"], lock, 3)
+    child = ChildProcess(run, ["/no/such/program"], lock)
     assert child.exit_code() == CANNOT_START
     child.send(signal.SIGINT)
     run.add_attempt(CANNOT_START, child.seconds)
@@ -64,7 +64,7 @@ def test_a_command_that_is_not_there(run: SweepRun, lock: int) -> None:
 
 def test_a_signal_reaches_what_it_has_started(run: SweepRun, lock: int, tmp_path: Path) -> None:
     """The shell waits for a child of its own; both must end."""
-    child = ChildProcess(run, ["/bin/sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"], lock, 3)
+    child = ChildProcess(run, ["/bin/sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"], lock)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.02)
     child.send(signal.SIGTERM)
@@ -82,7 +82,7 @@ def test_a_background_job_passes_interrupts_on(run: SweepRun, lock: int, tmp_pat
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         code = f"import pathlib, time; pathlib.Path({str(tmp_path / 'ready')!r}).touch(); time.sleep(60)"
-        child = ChildProcess(run, [sys.executable, "-S", "-c", code], lock, 3)
+        child = ChildProcess(run, [sys.executable, "-S", "-c", code], lock)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

@@ -50,7 +50,6 @@ def test_json_holds_every_run_and_how_to_repeat_it(runs: list[SweepRun], tmp_pat
     assert found["runs"][3]["reason"] == "exit code 2"
     assert shlex.split(found["runs"][1]["run_command"]) == [
         *("/usr/bin/env", "partnerface", "fit", "--config", "a b.yaml", "--m.parts=4", "--seed=1"),
-        *("--run_dir", str(runs[1].folder)),
     ]
     assert [row["parameters"]["m.parts"] for row in found["settings"]] == [8, 4]
     assert [row["mean"] for row in found["settings"]] == [25, 20.5]

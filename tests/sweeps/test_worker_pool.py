@@ -46,6 +46,19 @@ def test_all_run_and_a_failure_stops_no_other(make_pool, tmp_path: Path, workers
     assert all(run.record().seconds < 20 for run in runs)
 
 
+@pytest.mark.parametrize("command", [["/bin/sh", "-c", "echo threads=$OMP_NUM_THREADS"]])
+@pytest.mark.parametrize(("workers", "threads"), [(1, ""), (2, "4"), (3, "2"), (9, "1")])
+def test_runs_at_once_share_the_usable_cores(
+    make_pool, tmp_path: Path, monkeypatch, workers: int, threads: str
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(worker_pool, "usable_cores", lambda: 8)
+    pool, _ = make_pool(workers)
+    [run] = runs = _runs(tmp_path, {"x": 1})
+    pool.run(runs)
+    assert (run.folder / "log.txt").read_text() == f"threads={threads}\n"
+
+
 def test_no_runs(make_pool) -> None:
     pool, ended = make_pool(2)
     pool.run([])
