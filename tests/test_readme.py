@@ -82,5 +82,20 @@ def _recording(function: str, called: list):
 
 
 def test_folders_and_files_that_it_names_exist() -> None:
-    for path in re.findall(r"`((?:configs|sweeps|partnerface|\.github)/[\w./]*)`", README):
+    for path in re.findall(r"`((?:configs|sweeps|partnerface|tests|\.github)/[\w./]*)`", README):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    ("title", "folder", "pattern"),
+    [
+        ("The method in ten lines", "partnerface", r"\(`(\w+/\w+\.py)`"),
+        ("Runs that survive", "tests", r"\| `([\w/.]+)` \|$"),
+    ],
+)
+def test_files_that_a_section_names_exist(title: str, folder: str, pattern: str) -> None:
+    section = README.split(f"## {title}")[1].split("\n## ")[0]
+    paths = re.findall(pattern, section, re.MULTILINE)
+    assert len(paths) > 5
+    for path in paths:
+        assert (ROOT / folder / path).exists(), path

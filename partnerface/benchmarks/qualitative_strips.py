@@ -79,12 +79,12 @@ def _stacked(frames: Sequence[np.ndarray]) -> np.ndarray:
 def _draw(path: Path, columns: dict[str, np.ndarray], title: str) -> None:
     height, width = next(iter(columns.values())).shape[:2]
     inches = 1.25
-    titles = [name.replace("_", "\n") for name in columns]
-    above = 0.15 + 0.12 * max(title.count("\n") + 1 for title in titles)
+    headings = [name.replace("_", "\n") for name in columns]
+    above = 0.15 + 0.12 * max(heading.count("\n") + 1 for heading in headings)
     size = (inches * len(columns), inches * height / width + above)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(columns), squeeze=False)[0]
-    for panel, heading, image in zip(axes, titles, columns.values(), strict=True):
+    for panel, heading, image in zip(axes, headings, columns.values(), strict=True):
         panel.imshow(image)
         panel.set_title(heading, size=7)
         panel.axis("off")

@@ -48,6 +48,16 @@ def test_layer_fades_in_linearly_above_the_neck_line():
     torch.testing.assert_close(opacity, torch.tensor([0.0, 0.125, 0.25, 0.5, 0.5]), atol=1e-4, rtol=0)
 
 
+def test_every_hidden_unit_learns_from_the_first_step():
+    for seed in range(5):
+        torch.manual_seed(seed)
+        layer = TorsoLayer()
+        layer.neck_line.fill_(0.0)
+        rgb, opacity = layer(random_pixels(), torch.eye(2, 3), STILL)
+        (rgb.sum() + opacity.sum()).backward()
+        assert layer.decoder[0].weight.grad.abs().amax(1).gt(0).all()
+
+
 def test_planes_are_read_bilinearly_with_centres_at_half():
     layer = TorsoLayer(resolutions=(2,), channels=1)
     layer.neck_line.zero_()
