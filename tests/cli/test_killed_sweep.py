@@ -68,17 +68,20 @@ def test_a_killed_sweep_goes_on(sweep_file: Path, tmp_path: Path, capsys, runs_d
     try:
         _wait_for(lambda: len(_starts(out)) == 2)
         runs = subprocess.run(["ps", "-o", "pid=", "--ppid", str(sweep.pid)], capture_output=True, text=True)
-    finally:
         sweep.kill()
         sweep.wait(PATIENCE)
-    if runs_die_too:
-        for run in runs.stdout.split():
-            os.kill(int(run), signal.SIGKILL)
-    else:
-        # The run that was left behind holds the folder until it ends.
-        assert main([*arguments, str(out)]) == 2
-        assert "a sweep is at work in it" in capsys.readouterr().err
-    (tmp_path / "open").touch()
+        if runs_die_too:
+            for run in runs.stdout.split():
+                os.kill(int(run), signal.SIGKILL)
+        else:
+            # The run that was left behind holds the folder until it ends.
+            assert main([*arguments, str(out)]) == 2
+            assert "a sweep is at work in it" in capsys.readouterr().err
+    finally:
+        # Nothing that was started may outlive a test that fails.
+        (tmp_path / "open").touch()
+        sweep.kill()
+        sweep.wait(PATIENCE)
     _wait_for(lambda: main([*arguments, str(out)]) == 0)
     assert "1 of 4 runs have finished before" in capsys.readouterr().err
     assert _starts(out) == [1, 1, 1, 2]
