@@ -151,7 +151,7 @@ def _user_message(error: BaseException | None) -> str | None:
             return f"{error.filename or 'output folder'}: {error.strerror}"
         if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST_PROCESS):
             return (
-                "another process of this run has ended, and its own output says why; "
+                "another process of this run has ended; its own output says why, unless it was killed; "
                 "fit goes on with --ckpt_path last"
             )
         error = error.__cause__ or error.__context__

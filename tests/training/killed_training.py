@@ -8,7 +8,7 @@ usage: killed_training.py JSON, with
     seed: of the moments
 
 Writes OUT/kills.json: the kills by what the run was doing, the folders of the killed runs and, for two ranks,
-the exit code of the first when the second alone is killed (its words are in OUT/alone.log).
+the exit code of each when the other alone is killed (its words are in OUT/alone0.log and OUT/alone1.log).
 """
 
 import json
@@ -126,17 +126,19 @@ def train_and_kill(arguments: list[str], out: Path, kills: int, ranks: int, seed
     return found
 
 
-def left_alone(arguments: list[str], run: Path) -> int:
-    """Kill the second of two processes; the exit code of the first."""
+def left_alone(arguments: list[str], run: Path, rank: int) -> int:
+    """The exit code of one of two processes when the other is killed."""
     run.mkdir()
-    first, second = processes = start([*arguments, "--trainer.max_steps=100000"], run, 2)
-    alive = [first, second]
+    processes = start([*arguments, "--trainer.max_steps=100000"], run, 2)
+    survivor, other = processes[rank], processes[1 - rank]
+    alive = [survivor, other]
     try:
         assert wait_for((run / "checkpoints" / "last.ckpt").is_file, processes)
-        kill([alive.pop()])
-        assert wait_for(lambda: ended(first), [])
+        alive.remove(other)
+        kill([other])
+        assert wait_for(lambda: ended(survivor), [])
         alive.clear()
-        return os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+        return os.waitstatus_to_exitcode(os.waitpid(survivor, 0)[1])
     finally:
         kill(alive)
 
@@ -147,5 +149,7 @@ if __name__ == "__main__":
     finish(start(asked["arguments"], folder / "whole", asked["ranks"]))
     result = train_and_kill(asked["arguments"], folder, asked["kills"], asked["ranks"], asked["seed"])
     if asked["ranks"] == 2:
-        result["left alone"] = left_alone(asked["arguments"], folder / "alone")
+        result["left alone"] = [
+            left_alone(asked["arguments"], folder / f"alone{rank}", rank) for rank in range(2)
+        ]
     (folder / "kills.json").write_text(json.dumps(result))
