@@ -63,6 +63,6 @@ def test_a_shipped_sweep_runs_under_wandb(tmp_path: Path) -> None:
     seen = [json.loads(line) for line in record.read_text().splitlines()]
     assert [run_id for run_id, _ in seen] == ["r0", "r1"]
     for (_, words), row in zip(seen, rows, strict=True):
-        env, program, *arguments = expand_command(sweep.command, sweep.program, row)
-        assert (env, program) == ("/usr/bin/env", "partnerface")
+        env, threads, program, *arguments = expand_command(sweep.command, sweep.program, row)
+        assert (env, threads, program) == ("/usr/bin/env", "OMP_NUM_THREADS=1", "partnerface")
         assert words == [str(stand_in), *arguments]
