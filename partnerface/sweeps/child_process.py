@@ -31,7 +31,7 @@ class ChildProcess:
         command: its words.
         lock: descriptor of the sweep's lock, held open by the child.
         threads: of OpenMP, or None for one a core. With as many in each of several runs they wait for each
-            other by spinning, and the test of an avatar takes four times as long.
+            other by spinning, and the test of an avatar takes three times as long.
     """
 
     def __init__(self, run: SweepRun, command: Sequence[str], lock: int, threads: int | None = None) -> None:
