@@ -28,6 +28,7 @@ from partnerface.training.callbacks.run_checkpoint import RunCheckpoint, last_ch
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
 from partnerface.training.csv_appender import CsvAppender
 from partnerface.training.ddp_options import set_ddp_options
+from partnerface.training.process_group import outlast_collectives
 from partnerface.user_error import UserError
 
 _COMMANDS = ("fit", "validate", "test", "predict")
@@ -139,6 +140,7 @@ class AvatarCLI(LightningCLI):
             loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
         trainer = super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
         set_ddp_options(trainer)
+        outlast_collectives()
         return trainer
 
 
