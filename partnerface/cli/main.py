@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import partnerface
+from partnerface.cli.process_errors import process_error_message
 from partnerface.stop_signals import EXIT_TERMINATED, Terminated
 from partnerface.user_error import UserError
 
@@ -54,14 +55,6 @@ TOOLS = {
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 LONGEST_MESSAGE = 600
-_LOST_PROCESS = (
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "Broken pipe",
-    "ncclRemoteError",
-    "remote process exited",
-)
-"""What gloo and NCCL say when a process that they talk to is gone."""
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -149,11 +142,8 @@ def _user_message(error: BaseException | None) -> str | None:
             return str(error)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             return f"{error.filename or 'output folder'}: {error.strerror}"
-        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST_PROCESS):
-            return (
-                "another process of this run has ended; its own output says why, unless it was killed; "
-                "fit goes on with --ckpt_path last"
-            )
+        if (message := process_error_message(error)) is not None:
+            return message
         error = error.__cause__ or error.__context__
     return None
 

@@ -1,0 +1,32 @@
+"""What a distributed run says when a process is gone or was never there; torch is not imported for it."""
+
+from __future__ import annotations
+
+_LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Failed to recv",
+    "ncclRemoteError",
+    "remote process exited",
+)
+"""What gloo, NCCL and the store where processes meet say when one that they talk to is gone."""
+_MEETING_ERRORS = {"DistNetworkError", "DistStoreError"}
+"""Classes of `torch.distributed`, whose other words are about processes that did not meet."""
+
+
+def process_error_message(error: BaseException) -> str | None:
+    """What to say about an error from between processes; None for all others."""
+    if not isinstance(error, RuntimeError):
+        return None
+    if any(sign in str(error) for sign in _LOST):
+        return (
+            "another process of this run has ended; its own output says why, unless it was killed; "
+            "fit goes on with --ckpt_path last"
+        )
+    if type(error).__name__ in _MEETING_ERRORS:
+        return (
+            f"the processes of this run did not meet ({str(error).splitlines()[0]}); start all of them, "
+            "with one MASTER_ADDR and a MASTER_PORT that is free"
+        )
+    return None
