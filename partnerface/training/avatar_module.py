@@ -27,6 +27,7 @@ from partnerface.losses.loss import Loss
 from partnerface.random_draws import own_generator
 from partnerface.rendering.rendered_rays import RenderedRays
 from partnerface.training.canonical_surface import canonical_surface
+from partnerface.training.ddp_options import with_all_parameters
 from partnerface.training.finite_steps import (
     SkippedSteps,
     clipped_norm,
@@ -219,7 +220,10 @@ class AvatarModule(LightningModule):
                 [lambda k=k, s=s: in_thread(k, s) for k, s in enumerate(seeds)], count, self._pool
             )
         else:
-            self.manual_backward(objective(0))
+            total = objective(0)
+            if self.trainer.world_size > 1:
+                total = with_all_parameters(total, self._trained())
+            self.manual_backward(total)
         return {
             name: sum(share * terms[name] for share, terms in zip(shares, collected, strict=True))
             for name in collected[0]

@@ -1,0 +1,40 @@
+"""A parameter that no ray of a step reaches does not stop the exchange of gradients."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from partnerface.training.ddp_options import DDP_OPTIONS, with_all_parameters
+
+
+@pytest.fixture
+def wrapped() -> Iterator[DistributedDataParallel]:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        layers = nn.ModuleDict({"hit": nn.Linear(3, 1), "missed": nn.Linear(3, 1)})
+        layers.forward = lambda x: layers["hit"](x).sum()
+        yield DistributedDataParallel(layers, **DDP_OPTIONS)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_steps_go_on_and_the_gradient_is_as_it_was(wrapped: DistributedDataParallel) -> None:
+    layers, x = wrapped.module, torch.arange(6.0).reshape(2, 3)
+    for _ in range(3):
+        layers.zero_grad(set_to_none=True)
+        with_all_parameters(wrapped(x), layers.parameters()).backward()
+        assert torch.equal(layers["hit"].weight.grad, x.sum(0, keepdim=True))
+        assert torch.equal(layers["hit"].bias.grad, torch.tensor([2.0]))
+        assert not layers["missed"].weight.grad.any()
+
+
+def test_without_it_torch_refuses_the_second_step(wrapped: DistributedDataParallel) -> None:
+    """The day this fails, `with_all_parameters` can go."""
+    x = torch.ones(2, 3)
+    wrapped(x).backward()
+    with pytest.raises(RuntimeError, match="finished reduction"):
+        wrapped(x).backward()
