@@ -25,8 +25,9 @@ def process_error_message(error: BaseException) -> str | None:
             "fit goes on with --ckpt_path last"
         )
     if type(error).__name__ in _MEETING_ERRORS:
+        reason = str(error).partition("\n")[0]
         return (
-            f"the processes of this run did not meet ({str(error).splitlines()[0]}); start all of them, "
+            f"the processes of this run did not meet ({reason}); start all of them, "
             "with one MASTER_ADDR and a MASTER_PORT that is free"
         )
     return None
