@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,11 +78,8 @@ def user_mattes(folder: Path, crop: HeadCrop, width: int, height: int, count: in
         yield np.asarray(Image.fromarray(crop.apply(matte)))
 
 
-def collect_mattes(
-    mattes: Iterable[np.ndarray], out: np.ndarray, on_frame: Callable[[], None] = lambda: None
-) -> None:
+def collect_mattes(mattes: Iterable[np.ndarray], out: np.ndarray) -> None:
     """Store mattes into ``out`` ``[T, H, W]`` uint8 and take out what flickers for a single frame."""
     for i, matte in enumerate(mattes):
         out[i] = matte
-        on_frame()
     temporal_median(out, out)

@@ -17,37 +17,25 @@ from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
 from partnerface.data.video_files import probe_video, read_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
-from partnerface.single_thread import single_thread
-from partnerface.tracking.expression_alignment import ExpressionSettings, align_expressions
-from partnerface.tracking.foreground_matte import collect_mattes, segment_foreground, user_mattes
+from partnerface.tracking.clip_fitting import fit_clip, head_crops
 from partnerface.tracking.head_crop import HeadCrop, choose_head_crop
-from partnerface.tracking.head_fit import FitSettings, PictureGeometry
-from partnerface.tracking.head_fitting import fit_head
+from partnerface.tracking.head_fit import FitSettings
 from partnerface.tracking.landmark_detection import detect_landmarks
 from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.native_log import without_native_chatter
 from partnerface.tracking.overlay_video import overlay_frame
-from partnerface.tracking.pose_alignment import WORKING_SIZE as ALIGNMENT_SIZE
-from partnerface.tracking.pose_alignment import align_poses
-from partnerface.tracking.pose_step import AlignmentSettings
 from partnerface.tracking.shell_thickness import ShellReport, measure_shell
-from partnerface.tracking.torso_motion import WORKING_SIZE, shrink
+from partnerface.tracking.torso_motion import shrink
 from partnerface.tracking.track_checks import (
     check_face_found,
     check_single_face,
     check_single_shot,
     find_cuts,
-    smoothing_times,
 )
-from partnerface.tracking.tracked_clip import TrackedClip, assemble_clip, clip_camera
+from partnerface.tracking.tracked_clip import TrackedClip
 from partnerface.tracking.tracking_report import frame_residuals, report_record, write_report
-from partnerface.tracking.tracking_reuse import (
-    LANDMARKS_FILE,
-    file_digest,
-    recorded_key,
-    reused_landmarks,
-    settings_key,
-)
+from partnerface.tracking.tracking_reuse import file_digest, recorded_key, settings_key
+from partnerface.tracking.tracking_stages import LANDMARKS_FILE, TrackingStages, stored_landmarks
 from partnerface.user_error import UserError
 
 CROP_FILE = "head_crop.json"
@@ -55,8 +43,6 @@ OVERLAY_FILE = "overlay.mp4"
 MIN_SIZE = 64
 SHELL_FRAMES = 40
 SHELL_SIZE = 256
-LUMINANCE = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue (ITU-R BT.601)."""
 
 
 def track_video(
@@ -70,6 +56,8 @@ def track_video(
 ) -> TrackedSequence:
     """Track the head in a video and write the dataset that training reads.
 
+    What ends before that leaves its finished stages beside ``out``; the same call goes on from them.
+
     Args:
         video: a video of one person from one static camera.
         out: folder of the dataset; landmarks, overlay video and report are put there too.
@@ -77,7 +65,7 @@ def track_video(
         mattes: folder with a foreground matte for every frame, instead of the segmentation.
         head_model: default is the Anny head.
         settings: weights of the fit.
-        say: receives one line about what is reused or found.
+        say: receives one line about what is reused.
 
     Raises:
         UserError: the video, the model files or the folder cannot be used.
@@ -89,17 +77,17 @@ def track_video(
     settings = settings or FitSettings()
     source = file_digest(video)
     key = settings_key(source, size, mattes, head_model, settings)
+    stages = TrackingStages(out, key)
     if recorded_key(out) == key:
+        stages.remove()
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
     with SequenceWriter(out) as writer, _progress_bars() as bars:
-        track = reused_landmarks(out, source, say) or _detect(video, source, bars)
-        check_face_found(track, video)
-        check_single_shot(track, video)
+        track = _find_landmarks(video, source, out, stages, say, bars)
         track.save(writer.folder / LANDMARKS_FILE)
         crop = choose_head_crop(track, size)
         crop.save(writer.folder / CROP_FILE)
-        clip = _fit(video, track, crop, mattes, head_model, settings, bars)
+        clip = fit_clip(video, track, crop, mattes, head_model, settings, stages, bars)
         splits = assign_splits(clip.frame_weights, track.fps, clip.head.expression)
         shell = _measure_shell(video, crop, clip, head_model, splits["train"])
         coverage = split_coverage(splits, clip.head)
@@ -107,7 +95,7 @@ def track_video(
         write_report(writer.folder, record | {"key": key})
         frames = _write_frames(video, crop, clip, head_model, writer, bars)
         write_video(writer.folder / OVERLAY_FILE, frames, track.fps)
-        return writer.finish(
+        sequence = writer.finish(
             name=video.stem,
             camera=clip.camera,
             head=clip.head,
@@ -121,6 +109,8 @@ def track_video(
             coverage=coverage,
             landmark_residual=frame_residuals(clip),
         )
+    stages.remove()
+    return sequence
 
 
 def _progress_bars() -> Progress:
@@ -133,6 +123,27 @@ def _progress_bars() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+def _find_landmarks(
+    video: Path,
+    source: str,
+    out: Path,
+    stages: TrackingStages,
+    say: Callable[[str], None],
+    bars: Progress,
+) -> LandmarkTrack:
+    """Of an unfinished run, of the dataset that lies there (perhaps of another size), or of the detector."""
+    if (track := stages.landmarks(source)) is not None:
+        say(f"{stages.folder}: an unfinished tracking of this video, continued")
+    elif (track := stored_landmarks(out / LANDMARKS_FILE, source)) is not None:
+        say(f"{out / LANDMARKS_FILE}: landmarks of this video, reused")
+    else:
+        track = _detect(video, source, bars)
+    check_face_found(track, video)
+    check_single_shot(track, video)
+    stages.save_landmarks(track)
+    return track
 
 
 def _detect(video: Path, source: str, bars: Progress) -> LandmarkTrack:
@@ -150,72 +161,6 @@ def _detect(video: Path, source: str, bars: Progress) -> LandmarkTrack:
     return track
 
 
-def _crops(video: Path, crop: HeadCrop) -> Iterator[np.ndarray]:
-    return (crop.apply(frame.image) for frame in read_video(video))
-
-
-def _fit(
-    video: Path,
-    track: LandmarkTrack,
-    crop: HeadCrop,
-    matte_folder: Path | None,
-    head_model: HeadModel,
-    settings: FitSettings,
-    bars: Progress,
-) -> TrackedClip:
-    count = len(track)
-    small_frames = np.empty((count, WORKING_SIZE, WORKING_SIZE, 3), np.uint8)
-    side = min(ALIGNMENT_SIZE, crop.size)
-    luminance = np.empty((count, side, side), np.uint8)
-
-    def pictures() -> Iterator[np.ndarray]:
-        for i, picture in enumerate(_crops(video, crop)):
-            small_frames[i] = shrink(picture)
-            luminance[i] = shrink(picture, side) @ LUMINANCE
-            yield picture
-
-    mattes = np.empty((count, crop.size, crop.size), np.uint8)
-    task = bars.add_task("mattes", total=count)
-    if matte_folder is None:
-        source = segment_foreground(pictures())
-    else:
-        given = user_mattes(Path(matte_folder), crop, track.width, track.height, count)
-        source = (matte for matte, _ in zip(given, pictures(), strict=True))
-    with without_native_chatter():
-        collect_mattes(source, mattes, lambda: bars.advance(task))
-    cropped = track.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size)
-    middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
-    view = PictureGeometry(
-        (middle[0] * crop.scale, middle[1] * crop.scale), min(track.width, track.height) * crop.scale
-    )
-    times = smoothing_times(track)
-    task = bars.add_task("fit", total=settings.pose_steps + settings.steps)
-    fit = fit_head(
-        cropped,
-        head_model,
-        torch.from_numpy(mattes),
-        times,
-        view,
-        settings,
-        lambda step, _: bars.update(task, completed=step),
-    )
-    bars.update(task, completed=settings.pose_steps + settings.steps)
-    images = torch.from_numpy(luminance)
-    camera = clip_camera(cropped, fit.focal, view).resized(side, side)
-    weights = torch.as_tensor(track.valid, dtype=torch.float32)
-    small = torch.from_numpy(np.stack([shrink(matte, side) for matte in mattes]))
-    task = bars.add_task("align", total=AlignmentSettings().rounds + ExpressionSettings().rounds)
-    with single_thread():
-        fit.head = align_poses(
-            images, small, camera, fit.head, weights, head_model, on_round=lambda _: bars.advance(task)
-        )
-        fit.head = align_expressions(
-            images, camera, fit.head, weights, head_model, on_round=lambda _: bars.advance(task)
-        )
-    small_mattes = np.stack([shrink(matte) for matte in mattes])
-    return assemble_clip(cropped, fit, view, mattes, small_frames, small_mattes, times, head_model)
-
-
 def _measure_shell(
     video: Path, crop: HeadCrop, clip: TrackedClip, head_model: HeadModel, train: list[int]
 ) -> ShellReport:
@@ -223,7 +168,7 @@ def _measure_shell(
     size = min(SHELL_SIZE, crop.size)
     rows = ((np.arange(size) + 0.5) * crop.size / size).astype(int)
     wanted = set(chosen.tolist())
-    images = np.stack([shrink(p, size) for i, p in enumerate(_crops(video, crop)) if i in wanted])
+    images = np.stack([shrink(p, size) for i, p in enumerate(head_crops(video, crop)) if i in wanted])
     labels = [clip.labels(clip.regions(head_model, i), i)[np.ix_(rows, rows)] for i in chosen]
     vertices = torch.stack([clip.posed(head_model, i)[0] for i in chosen])
     return measure_shell(
@@ -246,7 +191,7 @@ def _write_frames(
 ) -> Iterator[np.ndarray]:
     """Add every frame to the dataset and yield its overlay."""
     numbers = clip.fit.landmark_numbers
-    for i, picture in enumerate(bars.track(_crops(video, crop), len(clip.track), description="write")):
+    for i, picture in enumerate(bars.track(head_crops(video, crop), len(clip.track), description="write")):
         regions = clip.regions(head_model, i)
         writer.add_frame(picture, clip.mattes[i], clip.labels(regions, i))
         detected = clip.track.landmarks[i, numbers, :2] if clip.track.valid[i] else None

@@ -1,10 +1,9 @@
-"""What a second run of the tracker may reuse: the whole dataset, or the landmarks."""
+"""What a tracked dataset was made from: a second run of the same finds it and uses it as it is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,11 +11,9 @@ from partnerface.data.tracked_sequence import head_model_record
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.expression_alignment import ExpressionSettings
 from partnerface.tracking.head_fit import FitSettings
-from partnerface.tracking.landmark_track import LandmarkTrack
 from partnerface.tracking.pose_step import AlignmentSettings
 from partnerface.user_error import UserError
 
-LANDMARKS_FILE = "landmarks.npz"
 REPORT_FILE = "report.json"
 TRACKER_VERSION = 8
 """Raise it when the same video and settings give another dataset than before."""
@@ -50,18 +47,3 @@ def recorded_key(out: Path) -> str | None:
         return json.loads((out / REPORT_FILE).read_text()).get("key")
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def reused_landmarks(out: Path, source: str, say: Callable[[str], None]) -> LandmarkTrack | None:
-    """The landmarks of the same video that an earlier run left in the folder, if any."""
-    path = out / LANDMARKS_FILE
-    if not path.is_file():
-        return None
-    try:
-        track = LandmarkTrack.load(path)
-    except UserError:
-        return None
-    if track.source != source:
-        return None
-    say(f"{path}: landmarks of this video, reused")
-    return track

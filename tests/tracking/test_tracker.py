@@ -10,7 +10,7 @@ import torch
 
 from partnerface.data.region_labels import Region
 from partnerface.data.video_files import read_video, write_video
-from partnerface.tracking import tracker
+from partnerface.tracking import clip_fitting, tracker
 from partnerface.tracking.head_fit import FitSettings
 from partnerface.tracking.model_files import ASSETS_VARIABLE
 from partnerface.tracking.tracker import track_video
@@ -46,7 +46,7 @@ def detector(monkeypatch, synthetic_track):
             yield matte
 
     monkeypatch.setattr(tracker, "detect_landmarks", detect)
-    monkeypatch.setattr(tracker, "segment_foreground", segment)
+    monkeypatch.setattr(clip_fitting, "segment_foreground", segment)
     monkeypatch.setattr(tracker, "check_single_face", lambda video: None)
     return calls
 
@@ -122,14 +122,69 @@ def test_folder_that_cannot_be_written(tmp_path, video, detector):
         track_video(video, blocked / "out")
 
 
-def test_interrupted_run_leaves_nothing(tmp_path, video, detector, monkeypatch):
+STAGES = (
+    (tracker, "detect_landmarks"),
+    (clip_fitting, "segment_foreground"),
+    (clip_fitting, "fit_head"),
+    (tracker, "write_video"),
+)
+
+
+@pytest.mark.parametrize("stopped", range(len(STAGES)), ids=[name for _, name in STAGES])
+def test_an_interrupted_run_goes_on_with_the_stage_it_was_in(tmp_path, video, detector, monkeypatch, stopped):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tracker, "fit_head", stop)
-    with pytest.raises(KeyboardInterrupt):
-        track_video(video, tmp_path / "out")
-    assert leftovers(tmp_path) == ["clip.mp4"]
+    def repeated(*_, **__):
+        raise AssertionError("a stage that had ended was run again")
+
+    whole, out, said = tmp_path / "whole", tmp_path / "out", []
+    track_video(video, whole, settings=QUICK, say=said.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(*STAGES[stopped], stop)
+        with pytest.raises(KeyboardInterrupt):
+            track_video(video, out, settings=QUICK, say=said.append)
+    assert leftovers(tmp_path) == sorted(["clip.mp4", "whole", *([".out.stages"] if stopped else [])])
+    for place in STAGES[:stopped]:
+        monkeypatch.setattr(*place, repeated)
+    track_video(video, out, settings=QUICK, say=said.append)
+    assert ["continued" in line for line in said] == [True] * bool(stopped)
+    assert leftovers(tmp_path) == ["clip.mp4", "out", "whole"]
+    files = [sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (whole, out)]
+    assert files[0] == files[1]
+    for name in files[0]:
+        assert content(whole / name) == content(out / name), name
+
+
+def content(path):
+    """Of a file, but for the time that it names."""
+    if path.name == "report.json":
+        return json.loads(path.read_text()) | {"fit_cpu_seconds": None}
+    return path.read_bytes()
+
+
+def test_stages_of_other_settings_or_damaged_ones_are_run_again(tmp_path, video, detector, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    def interrupted(settings):
+        with monkeypatch.context() as patch:
+            patch.setattr(tracker, "write_video", stop)
+            with pytest.raises(KeyboardInterrupt):
+                track_video(video, tmp_path / "out", settings=settings, say=lambda _: None)
+
+    fits = []
+    fit_head = clip_fitting.fit_head
+    monkeypatch.setattr(clip_fitting, "fit_head", lambda *args: fits.append(1) or fit_head(*args))
+    interrupted(FitSettings(pose_steps=30, steps=61))
+    interrupted(QUICK)
+    assert (len(fits), len(detector)) == (2, 1)
+    interrupted(QUICK)
+    assert len(fits) == 2
+    for damaged in (b"", b"no archive", (tmp_path / ".out.stages" / "fit.npz").read_bytes()[:-500]):
+        (tmp_path / ".out.stages" / "fit.npz").write_bytes(damaged)
+        interrupted(QUICK)
+    assert (len(fits), len(detector)) == (5, 1)
 
 
 def test_real_detector_on_a_real_clip(tmp_path, monkeypatch):

@@ -1,0 +1,138 @@
+"""TrackingStages: what the stages of an unfinished tracking found, for the run that goes on with it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.array_archives import read_arrays
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.tracking.head_fit import HeadFit
+from partnerface.tracking.landmark_track import LandmarkTrack
+from partnerface.tracking.matte_contour import ContourTargets
+from partnerface.user_error import UserError
+
+LANDMARKS_FILE = "landmarks.npz"
+MATTES_FILE = "mattes.npz"
+FIT_FILE = "fit.npz"
+
+
+class TrackingStages:
+    """A hidden folder beside the dataset; it appears with the first result and ends with the last.
+
+    Results of another video, of other settings or that cannot be read are as if they were not there.
+
+    Args:
+        out: folder of the dataset that is being made.
+        key: digest of the video, the settings and the head model.
+
+    Attributes:
+        folder: the hidden folder.
+    """
+
+    def __init__(self, out: Path, key: str) -> None:
+        self.folder = out.absolute().with_name(f".{out.name}.stages")
+        self.key = key
+
+    def landmarks(self, source: str) -> LandmarkTrack | None:
+        """The landmarks of a video, whatever the settings.
+
+        Args:
+            source: digest of the video file.
+        """
+        return stored_landmarks(self.folder / LANDMARKS_FILE, source)
+
+    def save_landmarks(self, track: LandmarkTrack) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        track.save(self.folder / LANDMARKS_FILE)
+
+    def mattes(self, shape: tuple[int, int, int]) -> np.ndarray | None:
+        """Mattes ``[T, H, W]`` uint8 of that shape."""
+        mattes = self._load(MATTES_FILE, int(np.prod(shape)) + 4096).get("mattes")
+        usable = mattes is not None and mattes.shape == shape and mattes.dtype == np.uint8
+        return mattes if usable else None
+
+    def save_mattes(self, mattes: np.ndarray) -> None:
+        self._save(MATTES_FILE, {"mattes": mattes})
+
+    def fit(self) -> HeadFit | None:
+        """The fit, its head aligned with the pictures."""
+        arrays = self._load(FIT_FILE)
+        try:
+            return _fit_from(arrays) if arrays else None
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def save_fit(self, fit: HeadFit) -> None:
+        self._save(FIT_FILE, _fit_arrays(fit))
+
+    def remove(self) -> None:
+        """All has gone into the dataset."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _load(self, name: str, largest_bytes: int = 2_000_000_000) -> dict[str, np.ndarray]:
+        path = self.folder / name
+        if not path.is_file():
+            return {}
+        try:
+            arrays = read_arrays(path, largest_bytes=largest_bytes)
+        except UserError:
+            return {}
+        return arrays if str(arrays.pop("key", "")) == self.key else {}
+
+    def _save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{name}.partial.npz"
+        np.savez_compressed(partial, key=self.key, **arrays)
+        partial.replace(self.folder / name)
+
+
+def stored_landmarks(path: Path, source: str) -> LandmarkTrack | None:
+    """The landmarks in a file if they are of the video with that digest, else None."""
+    if not path.is_file():
+        return None
+    try:
+        track = LandmarkTrack.load(path)
+    except UserError:
+        return None
+    return track if track.source == source else None
+
+
+def _fit_arrays(fit: HeadFit) -> dict[str, np.ndarray]:
+    """All fields of a fit by name, those of its records behind a dot; what is None is left out."""
+    values = asdict(fit)
+    for record in ("head", "contour"):
+        values |= {f"{record}.{name}": value for name, value in (values.pop(record) or {}).items()}
+    return {
+        name: value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _fit_from(arrays: dict[str, np.ndarray]) -> HeadFit:
+    def record(prefix: str) -> dict[str, Tensor]:
+        begin = f"{prefix}."
+        return {
+            name.removeprefix(begin): torch.from_numpy(array)
+            for name, array in arrays.items()
+            if name.startswith(begin)
+        }
+
+    contour = record("contour")
+    if contour:
+        contour["usable"] = float(contour["usable"])
+    return HeadFit(
+        head=HeadParameters(**record("head")),
+        focal=float(arrays["focal"]),
+        landmark_numbers=arrays["landmark_numbers"],
+        landmarks=torch.from_numpy(arrays["landmarks"]),
+        irises=torch.from_numpy(arrays["irises"]),
+        contour=ContourTargets(**contour) if contour else None,
+        cpu_seconds=float(arrays["cpu_seconds"]),
+    )
