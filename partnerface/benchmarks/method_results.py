@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from partnerface.benchmarks.method_variant import MethodVariant
 from partnerface.benchmarks.results_file import Row
 from partnerface.data.split_samples import SAMPLE
 from partnerface.metrics.report import NEAREST_FRAME
@@ -78,6 +79,15 @@ class MethodResults:
         return sorted(found, key=lambda name: ranks.get(name, len(ranks)))
 
     @property
+    def variants(self) -> list[MethodVariant]:
+        """The methods as they are shipped, then those with changed values as they come."""
+        changed = _unique((row["method"], tuple(row["overrides"].items())) for row in self.rows)
+        return [
+            *(MethodVariant(name) for name in self.methods),
+            *(MethodVariant(name, overrides) for name, overrides in changed if overrides),
+        ]
+
+    @property
     def subjects(self) -> list[str]:
         """Embedded subjects first."""
         found = _unique(row["subject"] for row in self.rows)
@@ -113,11 +123,17 @@ class MethodResults:
         return _score([row["metrics"] for row in rows], quantity, split.endswith(SAMPLE))
 
     def score_or_sample(
-        self, method: str, subject: str, split: str, quantity: Quantity, protocol: str = STRICT
+        self,
+        method: str,
+        subject: str,
+        split: str,
+        quantity: Quantity,
+        protocol: str = STRICT,
+        overrides: dict[str, str] | None = None,
     ) -> Score | None:
         """The metric on the split, or on its sample where the method was tested on that alone."""
-        whole = self.score(method, subject, split, quantity, protocol)
-        return whole or self.score(method, subject, split + SAMPLE, quantity, protocol)
+        whole = self.score(method, subject, split, quantity, protocol, overrides)
+        return whole or self.score(method, subject, split + SAMPLE, quantity, protocol, overrides)
 
     def nearest_frame(self, subject: str, split: str, quantity: Quantity) -> float | None:
         """The metric of the nearest training frame, which no method and no seed changes."""
@@ -137,5 +153,5 @@ def _score(tables: Iterable[dict[str, Any]], quantity: Quantity, sampled: bool) 
     return Score(known, sampled) if known else None
 
 
-def _unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from partnerface.benchmarks.claims import Finding, findings
@@ -14,6 +15,7 @@ from partnerface.benchmarks.method_results import (
     Quantity,
     Score,
 )
+from partnerface.benchmarks.method_variant import MethodVariant
 from partnerface.benchmarks.results_file import Row
 from partnerface.data.split_samples import SAMPLE
 
@@ -82,13 +84,17 @@ def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
         return ""
     title = split.replace("_", " ") + ("" if protocol == STRICT else f", {protocol} parameters")
     lines = []
-    for method in results.methods:
+    for variant in results.variants:
+        method, overrides = variant.method, dict(variant.overrides)
         pairs = [
-            [results.score_or_sample(method, s, split, q, protocol) for q in (HEAD_PSNR, HEAD_LPIPS)]
+            [
+                results.score_or_sample(method, s, split, quantity, protocol, overrides)
+                for quantity in (HEAD_PSNR, HEAD_LPIPS)
+            ]
             for s in subjects
         ]
         if any(psnr is not None for psnr, _ in pairs):
-            lines.append([method, *(cell(psnr, lpips) for psnr, lpips in pairs)])
+            lines.append([str(variant), *(cell(psnr, lpips) for psnr, lpips in pairs)])
     if protocol == STRICT:
         nearest = [[results.nearest_frame(s, split, q) for q in (HEAD_PSNR, HEAD_LPIPS)] for s in subjects]
         known = [[None if v is None else Score((v,)) for v in pair] for pair in nearest]
@@ -100,10 +106,10 @@ def _details_table(results: MethodResults) -> str:
     """Other regions and metrics of the hardest split, the mean over subjects that have them."""
     split = results.splits[0]
     lines = {}
-    for method in results.methods:
-        means = [_mean_over_subjects(results, method, split, quantity) for quantity, _ in DETAILS]
+    for variant in results.variants:
+        means = [_mean_over_subjects(results, variant, split, quantity) for quantity, _ in DETAILS]
         if any(mean is not None for mean in means):
-            lines[method] = means
+            lines[str(variant)] = means
     kept = [k for k in range(len(DETAILS)) if any(means[k] is not None for means in lines.values())]
     titles = [f"{split.replace('_', ' ')}, mean over subjects", *(DETAILS[k][1] for k in kept)]
     return markdown_table(
@@ -111,9 +117,14 @@ def _details_table(results: MethodResults) -> str:
     )
 
 
-def _mean_over_subjects(results: MethodResults, method: str, split: str, quantity: Quantity) -> float | None:
+def _mean_over_subjects(
+    results: MethodResults, variant: MethodVariant, split: str, quantity: Quantity
+) -> float | None:
     # A method tested on a sample alone stays out: its frames are not those of the others.
-    scores = [results.score(method, subject, split, quantity) for subject in results.subjects]
+    method, overrides = variant.method, dict(variant.overrides)
+    scores = [
+        results.score(method, subject, split, quantity, overrides=overrides) for subject in results.subjects
+    ]
     known = [score.mean for score in scores if score is not None]
     return sum(known) / len(known) if known else None
 
@@ -138,16 +149,20 @@ def _finding_text(finding: Finding) -> str:
 
 
 def _commands(results: MethodResults) -> str:
-    """One line for each method: it repeats the method's rows, whatever is there already."""
-    lines = [repeat_command(results.select(method=m, overrides={})) for m in results.methods]
+    """One line for each method and variant: it repeats its rows, whatever is there already."""
+    lines = [
+        repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
+        for variant in results.variants
+    ]
     return "\n".join(["```bash", *lines, "```"])
 
 
 def repeat_command(rows: Sequence[Row]) -> str:
-    """The short command that makes these rows of one method."""
+    """The short command that makes these rows of one method or variant."""
+    variant = MethodVariant(rows[0]["method"], tuple(rows[0]["overrides"].items()))
     clips = [row for row in rows if not row["subject"].startswith("synthetic_")]
     embedded = [row for row in rows if row["subject"].startswith("synthetic_")]
-    words = ["partnerface", "benchmark", "methods", "--methods", rows[0]["method"]]
+    words = ["partnerface", "benchmark", "methods", "--methods", shlex.quote(str(variant))]
     words += ["--subjects", _listed(dict.fromkeys(row["source"] for row in [*embedded, *clips]), ",")]
     for prefix, part in (("", embedded), ("clip_", clips)):
         if part:

@@ -3,6 +3,7 @@
 import re
 
 from partnerface.benchmarks.method_results import MethodResults
+from partnerface.benchmarks.method_variant import MethodVariant, parse_variants
 from partnerface.benchmarks.results_markdown import results_markdown
 
 OURS = "part_deformation"
@@ -66,3 +67,18 @@ def test_commands_repeat_methods(make_row) -> None:
         "--seeds 0,2 --cpu_seconds 60 --clip_seeds 1 --clip_cpu_seconds 240",
         "partnerface benchmark methods --methods nerface --subjects synthetic_a --seeds 0 --steps 20",
     ]
+
+
+def test_changed_values_have_rows_and_commands_of_their_own(make_row) -> None:
+    few = {"overrides": {"parts": "2", "learn_parts": "false"}}
+    rows = [make_row(OURS, 27.0, 0.04, **few), make_row("skinning_only", 25.0, 0.05)]
+    text = results_markdown(MethodResults(rows, [OURS]))
+    name = "part_deformation:parts=2:learn_parts=false"
+    assert _tables(text)["unseen expression"][name] == ["27.00 / 0.040"]
+    assert _tables(text)["unseen expression, mean over subjects"][name] == ["30.00"]
+    [block] = re.findall(r"```bash\n(.*?)\n```", text, re.S)
+    flags = "--subjects synthetic_a --seeds 0 --cpu_seconds 60"
+    assert block.splitlines() == [
+        f"partnerface benchmark methods --methods {method} {flags}" for method in ("skinning_only", name)
+    ]
+    assert parse_variants(name, [OURS]) == [MethodVariant(OURS, tuple(few["overrides"].items()))]
