@@ -35,6 +35,10 @@ class RayBatch:
         alpha = self.alpha[..., None]
         return alpha * self.rgb + (1 - alpha) * self.background
 
+    def select(self, frames: Tensor) -> RayBatch:
+        """Some of the batch's frames, by their places in it."""
+        return RayBatch(**{f.name: getattr(self, f.name)[frames] for f in fields(self)})
+
     def to(self, device: torch.device | str) -> RayBatch:
         return RayBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from partnerface.data.ray_batch import RayBatch
@@ -22,3 +24,15 @@ class Loss(nn.Module):
     def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
         """The unweighted term, a scalar."""
         raise TypeError(f"{type(self).__name__} defines no forward")
+
+
+def weighted_sum(
+    losses: Mapping[str, Loss], rendered: RenderedRays, batch: RayBatch
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The complete objective, and its unweighted terms by name.
+
+    A term of weight 0 takes no part in gradients, whatever its value.
+    """
+    terms = {name: loss(rendered, batch) for name, loss in losses.items()}
+    weights = {name: loss.weight for name, loss in losses.items()}
+    return sum(weights[name] * value for name, value in terms.items() if weights[name]), terms

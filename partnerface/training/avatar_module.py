@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from typing import Any, Literal
 
 import torch
@@ -23,9 +22,8 @@ from partnerface.data.tracked_sequence import TrackedSequence, check_head_model
 from partnerface.freed_memory import keep_freed_memory
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
-from partnerface.losses.loss import Loss
+from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.random_draws import own_generator
-from partnerface.rendering.rendered_rays import RenderedRays
 from partnerface.training.canonical_surface import canonical_surface
 from partnerface.training.ddp_options import with_all_parameters
 from partnerface.training.finite_steps import (
@@ -35,10 +33,10 @@ from partnerface.training.finite_steps import (
     what_is_not_finite,
 )
 from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
-from partnerface.training.image_strips import RenderedFrame
 from partnerface.training.learning_rate_schedule import cosine_factor
 from partnerface.training.parameter_groups import LearningRates, parameter_groups
 from partnerface.training.process_group import of_every_process
+from partnerface.training.rendered_frame import RenderedFrame
 from partnerface.training.sharded_backward import sharded_backward, single_threaded_pool
 from partnerface.user_error import UserError
 
@@ -201,7 +199,7 @@ class AvatarModule(LightningModule):
         """Gradients of the batch's mean loss; returns its detached terms."""
         frames = len(batch.frame_index)
         count = min(self.cpu_threads, frames) if self._pool is not None else 1
-        shards = [batch_frames(batch, s) for s in torch.arange(frames).tensor_split(count)]
+        shards = [batch.select(s) for s in torch.arange(frames).tensor_split(count)]
         shares = [len(shard.frame_index) / frames for shard in shards]
         collected: list[dict[str, Tensor]] = [{} for _ in shards]
 
@@ -236,7 +234,7 @@ class AvatarModule(LightningModule):
             head = self.refinement(head, batch.frame_index)
         rays = pixel_rays(camera, batch.pixels)
         rendered = self.avatar(rays, head, torso_motion, frame_index=batch.frame_index)
-        total, terms = self._loss(rendered, batch)
+        total, terms = weighted_sum(self.losses, rendered, batch)
         detached = {name: value.detach() for name, value in terms.items()}
         if self.refinement is not None:
             size = self.refinement.size(batch.frame_index)
@@ -244,17 +242,11 @@ class AvatarModule(LightningModule):
         error = (rendered.over(batch.background) - batch.target()).detach()
         return total, detached | {"mean_square": error.square().mean()}
 
-    def _loss(self, rendered: RenderedRays, batch: RayBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of the losses, and each by name."""
-        terms = {name: loss(rendered, batch) for name, loss in self.losses.items()}
-        weights = {name: loss.weight for name, loss in self.losses.items()}
-        return sum(weights[name] * value for name, value in terms.items() if weights[name]), terms
-
     def _skip(self, batch: RayBatch) -> None:
         """Leave the weights as they are, and say why."""
 
         def objective(k: int) -> tuple[Tensor, dict[str, Tensor]]:
-            total, terms = self._objective(batch_frames(batch, torch.tensor([k])))
+            total, terms = self._objective(batch.select(torch.tensor([k])))
             del terms["mean_square"]
             return total, terms
 
@@ -285,15 +277,7 @@ class AvatarModule(LightningModule):
         """
         camera, head, torso_motion = self._evaluated(frame.frame_index)
         rendered = self.avatar.render_image(camera, head, torso_motion, with_parts=with_parts)
-        shape = camera.height, camera.width
-        weights = rendered.part_weights
-        return RenderedFrame(
-            frame=frame,
-            image=rendered.over(torch.ones(3, device=self.device))[0].view(*shape, 3).permute(2, 0, 1),
-            opacity=rendered.opacity[0].view(shape),
-            depth=_surface_depth(rendered)[0].view(shape),
-            part_weights=None if weights is None else weights[0].view(*shape, -1),
-        )
+        return RenderedFrame.from_rays(frame, rendered, camera.height, camera.width)
 
     def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         return self.render(batch)
@@ -323,21 +307,10 @@ class AvatarModule(LightningModule):
             def objective(batch: RayBatch, head: HeadParameters) -> Tensor:
                 batch = batch.to(self.device)
                 rendered = self.avatar(pixel_rays(camera, batch.pixels), head, torso_motion)
-                return self._loss(rendered, batch)[0]
+                return weighted_sum(self.losses, rendered, batch)[0]
 
             batches = self.trainer.datamodule.rays_of_frame(frame, RAYS, STEPS)
             return refined_parameters(head, batches, objective, self.refinement_prior)
 
     def predict_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         return self.render(batch)
-
-
-def batch_frames(batch: RayBatch, frames: Tensor) -> RayBatch:
-    """Some frames of a batch."""
-    return RayBatch(**{f.name: getattr(batch, f.name)[frames] for f in fields(batch)})
-
-
-def _surface_depth(rendered: RenderedRays) -> Tensor:
-    """Depth ``[F, R]`` of the head where it covers a ray, 0 elsewhere: at the rim it fades with opacity."""
-    covered = rendered.head_opacity > 0.5
-    return torch.where(covered, rendered.depth / rendered.head_opacity.clamp_min(0.5), 0.0)

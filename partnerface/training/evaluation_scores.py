@@ -15,7 +15,7 @@ from partnerface.metrics.multi_scale_ssim import multi_scale_ssim
 from partnerface.metrics.split_means import Averages, merged
 from partnerface.metrics.surface_error import SurfaceError
 from partnerface.metrics.temporal_stability import TemporalStability
-from partnerface.training.image_strips import RenderedFrame
+from partnerface.training.rendered_frame import RenderedFrame
 
 Masks = dict[str, Tensor]
 """``[H, W]`` bool by region."""

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from partnerface.data.frame_dataset import EvaluationFrame
+from partnerface.training.rendered_frame import RenderedFrame
 
 ERROR_GAIN = 4.0
 """Errors are small: this factor makes a difference of 64 of 255 white."""
-
-
-@dataclass
-class RenderedFrame:
-    """One frame as the avatar renders it, beside what the camera saw.
-
-    Attributes:
-        frame: the target.
-        image: ``[3, H, W]`` colour over white, in [0, 1].
-        opacity: ``[H, W]``.
-        depth: ``[H, W]`` metres, 0 where there is no head.
-        part_weights: ``[H, W, P]`` composited part weights, or None.
-    """
-
-    frame: EvaluationFrame
-    image: Tensor
-    opacity: Tensor
-    depth: Tensor
-    part_weights: Tensor | None = None
 
 
 def comparison(rendered: RenderedFrame) -> np.ndarray:

@@ -39,3 +39,11 @@ def test_concatenation_keeps_frames_together():
 def test_to_moves_every_field():
     moved = batch([1], 0).to("meta")
     assert all(value.device.type == "meta" for value in vars(moved).values())
+
+
+def test_a_selection_undoes_a_concatenation():
+    first, second = batch([4], 1), batch([7, 9], 2)
+    joined = RayBatch.concatenate([first, second])
+    for part, places in ((first, [0]), (second, [1, 2])):
+        selected = joined.select(torch.tensor(places))
+        assert all(torch.equal(getattr(selected, name), value) for name, value in vars(part).items())

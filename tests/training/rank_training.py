@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import Callback
 
 from partnerface.cli.avatar_cli import AvatarCLI
-from partnerface.training.avatar_module import AvatarModule
+from partnerface.losses.photometric import Photometric
 
 
 class Probe(Callback):
@@ -40,13 +40,13 @@ class Probe(Callback):
 
 
 def spoil(frame: int) -> None:
-    loss = AvatarModule._loss
+    photometric = Photometric.forward
 
-    def spoiled(module, rendered, batch):
-        total, terms = loss(module, rendered, batch)
-        return (total * torch.nan if frame in batch.frame_index.tolist() else total), terms
+    def spoiled(loss, rendered, batch):
+        value = photometric(loss, rendered, batch)
+        return value * torch.nan if frame in batch.frame_index.tolist() else value
 
-    AvatarModule._loss = spoiled
+    Photometric.forward = spoiled
 
 
 def no_downloads(*args, **options) -> None:

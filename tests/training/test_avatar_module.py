@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from partnerface.cli.avatar_cli import AvatarCLI
-from partnerface.training.avatar_module import AvatarModule, batch_frames
+from partnerface.training.avatar_module import AvatarModule
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def _gradients(module: AvatarModule, batch, in_threads: bool) -> dict[str, torch
         module.on_fit_end()
     else:
         for k in range(len(batch.frame_index)):
-            (module._objective(batch_frames(batch, torch.tensor([k])))[0] / len(batch.frame_index)).backward()
+            (module._objective(batch.select(torch.tensor([k])))[0] / len(batch.frame_index)).backward()
     return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
 
 
@@ -92,13 +92,6 @@ def test_the_objective_is_the_weighted_sum_of_its_terms(attached: AvatarCLI) -> 
     assert set(terms) == {*weights, "refinement", "mean_square"}
     expected = sum(weights[name] * terms[name] for name in weights)
     torch.testing.assert_close(total.detach(), expected + module.refinement_prior * terms["refinement"])
-
-
-def test_batch_frames_keeps_what_belongs_together(attached: AvatarCLI) -> None:
-    batch = next(iter(attached.datamodule.train_dataloader()))
-    second = batch_frames(batch, torch.tensor([1]))
-    assert second.frame_index.tolist() == [batch.frame_index[1].item()]
-    assert torch.equal(second.rgb[0], batch.rgb[1])
 
 
 def test_training_logs_every_term_and_learns(trained_run: Path) -> None:

@@ -6,7 +6,7 @@ from partnerface.data.region_labels import EVALUATION_REGIONS, GEOMETRY_REGIONS,
 from partnerface.data.true_surface import TrueSurface
 from partnerface.metrics.surface_error import GEOMETRY
 from partnerface.training.evaluation_scores import EvaluationScores
-from partnerface.training.image_strips import RenderedFrame
+from partnerface.training.rendered_frame import RenderedFrame
 
 SIZE = 16
 

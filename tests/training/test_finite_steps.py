@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from partnerface.cli.main import main
+from partnerface.losses.photometric import Photometric
 from partnerface.training.avatar_module import AvatarModule
 from partnerface.training.callbacks.run_checkpoint import last_checkpoint
 from partnerface.training.finite_steps import (
@@ -87,16 +88,13 @@ def _fit(arguments: list[str], run: Path, *flags: str) -> int:
 def spoiled_frames(monkeypatch) -> set[int]:
     """Frames whose photometric loss is NaN."""
     spoiled: set[int] = set()
-    loss = AvatarModule._loss
+    photometric = Photometric.forward
 
-    def spoil(module: AvatarModule, rendered, batch):
-        total, terms = loss(module, rendered, batch)
-        if spoiled & set(batch.frame_index.tolist()):
-            terms["photometric"] = terms["photometric"] * torch.nan
-            total = total + terms["photometric"]
-        return total, terms
+    def spoil(loss: Photometric, rendered, batch):
+        value = photometric(loss, rendered, batch)
+        return value * torch.nan if spoiled & set(batch.frame_index.tolist()) else value
 
-    monkeypatch.setattr(AvatarModule, "_loss", spoil)
+    monkeypatch.setattr(Photometric, "forward", spoil)
     return spoiled
 
 

@@ -110,7 +110,7 @@ def test_a_step_that_one_of_them_cannot_make_is_left_out_by_both(run: Run) -> No
     assert [seen["skipped"] for seen in run.seen] == [visits, visits]
     lines = [line for line in run.printed.splitlines() if "skipped:" in line]
     assert len(lines) == visits
-    assert all(f"the loss of frame {SPOILED} is not a finite number" in line for line in lines)
+    assert all(f"photometric of frame {SPOILED} is not a finite number" in line for line in lines)
 
 
 def test_metrics_and_files_are_those_of_one_process(run: Run, tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ from partnerface.metrics.report import (
 )
 from partnerface.training.evaluation_scores import EvaluationScores, Masks
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
-from partnerface.training.image_strips import RenderedFrame, comparison, full_strip
+from partnerface.training.image_strips import comparison, full_strip
 from partnerface.training.process_group import gathered_at_first
+from partnerface.training.rendered_frame import RenderedFrame
 
 STRIP_ROWS = 5
 STRIP_SPLIT = "unseen_expression"

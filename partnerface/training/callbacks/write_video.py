@@ -8,8 +8,9 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from partnerface.data.video_files import write_video
-from partnerface.training.image_strips import RenderedFrame, comparison
+from partnerface.training.image_strips import comparison
 from partnerface.training.process_group import gathered_at_first
+from partnerface.training.rendered_frame import RenderedFrame
 
 
 class WriteVideo(Callback):
