@@ -33,7 +33,7 @@ ONE_PLACE = {
         *(
             "sweeps/run_folder.py",
             "sweeps/sweep_folder.py",
-            "tracking/tracking_reuse.py",
+            "tracking/dataset_key.py",
             "cli/avatar_run.py",
         ),
     },

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def markdown_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Titles and lines of equally many cells.
+    """Titles and lines of equally many cells; a bar in a cell is escaped.
 
     >>> print(markdown_table(["what", "dB"], [["ours", "27.1"]]))
     | what | dB |
@@ -14,4 +14,5 @@ def markdown_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str
     | ours | 27.1 |
     """
     rule = ["---", *("---:" for _ in titles[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [titles, rule, *lines])
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in [titles, rule, *lines])
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)

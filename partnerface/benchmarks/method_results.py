@@ -81,11 +81,13 @@ class MethodResults:
     @property
     def variants(self) -> list[MethodVariant]:
         """The methods as they are shipped, then those with changed values as they come."""
-        changed = _unique((row["method"], tuple(row["overrides"].items())) for row in self.rows)
-        return [
-            *(MethodVariant(name) for name in self.methods),
-            *(MethodVariant(name, overrides) for name, overrides in changed if overrides),
-        ]
+        changed: dict[tuple[str, frozenset], MethodVariant] = {}
+        for row in self.rows:
+            overrides = tuple(row["overrides"].items())
+            if overrides:
+                variant = MethodVariant(row["method"], overrides)
+                changed.setdefault((row["method"], frozenset(overrides)), variant)
+        return [*(MethodVariant(name) for name in self.methods), *changed.values()]
 
     @property
     def subjects(self) -> list[str]:
@@ -153,5 +155,5 @@ def _score(tables: Iterable[dict[str, Any]], quantity: Quantity, sampled: bool) 
     return Score(known, sampled) if known else None
 
 
-def _unique(values: Iterable[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

@@ -69,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
-        print("partnerface: interrupted; what was trained is kept", file=sys.stderr)
+        print("partnerface: interrupted; what was done is kept", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Terminated:
-        print("partnerface: terminated; what was trained is kept", file=sys.stderr)
+        print("partnerface: terminated; what was done is kept", file=sys.stderr)
         return EXIT_TERMINATED
     except Exception as error:
         if (message := _user_message(error)) is None:

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from partnerface.data.video_files import read_video
 from partnerface.head_models.head_model import HeadModel
 from partnerface.single_thread import single_thread
 from partnerface.tracking.expression_alignment import ExpressionSettings, align_expressions
 from partnerface.tracking.foreground_matte import collect_mattes, segment_foreground, user_mattes
-from partnerface.tracking.head_crop import HeadCrop
+from partnerface.tracking.head_crop import HeadCrop, head_crops
 from partnerface.tracking.head_fit import FitSettings, HeadFit, PictureGeometry
 from partnerface.tracking.head_fitting import fit_head
 from partnerface.tracking.landmark_track import LandmarkTrack
@@ -45,11 +44,6 @@ class _ClipPictures:
     mattes: np.ndarray
     luminance: np.ndarray
     torso: np.ndarray
-
-
-def head_crops(video: Path, crop: HeadCrop) -> Iterator[np.ndarray]:
-    """``[H, W, 3]`` uint8 RGB of every frame."""
-    return (crop.apply(frame.image) for frame in read_video(video))
 
 
 def fit_clip(

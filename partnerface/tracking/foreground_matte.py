@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -65,8 +66,7 @@ def user_mattes(folder: Path, crop: HeadCrop, width: int, height: int, count: in
         UserError: the folder has another number of files than the video has frames, or a file is
             unreadable or of another size than the video.
     """
-    suffixes = {".png", ".jpg", ".jpeg"}
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in suffixes)
+    paths = _matte_files(folder)
     if len(paths) != count:
         raise UserError(
             f"{folder}: {len(paths)} mattes for a video of {count} frames; one file a frame is needed"
@@ -76,6 +76,28 @@ def user_mattes(folder: Path, crop: HeadCrop, width: int, height: int, count: in
         if matte.shape != (height, width):
             raise UserError(f"{path}: {matte.shape[1]}x{matte.shape[0]}, but the video is {width}x{height}")
         yield np.asarray(Image.fromarray(crop.apply(matte)))
+
+
+def mattes_digest(folder: Path) -> str:
+    """sha256 of the user's mattes, names and contents.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in _matte_files(folder):
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        digest.update(f"{path.name} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _matte_files(folder: Path) -> list[Path]:
+    suffixes = {".png", ".jpg", ".jpeg"}
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in suffixes)
 
 
 def collect_mattes(mattes: Iterable[np.ndarray], out: np.ndarray) -> None:

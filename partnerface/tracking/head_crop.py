@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from partnerface.data.video_files import read_video
 from partnerface.tracking.landmark_track import LandmarkTrack
 
 CROP_FACE_HEIGHTS = 2.6
@@ -72,3 +74,8 @@ def choose_head_crop(track: LandmarkTrack, size: int) -> HeadCrop:
     limit = np.array([track.width - side, track.height - side])
     x, y = np.clip(np.round(corner), 0, limit).astype(int)
     return HeadCrop(int(x), int(y), int(side), int(min(size, side)))
+
+
+def head_crops(video: Path, crop: HeadCrop) -> Iterator[np.ndarray]:
+    """``[H, W, 3]`` uint8 RGB of every frame of a video."""
+    return (crop.apply(frame.image) for frame in read_video(video))

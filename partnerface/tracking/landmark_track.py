@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class LandmarkTrack:
     def save(self, path: Path) -> None:
         """Write the npz; a reader never sees a half-written file."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        partial = path.with_name(f".{path.stem}.partial.npz")
+        partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npz")
         np.savez_compressed(partial, **values)
         partial.replace(path)
 

@@ -17,8 +17,10 @@ from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
 from partnerface.data.video_files import probe_video, read_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
-from partnerface.tracking.clip_fitting import fit_clip, head_crops
-from partnerface.tracking.head_crop import HeadCrop, choose_head_crop
+from partnerface.tracking.clip_fitting import fit_clip
+from partnerface.tracking.dataset_key import file_digest, recorded_key, settings_key
+from partnerface.tracking.foreground_matte import mattes_digest
+from partnerface.tracking.head_crop import HeadCrop, choose_head_crop, head_crops
 from partnerface.tracking.head_fit import FitSettings
 from partnerface.tracking.landmark_detection import detect_landmarks
 from partnerface.tracking.landmark_track import LandmarkTrack
@@ -34,7 +36,6 @@ from partnerface.tracking.track_checks import (
 )
 from partnerface.tracking.tracked_clip import TrackedClip
 from partnerface.tracking.tracking_report import frame_residuals, report_record, write_report
-from partnerface.tracking.tracking_reuse import file_digest, recorded_key, settings_key
 from partnerface.tracking.tracking_stages import LANDMARKS_FILE, TrackingStages, stored_landmarks
 from partnerface.user_error import UserError
 
@@ -56,7 +57,8 @@ def track_video(
 ) -> TrackedSequence:
     """Track the head in a video and write the dataset that training reads.
 
-    What ends before that leaves its finished stages beside ``out``; the same call goes on from them.
+    A run that is interrupted leaves its finished stages in a hidden folder beside ``out``; the same call
+    goes on from them.
 
     Args:
         video: a video of one person from one static camera.
@@ -76,13 +78,14 @@ def track_video(
     head_model = head_model or AnnyHead()
     settings = settings or FitSettings()
     source = file_digest(video)
-    key = settings_key(source, size, mattes, head_model, settings)
-    stages = TrackingStages(out, key)
+    given = None if mattes is None else mattes_digest(Path(mattes))
+    key = settings_key(source, size, given, head_model, settings)
     if recorded_key(out) == key:
-        stages.remove()
+        TrackingStages(out, key).remove()
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
     with SequenceWriter(out) as writer, _progress_bars() as bars:
+        stages = TrackingStages(out, key)
         track = _find_landmarks(video, source, out, stages, say, bars)
         track.save(writer.folder / LANDMARKS_FILE)
         crop = choose_head_crop(track, size)
@@ -135,8 +138,11 @@ def _find_landmarks(
 ) -> LandmarkTrack:
     """Of an unfinished run, of the dataset that lies there (perhaps of another size), or of the detector."""
     if (track := stages.landmarks(source)) is not None:
-        say(f"{stages.folder}: an unfinished tracking of this video, continued")
-    elif (track := stored_landmarks(out / LANDMARKS_FILE, source)) is not None:
+        say(f"{stages.folder}: an unfinished tracking, continued")
+        return track
+    # What follows from landmarks that are gone is of no use.
+    stages.remove()
+    if (track := stored_landmarks(out / LANDMARKS_FILE, source)) is not None:
         say(f"{out / LANDMARKS_FILE}: landmarks of this video, reused")
     else:
         track = _detect(video, source, bars)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partnerface.array_archives import read_arrays
+from partnerface.array_archives import LARGEST_BYTES, read_arrays
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.tracking.head_fit import HeadFit
 from partnerface.tracking.landmark_track import LandmarkTrack
@@ -25,31 +28,28 @@ FIT_FILE = "fit.npz"
 class TrackingStages:
     """A hidden folder beside the dataset; it appears with the first result and ends with the last.
 
-    Results of another video, of other settings or that cannot be read are as if they were not there.
+    Saving is a convenience for the next run: where it is not possible, this one goes on without. What
+    cannot be read is as if it were not there.
 
     Args:
         out: folder of the dataset that is being made.
-        key: digest of the video, the settings and the head model.
+        key: what it is made from, see `settings_key`; another key has another folder.
 
     Attributes:
         folder: the hidden folder.
     """
 
     def __init__(self, out: Path, key: str) -> None:
-        self.folder = out.absolute().with_name(f".{out.name}.stages")
-        self.key = key
+        root = out.absolute()
+        self.folder = root.with_name(f".{root.name}.{key}.stages")
 
     def landmarks(self, source: str) -> LandmarkTrack | None:
-        """The landmarks of a video, whatever the settings.
-
-        Args:
-            source: digest of the video file.
-        """
+        """The landmarks of the video with that digest."""
         return stored_landmarks(self.folder / LANDMARKS_FILE, source)
 
     def save_landmarks(self, track: LandmarkTrack) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        track.save(self.folder / LANDMARKS_FILE)
+        """Keep the landmarks, in pixels of the video."""
+        self._keep(LANDMARKS_FILE, track.save)
 
     def mattes(self, shape: tuple[int, int, int]) -> np.ndarray | None:
         """Mattes ``[T, H, W]`` uint8 of that shape."""
@@ -58,6 +58,7 @@ class TrackingStages:
         return mattes if usable else None
 
     def save_mattes(self, mattes: np.ndarray) -> None:
+        """Keep mattes ``[T, H, W]`` uint8, 255 is the person."""
         self._save(MATTES_FILE, {"mattes": mattes})
 
     def fit(self) -> HeadFit | None:
@@ -69,27 +70,35 @@ class TrackingStages:
             return None
 
     def save_fit(self, fit: HeadFit) -> None:
+        """Keep a fit."""
         self._save(FIT_FILE, _fit_arrays(fit))
 
     def remove(self) -> None:
-        """All has gone into the dataset."""
+        """Remove the folder: all has gone into the dataset, or is of no use."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _load(self, name: str, largest_bytes: int = 2_000_000_000) -> dict[str, np.ndarray]:
+    def _load(self, name: str, largest_bytes: int = LARGEST_BYTES) -> dict[str, np.ndarray]:
         path = self.folder / name
         if not path.is_file():
             return {}
         try:
-            arrays = read_arrays(path, largest_bytes=largest_bytes)
+            return read_arrays(path, largest_bytes=largest_bytes)
         except UserError:
             return {}
-        return arrays if str(arrays.pop("key", "")) == self.key else {}
 
     def _save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{name}.partial.npz"
-        np.savez_compressed(partial, key=self.key, **arrays)
-        partial.replace(self.folder / name)
+        def write(path: Path) -> None:
+            partial = path.with_name(f".{name}.{os.getpid()}.partial.npz")
+            np.savez_compressed(partial, **arrays)
+            partial.replace(path)
+
+        self._keep(name, write)
+
+    def _keep(self, name: str, write: Callable[[Path], None]) -> None:
+        # A second run may remove the folder at any time, and a full disk is told of by the dataset's writer.
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write(self.folder / name)
 
 
 def stored_landmarks(path: Path, source: str) -> LandmarkTrack | None:

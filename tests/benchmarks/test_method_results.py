@@ -42,6 +42,13 @@ def test_a_sample_stands_in_where_the_whole_split_was_not_tested(make_row) -> No
     assert results.splits == ["unseen_expression"]
 
 
+def test_variants_are_told_apart_by_their_values_in_any_order(make_row) -> None:
+    first, second = {"parts": "2", "x": "1"}, {"x": "1", "parts": "2"}
+    rows = [make_row("ours", 1.0, overrides=o, seed=k) for k, o in enumerate((first, second, {"x": "1"}))]
+    variants = MethodResults([*rows, make_row("ours", 1.0)]).variants
+    assert [str(variant) for variant in variants] == ["ours", "ours:parts=2:x=1", "ours:x=1"]
+
+
 def test_orders(make_row) -> None:
     rows = [
         make_row("theirs", 1.0, subject="me", split="blocks"),

@@ -281,7 +281,7 @@ def test_a_termination_ends_quietly(capsys, monkeypatch) -> None:
 
     monkeypatch.setattr("partnerface.cli.main._dispatch", terminated)
     assert main(["demo"]) == 143
-    assert capsys.readouterr().err == "partnerface: terminated; what was trained is kept\n"
+    assert capsys.readouterr().err == "partnerface: terminated; what was done is kept\n"
 
 
 def test_an_interrupt_ends_quietly(capsys, monkeypatch) -> None:
@@ -290,4 +290,4 @@ def test_an_interrupt_ends_quietly(capsys, monkeypatch) -> None:
 
     monkeypatch.setattr("partnerface.cli.main._dispatch", interrupted)
     assert main(["demo"]) == 130
-    assert capsys.readouterr().err == "partnerface: interrupted; what was trained is kept\n"
+    assert capsys.readouterr().err == "partnerface: interrupted; what was done is kept\n"

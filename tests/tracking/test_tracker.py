@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from partnerface.data.image_files import read_grey
 from partnerface.data.region_labels import Region
 from partnerface.data.video_files import read_video, write_video
 from partnerface.tracking import clip_fitting, tracker
@@ -52,7 +55,12 @@ def detector(monkeypatch, synthetic_track):
 
 
 def leftovers(folder):
-    return sorted(p.name for p in folder.iterdir())
+    """Names, those of stages without the key in them."""
+    return sorted(re.sub(r"\.[0-9a-f]{16}\.stages", ".stages", p.name) for p in folder.iterdir())
+
+
+def stop(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_dataset_report_and_overlay_are_written(video, detector, tmp_path):
@@ -73,8 +81,6 @@ def test_dataset_report_and_overlay_are_written(video, detector, tmp_path):
     assert np.mean(tracked) == pytest.approx(record["aligned_residual_px_at_512"]["mean"], abs=2e-3)
     assert "no face in 1: 6 (weight 0)" in (out / "report.md").read_text()
     labels = {region.value for region in Region}
-    from partnerface.data.image_files import read_grey
-
     assert set(np.unique(read_grey(sequence.label_paths[0]))) <= labels
 
 
@@ -132,9 +138,6 @@ STAGES = (
 
 @pytest.mark.parametrize("stopped", range(len(STAGES)), ids=[name for _, name in STAGES])
 def test_an_interrupted_run_goes_on_with_the_stage_it_was_in(tmp_path, video, detector, monkeypatch, stopped):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
     def repeated(*_, **__):
         raise AssertionError("a stage that had ended was run again")
 
@@ -164,9 +167,6 @@ def content(path):
 
 
 def test_stages_of_other_settings_or_damaged_ones_are_run_again(tmp_path, video, detector, monkeypatch):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
     def interrupted(settings):
         with monkeypatch.context() as patch:
             patch.setattr(tracker, "write_video", stop)
@@ -176,15 +176,53 @@ def test_stages_of_other_settings_or_damaged_ones_are_run_again(tmp_path, video,
     fits = []
     fit_head = clip_fitting.fit_head
     monkeypatch.setattr(clip_fitting, "fit_head", lambda *args: fits.append(1) or fit_head(*args))
+    interrupted(QUICK)
+    [stages] = tmp_path.glob(".out.*.stages")
     interrupted(FitSettings(pose_steps=30, steps=61))
-    interrupted(QUICK)
-    assert (len(fits), len(detector)) == (2, 1)
-    interrupted(QUICK)
     assert len(fits) == 2
-    for damaged in (b"", b"no archive", (tmp_path / ".out.stages" / "fit.npz").read_bytes()[:-500]):
-        (tmp_path / ".out.stages" / "fit.npz").write_bytes(damaged)
+    interrupted(QUICK)
+    assert (len(fits), len(detector)) == (2, 2)
+    for damaged in (b"", b"no archive", (stages / "fit.npz").read_bytes()[:-500]):
+        (stages / "fit.npz").write_bytes(damaged)
         interrupted(QUICK)
-    assert (len(fits), len(detector)) == (5, 1)
+    assert (len(fits), len(detector)) == (5, 2)
+    # Mattes and fit belong to the landmarks that they were made from.
+    (stages / "landmarks.npz").unlink()
+    interrupted(QUICK)
+    assert (len(fits), len(detector)) == (6, 3)
+
+
+def test_mattes_that_were_repaired_after_an_interrupt_are_read_again(tmp_path, video, detector, monkeypatch):
+    folder = tmp_path / "mattes"
+    folder.mkdir()
+
+    def write(value):
+        for i in range(14):
+            matte = np.full((256, 256), value, np.uint8)
+            matte[:30] = 0
+            Image.fromarray(matte).save(folder / f"{i:03}.png")
+
+    write(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker, "write_video", stop)
+        with pytest.raises(KeyboardInterrupt):
+            track_video(video, tmp_path / "out", mattes=folder, settings=QUICK, say=lambda _: None)
+    write(255)
+    sequence = track_video(video, tmp_path / "out", mattes=folder, settings=QUICK, say=lambda _: None)
+    assert read_grey(sequence.matte_paths[3])[60:].min() == 255
+    write(0)
+    sequence = track_video(video, tmp_path / "out", mattes=folder, settings=QUICK, say=lambda _: None)
+    assert read_grey(sequence.matte_paths[3]).max() == 0
+
+
+def test_a_finished_dataset_leaves_other_settings_unfinished(tmp_path, video, detector, monkeypatch):
+    track_video(video, tmp_path / "out", settings=QUICK, say=lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(clip_fitting, "fit_head", stop)
+        with pytest.raises(KeyboardInterrupt):
+            track_video(video, tmp_path / "out", size=128, settings=QUICK, say=lambda _: None)
+    track_video(video, tmp_path / "out", settings=QUICK, say=lambda _: None)
+    assert leftovers(tmp_path) == [".out.stages", "clip.mp4", "out"]
 
 
 def test_real_detector_on_a_real_clip(tmp_path, monkeypatch):

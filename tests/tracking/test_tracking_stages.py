@@ -1,6 +1,7 @@
 """What an interrupted tracking leaves is read back exactly, or not at all."""
 
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,3 +73,39 @@ def test_a_file_that_lacks_a_field_or_has_a_foreign_one_is_not_used(tmp_path, fi
     ):
         np.savez(path, **changed)
         assert stages.fit() is None
+
+
+def test_where_nothing_can_be_saved_the_run_goes_on_without(tmp_path, fit):
+    stages = TrackingStages(tmp_path / "out", "key")
+    stages.folder.write_text("a file where the folder should be")
+    stages.save_fit(fit)
+    stages.save_mattes(np.zeros((1, 8, 8), np.uint8))
+    assert stages.fit() is None
+    assert stages.mattes((1, 8, 8)) is None
+    assert stages.landmarks("digest") is None
+
+
+def test_a_folder_that_another_run_removes_meanwhile_does_no_harm(tmp_path, fit, monkeypatch):
+    stages = TrackingStages(tmp_path / "out", "key")
+    save = np.savez_compressed
+    monkeypatch.setattr(
+        np, "savez_compressed", lambda *args, **arrays: save(*args, **arrays) or stages.remove()
+    )
+    stages.save_fit(fit)
+    assert stages.fit() is None
+
+
+def test_what_a_kill_within_a_save_left_is_no_result_and_goes_with_the_rest(tmp_path, fit):
+    stages = TrackingStages(tmp_path / "out", "key")
+    stages.save_fit(fit)
+    (stages.folder / "fit.npz").rename(stages.folder / ".fit.npz.7.partial.npz")
+    assert stages.fit() is None
+    stages.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_named_by_a_dot_are_those_of_their_own_name(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    stages = TrackingStages(Path("."), "key")
+    assert stages.folder == tmp_path / ".mine.key.stages"

@@ -5,13 +5,13 @@ import torch
 
 from partnerface.data.frame_dataset import EvaluationFrame
 from partnerface.training.image_strips import (
-    RenderedFrame,
     comparison,
     depth_map,
     full_strip,
     part_colours,
     part_map,
 )
+from partnerface.training.rendered_frame import RenderedFrame
 
 
 def _rendered(parts: bool) -> RenderedFrame:

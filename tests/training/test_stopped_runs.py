@@ -75,7 +75,7 @@ def test_a_stopped_run_goes_on_exactly(
         _signal_in(patch, method, call, number)
         assert _fit(smoke_arguments, tmp_path) == EXIT_CODES[number]
     assert {n: signal.getsignal(n) for n in EXIT_CODES} == before
-    assert "what was trained is kept" in capsys.readouterr().err
+    assert "what was done is kept" in capsys.readouterr().err
     checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)
     assert checkpoint["global_step"] == step
     assert checkpoint["callbacks"]["RunCheckpoint"]["validation_pending"] == pending

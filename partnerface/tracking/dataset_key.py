@@ -1,4 +1,4 @@
-"""What a tracked dataset was made from: a second run of the same finds it and uses it as it is."""
+"""What a tracked dataset is made from, as a key: a second run of the same uses what it finds under it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from partnerface.user_error import UserError
 
 REPORT_FILE = "report.json"
 TRACKER_VERSION = 8
-"""Raise it when the same video and settings give another dataset than before."""
+"""Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 
 
 def file_digest(video: Path) -> str:
@@ -32,10 +32,18 @@ def file_digest(video: Path) -> str:
 
 
 def settings_key(
-    source: str, size: int, mattes: Path | None, head_model: HeadModel, settings: FitSettings
+    source: str, size: int, mattes: str | None, head_model: HeadModel, settings: FitSettings
 ) -> str:
-    """Digest of everything that a dataset depends on, the tracker's own version included."""
-    used = {"size": size, "mattes": str(mattes), "head": asdict(head_model_record(head_model))}
+    """Digest of everything that a dataset depends on, the tracker's own version included.
+
+    Args:
+        source: digest of the video.
+        size: side of the head crop in pixels.
+        mattes: digest of the user's mattes, None without.
+        head_model: the fitted head model.
+        settings: of the fit.
+    """
+    used = {"size": size, "mattes": mattes, "head": asdict(head_model_record(head_model))}
     alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())
     text = json.dumps([TRACKER_VERSION, source, used, asdict(settings), *alignment], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
