@@ -16,7 +16,7 @@ from partnerface.benchmarks.method_variant import TESTED_ON_SAMPLES, MethodVaria
 from partnerface.sweeps.run_folder import CHECKPOINT, SweepRun
 from partnerface.training.callbacks.cpu_budget import LOGGED
 
-SAMPLE_FRAMES = 5
+SAMPLE_FRAMES = 3
 """Test frames of a split on which NeRFace is compared, which takes seconds for each."""
 
 ONE_THREAD = "OMP_NUM_THREADS=1"
