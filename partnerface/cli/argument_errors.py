@@ -21,6 +21,7 @@ _UNKNOWN = (
     r"'([^']+)' is not (?:an )?accepted",
     r"does not accept (?:option|nested key) '([^']+)'",
 )
+_NO_SUBCLASS = "Not a valid subclass"
 
 
 def short_message(message: str, arguments: list[str], valid_keys: Iterable[str]) -> str:
@@ -40,6 +41,8 @@ def short_message(message: str, arguments: list[str], valid_keys: Iterable[str])
     # The parser tries every member of a union; the first sentence that names a key says most.
     if found := re.search(r"Parser key \"([^\"]+)\": *(.*)", text):
         key, reason = _innermost_key(found.group(1), found.group(2))
+        if _NO_SUBCLASS in reason:
+            key = _new_entry(key, arguments) or key
         return f"{_source(key, arguments)}{key}: {_innermost_reason(reason)}"
     return text if len(text) <= 300 else f"{text[:297]}..."
 
@@ -53,7 +56,7 @@ def _innermost_key(key: str, text: str) -> tuple[str, str]:
 
 def _source(key: str, arguments: list[str]) -> str:
     """``FILE: `` if the key comes from a configuration file; nothing if it was given as a flag."""
-    flags = [argument.partition("=")[0].lstrip("-") for argument in arguments if argument.startswith("--")]
+    flags = _flags(arguments)
     plain = key.replace(".init_args", "")
     if any(flag.replace(".init_args", "") == plain for flag in flags):
         return ""
@@ -63,6 +66,28 @@ def _source(key: str, arguments: list[str]) -> str:
             if name in _keys(read_yaml(path)):
                 source = f"{path}: "
     return source
+
+
+def _new_entry(key: str, arguments: list[str]) -> str | None:
+    """The entry of a table that a flag has begun and no file holds, most likely a misspelt name."""
+    known = {"class_path", "init_args"}.union(*(_keys(tree) for tree in _trees(arguments)))
+    for flag in _flags(arguments):
+        name = flag.removeprefix(f"{key}.").partition(".")[0]
+        if flag.startswith(f"{key}.") and name not in known:
+            return f"{key}.{name}"
+    return None
+
+
+def _flags(arguments: list[str]) -> list[str]:
+    """The keys that are given on a command line."""
+    return [argument.partition("=")[0].lstrip("-") for argument in arguments if argument.startswith("--")]
+
+
+def _trees(arguments: list[str]) -> Iterable[object]:
+    """What stands in the readable YAML files that a command line names."""
+    for path in _files(arguments):
+        with suppress(UserError):
+            yield read_yaml(path)
 
 
 def _files(arguments: list[str]) -> list[Path]:
@@ -79,6 +104,8 @@ def _keys(node: object) -> set[str]:
 
 
 def _innermost_reason(text: str) -> str:
+    if found := re.search(_NO_SUBCLASS + r" of (\w+)\. Got value: (.+?) Subclass types expect", text):
+        return f"expected a {found[1]}, given by its class_path; got {found[2]}"
     for pattern in (r"Expected a <class '(\w+)'>\. Got value: ([^\s]+)", r"(File does not exist: [^\s]+)"):
         if found := re.search(pattern, text):
             groups = found.groups()
@@ -117,9 +144,8 @@ def _class_paths(arguments: list[str]) -> set[str]:
         value = argument.rpartition("=")[2]
         if value.startswith("partnerface."):
             paths.add(value)
-    for path in _files(arguments):
-        with suppress(UserError):
-            paths |= set(_find_class_paths(read_yaml(path)))
+    for tree in _trees(arguments):
+        paths |= set(_find_class_paths(tree))
     return paths
 
 

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from partnerface.cli.argument_errors import short_message
 from partnerface.cli.checkpoint_errors import named_checkpoint, require_data_only
 from partnerface.cli.config_files import guard_parser, resolve_config_paths
+from partnerface.cli.trainer_errors import named_trainer_values
 from partnerface.cli.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.stop_signals import termination_as_exit
@@ -138,7 +139,8 @@ class AvatarCLI(LightningCLI):
             loggers = []
         else:
             loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
-        trainer = super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
+        with named_trainer_values(constructing=True):
+            trainer = super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
         set_ddp_options(trainer)
         outlast_collectives()
         return trainer
@@ -150,7 +152,7 @@ def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     # Lightning only notes a SIGTERM, and looks at the note in training alone.
-    with warnings.catch_warnings(), termination_as_exit():
+    with warnings.catch_warnings(), termination_as_exit(), named_trainer_values():
         _silence_expected_warnings()
         try:
             return AvatarCLI(arguments)

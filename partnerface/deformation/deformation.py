@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ class DeformedPoints:
     part_index: Tensor
 
 
-class Deformation(nn.Module):
+class Deformation(nn.Module, ABC):
     """Fine motion in canonical space. Subclasses say how many parts they have.
 
     Attributes:
@@ -49,9 +50,9 @@ class Deformation(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Follow own schedules to a share of training in [0, 1]."""
 
+    @abstractmethod
     def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
         """Deform positions ``[N, 3]`` in [0, 1] of one frame under its driving signal ``[D]``."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
 
 
 def dense_part_weights(weights: Tensor, index: Tensor, parts: int) -> Tensor:

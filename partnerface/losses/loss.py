@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from partnerface.data.ray_batch import RayBatch
 from partnerface.rendering.rendered_rays import RenderedRays
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """One term of the objective; the module multiplies it by ``weight``.
 
     Args:
@@ -21,9 +22,9 @@ class Loss(nn.Module):
         super().__init__()
         self.weight = weight
 
+    @abstractmethod
     def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
         """The unweighted term, a scalar."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
 
 
 def weighted_sum(

@@ -83,6 +83,8 @@ class AvatarModule(LightningModule):
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.avatar = avatar
+        if not any(loss.weight for loss in losses.values()):
+            raise UserError("model.losses: no term has a weight above 0, so that nothing would be trained")
         self.losses = nn.ModuleDict(losses)
         self.refinement = (
             ParameterRefinement(num_frames, avatar.head_model.num_expression) if refine_tracking else None

@@ -50,6 +50,22 @@ def test_the_file_that_a_key_stands_in_is_named_unless_a_flag_gave_it(tmp_path) 
     assert flagged.startswith("unknown option")
 
 
+def test_a_misspelt_entry_of_a_table_is_named_and_not_the_file_that_begins_the_table(tmp_path) -> None:
+    path = tmp_path / "method.yaml"
+    path.write_text("model: {losses: {photometric: {class_path: a.Photometric, init_args: {weight: 1}}}}")
+    message = (
+        "Parser key \"model.losses\":\n  Not a valid subclass of Loss. Got value: {'init_args.weight': '0'}\n"
+        "  Subclass types expect one of:\n  - a class path (str)\n"
+    )
+    flags = ["--model.losses.photometric.init_args.weight=2", "--model.losses.color.init_args.weight=0"]
+    line = short_message(message, ["--config", str(path), *flags], [])
+    assert line == (
+        "model.losses.color: expected a Loss, given by its class_path; got {'init_args.weight': '0'}"
+    )
+    in_the_file = short_message(message, ["--config", str(path), flags[0]], [])
+    assert in_the_file.startswith(f"{path}: model.losses: expected a Loss")
+
+
 def test_anything_else_is_shortened_to_a_line() -> None:
     line = short_message("first\nsecond " + "x" * 1000, [], [])
     assert line.startswith("first second x")
