@@ -24,9 +24,14 @@ def multi_scale_ssim(first: Tensor, second: Tensor) -> Tensor:
     """
     if min(first.shape[-2:]) * LARGEST_FACTOR < SMALLEST_SIDE:
         return first.new_full((len(first),), torch.nan)
+    # torch filters each channel by itself three times as fast in this layout.
+    first, second = (
+        enlarged(images, SMALLEST_SIDE).contiguous(memory_format=torch.channels_last)
+        for images in (first, second)
+    )
     return multiscale_structural_similarity_index_measure(
-        enlarged(first, SMALLEST_SIDE),
-        enlarged(second, SMALLEST_SIDE),
+        first,
+        second,
         data_range=1.0,
         reduction="none",
         normalize="relu",
