@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from partnerface.benchmarks.compute_budget import CPU_BUDGET
 from partnerface.cli.config_files import CONFIGS
 from partnerface.cli.main import main
 from partnerface.sweeps.combinations import combinations
@@ -78,9 +79,11 @@ def test_the_command_parses_at_the_first_and_last_combination(path: Path, place:
 def test_the_budget_is_fixed_and_the_last_step_is_scored_on_all_frames(path: Path, capsys) -> None:
     trainer = _parsed(path, 0, capsys)[1]["trainer"]
     by_steps = trainer["max_time"] is None and trainer["val_check_interval"] == trainer["max_steps"]
-    # Lightning validates when the clock ends a training.
+    # Lightning validates when the clock or a budget ends a training.
     by_clock = trainer["max_time"] is not None and trainer["max_steps"] >= 20000
-    assert by_steps or by_clock
+    budgets = [c["init_args"]["seconds"] for c in trainer["callbacks"] if c["class_path"] == CPU_BUDGET]
+    by_cpu = trainer["max_time"] is None and trainer["max_steps"] == -1 and budgets == [60]
+    assert by_steps or by_clock or by_cpu
     assert trainer["limit_val_batches"] == 1.0
 
 
