@@ -1,4 +1,4 @@
-"""Numbers of a configuration that cannot be: refused before anything is built, naming the flag."""
+"""Values of a configuration that cannot be: refused before training begins, naming the flag."""
 
 from __future__ import annotations
 
@@ -26,3 +26,26 @@ FLAGS = [
 def test_flags(bench, smoke_arguments, flag: str) -> None:
     name = flag.partition("=")[0].rpartition(".")[2]
     bench.refuses(["fit", *smoke_arguments, f"--{flag}", f"--run_dir={bench.out}"], name)
+
+
+BUILT = {
+    "model.losses.color.init_args.weight=0": "model.losses.color",
+    "model.losses.photometric.class_path=partnerface.losses.loss.Loss": "abstract",
+    "model.avatar.deformation.class_path=partnerface.deformation.deformation.Deformation": "abstract",
+    **dict.fromkeys(("trainer.max_steps=-5", "trainer.devices=0", "trainer.strategy=nonsense"), "trainer"),
+    **dict.fromkeys(("trainer.accelerator=tpu", "trainer.plugins=nonsense"), "trainer"),
+    "trainer.gradient_clip_val=1": "trainer",
+}
+"""Values that no range tells apart: refused by what is built from them."""
+
+
+@pytest.mark.parametrize("flag", BUILT)
+def test_what_cannot_be_built(bench, smoke_arguments, flag: str) -> None:
+    arguments = [a for a in smoke_arguments if a != "--trainer.accelerator=cpu" or "accelerator" not in flag]
+    bench.refuses(["fit", *arguments, f"--{flag}", f"--run_dir={bench.out}"], BUILT[flag])
+
+
+def test_an_objective_in_which_nothing_counts(bench, smoke_arguments) -> None:
+    terms = ("photometric", "matte", "offset_size", "part_balance")
+    flags = [f"--model.losses.{name}.init_args.weight=0" for name in terms]
+    bench.refuses(["fit", *smoke_arguments, *flags, f"--run_dir={bench.out}"], "model.losses", "weight")
