@@ -57,13 +57,17 @@ OF_CLASS: dict[str, dict[str, Range]] = {
 """By the last part of a class path; classes that are not here check their own numbers."""
 
 OF_KEY: dict[str, Range] = {
-    "data.image_size": (1, 8192),
+    "seed_everything": (0, 2**32 - 1),
+    # SSIM's window has eleven pixels.
+    "data.image_size": (16, 8192),
     "data.rays_per_frame": (1, 1_000_000),
     "data.frames_per_batch": (1, 4096),
     "data.batches_per_epoch": (1, 1e9),
     "data.sample_frames": (0, 1e9),
     "data.num_workers": (0, 256),
     "data.seed": (0, 2**63),
+    "trainer.val_check_interval": (1e-6, 1e12),
+    "trainer.check_val_every_n_epoch": (1, 1e9),
     "model.refinement_prior": _NOT_NEGATIVE,
     "model.gradient_clip": _NOT_NEGATIVE,
     "model.cpu_threads": (1, 1024),

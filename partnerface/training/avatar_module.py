@@ -125,7 +125,11 @@ class AvatarModule(LightningModule):
         self._sequence, self._tracking = self.sequence, None
 
     def configure_optimizers(self) -> Optimizer:
-        return self.make_optimizer(parameter_groups(self.avatar, self.refinement, self.learning_rates))
+        groups = parameter_groups(self.avatar, self.refinement, self.learning_rates)
+        try:
+            return self.make_optimizer(groups)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer: {error}") from error
 
     def _tracked(self, frames: Tensor) -> tuple[Camera, HeadParameters, Tensor]:
         """Cameras, head parameters and torso motion of some frames, on the module's device."""

@@ -18,6 +18,8 @@ FLAGS = [
     *["model.losses.matte.init_args.weight=-1", "model.avatar.warm_up=7", "model.cpu_threads=0"],
     *["model.learning_rates.grids=-0.1", "model.gradient_clip=-1", "data.image_size=100000"],
     *["model.optimizer.init_args.lr=-1", "model.optimizer.init_args.betas=[0.9,2]"],
+    *["seed_everything=-1", "seed_everything=99999999999", "data.image_size=1"],
+    *["trainer.val_check_interval=0", "trainer.check_val_every_n_epoch=0"],
     *["data.rays_per_frame=0", "data.num_workers=100000", "data.frames_per_batch=-2"],
 ]
 
@@ -35,6 +37,7 @@ BUILT = {
     **dict.fromkeys(("trainer.max_steps=-5", "trainer.devices=0", "trainer.strategy=nonsense"), "trainer"),
     **dict.fromkeys(("trainer.accelerator=tpu", "trainer.plugins=nonsense"), "trainer"),
     "trainer.gradient_clip_val=1": "trainer",
+    "model.optimizer.class_path=torch.optim.LBFGS": "model.optimizer",
 }
 """Values that no range tells apart: refused by what is built from them."""
 
