@@ -29,6 +29,9 @@ SIDE = 64
 
 SIDE_SAMPLES = 250_000
 
+RIM = 0.001
+"""Metres about the shell's rim where samples ask sample by sample whether they are inside."""
+
 CORNERS_AT_ONCE = 16384
 
 
@@ -76,7 +79,7 @@ class PictureVoxels:
     Attributes:
         exact: the way sample by sample.
         voxels: its values at the corners of voxels.
-        offset_square: see `MovedSamples`, over the corners.
+        offset_square: see `MovedSamples`, over what was evaluated to build the voxels.
         part_usage: likewise.
     """
 
@@ -88,7 +91,7 @@ class PictureVoxels:
     def carry(self, sampled: SampledRays) -> MovedSamples:
         """Carry samples to canonical space."""
         values, trusted = self.voxels(sampled.points)
-        uneven = (~trusted).nonzero()[:, 0]
+        uneven = (~trusted | (values[:, 3].abs() < RIM)).nonzero()[:, 0]
         canonical = self.exact.skinning(sampled.points[uneven], self.exact.surface)
         inside = values[:, 3].index_copy(0, uneven, self.exact.skinning.inside(canonical))
         chosen = sampled.samples.evaluated(inside >= 0, inside > BEYOND_SEARCH)

@@ -40,6 +40,18 @@ def test_the_picture_is_the_same(avatar, sequence, monkeypatch):
         assert (found.offset_size > 0) == (exact.offset_size > 0)
 
 
+def test_the_rim_is_where_it_is_sample_by_sample(avatar, sequence, monkeypatch):
+    """Interpolated, the shell's rim gained and lost samples: 0.05 dB of a real face."""
+    large, errors = replace_size(sequence, 96), {}
+    monkeypatch.setattr(picture_voxels, "LEAST_SAMPLES", 10**9)
+    exact = render(avatar, large, 17)
+    monkeypatch.setattr(picture_voxels, "LEAST_SAMPLES", 1)
+    for rim in (0.0, picture_voxels.RIM):
+        monkeypatch.setattr(picture_voxels, "RIM", rim)
+        errors[rim] = (render(avatar, large, 17).head_opacity - exact.head_opacity).abs().mean()
+    assert errors[picture_voxels.RIM] < 0.8 * errors[0.0]
+
+
 def test_part_weights_are_never_interpolated(avatar, sequence, monkeypatch):
     monkeypatch.setattr(picture_voxels, "LEAST_SAMPLES", 1)
     shown = render(avatar, sequence, 2, with_parts=True)

@@ -2,7 +2,8 @@
 
 A large picture has many more samples than the shell around a head has voxels. Where values change evenly
 from corner to corner they are interpolated; a voxel whose corners disagree (closed lids, lips, either side
-of something thin) says so, and its points are left to the exact way.
+of something thin) says so, and its points are left to the exact way. The corners of its neighbours may miss
+what is smaller than a voxel, such as the crease of a lid: those are tried in the middle, too.
 """
 
 from __future__ import annotations
@@ -160,6 +161,7 @@ def known_at_corners(
     side: int,
     bend: float = 0.1,
     stretch: float = 0.4,
+    miss: float = 0.03,
 ) -> SparseVoxels:
     """Evaluate ``value`` at the corners of all voxels in which there are points.
 
@@ -173,8 +175,9 @@ def known_at_corners(
         side: voxels along an axis.
         bend: greatest difference between the changes of value along a voxel's parallel edges, as a share of
             their length, in a voxel that is interpolated.
-        stretch: likewise, the greatest by which value moves, turns or stretches an edge. Neither counts
-            outside the region of interest.
+        stretch: likewise, the greatest by which value moves, turns or stretches an edge.
+        miss: likewise, the greatest error of the interpolated place in the middle of a voxel beside an uneven
+            one. Nothing of this counts outside the region of interest.
     """
     (rotation, translation), (low, extent) = pose, cube
     spacing = extent / side
@@ -187,13 +190,32 @@ def known_at_corners(
     corners = _corners(visited).nonzero()
     row = torch.zeros(side + 1, side + 1, side + 1, dtype=torch.int32, device=device)
     row[corners.unbind(1)] = torch.arange(len(corners), dtype=torch.int32, device=device)
-    rigid = low + corners.flip(1) * spacing
-    values = value(rigid @ rotation.T + translation)
+
+    def world(places: Tensor) -> Tensor:
+        return (low + places.flip(1) * spacing) @ rotation.T + translation
+
+    values = value(world(corners))
     values = functional.pad(values, (0, -values.shape[1] % 4)).contiguous()
     even = torch.zeros(side, side, side, dtype=torch.bool, device=device)
-    voxels = visited.nonzero()
-    launch(_judge, len(voxels), [voxels, row, values, spacing.view(1), bend, stretch, even], device)
-    return SparseVoxels(into_voxels, row, values, even)
+    judged = visited.nonzero()
+    launch(_judge, len(judged), [judged, row, values, spacing.view(1), bend, stretch, even], device)
+    voxels = SparseVoxels(into_voxels, row, values, even)
+    doubtful = (even & _beside(visited.bool() & ~even)).nonzero()
+    middles = world(doubtful + 0.5)
+    found, exact = voxels(middles)[0], value(middles)
+    missed = (found[:, :3] - exact[:, :3]).norm(dim=1) > miss * spacing
+    missed &= exact[:, 3] > -HALF_DIAGONAL * spacing
+    even[doubtful[missed].unbind(1)] = False
+    return voxels
+
+
+def _beside(marked: Tensor) -> Tensor:
+    """Voxels ``[n, n, n]`` bool that share a corner with marked ones ``[n, n, n]`` bool."""
+    grown = _corners(marked.byte())
+    for axis in range(3):
+        length = grown.shape[axis] - 1
+        grown = grown.narrow(axis, 0, length) | grown.narrow(axis, 1, length)
+    return grown.bool()
 
 
 def _corners(visited: Tensor) -> Tensor:

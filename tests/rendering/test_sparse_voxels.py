@@ -87,6 +87,28 @@ def test_voxels_across_a_jump_are_not_trusted(jump):
     assert trusted[~straddles].all()
 
 
+def test_a_crease_that_no_corner_sees_is_found_beside_a_jump():
+    """The crease of a lid: a dent of 0.3 voxels within one voxel, next to those across the closed lids."""
+    spacing, jump = 0.4 / SIDE, 0.03
+    dented = torch.tensor([5, 8, 6])
+    middle = CUBE[0] + (dented + 0.5) * spacing
+
+    def value(points: torch.Tensor) -> torch.Tensor:
+        values, place = affine(points), rigid(points)
+        values[place[:, 1] > jump, 1] -= 1.0
+        away = ((place - middle) / (0.2 * spacing)).square().sum(1)
+        values[:, 2] += 0.3 * spacing * (-away).exp()
+        return values
+
+    points = points_in_the_cube(4000)
+    _, trusted = build(points, value)(points)
+    voxel = ((rigid(points) - CUBE[0]) / spacing).floor().long()
+    within = (voxel == dented).all(1)
+    assert within.any()
+    assert not trusted[within].any()
+    assert trusted[(voxel[:, 1] == 8) & ~within].all()
+
+
 def test_jumps_do_not_matter_outside_the_region_of_interest():
     """A sheet 4 voxels thick around one plane is of interest; values jump everywhere."""
     spacing = 0.4 / SIDE
