@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -294,7 +295,14 @@ class AvatarModule(LightningModule):
     def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         if self.test_parameters == "refined":
             self._refined[batch.frame_index] = self._refine(batch.frame_index)
-        return self.render(batch, with_parts=True)
+        return self.render(batch)
+
+    def with_parts(self, rendered: RenderedFrame) -> RenderedFrame:
+        """The same picture with its part weights, which cost another rendering, sample by sample."""
+        if self.avatar.deformation.parts == 1:
+            return rendered
+        weights = self.render(rendered.frame, with_parts=True).part_weights
+        return replace(rendered, part_weights=weights)
 
     def canonical_surface(self, frame: int, depth: Tensor) -> Tensor | None:
         """``[H, W, 3]`` canonical places of a frame's points at depths ``[H, W]``, see the function."""

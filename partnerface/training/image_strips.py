@@ -22,8 +22,9 @@ def comparison(rendered: RenderedFrame) -> np.ndarray:
 
 
 def full_strip(rendered: RenderedFrame) -> np.ndarray:
-    """``[H, 5 W, 3]`` uint8: target | render | error | parts | depth; without parts, ``[H, 4 W, 3]``."""
-    images = [part_map(rendered.part_weights)] if rendered.part_weights is not None else []
+    """``[H, 5 W, 3]`` uint8: target | render | error | parts | depth; of a single part ``[H, 4 W, 3]``."""
+    weights = rendered.part_weights
+    images = [] if weights is None or weights.shape[-1] == 1 else [part_map(weights)]
     rest = _side_by_side([*images, depth_map(rendered.depth)])
     return np.concatenate([comparison(rendered), rest], 1)
 

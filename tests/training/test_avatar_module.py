@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from partnerface import picture_voxels
 from partnerface.cli.avatar_cli import AvatarCLI
 from partnerface.training.avatar_module import AvatarModule
 
@@ -82,6 +83,27 @@ def test_a_rendered_frame_is_laid_out_like_its_image(attached: AvatarCLI) -> Non
     # The head is closer to the camera than its joint's distance and not behind the back of the skull.
     distance = head.translation[0].norm()
     assert ((seen - distance).abs() < 0.2).all()
+
+
+def test_a_test_scores_the_picture_that_users_get(attached: AvatarCLI, monkeypatch) -> None:
+    """Not one rendered sample by sample; the strip's part map comes beside it."""
+    module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
+    monkeypatch.setattr(picture_voxels, "LEAST_SAMPLES", 1)
+    with torch.no_grad():
+        scored, given = module.test_step(frame, 0), module.predict_step(frame, 0)
+        exact, shown = module.render(frame, with_parts=True), module.with_parts(scored)
+    assert torch.equal(scored.image, given.image)
+    assert not torch.equal(scored.image, exact.image)
+    assert torch.equal(shown.image, scored.image)
+    assert torch.equal(shown.part_weights, exact.part_weights)
+
+
+def test_a_single_part_costs_no_second_rendering(attached: AvatarCLI, monkeypatch) -> None:
+    module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
+    with torch.no_grad():
+        rendered = module.render(frame)
+    monkeypatch.setattr(module.avatar.deformation, "parts", 1)
+    assert module.with_parts(rendered) is rendered
 
 
 def test_the_objective_is_the_weighted_sum_of_its_terms(attached: AvatarCLI) -> None:

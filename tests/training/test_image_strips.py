@@ -1,5 +1,7 @@
 """Strips against pixels worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -38,6 +40,11 @@ def test_comparison_holds_target_render_and_error() -> None:
 def test_full_strip_has_a_panel_less_without_parts() -> None:
     assert full_strip(_rendered(parts=True)).shape == (2, 10, 3)
     assert full_strip(_rendered(parts=False)).shape == (2, 8, 3)
+
+
+def test_full_strip_does_not_map_a_single_part() -> None:
+    whole = replace(_rendered(parts=False), part_weights=torch.ones(2, 2, 1))
+    assert np.array_equal(full_strip(whole), full_strip(_rendered(parts=False)))
 
 
 def test_part_map_mixes_the_colours_over_white() -> None:

@@ -95,7 +95,7 @@ class EvaluationReport(Callback):
             self._scores.update_surface(outputs, *canonical, truth, masks)
         self._video.append(comparison(outputs))
         if frame.frame_index in self._strip_frames:
-            self._strips.append(full_strip(outputs))
+            self._strips.append(full_strip(pl_module.with_parts(outputs)))
 
     def _follow_frame_before(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
         """Render the last frame of the process before: the first frame here makes a pair with it."""
