@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,14 @@ from partnerface.data.tracked_sequence import TrackedSequence
 from partnerface.user_error import UserError
 
 MEMORY_LIMIT = 2_000_000_000
-"""Bytes above which the frames are kept in a memory-mapped file."""
+"""Bytes above which the frames must be kept in a memory-mapped file."""
+
+CACHE_FROM = 50_000_000
+"""Bytes above which they are, where that can be written: the next run need not decode them, some 10 s."""
+
+
+class _NoCache(UserError):
+    """The frames cannot be kept in a file."""
 
 
 class FrameStore:
@@ -55,30 +63,30 @@ class FrameStore:
     def build(
         cls, sequence: TrackedSequence, width: int, height: int, root: Path, memory_limit: int = MEMORY_LIMIT
     ) -> FrameStore:
-        """Decode a sequence, in memory or, above ``memory_limit`` bytes, into a file under ``root/.cache``.
+        """Decode a sequence into a file under ``root/.cache``, or in memory where it is small or must be.
 
         Args:
             sequence: the tracked video.
             width: width of the stored frames; reduced by area averaging.
             height: height of the stored frames.
             root: the dataset's folder.
-            memory_limit: bytes.
+            memory_limit: bytes above which there must be a file.
 
         Raises:
-            UserError: an image is missing or damaged, or there is no room for the cache file.
+            UserError: an image is missing or damaged, or there is no room for a file that must be.
         """
         shape = (len(sequence), height, width, 5)
-        if np.prod(shape) <= memory_limit:
-            channels = np.empty(shape, np.uint8)
-            for index, frame in enumerate(_reduced_frames(sequence, width, height)):
-                channels[index] = frame
-            channels.flags.writeable = False
-            return cls(channels)
-        path = _cache_folder(root) / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
-        channels = _read_cache(path, shape)
-        if channels is None:
-            _write_cache(path, shape, _reduced_frames(sequence, width, height))
-            channels = np.load(path, mmap_mode="r", allow_pickle=False)
+        size = int(np.prod(shape))
+        if size > min(memory_limit, CACHE_FROM):
+            try:
+                return cls(_cached(sequence, shape, root))
+            except _NoCache:
+                if size > memory_limit:
+                    raise
+        channels = np.empty(shape, np.uint8)
+        for index, frame in enumerate(_reduced_frames(sequence, width, height)):
+            channels[index] = frame
+        channels.flags.writeable = False
         return cls(channels)
 
 
@@ -126,11 +134,22 @@ def _checksum(sequence: TrackedSequence) -> str:
     return digest.hexdigest()[:16]
 
 
+def _cached(sequence: TrackedSequence, shape: tuple[int, ...], root: Path) -> np.ndarray:
+    """The frames ``[T, H, W, 5]``, memory-mapped, from their cache file, which is written if need be."""
+    _, height, width, _ = shape
+    path = _cache_folder(root) / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
+    channels = _read_cache(path, shape)
+    if channels is None:
+        _write_cache(path, shape, _reduced_frames(sequence, width, height))
+        channels = np.load(path, mmap_mode="r", allow_pickle=False)
+    return channels
+
+
 def _cache_folder(root: Path) -> Path:
     folder = root / CACHE_FOLDER
     if folder.is_symlink():
         # Old caches in it are removed, which must not happen elsewhere.
-        raise UserError(f"{folder}: is a link, which a dataset's cache may not be; remove it")
+        raise _NoCache(f"{folder}: is a link, which a dataset's cache may not be; remove it")
     return folder
 
 
@@ -162,9 +181,10 @@ def _write_cache(path: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray
                 file.write(frame.tobytes())
         os.replace(partial, path)
     except OSError as error:
-        raise UserError(
+        raise _NoCache(
             f"{path}: the frame cache of {size / 1e9:.1f} GB cannot be written ({error.strerror or error}); "
             "make room or choose a smaller --data.image_size"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from partnerface.data import frame_store
 from partnerface.data.frame_store import FrameStore, reduce_frame
 from partnerface.data.image_files import write_image
 from partnerface.user_error import UserError
@@ -69,6 +70,36 @@ def test_memory_mapped_equals_in_memory(tmp_path, tiny_video):
     again = FrameStore.build(sequence, 16, 12, root, memory_limit=0)
     assert np.array_equal(again.rgba, expected.rgba)
     assert file.stat().st_mtime_ns == written
+
+
+def test_what_takes_long_to_decode_is_decoded_once(tmp_path, tiny_video, monkeypatch):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    monkeypatch.setattr(frame_store, "CACHE_FROM", 0)
+    first = FrameStore.build(sequence, 16, 12, root)
+    monkeypatch.setattr(frame_store, "reduce_frame", None)
+    again = FrameStore.build(sequence, 16, 12, root)
+    assert np.array_equal(again.rgba, first.rgba)
+    assert np.array_equal(again.labels, first.labels)
+
+
+@pytest.mark.parametrize("why", ["full disk", "link", "not writable"])
+def test_frames_that_fit_into_memory_need_no_file(tmp_path, tiny_video, monkeypatch, why):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    expected = FrameStore.build(sequence, 16, 12, root)
+    if why == "full disk":
+        free = type("Usage", (), {"free": 100})()
+        monkeypatch.setattr("partnerface.data.frame_store.shutil.disk_usage", lambda _: free)
+    elif why == "link":
+        (root / ".cache").symlink_to(tmp_path)
+    else:
+        # What a folder that belongs to somebody else says; the superuser may write anywhere.
+        (root / ".cache").write_text("a file")
+    monkeypatch.setattr(frame_store, "CACHE_FROM", 0)
+    found = FrameStore.build(sequence, 16, 12, root)
+    assert np.array_equal(found.rgba, expected.rgba)
+    assert not list(tmp_path.rglob("frames_*"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="no /proc: not Linux")
