@@ -7,6 +7,7 @@ import mmap
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,10 @@ MEMORY_LIMIT = 2_000_000_000
 
 CACHE_FROM = 50_000_000
 """Bytes above which they are, where that can be written: the next run need not decode them, some 10 s."""
+
+
+ABANDONED = 3600.0
+"""Seconds after which nobody writes to a half-written file any more: its process was killed."""
 
 
 class _NoCache(UserError):
@@ -172,6 +177,9 @@ def _write_cache(path: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray
         path.parent.mkdir(exist_ok=True)
         for stale in path.parent.glob(f"frames_{shape[2]}x{shape[1]}_*.npy"):
             stale.unlink(missing_ok=True)
+        for partial_file in path.parent.glob("frames_*.partial"):
+            if time.time() - partial_file.stat().st_mtime > ABANDONED:
+                partial_file.unlink(missing_ok=True)
         if shutil.disk_usage(path.parent).free < size:
             raise OSError("no space left on the disk")
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}

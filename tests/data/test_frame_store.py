@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,19 @@ def test_what_takes_long_to_decode_is_decoded_once(tmp_path, tiny_video, monkeyp
     again = FrameStore.build(sequence, 16, 12, root)
     assert np.array_equal(again.rgba, first.rgba)
     assert np.array_equal(again.labels, first.labels)
+
+
+def test_what_a_killed_process_left_goes(tmp_path, tiny_video):
+    root = tmp_path / "set"
+    sequence = tiny_video().write(root)
+    (root / ".cache").mkdir()
+    abandoned, written = (root / ".cache" / f"frames_16x12_0.{pid}.partial" for pid in (1, 2))
+    for path in (abandoned, written):
+        path.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    FrameStore.build(sequence, 16, 12, root, memory_limit=0)
+    assert not abandoned.exists()
+    assert written.exists()
 
 
 @pytest.mark.parametrize("why", ["full disk", "link", "not writable"])
