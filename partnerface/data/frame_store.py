@@ -29,7 +29,6 @@ MEMORY_LIMIT = 2_000_000_000
 CACHE_FROM = 50_000_000
 """Bytes above which they are, where that can be written: the next run need not decode them, some 10 s."""
 
-
 ABANDONED = 3600.0
 """Seconds after which nobody writes to a half-written file any more: its process was killed."""
 
