@@ -177,8 +177,9 @@ def _write_cache(path: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray
         for stale in path.parent.glob(f"frames_{shape[2]}x{shape[1]}_*.npy"):
             stale.unlink(missing_ok=True)
         for partial_file in path.parent.glob("frames_*.partial"):
-            if time.time() - partial_file.stat().st_mtime > ABANDONED:
-                partial_file.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process has finished its own meanwhile
+                if time.time() - partial_file.stat().st_mtime > ABANDONED:
+                    partial_file.unlink()
         if shutil.disk_usage(path.parent).free < size:
             raise OSError("no space left on the disk")
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -92,6 +92,8 @@ def test_what_a_killed_process_left_goes(tmp_path, tiny_video):
     for path in (abandoned, written):
         path.write_bytes(b"half")
     os.utime(abandoned, (0, 0))
+    gone = root / ".cache" / "frames_16x12_0.3.partial"
+    gone.symlink_to("renamed since it was listed")
     FrameStore.build(sequence, 16, 12, root, memory_limit=0)
     assert not abandoned.exists()
     assert written.exists()
