@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from partnerface.cli.config_files import CONFIGS
 from partnerface.cli.method_builder import method_names, without_notices
+from partnerface.stop_signals import termination_as_exit
 from partnerface.user_error import UserError
 
 if TYPE_CHECKING:
@@ -161,8 +162,11 @@ def _run_command(words: list[str]) -> None:
 
     Raises:
         UserError: it failed; it has said why.
+        Terminated: by SIGTERM; the command has ended too.
     """
-    ended = subprocess.run([sys.executable, "-m", *words])
+    # Whoever ends the benchmark ends the command with it: `run` kills its child on its way out.
+    with termination_as_exit():
+        ended = subprocess.run([sys.executable, "-m", *words])
     if ended.returncode:
         raise UserError(f"{' '.join(words)}: ended with code {ended.returncode}")
 

@@ -1,7 +1,11 @@
 """The suite: resumed, with failures, interrupted; what it refuses; and a row that its command repeats."""
 
 import json
+import os
 import shlex
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -182,3 +186,29 @@ def test_the_command_of_a_row_repeats_it(tmp_path: Path, monkeypatch: pytest.Mon
     for row in rows:
         expected = repeated["splits"][row["split"]]["head_mask"]["psnr"]
         assert row["metrics"]["head_mask"]["psnr"] == pytest.approx(expected, abs=0.05)
+
+
+def test_a_terminated_benchmark_leaves_no_tracker_behind(tmp_path: Path, capfd, monkeypatch) -> None:
+    video, note = tmp_path / "me.mp4", tmp_path / "pid"
+    video.touch()
+    tracker = f"import os, time; open({str(note)!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(60)"
+    monkeypatch.setattr(BenchmarkSubject, "track_words", lambda _: ["timeit", "-n1", "-r1", tracker])
+
+    def terminate() -> None:
+        end = time.monotonic() + 30
+        while not (note.exists() and note.read_text().endswith(" ")) and time.monotonic() < end:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # Where nobody heeds it, it must not end the tests.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    try:
+        assert main(["benchmark", "--out", str(tmp_path / "out"), "--subjects", str(video)]) == 143
+    finally:
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
+    assert "partnerface: terminated" in capfd.readouterr().err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
