@@ -3,7 +3,7 @@
 A video of a head, tracked with a parametric head model (3DMM), becomes rays; points on a ray are
 carried back into the canonical head by inverse skinning, moved by a part deformation, coloured by
 one canonical radiance field and composited by volume rendering. Every package is one clause of that
-sentence; `partnerface.avatar` shows all of it on one page.
+sentence; `partnerface.avatar.avatar` shows all of it on one page.
 
 Axis alphabet used in every shape annotation:
     F frames, R rays per frame, S samples per ray, N points (any flattening of F, R, S),

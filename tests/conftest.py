@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from pytorch3d.transforms import axis_angle_to_matrix
 
-from partnerface.cli.config_files import config_arguments
+from partnerface.configuration.config_files import config_arguments
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
 
@@ -89,7 +89,7 @@ def random_head_parameters(anny: AnnyHead) -> Callable[..., HeadParameters]:
 @pytest.fixture(scope="session")
 def synthetic_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 frames of subject a at 32 px on disk."""
-    from partnerface.data.readers.synthetic import SyntheticReader
+    from partnerface.data.synthetic.reader import SyntheticReader
 
     root = tmp_path_factory.mktemp("synthetic") / "dataset"
     SyntheticReader(root, frames=24, size=32).read()

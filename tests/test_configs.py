@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from partnerface.cli.avatar_cli import AvatarCLI
-from partnerface.cli.config_files import CONFIGS, config_arguments
 from partnerface.cli.main import main
+from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.configuration.config_files import CONFIGS, config_arguments
 from partnerface.deformation.global_deformation import global_deformation
 from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.part_deformation import PartDeformation
@@ -168,7 +168,7 @@ def test_the_presets_end_by_the_clock(smoke_arguments: list[str], tmp_path: Path
             ["fit", *smoke_arguments, *config_arguments(f"scale/{scale}"), f"--run_dir={tmp_path}"],
             execute=False,
         )
-        from partnerface.training.callbacks.time_budget import budget_timer
+        from partnerface.training.callbacks.budgets import budget_timer
 
         limits[scale] = budget_timer(cli.trainer).time_remaining() / 60
     assert limits["demo"] <= 3

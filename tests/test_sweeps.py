@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from partnerface.benchmarks.compute_budget import CPU_BUDGET
-from partnerface.cli.config_files import CONFIGS
+from partnerface.benchmarks.methods.run import CPU_BUDGET
 from partnerface.cli.main import main
+from partnerface.configuration.config_files import CONFIGS
+from partnerface.runs.run_command import expand_command, trains_an_avatar
 from partnerface.sweeps.combinations import combinations
-from partnerface.sweeps.run_command import expand_command, trains_an_avatar
 from partnerface.sweeps.sweep_file import read_sweep
 
 SWEEPS = sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))

@@ -1,1 +1,1 @@
-"""Numbers that anyone can measure again: speed against a published peer, growth, memory, convergence."""
+"""Measurements that anyone can repeat: methods against each other, and the speed of this installation."""

@@ -1,1 +1,1 @@
-"""Pinhole cameras and rays. Imports nothing of ours."""
+"""Pinhole cameras and rays."""

@@ -1,1 +1,1 @@
-"""The commands. Nobody imports this package."""
+"""The commands. Nothing imports this package."""

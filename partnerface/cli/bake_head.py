@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from partnerface.head_models.anny_baking import bake_anny
-from partnerface.head_models.anny_landmarks import AnnyLandmarks
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
+from partnerface.head_models.anny_baking.baking import bake_anny
+from partnerface.head_models.anny_baking.landmarks import AnnyLandmarks
 
 SHIPPED_LANDMARKS = Path(__file__).parents[1] / "head_models" / "assets" / "anny_landmarks.npz"
 

@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any, Literal
 
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 SUITES = {"methods": Path("runs/methods"), "speed": Path("runs/benchmark")}
 SHARED = {"suite", "out", "quick", "readme"}

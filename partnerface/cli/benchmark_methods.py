@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partnerface.cli.config_files import CONFIGS
-from partnerface.cli.method_builder import method_names, without_notices
-from partnerface.stop_signals import termination_as_exit
-from partnerface.user_error import UserError
+from partnerface.benchmarks.method_under_test import method_names, without_notices
+from partnerface.configuration.config_files import CONFIGS
+from partnerface.errors import UserError
+from partnerface.runs.stop_signals import termination_as_exit
 
 if TYPE_CHECKING:
-    from partnerface.benchmarks.benchmark_run import BenchmarkRun
-    from partnerface.benchmarks.results_file import Row
+    from partnerface.benchmarks.methods.results_file import Row
+    from partnerface.benchmarks.methods.run import BenchmarkRun
 
 QUICK_STEPS = 20
 
@@ -53,9 +53,9 @@ def benchmark_methods(options: MethodsOptions) -> None:
         _print_plan(runs, options.workers)
         return
     # Imported here: --help need not wait for torch.
-    from partnerface.benchmarks.readme_section import RESULTS, read_section
-    from partnerface.benchmarks.results_file import RESULTS_FILE, check_budgets, read_results
-    from partnerface.cli.avatar_cli import require_writable
+    from partnerface.benchmarks.markdown import RESULTS, read_section
+    from partnerface.benchmarks.methods.results_file import RESULTS_FILE, check_budgets, read_results
+    from partnerface.configuration.avatar_cli import require_writable
     from partnerface.sweeps.sweep_folder import locked
 
     if options.readme is not None:
@@ -78,10 +78,9 @@ def benchmark_methods(options: MethodsOptions) -> None:
 
 def planned_runs(options: MethodsOptions) -> list[BenchmarkRun]:
     """All runs, seed by seed, so that a table fills evenly."""
-    from partnerface.benchmarks.benchmark_run import BenchmarkRun
-    from partnerface.benchmarks.benchmark_subject import Resolution, parse_subjects, relative
-    from partnerface.benchmarks.compute_budget import ComputeBudget
-    from partnerface.benchmarks.method_variant import parse_variants
+    from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget
+    from partnerface.benchmarks.methods.subject import Resolution, parse_subjects, relative
+    from partnerface.benchmarks.methods.variant import parse_variants
 
     known = method_names()
     variants = parse_variants(options.methods or ",".join(known), known)
@@ -114,7 +113,7 @@ def _seeds(flag: str, text: str) -> list[int]:
 
 
 def _print_plan(runs: Sequence[BenchmarkRun], workers: int) -> None:
-    from partnerface.benchmarks.benchmark_progress import BenchmarkProgress
+    from partnerface.benchmarks.methods.progress import BenchmarkProgress
 
     for run in runs:
         print(f"{run.title}: {run.sweep_run.state}\n  {run.command}")
@@ -124,16 +123,16 @@ def _print_plan(runs: Sequence[BenchmarkRun], workers: int) -> None:
 
 def _run_all(options: MethodsOptions, runs: Sequence[BenchmarkRun], lock: int) -> list[Row]:
     """Run what has not finished; returns all rows of the folder."""
-    from partnerface.benchmarks.benchmark_progress import BenchmarkProgress
-    from partnerface.benchmarks.environment import environment
-    from partnerface.benchmarks.results_file import (
+    from partnerface.benchmarks.methods.progress import BenchmarkProgress
+    from partnerface.benchmarks.methods.results_file import (
         RESULTS_FILE,
         gather_rows,
         head_psnr_text,
         write_environment,
     )
-    from partnerface.sweeps.run_folder import SweepRun
-    from partnerface.sweeps.worker_pool import WorkerPool
+    from partnerface.runs.environment import environment
+    from partnerface.runs.run_folder import SweepRun
+    from partnerface.runs.worker_pool import WorkerPool
 
     path = options.out / RESULTS_FILE
     todo = [run for run in runs if run.sweep_run.state != "finished"]
@@ -175,9 +174,9 @@ def _report(options: MethodsOptions, rows: Sequence[Row]) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from partnerface.benchmarks.method_report import MARKDOWN_FILE, write_method_report
-    from partnerface.benchmarks.readme_section import RESULTS, write_section
-    from partnerface.benchmarks.results_file import RESULTS_FILE
+    from partnerface.benchmarks.markdown import RESULTS, write_section
+    from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
+    from partnerface.benchmarks.methods.results_file import RESULTS_FILE
 
     if not rows:
         return

@@ -6,8 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from partnerface.cli.method_builder import HEAD_RAYS, MethodBuilder, method_names, subject, without_notices
-from partnerface.user_error import UserError
+from partnerface.benchmarks.method_under_test import (
+    HEAD_RAYS,
+    MethodBuilder,
+    method_names,
+    subject,
+    without_notices,
+)
+from partnerface.errors import UserError
 
 FRAMES, SIZE, LARGE_SIZE = 24, 128, 512
 LONG_FRAMES = 240
@@ -30,10 +36,9 @@ def benchmark_speed(
     if threads < 1:
         raise UserError(f"--threads {threads}: must be 1 or more")
     # Imported here: --help need not wait for torch.
-    from partnerface.benchmarks.environment import environment
-    from partnerface.benchmarks.readme_section import SPEED, read_section
-    from partnerface.benchmarks.speed_report import SpeedReport
-    from partnerface.benchmarks.speed_suite import (
+    from partnerface.benchmarks.markdown import SPEED, read_section
+    from partnerface.benchmarks.speed.report import SpeedReport
+    from partnerface.benchmarks.speed.suite import (
         QUICK,
         Effort,
         SpeedOptions,
@@ -41,7 +46,8 @@ def benchmark_speed(
         check_device,
         print_report,
     )
-    from partnerface.cli.avatar_cli import require_writable
+    from partnerface.configuration.avatar_cli import require_writable
+    from partnerface.runs.environment import environment
 
     cuda = check_device(device)
     if readme is not None:
@@ -69,8 +75,8 @@ def benchmark_speed(
 
 def _write_readme(readme: Path, report: dict[str, Any], out: Path) -> None:
     """Tables, and the figures that this run or an earlier one left in ``out``."""
-    from partnerface.benchmarks.readme_section import SPEED, write_section
-    from partnerface.benchmarks.speed_markdown import FIGURES, speed_markdown
+    from partnerface.benchmarks.markdown import SPEED, write_section
+    from partnerface.benchmarks.speed.markdown import FIGURES, speed_markdown
 
     figures = {}
     for name in FIGURES:

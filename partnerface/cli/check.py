@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 EXIT_UNFIT = 1
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from partnerface.cli.config_files import config_arguments
-from partnerface.user_error import UserError
+from partnerface.configuration.config_files import config_arguments
+from partnerface.errors import UserError
 
 
 def demo(
@@ -28,7 +28,7 @@ def demo(
     if size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
-    from partnerface.cli.avatar_run import print_outputs, same_settings, train_and_test
+    from partnerface.configuration.avatar_run import print_outputs, same_settings, train_and_test
 
     out = Path(out)
     same_settings(out, {"subject": subject, "size": size, "minutes": minutes})

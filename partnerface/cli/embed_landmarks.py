@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
-from partnerface.head_models.anny_landmarks import AnnyLandmarks
-from partnerface.tracking.landmark_embedding import embed_landmarks as find_embedding
-from partnerface.tracking.landmark_embedding import render_views
-from partnerface.tracking.landmark_geometry import MAX_SPREAD_MM
-from partnerface.user_error import UserError
+from partnerface.head_models.anny_baking.landmarks import AnnyLandmarks
+from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
+from partnerface.tracking.detection.landmark_embedding import embed_landmarks as find_embedding
+from partnerface.tracking.detection.landmark_embedding import render_views
 
 
 def embed_landmarks(out: Path) -> None:

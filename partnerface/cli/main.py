@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import partnerface
 from partnerface.cli.process_errors import process_error_message
-from partnerface.stop_signals import EXIT_TERMINATED, Terminated
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
+from partnerface.runs.stop_signals import EXIT_TERMINATED, Terminated
 
 TRAINER_COMMANDS = {
     "fit": "train an avatar on a tracked video",
@@ -92,7 +92,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command in TRAINER_COMMANDS:
         # In each of several processes torch would warn that all parameters were used, which is no fault.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        from partnerface.cli.avatar_cli import run_trainer_command
+        from partnerface.configuration.avatar_cli import run_trainer_command
 
         run_trainer_command([command, *rest])
         return 0
@@ -104,8 +104,8 @@ def _dispatch(arguments: list[str]) -> int:
 def _run_tool(command: str, arguments: list[str]) -> int:
     import jsonargparse
 
-    from partnerface.cli.argument_errors import short_message
-    from partnerface.cli.config_files import guard_parser, resolve_config_paths
+    from partnerface.configuration.argument_errors import short_message
+    from partnerface.configuration.config_files import guard_parser, resolve_config_paths
 
     guard_parser()
     tool = TOOLS[command]

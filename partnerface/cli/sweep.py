@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from partnerface.sweeps.run_folder import SweepRun
+    from partnerface.runs.run_folder import SweepRun
     from partnerface.sweeps.sweep_file import Sweep
 
 
@@ -39,10 +39,10 @@ def sweep(
         if value is not None and value < 1:
             raise UserError(f"--{flag} {value}: must be 1 or more")
     # Imported here: --help need not wait for torch.
-    from partnerface.benchmarks.environment import environment
-    from partnerface.cli.avatar_cli import require_writable
+    from partnerface.configuration.avatar_cli import require_writable
+    from partnerface.runs.environment import environment
+    from partnerface.runs.run_folder import SweepRun, parameter_digest
     from partnerface.sweeps.combinations import combinations
-    from partnerface.sweeps.run_folder import SweepRun, parameter_digest
     from partnerface.sweeps.sweep_file import read_sweep
     from partnerface.sweeps.sweep_folder import check_folder, locked
 
@@ -60,9 +60,9 @@ def sweep(
 def _run_all(
     out: Path, asked: Sweep, runs: Sequence[SweepRun], workers: int, lock: int, environment: Mapping[str, Any]
 ) -> None:
-    from partnerface.sweeps.sweep_progress import SweepProgress
+    from partnerface.runs.progress import SweepProgress
+    from partnerface.runs.worker_pool import WorkerPool
     from partnerface.sweeps.sweep_report import run_command, write_report
-    from partnerface.sweeps.worker_pool import WorkerPool
 
     todo = [run for run in runs if run.state != "finished"]
     if len(todo) < len(runs):

@@ -1,1 +1,1 @@
-"""Tracked videos on disk -> batches of rays. Imports head_models and cameras."""
+"""Tracked videos on disk -> batches of rays."""

@@ -10,18 +10,18 @@ import lightning
 from torch.utils.data import DataLoader
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.frame_dataset import EvaluationFrame, EvaluationFrames, RayDataset
-from partnerface.data.frame_samplers import FrameVisit, ShardedFrames, ShuffledFrames
-from partnerface.data.frame_store import FrameStore
+from partnerface.data.batches.datasets import EvaluationFrame, EvaluationFrames, RayDataset
+from partnerface.data.batches.frame_samplers import FrameVisit, ShardedFrames, ShuffledFrames
+from partnerface.data.batches.frame_store import FrameStore
+from partnerface.data.batches.loader import ResumableLoader
+from partnerface.data.batches.pixel_samplers import PixelSampler, RegionWeightedPixels
+from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.data.head_motion import with_angular_velocity
-from partnerface.data.pixel_samplers import PixelSampler, RegionWeightedPixels
-from partnerface.data.process_lock import one_after_another
-from partnerface.data.ray_batch import RayBatch
-from partnerface.data.resumable_loader import ResumableLoader
-from partnerface.data.sequence_reader import SequenceReader
-from partnerface.data.split_samples import sampled_sequence
-from partnerface.data.tracked_sequence import TrackedSequence
-from partnerface.user_error import UserError
+from partnerface.data.sequence import TrackedSequence
+from partnerface.data.splits import sampled_sequence
+from partnerface.errors import UserError
+from partnerface.files.locks import one_after_another
 
 VISITS_PER_EPOCH = 4
 """How often an epoch sees each training frame, unless ``batches_per_epoch`` is given."""

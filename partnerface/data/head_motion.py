@@ -8,7 +8,7 @@ import torch
 from pytorch3d.transforms import matrix_to_axis_angle
 from torch import Tensor
 
-from partnerface.data.tracked_sequence import TrackedSequence
+from partnerface.data.sequence import TrackedSequence
 
 REACH = 2
 """Frames before and after whose poses tell the velocity of one: a single difference is mostly noise."""

@@ -1,1 +1,1 @@
-"""Is a tracked dataset fit to train on? Each check gives findings, and they give the verdict."""
+"""Is a tracked dataset fit to train on? Each check returns findings; together they give the verdict."""

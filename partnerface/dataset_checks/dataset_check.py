@@ -7,24 +7,25 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from partnerface.data.image_files import write_image
-from partnerface.data.readers.partnerface import PartnerfaceReader
-from partnerface.data.tracked_sequence import TrackedSequence, check_head_model
-from partnerface.dataset_checks.camera_check import check_camera
-from partnerface.dataset_checks.coverage_check import check_coverage, coverage_of
-from partnerface.dataset_checks.coverage_figure import write_coverage_figure
+from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.dataset_checks.finding import Finding
-from partnerface.dataset_checks.frame_statistics import frame_statistics
-from partnerface.dataset_checks.matte_check import check_mattes
-from partnerface.dataset_checks.overlay_picture import overlay_picture
+from partnerface.dataset_checks.frame_checks import check_mattes, frame_statistics
+from partnerface.dataset_checks.pictures import overlay_picture, write_coverage_figure
 from partnerface.dataset_checks.projection_check import check_projection, project_heads
-from partnerface.dataset_checks.split_check import check_splits
-from partnerface.dataset_checks.tracking_check import check_tracking
+from partnerface.dataset_checks.sequence_checks import (
+    check_camera,
+    check_coverage,
+    check_splits,
+    check_tracking,
+    coverage_of,
+)
+from partnerface.errors import UserError
+from partnerface.files.images import write_image
+from partnerface.files.whole_files import replace_text
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
-from partnerface.text_files import replace_text
-from partnerface.user_error import UserError
 
 REPORT_FILE, OVERLAY_FILE, COVERAGE_FILE = "check.json", "overlay.png", "coverage.png"
 LOOKED_AT = 24

@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from partnerface.data.image_files import read_grey, read_labels, read_rgb
-from partnerface.data.region_labels import Region
-from partnerface.data.split_samples import spread_evenly
-from partnerface.data.tracked_sequence import TrackedSequence
+from partnerface.data.completion.labels import labelled_mesh, rasterize_regions
+from partnerface.data.regions import Region
+from partnerface.data.sequence import TrackedSequence
+from partnerface.data.splits import spread_evenly
 from partnerface.dataset_checks.finding import Finding, Severity, graded
+from partnerface.files.images import read_grey, read_labels, read_rgb
 from partnerface.head_models.head_model import HeadModel
-from partnerface.rendering.mesh_rasterizer import rasterize_mesh
-from partnerface.tracking.label_images import labelled_mesh, rasterize_regions
-from partnerface.tracking.landmark_geometry import landmark_geometry
+from partnerface.head_models.landmark_geometry import landmark_geometry
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 SIZE = 256
 """Longer side at which the head is drawn."""

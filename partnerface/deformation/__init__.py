@@ -1,1 +1,1 @@
-"""Canonical space -> canonical space, part by part. Imports head_models and fields."""
+"""Fine motion in canonical space, part by part."""

@@ -1,4 +1,4 @@
-"""DeformedPoints: what a deformation returns, and the interface of deformations."""
+"""Deformation: the interface of the fine motion in canonical space, with the records it takes and returns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,32 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from partnerface.deformation.canonical_head import CanonicalHead
+from partnerface.head_models.head_model import HeadModel
+
+
+@dataclass
+class CanonicalHead:
+    """A person's head in canonical space, and how it moves in training.
+
+    Attributes:
+        head_model: gives the expression basis, the landmarks and the named regions.
+        vertices: ``[V, 3]`` canonical vertices, metres.
+        used: ``[U]`` the vertices of the volumetric head: no torso, no lashes.
+        expression: ``[F, E]`` training expressions.
+        low: ``[3]`` lowest corner of the canonical cube, metres.
+        extent: its side, metres.
+    """
+
+    head_model: HeadModel
+    vertices: Tensor
+    used: Tensor
+    expression: Tensor
+    low: Tensor
+    extent: Tensor
+
+    def in_cube(self, points: Tensor) -> Tensor:
+        """Canonical points ``[N, 3]`` in metres as positions in [0, 1] of the canonical cube."""
+        return (points - self.low) / self.extent
 
 
 @dataclass

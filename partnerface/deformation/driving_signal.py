@@ -6,8 +6,8 @@ import torch
 from pytorch3d.transforms import matrix_to_axis_angle
 from torch import Tensor, nn
 
+from partnerface.compute.threads import thread_generator
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.random_draws import thread_generator
 
 KNEE = 0.9
 """Share of the half range within which the signal passes unchanged."""

@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from partnerface.deformation.canonical_head import CanonicalHead
-from partnerface.deformation.deformation import Deformation, DeformedPoints
+from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
 from partnerface.deformation.part_centres import part_centres
 from partnerface.head_models.head_parts import head_parts, surface_vertices

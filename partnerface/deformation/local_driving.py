@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from partnerface.deformation.canonical_head import CanonicalHead
+from partnerface.deformation.deformation import CanonicalHead
 
 BELONGS = 0.1
 """Least weight of a part at a vertex that belongs to it."""

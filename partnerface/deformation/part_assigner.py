@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from partnerface.deformation.coarse_to_fine import annealing_factor
+from partnerface.deformation.local_networks import annealing_factor
+from partnerface.errors import UserError
 from partnerface.fields.encodings import frequency_encoding
-from partnerface.user_error import UserError
 
 TemperatureSchedule = Literal["constant", "annealed", "learned"]
 

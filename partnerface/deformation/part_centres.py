@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from partnerface.deformation.canonical_head import CanonicalHead
+from partnerface.deformation.deformation import CanonicalHead
+from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import head_parts, landmark_points
-from partnerface.user_error import UserError
 
 PartPlacement = Literal["expression_motion", "farthest_points", "landmarks", "head_regions"]
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from partnerface.deformation.canonical_head import CanonicalHead
-from partnerface.deformation.coarse_to_fine import settled_share
-from partnerface.deformation.deformation import Deformation, DeformedPoints, dense_part_weights
+from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints, dense_part_weights
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
 from partnerface.deformation.local_driving import heard_expressions
-from partnerface.deformation.local_networks import LocalNetworks
+from partnerface.deformation.local_networks import LocalNetworks, settled_share
 from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule
 from partnerface.deformation.part_centres import PartPlacement, placed_centres
 from partnerface.fields.encodings import frequency_encoding, frequency_window

@@ -1,1 +1,1 @@
-"""Canonical radiance fields: points and directions -> density and colour. Imports nothing of ours."""
+"""Canonical radiance fields: points and directions -> density and colour."""

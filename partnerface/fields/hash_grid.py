@@ -8,7 +8,7 @@ import torch
 import warp as wp
 from torch import Tensor, nn
 
-from partnerface.warp_launch import as_vec3, as_vec4, launch
+from partnerface.compute.warp_launch import as_vec3, as_vec4, launch
 
 FEATURES = 4
 """Features of a table entry: one Warp vec4."""

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from partnerface.array_archives import read_arrays
+from partnerface.errors import UserError
+from partnerface.files.arrays import read_arrays
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_model_asset import HeadModelAsset
-from partnerface.head_models.pickled_arrays import dense_array
-from partnerface.head_models.safe_unpickling import load_pickled_arrays
-from partnerface.user_error import UserError
+from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
 
 JOINT_NAMES = ("root", "neck", "jaw", "eye_left", "eye_right")
 PART_NAMES = ("skin", "eye_left", "eye_right")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from partnerface.array_archives import read_arrays
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
+from partnerface.files.arrays import read_arrays
 
 _SHAPES = {
     "template_vertices": "V3",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
-from partnerface.user_error import UserError
 
 
 @dataclass(frozen=True)

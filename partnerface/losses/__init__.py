@@ -1,1 +1,1 @@
-"""One loss, one file. Imports rendering and data records."""
+"""Terms of the training objective, one a file."""

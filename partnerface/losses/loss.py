@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from partnerface.data.ray_batch import RayBatch
+from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.rendering.rendered_rays import RenderedRays
 
 

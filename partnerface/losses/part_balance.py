@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from partnerface.data.ray_batch import RayBatch
+from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.losses.loss import Loss
 from partnerface.rendering.rendered_rays import RenderedRays
 

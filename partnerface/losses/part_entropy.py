@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from partnerface.data.ray_batch import RayBatch
+from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
 from partnerface.rendering.rendered_rays import RenderedRays
-from partnerface.user_error import UserError
 
 
 class PartEntropy(Loss):

@@ -1,1 +1,1 @@
-"""Volume rendering, and the mesh rasterizer that draws head models. Imports cameras and head_models."""
+"""Volume rendering and the torso layer behind the head."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from partnerface.rendering.ray_samples import RaySamples
+from partnerface.sampling.ray_samples import RaySamples
 
 
 def opacities(density: Tensor, samples: RaySamples) -> Tensor:

@@ -1,1 +1,1 @@
-"""Observation space -> canonical space. Imports head_models."""
+"""Inverse skinning: observation space -> canonical space."""

@@ -13,12 +13,12 @@ import torch
 import warp as wp
 from torch import Tensor, nn
 
+from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.errors import UserError
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.head_models.mesh_bvh import MeshBvh, PosedBvhs
 from partnerface.head_models.posed_head import PosedHead
+from partnerface.meshes.bvh import MeshBvh, PosedBvhs
 from partnerface.skinning.inverse_skinning import CanonicalPoints
-from partnerface.user_error import UserError
-from partnerface.warp_launch import as_vec3, launch
 
 BEYOND_SEARCH = -1.0
 """Metres within the shell of a point that is too far from it to know."""

@@ -1,1 +1,1 @@
-"""Sweeps without a server: a W&B sweep file, run here."""
+"""A W&B sweep file, run on this machine without a W&B server."""

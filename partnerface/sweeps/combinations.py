@@ -6,9 +6,9 @@ import itertools
 from random import Random
 from typing import Any
 
-from partnerface.sweeps.run_folder import parameter_digest
+from partnerface.errors import UserError
+from partnerface.runs.run_folder import parameter_digest
 from partnerface.sweeps.sweep_file import Sweep
-from partnerface.user_error import UserError
 
 DRAWS_A_RUN = 100
 """Draws after which a random sweep of few combinations is taken to have met them all."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 LISTED = ("constant", "categorical")
 RANGES = ("uniform", "log_uniform_values", "int_uniform", "q_uniform")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from partnerface.sweeps.run_folder import SweepRun
+from partnerface.runs.run_folder import SweepRun
 
 _SEEDS = ("seed", "seed_everything")
 

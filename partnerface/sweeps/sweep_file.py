@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from partnerface.errors import UserError
+from partnerface.files.yaml_values import parse_yaml, read_yaml_text
+from partnerface.runs.run_command import DEFAULT_COMMAND, check_macros
 from partnerface.sweeps.parameter_choice import ParameterChoice, parameter_choice
-from partnerface.sweeps.run_command import DEFAULT_COMMAND, check_macros
-from partnerface.user_error import UserError
-from partnerface.yaml_files import parse_yaml, read_yaml_text
 
 METHODS = ("grid", "random")
 _KEYS = {

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from partnerface.errors import UserError
 from partnerface.sweeps.sweep_file import Sweep
 from partnerface.sweeps.sweep_report import JSON_FILE, template
-from partnerface.user_error import UserError
 
 LOCK_FILE = ".lock"
 

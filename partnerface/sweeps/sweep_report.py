@@ -14,8 +14,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from partnerface.sweeps.run_command import expand_command
-from partnerface.sweeps.run_folder import SweepRun
+from partnerface.runs.run_command import expand_command
+from partnerface.runs.run_folder import SweepRun
 from partnerface.sweeps.run_settings import Setting, settings_of, short_names, short_value
 from partnerface.sweeps.sweep_file import Sweep
 

@@ -1,1 +1,1 @@
-"""Raw video -> tracked sequence: landmarks, matte, head fit."""
+"""A raw video -> a tracked video: landmarks, mattes, fitted and aligned heads."""

@@ -10,22 +10,22 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
+from partnerface.compute.threads import single_thread
+from partnerface.data.completion.torso_motion import WORKING_SIZE, shrink
 from partnerface.head_models.head_model import HeadModel
-from partnerface.single_thread import single_thread
-from partnerface.tracking.expression_alignment import ExpressionSettings, align_expressions
-from partnerface.tracking.foreground_matte import collect_mattes, segment_foreground, user_mattes
-from partnerface.tracking.head_crop import HeadCrop, head_crops
-from partnerface.tracking.head_fit import FitSettings, HeadFit, PictureGeometry
-from partnerface.tracking.head_fitting import fit_head
-from partnerface.tracking.landmark_track import LandmarkTrack
-from partnerface.tracking.native_log import without_native_chatter
-from partnerface.tracking.pose_alignment import WORKING_SIZE as ALIGNMENT_SIZE
-from partnerface.tracking.pose_alignment import align_poses
-from partnerface.tracking.pose_step import AlignmentSettings
-from partnerface.tracking.torso_motion import WORKING_SIZE, shrink
-from partnerface.tracking.track_checks import smoothing_times
+from partnerface.tracking.alignment.expressions import ExpressionSettings, align_expressions
+from partnerface.tracking.alignment.pose_step import AlignmentSettings
+from partnerface.tracking.alignment.poses import WORKING_SIZE as ALIGNMENT_SIZE
+from partnerface.tracking.alignment.poses import align_poses
+from partnerface.tracking.detection.clip_checks import smoothing_times
+from partnerface.tracking.detection.head_crop import HeadCrop, head_crops
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.detection.mattes import collect_mattes, segment_foreground, user_mattes
+from partnerface.tracking.detection.native_log import without_native_chatter
+from partnerface.tracking.fit.head_fit import FitSettings, HeadFit, PictureGeometry
+from partnerface.tracking.fit.problem import fit_head
+from partnerface.tracking.stages import TrackingStages
 from partnerface.tracking.tracked_clip import TrackedClip, assemble_clip, clip_camera
-from partnerface.tracking.tracking_stages import TrackingStages
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue (ITU-R BT.601)."""

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.region_labels import Region
-from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.tracking.head_fit import HeadFit, PictureGeometry
-from partnerface.tracking.label_images import (
+from partnerface.data.completion.labels import (
     LabelledMesh,
     feature_rings,
     find_neck_line,
@@ -21,9 +17,13 @@ from partnerface.tracking.label_images import (
     labelled_mesh,
     rasterize_regions,
 )
-from partnerface.tracking.landmark_geometry import LandmarkGeometry, landmark_geometry
-from partnerface.tracking.landmark_track import LandmarkTrack
-from partnerface.tracking.torso_motion import TorsoMotion, estimate_torso_motion
+from partnerface.data.completion.torso_motion import TorsoMotion, estimate_torso_motion
+from partnerface.data.regions import Region
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.landmark_geometry import LandmarkGeometry, landmark_geometry
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.fit.head_fit import HeadFit, PictureGeometry
 
 TORSO_CENTRE = (0.5, 0.85)
 

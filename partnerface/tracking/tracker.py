@@ -10,34 +10,39 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from partnerface.data.readers.partnerface import PartnerfaceReader
-from partnerface.data.sequence_writer import SequenceWriter
+from partnerface.data.completion.shell import ShellReport, measure_shell
+from partnerface.data.completion.torso_motion import shrink
+from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.data.formats.writer import SequenceWriter
+from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.data.splits import assign_splits, split_coverage
-from partnerface.data.tracked_sequence import TrackedSequence, head_model_record
-from partnerface.data.video_files import probe_video, read_video, write_video
+from partnerface.errors import UserError
+from partnerface.files.videos import probe_video, read_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.clip_fitting import fit_clip
-from partnerface.tracking.dataset_key import file_digest, recorded_key, settings_key
-from partnerface.tracking.foreground_matte import mattes_digest
-from partnerface.tracking.head_crop import HeadCrop, choose_head_crop, head_crops
-from partnerface.tracking.head_fit import FitSettings
-from partnerface.tracking.landmark_detection import detect_landmarks
-from partnerface.tracking.landmark_track import LandmarkTrack
-from partnerface.tracking.native_log import without_native_chatter
-from partnerface.tracking.overlay_video import overlay_frame
-from partnerface.tracking.shell_thickness import ShellReport, measure_shell
-from partnerface.tracking.torso_motion import shrink
-from partnerface.tracking.track_checks import (
+from partnerface.tracking.detection.clip_checks import (
     check_face_found,
     check_single_face,
     check_single_shot,
     find_cuts,
 )
+from partnerface.tracking.detection.head_crop import HeadCrop, choose_head_crop, head_crops
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.detection.landmarks import detect_landmarks
+from partnerface.tracking.detection.mattes import mattes_digest
+from partnerface.tracking.detection.native_log import without_native_chatter
+from partnerface.tracking.fit.head_fit import FitSettings
+from partnerface.tracking.report import frame_residuals, overlay_frame, report_record, write_report
+from partnerface.tracking.stages import (
+    LANDMARKS_FILE,
+    TrackingStages,
+    file_digest,
+    recorded_key,
+    settings_key,
+    stored_landmarks,
+)
 from partnerface.tracking.tracked_clip import TrackedClip
-from partnerface.tracking.tracking_report import frame_residuals, report_record, write_report
-from partnerface.tracking.tracking_stages import LANDMARKS_FILE, TrackingStages, stored_landmarks
-from partnerface.user_error import UserError
 
 CROP_FILE = "head_crop.json"
 OVERLAY_FILE = "overlay.mp4"

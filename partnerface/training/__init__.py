@@ -1,1 +1,1 @@
-"""Lightning lives here: an avatar, losses and data become a trained checkpoint, metrics and videos."""
+"""A LightningModule and its callbacks: avatar, losses and data -> checkpoint, metrics and videos."""

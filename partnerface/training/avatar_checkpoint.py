@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
-from partnerface.avatar import Avatar
-from partnerface.training.atomic_checkpoint import AtomicCheckpointIO
-from partnerface.training.avatar_module import AvatarModule
-from partnerface.training.checkpoint_contents import refuse_foreign_code
-from partnerface.user_error import UserError
+from partnerface.avatar.avatar import Avatar
+from partnerface.errors import UserError
+from partnerface.training.module import AvatarModule
+from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO, refuse_foreign_code
 
 
 def load_avatar(checkpoint: Path | str, device: torch.device | str = "cpu") -> Avatar:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 SHOWN_STEPS = 20
 """Skipped steps that are told one by one; of those after them, every hundredth."""

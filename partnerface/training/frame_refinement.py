@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from partnerface.data.ray_batch import RayBatch
+from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.errors import UserError
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
-from partnerface.training.learning_rate_schedule import cosine_factor
-from partnerface.user_error import UserError
+from partnerface.training.optimisation import cosine_factor
 
 STEPS = 40
 RAYS = 1024

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from partnerface.benchmarks.method_under_test import MethodUnderTest
-from partnerface.cli.method_builder import MethodBuilder
+from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest
 
 TINY = {
     "part_deformation": (

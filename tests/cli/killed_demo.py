@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import partnerface.cli.avatar_cli  # noqa: F401 (imported before forking)
-from partnerface.cli import avatar_run
+import partnerface.configuration.avatar_cli  # noqa: F401 (imported before forking)
 from partnerface.cli.main import main
+from partnerface.configuration import avatar_run
 
 FLAGS = [
     "--trainer.max_steps=30",

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from partnerface.benchmarks.method_under_test import HEAD_RAYS, MethodBuilder, method_names
 from partnerface.cli.main import main
-from partnerface.cli.method_builder import HEAD_RAYS, MethodBuilder, method_names
 
 
 def _one_line(capsys, arguments: list[str]) -> str:
@@ -66,7 +66,7 @@ def test_a_wrong_flag(capsys) -> None:
 
 
 def test_every_method_is_built_on_rays_that_hit_the_head(synthetic_dataset: Path) -> None:
-    from partnerface.data.region_labels import Region
+    from partnerface.data.regions import Region
 
     assert method_names()[0] == "part_deformation"
     assert {"nerface", "skinning_only", "global_deformation"} <= {*method_names()}

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from partnerface.benchmarks.benchmark_run import BenchmarkRun
-from partnerface.benchmarks.benchmark_subject import BenchmarkSubject
-from partnerface.benchmarks.readme_section import RESULTS, markers, read_section
+from partnerface.benchmarks.markdown import RESULTS, markers, read_section
+from partnerface.benchmarks.methods.run import BenchmarkRun
+from partnerface.benchmarks.methods.subject import BenchmarkSubject
 from partnerface.cli.main import main
-from partnerface.sweeps.worker_pool import WorkerPool
+from partnerface.runs.worker_pool import WorkerPool
 
 METHODS = "part_deformation,skinning_only"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from partnerface.cli.main import main
-from partnerface.data.image_files import read_rgb, write_image
+from partnerface.files.images import read_rgb, write_image
 
 
 def _edit_frames(root: Path, change: Callable[[dict], None]) -> None:

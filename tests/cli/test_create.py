@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from partnerface.cli import avatar_run
 from partnerface.cli.main import main
-from partnerface.user_error import UserError
+from partnerface.configuration import avatar_run
+from partnerface.errors import UserError
 
 
 @pytest.fixture

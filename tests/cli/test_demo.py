@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from partnerface.cli import avatar_run
 from partnerface.cli.demo import as_max_time
 from partnerface.cli.main import main
+from partnerface.configuration import avatar_run
 
 
 @pytest.fixture

@@ -139,9 +139,9 @@ def test_a_disk_that_is_full_for_a_while(
     """Training goes on, tells of it, and saves when there is room again."""
     import torch
 
+    from partnerface.errors import UserError
     from partnerface.training.callbacks import log_renderings
-    from partnerface.training.callbacks.run_checkpoint import last_checkpoint
-    from partnerface.user_error import UserError
+    from partnerface.training.resume.run_checkpoint import last_checkpoint
 
     save, calls = torch.save, []
 
@@ -157,7 +157,7 @@ def test_a_disk_that_is_full_for_a_while(
     monkeypatch.setattr(torch, "save", full_at_first)
     monkeypatch.setattr(log_renderings, "write_image", no_picture)
     overlay = tmp_path / "overlay.yaml"
-    name = "partnerface.training.callbacks.run_checkpoint.RunCheckpoint"
+    name = "partnerface.training.resume.run_checkpoint.RunCheckpoint"
     pictures = "partnerface.training.callbacks.log_renderings.LogRenderings"
     overlay.write_text(
         f"trainer: {{callbacks: [{{class_path: {name}, init_args: {{every_seconds: 0}}}}, "
@@ -224,7 +224,7 @@ def test_a_dataset_that_is_not_there(capsys, smoke_arguments: list[str], tmp_pat
     arguments = [
         "fit",
         *smoke_arguments,
-        "--data.reader=partnerface.data.readers.partnerface.PartnerfaceReader",
+        "--data.reader=partnerface.data.formats.partnerface.PartnerfaceReader",
         f"--data.reader.init_args.root={tmp_path / 'none'}",
         f"--run_dir={tmp_path / 'run'}",
     ]
@@ -237,7 +237,7 @@ def test_a_dataset_of_another_head_model(
 ) -> None:
     from dataclasses import replace
 
-    from partnerface.data.readers.synthetic import SyntheticReader
+    from partnerface.data.synthetic.reader import SyntheticReader
 
     read = SyntheticReader.read
 
@@ -255,7 +255,7 @@ def test_a_test_that_is_terminated_leaves_no_scores(
     capsys, trained_run: Path, tmp_path: Path, monkeypatch
 ) -> None:
     """Lightning would finish it first."""
-    from partnerface.training.avatar_module import AvatarModule
+    from partnerface.training.module import AvatarModule
 
     original, calls = AvatarModule.test_step, []
 
@@ -274,7 +274,7 @@ def test_a_test_that_is_terminated_leaves_no_scores(
 
 
 def test_a_termination_ends_quietly(capsys, monkeypatch) -> None:
-    from partnerface.stop_signals import Terminated
+    from partnerface.runs.stop_signals import Terminated
 
     def terminated(arguments: list[str]) -> int:
         raise Terminated

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from partnerface.cli.config_files import config_arguments
 from partnerface.cli.main import main
-from partnerface.sweeps.worker_pool import WorkerPool
+from partnerface.configuration.config_files import config_arguments
+from partnerface.runs.worker_pool import WorkerPool
 
 PROGRAM = """
 import os, pathlib, sys

@@ -9,9 +9,9 @@ import torch
 from pytorch3d.transforms import random_rotations
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.region_labels import Region
-from partnerface.data.sequence_writer import SequenceWriter
-from partnerface.data.tracked_sequence import HeadModelRecord, TrackedSequence
+from partnerface.data.formats.writer import SequenceWriter
+from partnerface.data.regions import Region
+from partnerface.data.sequence import HeadModelRecord, TrackedSequence
 from partnerface.head_models.head_parameters import HeadParameters
 
 

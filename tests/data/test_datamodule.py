@@ -5,8 +5,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from partnerface.data.datamodule import HeadVideoDataModule
-from partnerface.data.readers.partnerface import PartnerfaceReader
-from partnerface.user_error import UserError
+from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.errors import UserError
 
 SPLITS = {"train": [0, 1, 2, 5], "val": [3], "blocks": [6], "temporal": [8, 9], "unseen_expression": [9]}
 

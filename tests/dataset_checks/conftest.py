@@ -9,7 +9,7 @@ import torch
 from pytorch3d.transforms import euler_angles_to_matrix
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.tracked_sequence import HeadModelRecord, TrackedSequence
+from partnerface.data.sequence import HeadModelRecord, TrackedSequence
 from partnerface.head_models.head_parameters import HeadParameters
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from partnerface.dataset_checks.dataset_check import DatasetCheck, check_dataset
 from partnerface.dataset_checks.finding import Finding
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 
 def test_the_verdict_follows_from_the_findings(tmp_path):

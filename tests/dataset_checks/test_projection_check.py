@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from partnerface.data.image_files import write_image
-from partnerface.data.readers.partnerface import PartnerfaceReader
+from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.dataset_checks.projection_check import ProjectedHead, check_projection, project_heads
+from partnerface.files.images import write_image
 
 
 @pytest.fixture

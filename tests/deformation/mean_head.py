@@ -2,7 +2,7 @@
 
 import torch
 
-from partnerface.deformation.canonical_head import CanonicalHead
+from partnerface.deformation.deformation import CanonicalHead
 from partnerface.skinning.head_surface import head_surface
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from partnerface.cli.value_ranges import OF_CLASS
+from partnerface.configuration.value_ranges import OF_CLASS
 from partnerface.deformation.deformation import Deformation, dense_part_weights
-from partnerface.deformation.global_deformation import global_deformation
+from partnerface.deformation.global_deformation import NoDeformation, global_deformation
 from partnerface.deformation.lip_expression import LipExpression
-from partnerface.deformation.no_deformation import NoDeformation
 from partnerface.deformation.part_deformation import OFFSET_SCALE, PartDeformation
 
 EVERY_CHOICE = {"temperature_schedule": "learned", "residual_frequencies": 2, "windowed_frequencies": True}

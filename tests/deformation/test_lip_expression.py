@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.deformation.canonical_head import CanonicalHead
+from partnerface.deformation.deformation import CanonicalHead
 from partnerface.deformation.lip_expression import ANCHORS, LipExpression
 from partnerface.head_models.head_parts import head_parts, surface_vertices
 from partnerface.skinning.head_surface import head_surface

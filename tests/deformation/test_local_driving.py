@@ -1,10 +1,10 @@
 """A local network hears the expressions that move its part, and no others."""
 
 import torch
-from mean_head import canonical_head
 
 from partnerface.deformation.local_driving import BELONGS, FELT, heard_expressions
 from partnerface.deformation.part_deformation import PartDeformation
+from tests.deformation.mean_head import canonical_head
 
 
 def talking(anny) -> torch.Tensor:

@@ -12,7 +12,7 @@ from partnerface.deformation.deformation import (
     part_usage,
 )
 from partnerface.deformation.part_assigner import PartAssigner, strongest
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 
 def make_assigner(parts: int, temperature: float = 0.25, top_k: int = 64, **choices) -> PartAssigner:

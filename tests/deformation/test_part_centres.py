@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from mean_head import canonical_head
 
 from partnerface.deformation.part_centres import part_centres, placed_centres
+from partnerface.errors import UserError
 from partnerface.head_models.head_parts import HeadParts, head_parts, landmark_points
-from partnerface.user_error import UserError
+from tests.deformation.mean_head import canonical_head
 
 
 def plane(side: int = 30) -> torch.Tensor:

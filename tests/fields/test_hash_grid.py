@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from plain_hash_grid import hash_grid_features
 
 from partnerface.fields.hash_grid import HashGrid
+from tests.fields.plain_hash_grid import hash_grid_features
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from head_model_contract import HeadModelContract
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.head_models.anny import AnnyHead
+from tests.head_models.head_model_contract import HeadModelContract
 
 
 @pytest.fixture(scope="module")

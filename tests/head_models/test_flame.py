@@ -7,12 +7,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from flame_files import flame_arrays
-from head_model_contract import HeadModelContract
 
+from partnerface.errors import UserError
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_parts import head_parts
-from partnerface.user_error import UserError
+from tests.head_models.flame_files import flame_arrays
+from tests.head_models.head_model_contract import HeadModelContract
 
 
 @pytest.fixture

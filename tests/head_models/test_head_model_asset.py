@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from partnerface.errors import UserError
 from partnerface.head_models.anny import ANNY_ASSET
 from partnerface.head_models.head_model_asset import HeadModelAsset
-from partnerface.user_error import UserError
 
 
 def test_round_trip(tmp_path):

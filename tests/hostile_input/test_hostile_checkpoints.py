@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import spoiling as bad
 import torch
 
 from partnerface.cli.main import main
+from partnerface.errors import UserError
 from partnerface.training.avatar_checkpoint import load_avatar
-from partnerface.user_error import UserError
+from tests.hostile_input import spoiling as bad
 
 NAN = float("nan")
 

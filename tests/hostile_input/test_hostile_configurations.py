@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from partnerface.cli.config_files import config_arguments
+from partnerface.configuration.config_files import config_arguments
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]\n" for k in range(1, 10)

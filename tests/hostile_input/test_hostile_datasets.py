@@ -6,10 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
-import spoiling as bad
 from PIL import Image
 
 from partnerface.cli.main import main
+from tests.hostile_input import spoiling as bad
 
 HEAD, CANONICAL, RECORD = "head_parameters/00003.npz", "canonical_head.npz", "transforms.json"
 PICTURE, MATTE, LABELS = "images/00004.png", "fg_masks/00004.png", "labels/00004.png"
@@ -248,7 +248,7 @@ def test_training_refuses_what_the_check_refuses(dataset_bench, smoke_arguments)
     bad.arrays(HEAD, translation=np.full(3, NAN))(dataset_bench)
     arguments = [
         *("fit", *smoke_arguments, f"--run_dir={dataset_bench.out}"),
-        "--data.reader=partnerface.data.readers.partnerface.PartnerfaceReader",
+        "--data.reader=partnerface.data.formats.partnerface.PartnerfaceReader",
         f"--data.reader.init_args.root={dataset_bench.root}",
     ]
     dataset_bench.refuses(arguments, "00003.npz", "translation")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import spoiling as bad
-from flame_files import flame_arrays
 
-from partnerface.cli.config_files import config_arguments
+from partnerface.configuration.config_files import config_arguments
+from tests.head_models.flame_files import flame_arrays
+from tests.hostile_input import spoiling as bad
 
 NAN = float("nan")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partnerface.data.video_files import write_video
+from partnerface.files.videos import write_video
 from partnerface.tracking import tracker
 
 

@@ -16,16 +16,15 @@ from hypothesis import strategies as some
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 from PIL import Image
 
-from partnerface.array_archives import read_arrays
-from partnerface.data.image_files import image_size, read_grey, read_labels, read_rgb
-from partnerface.data.readers.partnerface import PartnerfaceReader
-from partnerface.data.sequence_format import resolve_inside
-from partnerface.head_models.pickled_arrays import dense_array
-from partnerface.head_models.safe_unpickling import load_pickled_arrays
-from partnerface.json_files import read_json_table
+from partnerface.data.formats.layout import resolve_inside
+from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.errors import UserError
+from partnerface.files.arrays import read_arrays
+from partnerface.files.images import image_size, read_grey, read_labels, read_rgb
+from partnerface.files.json_values import read_json_table
+from partnerface.files.yaml_values import parse_yaml, read_yaml
+from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
 from partnerface.sweeps.sweep_file import read_sweep
-from partnerface.user_error import UserError
-from partnerface.yaml_files import parse_yaml, read_yaml
 
 VALUES = some.recursive(
     some.one_of(some.none(), some.booleans(), some.integers(), some.floats(), some.text(max_size=10)),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
 from partnerface.losses.matte import Matte
 from partnerface.losses.offset_size import OffsetSize
@@ -10,7 +11,6 @@ from partnerface.losses.offset_smoothness import OffsetSmoothness
 from partnerface.losses.part_balance import PartBalance
 from partnerface.losses.part_entropy import PartEntropy
 from partnerface.losses.photometric import Photometric
-from partnerface.user_error import UserError
 
 TERMS = {
     Photometric: ("rgb", "opacity"),

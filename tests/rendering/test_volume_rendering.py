@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from partnerface.rendering.ray_samples import RaySamples
 from partnerface.rendering.volume_rendering import (
     accumulate,
     opacities,
@@ -13,6 +12,7 @@ from partnerface.rendering.volume_rendering import (
     scatter_samples,
     transmittance,
 )
+from partnerface.sampling.ray_samples import RaySamples
 
 
 def ray_samples(rays: int, count: int, length: float = 0.01, opaque: list[bool] | None = None) -> RaySamples:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from plain_inverse_skinning import closest_points_on_triangles
 
 from partnerface.skinning.head_surface import head_surface, shell_candidates
 from partnerface.skinning.nearest_surface import NearestSurface
+from tests.skinning.plain_inverse_skinning import closest_points_on_triangles
 
 
 def test_surface_is_the_head_without_torso_and_lashes(anny):

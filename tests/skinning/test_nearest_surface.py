@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from plain_inverse_skinning import closest_points_on_triangles, inverse_skinning
 from pytorch3d.transforms import axis_angle_to_matrix
 
+from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.nearest_surface import NearestSurface
-from partnerface.user_error import UserError
+from tests.skinning.plain_inverse_skinning import closest_points_on_triangles, inverse_skinning
 
 
 @pytest.fixture(scope="module")

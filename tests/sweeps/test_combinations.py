@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from partnerface.errors import UserError
 from partnerface.sweeps.combinations import combinations
 from partnerface.sweeps.parameter_choice import parameter_choice
 from partnerface.sweeps.sweep_file import Sweep
-from partnerface.user_error import UserError
 
 
 def _sweep(method: str, parameters: dict, cap: int | None = None) -> Sweep:

@@ -5,8 +5,8 @@ from random import Random
 import pytest
 from scipy import stats
 
+from partnerface.errors import UserError
 from partnerface.sweeps.parameter_choice import parameter_choice
-from partnerface.user_error import UserError
 
 DRAWS = 4000
 

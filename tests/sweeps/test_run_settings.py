@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partnerface.sweeps.run_folder import SweepRun
+from partnerface.runs.run_folder import SweepRun
 from partnerface.sweeps.run_settings import asked_parameters, settings_of, short_names, short_value
 
 

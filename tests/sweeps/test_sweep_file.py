@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from partnerface.sweeps.run_command import DEFAULT_COMMAND
+from partnerface.errors import UserError
+from partnerface.runs.run_command import DEFAULT_COMMAND
 from partnerface.sweeps.sweep_file import read_sweep
-from partnerface.user_error import UserError
 
 LEAST = {
     "program": "train.py",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from partnerface.sweeps.run_folder import SweepRun
+from partnerface.errors import UserError
+from partnerface.runs.run_folder import SweepRun
 from partnerface.sweeps.sweep_file import Sweep
 from partnerface.sweeps.sweep_folder import check_folder, locked
 from partnerface.sweeps.sweep_report import write_report
-from partnerface.user_error import UserError
 
 SWEEP = Sweep("s", "", "grid", "loss", False, (), ("a", "${args}"), None, None)
 

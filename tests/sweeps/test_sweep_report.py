@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from partnerface.runs.run_folder import SweepRun
 from partnerface.sweeps.parameter_choice import parameter_choice
-from partnerface.sweeps.run_folder import SweepRun
 from partnerface.sweeps.sweep_file import Sweep
 from partnerface.sweeps.sweep_report import runs_table, settings_table, write_report
 

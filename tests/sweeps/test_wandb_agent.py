@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from wandb_server import WandbServer
 
+from partnerface.runs.run_command import expand_command
 from partnerface.sweeps.combinations import combinations
-from partnerface.sweeps.run_command import expand_command
 from partnerface.sweeps.sweep_file import read_sweep
+from tests.sweeps.wandb_server import WandbServer
 
 SWEEP = Path(__file__).parents[2] / "sweeps" / "parts_by_temperature.yaml"
 RECORDER = """#!{python} -S

@@ -14,7 +14,7 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.tracking.landmark_track import LandmarkTrack
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
 
 SIZE = 256
 FOCAL = 2.2 * SIZE

@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from partnerface.data.image_files import read_grey
-from partnerface.data.region_labels import Region
-from partnerface.data.video_files import read_video, write_video
+from partnerface.data.regions import Region
+from partnerface.errors import UserError
+from partnerface.files.downloads import ASSETS_VARIABLE
+from partnerface.files.images import read_grey
+from partnerface.files.videos import read_video, write_video
 from partnerface.tracking import clip_fitting, tracker
-from partnerface.tracking.head_fit import FitSettings
-from partnerface.tracking.model_files import ASSETS_VARIABLE
+from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.tracker import track_video
-from partnerface.user_error import UserError
 
 SHARED = Path(__file__).parents[3] / "shared"
 QUICK = FitSettings(pose_steps=30, steps=60)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from partnerface.training.process_group import outlast_collectives
+from partnerface.training.distributed import outlast_collectives
 
 
 def collect(rank: int, meeting: Path) -> None:

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from network_ports import free_port
 
-from partnerface.cli.avatar_cli import AvatarCLI  # noqa: F401 (imported before forking)
 from partnerface.cli.main import main
+from partnerface.configuration.avatar_cli import AvatarCLI  # noqa: F401 (imported before forking)
 
 PATIENCE = 120.0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 
-from partnerface.cli.avatar_cli import AvatarCLI
+from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.losses.photometric import Photometric
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 VALIDATION = "val/"
 OF_THE_MACHINE = "train/cpu_seconds"

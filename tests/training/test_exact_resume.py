@@ -6,8 +6,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from partnerface.cli.avatar_cli import AvatarCLI
-from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 EVERY_CHOICE = [
     "--model.avatar.deformation.init_args.placement=head_regions",

@@ -8,8 +8,6 @@ import torch
 
 from partnerface.cli.main import main
 from partnerface.losses.photometric import Photometric
-from partnerface.training.avatar_module import AvatarModule
-from partnerface.training.callbacks.run_checkpoint import last_checkpoint
 from partnerface.training.finite_steps import (
     Diverged,
     SkippedSteps,
@@ -17,6 +15,8 @@ from partnerface.training.finite_steps import (
     tell_by_gradient,
     what_is_not_finite,
 )
+from partnerface.training.module import AvatarModule
+from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

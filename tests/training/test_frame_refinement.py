@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from partnerface.cli.main import main
+from partnerface.errors import UserError
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.training.frame_refinement import STEPS, frozen, refined_parameters
-from partnerface.user_error import UserError
 
 
 def displaced(head, rotation, translation, expression):
@@ -104,7 +104,7 @@ def test_refined_scores_lie_beside_the_strict_ones(trained_run: Path, refined_ru
 
 
 def test_refinement_leaves_the_avatar_and_strict_renders_alone(trained_run: Path, tmp_path: Path) -> None:
-    from partnerface.cli.avatar_cli import AvatarCLI
+    from partnerface.configuration.avatar_cli import AvatarCLI
 
     config = ["--config", str(trained_run / "config.yaml"), "--model.test_parameters=refined"]
     cli = AvatarCLI(["test", *config, f"--run_dir={tmp_path}"], execute=False)

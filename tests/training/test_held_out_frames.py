@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from partnerface.cli.avatar_cli import AvatarCLI
+from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.datamodule import HeadVideoDataModule
-from partnerface.data.frame_store import FrameStore
-from partnerface.data.tracked_sequence import TrackedSequence
-from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.data.sequence import TrackedSequence
+from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 STEPS = 6
 FLAGS = [

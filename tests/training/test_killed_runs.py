@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_comparison import assert_same_checkpoint, logged_rows, validations
+
+from tests.training.run_comparison import assert_same_checkpoint, logged_rows, validations
 
 CASES = {
     "one process": (12, 1, ["--data.num_workers=0", "--model.cpu_threads=2"]),

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_comparison import assert_same_checkpoint, logged_rows, validations
 
 from partnerface.cli.main import main
-from partnerface.training.avatar_module import AvatarModule
-from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.training.module import AvatarModule
+from partnerface.training.resume.run_checkpoint import last_checkpoint
+from tests.training.run_comparison import assert_same_checkpoint, logged_rows, validations
 
 FLAGS = [
     "--trainer.max_steps=6",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 PORT = "29511"

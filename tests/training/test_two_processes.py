@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from network_ports import free_port
-from rank_training import train
 
 from partnerface.cli.main import main
-from partnerface.training.callbacks.run_checkpoint import last_checkpoint
+from partnerface.training.resume.run_checkpoint import last_checkpoint
+from tests.training.network_ports import free_port
+from tests.training.rank_training import train
 
 STEPS, SPOILED = 12, 5
 FLAGS = [
@@ -136,9 +136,9 @@ def _assert_close(found, expected, name: str) -> None:
 
 
 def test_fewer_frames_than_processes_are_refused(smoke_arguments: list[str], monkeypatch) -> None:
-    from partnerface.cli.avatar_cli import AvatarCLI
+    from partnerface.configuration.avatar_cli import AvatarCLI
     from partnerface.data.datamodule import HeadVideoDataModule
-    from partnerface.user_error import UserError
+    from partnerface.errors import UserError
 
     data = AvatarCLI(["fit", *smoke_arguments], execute=False).datamodule
     monkeypatch.setattr(HeadVideoDataModule, "_process", lambda self: (0, 1000))

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.data.synthetic.clothing import shirt_thickness
 from partnerface.data.synthetic.face_coordinates import face_coordinates
 from partnerface.data.synthetic.fine_motion import ExpressionDrive, bulge_heights
-from partnerface.data.synthetic.hair import hair_coverage, hair_thickness
+from partnerface.data.synthetic.hair_and_clothes import hair_coverage, hair_thickness, shirt_thickness
 from partnerface.data.synthetic.subject import SyntheticSubject
 from partnerface.data.synthetic.value_noise import smooth_step
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.rendering.mesh_rasterizer import vertex_normals
+from partnerface.meshes.rasterizer import vertex_normals
 
 SLEEVE_LENGTH = 0.25
 SLEEVE_SPREAD = 0.40

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 Colour = tuple[float, float, float]
 

@@ -6,9 +6,9 @@ import torch
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.data.sequence import TrueSurface
 from partnerface.data.synthetic.render_subject import SubjectRenderer
-from partnerface.data.true_surface import TrueSurface
-from partnerface.rendering.mesh_rasterizer import rasterize_mesh
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 TORSO_SHARE = 0.5
 """Of the skinning weights: from here on a surface point is torso, as in the label images."""

@@ -1,1 +1,1 @@
-"""What happens beside the training steps: checkpoints, budgets, progress, pictures and records of a run."""
+"""What happens beside the training steps: budgets, progress, pictures and records of a run."""

@@ -9,28 +9,26 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 
-from partnerface.data.forehead_region import forehead_mask
-from partnerface.data.image_files import write_image
-from partnerface.data.region_labels import EVALUATION_REGIONS, region_masks
-from partnerface.data.split_samples import SAMPLE, spread_evenly
-from partnerface.data.splits import split_coverage
-from partnerface.data.true_surface import TrueSurface
-from partnerface.data.video_files import write_video
-from partnerface.metrics.evaluation_metrics import EvaluationMetrics
-from partnerface.metrics.lpips_weights import load_lpips
-from partnerface.metrics.nearest_frame import expression_reach, nearest_training_frames
-from partnerface.metrics.report import (
+from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
+from partnerface.data.sequence import TrueSurface
+from partnerface.data.splits import SAMPLE, split_coverage, spread_evenly
+from partnerface.evaluation.evaluation_metrics import EvaluationMetrics
+from partnerface.evaluation.image_strips import comparison, full_strip
+from partnerface.evaluation.lpips import load_lpips
+from partnerface.evaluation.nearest_frame import expression_reach, nearest_training_frames
+from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.report import (
     GEOMETRY_DEFINITION,
     EvaluationProtocol,
     evaluation_report,
     report_table,
     write_report,
 )
-from partnerface.training.evaluation_scores import EvaluationScores, Masks
+from partnerface.evaluation.scores import EvaluationScores, Masks
+from partnerface.files.images import write_image
+from partnerface.files.videos import write_video
+from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
-from partnerface.training.image_strips import comparison, full_strip
-from partnerface.training.process_group import gathered_at_first
-from partnerface.training.rendered_frame import RenderedFrame
 
 STRIP_ROWS = 5
 STRIP_SPLIT = "unseen_expression"

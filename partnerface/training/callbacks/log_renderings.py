@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from partnerface.data.image_files import write_image
-from partnerface.training.image_strips import full_strip
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
+from partnerface.evaluation.image_strips import full_strip
+from partnerface.files.images import write_image
 
 
 class LogRenderings(Callback):

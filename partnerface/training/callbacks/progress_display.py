@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from partnerface.training.callbacks.time_budget import budget_timer
+from partnerface.training.callbacks.budgets import budget_timer
 
 
 class ProgressDisplay(Callback):

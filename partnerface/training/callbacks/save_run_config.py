@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
 
 
 class SaveRunConfig(SaveConfigCallback):

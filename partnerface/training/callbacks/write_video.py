@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from partnerface.data.video_files import write_video
-from partnerface.training.image_strips import comparison
-from partnerface.training.process_group import gathered_at_first
-from partnerface.training.rendered_frame import RenderedFrame
+from partnerface.evaluation.image_strips import comparison
+from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.files.videos import write_video
+from partnerface.training.distributed import gathered_at_first
 
 
 class WriteVideo(Callback):

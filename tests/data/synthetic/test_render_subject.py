@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from partnerface.cameras.rays import pixel_rays
-from partnerface.data.region_labels import Region
-from partnerface.data.synthetic.eye_albedo import IRIS_ANGLE, axis_angle_from_pupil
+from partnerface.data.regions import Region
+from partnerface.data.synthetic.albedo import IRIS_ANGLE, axis_angle_from_pupil
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.head_models.anny import AnnyHead
-from partnerface.rendering.mesh_rasterizer import rasterize_mesh
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 SIZE = 48
 FRAMES = 12

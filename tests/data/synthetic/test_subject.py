@@ -3,8 +3,8 @@
 import pytest
 
 from partnerface.data.synthetic.subject import SUBJECTS, subject_named
+from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
-from partnerface.user_error import UserError
 
 
 def test_subjects_differ_in_shape_by_millimetres():

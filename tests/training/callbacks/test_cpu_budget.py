@@ -7,10 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from partnerface.cli.main import main
-from partnerface.training.callbacks import cpu_budget
-from partnerface.training.callbacks.cpu_budget import CpuBudget
-from partnerface.training.callbacks.time_budget import SETTLING_STEPS
-from partnerface.user_error import UserError
+from partnerface.errors import UserError
+from partnerface.training.callbacks import budgets as cpu_budget
+from partnerface.training.callbacks.budgets import SETTLING_STEPS, CpuBudget
 
 
 class _Run:
@@ -91,7 +90,7 @@ def test_a_real_training_ends_in_time_and_is_not_repeated(smoke_arguments: list[
         f"--run_dir={tmp_path}",
         "--trainer.max_steps=-1",
         "--trainer.limit_val_batches=0",
-        "--trainer.callbacks+=partnerface.training.callbacks.cpu_budget.CpuBudget",
+        "--trainer.callbacks+=partnerface.training.callbacks.budgets.CpuBudget",
         "--trainer.callbacks.seconds=0.3",
     ]
     assert main(arguments) == 0

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from partnerface.cli.avatar_cli import AvatarCLI
+from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.evaluation.scores import EvaluationScores
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
-from partnerface.training.evaluation_scores import EvaluationScores
 
 METRICS = ("_images", "_pairs", "_nearest_images", "_nearest_pairs", "_surface")
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from partnerface.data.readers.partnerface import PartnerfaceReader
-from partnerface.metrics.surface_error import GEOMETRY
+from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.evaluation.surface_error import GEOMETRY
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 
 
@@ -43,7 +43,7 @@ def test_the_saved_configuration_is_that_of_fit(trained_run: Path) -> None:
     assert "verbose" not in config
     assert config["trainer"]["max_steps"] == 6
     assert "num_frames" not in config["model"]
-    assert config["model"]["avatar"]["class_path"] == "partnerface.avatar.Avatar"
+    assert config["model"]["avatar"]["class_path"] == "partnerface.avatar.avatar.Avatar"
 
 
 def test_nothing_half_written_stays(trained_run: Path) -> None:
@@ -52,7 +52,7 @@ def test_nothing_half_written_stays(trained_run: Path) -> None:
 
 def test_the_scores_of_a_test_are_those_of_its_renders(trained_run: Path) -> None:
     """The per-image PSNR of the full frame, worked out again from the video's lossless source."""
-    from partnerface.cli.avatar_cli import AvatarCLI
+    from partnerface.configuration.avatar_cli import AvatarCLI
 
     cli = AvatarCLI(["test", "--config", str(trained_run / "config.yaml")], execute=False)
     checkpoint = trained_run / "checkpoints" / "last.ckpt"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from lightning.pytorch.callbacks import Timer
 
-from partnerface.training.callbacks.time_budget import SETTLING_STEPS, TimeBudget, budget_timer
+from partnerface.training.callbacks.budgets import SETTLING_STEPS, TimeBudget, budget_timer
 
 
 class _Clock(Timer):

@@ -1,1 +1,0 @@
-"""Other published methods behind the interface of `Avatar`: same data, losses, metrics and torso."""

@@ -1,0 +1,1 @@
+"""Every method on every subject and seed under one compute budget."""

@@ -1,0 +1,81 @@
+"""Part maps: which part moves which place of the canonical head, seen from the front and from the side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from partnerface.avatar.avatar import Avatar
+from partnerface.deformation.deformation import dense_part_weights
+from partnerface.evaluation.image_strips import part_map
+from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+
+VIEWS = {"front": 0.0, "side": 90.0}
+"""Turn about the vertical in degrees."""
+
+DISTANCE = 50.0
+"""Metres: from so far away, perspective does not show."""
+
+AMBIENT = 0.45
+
+
+@torch.no_grad()
+def canonical_part_maps(avatar: Avatar, size: int = 320) -> np.ndarray:
+    """``[size, 2 size, 3]`` uint8: part weights on the canonical skin under the neutral expression.
+
+    Args:
+        avatar: a trained one whose deformation has parts.
+        size: width and height of a view in pixels.
+    """
+    neutral = avatar.head_model.neutral_parameters()
+    neutral.identity = avatar.identity
+    vertices = avatar.head_model(neutral).canonical_vertices
+    faces = avatar.skinning.faces
+    positions = (vertices - avatar.cube_low) / avatar.cube_extent
+    deformed = avatar.deformation(positions, avatar.driving(neutral)[0])
+    weights = dense_part_weights(deformed.part_weights, deformed.part_index, avatar.deformation.parts)
+    views = [_view(vertices, faces, weights, degrees, size) for degrees in VIEWS.values()]
+    image = torch.cat(views, -1).permute(1, 2, 0)
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def _view(vertices: Tensor, faces: Tensor, weights: Tensor, degrees: float, size: int) -> Tensor:
+    """``[3, size, size]`` colour, shaded by the angle to the viewer."""
+    turn = torch.deg2rad(torch.tensor(degrees))
+    cosine, sine = torch.cos(turn), torch.sin(turn)
+    rotation = torch.tensor([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
+    seen = vertices @ rotation.T
+    used = seen[faces.unique()]
+    low, high = used.amin(0), used.amax(0)
+    scale = 0.94 * size / (high - low)[:2].max()
+    middle = (low + high) / 2
+    # Canonical y points up and the face looks along z, towards the viewer.
+    pixels = (seen - middle)[:, :2] * torch.stack([scale, -scale]) + size / 2
+    fragments = rasterize_mesh(pixels, DISTANCE - seen[:, 2], faces, size, size)
+    facing = vertex_normals(seen, faces)[:, 2:].clamp_min(0)
+    attributes = fragments.interpolate(torch.cat([weights, facing], 1), faces)
+    image = torch.zeros(size, size, attributes.shape[1])
+    image[fragments.mask] = attributes
+    shade = torch.where(fragments.mask, AMBIENT + (1 - AMBIENT) * image[..., -1], 1.0)
+    return part_map(image[..., :-1]) * shade
+
+
+def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
+    """One line of views for each avatar.
+
+    Args:
+        path: of the picture.
+        avatars: titles and trained avatars.
+    """
+    figure = Figure(figsize=(5.6, 2.9 * len(avatars)), layout="constrained")
+    axes = figure.subplots(len(avatars), 1, squeeze=False)[:, 0]
+    for panel, (title, avatar) in zip(axes, avatars, strict=True):
+        panel.imshow(canonical_part_maps(avatar))
+        panel.set_title(title, size=9)
+        panel.axis("off")
+    figure.savefig(path, dpi=110)

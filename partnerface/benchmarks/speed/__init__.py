@@ -1,0 +1,1 @@
+"""Training and rendering speed, growth with problem size, memory and convergence on this machine."""

@@ -1,0 +1,188 @@
+"""Slices of real training: a few steps of the real trainer, each timed without its data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from partnerface.benchmarks.method_under_test import MethodUnderTest
+from partnerface.benchmarks.speed.interleaving import Duration, synchronise
+from partnerface.benchmarks.speed.stage_clock import StageClock
+from partnerface.training.distributed import set_ddp_options
+
+SECOND_STAGE = 0.5
+"""Share of training that is said to be done: soft part weights, half of the learning rate's way."""
+
+
+class StepTimer(Callback):
+    """Times steps from the moment their batch is there until the optimizer is done.
+
+    Args:
+        warm_up: steps that are not timed: kernels are compiled, buffers and optimizer state made.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, warm_up: int, device: str = "cpu") -> None:
+        self.warm_up, self.device = warm_up, device
+        self.steps: list[Duration] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        synchronise(self.device)
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        synchronise(self.device)
+        step = Duration(time.perf_counter() - self._wall, time.process_time() - self._cpu)
+        if trainer.global_step > self.warm_up:
+            self.steps.append(step)
+
+
+class StageCallback(Callback):
+    """Marks backward, optimizer and the rest of a step on a `StageClock`.
+
+    Backward is seen where the module runs it in the calling thread, that is with one CPU thread.
+
+    Args:
+        clock: takes the times; the parts of the forward pass are to be wrapped by `StageClock.timing`.
+    """
+
+    def __init__(self, clock: StageClock) -> None:
+        self.clock = clock
+
+    def on_train_batch_start(self, *args) -> None:
+        self.clock.enter("schedules, clipping, log")
+
+    def on_before_backward(self, *args) -> None:
+        self.clock.enter("backward")
+
+    def on_after_backward(self, *args) -> None:
+        self.clock.leave()
+
+    def on_before_optimizer_step(self, *args) -> None:
+        self.clock.enter("optimizer")
+
+    def on_train_batch_end(self, *args) -> None:
+        # The optimizer is the last thing of a step.
+        self.clock.leave()
+        self.clock.leave()
+
+
+class Budget(Callback):
+    """Ends training after a number of seconds, and lets the schedules follow.
+
+    Args:
+        seconds: the budget.
+        clock: what counts: CPU seconds of the process, or `time.perf_counter`.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.process_time) -> None:
+        self.seconds, self.clock = seconds, clock
+        self.spent, self.steps = 0.0, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = self.clock()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        self.spent, self.steps = self.clock() - self._start, trainer.global_step
+        pl_module.elapsed_share = min(self.spent / self.seconds, 1.0)
+        trainer.should_stop |= self.spent >= self.seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside costs nothing of the budget."""
+        before = self.clock()
+        yield
+        self._start += self.clock() - before
+
+
+class ScoresOnTheWay(Callback):
+    """Scores a method whenever its training passes a mark, at no cost to the budget.
+
+    Args:
+        score: of the method as it is then; it may leave the method in evaluation mode.
+        meter: the budget, which must come before this among the callbacks.
+        marks: seconds, rising.
+
+    Attributes:
+        found: seconds and score.
+    """
+
+    def __init__(self, score: Callable[[], float], meter: Budget, marks: Sequence[float]) -> None:
+        self.score, self.meter, self.marks = score, meter, list(marks)
+        self.found: list[tuple[float, float]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        if not self.marks or self.meter.spent < self.marks[0]:
+            return
+        self.marks = [mark for mark in self.marks if mark > self.meter.spent]
+        with self.meter.paused():
+            self.found.append((self.meter.spent, self.score()))
+            pl_module.train()
+
+
+def train_steps(
+    method: MethodUnderTest,
+    steps: int,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    share_done: float | None = SECOND_STAGE,
+    callbacks: Sequence[Callback] = (),
+    processes: int = 1,
+) -> None:
+    """Run steps of training, with a new optimizer and without evaluation or files.
+
+    Args:
+        method: what is trained; it keeps what it learned.
+        steps: how many.
+        threads: CPU threads of the module.
+        device: ``cpu`` or ``cuda``.
+        share_done: share of training that the schedules take for done at least; None lets them start anew.
+        callbacks: what to run beside it.
+        processes: of the training; each has to call this, with its place in the environment.
+    """
+    module = method.module
+    module.cpu_threads = threads
+    module.elapsed_share = share_done or 0.0
+    trainer = Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accelerator=device,
+        devices=processes,
+        strategy="auto" if processes == 1 else "ddp",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+    )
+    set_ddp_options(trainer)
+    trainer.fit(module, datamodule=method.data)
+
+
+def timed_steps(
+    method: MethodUnderTest,
+    steps: int,
+    *,
+    warm_up: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    processes: int = 1,
+) -> Duration:
+    """Mean duration of a training step: forward, backward and optimizer, without its data."""
+    timer = StepTimer(warm_up, device)
+    options = {"threads": threads, "device": device, "processes": processes}
+    train_steps(method, warm_up + steps, callbacks=[timer], **options)
+    total = Duration(sum(s.wall for s in timer.steps), sum(s.cpu for s in timer.steps))
+    return total.per(len(timer.steps))
+
+
+def set_up(method: MethodUnderTest) -> None:
+    """Fit a new method's buffers to the person, as the first step of training does."""
+    train_steps(method, 1)

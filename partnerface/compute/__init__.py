@@ -1,0 +1,1 @@
+"""How the hardware is used: Warp launches, threads, memory, chunks."""

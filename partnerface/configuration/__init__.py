@@ -1,0 +1,1 @@
+"""Command line and YAML files -> objects, and one-line errors for values that do not fit."""

@@ -1,0 +1,197 @@
+"""AvatarCLI: LightningCLI for avatars. Links only; values are in signatures and in `configs/`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+
+from partnerface.configuration.argument_errors import short_message
+from partnerface.configuration.config_files import guard_parser, resolve_config_paths
+from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
+from partnerface.configuration.value_ranges import check_ranges
+from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.errors import UserError
+from partnerface.runs.stop_signals import termination_as_exit
+from partnerface.training.callbacks.save_run_config import SaveRunConfig
+from partnerface.training.distributed import outlast_collectives, set_ddp_options
+from partnerface.training.module import AvatarModule
+from partnerface.training.resume.csv_appender import CsvAppender
+from partnerface.training.resume.run_checkpoint import RunCheckpoint, last_checkpoint
+
+_COMMANDS = ("fit", "validate", "test", "predict")
+
+
+class AvatarCLI(LightningCLI):
+    """``fit | validate | test | predict`` from YAML files and flags.
+
+    Args:
+        arguments: the command line after ``partnerface``.
+        execute: false builds `trainer`, `model` and `datamodule` for the command without running it.
+    """
+
+    def __init__(self, arguments: Sequence[str], execute: bool = True) -> None:
+        # An abbreviated key would be taken in silence for a key that only begins like it.
+        parsing = {"exit_on_error": False, "allow_abbrev": False}
+        self._execute = execute
+        guard_parser()
+        super().__init__(
+            AvatarModule,
+            HeadVideoDataModule,
+            save_config_callback=SaveRunConfig,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
+            args=resolve_config_paths(list(arguments)),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run_dir",
+            type=str,
+            default=_default_run_dir(),
+            help="folder of this run: config.yaml, checkpoints, metrics, pictures",
+        )
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        parser.link_arguments("data.num_frames", "model.num_frames", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        try:
+            self.config = parser.parse_args(args)
+        # A file that a value names may be no text.
+        except (ArgumentError, UnicodeDecodeError) as error:
+            raise UserError(short_message(str(error), args, self._valid_keys())) from error
+        check_ranges(self.config[self.config["subcommand"]].as_dict())
+
+    def _valid_keys(self) -> set[str]:
+        parsers = self._subcommand_parsers.values()
+        return {
+            action.dest.removesuffix(".help")
+            for parser in parsers
+            for action in parser._actions
+            if action.dest not in ("help", "print_config")
+        }
+
+    def _parse_ckpt_path(self) -> None:
+        """Resolve ``--ckpt_path last``; take no hyperparameters from the file.
+
+        Lightning's own version lets the checkpoint override explicit flags in silence. Here the
+        command line and the YAML decide.
+        """
+        command = self.config["subcommand"]
+        config = self.config[command]
+        checkpoint = config.get("ckpt_path")
+        require_data_only(config.get("weights_only"))
+        config["weights_only"] = True
+        run_dir = Path(config["run_dir"])
+        if checkpoint is None:
+            if command == "fit" and last_checkpoint(run_dir).exists():
+                raise UserError(
+                    f"--run_dir {run_dir}: holds a trained avatar; continue it with --ckpt_path last "
+                    "or choose another folder"
+                )
+            return
+        path = last_checkpoint(run_dir) if checkpoint == "last" else Path(checkpoint)
+        if command == "fit" and checkpoint == "last" and run_dir.is_dir() and not path.is_file():
+            # The same command starts a run and goes on with it, also after a kill before the first save.
+            if rank_zero_only.rank == 0:
+                print(
+                    f"partnerface: {run_dir} holds no checkpoint yet; training starts anew", file=sys.stderr
+                )
+            config["ckpt_path"] = None
+            return
+        if not path.is_file():
+            raise UserError(f"--ckpt_path {checkpoint}: no such checkpoint ({path})")
+        config["ckpt_path"] = str(path)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self._execute:
+            if rank_zero_only.rank == 0:
+                require_writable(Path(self._get(self.config, "run_dir")))
+            with named_checkpoint(self._get(self.config, "ckpt_path", default=None)):
+                super()._run_subcommand(subcommand)
+
+    def after_fit(self) -> None:
+        """A run that was stopped within its last validation has nothing left to train, but that to do."""
+        checkpoint = next((c for c in self.trainer.callbacks if isinstance(c, RunCheckpoint)), None)
+        if checkpoint is not None and checkpoint.validation_pending:
+            checkpoint.cut_log(self.trainer)
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The CSV log is always there; W&B or TensorBoard come beside it by ``trainer.logger``."""
+        run_dir = self._get(self.config, "run_dir")
+        chosen = self._get(self.config_init, "trainer")["logger"]
+        if not chosen or chosen is True:
+            loggers = []
+        else:
+            loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
+        with named_trainer_values(constructing=True):
+            trainer = super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
+        set_ddp_options(trainer)
+        outlast_collectives()
+        return trainer
+
+
+def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
+    """Run one of the trainer's commands."""
+    # Lightning announces devices, limits and products; what a user needs to know is printed here.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # Lightning only notes a SIGTERM, and looks at the note in training alone.
+    with warnings.catch_warnings(), termination_as_exit(), named_trainer_values():
+        _silence_expected_warnings()
+        try:
+            return AvatarCLI(arguments)
+        except SystemExit as ended:
+            # Lightning turns an interrupt into the exit code of an error.
+            if isinstance(ended.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from ended
+            raise
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder and prove that it takes files.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # One without a name: nothing is left by a kill, and nodes that share a disk do not meet.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"output folder {folder}: cannot be written ({error.strerror}); choose another"
+        ) from error
+
+
+def _default_run_dir() -> str:
+    """A new folder for every run; under a W&B agent the one named after its run."""
+    return f"runs/{os.environ.get('WANDB_RUN_ID') or time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _silence_expected_warnings() -> None:
+    """Warnings about choices that are right here: loaders without workers, a CPU, short epochs."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*GPU available but not used.*",
+        ".*number of training batches.*smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists.*",
+        # Metric objects have added up over processes already.
+        ".*It is recommended to use .*sync_dist=True.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,76 @@
+"""Train an avatar and test it, in one folder; a second run continues or reuses what lies there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from partnerface.configuration.avatar_cli import require_writable, run_trainer_command
+from partnerface.errors import UserError
+from partnerface.files.json_values import read_json_table
+from partnerface.files.whole_files import replace_text
+from partnerface.training.callbacks.evaluation_report import METRICS_FILE, print_report
+from partnerface.training.resume.run_checkpoint import last_checkpoint
+
+SETTINGS_FILE = "settings.json"
+OUTPUTS = ("checkpoints/last.ckpt", METRICS_FILE, "comparison.mp4", "strip.png")
+
+
+def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
+    """Fit and test.
+
+    Args:
+        run_dir: folder of the run.
+        arguments: configuration files and flags of ``partnerface fit``.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    checkpoint, metrics = last_checkpoint(run_dir), run_dir / METRICS_FILE
+    config = run_dir / "config.yaml"
+    if metrics.is_file() and checkpoint.is_file():
+        _say(f"Reusing the trained avatar and its scores in {run_dir}")
+        report = read_json_table(metrics, "remove it and test again")
+        print_report(report)
+        return report
+    fit = ["fit", *arguments, "--run_dir", str(run_dir)]
+    if checkpoint.is_file():
+        _say(f"Continuing from {checkpoint}")
+        fit += ["--ckpt_path", "last"]
+    run_trainer_command(fit)
+    run_trainer_command(["test", "--config", str(config), "--ckpt_path", str(checkpoint)])
+    return json.loads(metrics.read_text())
+
+
+def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
+    """Record what a folder was made with, or make sure that it was made with the same.
+
+    Raises:
+        UserError: the folder holds an avatar made with other settings, or cannot be written.
+    """
+    path = run_dir / SETTINGS_FILE
+    if path.is_file():
+        recorded = read_json_table(path, "remove the folder or choose another --out")
+        changed = [key for key in settings if recorded.get(key) != settings[key]]
+        if changed:
+            what = ", ".join(f"{key} {recorded.get(key)}" for key in changed)
+            raise UserError(f"--out {run_dir}: holds an avatar made with {what}; choose another folder")
+        return
+    # What a kill within the write of the settings left is no other file.
+    if run_dir.exists() and any(entry.suffix != ".partial" for entry in run_dir.iterdir()):
+        raise UserError(f"--out {run_dir}: holds other files; choose another folder")
+    require_writable(run_dir)
+    replace_text(path, json.dumps(settings, indent=1) + "\n")
+
+
+def print_outputs(run_dir: Path, next_steps: list[str]) -> None:
+    """Say what was made and what can be done with it."""
+    for name in OUTPUTS:
+        if (run_dir / name).is_file():
+            print(f"  {run_dir / name}")
+    print(*next_steps, sep="\n")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

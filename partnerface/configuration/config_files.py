@@ -1,0 +1,71 @@
+"""The configuration files that come with the package, found from any working directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import yaml
+
+import partnerface
+from partnerface.errors import UserError
+from partnerface.files.yaml_values import read_yaml, refuse_extremes
+
+_LOAD = jsonargparse.get_loader("yaml")
+"""The parser's own way to read YAML, with its idea of numbers."""
+
+CONFIGS = Path(partnerface.__file__).parent / "configs"
+
+
+def config_file(name: str) -> Path:
+    """A shipped configuration file, such as ``method/part_deformation``."""
+    path = CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"configuration {name}: not in this installation ({path}); install partnerface again")
+    return path
+
+
+def config_arguments(*names: str) -> list[str]:
+    """``--config`` arguments for shipped files, in order."""
+    return [argument for name in names for argument in ("--config", str(config_file(name)))]
+
+
+def guard_parser() -> None:
+    """Let the command line's parser load no YAML that nests or unfolds beyond measure."""
+    if jsonargparse.get_loader("yaml") is not _load_guarded:
+        jsonargparse.set_loader("yaml", _load_guarded, (yaml.YAMLError,))
+
+
+def _load_guarded(text: str) -> Any:
+    refuse_extremes(text)
+    return _LOAD(text)
+
+
+def resolve_config_paths(arguments: list[str]) -> list[str]:
+    """Let ``--config configs/base.yaml`` mean the shipped file where the working directory has none.
+
+    Raises:
+        UserError: a file is missing, or is no YAML of plain values.
+    """
+    resolved = list(arguments)
+    for i, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config", "-c") and equals:
+            resolved[i] = f"{flag}={_shipped_instead(value)}"
+        elif i and arguments[i - 1] in ("--config", "-c"):
+            resolved[i] = _shipped_instead(argument)
+    return resolved
+
+
+def _shipped_instead(value: str) -> str:
+    path = Path(value)
+    if path.is_file():
+        if not isinstance(read_yaml(path), dict | None):
+            raise UserError(f"configuration {path}: holds no keys; write key: value")
+        return value
+    if path.parts[:1] == ("configs",) and (CONFIGS.joinpath(*path.parts[1:])).is_file():
+        return str(CONFIGS.joinpath(*path.parts[1:]))
+    if path.suffix in (".yaml", ".yml"):
+        raise UserError(f"configuration {value}: no such file")
+    return value

@@ -1,0 +1,1 @@
+"""Frames and rays in the order that training and evaluation visit them."""

@@ -1,0 +1,198 @@
+"""FrameStore: every frame of a sequence at the training resolution, as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from partnerface.data.batches.foreground_colours import foreground_colours
+from partnerface.data.formats.layout import CACHE_FOLDER
+from partnerface.data.regions import Region
+from partnerface.data.sequence import TrackedSequence
+from partnerface.errors import UserError
+from partnerface.files.images import read_grey, read_labels, read_rgb
+
+MEMORY_LIMIT = 2_000_000_000
+"""Bytes above which the frames must be kept in a memory-mapped file."""
+
+CACHE_FROM = 50_000_000
+"""Bytes above which they are, where that can be written: the next run need not decode them, some 10 s."""
+
+ABANDONED = 3600.0
+"""Seconds after which nobody writes to a half-written file any more: its process was killed."""
+
+
+class _NoCache(UserError):
+    """The frames cannot be kept in a file."""
+
+
+class FrameStore:
+    """All T frames, decoded and reduced once.
+
+    Worker processes that are forked share its memory; nothing is ever written to it.
+
+    Attributes:
+        rgba: ``[T, H, W, 4]`` uint8: colour of the person without the background, and matte.
+        labels: ``[T, H, W]`` uint8, values of `Region`.
+    """
+
+    def __init__(self, channels: np.ndarray) -> None:
+        self.rgba = channels[..., :4]
+        self.labels = channels[..., 4]
+        self._mapping = channels.base if isinstance(channels.base, mmap.mmap) else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def release(self) -> None:
+        """Give the pages of a memory-mapped file back: the system's cache keeps them as long as it can.
+
+        Otherwise every frame once visited counts as this process's memory.
+        """
+        if self._mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+
+    @classmethod
+    def build(
+        cls, sequence: TrackedSequence, width: int, height: int, root: Path, memory_limit: int = MEMORY_LIMIT
+    ) -> FrameStore:
+        """Decode a sequence into a file under ``root/.cache``, or in memory where it is small or must be.
+
+        Args:
+            sequence: the tracked video.
+            width: width of the stored frames; reduced by area averaging.
+            height: height of the stored frames.
+            root: the dataset's folder.
+            memory_limit: bytes above which there must be a file.
+
+        Raises:
+            UserError: an image is missing or damaged, or there is no room for a file that must be.
+        """
+        shape = (len(sequence), height, width, 5)
+        size = int(np.prod(shape))
+        if size > min(memory_limit, CACHE_FROM):
+            try:
+                return cls(_cached(sequence, shape, root))
+            except _NoCache:
+                if size > memory_limit:
+                    raise
+        channels = np.empty(shape, np.uint8)
+        for index, frame in enumerate(_reduced_frames(sequence, width, height)):
+            channels[index] = frame
+        channels.flags.writeable = False
+        return cls(channels)
+
+
+def reduce_frame(
+    image: np.ndarray, matte: np.ndarray, labels: np.ndarray, width: int, height: int
+) -> np.ndarray:
+    """One frame at another size, its colours those of the person alone.
+
+    Args:
+        image: ``[H, W, 3]`` uint8.
+        matte: ``[H, W]`` uint8.
+        labels: ``[H, W]`` uint8; reduced to the nearest label.
+        width: new width.
+        height: new height.
+
+    Returns:
+        ``[height, width, 5]`` uint8: red, green, blue, matte, label.
+    """
+    if matte.shape != (height, width):
+        # Image and matte each for itself: the mean of many pixels then is what one large pixel would have
+        # seen of person and wall, and the wall can still be told apart.
+        image, matte = (
+            np.asarray(Image.fromarray(whole).resize((width, height), Image.Resampling.BOX))
+            for whole in (image, matte)
+        )
+        labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+    return np.dstack([foreground_colours(image, matte), matte, labels])
+
+
+def _reduced_frames(sequence: TrackedSequence, width: int, height: int) -> Iterator[np.ndarray]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not sys.stderr.isatty(), transient=True) as progress:
+        frames = zip(sequence.image_paths, sequence.matte_paths, sequence.label_paths, strict=True)
+        for image, matte, labels in progress.track(frames, len(sequence), description="Loading frames"):
+            regions = read_labels(labels, max(Region))
+            yield reduce_frame(read_rgb(image), read_grey(matte), regions, width, height)
+
+
+def _checksum(sequence: TrackedSequence) -> str:
+    """Changes whenever one of the image files does."""
+    digest = hashlib.sha256(b"foreground colours of plain means")
+    for path in (*sequence.image_paths, *sequence.matte_paths, *sequence.label_paths):
+        status = path.stat()
+        digest.update(f"{path.parent.name}/{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _cached(sequence: TrackedSequence, shape: tuple[int, ...], root: Path) -> np.ndarray:
+    """The frames ``[T, H, W, 5]``, memory-mapped, from their cache file, which is written if need be."""
+    _, height, width, _ = shape
+    path = _cache_folder(root) / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
+    channels = _read_cache(path, shape)
+    if channels is None:
+        _write_cache(path, shape, _reduced_frames(sequence, width, height))
+        channels = np.load(path, mmap_mode="r", allow_pickle=False)
+    return channels
+
+
+def _cache_folder(root: Path) -> Path:
+    folder = root / CACHE_FOLDER
+    if folder.is_symlink():
+        # Old caches in it are removed, which must not happen elsewhere.
+        raise _NoCache(f"{folder}: is a link, which a dataset's cache may not be; remove it")
+    return folder
+
+
+def _read_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The frames of a cache file; None where it is missing or is not what it should be."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        channels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = isinstance(channels, np.ndarray) and channels.shape == shape and channels.dtype == np.uint8
+    return channels if fits else None
+
+
+def _write_cache(path: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray]) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    size = int(np.prod(shape))
+    try:
+        path.parent.mkdir(exist_ok=True)
+        for stale in path.parent.glob(f"frames_{shape[2]}x{shape[1]}_*.npy"):
+            stale.unlink(missing_ok=True)
+        for partial_file in path.parent.glob("frames_*.partial"):
+            with suppress(FileNotFoundError):  # another process has finished its own meanwhile
+                if time.time() - partial_file.stat().st_mtime > ABANDONED:
+                    partial_file.unlink()
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError("no space left on the disk")
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for frame in frames:
+                file.write(frame.tobytes())
+        os.replace(partial, path)
+    except OSError as error:
+        raise _NoCache(
+            f"{path}: the frame cache of {size / 1e9:.1f} GB cannot be written ({error.strerror or error}); "
+            "make room or choose a smaller --data.image_size"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()

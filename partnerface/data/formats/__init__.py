@@ -1,0 +1,1 @@
+"""Dataset formats on disk. Each has a `SequenceReader`."""

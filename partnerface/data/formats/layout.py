@@ -1,0 +1,74 @@
+"""Our on-disk format: the names and conventions that the writer and the reader share.
+
+The layout is VHAP's (the input of GaussianAvatars), extended::
+
+    transforms.json               every frame; head model, splits, coverage
+    transforms_{train,val,test}.json   the same, frames of one use only
+    images/00000.png              uint8 RGB
+    fg_masks/00000.png            uint8 grey, 255 is the person
+    labels/00000.png              uint8 grey, values of `Region`
+    head_parameters/00000.npz     expression, joint rotations, rigid pose, torso pose, torso motion
+    canonical_head.npz            identity, shell thickness
+
+Cameras on disk are OpenGL's (``transform_matrix``: camera to world, y up, looking along -z), as in
+every ``transforms.json``; intrinsics are in pixels; rotations are 3x3 matrices; metres.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import OPENGL_TO_OPENCV
+from partnerface.errors import UserError
+
+FORMAT_NAME = "partnerface"
+FORMAT_VERSION = 1
+
+TRANSFORMS = "transforms.json"
+CANONICAL_HEAD = "canonical_head.npz"
+CACHE_FOLDER = ".cache"
+FILE_PATTERNS = {
+    "file_path": "images/{:05d}.png",
+    "fg_mask_path": "fg_masks/{:05d}.png",
+    "label_path": "labels/{:05d}.png",
+    "head_parameters_path": "head_parameters/{:05d}.npz",
+}
+"""File of each frame by its key in a frame's entry of ``transforms.json``."""
+
+USES = ("train", "val", "test")
+"""Each has a ``transforms_USE.json``; ``test`` holds the frames of all test splits."""
+
+INTRINSICS = ("fl_x", "fl_y", "cx", "cy")
+
+RESIDUAL = "landmark_residual"
+"""Of a frame, optional: mean distance of tracked to detected landmarks, pixels of a picture 512 high."""
+
+
+def flip_camera_axes(camera_to_world: Tensor) -> Tensor:
+    """``[..., 3, 4]`` camera poses from OpenCV to OpenGL camera axes, or back: it is its own inverse."""
+    signs = torch.tensor([*OPENGL_TO_OPENCV, 1.0]).to(camera_to_world)
+    return camera_to_world * signs
+
+
+def resolve_inside(root: Path, relative: object, source: Path) -> Path:
+    """The file that a dataset's own text names, which must lie in the dataset's folder.
+
+    Args:
+        root: the dataset's folder.
+        relative: the path as written in ``source``.
+        source: the file that names it, for the message.
+
+    Raises:
+        UserError: it is not text, or absolute, or leaves the folder, by ``..`` or by a link.
+    """
+    if not isinstance(relative, str) or not relative or "\0" in relative:
+        raise UserError(f"{source}: {relative!r} is not the path of a file; write the dataset again")
+    # realpath, not Path.resolve, which raises at a loop of links.
+    path, folder = Path(os.path.realpath(root / relative)), os.path.realpath(root)
+    if PurePosixPath(relative).is_absolute() or not path.is_relative_to(folder):
+        raise UserError(f"{source}: {relative!r} leads out of the dataset's folder; such a path is refused")
+    return root / relative

@@ -1,0 +1,217 @@
+"""SequenceWriter: writes a tracked video in our own format, all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.formats.layout import (
+    CACHE_FOLDER,
+    CANONICAL_HEAD,
+    FILE_PATTERNS,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    INTRINSICS,
+    RESIDUAL,
+    TRANSFORMS,
+    USES,
+    flip_camera_axes,
+)
+from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.data.formats.values import float_array, frame_arrays
+from partnerface.data.regions import Region
+from partnerface.data.sequence import HeadModelRecord, TrackedSequence
+from partnerface.errors import UserError
+from partnerface.files.images import write_image
+from partnerface.files.whole_files import hidden_folder, move_into_place, remove_abandoned
+from partnerface.head_models.head_parameters import HeadParameters
+
+OUR_FILES = {
+    *(Path(pattern).parts[0] for pattern in FILE_PATTERNS.values()),
+    *(TRANSFORMS, CANONICAL_HEAD, CACHE_FOLDER),
+    *(f"transforms_{use}.json" for use in USES),
+}
+"""What a dataset's folder holds at its top; nothing else in it is ever removed."""
+
+
+class SequenceWriter:
+    """Writes into a hidden folder beside ``root`` and renames it in `finish`; an error removes it.
+
+    Use it as a context manager. A dataset that already lies in ``root`` is replaced at the end;
+    files in it that are no part of the format stay.
+
+    Attributes:
+        folder: the hidden folder; whatever else is put there arrives in ``root`` with the dataset.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Make the hidden folder.
+
+        Raises:
+            UserError: ``root`` holds something that is not a dataset, or cannot be written.
+        """
+        self.root = Path(root).absolute()
+        if self.root.exists() and not _replaceable(self.root):
+            raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")
+        self.folder = hidden_folder(self.root)
+        self._size: tuple[int, int] | None = None
+        self._frames = 0
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(self.root)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            for pattern in FILE_PATTERNS.values():
+                (self.folder / pattern).parent.mkdir(parents=True)
+            if self.root.exists() and not os.access(self.root, os.W_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            self.abandon()
+            raise UserError(f"{root}: the folder cannot be written ({error.strerror})") from error
+
+    def __enter__(self) -> SequenceWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Remove the hidden folder, if `finish` has not put it into place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add_frame(self, image: np.ndarray, matte: np.ndarray, labels: np.ndarray) -> None:
+        """Write the next frame.
+
+        Args:
+            image: ``[H, W, 3]`` uint8 RGB, not multiplied by the matte.
+            matte: ``[H, W]`` uint8, 255 is the person.
+            labels: ``[H, W]`` uint8, values of `Region`.
+
+        Raises:
+            ValueError: types or sizes are wrong, or differ from the first frame's.
+            UserError: the disk cannot take the files.
+        """
+        self._size = self._size or image.shape[:2]
+        for array, shape in ((image, (*self._size, 3)), (matte, self._size), (labels, self._size)):
+            if array.shape != shape or array.dtype != np.uint8:
+                raise ValueError(
+                    f"frame {self._frames}: expected uint8 {shape}, got {array.dtype} {array.shape}"
+                )
+        if labels.max() > max(Region):
+            raise ValueError(f"frame {self._frames}: label {labels.max()} is no Region")
+        for key, array in (("file_path", image), ("fg_mask_path", matte), ("label_path", labels)):
+            write_image(self.folder / FILE_PATTERNS[key].format(self._frames), array)
+        self._frames += 1
+
+    def finish(
+        self,
+        *,
+        name: str,
+        camera: Camera,
+        head: HeadParameters,
+        head_model: HeadModelRecord,
+        fps: float,
+        frame_weights: Tensor,
+        torso_motion: Tensor,
+        neck_line: float,
+        shell_thickness: Tensor,
+        splits: dict[str, list[int]],
+        coverage: dict[str, dict[str, float]] | None = None,
+        landmark_residual: Tensor | None = None,
+    ) -> TrackedSequence:
+        """Write everything but the images, move the folder into place and read it back.
+
+        The arguments are the fields of `TrackedSequence`, for the frames that were added;
+        ``landmark_residual`` ``[T]``, if known, is the mean distance of tracked to detected landmarks in
+        pixels of a picture 512 high. The reader leaves out frames where it lies far out.
+
+        Raises:
+            ValueError: a length differs from the number of frames, or a value is not finite.
+            UserError: the disk cannot take the files.
+        """
+        head, camera = head.to("cpu", torch.float32), camera.to("cpu", torch.float32)
+        arrays = frame_arrays(head, torso_motion)
+        self._check(camera, {**arrays, "frame_weights": frame_weights, "camera": camera.camera_to_world})
+        canonical = {"identity": float_array(head.identity), "shell_thickness": float_array(shell_thickness)}
+        entries = _frame_entries(camera, frame_weights)
+        if landmark_residual is not None:
+            self._check(camera, {"landmark_residual": landmark_residual})
+            for entry, residual in zip(entries, landmark_residual.tolist(), strict=True):
+                entry[RESIDUAL] = round(residual, 3)
+        header = {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            "name": name,
+            "fps": float(fps),
+            "head_model": asdict(head_model),
+            "neck_line": float(neck_line),
+            **{k: v for k, v in entries[0].items() if k in (*INTRINSICS, "w", "h")},
+            "camera_angle_x": 2 * math.atan(camera.width / (2 * entries[0]["fl_x"])),
+            "camera_angle_y": 2 * math.atan(camera.height / (2 * entries[0]["fl_y"])),
+            "camera_indices": [0],
+        }
+        splits = {key: [int(i) for i in frames] for key, frames in splits.items()}
+        try:
+            for index in range(self._frames):
+                path = self.folder / FILE_PATTERNS["head_parameters_path"].format(index)
+                np.savez(path, **{key: array[index] for key, array in arrays.items()})
+            np.savez(self.folder / CANONICAL_HEAD, **canonical)
+            for use in USES:
+                self._write_json(
+                    f"transforms_{use}.json", header, [entries[i] for i in _frames_of(use, splits)]
+                )
+            header |= {"splits": splits, "coverage": coverage or {}}
+            self._write_json(TRANSFORMS, header, entries)
+            move_into_place(self.folder, self.root, OUR_FILES)
+        except OSError as error:
+            raise UserError(f"{self.root}: cannot be written ({error.strerror or error})") from error
+        return PartnerfaceReader(self.root).read()
+
+    def _check(self, camera: Camera, per_frame: dict[str, np.ndarray | Tensor]) -> None:
+        if self._frames == 0:
+            raise ValueError("a sequence needs at least one frame")
+        if (camera.height, camera.width) != self._size:
+            raise ValueError(f"camera is {camera.width}x{camera.height}, images are (H, W) = {self._size}")
+        for name, values in per_frame.items():
+            if len(values) != self._frames:
+                raise ValueError(f"{name}: {len(values)} values for {self._frames} frames")
+            if not np.isfinite(float_array(values)).all():
+                raise ValueError(f"{name}: not finite")
+
+    def _write_json(self, name: str, header: dict, entries: list[dict]) -> None:
+        record = {**header, "timestep_indices": [e["timestep_index"] for e in entries], "frames": entries}
+        (self.folder / name).write_text(json.dumps(record, indent=1, allow_nan=False))
+
+
+def _frame_entries(camera: Camera, frame_weights: Tensor) -> list[dict]:
+    poses = flip_camera_axes(camera.camera_to_world).tolist()
+    return [
+        {
+            "timestep_index": index,
+            "camera_index": 0,
+            **dict(zip(INTRINSICS, camera.intrinsics[index].tolist(), strict=True)),
+            "w": camera.width,
+            "h": camera.height,
+            "transform_matrix": [*poses[index], [0.0, 0.0, 0.0, 1.0]],
+            "frame_weight": float(frame_weights[index]),
+            **{key: pattern.format(index) for key, pattern in FILE_PATTERNS.items()},
+        }
+        for index in range(len(camera))
+    ]
+
+
+def _frames_of(use: str, splits: dict[str, list[int]]) -> list[int]:
+    names = [use] if use != "test" else [name for name in splits if name not in ("train", "val")]
+    return sorted({frame for name in names for frame in splits.get(name, [])})
+
+
+def _replaceable(root: Path) -> bool:
+    return root.is_dir() and ((root / TRANSFORMS).is_file() or not any(root.iterdir()))

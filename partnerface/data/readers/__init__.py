@@ -1,1 +1,0 @@
-"""One file for each format of tracked data on disk."""

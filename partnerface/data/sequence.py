@@ -1,0 +1,134 @@
+"""TrackedSequence: a tracked video, what every reader returns and every writer takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.errors import UserError
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+
+
+@dataclass
+class TrueSurface:
+    """What each pixel's ray meets.
+
+    Attributes:
+        depth: ``[H, W]`` metres along the ray, 0 where it meets no head.
+        canonical: ``[H, W, 3]`` canonical place of the point that it meets, metres: where that point of
+            the person lies in rest pose, in the head model's canonical expression, without the fine
+            motion that expressions bring.
+    """
+
+    depth: Tensor
+    canonical: Tensor
+
+    def to(self, device: torch.device) -> TrueSurface:
+        return TrueSurface(self.depth.to(device), self.canonical.to(device))
+
+
+@dataclass
+class HeadModelRecord:
+    """Which head model a dataset was tracked with; a different one cannot read its coefficients."""
+
+    name: str
+    version: str
+    checksum: str
+    num_identity: int
+    num_expression: int
+
+
+@dataclass
+class TrackedSequence:
+    """A video of one person, with camera and head parameters for every frame.
+
+    All T frames of the video stay in the time axis; a frame without a face has weight 0.
+
+    Attributes:
+        name: shown in logs and tables.
+        image_paths: ``T`` files, uint8 RGB.
+        matte_paths: ``T`` files, uint8 grey, 255 is the person.
+        label_paths: ``T`` files, uint8 grey, values of `Region`.
+        camera: ``T`` cameras at the resolution of the files.
+        head: ``T`` head parameters.
+        head_model: the head model these coefficients belong to.
+        fps: frames per second.
+        frame_weights: ``[T]`` 1 where the head was tracked, 0 elsewhere.
+        torso_motion: ``[T, 2, 3]`` affine map of the torso, from a frame's image coordinates to those
+            of the reference torso image; both divided by width and height, in [0, 1].
+        neck_line: row in the reference torso image, in [0, 1], above which there is no torso.
+        shell_thickness: ``[V]`` metres: how far hair and skin reach beyond each vertex, from the mattes.
+        splits: frame indices by split name. ``train`` and ``val`` are used in training; every other
+            name is a test split (``temporal``, ``blocks``, ``unseen_expression``). Splits other than
+            ``unseen_expression`` are disjoint; frames in no split are gaps.
+        coverage: pose and expression coverage by split name, as written by the tracker's report.
+        left_out: frames whose tracking cannot be, with the reason; they have weight 0 and no split.
+    """
+
+    name: str
+    image_paths: list[Path]
+    matte_paths: list[Path]
+    label_paths: list[Path]
+    camera: Camera
+    head: HeadParameters
+    head_model: HeadModelRecord
+    fps: float
+    frame_weights: Tensor
+    torso_motion: Tensor
+    neck_line: float
+    shell_thickness: Tensor
+    splits: dict[str, list[int]]
+    coverage: dict[str, dict[str, float]] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.image_paths)
+
+    @property
+    def test_splits(self) -> list[str]:
+        return [name for name in self.splits if name not in ("train", "val")]
+
+
+def head_model_record(head_model: HeadModel) -> HeadModelRecord:
+    """The record that a dataset made with this head model carries."""
+    asset = head_model.asset
+    return HeadModelRecord(
+        asset.name, asset.version, asset.checksum(), head_model.num_identity, head_model.num_expression
+    )
+
+
+def check_head_model(sequence: TrackedSequence, head_model: HeadModel) -> None:
+    """Make sure that the sequence's coefficients belong to this head model.
+
+    Raises:
+        UserError: they were made with another model, or with another build of it, or are not as many as
+            it has joints or vertices.
+    """
+    expected, found = head_model_record(head_model), sequence.head_model
+    if expected != found:
+        raise UserError(
+            f"dataset {sequence.name}: made for head model {_described(found)}, but this avatar uses "
+            f"{_described(expected)}; track the video again or choose the matching head model"
+        )
+    counts = {
+        "joint_rotations": (sequence.head.joint_rotations.shape[1], head_model.num_joints),
+        "shell_thickness": (len(sequence.shell_thickness), len(head_model.template_vertices)),
+    }
+    for name, (has, needs) in counts.items():
+        if has != needs:
+            raise UserError(
+                f"dataset {sequence.name}: {name} is for {has}, but the head model {found.name} has {needs}; "
+                "track the video again"
+            )
+
+
+def _described(record: HeadModelRecord) -> str:
+    return (
+        f"{record.name} {record.version} (checksum {record.checksum}, {record.num_identity} identity and "
+        f"{record.num_expression} expression coefficients)"
+    )

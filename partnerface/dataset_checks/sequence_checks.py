@@ -1,0 +1,167 @@
+"""Checks on the numbers of a dataset: camera, splits, tracking, coverage of pose and expression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.formats.plausibility import left_out_report
+from partnerface.data.sequence import TrackedSequence
+from partnerface.data.splits import split_coverage
+from partnerface.dataset_checks.finding import Finding, Severity, graded
+
+FOCAL_RANGE = (0.5, 10.0)
+"""Focal length in longer sides of the picture: a field of view of 90 to 6 degrees."""
+USUAL_FOCAL_RANGE = (0.8, 6.0)
+STRETCH = 1.05
+PRINCIPAL_LIMIT = 2.0
+"""Picture sides between the principal point and the picture's middle; a crop moves it off."""
+STEADY = 1e-3
+
+
+def check_camera(camera: Camera) -> list[Finding]:
+    """Focal length, squareness of the pixels, principal point, and that the camera stands still.
+
+    Args:
+        camera: ``T`` cameras.
+    """
+    longer = max(camera.width, camera.height)
+    horizontal, vertical, centre_x, centre_y = camera.intrinsics.unbind(1)
+    lowest, highest = (float(v) / longer for v in (horizontal.min(), horizontal.max()))
+    view = math.degrees(2 * math.atan(camera.width / (2 * float(horizontal.median()))))
+    stretch = float((horizontal / vertical).log().abs().max().exp())
+    offset = max(
+        float((centre_x / camera.width - 0.5).abs().max()),
+        float((centre_y / camera.height - 0.5).abs().max()),
+    )
+    motion = float((camera.camera_to_world - camera.camera_to_world[:1]).abs().max())
+    problems: list[tuple[Severity, str]] = []
+    focal = f"focal length of {lowest:.3g} to {highest:.3g} picture sides (field of view {view:.1f} degrees)"
+    if not FOCAL_RANGE[0] <= lowest <= highest <= FOCAL_RANGE[1]:
+        problems.append(("unfit", f"{focal}; cameras have {FOCAL_RANGE[0]:g} to {FOCAL_RANGE[1]:g}"))
+    elif not USUAL_FOCAL_RANGE[0] <= lowest <= highest <= USUAL_FOCAL_RANGE[1]:
+        problems.append(("doubt", f"{focal}; look whether it was measured in other pixels"))
+    if stretch > STRETCH:
+        problems.append(("unfit", f"pixels are stretched by {stretch:.2f}: fl_x and fl_y differ"))
+    if offset > PRINCIPAL_LIMIT:
+        problems.append(("unfit", f"the principal point lies {offset:.1f} picture sides off the middle"))
+    if motion > STEADY:
+        problems.append(("doubt", f"the camera moves by up to {motion:.3f} m; it should stand still"))
+    values = {
+        "focal_sides_min": lowest,
+        "focal_sides_max": highest,
+        "field_of_view_degrees": view,
+        "pixel_stretch": stretch,
+        "principal_offset_sides": offset,
+        "camera_motion_m": motion,
+    }
+    return graded("camera", problems, focal, values)
+
+
+MOST_REPEATED = 0.2
+"""Share of neighbouring frames that may be the same picture, as in a video of a raised frame rate."""
+
+
+def check_splits(sequence: TrackedSequence, digests: Sequence[str]) -> list[Finding]:
+    """Pictures that training and test share, and frames that repeat the one before.
+
+    Args:
+        sequence: the dataset; its reader has made sure that no frame is in two splits.
+        digests: of the pixels of all T frames.
+    """
+    seen = {digests[i] for i in sequence.splits.get("train", [])}
+    problems: list[tuple[Severity, str]] = []
+    shared = 0
+    for name in ("val", *sequence.test_splits):
+        held_out = sequence.splits.get(name, [])
+        same = [i for i in held_out if digests[i] in seen]
+        shared += len(same)
+        if same:
+            severity: Severity = "doubt" if name == "val" else "unfit"
+            text = f"{len(same)} of {len(held_out)} pictures of {name} are in training too, such as {same[0]}"
+            problems.append((severity, text))
+    repeated = sum(a == b for a, b in pairwise(digests))
+    if repeated > MOST_REPEATED * len(digests):
+        problems.append(("doubt", f"{repeated} of {len(digests)} frames repeat the one before"))
+    gap = _smallest_gap(sequence)
+    fine = f"no picture of a test is in training; the nearest frames of both are {gap} apart"
+    return graded("splits", problems, fine, {"shared": shared, "repeated": repeated, "gap_frames": gap})
+
+
+def _smallest_gap(sequence: TrackedSequence) -> int:
+    """Smallest difference from a test frame to a training frame; 0 where either is missing."""
+    train = sorted(sequence.splits.get("train", []))
+    tests = sorted({i for name in sequence.test_splits for i in sequence.splits[name]})
+    return min((abs(a - b) for a in tests for b in train), default=0)
+
+
+LEAST_TRAIN, GOOD_TRAIN = 10, 200
+"""Training frames: below the first there is no avatar, below the second a poor one."""
+MOST_LEFT_OUT = 0.1
+MOST_LOST = 0.3
+
+
+def check_tracking(sequence: TrackedSequence) -> list[Finding]:
+    """Frames left out because their tracking cannot be, frames without a face, frames of each use."""
+    frames = len(sequence)
+    train = len([i for i in sequence.splits.get("train", []) if sequence.frame_weights[i] == 1])
+    left_out = len(sequence.left_out)
+    lost = int((sequence.frame_weights == 0).sum()) - left_out
+    tests = len({i for name in sequence.test_splits for i in sequence.splits[name]})
+    problems: list[tuple[Severity, str]] = []
+    if left_out:
+        severity: Severity = "unfit" if left_out > MOST_LEFT_OUT * frames else "doubt"
+        reasons = left_out_report(sequence.left_out)
+        problems.append((severity, f"{left_out} of {frames} frames cannot be tracked right: {reasons}"))
+    if lost > MOST_LOST * frames:
+        problems.append(("doubt", f"no head in {lost} of {frames} frames"))
+    if train < LEAST_TRAIN:
+        problems.append(("unfit", f"{train} frames to train on; at least {LEAST_TRAIN} are needed"))
+    elif train < GOOD_TRAIN:
+        problems.append(("doubt", f"{train} frames to train on; {GOOD_TRAIN} and more make a good avatar"))
+    if not tests:
+        problems.append(("doubt", "no frame to test on"))
+    fine = f"{train} frames to train on, {tests} to test on"
+    values = {"frames": frames, "train": train, "test": tests, "left_out": left_out, "without_head": lost}
+    return graded("tracking", problems, fine, values)
+
+
+LEAST_TURN = 15.0
+"""Degrees of yaw from one side to the other."""
+MOVED = 0.15
+"""Range of a coefficient, in units of the head model's own, from which it counts as used."""
+LEAST_USED = 0.15
+"""Share of the coefficients that should be used."""
+
+
+def coverage_of(sequence: TrackedSequence) -> dict[str, dict[str, float]]:
+    """Pose and expression coverage by split, worked out anew; nothing where there is no training frame."""
+    return split_coverage(sequence.splits, sequence.head) if sequence.splits.get("train") else {}
+
+
+def check_coverage(sequence: TrackedSequence, coverage: dict[str, dict[str, float]]) -> list[Finding]:
+    """Whether training frames turn the head and move the face, and whether tests lie within reach.
+
+    Args:
+        sequence: the dataset.
+        coverage: from `coverage_of`.
+    """
+    if not coverage:
+        return [Finding("coverage", "unfit", "no training frame to cover anything")]
+    train = coverage["train"]
+    turn, nod = (train[f"{axis}_max"] - train[f"{axis}_min"] for axis in ("yaw", "pitch"))
+    expression = sequence.head.expression[sequence.splits["train"]]
+    spread = expression.amax(0) - expression.amin(0)
+    used = float((spread > MOVED).float().mean())
+    problems: list[tuple[Severity, str]] = []
+    if turn < LEAST_TURN:
+        problems.append(("doubt", f"the head turns by {turn:.0f} degrees only; its sides will not be known"))
+    if float(spread.max()) <= MOVED:
+        problems.append(("unfit", "the expression never changes; nothing can be learned about it"))
+    elif used < LEAST_USED:
+        problems.append(("doubt", f"{used:.0%} of the expressions are used; others will not be known"))
+    fine = f"turns by {turn:.0f}, nods by {nod:.0f} degrees; {used:.0%} of the expressions are used"
+    values = {"yaw_degrees": turn, "pitch_degrees": nod, "expressions_used": used}
+    return graded("coverage", problems, fine, values)

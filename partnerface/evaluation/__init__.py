@@ -1,0 +1,1 @@
+"""Metrics by split and region, their protocol, and the pictures and tables of a test."""

@@ -1,0 +1,174 @@
+"""LPIPS with AlexNet features, without torchvision.
+
+Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018),
+version 0.1: the linear heads that torchmetrics ships on torchvision's AlexNet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pickle
+import urllib.request
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CONVOLUTIONS = {
+    # torchvision's number in `features`: output channels, input channels, kernel, stride, padding
+    0: (64, 3, 11, 4, 2),
+    3: (192, 64, 5, 1, 2),
+    6: (384, 192, 3, 1, 1),
+    8: (256, 384, 3, 1, 1),
+    10: (256, 256, 3, 1, 1),
+}
+POOLED_BEFORE = (3, 6)
+SMALLEST_SIDE = 64
+"""Below this the last feature maps have hardly a pixel; smaller images are enlarged."""
+
+
+class LPIPS(nn.Module):
+    """Perceptual distance of two images. Its weights are fixed and are not written into checkpoints.
+
+    Args:
+        features: AlexNet's convolutions by torchvision's names, ``features.0.weight`` and so on.
+        heads: five tensors ``[1, C, 1, 1]``; by default those that torchmetrics ships.
+
+    Raises:
+        ValueError: a weight is missing or has another shape.
+    """
+
+    def __init__(self, features: dict[str, Tensor], heads: list[Tensor] | None = None) -> None:
+        super().__init__()
+        for number, (out, inputs, kernel, _, _) in CONVOLUTIONS.items():
+            for kind, shape in (("weight", (out, inputs, kernel, kernel)), ("bias", (out,))):
+                value = features.get(f"features.{number}.{kind}")
+                if value is None or value.shape != shape:
+                    raise ValueError(f"features.{number}.{kind} is not a tensor of shape {shape}")
+                self.register_buffer(f"{kind}_{number}", value.float(), persistent=False)
+        for number, head in zip(CONVOLUTIONS, torchmetrics_heads() if heads is None else heads, strict=True):
+            self.register_buffer(f"head_{number}", head.float(), persistent=False)
+        # The mean and deviation of ImageNet, for images in [-1, 1].
+        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """``[B]`` distances of images ``[B, 3, H, W]`` in [0, 1]."""
+        first, second = enlarged(first), enlarged(second)
+        features = self._features(torch.cat([first, second]))
+        distance = torch.zeros(len(first), device=first.device)
+        for number, values in features.items():
+            unit = values / (values.pow(2).sum(1, keepdim=True).sqrt() + 1e-8)
+            difference = (unit[: len(first)] - unit[len(first) :]).pow(2)
+            distance = distance + (difference * getattr(self, f"head_{number}")).sum(1).mean((1, 2))
+        return distance
+
+    def _features(self, images: Tensor) -> dict[int, Tensor]:
+        values = (images.float() * 2 - 1 - self.shift) / self.scale
+        features = {}
+        for number, (_, _, _, stride, padding) in CONVOLUTIONS.items():
+            if number in POOLED_BEFORE:
+                values = functional.max_pool2d(values, 3, 2)
+            weight, bias = getattr(self, f"weight_{number}"), getattr(self, f"bias_{number}")
+            values = functional.relu(functional.conv2d(values, weight, bias, stride, padding))
+            features[number] = values
+        return features
+
+
+def enlarged(images: Tensor, smallest_side: int = SMALLEST_SIDE) -> Tensor:
+    """Images whose shorter side is under so many pixels, enlarged bilinearly until it is not."""
+    scale = smallest_side / min(images.shape[-2:])
+    if scale <= 1:
+        return images
+    size = [round(side * scale) for side in images.shape[-2:]]
+    return functional.interpolate(images, size, mode="bilinear", align_corners=False)
+
+
+def torchmetrics_heads() -> list[Tensor]:
+    """The five linear heads ``[1, C, 1, 1]`` that torchmetrics ships with its LPIPS."""
+    source = resources.files("torchmetrics") / "functional" / "image" / "lpips_models" / "alex.pth"
+    with resources.as_file(source) as path:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    return [weights[f"lin{level}.model.1.weight"] for level in range(len(CONVOLUTIONS))]
+
+
+FILE_NAME = "alexnet_features.pt"
+URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+SHA256_PREFIX = "7be5be79"
+TIMEOUT_SECONDS = 20
+LOAD_ERRORS = (
+    *(OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError),
+    # torch's unpickler runs into these in files that are not its own.
+    *(AttributeError, LookupError, TypeError),
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LPIPSNetwork:
+    """The metric, or why there is none.
+
+    Attributes:
+        metric: None where the weights can't be had; LPIPS is then reported as missing.
+        missing: the reason, empty where there is a metric.
+    """
+
+    metric: LPIPS | None
+    missing: str = ""
+
+
+@cache
+def load_lpips() -> LPIPSNetwork:
+    """LPIPS with weights from the first of: ``PARTNERFACE_ASSETS``, ``~/.cache/partnerface``, a download.
+
+    A download (once, 230 MB, of which 10 MB are kept) is checked by its hash. Failure is logged once
+    and is no error: a test goes on without LPIPS.
+    """
+    stored = Path.home() / ".cache" / "partnerface" / FILE_NAME
+    assets = os.environ.get("PARTNERFACE_ASSETS")
+    candidates = [Path(assets) / FILE_NAME] if assets else []
+    path = next((p for p in (*candidates, stored) if p.is_file()), None)
+    try:
+        if path is None:
+            path = _download(stored)
+        features = torch.load(path, map_location="cpu", weights_only=True)
+        return LPIPSNetwork(LPIPS(features))
+    except LOAD_ERRORS as error:
+        where = (
+            f"{path} is not usable" if path else f"{FILE_NAME} is not in PARTNERFACE_ASSETS and {URL} failed"
+        )
+        missing = f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        logger.warning("LPIPS is reported as missing: %s", missing)
+        return LPIPSNetwork(None, missing)
+
+
+def _download(target: Path) -> Path:
+    """Fetch torchvision's AlexNet, check it and keep its convolutions."""
+    logger.info("fetching AlexNet for LPIPS from %s", URL)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    whole = target.with_name(f".{target.name}.{os.getpid()}.download")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(URL, timeout=TIMEOUT_SECONDS) as response, whole.open("wb") as file:
+            while block := response.read(1 << 20):
+                digest.update(block)
+                file.write(block)
+        if not digest.hexdigest().startswith(SHA256_PREFIX):
+            raise OSError("the downloaded file has another hash")
+        weights = torch.load(whole, map_location="cpu", weights_only=True)
+        torch.save({k: v for k, v in weights.items() if k.startswith("features.")}, partial)
+        os.replace(partial, target)
+    finally:
+        whole.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+    return target

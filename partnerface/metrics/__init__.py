@@ -1,1 +1,0 @@
-"""Image metrics on regions, as torchmetrics. Imports nothing of ours."""

@@ -1,0 +1,274 @@
+"""Ray samples where the head can be: occupied cells up to the opaque backstop, in one Warp kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import warp as wp
+from torch import Tensor, nn
+
+from partnerface.compute.threads import thread_generator
+from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.errors import UserError
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.posed_head import PosedHead
+from partnerface.meshes.bvh import MeshBvh, PosedBvhs
+from partnerface.meshes.surface_points import SurfacePoints, spread_points
+from partnerface.sampling.backstop import backstop_surface
+from partnerface.sampling.moving_skin import posed_normals, shell_cells
+from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid
+from partnerface.sampling.ray_samples import RaySamples
+
+POINT_SPACING = 0.004
+"""Metres between the points that mark the moving skin: about one cell of the surface grid."""
+
+
+@wp.func
+def _occupied(
+    q: wp.vec3,
+    cells: int,
+    learned: wp.array(dtype=wp.uint8),
+    surface_cells: int,
+    surface: wp.array(dtype=wp.uint8),
+) -> bool:
+    if wp.min(q) < 0.0 or wp.max(q) >= 1.0:
+        return False
+    x = int(q[0] * float(surface_cells))
+    y = int(q[1] * float(surface_cells))
+    z = int(q[2] * float(surface_cells))
+    if surface[x + surface_cells * (y + surface_cells * z)] != wp.uint8(0):
+        return True
+    x = int(q[0] * float(cells))
+    y = int(q[1] * float(cells))
+    z = int(q[2] * float(cells))
+    return learned[x + cells * (y + cells * z)] != wp.uint8(0)
+
+
+@wp.kernel(enable_backward=False)
+def _sample(
+    backstop: wp.uint64,
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    rotation: wp.array(dtype=wp.float32, ndim=2),
+    translation: wp.array(dtype=wp.float32),
+    low: wp.array(dtype=wp.float32),
+    cube_extent: wp.array(dtype=wp.float32),
+    box: wp.array(dtype=wp.float32, ndim=2),
+    cells: int,
+    learned: wp.array(dtype=wp.uint8),
+    surface_grid_cells: int,
+    surface: wp.array(dtype=wp.uint8),
+    step: float,
+    samples: int,
+    jitter: wp.array(dtype=wp.float32, ndim=2),
+    depths: wp.array(dtype=wp.float32, ndim=2),
+    length: wp.array(dtype=wp.float32),
+    opaque: wp.array(dtype=wp.bool),
+    hit: wp.array(dtype=wp.bool),
+):
+    i = wp.tid()
+    # The ray in the cube's own coordinates, from 0 to 1.
+    extent = cube_extent[0]
+    moved = origins[i] - wp.vec3(translation[0], translation[1], translation[2])
+    o = wp.vec3()
+    d = wp.vec3()
+    near = float(0.0)  # noqa: UP018 (Warp: a variable, not a constant)
+    far = float(1.0e6)  # noqa: UP018
+    enter = float(0.0)  # noqa: UP018
+    leave = float(1.0e6)  # noqa: UP018
+    for axis in range(3):
+        towards = wp.vec3(rotation[0, axis], rotation[1, axis], rotation[2, axis])
+        o[axis] = (wp.dot(moved, towards) - low[axis]) / extent
+        d[axis] = wp.dot(directions[i], towards) / extent
+        inverse = 1.0 / wp.where(wp.abs(d[axis]) < 1.0e-9, 1.0e-9, d[axis])
+        lowest = (box[0, axis] - low[axis]) / extent
+        highest = (box[1, axis] - low[axis]) / extent
+        t0 = (lowest - o[axis]) * inverse
+        t1 = (highest - o[axis]) * inverse
+        enter = wp.max(enter, wp.min(t0, t1))
+        leave = wp.min(leave, wp.max(t0, t1))
+        t0 = (wp.max(lowest, 0.0) - o[axis]) * inverse
+        t1 = (wp.min(highest, 1.0) - o[axis]) * inverse
+        near = wp.max(near, wp.min(t0, t1))
+        far = wp.min(far, wp.max(t0, t1))
+    free = samples
+    stopped = bool(False)  # noqa: UP018
+    # The backstop lies within the box, if not within the cube.
+    if enter < leave:
+        stop = wp.mesh_query_ray(backstop, origins[i], directions[i], leave)
+        if stop.result:
+            stopped = True
+            far = wp.min(far, stop.t)
+            free = samples - 1
+            depths[i, samples - 1] = stop.t
+    steps = wp.max(0, int(wp.ceil((far - near) / step)))
+    begin = o + (near + 0.5 * step) * d
+    stride = step * d
+    first = int(0)  # noqa: UP018, RUF046
+    occupied_steps = int(0)  # noqa: UP018, RUF046
+    for k in range(steps):
+        if _occupied(begin + float(k) * stride, cells, learned, surface_grid_cells, surface):
+            if occupied_steps == 0:
+                first = k
+            occupied_steps += 1
+    opaque[i] = stopped
+    hit[i] = stopped or occupied_steps > 0
+    spacing = float(occupied_steps) / float(free)
+    length[i] = spacing * step
+    placed = int(0)  # noqa: UP018, RUF046
+    passed = float(0.0)  # noqa: UP018
+    k = int(first)
+    while k < steps and placed < free and occupied_steps > 0:
+        if _occupied(begin + float(k) * stride, cells, learned, surface_grid_cells, surface):
+            while placed < free and (float(placed) + jitter[i, placed]) * spacing < passed + 1.0:
+                within = (float(placed) + jitter[i, placed]) * spacing - passed
+                depths[i, placed] = wp.min(near + (float(k) + within) * step, far)
+                placed += 1
+            passed += 1.0
+        k += 1
+    while placed < free:
+        depths[i, placed] = far
+        placed += 1
+
+
+@dataclass
+class HeadBounds:
+    """What one frame's rays are sampled against.
+
+    Attributes:
+        backstop: hierarchy over the posed backstop.
+        surface: ``[SURFACE_CELLS^3]`` uint8 occupied cells of the posed face.
+        box: ``[2, 3]`` lowest and highest corner, in the rigid head frame, of a box around the posed shell
+            and the backstop in it.
+        rotation: ``[3, 3]`` rigid head, head to world.
+        translation: ``[3]`` metres.
+    """
+
+    backstop: MeshBvh
+    surface: Tensor
+    box: Tensor
+    rotation: Tensor
+    translation: Tensor
+
+
+class HeadRaySampler(nn.Module):
+    """Spreads S samples over the occupied part of each ray.
+
+    Args:
+        samples: samples per ray, the backstop's included.
+        step_m: march through the occupancy grid in steps of this many metres.
+        cells: cells of the learned grid along an axis.
+        erosion_m: depth of the backstop below the skin.
+        thinnest_m: skin over less than this has no backstop.
+
+    Raises:
+        UserError: fewer than two samples, or an odd number of cells.
+    """
+
+    def __init__(
+        self,
+        samples: int = 16,
+        step_m: float = 0.002,
+        cells: int = 128,
+        erosion_m: float = 0.006,
+        thinnest_m: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if samples < 2:
+            raise UserError(
+                f"sampler: samples is {samples}, but a ray needs one before the backstop's: choose 2 or more"
+            )
+        if cells < 2 or cells % 2:
+            raise UserError(f"sampler: cells is {cells}; choose an even number of cells")
+        self.samples, self.step_m = samples, step_m
+        self.erosion_m, self.thinnest_m = erosion_m, thinnest_m
+        self.occupancy = OccupancyGrid(cells)
+        self._hierarchies = PosedBvhs()
+        self.register_buffer("surface_corners", torch.zeros(0, 3, dtype=torch.int32), persistent=False)
+        self.register_buffer("surface_vertices", torch.zeros(0, dtype=torch.long), persistent=False)
+        self.register_buffer("thickest", torch.zeros(()), persistent=False)
+        self.register_buffer("backstop_faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
+        self.register_buffer("backstop_depth", torch.zeros(0), persistent=False)
+        self.register_buffer("moving_corners", torch.zeros(0, 3, dtype=torch.int32), persistent=False)
+        self.register_buffer("moving_barycentric", torch.zeros(0, 3), persistent=False)
+        self.register_buffer("moving_reach", torch.zeros(0), persistent=False)
+
+    def set_surface(
+        self, head_model: HeadModel, canonical: Tensor, surface: Tensor, thickness: Tensor
+    ) -> None:
+        """Build the backstop and choose the moving skin.
+
+        Args:
+            head_model: supplies faces, parts and the expression basis.
+            canonical: ``[V, 3]`` canonical vertices.
+            surface: ``[Fc]`` bool, the faces of the head without the torso.
+            thickness: ``[V]`` shell thickness in metres.
+        """
+        faces = head_model.faces[surface]
+        self.surface_corners, self.surface_vertices = faces.int(), faces.unique()
+        self.thickest = thickness.float().max()
+        self.backstop_faces, self.backstop_depth = backstop_surface(
+            head_model, canonical, surface, self.erosion_m, self.thinnest_m
+        )
+        motion = head_model.expression_basis.norm(dim=-1).amax(0)
+        neck = head_model.head_weights() < 0.9
+        used = torch.zeros(len(canonical), dtype=torch.bool, device=canonical.device)
+        used[self.surface_vertices] = True
+        moving = used & ((motion > 1e-3) | neck)
+        skin = faces[moving[faces].any(1)]
+        points = spread_points(canonical, skin, POINT_SPACING)
+        self.moving_corners, self.moving_barycentric = points.corners.int(), points.barycentric
+        # Thick hair over the moving skin is left to the learned grid.
+        self.moving_reach = points.of(thickness.float()[:, None])[:, 0].clamp_max(0.012)
+        self._hierarchies.clear()
+
+    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> HeadBounds:
+        """What rays of one frame are sampled against; ``rotation``, ``translation``: its rigid pose."""
+        vertices = head.vertices[frame].detach().contiguous()
+        rotation, translation = rotation.detach().contiguous(), translation.detach().contiguous()
+        normals = posed_normals(vertices, self.surface_corners)
+        eroded = vertices - self.backstop_depth[:, None] * normals
+        backstop = self._hierarchies.posed(eroded, head.canonical_vertices, self.backstop_faces, frame)
+        points = SurfacePoints(self.moving_corners, self.moving_barycentric)
+        cube = self.occupancy.low, self.occupancy.extent
+        surface = shell_cells(vertices, normals, points, self.moving_reach, (rotation, translation), cube)
+        rigid = (vertices[self.surface_vertices] - translation) @ rotation
+        box = torch.stack([rigid.amin(0) - self.thickest, rigid.amax(0) + self.thickest])
+        return HeadBounds(backstop, surface, box, rotation, translation)
+
+    def forward(self, origins: Tensor, directions: Tensor, bounds: HeadBounds) -> RaySamples:
+        """Sample rays ``[R, 3]``, stratified in training, at interval centres in evaluation."""
+        count, device = len(origins), origins.device
+        shape = (count, self.samples)
+        random = self.training and torch.is_grad_enabled()
+        if random:
+            jitter = torch.rand(shape, device=device, generator=thread_generator())
+        else:
+            jitter = torch.full(shape, 0.5, device=device)
+        depths, length = torch.empty(shape, device=device), torch.empty(count, device=device)
+        opaque, hit = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
+        grid = self.occupancy
+        inputs = [
+            bounds.backstop.id,
+            as_vec3(origins.contiguous()),
+            as_vec3(directions.contiguous()),
+            bounds.rotation,
+            bounds.translation,
+            grid.low,
+            grid.extent.view(1),
+            bounds.box,
+            grid.cells,
+            grid.occupied,
+            SURFACE_CELLS,
+            bounds.surface,
+            self.step_m,
+            self.samples,
+            jitter,
+            depths,
+            length,
+            opaque,
+            hit,
+        ]
+        launch(_sample, count, inputs, device)
+        return RaySamples(depths, length[:, None].expand(shape), opaque, hit)

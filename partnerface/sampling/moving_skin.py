@@ -1,0 +1,125 @@
+"""Marking the cells around the moving skin of a posed head, in one pass of a Warp kernel."""
+
+from __future__ import annotations
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.meshes.surface_points import SurfacePoints
+from partnerface.sampling.occupancy import SURFACE_CELLS, dilate
+
+
+@wp.kernel(enable_backward=False)
+def _add_face_normals(
+    vertices: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.int32), normals: wp.array(dtype=wp.vec3)
+):
+    i = 3 * wp.tid()
+    corner = vertices[faces[i]]
+    normal = wp.cross(vertices[faces[i + 1]] - corner, vertices[faces[i + 2]] - corner)
+    for k in range(3):
+        wp.atomic_add(normals, faces[i + k], normal)
+
+
+@wp.kernel(enable_backward=False)
+def _normalise(normals: wp.array(dtype=wp.vec3)):
+    i = wp.tid()
+    normals[i] = wp.normalize(normals[i])
+
+
+@wp.func
+def _mark(p: wp.vec3, low: wp.vec3, extent: float, cells: int, marked: wp.array(dtype=wp.uint8, ndim=3)):
+    q = (p - low) * (float(cells) / extent)
+    x = wp.clamp(int(q[0]), 0, cells - 1)
+    y = wp.clamp(int(q[1]), 0, cells - 1)
+    z = wp.clamp(int(q[2]), 0, cells - 1)
+    marked[z, y, x] = wp.uint8(1)
+
+
+@wp.kernel(enable_backward=False)
+def _mark_shell(
+    vertices: wp.array(dtype=wp.vec3),
+    normals: wp.array(dtype=wp.vec3),
+    corners: wp.array(dtype=wp.int32, ndim=2),
+    barycentric: wp.array(dtype=wp.vec3),
+    reach: wp.array(dtype=wp.float32),
+    rotation: wp.array(dtype=wp.float32, ndim=2),
+    translation: wp.array(dtype=wp.float32),
+    low: wp.array(dtype=wp.float32),
+    extent: wp.array(dtype=wp.float32),
+    cells: int,
+    marked: wp.array(dtype=wp.uint8, ndim=3),
+):
+    i = wp.tid()
+    skin = wp.vec3()
+    outwards = wp.vec3()
+    for k in range(3):
+        skin += barycentric[i][k] * vertices[corners[i, k]]
+        outwards += barycentric[i][k] * normals[corners[i, k]]
+    world = skin - wp.vec3(translation[0], translation[1], translation[2])
+    into_rigid = wp.mat33()
+    for row in range(3):
+        for column in range(3):
+            into_rigid[row, column] = rotation[column, row]
+    corner = wp.vec3(low[0], low[1], low[2])
+    _mark(into_rigid * world, corner, extent[0], cells, marked)
+    _mark(into_rigid * (world + reach[i] * outwards), corner, extent[0], cells, marked)
+
+
+def posed_normals(vertices: Tensor, corners: Tensor) -> Tensor:
+    """Area-weighted unit normals ``[V, 3]`` without gradient; zero off the faces.
+
+    Args:
+        vertices: ``[V, 3]``.
+        corners: ``[Fc, 3]`` int32 faces.
+    """
+    normals = torch.zeros_like(vertices)
+    launch(
+        _add_face_normals,
+        len(corners),
+        [as_vec3(vertices), corners.view(-1), as_vec3(normals)],
+        vertices.device,
+    )
+    launch(_normalise, len(vertices), [as_vec3(normals)], vertices.device)
+    return normals
+
+
+def shell_cells(
+    vertices: Tensor,
+    normals: Tensor,
+    points: SurfacePoints,
+    reach: Tensor,
+    pose: tuple[Tensor, Tensor],
+    cube: tuple[Tensor, Tensor],
+    cells: int = SURFACE_CELLS,
+) -> Tensor:
+    """Cells ``[cells^3]`` uint8 within one cell of the moving skin and of its shell.
+
+    Args:
+        vertices: ``[V, 3]`` in world space.
+        normals: ``[V, 3]``.
+        points: Q points on the moving skin, corners int32.
+        reach: ``[Q]`` thickness of the shell in metres.
+        pose: rotation ``[3, 3]`` and translation ``[3]`` of the rigid head, head to world.
+        cube: lowest corner ``[3]`` and side of the cube in the rigid head frame.
+        cells: along an axis.
+    """
+    rotation, translation = pose
+    low, extent = cube
+    marked = torch.zeros(cells, cells, cells, dtype=torch.uint8, device=vertices.device)
+    inputs = [
+        as_vec3(vertices),
+        as_vec3(normals),
+        points.corners,
+        as_vec3(points.barycentric),
+        reach,
+        rotation.contiguous(),
+        translation.contiguous(),
+        low,
+        extent.view(1),
+        cells,
+        marked,
+    ]
+    launch(_mark_shell, len(reach), inputs, vertices.device)
+    return dilate(marked).view(-1)

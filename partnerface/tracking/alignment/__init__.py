@@ -1,0 +1,1 @@
+"""Sub-pixel alignment of poses and expressions to the pictures."""

@@ -1,0 +1,195 @@
+"""Expression alignment: actions with which lips, lids and brows show one texture in every frame.
+
+Landmarks place lips and lids to a pixel or two, each with a bias of its own; the skin there has texture to
+a fraction of that. As in the pose alignment, each round averages the texture of the face over the clip and
+moves every frame's expression towards it (Gauss-Newton on Lucas and Kanade 1981, over blendshapes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.head_parts import head_parts
+from partnerface.meshes.rasterizer import vertex_normals
+from partnerface.meshes.surface_points import spread_points, thin_points
+from partnerface.tracking.alignment.face_texture import (
+    average_texture,
+    contrast_images,
+    texture_residuals,
+    texture_sums,
+    with_gradient,
+)
+from partnerface.tracking.alignment.pose_step import SAMPLES_PER_INDEPENDENT, place_gradient
+from partnerface.tracking.fit.variables import fitted_expressions
+
+CHUNK_FRAMES = 10
+ELSEWHERE = ("scalp", "ears", "neck", "torso")
+
+
+@dataclass(frozen=True)
+class ExpressionSettings:
+    """How far and how often expressions are moved.
+
+    Attributes:
+        rounds: averages of the texture, a Gauss-Newton step after each.
+        spacing_m: distance between the surface points.
+        sigma: standard deviation of an action's correction.
+        smooth_frames: standard deviation of the filter over time that corrections pass through.
+    """
+
+    rounds: int = 6
+    spacing_m: float = 0.003
+    sigma: float = 0.1
+    smooth_frames: float = 1.0
+
+
+@torch.no_grad()
+def align_expressions(
+    luminance: Tensor,
+    camera: Camera,
+    head: HeadParameters,
+    frame_weights: Tensor,
+    head_model: HeadModel,
+    settings: ExpressionSettings | None = None,
+    on_round: Callable[[int], None] | None = None,
+) -> HeadParameters:
+    """Correct the expression of every tracked frame.
+
+    Args:
+        luminance: ``[T, H, W]`` uint8.
+        camera: ``T`` cameras at the size of these images.
+        head: ``T`` fitted head parameters, their poses aligned.
+        frame_weights: ``[T]``; frames of weight 0 keep their expression.
+        head_model: the fitted head model.
+        settings: see `ExpressionSettings`.
+        on_round: called with the number of each finished round.
+    """
+    settings = settings or ExpressionSettings()
+    face = _MovingFace.of(head_model, head.identity, settings.spacing_m)
+    chunks = [
+        _Chunk(
+            contrast=contrast_images(luminance[frames]),
+            camera=camera.select(frames),
+            rotation=head.rotation[frames],
+            translation=head.translation[frames],
+            weights=frame_weights[frames],
+            first_expression=head.expression[frames],
+            expression=head.expression[frames],
+        )
+        for frames in torch.arange(len(head)).split(CHUNK_FRAMES)
+    ]
+    low, high = (float(x) for x in head_model.asset.expression_range)
+    for number in range(settings.rounds):
+        texture, seen_often = average_texture([chunk.texture(face) for chunk in chunks], frame_weights)
+        moved = torch.cat([chunk.step_towards(texture, seen_often, face, settings) for chunk in chunks])
+        moved = _smoothed(_without_mean(moved, frame_weights), frame_weights, settings.smooth_frames)
+        expression = (head.expression + moved * frame_weights[:, None]).clamp(low, high)
+        for chunk, values in zip(chunks, expression.split(CHUNK_FRAMES), strict=True):
+            chunk.expression = values
+        if on_round is not None:
+            on_round(number + 1)
+    return replace(head, expression=torch.cat([chunk.expression for chunk in chunks]))
+
+
+@dataclass
+class _MovingFace:
+    """Points of the skin of the face, lips and lids too.
+
+    Attributes:
+        neutral: ``[Q, 3]`` in the head's rest space.
+        basis: ``[E, Q, 3]`` how actions move them; zero for actions that are not fitted.
+        normals: ``[Q, 3]`` of the neutral face.
+    """
+
+    neutral: Tensor
+    basis: Tensor
+    normals: Tensor
+
+    @classmethod
+    def of(cls, head_model: HeadModel, identity: Tensor, spacing: float) -> _MovingFace:
+        weights = head_parts(head_model, identity).weights
+        elsewhere = torch.stack([weights[name] for name in ELSEWHERE]).amax(0)
+        on_face = (elsewhere < 0.3) & (head_model.head_weights() > 0.99)
+        skin = head_model.faces[head_model.part_faces("skin")]
+        vertices = head_model.identity_vertices(identity)
+        points = spread_points(vertices, skin[on_face[skin].all(1)], spacing)
+        points = thin_points(points, vertices, spacing)
+        basis = torch.stack([points.of(action) for action in head_model.expression_basis])
+        normals = functional.normalize(points.of(vertex_normals(vertices, skin)), dim=-1)
+        return cls(points.of(vertices), basis * fitted_expressions(head_model)[:, None, None], normals)
+
+    def under(self, expression: Tensor) -> tuple[Tensor, Tensor]:
+        """Points and normals ``[T, Q, 3]`` under expressions ``[T, E]``."""
+        places = self.neutral + torch.tensordot(expression, self.basis, 1)
+        return places, self.normals.expand_as(places)
+
+
+@dataclass
+class _Chunk:
+    """Some frames of the clip: Jacobians of all at once would not fit in memory.
+
+    Attributes:
+        contrast: ``[T, H, W]`` int8.
+        camera: their cameras.
+        rotation, translation: head to world.
+        weights: ``[T]``.
+        first_expression: ``[T, E]`` of the landmark fit.
+        expression: ``[T, E]`` now.
+    """
+
+    contrast: Tensor
+    camera: Camera
+    rotation: Tensor
+    translation: Tensor
+    weights: Tensor
+    first_expression: Tensor
+    expression: Tensor
+
+    def texture(self, face: _MovingFace) -> tuple[Tensor, Tensor]:
+        pose = self.rotation, self.translation
+        return texture_sums(self.contrast, self.camera, *face.under(self.expression), *pose, self.weights)
+
+    def step_towards(
+        self, texture: Tensor, seen_often: Tensor, face: _MovingFace, settings: ExpressionSettings
+    ) -> Tensor:
+        """Corrections ``[T, E]`` of the first expression after one damped Gauss-Newton step."""
+        skin = texture_residuals(
+            with_gradient(self.contrast),
+            self.camera,
+            *face.under(self.expression),
+            self.rotation,
+            self.translation,
+            texture,
+            seen_often,
+        )
+        by_place = place_gradient(self.camera, skin.gradient, skin.world) @ self.rotation
+        normal, slope = skin.equations(torch.einsum("tqc,eqc->tqe", by_place, face.basis))
+        precision = SAMPLES_PER_INDEPENDENT / settings.sigma**2
+        so_far = self.expression - self.first_expression
+        prior = precision * torch.eye(len(face.basis))
+        return so_far - torch.linalg.solve(normal + prior, slope + precision * so_far)
+
+
+def _without_mean(moved: Tensor, frame_weights: Tensor) -> Tensor:
+    """Undo the clip's mean correction: the texture, learned with it, cannot see it and drifts."""
+    return moved - frame_weights @ moved / frame_weights.sum().clamp_min(1e-6)
+
+
+def _smoothed(moved: Tensor, frame_weights: Tensor, sigma: float) -> Tensor:
+    """Rows ``[T, E]`` through a Gaussian over time that skips frames of weight 0."""
+    reach = int(4 * sigma) + 1
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma).square())[None, None]
+
+    def filtered(values: Tensor) -> Tensor:
+        return functional.conv1d(values.T[:, None], kernel, padding=reach)[:, 0].T
+
+    weights = frame_weights[:, None]
+    return filtered(moved * weights) / filtered(weights).clamp_min(1e-6)

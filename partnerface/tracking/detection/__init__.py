@@ -1,0 +1,1 @@
+"""Landmarks and mattes of video frames, with MediaPipe."""

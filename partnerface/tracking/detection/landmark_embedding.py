@@ -1,0 +1,164 @@
+"""Where a landmark detector's points lie on a head model: render the head, detect, look underneath.
+
+Works for every head model and detector, since no correspondence has to be known beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pytorch3d.transforms import euler_angles_to_matrix
+from torch import Tensor
+
+from partnerface.data.synthetic.render_subject import SubjectRenderer
+from partnerface.data.synthetic.subject import subject_named
+from partnerface.head_models.head_model import HeadModel
+from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
+from partnerface.tracking.detection.landmarks import detect_landmarks
+
+NUM_LANDMARKS = 468
+MIN_HITS = 3
+UNSEEN_SPREAD_MM = 9.0
+REACH_PX = 6
+"""The detector puts a lid's edge on the eyeball or the lashes beside it: then the nearest skin counts."""
+
+SETTLING_FRAMES = 4
+VIEW_SIZE = 512
+SUBJECTS = ("a", "b")
+VIEW_ANGLES = (
+    *((0, 0), (0, 12), (0, -12), (10, 0), (-12, 0), (20, 0), (0, 22), (0, -22), (10, 15), (10, -15)),
+    *((-10, 15), (-10, -15)),
+)
+"""Pitch and yaw of the head in degrees."""
+
+
+@dataclass
+class RenderedView:
+    """One picture of a head and the surface under its pixels.
+
+    Attributes:
+        image: ``[H, W, 3]`` uint8.
+        fragments: face and barycentric coordinates at each pixel.
+    """
+
+    image: np.ndarray
+    fragments: MeshFragments
+
+
+@dataclass
+class LandmarkEmbedding:
+    """As in `HeadModelAsset`.
+
+    Attributes:
+        faces: ``[K]`` face under each landmark.
+        barycentric: ``[K, 3]``.
+        spread: ``[K]`` median distance in mm between the views' hits and the chosen one.
+    """
+
+    faces: np.ndarray
+    barycentric: np.ndarray
+    spread: np.ndarray
+
+
+def render_views(head_model: HeadModel) -> Iterator[RenderedView]:
+    """Two dressed subjects, neutral, from a dozen directions."""
+    for name in SUBJECTS:
+        renderer = SubjectRenderer(head_model, subject_named(name), len(VIEW_ANGLES), VIEW_SIZE, seed=0)
+        head = renderer.head
+        head.expression = torch.zeros_like(head.expression)
+        angles = torch.tensor(VIEW_ANGLES) * (math.pi / 180)
+        yaw, pitch = angles[:, 1], angles[:, 0]
+        head.rotation = euler_angles_to_matrix(torch.stack([yaw, pitch, torch.zeros_like(yaw)], 1), "YXZ")
+        head.translation = head.torso_translation.clone()
+        head.joint_rotations = torch.eye(3).expand_as(head.joint_rotations).clone()
+        renderer.sway = torch.zeros_like(renderer.sway)
+        for view in range(len(VIEW_ANGLES)):
+            yield RenderedView(renderer.render(view).image, _surface(renderer, view))
+
+
+def _surface(renderer: SubjectRenderer, view: int) -> MeshFragments:
+    vertices = renderer.dressed.vertices(renderer.head.select([view]), renderer.sway[view])
+    pixels, depth = renderer.camera.select([view]).project(vertices[None])
+    return rasterize_mesh(
+        pixels[0], depth[0], renderer.dressed.faces, VIEW_SIZE, VIEW_SIZE, cull_backfaces=False
+    )
+
+
+def detect_still(image: np.ndarray) -> np.ndarray | None:
+    """``[468, 2]`` landmarks of a picture in pixels, found as in a video that stands still."""
+    track = detect_landmarks((i / 25, image) for i in range(SETTLING_FRAMES))
+    return track.landmarks[-1, :NUM_LANDMARKS, :2] if track.valid[-1] else None
+
+
+def embed_landmarks(
+    head_model: HeadModel,
+    views: Iterable[RenderedView],
+    detect: Callable[[np.ndarray], np.ndarray | None] = detect_still,
+) -> LandmarkEmbedding:
+    """Read the surface under every landmark in every view and keep the most central hit.
+
+    Args:
+        head_model: whose mean head the hits are compared on.
+        views: pictures in which the first faces of the surface are the head model's.
+        detect: picture in, ``[K, 2]`` landmarks in pixels out, None where it finds no face.
+    """
+    skin = head_model.part_faces("skin")
+    hits: list[list[tuple[int, Tensor]]] = [[] for _ in range(NUM_LANDMARKS)]
+    beside: list[list[tuple[int, Tensor]]] = [[] for _ in range(NUM_LANDMARKS)]
+    for view in views:
+        landmarks = detect(view.image)
+        if landmarks is None:
+            continue
+        seen = view.fragments.faces
+        on_skin = ((seen >= 0) & (seen < len(skin))).numpy()
+        on_skin &= skin.numpy()[seen.clamp(0, len(skin) - 1).numpy()]
+        for k, landmark in enumerate(landmarks):
+            if (pixel := _nearest_pixel(on_skin, landmark)) is not None:
+                hit = int(seen[pixel]), view.fragments.barycentric[pixel]
+                (hits if pixel == _pixel(landmark) else beside)[k].append(hit)
+    few = [len(found) < MIN_HITS for found in hits]
+    return _most_central(
+        head_model, [other if rare else found for found, other, rare in zip(hits, beside, few, strict=True)]
+    )
+
+
+def _pixel(place: np.ndarray) -> tuple[int, int]:
+    """Row and column of the pixel at ``place`` (x, y)."""
+    column, row = np.floor(place).astype(int)
+    return int(row), int(column)
+
+
+def _nearest_pixel(mask: np.ndarray, place: np.ndarray) -> tuple[int, int] | None:
+    """Row and column of the pixel of a mask nearest to ``place`` (x, y), None beyond `REACH_PX`."""
+    row, column = _pixel(place)
+    top, left = max(row - REACH_PX, 0), max(column - REACH_PX, 0)
+    window = mask[top : max(row + REACH_PX + 1, 0), left : max(column + REACH_PX + 1, 0)]
+    rows, columns = np.nonzero(window)
+    distance = np.hypot(rows + top + 0.5 - place[1], columns + left + 0.5 - place[0])
+    if not len(distance) or (distance > REACH_PX).all():
+        return None
+    nearest = int(distance.argmin())
+    return int(rows[nearest] + top), int(columns[nearest] + left)
+
+
+def _most_central(head_model: HeadModel, hits: list[list[tuple[int, Tensor]]]) -> LandmarkEmbedding:
+    faces = np.zeros(len(hits), np.int32)
+    barycentric = np.zeros((len(hits), 3), np.float32)
+    spread = np.full(len(hits), UNSEEN_SPREAD_MM, np.float32)
+    for k, found in enumerate(hits):
+        if len(found) < MIN_HITS:
+            barycentric[k, 0] = 1
+            continue
+        index = torch.tensor([face for face, _ in found])
+        share = torch.stack([place for _, place in found])
+        corners = head_model.template_vertices[head_model.faces[index]]
+        points = (corners * share[..., None]).sum(1)
+        distance = (points - points.median(0).values).norm(dim=1)
+        centre = int(distance.argmin())
+        faces[k], barycentric[k] = int(index[centre]), share[centre].numpy()
+        spread[k] = float(distance.median()) * 1e3
+    return LandmarkEmbedding(faces, barycentric, spread)

@@ -1,0 +1,139 @@
+"""LandmarkTrack: what detection hands to the fit, and the npz file between the two."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from partnerface.errors import UserError
+from partnerface.files.arrays import read_arrays
+
+LANDMARKS = 478
+_SHAPES = {
+    "landmarks": "T l 3",
+    "scores": "T B",
+    "score_names": "B",
+    "face_matrices": "T 4 4",
+    "valid": "T",
+    "content_change": "T",
+    "background_change": "T",
+    "timestamps": "T",
+    **dict.fromkeys(("fps", "width", "height", "model_sha256", "mode"), ""),
+}
+
+
+@dataclass
+class LandmarkTrack:
+    """Face landmarks of all T frames of a video; missed frames stay in the time axis.
+
+    Any detector with MediaPipe's 478 landmark numbers can make one: the fit reads nothing else.
+
+    Attributes:
+        landmarks: ``[T, 478, 3]`` float32 x, y and relative depth in pixels of the named image
+            size (x right, y down, z away from the camera); NaN where no face was found.
+        scores: ``[T, B]`` blendshape scores in [0, 1]; NaN where no face was found.
+        score_names: ``[B]`` names of the scores; the fit matches them by name.
+        face_matrices: ``[T, 4, 4]`` the detector's own head pose.
+        valid: ``[T]`` bool, a face was found.
+        content_change: ``[T]`` mean absolute difference to the previous frame's thumbnail, in [0, 1].
+        background_change: ``[T]`` the median instead of the mean: a person who moves leaves it small.
+        timestamps: ``[T]`` seconds from the first frame.
+        fps: mean frame rate.
+        width: width of the image that the landmarks refer to.
+        height: height of that image.
+        model_sha256: digest of the detector's model file.
+        mode: the detector's running mode.
+        source: digest of the video file, empty if unknown.
+    """
+
+    landmarks: np.ndarray
+    scores: np.ndarray
+    score_names: list[str]
+    face_matrices: np.ndarray
+    valid: np.ndarray
+    content_change: np.ndarray
+    background_change: np.ndarray
+    timestamps: np.ndarray
+    fps: float
+    width: int
+    height: int
+    model_sha256: str
+    mode: str
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.landmarks)
+
+    def cropped(self, offset_x: float, offset_y: float, scale: float, size: int) -> LandmarkTrack:
+        """The same landmarks in pixels of a square crop, ``(x - offset) * scale``."""
+        landmarks = self.landmarks * np.float32(scale)
+        landmarks[..., 0] -= offset_x * scale
+        landmarks[..., 1] -= offset_y * scale
+        return replace(self, landmarks=landmarks, width=size, height=size)
+
+    def face_heights(self) -> np.ndarray:
+        """``[T]`` vertical extent of the face in pixels, NaN where no face was found."""
+        heights = np.full(len(self), np.nan, np.float32)
+        y = self.landmarks[self.valid, :468, 1]
+        heights[self.valid] = y.max(1) - y.min(1)
+        return heights
+
+    def save(self, path: Path) -> None:
+        """Write the npz; a reader never sees a half-written file."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npz")
+        np.savez_compressed(partial, **values)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> LandmarkTrack:
+        """Read an npz written by `save`.
+
+        Raises:
+            UserError: the file is unreadable, lacks a field, or its fields contradict each other.
+        """
+        try:
+            values = read_arrays(path, [f.name for f in fields(cls)])
+        except UserError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            raise UserError(f"{path}: not a landmark track ({reason}); delete it and track again") from error
+        if fault := _fault(values):
+            raise UserError(f"{path}: not a landmark track ({fault}); delete it and track again")
+        values.setdefault("source", "")
+        values["score_names"] = [str(name) for name in values["score_names"]]
+        for name, kind in (
+            ("fps", float),
+            ("width", int),
+            ("height", int),
+            ("model_sha256", str),
+            ("mode", str),
+            ("source", str),
+        ):
+            values[name] = kind(values[name])
+        return cls(**values)
+
+
+def _fault(values: dict[str, np.ndarray]) -> str | None:
+    """The first field that is missing or whose shape or values cannot be, in words."""
+    sizes = {"l": LANDMARKS, "3": 3, "4": 4}
+    for name, axes in _SHAPES.items():
+        if name not in values:
+            return f"no {name}"
+        shape, axes = values[name].shape, axes.split()
+        if len(shape) != len(axes) or any(
+            sizes.setdefault(axis, size) != size for axis, size in zip(axes, shape, strict=True)
+        ):
+            return f"{name} has the wrong shape {shape}"
+        kinds = "US" if name in ("score_names", "model_sha256", "mode") else "fiub"
+        if values[name].dtype.kind not in kinds:
+            return f"{name} holds values of type {values[name].dtype}"
+    valid = values["valid"].astype(bool)
+    if not np.isfinite(values["landmarks"][valid]).all():
+        return "landmarks of a face that was found are not finite"
+    for name in ("fps", "width", "height"):
+        if not 0 < values[name] < np.inf:
+            return f"{name} is {values[name]}"
+    return None if np.isfinite(values["timestamps"]).all() else "timestamps are not finite"

@@ -1,0 +1,151 @@
+"""Video frames -> LandmarkTrack, with MediaPipe Tasks' face landmarker (the extra `track`).
+
+Three traps shape this file. An array that is not contiguous is read wrongly without an exception.
+Timestamps drive the landmark filter, so they are real milliseconds. The filter starts from the
+detector's crop, so the first frame is fed a few times before its result counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from partnerface.errors import UserError
+from partnerface.files.downloads import FACE_LANDMARKER, model_file
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+
+NUM_LANDMARKS = 478
+WARM_UP_FRAMES = 5
+THUMBNAIL = 32
+
+
+def import_mediapipe() -> Any:
+    """The `mediapipe` module.
+
+    Raises:
+        UserError: the extra `track` is not installed.
+    """
+    try:
+        import mediapipe
+    except ImportError as error:
+        raise UserError(
+            f"tracking needs MediaPipe ({error}): install it with  pip install 'partnerface[track]'"
+        ) from error
+    return mediapipe
+
+
+def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
+    """A face landmarker, to be used in a ``with`` block: without one it complains at exit.
+
+    Args:
+        video_mode: track from frame to frame and filter; else every image on its own.
+        num_faces: more than one switches MediaPipe's landmark filter off.
+    """
+    mediapipe = import_mediapipe()
+    vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
+    mode = vision.RunningMode.VIDEO if video_mode else vision.RunningMode.IMAGE
+    options = vision.FaceLandmarkerOptions(
+        base_options=tasks.BaseOptions(model_asset_path=str(model_file(FACE_LANDMARKER))),
+        running_mode=mode,
+        num_faces=num_faces,
+        output_face_blendshapes=video_mode,
+        output_facial_transformation_matrixes=video_mode,
+    )
+    return vision.FaceLandmarker.create_from_options(options)
+
+
+def to_mediapipe_image(image: np.ndarray) -> Any:
+    """A MediaPipe image of ``[H, W, 3]`` uint8 RGB."""
+    mediapipe = import_mediapipe()
+    contiguous = np.ascontiguousarray(image, np.uint8)
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=contiguous)
+
+
+def landmark_pixels(face: Any, width: int, height: int) -> np.ndarray:
+    """``[478, 3]`` landmarks of one detected face in pixels; depth is scaled like x."""
+    points = np.array([(p.x, p.y, p.z) for p in face], np.float32)
+    return points * np.float32([width, height, width])
+
+
+def detect_landmarks(frames: Iterable[tuple[float, np.ndarray]]) -> LandmarkTrack:
+    """Detect the face in every frame of one video.
+
+    Args:
+        frames: pairs of a timestamp in seconds and an image ``[H, W, 3]`` uint8 RGB, all of one size.
+
+    Raises:
+        UserError: MediaPipe or its model file is missing.
+    """
+    times, results, changes = [], [], []
+    width = height = 0
+    thumbnail = None
+    with face_landmarker(video_mode=True) as landmarker:
+        stamp = -1
+        for time, image in frames:
+            height, width = image.shape[:2]
+            picture = to_mediapipe_image(image)
+            if not times:
+                for repeat in range(WARM_UP_FRAMES):
+                    stamp = repeat * 33
+                    landmarker.detect_for_video(picture, stamp)
+                offset = stamp + 33
+            stamp = max(stamp + 1, offset + round(time * 1000))
+            results.append(_frame_result(landmarker.detect_for_video(picture, stamp), width, height))
+            times.append(time)
+            previous, thumbnail = thumbnail, _thumbnail(image)
+            changes.append(_content_change(previous, thumbnail))
+    return _assemble(times, results, changes, width, height)
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return np.asarray(small, np.float32) / 255
+
+
+def _content_change(previous: np.ndarray | None, thumbnail: np.ndarray) -> tuple[float, float]:
+    if previous is None:
+        return 0.0, 0.0
+    difference = np.abs(thumbnail - previous)
+    return float(difference.mean()), float(np.median(difference.max(-1)))
+
+
+def _frame_result(result: Any, width: int, height: int) -> tuple | None:
+    if not result.face_landmarks:
+        return None
+    scores = {category.category_name: category.score for category in result.face_blendshapes[0]}
+    matrix = np.asarray(result.facial_transformation_matrixes[0], np.float32)
+    return landmark_pixels(result.face_landmarks[0], width, height), scores, matrix
+
+
+def _assemble(times: list, results: list, changes: list, width: int, height: int) -> LandmarkTrack:
+    count = len(times)
+    found = [i for i, result in enumerate(results) if result is not None]
+    names = sorted(results[found[0]][1]) if found else []
+    landmarks = np.full((count, NUM_LANDMARKS, 3), np.nan, np.float32)
+    scores = np.full((count, len(names)), np.nan, np.float32)
+    matrices = np.full((count, 4, 4), np.nan, np.float32)
+    valid = np.zeros(count, bool)
+    for i in found:
+        points, frame_scores, matrix = results[i]
+        landmarks[i], matrices[i], valid[i] = points, matrix, True
+        scores[i] = [frame_scores[name] for name in names]
+    timestamps = np.asarray(times, np.float64)
+    duration = timestamps[-1] - timestamps[0] if count > 1 else 0.0
+    return LandmarkTrack(
+        landmarks=landmarks,
+        scores=scores,
+        score_names=names,
+        face_matrices=matrices,
+        valid=valid,
+        content_change=np.float32([mean for mean, _ in changes]),
+        background_change=np.float32([median for _, median in changes]),
+        timestamps=timestamps,
+        fps=float((count - 1) / duration) if duration > 0 else 25.0,
+        width=width,
+        height=height,
+        model_sha256=FACE_LANDMARKER.sha256,
+        mode="VIDEO",
+    )

@@ -1,0 +1,1 @@
+"""Head parameters that explain the landmarks and mattes of all frames at once."""

@@ -1,0 +1,202 @@
+"""fit_head: landmarks (and mattes) of a clip -> head parameters and focal length, all frames at once."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from pytorch3d.transforms import matrix_to_axis_angle
+from torch import Tensor
+
+from partnerface.compute.threads import single_thread
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.landmark_geometry import LandmarkGeometry, landmark_geometry
+from partnerface.head_models.mediapipe_landmarks import LEFT_IRIS, OPENINGS, RIGHT_IRIS
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.fit import terms as terms
+from partnerface.tracking.fit.head_fit import FitSettings, HeadFit, PictureGeometry
+from partnerface.tracking.fit.matte_contour import ContourTargets, MatteContour
+from partnerface.tracking.fit.rigid_initialisation import initial_poses, interpolate_missing
+from partnerface.tracking.fit.variables import FitVariables
+
+REFERENCE_FACE_HEIGHT_PX = 512 / 2.2
+FOCAL_IMAGE_SIDES = 2.2
+CONTOUR_UPDATES = 6
+
+
+class FitProblem:
+    """The data of one fit and its loss; arguments as in `partnerface.tracking.fit.problem.fit_head`."""
+
+    def __init__(
+        self,
+        track: LandmarkTrack,
+        head_model: HeadModel,
+        mattes: Tensor | None,
+        times: np.ndarray | None,
+        view: PictureGeometry | None,
+        settings: FitSettings,
+    ) -> None:
+        self.settings = settings
+        self.geometry: LandmarkGeometry = landmark_geometry(head_model)
+        landmarks = torch.as_tensor(interpolate_missing(track.landmarks, track.valid))
+        self.detected = landmarks[:, self.geometry.numbers, :2]
+        self.detected_irises = landmarks[:, [LEFT_IRIS, RIGHT_IRIS], :2]
+        self.frame_weights = torch.as_tensor(track.valid, dtype=torch.float32)
+        self.times = torch.as_tensor(track.timestamps if times is None else times, dtype=torch.float32)
+        self.scores = _centred_scores(track, head_model.asset.expression_names)
+        self.pixel_scale = REFERENCE_FACE_HEIGHT_PX / float(np.nanmedian(track.face_heights()))
+        pairs = [self.geometry.rows(pair) for pair in OPENINGS]
+        whole = [pair for pair in pairs if len(pair) == 2]
+        self.pairs = torch.tensor(whole, dtype=torch.long).reshape(-1, 2)
+        view = view or PictureGeometry.whole(track)
+        focal = FOCAL_IMAGE_SIDES * view.shorter_side
+        self.first_log_focal = math.log(focal)
+        rotation, translation = initial_poses(
+            landmarks[:, self.geometry.numbers], self.geometry.points.template, focal, view.centre
+        )
+        num_identity = min(settings.num_identity, head_model.num_identity)
+        self.variables = FitVariables(
+            matrix_to_axis_angle(rotation), translation, focal, view.centre, num_identity, head_model
+        )
+        self.contour: MatteContour | None = None
+        if mattes is not None:
+            self.contour = MatteContour(head_model, self.geometry, mattes, self.pixel_scale)
+        self.targets: ContourTargets | None = None
+
+    def loss(self) -> Tensor:
+        """Every term at the present state."""
+        variables, weights, s = self.variables, self.frame_weights, self.settings
+        rotation, expression = variables.rotation_matrices(), variables.expression
+        projected = variables.pixels(self.geometry.points, rotation, expression)
+        residual = (projected - self.detected) * self.pixel_scale
+        iris = (variables.iris_pixels(rotation) - self.detected_irises) * self.pixel_scale
+        iris_distance = torch.linalg.vector_norm(iris, dim=-1)
+        low, high = (float(x) for x in variables.head_model.asset.expression_range)
+        total = terms.landmark_term(residual, self.geometry.weights, weights)
+        if len(self.pairs):
+            total = total + 0.15 * terms.opening_term(residual, self.pairs, weights)
+        total = total + 0.05 * terms.frame_mean(terms.pseudo_huber(iris_distance, 3.0).mean(1), weights)
+        total = total + s.identity_weight * variables.identity.square().sum()
+        total = total + 5 * terms.range_term(variables.raw_expression, low, high, weights)
+        total = total + terms.expression_prior(expression, weights)
+        total = total + s.score_weight * terms.score_term(
+            expression, self.scores, variables.score_gain, weights
+        )
+        total = total + s.smoothness * terms.smoothness_term(
+            variables.rotation, variables.translation, expression, variables.gaze, self.times
+        )
+        total = total + 0.2 * variables.gaze.square().sum(1).mean()
+        total = total + 0.02 * ((variables.log_focal - self.first_log_focal) / 0.5) ** 2
+        if self.targets is not None:
+            total = total + s.contour_weight * self.contour.loss(
+                self.targets, variables, rotation, expression
+            )
+        return total
+
+    def find_targets(self) -> ContourTargets:
+        """The matte's contour at the present state, tracked frames only."""
+        variables = self.variables
+        with torch.no_grad():
+            targets = self.contour.find(variables, variables.rotation_matrices(), variables.expression)
+        kept = self.frame_weights[targets.frames] > 0
+        return ContourTargets(
+            targets.frames[kept],
+            targets.points[kept],
+            targets.pixels[kept],
+            targets.normals[kept],
+            targets.gaps[kept],
+            targets.usable,
+        )
+
+    def minimise(self, on_step: Callable[[int, int], None]) -> None:
+        """Rigid poses first, then everything; the contour joins after a third of that."""
+        settings, variables = self.settings, self.variables
+        pose = {variables.rotation: 0.3, variables.translation: 0.15}
+        others = {
+            variables.identity: 2.5,
+            variables.raw_expression: 1.0,
+            variables.gaze: 1.0,
+            variables.log_focal: 0.3,
+            variables.score_gain: 1.0,
+        }
+        total = settings.pose_steps + settings.steps
+        first_contour = settings.steps // 3
+        interval = max(1, (settings.steps - first_contour) // CONTOUR_UPDATES)
+        done = 0
+        for rates, steps, rate in ((pose, settings.pose_steps, 0.01), (pose | others, settings.steps, 0.02)):
+            optimizer, schedule = _adam(rates, steps, rate)
+            for step in range(steps):
+                late = len(rates) > len(pose) and step >= first_contour
+                if late and self.contour and (step - first_contour) % interval == 0:
+                    self.targets = self.find_targets()
+                variables.zero_grad()
+                self.loss().backward()
+                optimizer.step()
+                schedule.step()
+                done += 1
+                on_step(done, total)
+
+    @torch.no_grad()
+    def result(self, cpu_seconds: float) -> HeadFit:
+        """The fit at the present state."""
+        variables = self.variables
+        rotation = variables.rotation_matrices()
+        return HeadFit(
+            head=variables.head_parameters(),
+            focal=float(variables.focal),
+            landmark_numbers=self.geometry.numbers,
+            landmarks=variables.pixels(self.geometry.points, rotation, variables.expression),
+            irises=variables.iris_pixels(rotation),
+            contour=None if self.contour is None else self.find_targets(),
+            cpu_seconds=cpu_seconds,
+        )
+
+
+def _adam(rates: dict, steps: int, rate: float):
+    groups = [{"params": [parameter], "lr": rate * factor} for parameter, factor in rates.items()]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    peaks = [group["lr"] for group in groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=0.1)
+    return optimizer, schedule
+
+
+def _centred_scores(track: LandmarkTrack, names: list[str]) -> Tensor:
+    """``[T, E]`` detector scores by the head model's names, minus their mean over tracked frames."""
+    scores = np.zeros((len(track), len(names)), np.float32)
+    for column, name in enumerate(names):
+        if name in track.score_names:
+            values = track.scores[:, track.score_names.index(name)]
+            scores[:, column] = np.where(track.valid, values - values[track.valid].mean(), 0)
+    return torch.as_tensor(scores)
+
+
+def fit_head(
+    track: LandmarkTrack,
+    head_model: HeadModel,
+    mattes: Tensor | None = None,
+    times: np.ndarray | None = None,
+    view: PictureGeometry | None = None,
+    settings: FitSettings | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> HeadFit:
+    """Fit a head model to the landmarks of a clip.
+
+    Args:
+        track: landmarks in pixels of the frames; frames without a face have weight 0 and are
+            bridged smoothly.
+        head_model: needs a landmark embedding.
+        mattes: ``[T, H, W]`` uint8 of the same frames, or None.
+        times: ``[T]`` seconds in which motion is smooth (default: the track's timestamps).
+        view: the whole picture that the frames were cut from (default: the frames themselves).
+        settings: weights and lengths.
+        on_step: called with the step and the number of steps.
+    """
+    settings = settings or FitSettings()
+    started = time.process_time()
+    with single_thread():
+        problem = FitProblem(track, head_model, mattes, times, view, settings)
+        problem.minimise(on_step or (lambda step, steps: None))
+        return problem.result(time.process_time() - started)

@@ -1,0 +1,175 @@
+"""The tracker's report: how well the clip was tracked, what is wrong with it, and the overlay video."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from partnerface.data.completion.shell import ShellReport
+from partnerface.data.formats.plausibility import frame_runs
+from partnerface.data.regions import Region
+from partnerface.head_models.mediapipe_landmarks import LEFT_IRIS, REGIONS, RIGHT_IRIS
+from partnerface.tracking.tracked_clip import TrackedClip
+
+MIN_CONTOUR_SHARE = 0.05
+
+
+def residuals(clip: TrackedClip) -> dict[str, float]:
+    """Mean distance of fitted to detected landmarks by region, in pixels of a 512-pixel crop."""
+    values = _landmark_residuals(clip, clip.fit.landmarks)
+    valid = clip.track.valid
+    irises = clip.track.landmarks[valid][:, [LEFT_IRIS, RIGHT_IRIS], :2]
+    distance = np.linalg.norm(clip.fit.irises.numpy()[valid] - irises, axis=-1)
+    return values | {"iris": _at_512(clip, distance.mean())}
+
+
+def aligned_residuals(clip: TrackedClip) -> dict[str, float]:
+    """The same for the landmarks on the aligned mesh: how far texture and outline moved it from them."""
+    return _landmark_residuals(clip, clip.aligned_landmarks)
+
+
+def _landmark_residuals(clip: TrackedClip, landmarks: Tensor) -> dict[str, float]:
+    valid, numbers = clip.track.valid, clip.fit.landmark_numbers
+    detected = clip.track.landmarks[valid][:, numbers, :2]
+    distance = np.linalg.norm(landmarks.numpy()[valid] - detected, axis=-1)
+    values = {"mean": distance.mean(), "median": np.median(distance), "p95": np.quantile(distance, 0.95)}
+    for name, region in REGIONS.items():
+        rows = np.isin(numbers, region)
+        if rows.any():
+            values[name] = distance[:, rows].mean()
+    return {name: _at_512(clip, value) for name, value in values.items()}
+
+
+def _at_512(clip: TrackedClip, pixels: float) -> float:
+    return round(float(pixels) * 512 / clip.track.height, 3)
+
+
+def frame_residuals(clip: TrackedClip) -> Tensor:
+    """``[T]`` the mean of `aligned_residuals` of each frame, 0 where no face was found."""
+    valid, numbers = clip.track.valid, clip.fit.landmark_numbers
+    detected = clip.track.landmarks[valid][:, numbers, :2]
+    distance = np.linalg.norm(clip.aligned_landmarks.numpy()[valid] - detected, axis=-1).mean(1)
+    residuals = torch.zeros(len(clip.track))
+    residuals[torch.as_tensor(valid)] = torch.as_tensor(distance * 512 / clip.track.height).float()
+    return residuals
+
+
+def report_record(
+    clip: TrackedClip, shell: ShellReport, cuts: list[int], coverage: dict[str, dict[str, float]]
+) -> dict:
+    """Everything that the report says, ready for JSON."""
+    contour = clip.fit.contour
+    usable = contour is not None and contour.usable >= MIN_CONTOUR_SHARE
+    return {
+        "frames": len(clip.track),
+        "fps": round(clip.track.fps, 3),
+        "frames_without_face": np.flatnonzero(~clip.track.valid).tolist(),
+        "jump_cuts": cuts,
+        "residual_px_at_512": residuals(clip),
+        "aligned_residual_px_at_512": aligned_residuals(clip),
+        "contour_usable_share": round(contour.usable, 3) if contour else 0.0,
+        "contour_gap_median_px_at_512": (
+            round(float(contour.gaps.abs().median()) * 512 / clip.track.height, 3) if usable else None
+        ),
+        "focal_px": round(clip.fit.focal, 1),
+        "focal_is": "held by its prior, not measured",
+        "fit_cpu_seconds": round(clip.fit.cpu_seconds, 1),
+        "neck_line": round(clip.neck_line, 4),
+        "torso_mismatch_still": round(clip.torso.mismatch_still, 5),
+        "torso_mismatch_moved": round(clip.torso.mismatch, 5),
+        "shell_mm": {
+            "median": round(float(shell.thickness.median()) * 1e3, 1),
+            "max": round(float(shell.thickness.max()) * 1e3, 1),
+        },
+        "shell_unreached_share": round(shell.unreached_share, 5),
+        "shell_psnr_ceiling_db": round(shell.psnr_ceiling, 1),
+        "coverage": coverage,
+    }
+
+
+def write_report(folder: Path, record: dict) -> None:
+    """Write ``report.json`` and the same for people, ``report.md``."""
+    (folder / "report.json").write_text(json.dumps(record, indent=1))
+    (folder / "report.md").write_text(report_text(record))
+
+
+def report_text(record: dict) -> str:
+    """A short text table."""
+    missing = record["frames_without_face"]
+    lines = [
+        "# Tracking report",
+        "",
+        f"{record['frames']} frames at {record['fps']:g} per second; "
+        + (
+            f"no face in {len(missing)}: {frame_runs(missing)} (weight 0)"
+            if missing
+            else "a face in every frame"
+        ),
+    ]
+    if record["jump_cuts"]:
+        lines.append(f"Jump cuts before one background, kept: frames {frame_runs(record['jump_cuts'])}")
+    aligned = record["aligned_residual_px_at_512"]
+    lines += ["", "| landmarks | residual, px at 512 | after alignment |", "|---|---|---|"]
+    for name, value in record["residual_px_at_512"].items():
+        lines.append(f"| {name} | {value:.2f} | {f'{aligned[name]:.2f}' if name in aligned else ''} |")
+    gap = record["contour_gap_median_px_at_512"]
+    lines += [
+        "",
+        "Residuals are to the detector's points, not to the truth. The alignment leaves them where skin and",
+        "outline disagree with them.",
+        f"Matte contour: usable in {record['contour_usable_share']:.0%} of the rows"
+        + (f", median gap {gap:.2f} px." if gap is not None else "; not used."),
+        f"Torso: mean difference to the reference {record['torso_mismatch_still']:.4f} still, "
+        f"{record['torso_mismatch_moved']:.4f} moved.",
+        f"Shell: median {record['shell_mm']['median']} mm, up to {record['shell_mm']['max']} mm; "
+        f"{record['shell_unreached_share']:.2%} of the head's matte is out of reach, "
+        f"which alone limits PSNR on white to {record['shell_psnr_ceiling_db']} dB.",
+        "",
+        "| split | frames | yaw | pitch | expression distance to train, mean |",
+        "|---|---|---|---|---|",
+    ]
+    for name, values in record["coverage"].items():
+        lines.append(
+            f"| {name} | {values['frames']:.0f} | {values['yaw_min']:.0f} .. {values['yaw_max']:.0f} | "
+            f"{values['pitch_min']:.0f} .. {values['pitch_max']:.0f} | "
+            f"{values['expression_distance_mean']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+OUTLINE = (0, 220, 0)
+DETECTED = (255, 40, 40)
+FITTED = (255, 230, 0)
+
+
+def overlay_frame(
+    image: np.ndarray, regions: np.ndarray, detected: np.ndarray | None, fitted: np.ndarray
+) -> np.ndarray:
+    """Draw the tracking over one frame.
+
+    Args:
+        image: ``[H, W, 3]`` uint8.
+        regions: ``[H, W]`` regions of the posed mesh; their borders are drawn green.
+        detected: ``[K, 2]`` detected landmarks in pixels (red), None where no face was found.
+        fitted: ``[K, 2]`` fitted landmarks in pixels (yellow).
+    """
+    canvas = image.copy()
+    border = np.zeros(regions.shape, bool)
+    shown = np.where(regions == Region.TORSO, 0, regions)
+    border[:, 1:] |= shown[:, 1:] != shown[:, :-1]
+    border[1:] |= shown[1:] != shown[:-1]
+    canvas[border] = OUTLINE
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    if detected is None:
+        draw.text((8, 8), "no face found", fill=DETECTED)
+    else:
+        for x, y in detected.tolist():
+            draw.rectangle((x - 1, y - 1, x + 0.5, y + 0.5), fill=DETECTED)
+        draw.point([tuple(point) for point in fitted.tolist()], fill=FITTED)
+    return np.asarray(picture)

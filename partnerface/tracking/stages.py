@@ -1,0 +1,196 @@
+"""TrackingStages: results of the finished stages of an interrupted tracking, and their key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.data.sequence import head_model_record
+from partnerface.errors import UserError
+from partnerface.files.arrays import LARGEST_BYTES, read_arrays
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.tracking.alignment.expressions import ExpressionSettings
+from partnerface.tracking.alignment.pose_step import AlignmentSettings
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
+from partnerface.tracking.fit.matte_contour import ContourTargets
+
+REPORT_FILE = "report.json"
+TRACKER_VERSION = 8
+"""Raise it when the same video and settings give another dataset, or a stage other results, than before."""
+
+
+def file_digest(video: Path) -> str:
+    """sha256 of a video file.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not video.is_file():
+        raise UserError(f"{video}: no such video file")
+    with video.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def settings_key(
+    source: str, size: int, mattes: str | None, head_model: HeadModel, settings: FitSettings
+) -> str:
+    """Digest of everything that a dataset depends on, the tracker's own version included.
+
+    Args:
+        source: digest of the video.
+        size: side of the head crop in pixels.
+        mattes: digest of the user's mattes, None without.
+        head_model: the fitted head model.
+        settings: of the fit.
+    """
+    used = {"size": size, "mattes": mattes, "head": asdict(head_model_record(head_model))}
+    alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())
+    text = json.dumps([TRACKER_VERSION, source, used, asdict(settings), *alignment], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def recorded_key(out: Path) -> str | None:
+    """The key of the dataset in a folder, None if there is none."""
+    try:
+        return json.loads((out / REPORT_FILE).read_text()).get("key")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+LANDMARKS_FILE = "landmarks.npz"
+MATTES_FILE = "mattes.npz"
+FIT_FILE = "fit.npz"
+
+
+class TrackingStages:
+    """A hidden folder beside the dataset; it appears with the first result and ends with the last.
+
+    Saving is a convenience for the next run: where it is not possible, this one goes on without. What
+    cannot be read is as if it were not there.
+
+    Args:
+        out: folder of the dataset that is being made.
+        key: what it is made from, see `settings_key`; another key has another folder.
+
+    Attributes:
+        folder: the hidden folder.
+    """
+
+    def __init__(self, out: Path, key: str) -> None:
+        root = out.absolute()
+        self.folder = root.with_name(f".{root.name}.{key}.stages")
+
+    def landmarks(self, source: str) -> LandmarkTrack | None:
+        """The landmarks of the video with that digest."""
+        return stored_landmarks(self.folder / LANDMARKS_FILE, source)
+
+    def save_landmarks(self, track: LandmarkTrack) -> None:
+        """Keep the landmarks, in pixels of the video."""
+        self._keep(LANDMARKS_FILE, track.save)
+
+    def mattes(self, shape: tuple[int, int, int]) -> np.ndarray | None:
+        """Mattes ``[T, H, W]`` uint8 of that shape."""
+        mattes = self._load(MATTES_FILE, int(np.prod(shape)) + 4096).get("mattes")
+        usable = mattes is not None and mattes.shape == shape and mattes.dtype == np.uint8
+        return mattes if usable else None
+
+    def save_mattes(self, mattes: np.ndarray) -> None:
+        """Keep mattes ``[T, H, W]`` uint8, 255 is the person."""
+        self._save(MATTES_FILE, {"mattes": mattes})
+
+    def fit(self) -> HeadFit | None:
+        """The fit, its head aligned with the pictures."""
+        arrays = self._load(FIT_FILE)
+        try:
+            return _fit_from(arrays) if arrays else None
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def save_fit(self, fit: HeadFit) -> None:
+        """Keep a fit."""
+        self._save(FIT_FILE, _fit_arrays(fit))
+
+    def remove(self) -> None:
+        """Remove the folder: all has gone into the dataset, or is of no use."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _load(self, name: str, largest_bytes: int = LARGEST_BYTES) -> dict[str, np.ndarray]:
+        path = self.folder / name
+        if not path.is_file():
+            return {}
+        try:
+            return read_arrays(path, largest_bytes=largest_bytes)
+        except UserError:
+            return {}
+
+    def _save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        def write(path: Path) -> None:
+            partial = path.with_name(f".{name}.{os.getpid()}.partial.npz")
+            np.savez_compressed(partial, **arrays)
+            partial.replace(path)
+
+        self._keep(name, write)
+
+    def _keep(self, name: str, write: Callable[[Path], None]) -> None:
+        # A second run may remove the folder at any time, and a full disk is told of by the dataset's writer.
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write(self.folder / name)
+
+
+def stored_landmarks(path: Path, source: str) -> LandmarkTrack | None:
+    """The landmarks in a file if they are of the video with that digest, else None."""
+    if not path.is_file():
+        return None
+    try:
+        track = LandmarkTrack.load(path)
+    except UserError:
+        return None
+    return track if track.source == source else None
+
+
+def _fit_arrays(fit: HeadFit) -> dict[str, np.ndarray]:
+    """All fields of a fit by name, those of its records behind a dot; what is None is left out."""
+    values = asdict(fit)
+    for record in ("head", "contour"):
+        values |= {f"{record}.{name}": value for name, value in (values.pop(record) or {}).items()}
+    return {
+        name: value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _fit_from(arrays: dict[str, np.ndarray]) -> HeadFit:
+    def record(prefix: str) -> dict[str, Tensor]:
+        begin = f"{prefix}."
+        return {
+            name.removeprefix(begin): torch.from_numpy(array)
+            for name, array in arrays.items()
+            if name.startswith(begin)
+        }
+
+    contour = record("contour")
+    if contour:
+        contour["usable"] = float(contour["usable"])
+    return HeadFit(
+        head=HeadParameters(**record("head")),
+        focal=float(arrays["focal"]),
+        landmark_numbers=arrays["landmark_numbers"],
+        landmarks=torch.from_numpy(arrays["landmarks"]),
+        irises=torch.from_numpy(arrays["irises"]),
+        contour=ContourTargets(**contour) if contour else None,
+        cpu_seconds=float(arrays["cpu_seconds"]),
+    )

@@ -1,0 +1,96 @@
+"""Several processes: options of DistributedDataParallel, and values that all processes exchange."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import time
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+_KNOWN = inspect.signature(DistributedDataParallel).parameters
+# Its name up to torch 2.12 is deprecated.
+_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers"
+
+DDP_OPTIONS = {
+    # `with_all_parameters` sees to it, and costs no walk through the graph in every step.
+    "find_unused_parameters": False,
+    # One exchange for the whole gradient of 7 MB: several at once take the cores from the backward pass.
+    "bucket_cap_mb": 256,
+    # Buffers follow from data, step and weights; to send the occupancy grid in every step would cost much.
+    _BUFFERS: False,
+    "gradient_as_bucket_view": True,
+}
+
+
+def set_ddp_options(trainer: Trainer) -> None:
+    """Give the options to a trainer of several processes, but for those that were chosen for it."""
+    if isinstance(trainer.strategy, DDPStrategy):
+        for name, value in DDP_OPTIONS.items():
+            trainer.strategy._ddp_kwargs.setdefault(name, value)
+
+
+def with_all_parameters(loss: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    """The loss, with every parameter in its graph.
+
+    Which parameters a step trains depends on what its rays hit, and DistributedDataParallel waits for all.
+    Those that the loss does not depend on get the others' gradient, or zeros.
+    """
+    return _WithParameters.apply(loss, *parameters)
+
+
+class _WithParameters(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, loss: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.count = len(parameters)
+        return loss.view_as(loss)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return gradient, *[None] * ctx.count
+
+
+Value = TypeVar("Value")
+_RETURN_SECONDS = 0.2
+"""Gloo's threads return a tensor within milliseconds once Python lets them."""
+
+
+def of_every_process(value: Value) -> list[Value]:
+    """The value of every process, in the order of their ranks; all of them have to call it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    gathered: list[Value | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, value)
+    return gathered
+
+
+def gathered_at_first(values: list[Value]) -> list[Value]:
+    """The lists of all processes as one, in the order of their ranks; empty but in the first process."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return values
+    gathered = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    dist.gather_object(values, gathered)
+    return [value for part in gathered or () for value in part]
+
+
+def outlast_collectives() -> None:
+    """At the end of Python, first let gloo's threads return the tensors of the last collectives.
+
+    A thread that returns one to a Python that has begun to end takes the process down with SIGABRT, after
+    all its work is done. The threads cannot be joined: `destroy_process_group` leaves them to whoever
+    still holds the group, as a trainer's strategy does, and would wait for a process that is gone.
+    """
+    atexit.unregister(_let_gloo_return)
+    atexit.register(_let_gloo_return)
+
+
+def _let_gloo_return() -> None:
+    if dist.is_available() and dist.is_initialized() and "gloo" in dist.get_backend():
+        time.sleep(_RETURN_SECONDS)

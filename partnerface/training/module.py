@@ -1,0 +1,327 @@
+"""AvatarModule: how an avatar is trained and evaluated."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from partnerface.avatar.avatar import Avatar
+from partnerface.avatar.canonical_surface import canonical_surface
+from partnerface.cameras.pinhole import Camera
+from partnerface.cameras.rays import pixel_rays
+from partnerface.compute.memory import keep_freed_memory
+from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
+from partnerface.data.batches.datasets import EvaluationFrame
+from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.sequence import TrackedSequence, check_head_model
+from partnerface.errors import UserError
+from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.losses.loss import Loss, weighted_sum
+from partnerface.training.distributed import of_every_process, with_all_parameters
+from partnerface.training.finite_steps import (
+    SkippedSteps,
+    clipped_norm,
+    tell_by_gradient,
+    what_is_not_finite,
+)
+from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
+from partnerface.training.optimisation import LearningRates, cosine_factor, parameter_groups
+
+DEFAULT_RATES = LearningRates()
+
+
+class AvatarModule(LightningModule):
+    """Trains an avatar on the rays of one tracked video and evaluates it on full frames.
+
+    Optimisation is manual: on a CPU the frames of a batch run forward and backward in threads.
+
+    Args:
+        avatar: what is trained.
+        losses: the complete objective; a term is logged as ``train/loss/<name>``, also at weight 0.
+        optimizer: made from the parameter groups; AdamW if None.
+        learning_rates: by kind of parameter; a cosine schedule with a short warm-up scales them all.
+        num_frames: frames of the sequence, linked from the data.
+        refine_tracking: learn small corrections of pose and expression for the training frames. They
+            never reach validation or test.
+        test_parameters: ``strict``: a test takes the tracked parameters as they are; ``refined``: it fits
+            those of each test frame to its picture first, and says so in all that it writes.
+        refinement_prior: weight of the corrections' squared size.
+        gradient_clip: largest norm of the gradient; 0 turns it off.
+        cpu_threads: frames that run at once on a CPU.
+        skipped_in_a_row: steps whose loss or gradient is not finite are skipped; so many one after
+            another end training.
+    """
+
+    def __init__(
+        self,
+        avatar: Avatar,
+        losses: dict[str, Loss],
+        optimizer: OptimizerCallable | None = None,
+        learning_rates: LearningRates = DEFAULT_RATES,
+        num_frames: int = 1,
+        refine_tracking: bool = True,
+        test_parameters: Literal["strict", "refined"] = "strict",
+        refinement_prior: float = 1e-3,
+        gradient_clip: float = 1.0,
+        cpu_threads: int = 2,
+        skipped_in_a_row: int = 10,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.avatar = avatar
+        if not any(loss.weight for loss in losses.values()):
+            raise UserError("model.losses: no term has a weight above 0, so that nothing would be trained")
+        self.losses = nn.ModuleDict(losses)
+        self.refinement = (
+            ParameterRefinement(num_frames, avatar.head_model.num_expression) if refine_tracking else None
+        )
+        self.make_optimizer = optimizer or torch.optim.AdamW
+        self.learning_rates = learning_rates
+        self.test_parameters = test_parameters
+        self.refinement_prior = refinement_prior
+        self.gradient_clip = gradient_clip
+        self.cpu_threads = cpu_threads
+        self.elapsed_share = 0.0
+        self.skipped_steps = SkippedSteps(skipped_in_a_row)
+        self._pool: ThreadPoolExecutor | None = None
+        self._sequence: TrackedSequence | None = None
+        self._tracking: tuple[Camera, HeadParameters, Tensor] | None = None
+        self._refined: dict[int, HeadParameters] = {}
+
+    @property
+    def sequence(self) -> TrackedSequence:
+        """The video of the attached data."""
+        return self.trainer.datamodule.sequence
+
+    def setup(self, stage: str) -> None:
+        """Check that data and head model belong together, and fit the avatar's buffers to the person.
+
+        Raises:
+            UserError: they do not, or the trainer's precision is not float32.
+        """
+        if not str(self.trainer.precision).startswith("32"):
+            raise UserError(
+                f"--trainer.precision {self.trainer.precision}: points and rays need 32-true; for networks "
+                "give --model.avatar.init_args.field.init_args.bfloat16=true"
+            )
+        if self._sequence is self.sequence:
+            return
+        check_head_model(self.sequence, self.avatar.head_model)
+        self.avatar.adapt_to(self.sequence)
+        self._sequence, self._tracking = self.sequence, None
+
+    def configure_optimizers(self) -> Optimizer:
+        groups = parameter_groups(self.avatar, self.refinement, self.learning_rates)
+        try:
+            return self.make_optimizer(groups)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer: {error}") from error
+
+    def _tracked(self, frames: Tensor) -> tuple[Camera, HeadParameters, Tensor]:
+        """Cameras, head parameters and torso motion of some frames, on the module's device."""
+        if self._tracking is None or self._tracking[2].device != self.device:
+            camera, sequence = self.trainer.datamodule.camera, self.sequence
+            # They outlast a test, whose tensors take no part in gradients.
+            with torch.inference_mode(False):
+                self._tracking = (
+                    camera.to(self.device),
+                    sequence.head.to(self.device),
+                    sequence.torso_motion.to(self.device),
+                )
+        camera, head, torso_motion = self._tracking
+        return camera.select(frames), head.select(frames), torso_motion[frames]
+
+    def on_fit_start(self) -> None:
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        if self._runs_in_threads():
+            self._pool = single_threaded_pool(self.cpu_threads)
+
+    def on_fit_end(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _runs_in_threads(self) -> bool:
+        return self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
+        """Load weights.
+
+        Raises:
+            UserError: they belong to another architecture or to another video.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            detail = " ".join(str(error).split()[:30])
+            raise UserError(
+                "the checkpoint does not fit this avatar and dataset; use the config.yaml beside it "
+                f"({detail})"
+            ) from error
+
+    @property
+    def progress(self) -> float:
+        """Share of training that is done: of its steps or of its time budget, whichever is larger."""
+        limit = self.trainer.max_steps
+        return max(self.global_step / limit if limit > 0 else 0.0, self.elapsed_share)
+
+    def training_step(self, batch: RayBatch, batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        self.avatar.training_schedule(self.progress)
+        factor = cosine_factor(self.progress)
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        optimizer.zero_grad(set_to_none=True)
+        terms = self._backward(batch)
+        norm = clipped_norm(self._trained(), self.gradient_clip)
+        self.log("train/skipped_steps", float(self.skipped_steps.total))
+        # The one place of a step where its numbers are looked at. All processes have the same gradient.
+        if not torch.isfinite(norm):
+            self._skip(batch)
+            return
+        self.skipped_steps.in_a_row = 0
+        optimizer.step()
+        mean_square = terms.pop("mean_square")
+        self.log("train/psnr", -10 * torch.log10(mean_square.clamp_min(1e-10)))
+        self.log_dict({f"train/loss/{name}": value for name, value in terms.items()})
+        self.log("train/learning_rate_factor", factor)
+
+    def _backward(self, batch: RayBatch) -> dict[str, Tensor]:
+        """Gradients of the batch's mean loss; returns its detached terms."""
+        frames = len(batch.frame_index)
+        count = min(self.cpu_threads, frames) if self._pool is not None else 1
+        shards = [batch.select(s) for s in torch.arange(frames).tensor_split(count)]
+        shares = [len(shard.frame_index) / frames for shard in shards]
+        collected: list[dict[str, Tensor]] = [{} for _ in shards]
+
+        def objective(k: int) -> Tensor:
+            total, terms = self._objective(shards[k])
+            collected[k] = terms
+            return shares[k] * tell_by_gradient(total)
+
+        def in_thread(k: int, seed: int) -> Tensor:
+            with own_generator(seed):
+                return objective(k)
+
+        if count > 1:
+            seeds = torch.randint(2**31, (count,)).tolist()
+            sharded_backward(
+                [lambda k=k, s=s: in_thread(k, s) for k, s in enumerate(seeds)], count, self._pool
+            )
+        else:
+            total = objective(0)
+            if self.trainer.world_size > 1:
+                total = with_all_parameters(total, self._trained())
+            self.manual_backward(total)
+        return {
+            name: sum(share * terms[name] for share, terms in zip(shares, collected, strict=True))
+            for name in collected[0]
+        }
+
+    def _objective(self, batch: RayBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of some frames, and its detached terms by name with the mean squared colour error."""
+        camera, head, torso_motion = self._tracked(batch.frame_index)
+        if self.refinement is not None:
+            head = self.refinement(head, batch.frame_index)
+        rays = pixel_rays(camera, batch.pixels)
+        rendered = self.avatar(rays, head, torso_motion, frame_index=batch.frame_index)
+        total, terms = weighted_sum(self.losses, rendered, batch)
+        detached = {name: value.detach() for name, value in terms.items()}
+        if self.refinement is not None:
+            size = self.refinement.size(batch.frame_index)
+            total, detached["refinement"] = total + self.refinement_prior * size, size.detach()
+        error = (rendered.over(batch.background) - batch.target()).detach()
+        return total, detached | {"mean_square": error.square().mean()}
+
+    def _skip(self, batch: RayBatch) -> None:
+        """Leave the weights as they are, and say why."""
+
+        def objective(k: int) -> tuple[Tensor, dict[str, Tensor]]:
+            total, terms = self._objective(batch.select(torch.tensor([k])))
+            del terms["mean_square"]
+            return total, terms
+
+        found = what_is_not_finite(batch.frame_index.tolist(), objective, self._trained())
+        reasons = [reason for reason in of_every_process(found) if reason]
+        reason = "; ".join(reasons) or "the gradient of all frames together is not a finite number"
+        line = self.skipped_steps.skip(self.global_step, reason)
+        if line and self.trainer.is_global_zero:
+            print(f"partnerface: {line}", file=sys.stderr)
+
+    def _trained(self) -> list[Tensor]:
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def on_train_batch_end(self, outputs: Any, batch: RayBatch, batch_idx: int) -> None:
+        # Between two steps a checkpoint can be written.
+        self.skipped_steps.check()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped_steps"] = self.skipped_steps.total
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped_steps.total = checkpoint.get("skipped_steps", 0)
+
+    def render(self, frame: EvaluationFrame, with_parts: bool = False) -> RenderedFrame:
+        """Render a whole frame from its tracked parameters as they are, without refinement in training.
+
+        While a test with refined parameters runs, its frames have those instead.
+        """
+        camera, head, torso_motion = self._evaluated(frame.frame_index)
+        rendered = self.avatar.render_image(camera, head, torso_motion, with_parts=with_parts)
+        return RenderedFrame.from_rays(frame, rendered, camera.height, camera.width)
+
+    def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
+        return self.render(batch)
+
+    def on_test_end(self) -> None:
+        self._refined.clear()
+
+    def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
+        if self.test_parameters == "refined":
+            self._refined[batch.frame_index] = self._refine(batch.frame_index)
+        return self.render(batch)
+
+    def with_parts(self, rendered: RenderedFrame) -> RenderedFrame:
+        """The same picture with its part weights, which cost another rendering, sample by sample."""
+        if self.avatar.deformation.parts == 1:
+            return rendered
+        weights = self.render(rendered.frame, with_parts=True).part_weights
+        return replace(rendered, part_weights=weights)
+
+    def canonical_surface(self, frame: int, depth: Tensor) -> Tensor | None:
+        """``[H, W, 3]`` canonical places of a frame's points at depths ``[H, W]``, see the function."""
+        return canonical_surface(self.avatar, *self._evaluated(frame), depth)
+
+    def _evaluated(self, frame: int) -> tuple[Camera, HeadParameters, Tensor]:
+        """Camera, head parameters and torso motion that a frame is evaluated with."""
+        camera, head, torso_motion = self._tracked(torch.tensor([frame], device=self.device))
+        return camera, self._refined.get(frame, head), torso_motion
+
+    def _refine(self, frame: int) -> HeadParameters:
+        """Fit a test frame's parameters to its picture."""
+        with torch.inference_mode(False), frozen(self.avatar):
+            camera, head, torso_motion = self._tracked(torch.tensor([frame], device=self.device))
+
+            def objective(batch: RayBatch, head: HeadParameters) -> Tensor:
+                batch = batch.to(self.device)
+                rendered = self.avatar(pixel_rays(camera, batch.pixels), head, torso_motion)
+                return weighted_sum(self.losses, rendered, batch)[0]
+
+            batches = self.trainer.datamodule.rays_of_frame(frame, RAYS, STEPS)
+            return refined_parameters(head, batches, objective, self.refinement_prior)
+
+    def predict_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
+        return self.render(batch)

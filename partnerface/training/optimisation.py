@@ -1,0 +1,81 @@
+"""Learning rates: parameter groups, and a warm-up with a cosine over the share of training that is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+
+def cosine_factor(progress: float, warm_up: float = 0.02, final: float = 0.05) -> float:
+    """Factor of the learning rate.
+
+    Args:
+        progress: share of training that is done, in [0, 1] (of the steps or of the time budget).
+        warm_up: share of training over which the rate rises linearly.
+        final: factor at the end.
+
+    >>> [round(cosine_factor(p, warm_up=0.0, final=0.0), 3) for p in (0.0, 0.5, 1.0)]
+    [1.0, 0.5, 0.0]
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < warm_up:
+        return 0.1 + 0.9 * progress / warm_up
+    angle = math.pi * (progress - warm_up) / max(1.0 - warm_up, 1e-9)
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(angle))
+
+
+GRIDS, NETWORKS, TORSO, REFINEMENT = "grids", "networks", "torso", "refinement"
+_GRID_NAMES = ("tables", "planes", "grid")
+
+
+@dataclass
+class LearningRates:
+    """Adam learning rates.
+
+    Attributes:
+        grids: hash tables and feature planes of the head.
+        networks: multilayer perceptrons of the head: field heads, local networks, part assigner.
+        torso: the torso layer.
+        refinement: corrections of tracked pose and expression.
+    """
+
+    grids: float = 1e-2
+    networks: float = 2e-3
+    torso: float = 5e-3
+    refinement: float = 3e-5
+
+
+def parameter_groups(
+    avatar: nn.Module, refinement: nn.Module | None, rates: LearningRates
+) -> list[dict[str, Any]]:
+    """Groups for an optimizer, each with ``name``, ``params``, ``lr`` and ``base_lr``.
+
+    Grids and refinements do not decay: an entry that no ray meets would fade, and a correction has a
+    prior of its own.
+    """
+    groups: dict[str, list[nn.Parameter]] = {GRIDS: [], NETWORKS: [], TORSO: [], REFINEMENT: []}
+    for name, parameter in _trainable(avatar):
+        groups[_kind(name)].append(parameter)
+    if refinement is not None:
+        groups[REFINEMENT] = [p for _, p in _trainable(refinement)]
+    return [
+        {"name": kind, "params": parameters, "lr": rate, "base_lr": rate}
+        | ({"weight_decay": 0.0} if kind in (GRIDS, REFINEMENT) else {})
+        for kind, parameters in groups.items()
+        if parameters and (rate := getattr(rates, kind)) > 0
+    ]
+
+
+def _trainable(module: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
+    return ((name, p) for name, p in module.named_parameters() if p.requires_grad)
+
+
+def _kind(name: str) -> str:
+    path = name.split(".")
+    if path[0] == "torso":
+        return TORSO
+    return GRIDS if any(part in _GRID_NAMES for part in path) else NETWORKS

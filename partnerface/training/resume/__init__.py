@@ -1,0 +1,1 @@
+"""Checkpoints and logs from which a killed run goes on exactly."""

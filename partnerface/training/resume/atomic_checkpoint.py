@@ -1,0 +1,149 @@
+"""AtomicCheckpointIO: checkpoints that are whole or not there, and hold numbers and plain values only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from partnerface.errors import UserError
+
+_KINDS = {
+    **{"state_dict": dict, "loops": dict, "epoch": int, "global_step": int},
+    "pytorch-lightning_version": str,
+}
+_OPTIONAL_KINDS = {
+    **{"hyper_parameters": dict, "callbacks": dict},
+    **{"optimizer_states": list, "lr_schedulers": list},
+}
+_UNVISITED = "occupancy.density"
+"""Infinite in cells that training has not looked at."""
+
+_IMPORTABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_OURS = re.compile(r"partnerface(\.\w+)+|torch\.optim\.[A-Z]\w*|lightning\.pytorch\.cli\.instantiate_module")
+
+
+def check_contents(checkpoint: Any, path: Path | str) -> None:
+    """Make sure that a loaded file is a whole checkpoint of finite numbers.
+
+    Raises:
+        UserError: it is not; the message names the file and the entry.
+    """
+    if not isinstance(checkpoint, dict):
+        raise UserError(f"checkpoint {path}: holds a {type(checkpoint).__name__}, not a table; train again")
+    for name, kind in {**_KINDS, **_OPTIONAL_KINDS}.items():
+        if name not in checkpoint and name in _KINDS:
+            raise UserError(f"checkpoint {path}: has no {name!r}; it is no checkpoint of a run")
+        if name in checkpoint and not isinstance(checkpoint[name], kind):
+            found = type(checkpoint[name]).__name__
+            raise UserError(f"checkpoint {path}: {name!r} is a {found}, not a {kind.__name__}; train again")
+    for name, value in checkpoint["state_dict"].items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise UserError(f"checkpoint {path}: state_dict[{name!r}] is no tensor; train again")
+        wrong = torch.isnan if name.endswith(_UNVISITED) else lambda values: ~torch.isfinite(values)
+        if wrong(value).any():
+            raise UserError(
+                f"checkpoint {path}: state_dict[{name!r}] holds values that are not finite; "
+                "take an earlier checkpoint"
+            )
+
+
+def refuse_foreign_code(checkpoint: dict[str, Any], path: Path | str) -> None:
+    """Make sure that hyperparameters name no code but this package's own, so that nothing else is imported.
+
+    Raises:
+        UserError: a value reads like the name of something to import.
+    """
+    for key, value in _texts(checkpoint.get("hyper_parameters", {})):
+        if key != "path" and _IMPORTABLE.fullmatch(value) and not _OURS.fullmatch(value):
+            raise UserError(
+                f"checkpoint {path}: hyper_parameters name {value[:80]!r} for {key!r}, which is never "
+                "imported; build the avatar from its config.yaml instead"
+            )
+
+
+def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text below a node, with the key that it stands under."""
+    if isinstance(node, str):
+        yield key, node
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            yield from _texts(value, str(name))
+    elif isinstance(node, list | tuple | set):
+        for value in node:
+            yield from _texts(value, key)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, syncs and renames.
+
+    Lightning's own writer goes through the system's temporary folder, which is often another file
+    system: the last step is then a copy, and a kill leaves a truncated checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: the folder cannot be written or the disk is full; an earlier checkpoint is kept.
+        """
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for abandoned in target.parent.glob(f".{target.name}.*.partial"):
+                # Of a process that was killed while it wrote: each would leave one.
+                abandoned.unlink(missing_ok=True)
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+            _sync_folder(target.parent)
+        except (OSError, RuntimeError) as error:
+            # torch.save reports a full disk as a RuntimeError of its zip writer.
+            raise UserError(
+                f"checkpoint {target} cannot be written ({_reason(error)}); "
+                "free some space or choose another --run_dir; the earlier checkpoint, if any, is kept"
+            ) from error
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path, map_location=None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint: data only, whatever ``weights_only`` says.
+
+        Raises:
+            UserError: the file is damaged, is no checkpoint or would run code.
+        """
+        try:
+            checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
+        except Exception as error:
+            # What a damaged file raises depends on where it is damaged.
+            raise UserError(f"checkpoint {path}: not readable ({_reason(error)})") from error
+        check_contents(checkpoint, path)
+        return checkpoint
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last through a power failure, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    while not isinstance(error, OSError) and isinstance(error.__context__, Exception):
+        error = error.__context__
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__

@@ -1,0 +1,151 @@
+"""RunCheckpoint: the run's one checkpoint, `checkpoints/last.ckpt`, from which it can go on at any time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from partnerface.errors import UserError
+from partnerface.runs.stop_signals import StopSignals
+from partnerface.training.finite_steps import Diverged
+from partnerface.training.resume.csv_appender import CsvAppender
+from partnerface.training.resume.pending_validation import (
+    repeat_validation,
+    settle_validation,
+    validation_follows,
+)
+
+
+class RunCheckpoint(Checkpoint):
+    """Saves `last.ckpt` in the run's folder: now and then, at the end, and on Ctrl-C or SIGTERM.
+
+    Checkpoints are written between two steps, so that a run that goes on from one ends with the weights
+    of a run that was never stopped. One that is written while a validation is due makes the resumed run
+    begin with that validation. A write that fails leaves the earlier checkpoint; training goes on.
+
+    Lightning's ModelCheckpoint has no time interval under manual optimisation. The cosine schedule
+    makes the last state the best one, so one file is enough.
+
+    Args:
+        every_seconds: time between saves while training.
+
+    Attributes:
+        validation_pending: whether the state that is saved now has a validation before it.
+    """
+
+    def __init__(self, every_seconds: float = 120.0) -> None:
+        self.every_seconds = every_seconds
+        self.validation_pending = False
+        self._signals = StopSignals()
+        self._last_save = time.monotonic()
+        self._saved: tuple[int, bool] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validation_pending": self.validation_pending}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validation_pending = state_dict["validation_pending"]
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        state = checkpoint["callbacks"].get(self.state_key) or {}
+        amend = repeat_validation if state.get("validation_pending") else settle_validation
+        amend(checkpoint["loops"]["fit_loop"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._last_save = time.monotonic()
+        self._saved = self._place(trainer)
+        self._signals.listen()
+        self.cut_log(trainer)
+
+    def cut_log(self, trainer: Trainer) -> None:
+        """Drop the rows that an earlier launch wrote after its last checkpoint: they are written again."""
+        if not trainer.is_global_zero:
+            return
+        last_step = trainer.fit_loop.epoch_loop._batches_that_stepped if trainer.ckpt_path else -1
+        for logger in trainer.loggers:
+            if isinstance(logger, CsvAppender):
+                logger.cut(last_step, without_validation=self.validation_pending)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        if validation_follows(trainer):
+            return
+        # The last step is saved here: at the end of training Lightning counts the epoch as done, and a
+        # run that goes on from there would skip the rest of it.
+        self._save_if_due(trainer, log_step=True)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.validation_pending = True
+            self._save_if_due(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
+        # Processes may have different numbers of frames: together they can stop at the end only.
+        if trainer.state.fn == "fit" and trainer.world_size == 1 and self._signals.received:
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.validation_pending = False
+            self._save_if_due(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._signals.restore()
+        # For whatever else may end the training.
+        self._save(trainer, must=True)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        # After any other error, or a second Ctrl-C within a step, the state may be half of a step's.
+        if isinstance(exception, Diverged):
+            self._save(trainer, must=True)
+        self._signals.restore()
+
+    def _save_if_due(self, trainer: Trainer, log_step: bool = False) -> None:
+        last = trainer.should_stop or trainer.global_step == trainer.max_steps
+        due = last or self._signals.received or time.monotonic() - self._last_save >= self.every_seconds
+        if not trainer.strategy.reduce_boolean_decision(due, all=False):
+            return
+        stop = trainer.strategy.reduce_boolean_decision(self._signals.received, all=False)
+        if log_step:
+            # Lightning logs a step after this hook, which a run that is stopped or killed would not reach.
+            trainer._logger_connector.update_train_step_metrics()
+        self._save(trainer, must=last or stop)
+        if stop:
+            self._signals.stop()
+
+    def _save(self, trainer: Trainer, must: bool) -> None:
+        """Write the checkpoint; if it ``must`` be written and cannot, the run ends.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        if trainer.fast_dev_run or self._place(trainer) == self._saved:
+            return
+        failure = None
+        try:
+            trainer.save_checkpoint(last_checkpoint(trainer.default_root_dir))
+            self._saved = self._place(trainer)
+        except UserError as error:
+            failure = str(error)
+            # Where the others wait for the process that writes.
+            trainer.strategy.barrier("Trainer.save_checkpoint")
+        self._last_save = time.monotonic()
+        failure = trainer.strategy.broadcast(failure)
+        if failure and must:
+            raise UserError(failure)
+        if failure and trainer.is_global_zero:
+            print(f"partnerface: {failure}; training goes on", file=sys.stderr)
+
+    def _place(self, trainer: Trainer) -> tuple[int, bool]:
+        return trainer.fit_loop.total_batch_idx, self.validation_pending
+
+
+def last_checkpoint(run_dir: Path | str) -> Path:
+    """Where the checkpoint of a run lies."""
+    return Path(run_dir) / "checkpoints" / "last.ckpt"

@@ -1,0 +1,526 @@
+"""The whole avatar on a tiny rendered subject: what rays see, what survives a checkpoint, what learns."""
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from pytorch3d.transforms import axis_angle_to_matrix
+
+from partnerface.avatar.avatar import Avatar
+from partnerface.cameras.rays import RayBundle, pixel_rays
+from partnerface.data.sequence import TrackedSequence
+from partnerface.data.synthetic.reader import SyntheticReader
+from partnerface.deformation.global_deformation import NoDeformation
+from partnerface.deformation.lip_expression import LipExpression
+from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.errors import UserError
+from partnerface.fields.hash_field import HashField
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.rendering.torso_layer import TorsoLayer
+from partnerface.sampling.head_sampler import HeadRaySampler
+from partnerface.sampling.ray_samples import RaySamples
+from partnerface.skinning.nearest_surface import NearestSurface
+from partnerface.skinning.nearest_triangle import NearestTriangle
+
+STILL = torch.eye(2, 3)[None]
+
+
+@pytest.fixture(scope="module")
+def sequence(synthetic_dataset) -> TrackedSequence:
+    return SyntheticReader(synthetic_dataset, frames=24, size=32).read()
+
+
+def make_avatar(deformation: str = "parts", seed: int = 0) -> Avatar:
+    torch.manual_seed(seed)
+    width = 4 if deformation == "parts" else 0
+    return Avatar(
+        head_model=AnnyHead(),
+        skinning=NearestSurface(),
+        deformation=PartDeformation(parts=6, hidden_width=16) if width else NoDeformation(),
+        field=HashField(levels=4, log2_table_size=12, finest=128, hidden_width=16, appearance_width=width),
+        sampler=HeadRaySampler(samples=12, cells=32),
+        torso=TorsoLayer(resolutions=(8, 16), channels=4),
+    )
+
+
+@pytest.fixture(scope="module")
+def adapted_state(sequence) -> dict[str, torch.Tensor]:
+    made = make_avatar()
+    made.adapt_to(sequence)
+    return made.state_dict()
+
+
+@pytest.fixture
+def avatar(adapted_state) -> Avatar:
+    made = make_avatar()
+    made.load_state_dict(adapted_state)
+    return made.eval()
+
+
+def wake(avatar: Avatar) -> None:
+    """Weights as after training: offsets, appearance and torso differ from place to place."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in [*avatar.deformation.networks.parameters(), *avatar.torso.planes]:
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+        avatar.field.grid.tables.add_(torch.randn(avatar.field.grid.tables.shape, generator=generator))
+
+
+def render(avatar: Avatar, sequence: TrackedSequence, frame: int, **options) -> RenderedRays:
+    one = [frame]
+    head = sequence.head.select(one)
+    return avatar.render_image(sequence.camera.select(one), head, sequence.torso_motion[one], **options)
+
+
+def training_rays(sequence: TrackedSequence, frames: list[int], count: int) -> RayBundle:
+    pixels = 32 * torch.rand(len(frames), count, 2, generator=torch.Generator().manual_seed(1))
+    return pixel_rays(sequence.camera.select(frames), pixels)
+
+
+def close_up(target: torch.Tensor, normal: torch.Tensor) -> RayBundle:
+    """One ray from 30 cm before each target ``[N, 3]``, straight onto it."""
+    origins = target + 0.3 * normal
+    return RayBundle(origins[None], -normal.expand_as(target)[None], torch.zeros(1, len(target), 2))
+
+
+def assert_same_picture(first: RenderedRays, second: RenderedRays) -> None:
+    for name in ("rgb", "opacity", "depth", "head_opacity", "part_weights"):
+        torch.testing.assert_close(
+            getattr(first, name), getattr(second, name), atol=1e-5, rtol=1e-4, msg=name
+        )
+
+
+def test_picture_shows_the_head_where_the_matte_does(avatar, sequence):
+    """Before any training: opaque inside the head, nothing in the corners above, finite everywhere."""
+    rendered = render(avatar, sequence, 0, with_parts=True)
+    for value in (rendered.rgb, rendered.opacity, rendered.depth, rendered.part_weights):
+        assert value.isfinite().all()
+    assert (rendered.opacity <= 1 + 1e-5).all()
+    assert (rendered.rgb <= rendered.opacity[..., None] + 1e-5).all()
+    head = rendered.head_opacity[0].view(32, 32)
+    centre = sequence.camera.select([0]).project(sequence.head.translation[:1, None])[0][0, 0].long()
+    assert head[centre[1] - 1, centre[0]] == pytest.approx(1, abs=1e-4)
+    assert not head[0, [0, -1]].any()
+    depth = rendered.depth[0].view(32, 32)[centre[1] - 1, centre[0]]
+    distance = sequence.head.translation[0].norm()
+    assert distance - 0.15 < depth < distance + 0.1
+
+
+def test_rays_that_miss_see_nothing_and_cost_nothing(avatar, sequence):
+    rays = training_rays(sequence, [0], 50)
+    rays.directions = -rays.directions
+    avatar.torso.neck_line.fill_(5.0)
+    avatar.train()
+    rendered = avatar(rays, sequence.head.select([0]), STILL, with_parts=True)
+    for name in ("rgb", "opacity", "depth", "head_opacity", "part_weights", "offset_size"):
+        assert not getattr(rendered, name).any(), name
+    torch.testing.assert_close(rendered.part_usage, torch.full((6,), 1 / 6))
+    loss = rendered.rgb.sum() + rendered.opacity.sum() + rendered.offset_size + rendered.part_usage.sum()
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
+
+
+def test_deformation_is_zero_before_training(avatar, sequence):
+    """With zero offsets and appearance, hard and soft parts are one picture."""
+    soft = render(avatar, sequence, 3)
+    assert soft.offset_size == 0
+    avatar.training_schedule(0.0)
+    torch.testing.assert_close(render(avatar, sequence, 3).rgb, soft.rgb)
+    avatar.training_schedule(1.0)
+    wake(avatar)
+    assert render(avatar, sequence, 3).offset_size > 0
+
+
+def test_stage_one_is_hard_and_stage_two_soft(avatar, sequence):
+    wake(avatar)
+    avatar.training_schedule(avatar.warm_up - 1e-3)
+    hard = render(avatar, sequence, 0, with_parts=True)
+    assert avatar.deformation.assigner.hard
+    avatar.training_schedule(avatar.warm_up)
+    soft = render(avatar, sequence, 0, with_parts=True)
+    assert not avatar.deformation.assigner.hard
+    assert (hard.rgb - soft.rgb).abs().max() > 1e-4
+    for rendered in (hard, soft):
+        torch.testing.assert_close(rendered.part_weights.sum(-1), rendered.head_opacity, atol=1e-3, rtol=0)
+        torch.testing.assert_close(rendered.part_usage.sum(), torch.tensor(1.0), atol=1e-3, rtol=0)
+
+
+def test_progress_reaches_the_deformations_schedules(sequence):
+    """Temperature and octaves halfway through their schedules, in the picture and in a copy of the state."""
+
+    def make() -> Avatar:
+        choices = {
+            "temperature_schedule": "annealed",
+            "windowed_frequencies": True,
+            "residual_frequencies": 2,
+        }
+        made = make_avatar()
+        made.deformation = PartDeformation(parts=6, hidden_width=16, **choices)
+        made.adapt_to(sequence)
+        wake(made)
+        return made.eval()
+
+    early, late = make(), make()
+    early.training_schedule(0.25)
+    late.training_schedule(1.0)
+    assert float(early.deformation.assigner.current_temperature()) == pytest.approx(0.5)
+    assert float(late.deformation.assigner.current_temperature()) == pytest.approx(0.25)
+    assert early.deformation.window[3:7].tolist() == [1, 1, 0, 0]
+    shown = render(early, sequence, 0, with_parts=True)
+    assert (shown.rgb - render(late, sequence, 0).rgb).abs().max() > 1e-4
+    late.load_state_dict(early.state_dict())
+    assert_same_picture(render(late, sequence, 0, with_parts=True), shown)
+
+
+def test_the_terms_of_the_parts_reach_the_networks_and_only_in_training(avatar, sequence):
+    wake(avatar)
+    avatar.train()
+    rendered = avatar(training_rays(sequence, [2], 300), sequence.head.select([2]), STILL)
+    assert 0 < float(rendered.part_entropy.detach()) < math.log(2)
+    rendered.part_entropy.backward(retain_graph=True)
+    assert avatar.deformation.assigner.centres.grad.any()
+    assert avatar.deformation.networks.weight3.grad is None
+    rendered.offset_roughness.backward()
+    assert avatar.deformation.networks.weight3.grad.isfinite().all()
+    assert avatar.deformation.networks.weight3.grad.any()
+    assert render(avatar, sequence, 2).offset_roughness is None
+
+
+def test_triangle_transfer_with_the_expression_at_the_lips(sequence):
+    """INSTA's choices in the same pipeline: a picture, gradients, and deafness away from the mouth."""
+    torch.manual_seed(0)
+    avatar = Avatar(
+        head_model=AnnyHead(),
+        skinning=NearestTriangle(),
+        deformation=LipExpression(code_width=3),
+        field=HashField(
+            levels=4,
+            log2_table_size=12,
+            finest=128,
+            hidden_width=16,
+            appearance_width=3,
+            condition_density=True,
+        ),
+        sampler=HeadRaySampler(samples=12, cells=32),
+        torso=TorsoLayer(resolutions=(8, 16), channels=4),
+    )
+    avatar.adapt_to(sequence)
+    avatar.train()
+    head = sequence.head.select([1])
+    rendered = avatar(training_rays(sequence, [1], 600), head, STILL)
+    rendered.rgb.square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in avatar.parameters() if p.grad is not None)
+    assert avatar.deformation.code.grad.any()
+    avatar.eval()
+    shown = render(avatar, sequence, 1)
+    with torch.no_grad():
+        avatar.deformation.code.mul_(30)
+    changed = ((render(avatar, sequence, 1).rgb - shown.rgb).abs().amax(-1)[0] > 1e-3).view(32, 32)
+    assert changed.any()
+    rows = changed.any(1).nonzero()[:, 0]
+    covered = (shown.head_opacity[0].view(32, 32) > 0.5).any(1).nonzero()[:, 0]
+    # The mouth is in the lower half of a head.
+    assert rows.min() > covered.float().median()
+    avatar.refresh_occupancy(head, visits=5000)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000, 10**6])
+def test_picture_does_not_depend_on_the_chunks(avatar, sequence, chunk):
+    wake(avatar)
+    small = replace_size(sequence, 8 if chunk == 1 else 32)
+    expected = render(avatar, small, 2, with_parts=True, chunk=200)
+    assert_same_picture(render(avatar, small, 2, with_parts=True, chunk=chunk), expected)
+
+
+def replace_size(sequence: TrackedSequence, size: int) -> TrackedSequence:
+    return replace(sequence, camera=sequence.camera.resized(size, size))
+
+
+def test_forward_of_a_batch_is_each_frame_by_itself(avatar, sequence):
+    wake(avatar)
+    frames = [5, 0, 11]
+    rays = training_rays(sequence, frames, 40)
+    head, motion = sequence.head.select(frames), sequence.torso_motion[frames]
+    together = avatar(rays, head, motion, with_parts=True)
+    for f in range(3):
+        alone = avatar(rays.frame(f), head.select([f]), motion[[f]], with_parts=True)
+        for name in ("rgb", "opacity", "depth", "part_weights"):
+            torch.testing.assert_close(getattr(together, name)[f], getattr(alone, name)[0])
+
+
+def test_moving_the_whole_world_changes_nothing(avatar, sequence):
+    """Head, torso and rays under one rigid motion: points and view directions must turn with the head."""
+    wake(avatar)
+    turn, shift = axis_angle_to_matrix(torch.tensor([0.5, -1.2, 0.8])), torch.tensor([0.3, -2.0, 0.7])
+    head, rays = sequence.head.select([6]), training_rays(sequence, [6], 400)
+    moved = replace(
+        head,
+        rotation=turn @ head.rotation,
+        translation=head.translation @ turn.T + shift,
+        torso_rotation=turn @ head.torso_rotation,
+        torso_translation=head.torso_translation @ turn.T + shift,
+    )
+    moved_rays = RayBundle(rays.origins @ turn.T + shift, rays.directions @ turn.T, rays.pixels)
+    expected, found = avatar(rays, head, STILL), avatar(moved_rays, moved, STILL)
+    error = (found.rgb - expected.rgb).abs().amax(-1)
+    # A sample on the rim of a cell or of the shell may fall to the other side.
+    assert error.quantile(0.95) < 2e-3
+    torch.testing.assert_close(found.head_opacity.mean(), expected.head_opacity.mean(), atol=2e-3, rtol=0)
+
+
+def test_torso_is_behind_the_head(avatar, sequence):
+    """Where the head covers everything, the torso changes nothing; beside it, it shows alone."""
+    avatar.torso.neck_line.zero_()
+    with_torso = render(avatar, sequence, 0)
+    avatar.torso.neck_line.fill_(5.0)
+    alone = render(avatar, sequence, 0)
+    covered, beside = alone.head_opacity[0] > 0.9999, alone.head_opacity[0] == 0
+    assert covered.any()
+    assert beside.any()
+    torch.testing.assert_close(with_torso.rgb[0, covered], alone.rgb[0, covered], atol=1e-4, rtol=0)
+    assert not alone.rgb[0, beside].any()
+    assert (with_torso.opacity[0, beside] > 0).all()
+    assert torch.equal(with_torso.head_opacity, alone.head_opacity)
+
+
+def test_a_fresh_avatar_with_the_same_state_renders_the_same(avatar, sequence):
+    wake(avatar)
+    torch.manual_seed(3)
+    avatar.refresh_occupancy(sequence.head.select([0]), visits=20000)
+    fresh = make_avatar(seed=9).eval()
+    fresh.load_state_dict(avatar.state_dict())
+    frame = sequence.splits["temporal"][-1]
+    assert_same_picture(
+        render(fresh, sequence, frame, with_parts=True), render(avatar, sequence, frame, with_parts=True)
+    )
+
+
+def test_a_copy_of_a_used_avatar_renders_the_same(avatar, sequence):
+    before = render(avatar, sequence, 0, with_parts=True)
+    copied = copy.deepcopy(avatar)
+    assert_same_picture(render(copied, sequence, 0, with_parts=True), before)
+
+
+def test_state_is_finite_and_without_the_head_model(avatar):
+    """Checkpoints hold weights and what belongs to the person, not the asset."""
+    state = avatar.state_dict()
+    assert not any(name.startswith("head_model") for name in state)
+    assert not any(value.isnan().any() for value in state.values())
+
+
+def test_gradient_reaches_field_parts_torso_and_the_head_parameters(avatar, sequence):
+    wake(avatar)
+    avatar.train()
+    frames = torch.tensor([1, 8])
+    refinement = ParameterRefinement(len(sequence), avatar.head_model.num_expression)
+    head = refinement(sequence.head.select(frames), frames)
+    torch.manual_seed(0)
+    rendered = avatar(training_rays(sequence, frames.tolist(), 300), head, sequence.torso_motion[frames])
+    colour = rendered.over(torch.tensor([0.2, 0.9, 0.4]))
+    loss = (colour - 0.5).square().sum() + rendered.offset_size + rendered.part_usage[0]
+    loss.backward()
+    for name, parameter in [*avatar.named_parameters(), *refinement.named_parameters()]:
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+    for parameter in refinement.parameters():
+        touched = parameter.grad.abs().sum(1) > 0
+        assert touched.nonzero()[:, 0].tolist() == frames.tolist()
+
+
+@pytest.mark.parametrize("direction", [[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]])
+def test_gradient_leads_a_displaced_head_back(avatar, sequence, direction):
+    """A head that tracking put 1 mm aside: descent on the colour error moves it towards its place."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        avatar.field.grid.tables[0].normal_(0, 1, generator=generator)
+        avatar.field.density_head[2].bias[0] = 4.0
+    head = sequence.head.select([0])
+    targets = head.translation[0] + torch.tensor([0.0, 0.06, 0.0])
+    targets = targets + 0.08 * torch.rand(600, 3, generator=generator) - 0.04
+    rays = close_up(targets, torch.tensor([0.0, 0.0, 1.0]))
+    wanted = avatar(rays, head, STILL).rgb.detach()
+    displacement = (0.001 * torch.tensor(direction)).requires_grad_()
+    moved = replace(
+        head,
+        translation=head.translation + displacement,
+        torso_translation=head.torso_translation + displacement,
+    )
+    (avatar(rays, moved, STILL).rgb - wanted).square().sum().backward()
+    gradient = displacement.grad
+    assert gradient.isfinite().all()
+    assert gradient @ torch.tensor(direction) > 0.5 * gradient.norm()
+
+
+def test_closed_eyes_zero_expression_and_extremes_stay_finite(avatar, sequence):
+    wake(avatar)
+    model, still = avatar.head_model, sequence.head.select([0])
+    closed = torch.zeros_like(still.expression)
+    for name in ("eyeBlinkLeft", "eyeBlinkRight", "mouthClose"):
+        closed[0, model.expression_index(name)] = 1.0
+    for expression in (
+        closed,
+        torch.zeros_like(closed),
+        torch.ones_like(closed),
+        3 * torch.ones_like(closed),
+    ):
+        rendered = avatar(
+            training_rays(sequence, [0], 200), replace(still, expression=expression), STILL, with_parts=True
+        )
+        assert rendered.rgb.isfinite().all()
+        assert rendered.head_opacity.max().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_clip_of_one_training_frame_is_enough(sequence):
+    avatar = make_avatar()
+    avatar.adapt_to(replace(sequence, splits={"train": [4]}))
+    avatar.train()
+    rendered = avatar(training_rays(sequence, [4], 100), sequence.head.select([4]), STILL)
+    rendered.rgb.sum().backward()
+    assert rendered.head_opacity.max().item() == pytest.approx(1, abs=1e-4)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
+    assert render(avatar.eval(), sequence, 20).rgb.isfinite().all()
+
+
+def empty_field(avatar: Avatar) -> None:
+    with torch.no_grad():
+        avatar.field.density_head[2].weight.zero_()
+        avatar.field.density_head[2].bias.fill_(-50.0)
+
+
+def test_no_hole_at_open_mouth_and_eyes(avatar, sequence):
+    """Even with an empty field, rays straight at eyes and into an open mouth end at the backstop."""
+    empty_field(avatar)
+    model = avatar.head_model
+    neutral = replace(model.neutral_parameters(), identity=avatar.identity)
+    for jaw in (0.0, 0.5, 1.0):
+        head = replace(neutral, expression=torch.zeros(1, model.num_expression))
+        head.expression[0, model.expression_index("jawOpen")] = jaw
+        vertices = model(head).vertices[0]
+        seen = {"eye_left": 0.006, "eye_right": 0.006, "tongue": 0.01}
+        for part, radius in seen.items():
+            centre = vertices[model.faces[model.part_faces(part)].unique()].mean(0)
+            around = torch.rand(60, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+            around[:, 2] = 0
+            rays = close_up(centre + 2 * radius * around, torch.tensor([0.0, 0.0, 1.0]))
+            rendered = avatar(rays, head, STILL)
+            assert rendered.head_opacity.min().item() == pytest.approx(1, abs=1e-5), (part, jaw)
+
+
+def test_refresh_keeps_what_is_dense_and_frees_what_is_empty(avatar, sequence):
+    torch.manual_seed(0)
+    head = sequence.head.select([0])
+    grid = avatar.sampler.occupancy
+    candidates = int(grid.candidates.sum())
+    fresh = grid.occupied.clone()
+    assert torch.equal(fresh.bool(), grid.candidates)
+    avatar.refresh_occupancy(head, visits=3 * candidates)
+    kept = int(grid.occupied.sum())
+    assert kept > 0.6 * candidates
+    empty_field(avatar)
+    grid.decay = 0.5
+    for _ in range(10):
+        avatar.refresh_occupancy(head, visits=3 * candidates)
+    assert int(grid.occupied.sum()) < 0.05 * candidates
+    assert torch.equal(grid.occupied.bool() & ~grid.candidates, torch.zeros_like(grid.candidates))
+
+
+def test_a_picture_of_one_pixel(avatar, sequence):
+    shown = render(avatar, replace_size(sequence, 1), 0, with_parts=True)
+    assert shown.rgb.shape == (1, 1, 3)
+    assert shown.rgb.isfinite().all()
+
+
+@pytest.mark.parametrize(("parts", "top_k"), [(1, 1), (1, 5), (3, 8)])
+def test_one_part_and_fewer_parts_than_act_on_a_point(sequence, parts, top_k):
+    """Top-k of more parts than there are is all of them."""
+    deformation = PartDeformation(parts=parts, top_k=top_k, hidden_width=16)
+    avatar = Avatar(
+        head_model=AnnyHead(),
+        skinning=NearestSurface(),
+        deformation=deformation,
+        field=HashField(levels=2, log2_table_size=8, finest=32, hidden_width=16, appearance_width=4),
+        sampler=HeadRaySampler(samples=4, cells=16),
+        torso=TorsoLayer(resolutions=(4,)),
+    )
+    avatar.adapt_to(sequence)
+    avatar.train()
+    rendered = avatar(training_rays(sequence, [3], 60), sequence.head.select([3]), STILL, with_parts=True)
+    (rendered.rgb.sum() + rendered.offset_size + rendered.part_usage[0]).backward()
+    torch.testing.assert_close(rendered.part_weights.sum(-1), rendered.head_opacity, atol=1e-3, rtol=0)
+    assert rendered.part_usage.shape == (parts,)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
+
+
+def test_rays_whose_samples_all_lie_outside_the_shell(avatar, sequence, monkeypatch):
+    """Occupied cells, but nothing kept: black backstop, torso beside it, gradients finite."""
+    monkeypatch.setattr(RaySamples, "evaluated", lambda samples, valid, reachable: torch.zeros_like(valid))
+    avatar.train()
+    rendered = avatar(training_rays(sequence, [0], 80), sequence.head.select([0]), STILL, with_parts=True)
+    assert (rendered.head_opacity > 0).sum() == (rendered.head_opacity == 1).sum()
+    (rendered.rgb.sum() + rendered.opacity.sum() + rendered.offset_size).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
+
+
+def test_degenerate_triangles_do_no_harm(avatar, sequence):
+    """Two or three equal corners, three corners in a line: all is finite, the picture nearly the same."""
+    intact = render(avatar, sequence, 2)
+    broken = make_avatar()
+    head_model = broken.head_model
+    faces, template = head_model.faces.clone(), head_model.template_vertices.clone()
+    some = torch.randperm(len(faces), generator=torch.Generator().manual_seed(0))[:600]
+    faces[some[:200], 1] = faces[some[:200], 0]
+    faces[some[200:400]] = faces[some[200:400], :1]
+    line = faces[some[400:]]
+    template[line[:, 2]] = template[line[:, :2]].mean(1)
+    head_model.faces, head_model.template_vertices = faces, template
+    broken.adapt_to(sequence)
+    rendered = render(broken.eval(), sequence, 2)
+    assert rendered.rgb.isfinite().all()
+    assert (rendered.head_opacity - intact.head_opacity).abs().mean() < 0.02
+    broken.train()
+    trained = broken(training_rays(sequence, [2], 200), sequence.head.select([2]), STILL)
+    (trained.rgb.sum() + trained.opacity.sum()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in broken.parameters())
+
+
+def test_a_head_without_a_backstop_renders(avatar, sequence):
+    """The density alone decides."""
+    avatar.sampler.backstop_faces = torch.zeros(0, 3, dtype=torch.long)
+    rendered = render(avatar, sequence, 2)
+    assert rendered.rgb.isfinite().all()
+    assert 0.1 < rendered.head_opacity.max() < 1
+
+
+def test_widths_that_do_not_fit_are_refused():
+    parts = {
+        "head_model": AnnyHead(),
+        "skinning": NearestSurface(),
+        "sampler": HeadRaySampler(cells=8),
+        "torso": TorsoLayer(resolutions=(4,)),
+    }
+    with pytest.raises(UserError, match="driving_width is 54"):
+        Avatar(deformation=PartDeformation(driving_width=54), field=HashField(appearance_width=4), **parts)
+    with pytest.raises(UserError, match="appearance_width"):
+        Avatar(deformation=PartDeformation(), field=HashField(appearance_width=0), **parts)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_picture_on_the_gpu_is_that_of_the_cpu(avatar, sequence):
+    wake(avatar)
+    expected = render(avatar, sequence, 3)
+    moved, one = copy.deepcopy(avatar).to("cuda"), [3]
+    shown = moved.render_image(
+        sequence.camera.select(one).to("cuda"),
+        sequence.head.select(one).to("cuda"),
+        sequence.torso_motion[one].to("cuda"),
+    )
+    # The closest point is ambiguous where surfaces touch, so a few pixels may differ.
+    difference = (shown.rgb.cpu() - expected.rgb).abs()
+    assert difference.mean() < 1e-3
+    assert (difference > 0.02).float().mean() < 0.01

@@ -1,0 +1,147 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget
+from partnerface.benchmarks.methods.subject import BenchmarkSubject
+from partnerface.benchmarks.methods.variant import MethodVariant
+from partnerface.configuration.config_files import CONFIGS
+from partnerface.errors import UserError
+
+
+def test_cpu_seconds_alone_end_a_training() -> None:
+    flags = ComputeBudget(cpu_seconds=60.0).fit_flags()
+    assert "--trainer.max_steps=-1" in flags
+    assert "--trainer.max_time=null" in flags
+    assert flags[-2:] == [
+        "--trainer.callbacks+=partnerface.training.callbacks.budgets.CpuBudget",
+        "--trainer.callbacks.seconds=60",
+    ]
+
+
+def test_steps_are_only_counted_in_cpu_seconds() -> None:
+    budget = ComputeBudget(steps=20)
+    assert "--trainer.max_steps=20" in budget.fit_flags()
+    assert not any("seconds" in flag for flag in budget.fit_flags())
+    assert budget.as_json() == {"steps": 20}
+    assert str(budget) == "20 steps"
+
+
+@pytest.mark.parametrize("given", [{}, {"steps": 3, "cpu_seconds": 4.0}])
+def test_one_of_the_two(given: dict) -> None:
+    with pytest.raises(ValueError, match="either"):
+        ComputeBudget(**given)
+
+
+@pytest.mark.parametrize("given", [{"steps": 0}, {"cpu_seconds": -1.0}])
+def test_nothing_to_spend(given: dict) -> None:
+    with pytest.raises(UserError, match="must be more than 0"):
+        ComputeBudget(**given)
+
+
+CLIP = BenchmarkSubject("me", "me.mp4", Path("sets/me"), 256, video=Path("me.mp4"))
+EMBEDDED = BenchmarkSubject("synthetic_a", "synthetic_a", Path("sets/a"), 128, frames=240)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> BenchmarkRun:
+    return BenchmarkRun(
+        MethodVariant("part_deformation"), EMBEDDED, 1, ComputeBudget(cpu_seconds=60.0), tmp_path, CONFIGS
+    )
+
+
+def _attempt(run: BenchmarkRun, exit_code: int | None, *, logged: bool) -> None:
+    """Leave what an attempt leaves that has come as far as training."""
+    (run.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (run.folder / "checkpoints" / "last.ckpt").write_bytes(b"")
+    rows = "step,seconds,name,value\n" + ("900,70,train/cpu_seconds,60.1\n" if logged else "")
+    (run.folder / "metrics.csv").write_text(rows)
+    run.sweep_run.add_attempt(exit_code, 30.0)
+
+
+def test_the_command_is_whole(run: BenchmarkRun) -> None:
+    fit, test = run.command.split(" && ")
+    assert fit.startswith("OMP_NUM_THREADS=1 partnerface fit --config configs/base.yaml ")
+    for word in (
+        "--config configs/scale/demo.yaml",
+        "--seed_everything=1",
+        "--data.seed=1",
+        "callbacks.seconds=60",
+    ):
+        assert word in fit
+    assert fit.endswith(f"--run_dir {run.folder}")
+    assert test.startswith(
+        f"OMP_NUM_THREADS=1 partnerface test --config {run.folder}/config.yaml "
+        f"--ckpt_path {run.folder}/checkpoints/"
+    )
+    assert run.remaining_command == run.command
+
+
+def test_a_video_is_tracked_first_and_seen_at_the_larger_scale(run: BenchmarkRun) -> None:
+    command = replace(run, subject=CLIP).command
+    assert command.startswith("partnerface track me.mp4 --out sets/me && OMP_NUM_THREADS=1 partnerface fit ")
+    assert "configs/data/partnerface.yaml --config configs/scale/quick.yaml" in command
+
+
+def test_a_method_without_a_hash_field_stays_at_the_scale_that_sizes_none(run: BenchmarkRun) -> None:
+    command = replace(run, subject=CLIP, variant=MethodVariant("nerface")).command
+    assert "--config configs/scale/demo.yaml" in command
+    assert "--data.image_size=256" in command
+
+
+def test_an_interrupted_training_goes_on(run: BenchmarkRun) -> None:
+    _attempt(run, None, logged=False)
+    assert " --ckpt_path last && OMP_NUM_THREADS=1 partnerface test " in run.remaining_command
+    assert run.sweep_run.state == "interrupted"
+
+
+def test_an_interrupted_test_is_all_that_is_left(run: BenchmarkRun) -> None:
+    _attempt(run, None, logged=True)
+    assert run.remaining_command.startswith("OMP_NUM_THREADS=1 partnerface test ")
+    assert run.sweep_run.state == "interrupted"
+
+
+def test_a_test_that_has_left_its_scores_is_not_repeated(run: BenchmarkRun) -> None:
+    """The benchmark was killed, its run was not."""
+    run = replace(run, refined=True)
+    _attempt(run, None, logged=True)
+    (run.folder / "metrics.json").write_text("{}")
+    assert run.remaining_command.count("partnerface test") == 1
+    assert run.remaining_command.endswith("--model.test_parameters=refined")
+    (run.folder / "metrics_refined.json").write_text("{}")
+    assert run.remaining_command == "true"
+
+
+def test_a_run_that_ended_well_is_finished(run: BenchmarkRun) -> None:
+    _attempt(run, 0, logged=True)
+    assert run.sweep_run.state == "finished"
+    assert json.loads((run.folder / "run.json").read_text())["parameters"]["seed"] == 1
+
+
+def test_refined_parameters_are_a_second_test(run: BenchmarkRun) -> None:
+    refined = replace(run, refined=True)
+    assert refined.command.count(" && OMP_NUM_THREADS=1 partnerface test ") == 2
+    assert refined.command.endswith("--model.test_parameters=refined")
+    # Fitting to frames that take seconds each would take hours.
+    assert replace(refined, variant=MethodVariant("nerface")).command.count("partnerface test") == 1
+
+
+def test_whatever_changes_the_result_changes_the_folder(run: BenchmarkRun, tmp_path: Path) -> None:
+    configs = tmp_path / "configs"
+    shutil.copytree(CONFIGS, configs)
+    same = replace(run, configs=configs)
+    assert same.folder == run.folder
+    method = configs / "method" / "part_deformation.yaml"
+    method.write_text(method.read_text().replace("parts: 8", "parts: 9"))
+    others = [
+        same,
+        replace(run, seed=2),
+        replace(run, budget=ComputeBudget(cpu_seconds=61.0)),
+        replace(run, budget=ComputeBudget(steps=60)),
+        replace(run, subject=replace(EMBEDDED, size=64)),
+        replace(run, variant=MethodVariant("part_deformation", (("parts", "8"),))),
+    ]
+    assert len({run.folder, *(other.folder for other in others)}) == 7

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from partnerface.benchmarks.markdown import RESULTS, SPEED, markers, read_section, write_section
+from partnerface.errors import UserError
+
+START, END = markers(RESULTS)
+
+
+def test_round_trip_leaves_the_rest_alone(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    write_section(path, RESULTS, "| a |\n\nb")
+    assert read_section(path, RESULTS) == "| a |\n\nb"
+    first = path.read_text()
+    assert first == f"before\n{START}\n| a |\n\nb\n{END}\nafter\n"
+    write_section(path, RESULTS, read_section(path, RESULTS))
+    assert path.read_text() == first
+    assert [entry.name for entry in tmp_path.iterdir()] == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", START, f"{START} {START} {END}", f"{END} {START}", f"{END} {START} {END}", f"{START} {END} {END}"],
+)
+def test_markers_that_say_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"--readme .*needs one line"):
+        write_section(path, RESULTS, "new")
+    assert path.read_text() == text
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--readme .*cannot be read"):
+        read_section(tmp_path / "none.md", RESULTS)
+
+
+def test_two_sections_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("\n".join([*markers(SPEED), "between", *markers(RESULTS)]))
+    write_section(path, SPEED, "fast")
+    write_section(path, RESULTS, "good")
+    assert read_section(path, SPEED) == "fast"
+    assert read_section(path, RESULTS) == "good"

@@ -1,0 +1,183 @@
+"""The traps of configuration with LightningCLI, each closed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from partnerface.cli.main import main
+from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.training.callbacks.evaluation_report import EvaluationReport
+from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
+from partnerface.training.resume.csv_appender import CsvAppender
+from partnerface.training.resume.run_checkpoint import RunCheckpoint, last_checkpoint
+
+
+def _build(arguments: list[str], run_dir: Path, *flags: str, command: str = "fit") -> AvatarCLI:
+    return AvatarCLI([command, *arguments, f"--run_dir={run_dir}", *flags], execute=False)
+
+
+def test_one_loss_is_changed_by_flag_and_the_others_stay(smoke_arguments: list[str], tmp_path: Path) -> None:
+    cli = _build(smoke_arguments, tmp_path, "--model.losses.matte.init_args.weight=0.7")
+    of_parts = {"part_balance", "part_entropy", "offset_smoothness"}
+    assert set(cli.model.losses) == {"photometric", "matte", "offset_size", *of_parts}
+    assert cli.model.losses["matte"].weight == 0.7
+
+
+def test_every_method_lists_all_its_losses() -> None:
+    """An overlay that mentions one entry replaces the dict: no file but a method may mention losses."""
+    configs = Path(__file__).parents[2] / "configs"
+    for path in configs.rglob("*.yaml"):
+        losses = (yaml.safe_load(path.read_text()).get("model") or {}).get("losses")
+        if path.parent.name == "method":
+            assert {"photometric", "matte"} <= set(losses), path
+        else:
+            assert losses is None, path
+
+
+def test_overlays_append_callbacks() -> None:
+    configs = Path(__file__).parents[2] / "configs"
+    for path in configs.rglob("*.yaml"):
+        trainer = yaml.safe_load(path.read_text()).get("trainer") or {}
+        assert "callbacks" not in trainer or path.name == "base.yaml", path
+
+
+def test_an_appended_callback_leaves_those_of_base(smoke_arguments: list[str], tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(
+        "trainer: {callbacks+: [{class_path: lightning.pytorch.callbacks.LearningRateMonitor}]}\n"
+    )
+    cli = _build(smoke_arguments, tmp_path, "--config", str(overlay), "--trainer.logger=false")
+    kinds = [type(c).__name__ for c in cli.trainer.callbacks]
+    assert "LearningRateMonitor" in kinds
+    assert {"RunCheckpoint", "StepSeeds", "EvaluationReport", "WriteVideo", "TimeBudget"} <= set(kinds)
+
+
+def test_the_optimizer_is_the_one_of_the_yaml(smoke_arguments: list[str], tmp_path: Path) -> None:
+    """A class default in the signature leaves its own values behind when the class changes."""
+    cli = _build(smoke_arguments, tmp_path)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = cli.model.make_optimizer([{"params": [weight], "lr": 0.5, "base_lr": 0.5}])
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.defaults["weight_decay"] == 0.01
+    assert optimizer.defaults["betas"] == (0.9, 0.99)
+    other = _build(smoke_arguments, tmp_path, "--model.optimizer=torch.optim.NAdam")
+    assert other.model.make_optimizer([weight]).defaults["momentum_decay"] == 0.004
+
+
+def test_a_changed_class_takes_its_own_defaults(smoke_arguments: list[str], tmp_path: Path) -> None:
+    cli = _build(
+        smoke_arguments,
+        tmp_path,
+        "--model.avatar.deformation=partnerface.deformation.global_deformation.global_deformation",
+        "--model.avatar.deformation.hidden_width=128",
+    )
+    assert cli.model.avatar.deformation.parts == 1
+
+
+def test_flags_beat_the_checkpoint(trained_run: Path) -> None:
+    """Lightning lets the checkpoint's hyperparameters override explicit flags in silence."""
+    cli = AvatarCLI(
+        [
+            "test",
+            "--config",
+            str(trained_run / "config.yaml"),
+            "--ckpt_path=last",
+            "--model.avatar.deformation.init_args.temperature=0.5",
+        ],
+        execute=False,
+    )
+    assert cli.model.avatar.deformation.assigner.temperature == 0.5
+    assert cli.config["test"]["ckpt_path"] == str(last_checkpoint(trained_run))
+
+
+def test_the_saved_configuration_runs_alone(trained_run: Path, tmp_path: Path) -> None:
+    config = str(trained_run / "config.yaml")
+    for command in ("fit", "validate", "test", "predict"):
+        cli = AvatarCLI([command, "--config", config, f"--run_dir={tmp_path}"], execute=False)
+        assert cli.model.hparams["num_frames"] == 24
+
+
+def test_two_runs_with_a_logger_that_shares_its_folder(
+    smoke_arguments: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    """Trap: the second run of a W&B sweep died, for the first one's config.yaml stood in its way."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        arguments = [
+            *smoke_arguments,
+            "--config=configs/logger/wandb.yaml",
+            "--trainer.max_steps=1",
+            "--trainer.limit_val_batches=0",
+            f"--run_dir={tmp_path / name}",
+        ]
+        assert main(["fit", *arguments]) == 0
+        assert (tmp_path / name / "config.yaml").is_file()
+        assert last_checkpoint(tmp_path / name).is_file()
+        import wandb
+
+        wandb.finish()
+
+
+def test_tensorboard_gets_scalars_and_strips(smoke_arguments: list[str], tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    arguments = [
+        *smoke_arguments,
+        "--config=configs/logger/tensorboard.yaml",
+        f"--trainer.logger.init_args.save_dir={tmp_path}",
+        "--trainer.max_steps=1",
+        "--trainer.log_every_n_steps=1",
+        "--trainer.limit_val_batches=1",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    assert main(["fit", *arguments]) == 0
+    events = EventAccumulator(str(next((tmp_path / "tensorboard").iterdir())))
+    events.Reload()
+    assert "train/psnr" in events.Tags()["scalars"]
+    assert "val/strip" in events.Tags()["images"]
+
+
+def test_the_parts_of_a_run_that_must_always_be_there(smoke_arguments: list[str], tmp_path: Path) -> None:
+    trainer = _build(smoke_arguments, tmp_path).trainer
+    assert isinstance(trainer.loggers[0], CsvAppender)
+    assert isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO)
+    assert [type(c) for c in trainer.checkpoint_callbacks] == [RunCheckpoint]
+    assert any(isinstance(c, EvaluationReport) for c in trainer.callbacks)
+    assert trainer.default_root_dir == str(tmp_path)
+    assert trainer._accelerator_connector.use_distributed_sampler is False
+
+
+@pytest.mark.parametrize("value", ["1e-05", "True", "null"])
+def test_values_as_sweeps_write_them(smoke_arguments: list[str], tmp_path: Path, value: str) -> None:
+    flag = {
+        "1e-05": "--model.learning_rates.grids=1e-05",
+        "True": "--model.refine_tracking=True",
+        "null": "--data.batches_per_epoch=null",
+    }[value]
+    cli = _build(smoke_arguments, tmp_path, flag)
+    found = {
+        "1e-05": cli.model.learning_rates.grids == 1e-5,
+        "True": cli.model.refinement is not None,
+        "null": cli.datamodule.batches_per_epoch is None,
+    }
+    assert found[value]
+
+
+def test_each_launch_has_a_folder_of_its_own(smoke_arguments: list[str], monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "abc123")
+    cli = AvatarCLI(["fit", *smoke_arguments], execute=False)
+    assert cli.trainer.default_root_dir == "runs/abc123"
+
+
+def test_another_precision_is_refused_with_what_to_do_instead(
+    smoke_arguments: list[str], tmp_path: Path, capsys
+) -> None:
+    arguments = [*smoke_arguments, f"--run_dir={tmp_path}", "--trainer.precision=bf16-mixed"]
+    assert main(["fit", *arguments]) == 2
+    assert "field.init_args.bfloat16=true" in capsys.readouterr().err
+    fields = "--model.avatar.init_args.field.init_args.bfloat16=true"
+    assert main(["fit", *smoke_arguments, f"--run_dir={tmp_path}", fields, "--trainer.max_steps=2"]) == 0

@@ -1,0 +1,47 @@
+"""Shipped configuration files are found from anywhere."""
+
+from pathlib import Path
+
+import pytest
+
+from partnerface.configuration.config_files import (
+    CONFIGS,
+    config_arguments,
+    config_file,
+    resolve_config_paths,
+)
+from partnerface.errors import UserError
+
+
+def test_the_packages_configs_are_the_top_level_ones() -> None:
+    top = Path(__file__).parents[2] / "configs"
+    assert {p.relative_to(CONFIGS) for p in CONFIGS.rglob("*.yaml")} == {
+        p.relative_to(top) for p in top.rglob("*.yaml")
+    }
+
+
+def test_arguments_keep_their_order() -> None:
+    arguments = config_arguments("base", "scale/smoke")
+    assert arguments[::2] == ["--config", "--config"]
+    assert [Path(a).name for a in arguments[1::2]] == ["base.yaml", "smoke.yaml"]
+
+
+def test_a_file_in_the_working_directory_goes_first(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_config_paths(["--config", "configs/base.yaml"]) == ["--config", str(CONFIGS / "base.yaml")]
+    assert resolve_config_paths(["--config=configs/base.yaml"]) == [f"--config={CONFIGS / 'base.yaml'}"]
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "base.yaml").write_text("{}")
+    assert resolve_config_paths(["--config", "configs/base.yaml"]) == ["--config", "configs/base.yaml"]
+
+
+def test_other_arguments_are_left_alone() -> None:
+    arguments = ["--run_dir", "configs/base.yaml", "--trainer.max_steps=3"]
+    assert resolve_config_paths(arguments) == arguments
+
+
+def test_names_what_is_missing() -> None:
+    with pytest.raises(UserError, match="method/none"):
+        config_file("method/none")
+    with pytest.raises(UserError, match=r"configs/none\.yaml: no such file"):
+        resolve_config_paths(["--config", "configs/none.yaml"])

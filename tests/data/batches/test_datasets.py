@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+
+from partnerface.cameras.rays import image_pixels
+from partnerface.data.batches.datasets import EvaluationFrames, RayDataset
+from partnerface.data.batches.frame_samplers import FrameVisit
+from partnerface.data.batches.frame_store import FrameStore
+from partnerface.data.batches.pixel_samplers import RegionWeightedPixels, UniformPixels
+
+
+@pytest.fixture
+def store():
+    generator = np.random.default_rng(0)
+    channels = generator.integers(0, 256, (4, 6, 9, 5)).astype(np.uint8)
+    channels[..., 4] %= 7
+    return FrameStore(channels)
+
+
+def test_rays_show_the_pixel_they_name(store):
+    batch = RayDataset(store, RegionWeightedPixels(), 500, 0)[FrameVisit(2, 11)]
+    assert batch.frame_index.tolist() == [2]
+    x, y = (batch.pixels[0] - 0.5).long().unbind(-1)
+    assert torch.equal(batch.pixels[0], torch.stack([x, y], -1) + 0.5)
+    for ray in range(0, 500, 37):
+        red, green, blue, alpha = store.rgba[2, y[ray], x[ray]] / np.float32(255)
+        assert batch.rgb[0, ray].tolist() == [red, green, blue]
+        assert batch.alpha[0, ray] == alpha
+        assert batch.region[0, ray] == store.labels[2, y[ray], x[ray]]
+    assert batch.background.min() >= 0
+    assert batch.background.std() == pytest.approx(12**-0.5, abs=0.02)
+
+
+def test_a_visit_is_reproducible_and_visits_differ(store):
+    def pixels(number, seed=0):
+        return RayDataset(store, UniformPixels(), 50, seed)[FrameVisit(1, number)]
+
+    assert torch.equal(pixels(5).pixels, pixels(5).pixels)
+    assert torch.equal(pixels(5).background, pixels(5).background)
+    assert not torch.equal(pixels(5).pixels, pixels(6).pixels)
+    assert not torch.equal(pixels(5).pixels, pixels(5, seed=1).pixels)
+
+
+def test_whole_frames(store):
+    splits = {"train": [0], "temporal": [2, 3], "unseen_expression": [3]}
+    frames = EvaluationFrames(store, [3, 0, 1], splits)
+    assert [frames[i].frame_index for i in range(len(frames))] == [3, 0, 1]
+    assert [frames[i].splits for i in range(3)] == [["temporal", "unseen_expression"], ["train"], []]
+    frame = frames[0]
+    flat = frame.image.permute(1, 2, 0).reshape(-1, 3)
+    for place, (x, y) in enumerate(image_pixels(9, 6).long().tolist()):
+        assert torch.allclose(flat[place], torch.from_numpy(store.rgba[3, y, x, :3] / np.float32(255)))
+    matte = store.rgba[3, ..., 3:] / 255.0
+    white = matte * store.rgba[3, ..., :3] / 255 + 1 - matte
+    assert torch.allclose(frame.on_white(), torch.from_numpy(white).permute(2, 0, 1).float(), atol=1e-6)
+    assert np.array_equal(frame.labels, store.labels[3])

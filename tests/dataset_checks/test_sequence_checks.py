@@ -1,0 +1,164 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.formats.plausibility import leave_out
+from partnerface.dataset_checks.sequence_checks import (
+    check_camera,
+    check_coverage,
+    check_splits,
+    check_tracking,
+    coverage_of,
+)
+
+
+def camera(focal: float = 460.0) -> Camera:
+    return Camera.static(5, focal, 200, 160)
+
+
+def test_a_usual_camera_is_fine_and_measured():
+    (finding,) = check_camera(camera())
+    assert finding.severity == "ok"
+    assert finding.values["focal_sides_min"] == pytest.approx(2.3)
+    assert finding.values["field_of_view_degrees"] == pytest.approx(2 * math.degrees(math.atan(100 / 460)))
+    assert finding.values["pixel_stretch"] == pytest.approx(1)
+    assert finding.values["principal_offset_sides"] == finding.values["camera_motion_m"] == 0
+
+
+@pytest.mark.parametrize(
+    ("focal", "severity"), [(99, "unfit"), (150, "doubt"), (1300, "doubt"), (2100, "unfit")]
+)
+def test_focal_lengths(focal, severity):
+    assert [finding.severity for finding in check_camera(camera(focal))] == [severity]
+
+
+def test_one_frame_of_another_focal_length_is_seen():
+    other = camera()
+    other.intrinsics[3, :2] *= 10
+    assert check_camera(other)[0].severity == "unfit"
+
+
+def test_stretch_principal_point_and_motion_are_found_each_by_itself():
+    for column, factor, word in ((0, 1.1, "stretched by 1.10"), (2, 6, "2.5 picture sides off")):
+        other = camera()
+        other.intrinsics[:, column] *= factor
+        findings = check_camera(other)
+        assert [finding.severity for finding in findings] == ["unfit"]
+        assert word in findings[0].text
+    moving = camera()
+    moving.camera_to_world[4, 1, 3] = 0.02
+    (finding,) = check_camera(moving)
+    assert (finding.severity, "0.020 m" in finding.text) == ("doubt", True)
+
+
+def digests(frames: int) -> list[str]:
+    return [f"picture {k}" for k in range(frames)]
+
+
+def test_different_pictures_are_fine(make_sequence):
+    sequence = make_sequence()
+    (finding,) = check_splits(replace(sequence, image_paths=[None] * 400), digests(400))
+    assert finding.severity == "ok"
+    assert finding.values == {"shared": 0, "repeated": 0, "gap_frames": 11}
+
+
+def test_a_picture_that_training_has_seen_is_named(make_sequence):
+    pictures = digests(400)
+    pictures[350] = pictures[7]
+    (finding,) = check_splits(make_sequence(), pictures)
+    assert finding.severity == "unfit"
+    assert "1 of 90 pictures of temporal are in training too, such as 350" in finding.text
+
+
+def test_validation_costs_doubt_only(make_sequence):
+    splits = {"train": list(range(300)), "val": [305], "temporal": [390]}
+    pictures = digests(400)
+    pictures[305] = pictures[0]
+    (finding,) = check_splits(make_sequence(splits=splits), pictures)
+    assert finding.severity == "doubt"
+
+
+def test_repeated_frames(make_sequence):
+    """Every fourth frame of a clip of a raised rate stands for two."""
+    pictures = [f"picture {k - (k % 4 == 1)}" for k in range(400)]
+    (finding,) = check_splits(make_sequence(), pictures)
+    assert (finding.severity, finding.values["repeated"]) == ("doubt", 100)
+    same_within_training = digests(400)
+    same_within_training[3] = same_within_training[200]
+    assert check_splits(make_sequence(), same_within_training)[0].severity == "ok"
+
+
+def test_enough_frames_are_fine(make_sequence):
+    (finding,) = check_tracking(make_sequence())
+    assert finding.severity == "ok"
+    assert finding.values == {"frames": 0, "train": 300, "test": 90, "left_out": 0, "without_head": 0}
+
+
+@pytest.mark.parametrize(("train", "severity"), [(9, "unfit"), (10, "doubt"), (199, "doubt"), (200, "ok")])
+def test_training_frames(make_sequence, train, severity):
+    sequence = make_sequence(splits={"train": list(range(train)), "temporal": [390]})
+    assert check_tracking(sequence)[0].severity == severity
+
+
+def test_no_test_is_doubtful(make_sequence):
+    assert check_tracking(make_sequence(splits={"train": list(range(300))}))[0].severity == "doubt"
+
+
+@pytest.mark.parametrize(("count", "severity"), [(1, "doubt"), (40, "doubt"), (41, "unfit")])
+def test_frames_left_out(make_sequence, count, severity):
+    sequence = make_sequence()
+    sequence.image_paths = [None] * 400
+    left = leave_out(sequence, dict.fromkeys(range(count), "head behind the camera"))
+    first = check_tracking(left)[0]
+    assert first.severity == severity
+    assert f"{count} of 400 frames cannot be tracked right" in first.text
+    assert "(head behind the camera)" in first.text
+    assert first.values["without_head"] == 0
+
+
+def test_frames_without_a_head(make_sequence):
+    sequence = make_sequence()
+    sequence.image_paths = [None] * 400
+    sequence.frame_weights = torch.cat([torch.ones(279), torch.zeros(121)])
+    found = check_tracking(sequence)
+    assert [finding.text for finding in found] == ["no head in 121 of 400 frames"]
+
+
+def check(sequence):
+    return check_coverage(sequence, coverage_of(sequence))
+
+
+def test_a_head_that_turns_and_speaks_is_fine(make_sequence):
+    (finding,) = check(make_sequence(turn=40))
+    assert finding.severity == "ok"
+    assert finding.values == pytest.approx(
+        {"yaw_degrees": 40, "pitch_degrees": 0, "expressions_used": 1}, abs=1e-3
+    )
+
+
+@pytest.mark.parametrize(("turn", "severity"), [(14.5, "doubt"), (15.5, "ok")])
+def test_turns(make_sequence, turn, severity):
+    assert check(make_sequence(turn=turn))[0].severity == severity
+
+
+def test_a_still_face_teaches_nothing(make_sequence):
+    sequence = make_sequence()
+    sequence.head.expression[:] = 0.3
+    assert [finding.severity for finding in check(sequence)] == ["unfit"]
+
+
+def test_few_expressions_are_doubtful(make_sequence):
+    sequence = make_sequence()
+    sequence.head.expression = torch.zeros(400, 20)
+    sequence.head.expression[::2, 0] = 1
+    (finding,) = check(sequence)
+    assert (finding.severity, finding.values["expressions_used"]) == ("doubt", pytest.approx(0.05))
+
+
+def test_no_training_frame(make_sequence):
+    sequence = make_sequence(splits={"train": [], "temporal": [1]})
+    assert coverage_of(sequence) == {}
+    assert check(sequence)[0].severity == "unfit"

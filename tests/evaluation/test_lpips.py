@@ -1,0 +1,214 @@
+import io
+import logging
+import urllib.error
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from partnerface.evaluation import lpips as lpips_weights
+from partnerface.evaluation.lpips import (
+    CONVOLUTIONS,
+    FILE_NAME,
+    LPIPS,
+    enlarged,
+    load_lpips,
+    torchmetrics_heads,
+)
+
+
+def random_features() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    features = {}
+    for number, (out, inputs, kernel, _, _) in CONVOLUTIONS.items():
+        deviation = (inputs * kernel * kernel) ** -0.5
+        features[f"features.{number}.weight"] = (
+            torch.randn(out, inputs, kernel, kernel, generator=generator) * deviation
+        )
+        features[f"features.{number}.bias"] = 0.1 * torch.randn(out, generator=generator)
+    return features
+
+
+def slow_twin(features: dict[str, torch.Tensor], first: torch.Tensor, second: torch.Tensor) -> float:
+    """LPIPS of one pair, written as torchvision writes AlexNet and as the paper writes its equation 1."""
+    layers = nn.Sequential(
+        nn.Conv2d(3, 64, 11, 4, 2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(64, 192, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(192, 384, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(384, 256, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(256, 256, 3, padding=1),
+        nn.ReLU(),
+    )
+    layers.load_state_dict({name.removeprefix("features."): value for name, value in features.items()})
+    mean, deviation = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    maps = []
+    for image in (first, second):
+        values = ((image.permute(1, 2, 0) * 2 - 1 - mean) / deviation).permute(2, 0, 1)[None]
+        taken = []
+        for layer in layers:
+            values = layer(values)
+            if isinstance(layer, nn.ReLU):
+                taken.append(values[0].detach())
+        maps.append(taken)
+    total = 0.0
+    for one, other, head in zip(*maps, torchmetrics_heads(), strict=True):
+        difference = (functional.normalize(one, dim=0) - functional.normalize(other, dim=0)) ** 2
+        _, height, width = one.shape
+        total += sum(
+            float(head[0, :, 0, 0] @ difference[:, y, x]) for y in range(height) for x in range(width)
+        ) / (height * width)
+    return total
+
+
+def random_images(height=70, width=90, count=2):
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def test_random_weights_against_the_slow_twin():
+    features, (first, second) = random_features(), random_images()
+    found = LPIPS(features)(first[None], second[None])
+    assert found.item() == pytest.approx(slow_twin(features, first, second), rel=1e-4)
+
+
+def test_a_batch_is_its_images_one_by_one():
+    metric, images = LPIPS(random_features()), random_images(count=4)
+    together = metric(images[:2], images[2:])
+    apart = torch.cat([metric(images[i : i + 1], images[i + 2 : i + 3]) for i in range(2)])
+    assert torch.allclose(together, apart, rtol=1e-4)
+
+
+def test_what_always_holds():
+    metric, (first, second) = LPIPS(random_features()), random_images()[:, None]
+    assert metric(first, first).item() == 0
+    assert metric(first, second).item() == pytest.approx(metric(second, first).item(), rel=1e-5)
+    black = torch.zeros_like(first)
+    assert torch.isfinite(metric(black, black + 1)).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (63, 200), (64, 64), (65, 300)])
+def test_small_images_are_enlarged(size):
+    images = enlarged(random_images(*size))
+    assert min(images.shape[-2:]) == max(64, min(size))
+    assert images.shape[-1] / images.shape[-2] == pytest.approx(size[1] / size[0], rel=0.01)
+    assert LPIPS(random_features())(images[:1], images[1:]).item() > 0
+
+
+def test_weights_stay_out_of_checkpoints():
+    metric = LPIPS(random_features())
+    assert metric.state_dict() == {}
+    assert list(metric.parameters()) == []
+
+
+@pytest.mark.parametrize("key", ["features.0.weight", "features.10.bias"])
+def test_wrong_weights_are_named(key):
+    for change in (lambda f: f.pop(key), lambda f: f.update({key: torch.zeros(2)})):
+        features = random_features()
+        change(features)
+        with pytest.raises(ValueError, match=key.replace(".", r"\.")):
+            LPIPS(features)
+
+
+def test_real_weights(real_assets):
+    """The distance grows with noise and with blur, and published scale holds: about 0.1 to 0.8."""
+    del real_assets
+    metric = load_lpips().metric
+    generator = torch.Generator().manual_seed(0)
+    smooth = functional.interpolate(
+        torch.rand(1, 3, 8, 8, generator=generator), size=(128, 128), mode="bicubic", align_corners=False
+    ).clamp(0, 1)
+    noise = torch.randn(smooth.shape, generator=generator)
+    distances = [metric(smooth, (smooth + s * noise).clamp(0, 1)).item() for s in (0, 0.02, 0.05, 0.1, 0.3)]
+    assert distances[0] == 0
+    assert distances == sorted(distances)
+    assert 0.1 < distances[-1] < 2
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch, fresh_lpips):
+    """An empty home, no assets and no network."""
+
+    def no_network(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PARTNERFACE_ASSETS", raising=False)
+    monkeypatch.setattr(lpips_weights.urllib.request, "urlopen", no_network)
+    return tmp_path
+
+
+def features(value: float) -> dict[str, torch.Tensor]:
+    weights = {}
+    for number, (out, inputs, kernel, _, _) in CONVOLUTIONS.items():
+        weights[f"features.{number}.weight"] = torch.full((out, inputs, kernel, kernel), value)
+        weights[f"features.{number}.bias"] = torch.full((out,), value)
+    return weights
+
+
+def test_without_weights_it_is_missing_by_name_and_said_once(caplog):
+    with caplog.at_level(logging.WARNING):
+        first, second = load_lpips(), load_lpips()
+    assert first.metric is None
+    assert second is first
+    assert "no network" in first.missing
+    assert FILE_NAME in first.missing
+    assert len(caplog.records) == 1
+
+
+def test_assets_come_before_the_cache(home, monkeypatch):
+    (home / ".cache" / "partnerface").mkdir(parents=True)
+    torch.save(features(1.0), home / ".cache" / "partnerface" / FILE_NAME)
+    assert load_lpips().metric.bias_0[0] == 1
+    (home / "assets").mkdir()
+    torch.save(features(2.0), home / "assets" / FILE_NAME)
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(home / "assets"))
+    load_lpips.cache_clear()
+    assert load_lpips().metric.bias_0[0] == 2
+
+
+PICKLED_CALL = b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R."
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", b"0" * 3000, PICKLED_CALL])
+def test_a_damaged_or_hostile_file_is_missing_not_an_error(home, monkeypatch, content):
+    (home / FILE_NAME).write_bytes(content)
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
+    network = load_lpips()
+    assert network.metric is None
+    assert str(home / FILE_NAME) in network.missing
+    assert "\n" not in network.missing
+
+
+@pytest.mark.parametrize("saved", [{"other": torch.zeros(1)}, [1, 2], {"features.0.weight": 3}])
+def test_a_file_of_another_model_is_missing(home, monkeypatch, saved):
+    torch.save(saved, home / FILE_NAME)
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
+    assert load_lpips().metric is None
+
+
+def served(monkeypatch, content: bytes) -> None:
+    monkeypatch.setattr(lpips_weights.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(content))
+
+
+def test_a_download_keeps_the_convolutions_only(home, monkeypatch):
+    buffer = io.BytesIO()
+    torch.save({**features(3.0), "classifier.1.weight": torch.zeros(5)}, buffer)
+    served(monkeypatch, buffer.getvalue())
+    monkeypatch.setattr(lpips_weights, "SHA256_PREFIX", "")
+    assert load_lpips().metric.bias_3[0] == 3
+    (kept,) = (home / ".cache" / "partnerface").iterdir()
+    assert torch.load(kept, weights_only=True).keys() == features(0).keys()
+
+
+def test_a_download_with_another_hash_is_refused(home, monkeypatch):
+    served(monkeypatch, b"something else")
+    network = load_lpips()
+    assert network.metric is None
+    assert "hash" in network.missing
+    assert list((home / ".cache" / "partnerface").iterdir()) == []

@@ -1,0 +1,80 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from partnerface.errors import UserError
+from partnerface.evaluation.report import EvaluationProtocol, evaluation_report, report_table, write_report
+
+VALUES = {"psnr": 27.125, "ssim": 0.91234, "ms_ssim": None, "lpips": None, "l1": 0.0123, "temporal": 0.0456}
+COVERAGE = {"temporal": {"frames": 12, "yaw_max": 31.5}}
+EMPTY = dict.fromkeys(VALUES)
+
+
+def report(**changed) -> dict:
+    protocol = EvaluationProtocol("tiny", (128, 96), {"temporal": 12}, 80, None, "no network")
+    scores = {"temporal": {"full_frame": {**VALUES, **changed}, "mouth": dict(EMPTY)}}
+    return evaluation_report(
+        protocol, scores, {"temporal": {"full_frame": {**VALUES, "psnr": 21.5}}}, COVERAGE
+    )
+
+
+def test_the_file_holds_what_the_readers_look_for(tmp_path):
+    write_report(tmp_path / "metrics.json", report())
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["splits"]["temporal"]["full_frame"] == VALUES
+    assert found["splits"]["temporal"]["mouth"]["psnr"] is None
+    assert found["splits"]["temporal"]["nearest_frame"]["full_frame"]["psnr"] == 21.5
+    protocol = found["protocol"]
+    assert protocol["lpips"] is None
+    assert protocol["lpips_missing"] == "no network"
+    assert (protocol["background"], protocol["resolution"]) == ("white", [128, 96])
+    assert (protocol["test_parameters"], protocol["num_frames"]) == ("strict", {"temporal": 12})
+    assert {"split_definition", "mask", "average", "psnr_limit", "ms_ssim", "temporal"} <= protocol.keys()
+    assert (protocol["geometry"], protocol["refinement"]) == (None, None)
+    assert found["coverage"] == COVERAGE
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_values_that_json_cannot_hold_are_refused(tmp_path):
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            write_report(tmp_path / "metrics.json", report(psnr=value))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_does_not_exist_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"missing/metrics\.json"):
+        write_report(tmp_path / "missing" / "metrics.json", report())
+
+
+def test_the_table_shows_every_figure_and_why_lpips_is_missing():
+    console = Console(file=io.StringIO(), width=120)
+    console.print(report_table(report()))
+    text = console.file.getvalue()
+    for word in (
+        "temporal",
+        "12",
+        "full_frame",
+        "27.12",
+        "0.9123",
+        "0.0456",
+        "21.50",
+        "mouth",
+        "strict",
+        "no network",
+    ):
+        assert word in text, word
+
+
+def test_a_report_of_before_has_a_table_too():
+    """Trap: `create` prints the metrics.json that it finds, whatever version wrote it."""
+    old = report()
+    for key in ("geometry", "refinement", "ms_ssim", "temporal"):
+        del old["protocol"][key]
+    for key in ("ms_ssim", "temporal"):
+        del old["splits"]["temporal"]["full_frame"][key]
+    console = Console(file=io.StringIO(), width=120)
+    console.print(report_table(old))
+    assert "27.12" in console.file.getvalue()

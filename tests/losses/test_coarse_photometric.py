@@ -1,0 +1,35 @@
+"""The first pass pays for its own colours, and its gradient reaches only itself."""
+
+import torch
+
+from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.losses.coarse_photometric import CoarsePhotometric, HierarchicalRays
+from partnerface.losses.photometric import Photometric
+from partnerface.rendering.rendered_rays import RenderedRays
+
+
+def _rendered(seed: int) -> RenderedRays:
+    generator = torch.Generator().manual_seed(seed)
+    opacity = torch.rand(2, 5, generator=generator)
+    rgb = (opacity[..., None] * torch.rand(2, 5, 3, generator=generator)).requires_grad_()
+    return RenderedRays(rgb, opacity, opacity, opacity, torch.zeros(()), torch.ones(1))
+
+
+def test_it_is_the_photometric_loss_of_the_first_pass():
+    coarse, fine = _rendered(0), _rendered(1)
+    generator = torch.Generator().manual_seed(2)
+    batch = RayBatch(
+        frame_index=torch.arange(2),
+        pixels=torch.zeros(2, 5, 2),
+        rgb=torch.rand(2, 5, 3, generator=generator),
+        alpha=torch.rand(2, 5, generator=generator),
+        region=torch.zeros(2, 5, dtype=torch.uint8),
+        background=torch.rand(2, 5, 3, generator=generator),
+        loss_weight=torch.rand(2, 5, generator=generator),
+    )
+    both = HierarchicalRays(**vars(fine), coarse=coarse)
+    loss = CoarsePhotometric(weight=0.5, delta=0.2)(both, batch)
+    torch.testing.assert_close(loss, Photometric(delta=0.2)(coarse, batch))
+    loss.backward()
+    assert coarse.rgb.grad.abs().sum() > 0
+    assert fine.rgb.grad is None

@@ -1,0 +1,76 @@
+"""The hierarchy after moving its vertices, against one that is built anew."""
+
+import torch
+
+from partnerface.meshes.bvh import MeshBvh, PosedBvhs
+from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
+
+
+def closest(hierarchy: MeshBvh, faces: torch.Tensor, vertices: torch.Tensor, points: torch.Tensor):
+    """Distances and faces of the closest surface, asked through inverse skinning."""
+    skinning = NearestSurface(margin=10.0)
+    skinning.set_surface(faces, torch.zeros(len(vertices)))
+    transforms = torch.eye(3, 4).repeat(len(vertices), 1, 1)
+    found = skinning(points, PosedSurface(hierarchy, transforms, torch.zeros_like(vertices)))
+    return found.distance, found.faces
+
+
+def test_refitting_equals_building_after_a_large_motion():
+    generator = torch.Generator().manual_seed(0)
+    faces = torch.randint(40, (60, 3), generator=generator)
+    first, second = torch.randn(2, 40, 3, generator=generator)
+    points = torch.randn(200, 3, generator=generator)
+    moved = MeshBvh(first, faces)
+    before = closest(moved, faces, first, points)
+    moved.refit(second)
+    after = closest(moved, faces, second, points)
+    expected = closest(MeshBvh(second, faces), faces, second, points)
+    assert not torch.equal(before[0], after[0])
+    torch.testing.assert_close(after[0], expected[0], atol=1e-6, rtol=0)
+    moved.refit(first)
+    torch.testing.assert_close(closest(moved, faces, first, points)[0], before[0], atol=1e-6, rtol=0)
+
+
+def test_later_changes_of_the_callers_tensor_do_not_reach_the_hierarchy():
+    vertices = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    faces = torch.arange(12).view(4, 3)
+    points = vertices + 0.1
+    hierarchy = MeshBvh(vertices, faces)
+    expected = closest(hierarchy, faces, vertices, points)
+    vertices += 100
+    torch.testing.assert_close(closest(hierarchy, faces, vertices, points), expected)
+
+
+def test_vertices_with_gradients_or_in_other_layouts_are_taken():
+    """Doubles, a transposed view, and a leaf of a graph give what plain floats give."""
+    vertices = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    faces = torch.arange(12).view(4, 3)
+    points = vertices + 0.1
+    expected = closest(MeshBvh(vertices, faces), faces, vertices, points)
+    for other in (vertices.double(), vertices.T.contiguous().T, vertices.clone().requires_grad_()):
+        hierarchy = MeshBvh(torch.zeros_like(vertices), faces)
+        hierarchy.refit(other)
+        for made in (hierarchy, MeshBvh(other, faces)):
+            torch.testing.assert_close(closest(made, faces, vertices, points), expected)
+
+
+def test_of_equally_close_triangles_the_same_is_found_whatever_was_posed_before():
+    """Points over the vertices of a grid are as close to six triangles."""
+    side = 12
+    places = torch.cartesian_prod(torch.arange(side), torch.arange(side))
+    canonical = torch.cat([places.float(), torch.zeros(side**2, 1)], 1)
+    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1)
+    lower = torch.stack([corner, corner + 1, corner + side], 1)
+    faces = torch.cat([lower, torch.stack([corner + 1, corner + side + 1, corner + side], 1)])
+    points = canonical + torch.tensor([0.0, 0.0, 0.5])
+    turned = canonical @ torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+    fresh, used = PosedBvhs(), PosedBvhs()
+    used.posed(3 * turned, canonical, faces, 0)
+    found = [
+        closest(hierarchies.posed(canonical, canonical, faces, 0), faces, canonical, points)[1]
+        for hierarchies in (fresh, used)
+    ]
+    assert torch.equal(*found)
+    first_pose = MeshBvh(3 * turned, faces)
+    first_pose.refit(canonical)
+    assert not torch.equal(closest(first_pose, faces, canonical, points)[1], found[0])

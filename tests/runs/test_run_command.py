@@ -1,0 +1,69 @@
+"""Commands are those that W&B's own agent builds."""
+
+import shlex
+
+import pytest
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+from partnerface.runs.run_command import DEFAULT_COMMAND, check_macros, expand_command, trains_an_avatar
+from partnerface.errors import UserError
+
+PARAMETERS = {"a.b": 3, "lr": 1e-05, "on": True, "off": False, "name": "two words", "list": [1, 2]}
+MACROS = (
+    "args",
+    "args_no_hyphens",
+    "args_no_equals",
+    "args_no_boolean_flags",
+    "args_append_hydra",
+    "args_override_hydra",
+    "args_json",
+)
+
+
+def _agents(words: list[str], program: str) -> list[str]:
+    """As `wandb.wandb_agent.Agent` puts the command together from the same functions."""
+    values = create_sweep_command_args({"args": {k: {"value": v} for k, v in PARAMETERS.items()}})
+    values |= {"interpreter": ["python"], "program": [program], "env": ["/usr/bin/env"]}
+    expanded = []
+    for word in create_sweep_command(list(words)):
+        is_macro = word.startswith("${") and word.endswith("}")
+        expanded += values[word[2:-1]] if is_macro else [word]
+    return expanded
+
+
+@pytest.mark.parametrize("macro", MACROS)
+def test_every_macro_as_the_agent_expands_it(macro: str) -> None:
+    words = ["${env}", "${interpreter}", "${program}", "-x", "${%s}" % macro, "end"]  # noqa: UP031
+    assert expand_command(words, "p.py", PARAMETERS, "python") == _agents(words, "p.py")
+
+
+def test_the_default_command() -> None:
+    assert expand_command(DEFAULT_COMMAND, "p.py", PARAMETERS, "python") == _agents([], "p.py")
+
+
+def test_environment_variables_may_be_part_of_a_word(monkeypatch) -> None:
+    monkeypatch.setenv("DATA_ROOT", "/data")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    words = ["${envvar:DATA_ROOT}", "--root=${envvar:DATA_ROOT}/a/${envvar:NOT_SET}"]
+    assert expand_command(words, None, {}) == ["/data", "--root=/data/a/NOT_SET"] == _agents(words, "")
+
+
+def test_an_unknown_macro_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no macro \$\{args_json_file\}; there are \$\{env\}, "):
+        check_macros(["${env}", "${args_json_file}"])
+    check_macros(["${env}", "${envvar:HOME}", "x${envvar:HOME}y", "{args}", "$args"])
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("/usr/bin/env partnerface fit --config a.yaml", True),
+        ("/opt/bin/partnerface fit", True),
+        ("python -m partnerface fit", True),
+        ("partnerface test --x fit", False),
+        ("python train.py fit partnerface", False),
+        ("", False),
+    ],
+)
+def test_trainings_are_recognised(command: str, expected: bool) -> None:
+    assert trains_an_avatar(shlex.split(command)) is expected

@@ -1,0 +1,110 @@
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from partnerface.errors import UserError
+from partnerface.files.videos import write_video
+from partnerface.tracking.detection import clip_checks as track_checks
+from partnerface.tracking.detection.clip_checks import (
+    check_face_found,
+    check_single_face,
+    check_single_shot,
+    find_cuts,
+    smoothing_times,
+)
+
+VIDEO = Path("clip.mp4")
+
+
+@pytest.fixture
+def track(synthetic_track):
+    return synthetic_track(30).track
+
+
+def add_cut(track, frame, background):
+    track.content_change[frame] = 0.25
+    track.background_change[frame] = background
+    track.landmarks[frame:, :, 0] += 60
+    return track
+
+
+def test_one_shot_of_one_face_passes(track):
+    check_face_found(track, VIDEO)
+    check_single_shot(track, VIDEO)
+
+
+def test_no_face(track):
+    with pytest.raises(UserError, match=r"clip\.mp4: no face found in any of 30 frames"):
+        check_face_found(replace(track, valid=np.zeros(30, bool)), VIDEO)
+
+
+def test_too_few_tracked_frames(synthetic_track):
+    with pytest.raises(UserError, match=r"clip\.mp4: a face in only 3 of 3 frames"):
+        check_face_found(synthetic_track(3).track, VIDEO)
+
+
+def test_cut_to_another_scene_names_frame_and_time(track):
+    with pytest.raises(UserError, match=r"clip\.mp4: a cut at frame 17 \(3\.40 s\); trim"):
+        check_single_shot(add_cut(track, 17, 0.3), VIDEO)
+
+
+def test_jump_cut_before_one_background_is_kept_and_not_smoothed_across(track):
+    add_cut(track, 17, 0.01)
+    check_single_shot(track, VIDEO)
+    assert find_cuts(track) == [17]
+    steps = np.diff(smoothing_times(track))
+    np.testing.assert_allclose(np.delete(steps, 16), 0.2)
+    np.testing.assert_allclose(steps[16], 1.2)
+
+
+def test_fast_motion_is_no_cut(track):
+    """The picture changes a lot from frame to frame, but not suddenly."""
+    track.content_change[:] = 0.05
+    track.content_change[12] = 0.15
+    assert find_cuts(track) == []
+
+
+def test_flash_without_a_jump_of_the_face_is_no_cut(track):
+    track.content_change[12] = 0.12
+    assert find_cuts(track) == []
+
+
+def test_face_that_is_hidden_for_a_moment_is_no_cut(synthetic_track):
+    track = synthetic_track(30, lost=(10, 11)).track
+    track.content_change[[10, 12]] = 0.1
+    assert find_cuts(track) == []
+    track.background_change[10] = 0.2
+    assert find_cuts(track) == [10]
+
+
+class FakeLandmarker:
+    """Finds faces of the given heights in every frame."""
+
+    def __init__(self, heights):
+        self.heights = heights
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def detect(self, _):
+        faces = [[SimpleNamespace(x=0.1, y=0.1 + h * k, z=0.0) for k in (0, 1)] for h in self.heights]
+        return SimpleNamespace(face_landmarks=faces)
+
+
+@pytest.mark.parametrize(("heights", "crowded"), [((0.4, 0.3), True), ((0.4, 0.1), False), ((0.4,), False)])
+def test_second_face_of_comparable_size(monkeypatch, tmp_path, heights, crowded):
+    video = tmp_path / "clip.mp4"
+    write_video(video, [np.zeros((32, 32, 3), np.uint8)] * 20, 10)
+    monkeypatch.setattr(track_checks, "face_landmarker", lambda **_: FakeLandmarker(heights))
+    monkeypatch.setattr(track_checks, "to_mediapipe_image", lambda image: image)
+    if crowded:
+        with pytest.raises(UserError, match=r"clip\.mp4: several faces, first at frame 0"):
+            check_single_face(video)
+    else:
+        check_single_face(video)

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+
+from partnerface.head_models.landmark_geometry import landmark_geometry
+from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
+from partnerface.tracking.detection.landmark_embedding import (
+    NUM_LANDMARKS,
+    UNSEEN_SPREAD_MM,
+    RenderedView,
+    embed_landmarks,
+)
+
+
+@pytest.fixture(scope="module")
+def embedding(anny, synthetic_track):
+    """Views of a head whose landmarks are known exactly; one landmark is never in the picture."""
+    subject = synthetic_track(6)
+    size = 512
+    camera = subject.camera.resized(size, size)
+    pixels, depth = camera.project(subject.vertices)
+    landmarks = subject.track.landmarks[:, :NUM_LANDMARKS, :2] * 2
+    landmarks[:, 7] = -50
+    landmarks[:, 8] = 5
+    views = [
+        RenderedView(
+            np.full((size, size, 3), i, np.uint8), rasterize_mesh(p, d, anny.faces, size, size, False)
+        )
+        for i, (p, d) in enumerate(zip(pixels, depth, strict=True))
+    ]
+    # The picture's grey value says which view it is; the last view shows no face.
+    return embed_landmarks(
+        anny, views, lambda image: None if image[0, 0, 0] == 5 else landmarks[image[0, 0, 0]]
+    )
+
+
+def test_known_points_are_found_again(anny, embedding):
+    geometry = landmark_geometry(anny)
+    seen = ~np.isin(geometry.numbers, (7, 8))
+    numbers = geometry.numbers[seen]
+    corners = anny.template_vertices[anny.faces[torch.as_tensor(embedding.faces[numbers].astype(np.int64))]]
+    found = (corners * torch.as_tensor(embedding.barycentric[numbers])[..., None]).sum(1)
+    distance = (found - geometry.points.template[seen]).norm(dim=1)
+    # A pixel is about a millimetre.
+    assert distance.median() < 0.0012
+    assert distance.quantile(0.9) < 0.004
+
+
+def test_landmarks_off_the_head_are_marked_as_unseen(embedding):
+    assert embedding.spread[7] == embedding.spread[8] == UNSEEN_SPREAD_MM
+    np.testing.assert_allclose(embedding.barycentric.sum(1), 1, atol=1e-5)
+
+
+def blank_view(faces, barycentric):
+    return RenderedView(
+        np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64))
+    )
+
+
+def test_a_landmark_beside_the_skin_is_put_on_its_nearest_edge(anny):
+    """The detector finds a lid's edge on the eyeball: four pixels off counts, ten do not."""
+    faces = torch.full((64, 64), -1)
+    faces[:32] = int(anny.part_faces("skin").nonzero()[5])
+    faces[32:] = int(anny.part_faces("eye_right").nonzero()[0])
+    barycentric = torch.zeros(64, 64, 3)
+    barycentric[31, 20], barycentric[:31, :, 0] = torch.tensor([0.2, 0.3, 0.5]), 1.0
+    view = RenderedView(
+        np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64))
+    )
+    landmarks = np.full((NUM_LANDMARKS, 2), -50.0)
+    landmarks[159], landmarks[145], landmarks[4] = (20.5, 35.5), (20.5, 41.5), (20.5, 10.5)
+    found = embed_landmarks(anny, [view] * 3, lambda image: landmarks)
+    assert found.faces[159] == faces[0, 0]
+    np.testing.assert_allclose(found.barycentric[159], [0.2, 0.3, 0.5])
+    assert found.spread[145] == UNSEEN_SPREAD_MM
+    np.testing.assert_allclose(found.barycentric[4], [1, 0, 0])
+
+
+def test_hits_on_the_skin_count_before_those_beside_it(anny):
+    """Three views hit the skin, nine find it beside the landmark: the three decide."""
+    faces = torch.full((64, 64), -1)
+    faces[:32] = int(anny.part_faces("skin").nonzero()[5])
+    barycentric = torch.zeros(64, 64, 3)
+    barycentric[..., 0] = 1.0
+    barycentric[31] = torch.tensor([0.0, 0.0, 1.0])
+    view = RenderedView(
+        np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64))
+    )
+    places = iter([(20.5, 10.5)] * 3 + [(20.5, 34.5)] * 9)
+    found = embed_landmarks(anny, [view] * 12, lambda image: np.tile(next(places), (NUM_LANDMARKS, 1)))
+    np.testing.assert_allclose(found.barycentric[159], [1, 0, 0])
+    assert found.spread[159] == 0

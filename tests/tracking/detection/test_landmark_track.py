@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from partnerface.errors import UserError
+from partnerface.tracking.detection.head_crop import HeadCrop, choose_head_crop
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+
+
+def test_file_gives_the_track_back_with_its_gaps(synthetic_track, tmp_path):
+    track = synthetic_track(12, lost=(4,)).track
+    track.source = "abc"
+    track.save(tmp_path / "landmarks.npz")
+    read = LandmarkTrack.load(tmp_path / "landmarks.npz")
+    np.testing.assert_array_equal(read.landmarks, track.landmarks)
+    np.testing.assert_array_equal(read.valid, track.valid)
+    assert np.isnan(read.landmarks[4]).all()
+    assert read.score_names == track.score_names
+    assert (read.fps, read.width, read.source) == (track.fps, track.width, "abc")
+    assert [p.name for p in tmp_path.iterdir()] == ["landmarks.npz"]
+
+
+def test_damaged_file_is_named(tmp_path):
+    path = tmp_path / "landmarks.npz"
+    path.write_bytes(b"PK no archive")
+    with pytest.raises(UserError, match=r"landmarks\.npz: not a landmark track"):
+        LandmarkTrack.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"landmarks": None}, "no landmarks"),
+        ({"landmarks": np.zeros((12, 477, 3))}, "landmarks has the wrong shape"),
+        ({"scores": np.zeros((11, 52))}, "scores has the wrong shape"),
+        ({"valid": np.ones(13, bool)}, "valid has the wrong shape"),
+        ({"landmarks": np.full((12, 478, 3), np.nan)}, "landmarks of a face that was found are not finite"),
+        ({"timestamps": np.full(12, np.inf)}, "timestamps are not finite"),
+        ({"fps": np.array(0.0)}, "fps is 0"),
+        ({"width": np.array("wide")}, "width holds values of type"),
+        ({"scores": np.full((12, 52), "a")}, "scores holds values of type"),
+    ],
+)
+def test_fields_that_cannot_be_are_named(synthetic_track, tmp_path, changed, reason):
+    """A dataset's folder may hold the landmarks of a stranger, which the tracker reuses."""
+    path = tmp_path / "landmarks.npz"
+    synthetic_track(12).track.save(path)
+    with np.load(path) as archive:
+        arrays = {k: v for k, v in {**archive, **changed}.items() if v is not None}
+    np.savez(path, **arrays)
+    with pytest.raises(UserError, match=rf"landmarks\.npz: not a landmark track \({reason}"):
+        LandmarkTrack.load(path)
+
+
+def test_crop_maps_landmarks_as_it_maps_pixels(synthetic_track):
+    """A bright pixel at a landmark stays under the landmark."""
+    track = synthetic_track(10).track
+    crop = HeadCrop(40, 20, 128, 64)
+    x, y = track.landmarks[0, 4, :2]
+    image = np.zeros((256, 256, 3), np.uint8)
+    image[int(y), int(x)] = 255
+    small = crop.apply(image)[..., 0]
+    row, column = np.unravel_index(small.argmax(), small.shape)
+    moved = track.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size).landmarks[0, 4]
+    assert (int(moved[0]), int(moved[1])) == (column, row)
+    np.testing.assert_allclose(moved[2], track.landmarks[0, 4, 2] * 0.5, rtol=1e-6)
+
+
+def test_crop_holds_every_face_and_stays_inside_the_video(synthetic_track):
+    track = synthetic_track().track
+    track.landmarks[..., :2] = track.landmarks[..., :2] * 0.5 + [500, 20]
+    track.width, track.height = 1280, 720
+    crop = choose_head_crop(track, 512)
+    assert crop.size % 2 == 0
+    assert crop.size <= 512
+    assert crop.size <= crop.side
+    assert crop.offset_x >= 0
+    assert crop.offset_y >= 0
+    assert crop.offset_x + crop.side <= 1280
+    assert crop.offset_y + crop.side <= 720
+    points = track.landmarks[:, :468, :2]
+    assert (points.min((0, 1)) >= [crop.offset_x, crop.offset_y]).all()
+    assert (points.max((0, 1)) <= [crop.offset_x + crop.side, crop.offset_y + crop.side]).all()
+
+
+def test_video_hardly_larger_than_the_head_is_kept_whole(synthetic_track):
+    track = synthetic_track().track
+    crop = choose_head_crop(track, 512)
+    assert (crop.offset_x, crop.offset_y, crop.side, crop.size) == (0, 0, 256, 256)

@@ -1,0 +1,54 @@
+"""A parameter that no ray of a step reaches does not stop the exchange of gradients."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from partnerface.training.distributed import DDP_OPTIONS, with_all_parameters
+
+
+@pytest.fixture
+def wrapped() -> Iterator[DistributedDataParallel]:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        layers = nn.ModuleDict({"hit": nn.Linear(3, 1), "missed": nn.Linear(3, 1)})
+        layers.forward = lambda x: layers["hit"](x).sum()
+        yield DistributedDataParallel(layers, **DDP_OPTIONS)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_steps_go_on_and_the_gradient_is_as_it_was(wrapped: DistributedDataParallel) -> None:
+    layers, x = wrapped.module, torch.arange(6.0).reshape(2, 3)
+    for _ in range(3):
+        layers.zero_grad(set_to_none=True)
+        with_all_parameters(wrapped(x), layers.parameters()).backward()
+        assert torch.equal(layers["hit"].weight.grad, x.sum(0, keepdim=True))
+        assert torch.equal(layers["hit"].bias.grad, torch.tensor([2.0]))
+        assert not layers["missed"].weight.grad.any()
+
+
+def test_without_it_torch_refuses_the_second_step(wrapped: DistributedDataParallel) -> None:
+    """The day this fails, `with_all_parameters` can go."""
+    x = torch.ones(2, 3)
+    wrapped(x).backward()
+    with pytest.raises(RuntimeError, match="finished reduction"):
+        wrapped(x).backward()
+
+
+def test_an_end_right_after_a_collective_is_no_abort(tmp_path: Path) -> None:
+    # Without the wait 7 of 24 ended with -6.
+    script = Path(__file__).with_name("ending_processes.py")
+    command = [sys.executable, str(script), "10", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    assert json.loads(ended.stdout) == [0] * 20, ended.stderr

@@ -1,0 +1,125 @@
+"""Training and evaluation of a real, small avatar on the embedded subject."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from partnerface.avatar import voxel_map as picture_voxels
+from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.training.module import AvatarModule
+
+
+@pytest.fixture
+def attached(smoke_arguments: list[str], tmp_path: Path) -> AvatarCLI:
+    """Everything built with refinement, the trainer attached, nothing run."""
+    flags = ["--model.refine_tracking=true", f"--run_dir={tmp_path}"]
+    cli = AvatarCLI(["fit", *smoke_arguments, *flags], execute=False)
+    cli.trainer.strategy.connect(cli.model)
+    cli.model.trainer = cli.trainer
+    cli.trainer.datamodule = cli.datamodule
+    cli.model.setup("fit")
+    return cli
+
+
+def _gradients(module: AvatarModule, batch, in_threads: bool) -> dict[str, torch.Tensor]:
+    module.zero_grad()
+    if in_threads:
+        module.on_fit_start()
+        module._backward(batch)
+        module.on_fit_end()
+    else:
+        for k in range(len(batch.frame_index)):
+            (module._objective(batch.select(torch.tensor([k])))[0] / len(batch.frame_index)).backward()
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+def test_threads_give_the_gradient_of_the_frames_one_by_one(attached: AvatarCLI, monkeypatch) -> None:
+    module = attached.model
+    batch = next(iter(attached.datamodule.train_dataloader()))
+    # Every thread draws numbers of its own.
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: torch.full(_shape(size), 0.5))
+    monkeypatch.setattr(torch, "randn", lambda *size, **options: torch.zeros(_shape(size)))
+    alone, threads = _gradients(module, batch, False), _gradients(module, batch, True)
+    assert alone.keys() == threads.keys()
+    assert any(name.startswith("refinement") for name in alone)
+    for name, gradient in alone.items():
+        scale = gradient.abs().max().clamp_min(1e-6)
+        torch.testing.assert_close(threads[name] / scale, gradient / scale, atol=1e-3, rtol=1e-3, msg=name)
+
+
+def _shape(size: tuple) -> tuple:
+    return tuple(size[0]) if size and not isinstance(size[0], int) else size
+
+
+def test_evaluation_ignores_the_refinement(attached: AvatarCLI) -> None:
+    """Strict test numbers use the tracked parameters as they are."""
+    module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
+    with torch.no_grad():
+        before = module.render(frame)
+        for parameter in module.refinement.parameters():
+            parameter.fill_(0.1)
+        after = module.render(frame)
+    assert torch.equal(before.image, after.image)
+
+
+def test_a_rendered_frame_is_laid_out_like_its_image(attached: AvatarCLI) -> None:
+    """A pixel of the image is the ray through that pixel, also where width and height are easily swapped."""
+    module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
+    camera, head, motion = module._tracked(torch.tensor([0]))
+    from partnerface.cameras.rays import pixel_rays
+
+    with torch.no_grad():
+        rendered = module.render(frame, with_parts=True)
+        rays = pixel_rays(camera, torch.tensor([[[9.5, 20.5]]]))
+        alone = module.avatar(rays, head, motion)
+    torch.testing.assert_close(
+        rendered.image[:, 20, 9], alone.over(torch.ones(3))[0, 0], atol=1e-4, rtol=1e-3
+    )
+    torch.testing.assert_close(rendered.opacity[20, 9], alone.opacity[0, 0], atol=1e-4, rtol=1e-3)
+    assert rendered.part_weights.shape == (32, 32, 8)
+    seen = rendered.depth[rendered.depth > 0]
+    # The head is closer to the camera than its joint's distance and not behind the back of the skull.
+    distance = head.translation[0].norm()
+    assert ((seen - distance).abs() < 0.2).all()
+
+
+def test_a_test_scores_the_picture_that_users_get(attached: AvatarCLI, monkeypatch) -> None:
+    """Not one rendered sample by sample; the strip's part map comes beside it."""
+    module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
+    monkeypatch.setattr(picture_voxels, "LEAST_SAMPLES", 1)
+    with torch.no_grad():
+        scored, given = module.test_step(frame, 0), module.predict_step(frame, 0)
+        exact, shown = module.render(frame, with_parts=True), module.with_parts(scored)
+    assert torch.equal(scored.image, given.image)
+    assert not torch.equal(scored.image, exact.image)
+    assert torch.equal(shown.image, scored.image)
+    assert torch.equal(shown.part_weights, exact.part_weights)
+
+
+def test_a_single_part_costs_no_second_rendering(attached: AvatarCLI, monkeypatch) -> None:
+    module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
+    with torch.no_grad():
+        rendered = module.render(frame)
+    monkeypatch.setattr(module.avatar.deformation, "parts", 1)
+    assert module.with_parts(rendered) is rendered
+
+
+def test_the_objective_is_the_weighted_sum_of_its_terms(attached: AvatarCLI) -> None:
+    module = attached.model
+    batch = next(iter(attached.datamodule.train_dataloader()))
+    total, terms = module._objective(batch)
+    weights = {name: loss.weight for name, loss in module.losses.items()}
+    assert set(terms) == {*weights, "refinement", "mean_square"}
+    expected = sum(weights[name] * terms[name] for name in weights)
+    torch.testing.assert_close(total.detach(), expected + module.refinement_prior * terms["refinement"])
+
+
+def test_training_logs_every_term_and_learns(trained_run: Path) -> None:
+    rows = list(csv.DictReader((trained_run / "metrics.csv").open()))
+    names = {row["name"] for row in rows}
+    assert {"train/psnr", "train/loss/photometric", "train/loss/matte", "train/loss/offset_size"} <= names
+    assert {"val/psnr", "val/head_psnr", "val/mouth_psnr", "val/ssim"} <= names
+    photometric = [float(row["value"]) for row in rows if row["name"] == "train/loss/photometric"]
+    assert photometric[-1] < photometric[0]
