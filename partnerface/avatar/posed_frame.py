@@ -1,17 +1,13 @@
-"""PosedFrame: one frame of the video, posed and ready for rays."""
+"""PosedFrame: one frame of a view, posed and ready for rays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from partnerface.avatar.voxel_map import PictureVoxels
-from partnerface.deformation.driving_signal import rotation_against_torso
-from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.sampling.head_sampler import HeadBounds
-from partnerface.skinning.nearest_surface import PosedSurface
+from partnerface.avatar.canonical_map import CanonicalMap, ExactMap
 
 
 @dataclass
@@ -19,24 +15,17 @@ class PosedFrame:
     """One frame, posed and ready for rays.
 
     Attributes:
-        bounds: what rays are sampled against.
-        surface: what points are skinned against.
-        head_rotation: ``[3, 3]`` head to world.
-        driving: ``[D]`` driving signal.
-        torso_motion: ``[2, 3]`` image coordinates to those of the reference torso image.
-        pose: ``[6]`` the head's pose relative to the mean of training; the torso gives way to it.
-        voxels: the way to canonical space between known places, for a picture of many samples.
+        bounds: what rays are sampled against, as the sampler gives it.
+        exact: inverse skinning and deformation of this frame.
+        canonical_map: the map to use: ``exact``, or a faster one for a whole picture.
+        pose: rotation ``[3, 3]`` and translation ``[3]`` of the rigid head, head to world, metres.
+        view_rotation: ``[3, 3]`` head to world with its joints: undoes the head's turn in view directions.
+        torso: motion of the torso ``[2, 3]`` and the head's pose relative to the mean of training ``[6]``.
     """
 
-    bounds: HeadBounds
-    surface: PosedSurface
-    head_rotation: Tensor
-    driving: Tensor
-    torso_motion: Tensor
-    pose: Tensor
-    voxels: PictureVoxels | None = None
-
-
-def head_pose(head: HeadParameters) -> Tensor:
-    """``[F, 6]`` rotation against the torso in radians and translation in decimetres, without gradient."""
-    return torch.cat([rotation_against_torso(head), 10 * head.translation.detach()], 1)
+    bounds: Any
+    exact: ExactMap
+    canonical_map: CanonicalMap
+    pose: tuple[Tensor, Tensor]
+    view_rotation: Tensor
+    torso: tuple[Tensor, Tensor]

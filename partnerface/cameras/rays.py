@@ -18,21 +18,21 @@ class RayBundle:
     Attributes:
         origins: ``[F, R, 3]`` world space, metres.
         directions: ``[F, R, 3]`` unit vectors in world space.
-        pixels: ``[F, R, 2]`` image coordinates divided by width and height, in [0, 1].
+        image_uv: ``[F, R, 2]`` image coordinates divided by width and height, in [0, 1].
     """
 
     origins: Tensor
     directions: Tensor
-    pixels: Tensor
+    image_uv: Tensor
 
     def frame(self, index: int) -> RayBundle:
         """The rays ``[1, R]`` of one frame."""
         f = slice(index, index + 1)
-        return RayBundle(self.origins[f], self.directions[f], self.pixels[f])
+        return RayBundle(self.origins[f], self.directions[f], self.image_uv[f])
 
     def select(self, rays: slice | Tensor) -> RayBundle:
         """Some rays of every frame."""
-        return RayBundle(self.origins[:, rays], self.directions[:, rays], self.pixels[:, rays])
+        return RayBundle(self.origins[:, rays], self.directions[:, rays], self.image_uv[:, rays])
 
 
 def pixel_rays(camera: Camera, pixels: Tensor) -> RayBundle:

@@ -12,8 +12,7 @@ Range = tuple[float, float]
 _POSITIVE, _NOT_NEGATIVE, _SHARE = (1e-12, 1e6), (0, 1e6), (0, 1)
 _WIDTH, _FREQUENCIES, _LENGTH_M = (1, 4096), (0, 16), (0, 1)
 _NETWORK = {
-    # A signal of an angular velocity alone would leave the appearance code nothing to hear.
-    **{"hidden_width": _WIDTH, "num_frequencies": _FREQUENCIES, "driving_width": (4, 100_000)},
+    **{"hidden_width": _WIDTH, "num_frequencies": _FREQUENCIES},
     **{"appearance_width": (0, 256)},
 }
 _ADAM = {"lr": (0, 100), "betas": (0, 0.999_999), "eps": (0, 1), "weight_decay": (0, 1000)}
@@ -28,12 +27,12 @@ OF_CLASS: dict[str, dict[str, Range]] = {
         **{"parts": (1, 1024), "top_k": (1, 1024), "temperature": _POSITIVE, "start_temperature": _POSITIVE},
         "residual_frequencies": _FREQUENCIES,
     },
-    "global_deformation": _NETWORK,
+    "GlobalDeformation": _NETWORK,
     "LipExpression": _NETWORK,
     "NoDeformation": _NETWORK,
     "HashField": {
         **{"levels": (1, 32), "log2_table_size": (1, 24), "finest": (1, 65_536)},
-        **{"hidden_width": _WIDTH, "appearance_width": (0, 256)},
+        "hidden_width": _WIDTH,
     },
     "HeadRaySampler": {
         **{"samples": (2, 4096), "cells": (2, 512), "step_m": (1e-5, 1)},
@@ -44,8 +43,8 @@ OF_CLASS: dict[str, dict[str, Range]] = {
         "margin": (1e-4, 10),
     },
     **dict.fromkeys(("AdamW", "Adam", "NAdam", "RAdam"), _ADAM),
-    "NeRFace": {"layers": (1, 64), "hidden_width": _WIDTH, "code_width": (0, 4096)},
-    "HierarchicalSampler": {"coarse": (2, 4096), "importance": (1, 4096)},
+    "NeRFace": {"layers": (1, 64), "hidden_width": _WIDTH, "code_width": (0, 4096), "importance": (1, 4096)},
+    "UniformSampler": {"samples": (3, 4096)},
     **dict.fromkeys(
         (
             *("Photometric", "CoarsePhotometric", "Matte", "OffsetSize", "OffsetSmoothness"),

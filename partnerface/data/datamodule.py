@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from functools import cached_property
 
 import lightning
@@ -11,15 +10,17 @@ from torch.utils.data import DataLoader
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.batches.datasets import EvaluationFrame, EvaluationFrames, RayDataset
-from partnerface.data.batches.frame_samplers import FrameVisit, ShardedFrames, ShuffledFrames
+from partnerface.data.batches.frame_samplers import ShardedFrames, ShuffledFrames
 from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.batches.loader import ResumableLoader
 from partnerface.data.batches.pixel_samplers import PixelSampler, RegionWeightedPixels
 from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.drivers.driver import Driver, OwnFrames
 from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.data.head_motion import with_angular_velocity
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import sampled_sequence
+from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.files.locks import one_after_another
 
@@ -41,6 +42,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         pixel_sampler: which pixels are drawn; by default weighted by region.
         predict_frames: frames that ``predict`` renders: ``held_out`` (those of ``val`` and all test
             splits), ``all``, or the name of a split.
+        driver: what ``predict`` renders instead of frames of the video.
         sample_frames: beside every test split, test on one of so many of its frames, named
             ``<split>_sample``; 0 for none. Methods that render slowly are compared on those.
         test_splits: the splits to test on; all by default.
@@ -57,6 +59,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         batches_per_epoch: int | None = None,
         pixel_sampler: PixelSampler | None = None,
         predict_frames: str = "held_out",
+        driver: Driver | None = None,
         sample_frames: int = 0,
         test_splits: list[str] | None = None,
         num_workers: int = 0,
@@ -81,7 +84,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         self.frames_per_batch = frames_per_batch
         self.batches_per_epoch = batches_per_epoch
         self.pixel_sampler = pixel_sampler or RegionWeightedPixels()
-        self.predict_frames = predict_frames
+        self.predict_frames, self.driver = predict_frames, driver
         self.sample_frames, self.test_splits = sample_frames, test_splits
         self.num_workers = num_workers
         self.seed = seed
@@ -107,6 +110,11 @@ class HeadVideoDataModule(lightning.LightningDataModule):
             logger.warning("image_size %d is larger than the images: using %d", self.image_size, longer)
         scale = min(self.image_size / longer, 1.0)
         return camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+
+    @cached_property
+    def views(self) -> View:
+        """All T frames of the video at ``image_size``."""
+        return View(self.camera, self.sequence.head, self.sequence.torso_motion)
 
     @cached_property
     def store(self) -> FrameStore:
@@ -140,12 +148,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
 
     def evaluation_frame(self, frame: int) -> EvaluationFrame:
         """Any frame of the video, whole."""
-        return EvaluationFrames(self.store, [frame], self.sequence.splits)[0]
-
-    def rays_of_frame(self, frame: int, rays: int, batches: int) -> Iterator[RayBatch]:
-        """Random rays of one frame, drawn as in training; what is drawn depends on seed and frame only."""
-        drawn = RayDataset(self.store, self.pixel_sampler, rays, self.seed)
-        return (drawn[FrameVisit(frame, frame * batches + k)] for k in range(batches))
+        return EvaluationFrames(self.store, self.views, [frame], self.sequence.splits)[0]
 
     def setup(self, stage: str) -> None:
         """Decode the frames, so that a bad dataset stops a run before it starts.
@@ -163,7 +166,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         rank, world = self._process()
         batches = self.batches_per_epoch or -(-VISITS_PER_EPOCH * len(frames) // (size * world))
         return ResumableLoader(
-            RayDataset(self.store, self.pixel_sampler, self.rays_per_frame, self.seed),
+            RayDataset(self.store, self.views, self.pixel_sampler, self.rays_per_frame, self.seed),
             ShuffledFrames(frames, batches * size, size, self.seed, rank, world),
             size,
             collate_fn=RayBatch.concatenate,
@@ -186,12 +189,15 @@ class HeadVideoDataModule(lightning.LightningDataModule):
             raise UserError(f"dataset {self.reader.root}: too short for a test split; nothing to test on")
         return self._evaluation_loader(self.test_frames)
 
-    def predict_dataloader(self) -> DataLoader:
-        """The frames named by ``predict_frames``, in time, as `EvaluationFrame`.
+    @property
+    def prediction_driver(self) -> Driver:
+        """What ``predict`` renders: the ``driver`` that was given, or the frames named by ``predict_frames``.
 
         Raises:
             UserError: there are none.
         """
+        if self.driver is not None:
+            return self.driver
         choices = {
             "held_out": sorted({*self.val_frames, *self.test_frames}),
             "all": list(range(self.num_frames)),
@@ -203,15 +209,22 @@ class HeadVideoDataModule(lightning.LightningDataModule):
             raise UserError(
                 f"--data.predict_frames: no frames in {self.predict_frames!r}; choose from {filled}"
             )
-        return self._evaluation_loader(frames)
+        return OwnFrames(self.views, frames, self.sequence.fps)
+
+    def predict_dataloader(self) -> DataLoader:
+        """One `View` of the `prediction_driver` after another, in time."""
+        return self._one_by_one(self.prediction_driver)
 
     def _evaluation_loader(self, frames: list[int]) -> DataLoader:
+        return self._one_by_one(EvaluationFrames(self.store, self.views, frames, self.sequence.splits))
+
+    def _one_by_one(self, dataset: EvaluationFrames | Driver) -> DataLoader:
         rank, world = self._process()
-        if len(frames) < world:
-            raise UserError(f"{len(frames)} frames cannot be shared by {world} processes: use fewer")
+        if len(dataset) < world:
+            raise UserError(f"{len(dataset)} frames cannot be shared by {world} processes: use fewer")
         return DataLoader(
-            EvaluationFrames(self.store, frames, self.sequence.splits),
-            sampler=ShardedFrames(len(frames), rank, world),
+            dataset,
+            sampler=ShardedFrames(len(dataset), rank, world),
             batch_size=None,
             num_workers=self.num_workers,
         )

@@ -11,6 +11,24 @@ from torch import Tensor, nn
 from partnerface.head_models.head_model import HeadModel
 
 
+class CanonicalCube(nn.Module):
+    """The cube around the canonical head in which positions run from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.zeros(3))
+        self.register_buffer("extent", torch.ones(()))
+
+    def enclose(self, points: Tensor, margin: Tensor) -> None:
+        """Fit the cube around points ``[N, 3]`` and a margin, metres."""
+        self.low.copy_(points.amin(0) - margin)
+        self.extent.copy_((points.amax(0) - points.amin(0)).max() + 2 * margin)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Canonical points ``[N, 3]`` in metres as positions in the cube."""
+        return (points - self.low) / self.extent
+
+
 @dataclass
 class CanonicalHead:
     """A person's head in canonical space, and how it moves in training.
@@ -20,20 +38,14 @@ class CanonicalHead:
         vertices: ``[V, 3]`` canonical vertices, metres.
         used: ``[U]`` the vertices of the volumetric head: no torso, no lashes.
         expression: ``[F, E]`` training expressions.
-        low: ``[3]`` lowest corner of the canonical cube, metres.
-        extent: its side, metres.
+        in_cube: canonical points ``[N, 3]`` in metres -> positions in [0, 1] of the canonical cube.
     """
 
     head_model: HeadModel
     vertices: Tensor
     used: Tensor
     expression: Tensor
-    low: Tensor
-    extent: Tensor
-
-    def in_cube(self, points: Tensor) -> Tensor:
-        """Canonical points ``[N, 3]`` in metres as positions in [0, 1] of the canonical cube."""
-        return (points - self.low) / self.extent
+    in_cube: CanonicalCube
 
 
 @dataclass
@@ -54,12 +66,15 @@ class DeformedPoints:
 
 
 class Deformation(nn.Module, ABC):
-    """Fine motion in canonical space. Subclasses say how many parts they have.
+    """Fine motion in canonical space.
+
+    Constructors take the length of the driving signal first: an avatar makes its deformation by calling it
+    with that number.
 
     Attributes:
-        parts: number of parts P.
-        driving_width: length D of the driving signal they expect.
-        appearance_width: length A of the appearance code they give, 0 for none.
+        parts: number of parts P, 1 for a deformation without parts.
+        driving_width: length D of the driving signal it expects.
+        appearance_width: length A of the appearance code it gives, 0 for none.
     """
 
     parts: int = 1
@@ -67,13 +82,13 @@ class Deformation(nn.Module, ABC):
     appearance_width: int = 0
 
     def adapt_to(self, head: CanonicalHead) -> None:
-        """Take what belongs to a place of the head from a person's, before fit; most place their parts."""
+        """Set what depends on the person (part centres, masks); called once before fit."""
 
     def set_hard(self, hard: bool) -> None:
         """Stage 1 (hard: each point belongs to one part) or stage 2 (soft weights)."""
 
     def set_progress(self, progress: float) -> None:
-        """Follow own schedules to a share of training in [0, 1]."""
+        """Set scheduled values for a share of training in [0, 1]."""
 
     @abstractmethod
     def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:

@@ -1,4 +1,4 @@
-"""DrivingSignal: what the deformation listens to, kept inside the range seen in training."""
+"""DrivingSignal: what the deformation is conditioned on, kept inside the range seen in training."""
 
 from __future__ import annotations
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from partnerface.deformation.deformation import Deformation, DeformedPoints
+from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints
 from partnerface.deformation.part_deformation import PartDeformation
 
 
 class NoDeformation(Deformation):
-    """Canonical points stay where inverse skinning put them."""
+    """Canonical points stay where inverse skinning put them.
 
-    def __init__(self, driving_width: int = 58) -> None:
+    Args:
+        driving_width: length of the driving signal, which has no effect.
+    """
+
+    def __init__(self, driving_width: int) -> None:
         super().__init__()
         self.driving_width = driving_width
 
@@ -20,21 +24,43 @@ class NoDeformation(Deformation):
         return DeformedPoints(positions.new_zeros(len(positions), 3), None, one, one.long() - 1)
 
 
-def global_deformation(
-    hidden_width: int = 128,
-    num_frequencies: int = 4,
-    driving_width: int = 58,
-    appearance_width: int = 4,
-    windowed_frequencies: bool = False,
-) -> PartDeformation:
-    """One network for all of canonical space: part deformation with a single part."""
-    return PartDeformation(
-        parts=1,
-        top_k=1,
-        hidden_width=hidden_width,
-        num_frequencies=num_frequencies,
-        driving_width=driving_width,
-        appearance_width=appearance_width,
-        windowed_frequencies=windowed_frequencies,
-        local_driving=False,
-    )
+class GlobalDeformation(Deformation):
+    """One network for all of canonical space: `PartDeformation` with a single part.
+
+    Args:
+        driving_width: length of the driving signal.
+        hidden_width: width of the network; of its branch for the appearance code half of that.
+        num_frequencies: octaves of the position encoding.
+        appearance_width: length of the appearance code, 0 for none.
+        windowed_frequencies: coarse to fine, see `PartDeformation`.
+    """
+
+    def __init__(
+        self,
+        driving_width: int,
+        hidden_width: int = 128,
+        num_frequencies: int = 4,
+        appearance_width: int = 4,
+        windowed_frequencies: bool = False,
+    ) -> None:
+        super().__init__()
+        self.driving_width, self.appearance_width = driving_width, appearance_width
+        self.whole_head = PartDeformation(
+            driving_width,
+            parts=1,
+            top_k=1,
+            hidden_width=hidden_width,
+            num_frequencies=num_frequencies,
+            appearance_width=appearance_width,
+            windowed_frequencies=windowed_frequencies,
+            local_driving=False,
+        )
+
+    def adapt_to(self, head: CanonicalHead) -> None:
+        self.whole_head.adapt_to(head)
+
+    def set_progress(self, progress: float) -> None:
+        self.whole_head.set_progress(progress)
+
+    def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
+        return self.whole_head(positions, driving)

@@ -1,4 +1,4 @@
-"""LipExpression: the baseline of INSTA. Nothing moves; the field hears the expression at the lips."""
+"""LipExpression: the baseline of INSTA. Only the field's colours at the lips follow the expression."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class LipExpression(Deformation):
 
     Args:
         driving_width: length of the driving signal.
-        code_width: length of the code, which is linear in what it hears of that; INSTA's has 16 numbers.
+        code_width: length of the code, linear in the driving signal without its velocity; INSTA's has 16.
     """
 
-    def __init__(self, driving_width: int = 58, code_width: int = 16) -> None:
+    def __init__(self, driving_width: int, code_width: int = 16) -> None:
         super().__init__()
         self.driving_width, self.appearance_width = driving_width, code_width
-        heard_width = driving_width - VELOCITY_WIDTH
-        self.code = nn.Parameter(torch.randn(heard_width, code_width) / math.sqrt(heard_width))
+        signal_width = driving_width - VELOCITY_WIDTH
+        self.code = nn.Parameter(torch.randn(signal_width, code_width) / math.sqrt(signal_width))
         self.register_buffer("anchors", torch.zeros(ANCHORS, 3))
         self.register_buffer("spacing", torch.ones(()))
 

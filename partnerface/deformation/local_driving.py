@@ -1,4 +1,4 @@
-"""Which expressions a part hears: those that move it."""
+"""Driving masks: which expressions each part is conditioned on."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from torch import Tensor
 
 from partnerface.deformation.deformation import CanonicalHead
 
-BELONGS = 0.1
-"""Least weight of a part at a vertex that belongs to it."""
+LEAST_PART_WEIGHT = 0.1
+"""A vertex belongs to every part that has at least this weight there."""
 
-FELT = 5e-4
-"""Metres: what moves no vertex of a part by more, at its strongest in training, is not heard."""
+LEAST_MOTION_M = 5e-4
+"""Metres: a part is conditioned on the expressions that move a vertex of it by more, at their strongest in
+training."""
 
 LEAST_STRENGTH = 0.3
-"""An expression that training shows more weakly is judged as if it had been so strong."""
+"""Coefficient that an expression is assumed to reach, if training shows it more weakly."""
 
 
-def heard_expressions(head: CanonicalHead, part_weights: Tensor) -> Tensor:
-    """``[P, E]``, 1 where an expression moves a part and 0 elsewhere.
+def expression_masks(head: CanonicalHead, part_weights: Tensor) -> Tensor:
+    """``[P, E]``: 1 where an expression moves a part and 0 elsewhere.
 
-    A part without a vertex of its own hears whatever moves the head.
+    A part without a vertex of its own is conditioned on all that moves the head.
 
     Args:
-        head: whose parts they are.
-        part_weights: ``[U, P]`` of the used vertices.
+        head: the person's canonical head.
+        part_weights: ``[U, P]`` part weights of the vertices ``head.used``.
     """
     strongest = head.expression.abs().amax(0).clamp_min(LEAST_STRENGTH)
     motion = head.head_model.expression_basis[:, head.used].norm(dim=-1) * strongest[:, None]
-    belongs = part_weights > BELONGS
-    reach = [motion[:, of_part].amax(1) if of_part.any() else motion.amax(1) for of_part in belongs.T]
-    return (torch.stack(reach) > FELT).to(motion)
+    members = part_weights > LEAST_PART_WEIGHT
+    reach = [motion[:, of_part].amax(1) if of_part.any() else motion.amax(1) for of_part in members.T]
+    return (torch.stack(reach) > LEAST_MOTION_M).to(motion)

@@ -42,7 +42,7 @@ class LocalNetworks(nn.Module):
         driving_width: width D of the driving signal.
         hidden_width: width of the hidden layers of an offset; that of a code has half of it.
         code_width: width of the code, 0 for none.
-        code_driving_width: how much of the driving signal, from its first number on, the code hears.
+        code_driving_width: numbers of the driving signal, from the first on, that the code is conditioned on.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LocalNetworks(nn.Module):
 
         Args:
             features: ``[N, inputs]``.
-            driving: ``[D]`` driving signal of the frame, or ``[P, D]`` what each network hears of it.
+            driving: ``[D]`` driving signal of the frame, or ``[P, D]`` one for each network.
             weights: ``[N, k]`` part weights.
             index: ``[N, k]`` part numbers.
 
@@ -107,11 +107,11 @@ class LocalNetworks(nn.Module):
 
     def _first_bias(self, driving: Tensor) -> Tensor:
         """``[P, first layer]``, the driving signal in it."""
-        heard = driving.expand(len(self.bias1), -1)
-        of_driving = torch.einsum("pd,pdw->pw", heard, self.driving_weight)
+        signal = driving.expand(len(self.bias1), -1)
+        of_driving = torch.einsum("pd,pdw->pw", signal, self.driving_weight)
         if self.branch_width:
-            heard = heard[:, : self.code_driving_width]
-            of_code = torch.einsum("pd,pdw->pw", heard, self.code_driving_weight)
+            signal = signal[:, : self.code_driving_width]
+            of_code = torch.einsum("pd,pdw->pw", signal, self.code_driving_weight)
             of_driving = torch.cat([of_driving, of_code], 1)
         return of_driving + self.bias1
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints, dense_part_weights
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
-from partnerface.deformation.local_driving import heard_expressions
+from partnerface.deformation.local_driving import expression_masks
 from partnerface.deformation.local_networks import LocalNetworks, settled_share
 from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule
 from partnerface.deformation.part_centres import PartPlacement, placed_centres
@@ -21,16 +21,16 @@ class PartDeformation(Deformation):
     """Offsets of canonical points as the weighted sum of P local networks (the abstract of PartNerFace).
 
     Hair lags behind a turning head, but shading does not: the appearance code comes from a branch of each
-    network that is deaf to the angular velocity. From one network for both, the velocity reached the
-    shading, at 1 dB of the face on unseen expressions.
+    network that is not conditioned on the angular velocity. A shared network let the velocity leak into
+    shading; that cost 1 dB of the face on unseen expressions.
 
     Args:
+        driving_width: length D of the driving signal.
         parts: number of parts P.
         temperature: softness of the part weights, in squared mean spacings of the centres.
         top_k: parts that act on a point.
         hidden_width: width of each local network; of its branch for the appearance code half of that.
         num_frequencies: octaves of the position encoding.
-        driving_width: length of the driving signal.
         appearance_width: length of the appearance code that accompanies the offset, 0 for none: what a
             wrinkle does to shading cannot be written as a motion of points.
         placement: where the parts start, see `placed_centres`.
@@ -40,19 +40,19 @@ class PartDeformation(Deformation):
         residual_frequencies: octaves of the learned residual of the part logits, 0 for none.
         windowed_frequencies: let the octaves of the position encoding in one after the other over the
             first half of training, see `frequency_window`.
-        local_driving: let each local network hear only the expressions that move its part, as it was placed
-            at the start, and the head's motion: a combination of expressions that training never showed is
-            nothing new, as long as each part has seen its share of it.
+        local_driving: condition each local network on the head's motion and on the expressions that move its
+            part, as it was placed at the start, only: a combination of expressions that training never showed
+            is nothing new, as long as each part has seen its share of it.
     """
 
     def __init__(
         self,
+        driving_width: int,
         parts: int = 8,
         temperature: float = 0.25,
         top_k: int = 2,
         hidden_width: int = 32,
         num_frequencies: int = 4,
-        driving_width: int = 58,
         appearance_width: int = 4,
         placement: PartPlacement = "expression_motion",
         learn_parts: bool = True,
@@ -77,15 +77,15 @@ class PartDeformation(Deformation):
             self.register_buffer("window", torch.ones(inputs))
         self.local_driving = local_driving
         if local_driving:
-            self.register_buffer("heard", torch.ones(parts, driving_width))
+            self.register_buffer("driving_mask", torch.ones(parts, driving_width))
 
     def adapt_to(self, head: CanonicalHead) -> None:
         self.place_parts(head.in_cube(placed_centres(self.placement, head, self.parts)))
         if self.local_driving:
             positions = head.in_cube(head.vertices[head.used])
             weights = dense_part_weights(*self.assigner(positions), self.parts)
-            expressions = heard_expressions(head, weights)
-            self.heard.fill_(1.0)[:, : expressions.shape[1]] = expressions
+            expressions = expression_masks(head, weights)
+            self.driving_mask.fill_(1.0)[:, : expressions.shape[1]] = expressions
 
     def place_parts(self, centres: Tensor) -> None:
         """Move the parts to ``centres`` ``[P, 3]`` in [0, 1]."""
@@ -106,7 +106,7 @@ class PartDeformation(Deformation):
         if self.windowed_frequencies:
             features = features * self.window
         if self.local_driving:
-            driving = driving * self.heard
+            driving = driving * self.driving_mask
         output = self.networks(features, driving, weights, index)
         offsets, appearance = output.split([3, self.appearance_width], 1)
         return DeformedPoints(

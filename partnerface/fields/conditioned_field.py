@@ -1,4 +1,4 @@
-"""ConditionedField: NeRFace's radiance field, one large MLP that hears expression and frame code."""
+"""ConditionedField: NeRFace's radiance field, one large MLP conditioned on expression and frame code."""
 
 from __future__ import annotations
 

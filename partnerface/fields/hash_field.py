@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_grid import HashGrid
+from partnerface.fields.radiance_field import RadianceField
 
 DENSITY_SCALE = 100.0
 """Densities are of the order of 100 per metre before anything is learned, so that a step of a
@@ -16,26 +20,26 @@ CACHED_POINTS = 4096
 """Points of a picture that a CPU core evaluates at once: their activations stay in its cache."""
 
 
-class HashField(nn.Module):
-    """Density and colour of canonical points.
+class HashField(RadianceField):
+    """A multiresolution hash grid with small density and colour heads (Instant-NGP, Mueller et al. 2022).
 
     Args:
+        appearance_width: length of the appearance code that the colour head is conditioned on.
         levels: resolutions of the hash grid.
         log2_table_size: entries of each table, as a power of two.
         finest: cells along an axis at the finest level.
         hidden_width: width of the hidden layer of both heads.
-        appearance_width: width of the appearance code that the deformation adds to the colour head.
-        condition_density: whether the density head hears the appearance code as well.
+        condition_density: condition the density head on the appearance code as well.
         bfloat16: evaluate the heads in bfloat16; grid and compositing stay in float32. It pays on a GPU.
     """
 
     def __init__(
         self,
+        appearance_width: int,
         levels: int = 8,
         log2_table_size: int = 15,
         finest: int = 384,
         hidden_width: int = 64,
-        appearance_width: int = 0,
         bfloat16: bool = False,
         condition_density: bool = False,
     ) -> None:
@@ -53,8 +57,14 @@ class HashField(nn.Module):
             nn.Linear(15 + 16 + appearance_width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, 3)
         )
 
+    def grid_parameters(self) -> Iterable[nn.Parameter]:
+        return self.grid.parameters()
+
+    def encode_directions(self, directions: Tensor) -> Tensor:
+        """The first 16 spherical harmonics of ``[R, 3]``."""
+        return spherical_harmonics(directions)
+
     def density(self, positions: Tensor) -> Tensor:
-        """``[N]`` density per metre at positions ``[N, 3]`` in [0, 1], under an appearance code of zero."""
         encoded = self.grid(positions)
         if self.density_code_width:
             encoded = functional.pad(encoded, (0, self.density_code_width))
@@ -65,13 +75,6 @@ class HashField(nn.Module):
     def forward(
         self, positions: Tensor, directions: Tensor, appearance: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Density ``[N]`` per metre and rgb ``[N, 3]``.
-
-        Args:
-            positions: ``[N, 3]`` canonical points in [0, 1].
-            directions: ``[N, 16]`` spherical harmonics of the view direction in the head's frame.
-            appearance: ``[N, appearance_width]`` or None where that width is 0.
-        """
         if positions.device.type != "cpu" or torch.is_grad_enabled() or len(positions) <= CACHED_POINTS:
             return self._evaluated(positions, directions, appearance)
         count = len(positions)

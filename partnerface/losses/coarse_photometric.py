@@ -1,29 +1,36 @@
-"""The loss of the first pass: without it nothing teaches the coarse field where the head is."""
+"""Photometric loss of a first rendering pass."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from torch import Tensor
 
 from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.errors import UserError
+from partnerface.losses.loss import Loss
 from partnerface.losses.photometric import Photometric
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.rendering.rendered_rays import Rendering
 
 
-@dataclass(kw_only=True)
-class HierarchicalRays(RenderedRays):
-    """Rays rendered in two passes.
+class CoarsePhotometric(Loss):
+    """`Photometric` on the first of two passes (NeRF, Mildenhall et al. 2020, eq. 6).
 
-    Attributes:
-        coarse: the first pass; the record itself is the second.
+    Without it nothing teaches the coarse field where the head is.
+
+    Args:
+        weight: factor of the term.
+        delta: colour error at which the loss turns from square to linear.
+
+    Raises:
+        UserError: the method has one pass only.
     """
 
-    coarse: RenderedRays
+    def __init__(self, weight: float = 1.0, delta: float = 0.1) -> None:
+        super().__init__(weight)
+        self.photometric = Photometric(delta=delta)
 
-
-class CoarsePhotometric(Photometric):
-    """`Photometric` on the first pass of hierarchical rays (NeRF, Mildenhall et al. 2020, eq. 6)."""
-
-    def forward(self, rendered: HierarchicalRays, batch: RayBatch) -> Tensor:
-        return super().forward(rendered.coarse, batch)
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        if rendered.coarse is None:
+            raise UserError("--model.losses.coarse_photometric: this method has one pass; take the loss out")
+        return self.photometric(replace(rendered, rays=rendered.coarse), batch)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from partnerface.data.batches.ray_batch import RayBatch
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.errors import UserError
+from partnerface.rendering.rendered_rays import DeformationStatistics, Rendering
 
 
 class Loss(nn.Module, ABC):
@@ -23,12 +24,28 @@ class Loss(nn.Module, ABC):
         self.weight = weight
 
     @abstractmethod
-    def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
-        """The unweighted term, a scalar."""
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        """The unweighted term, a scalar.
+
+        Args:
+            rendered: F frames of R rays, as the method renders them.
+            batch: what they should look like.
+        """
+
+
+def deformation_statistics(rendered: Rendering, loss: str) -> DeformationStatistics:
+    """The statistics that a regulariser of the fine motion needs.
+
+    Raises:
+        UserError: the method deforms nothing; names the loss by its key ``loss``.
+    """
+    if rendered.deformation is None:
+        raise UserError(f"--model.losses.{loss}: this method has no deformation; take the loss out")
+    return rendered.deformation
 
 
 def weighted_sum(
-    losses: Mapping[str, Loss], rendered: RenderedRays, batch: RayBatch
+    losses: Mapping[str, Loss], rendered: Rendering, batch: RayBatch
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The complete objective, and its unweighted terms by name.
 

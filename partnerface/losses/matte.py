@@ -6,11 +6,11 @@ from torch import Tensor
 
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.losses.loss import Loss
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.rendering.rendered_rays import Rendering
 
 
 class Matte(Loss):
     """Mean absolute difference of opacity and matte."""
 
-    def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
-        return (rendered.opacity - batch.alpha).abs().mean()
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        return (rendered.rays.opacity - batch.alpha).abs().mean()

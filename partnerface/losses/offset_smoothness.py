@@ -1,13 +1,12 @@
-"""Offset smoothness loss: the fine motion may not tear what lies close together."""
+"""Offset smoothness loss: penalises offsets that differ between close points."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from partnerface.data.batches.ray_batch import RayBatch
-from partnerface.errors import UserError
-from partnerface.losses.loss import Loss
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.losses.loss import Loss, deformation_statistics
+from partnerface.rendering.rendered_rays import Rendering
 
 
 class OffsetSmoothness(Loss):
@@ -19,7 +18,5 @@ class OffsetSmoothness(Loss):
         UserError: the method moves nothing.
     """
 
-    def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
-        if rendered.offset_roughness is None:
-            raise UserError("--model.losses.offset_smoothness: this method has no offsets; take the loss out")
-        return rendered.offset_roughness
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        return deformation_statistics(rendered, "offset_smoothness").offset_roughness.mean()

@@ -1,4 +1,4 @@
-"""Part balance loss: no part may take all points, none may die."""
+"""Part balance loss: keeps every part in use."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 from torch import Tensor
 
 from partnerface.data.batches.ray_batch import RayBatch
-from partnerface.losses.loss import Loss
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.losses.loss import Loss, deformation_statistics
+from partnerface.rendering.rendered_rays import Rendering
 
 
 class PartBalance(Loss):
     """Kullback-Leibler divergence of the parts' mean usage from uniform, in nats."""
 
-    def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
-        usage = rendered.part_usage.clamp_min(1e-6)
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        usage = deformation_statistics(rendered, "part_balance").part_usage.mean(0).clamp_min(1e-6)
         return (usage * usage.log()).sum() + math.log(len(usage))

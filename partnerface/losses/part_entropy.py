@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from partnerface.data.batches.ray_batch import RayBatch
-from partnerface.errors import UserError
-from partnerface.losses.loss import Loss
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.losses.loss import Loss, deformation_statistics
+from partnerface.rendering.rendered_rays import Rendering
 
 
 class PartEntropy(Loss):
@@ -17,7 +16,5 @@ class PartEntropy(Loss):
         UserError: the method has no parts.
     """
 
-    def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
-        if rendered.part_entropy is None:
-            raise UserError("--model.losses.part_entropy: this method has no parts; take the loss out")
-        return rendered.part_entropy
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        return deformation_statistics(rendered, "part_entropy").part_entropy.mean()

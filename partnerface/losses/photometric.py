@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.losses.loss import Loss
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.rendering.rendered_rays import Rendering
 
 
 class Photometric(Loss):
@@ -25,7 +25,7 @@ class Photometric(Loss):
         super().__init__(weight)
         self.delta = delta
 
-    def forward(self, rendered: RenderedRays, batch: RayBatch) -> Tensor:
-        colour = rendered.over(batch.background)
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        colour = rendered.rays.over(batch.background)
         error = functional.huber_loss(colour, batch.target(), reduction="none", delta=self.delta)
         return (error.mean(-1) * batch.loss_weight).sum() / batch.loss_weight.sum().clamp_min(1e-9)

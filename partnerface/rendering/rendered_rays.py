@@ -1,8 +1,9 @@
-"""RenderedRays: what the avatar returns for a bundle of rays."""
+"""RenderedRays and Rendering: what an avatar returns for rays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -18,64 +19,81 @@ class RenderedRays:
         depth: ``[F, R]`` depth along the ray in metres, weighted by the samples' share of the head's opacity
             and not divided by it: 0 where there is no head.
         head_opacity: ``[F, R]`` opacity of the head alone, without the torso layer.
-        offset_size: scalar, mean squared canonical offset over the samples in square millimetres.
-        part_usage: ``[P]`` share of the samples' part weights that each part takes.
-        part_weights: ``[F, R, P]`` part weights composited along the ray, or None if not asked for.
-        part_entropy: scalar, mean entropy of the samples' part weights in nats, or None where nothing is
-            learned.
-        offset_roughness: scalar, mean squared change of the canonical offset per distance, likewise.
+        part_weights: ``[F, R, P]`` part weights composited along the ray, or None.
     """
 
     rgb: Tensor
     opacity: Tensor
     depth: Tensor
     head_opacity: Tensor
-    offset_size: Tensor
-    part_usage: Tensor
     part_weights: Tensor | None = None
-    part_entropy: Tensor | None = None
-    offset_roughness: Tensor | None = None
 
     def over(self, background: Tensor) -> Tensor:
         """Colour ``[F, R, 3]`` over an opaque background ``[F, R, 3]`` (or broadcastable to it)."""
         return self.rgb + (1 - self.opacity[..., None]) * background
 
+    def surface_depth(self) -> Tensor:
+        """``[F, R]`` depth in metres where the head covers at least half of a ray, 0 elsewhere."""
+        covered = self.head_opacity > 0.5
+        return torch.where(covered, self.depth / self.head_opacity.clamp_min(0.5), 0.0)
 
-def stack_frames(frames: list[RenderedRays]) -> RenderedRays:
-    """Join the renderings ``[1, R]`` of F frames to ``[F, R]``."""
-    return _join(frames, 0)
+    def in_order(self, order: Tensor) -> RenderedRays:
+        """Rays ``[1, R]`` of which the k-th is number ``order[k]``, in the order of their numbers."""
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order), device=order.device)
+        return RenderedRays(**{name: v if v is None else v[:, place] for name, v in vars(self).items()})
 
-
-def join_rays(chunks: list[RenderedRays]) -> RenderedRays:
-    """Join renderings ``[1, R_k]`` of one frame along the rays."""
-    return _join(chunks, 1)
-
-
-def put_in_order(rendered: RenderedRays, order: Tensor) -> RenderedRays:
-    """Rays ``[1, R]`` of which the k-th is number ``order[k]``, in the order of their numbers."""
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=order.device)
-    per_ray = ("rgb", "opacity", "depth", "head_opacity", "part_weights")
-    values = {name: getattr(rendered, name) for name in per_ray}
-    return replace(rendered, **{name: v if v is None else v[:, place] for name, v in values.items()})
+    @classmethod
+    def join(cls, pieces: Sequence[RenderedRays], dim: int) -> RenderedRays:
+        """Concatenate frames (``dim`` 0) or rays of the same frames (``dim`` 1)."""
+        return cls(**_joined(pieces, lambda values: torch.cat(values, dim)))
 
 
-def _join(pieces: list[RenderedRays], dim: int) -> RenderedRays:
-    def join(name: str) -> Tensor:
-        return torch.cat([getattr(piece, name) for piece in pieces], dim)
+@dataclass
+class DeformationStatistics:
+    """What regularisers need to know of the fine motion: means over the samples of each of F frames.
 
-    def mean(name: str) -> Tensor | None:
-        values = [getattr(piece, name) for piece in pieces]
-        return None if values[0] is None else torch.stack(values).mean(0)
+    Attributes:
+        offset_size: ``[F]`` squared canonical offset in square millimetres.
+        offset_roughness: ``[F]`` squared change of the canonical offset per distance, see `offset_roughness`.
+        part_usage: ``[F, P]`` share of the samples' part weights that each part takes.
+        part_entropy: ``[F]`` entropy of the samples' part weights in nats.
+    """
 
-    return RenderedRays(
-        rgb=join("rgb"),
-        opacity=join("opacity"),
-        depth=join("depth"),
-        head_opacity=join("head_opacity"),
-        offset_size=mean("offset_size"),
-        part_usage=mean("part_usage"),
-        part_weights=None if pieces[0].part_weights is None else join("part_weights"),
-        part_entropy=mean("part_entropy"),
-        offset_roughness=mean("offset_roughness"),
-    )
+    offset_size: Tensor
+    offset_roughness: Tensor
+    part_usage: Tensor
+    part_entropy: Tensor
+
+
+@dataclass
+class Rendering:
+    """Rendered rays with all that the losses need.
+
+    Attributes:
+        rays: the rays as they are seen.
+        deformation: in training, of methods that deform; None otherwise.
+        coarse: the first pass of methods with two, or None.
+    """
+
+    rays: RenderedRays
+    deformation: DeformationStatistics | None = None
+    coarse: RenderedRays | None = None
+
+    @classmethod
+    def stack(cls, frames: Sequence[Rendering]) -> Rendering:
+        """Join the renderings of single frames, ``[1, R]`` each, to F frames."""
+        first = frames[0]
+        return cls(
+            rays=RenderedRays.join([frame.rays for frame in frames], 0),
+            deformation=None
+            if first.deformation is None
+            else DeformationStatistics(**_joined([frame.deformation for frame in frames], torch.cat)),
+            coarse=None if first.coarse is None else RenderedRays.join([frame.coarse for frame in frames], 0),
+        )
+
+
+def _joined(records: Sequence, join) -> dict[str, Tensor | None]:
+    """Each field of some records of one kind, joined; None where the first record has None."""
+    values = {f.name: [getattr(record, f.name) for record in records] for f in fields(records[0])}
+    return {name: None if pieces[0] is None else join(pieces) for name, pieces in values.items()}

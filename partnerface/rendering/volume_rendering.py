@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from partnerface.sampling.ray_samples import RaySamples
+from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.sampling.ray_sampler import RaySamples
 
 
 def opacities(density: Tensor, samples: RaySamples) -> Tensor:
@@ -36,3 +39,67 @@ def scatter_samples(values: Tensor, kept: Tensor, samples: RaySamples) -> Tensor
 def accumulate(values: Tensor, ray: Tensor, rays: int) -> Tensor:
     """Sum weighted sample values ``[N, C]`` over their rays ``[N]`` to ``[R, C]``."""
     return values.new_zeros(rays, values.shape[1]).index_add(0, ray, values)
+
+
+@dataclass
+class HeadRays:
+    """The head alone on the M rays that meet it.
+
+    Attributes:
+        weights: ``[M, S]`` rendering weights of the samples.
+        rgb: ``[M, 3]`` colour, premultiplied by the head's opacity.
+        part_weights: ``[M, P]`` composited part weights, or None.
+    """
+
+    weights: Tensor
+    rgb: Tensor
+    part_weights: Tensor | None = None
+
+
+def render_head(
+    density: Tensor, rgb: Tensor, kept: Tensor, samples: RaySamples, part_weights: Tensor | None = None
+) -> HeadRays:
+    """Volume rendering of the K evaluated of M * S samples.
+
+    Args:
+        density: ``[K]`` per metre.
+        rgb: ``[K, 3]``.
+        kept: ``[K]`` numbers of the evaluated samples.
+        samples: all samples of the M rays.
+        part_weights: ``[K, P]`` to composite, or None.
+    """
+    rays, ray = len(samples.depths), torch.div(kept, samples.count, rounding_mode="floor")
+    weights = rendering_weights(scatter_samples(density, kept, samples), samples)
+    used = weights.reshape(-1)[kept, None]
+    parts = None if part_weights is None else accumulate(used * part_weights, ray, rays)
+    return HeadRays(weights, accumulate(used * rgb, ray, rays), parts)
+
+
+def composite_over_torso(
+    head: HeadRays, samples: RaySamples, hit: Tensor, torso: tuple[Tensor, Tensor]
+) -> RenderedRays:
+    """Composite the head over the torso layer: R rays of one frame, M of which meet the head.
+
+    Args:
+        head: the head on the M rays.
+        samples: their samples.
+        hit: ``[M]`` numbers of the rays.
+        torso: rgb ``[R, 3]`` and opacity ``[R]`` of the torso layer on all rays.
+
+    Returns:
+        Rays ``[1, R]``.
+    """
+    torso_rgb, torso_opacity = torso
+
+    def all_rays(values: Tensor) -> Tensor:
+        return values.new_zeros(len(torso_rgb), *values.shape[1:]).index_copy(0, hit, values)
+
+    head_opacity = all_rays(head.weights.sum(1))
+    behind = (1 - head_opacity) * torso_opacity
+    return RenderedRays(
+        rgb=(all_rays(head.rgb) + behind[:, None] * torso_rgb)[None],
+        opacity=(head_opacity + behind)[None],
+        depth=all_rays((head.weights * samples.depths).sum(1))[None],
+        head_opacity=head_opacity[None],
+        part_weights=None if head.part_weights is None else all_rays(head.part_weights)[None],
+    )

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import torch
 import warp as wp
-from torch import Tensor, nn
+from torch import Tensor
 
 from partnerface.compute.threads import thread_generator
 from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.meshes.bvh import MeshBvh, PosedBvhs
 from partnerface.meshes.surface_points import SurfacePoints, spread_points
 from partnerface.sampling.backstop import backstop_surface
 from partnerface.sampling.moving_skin import posed_normals, shell_cells
-from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid
-from partnerface.sampling.ray_samples import RaySamples
+from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates
+from partnerface.sampling.ray_sampler import RaySampler, RaySamples
 
 POINT_SPACING = 0.004
 """Metres between the points that mark the moving skin: about one cell of the surface grid."""
@@ -152,7 +153,7 @@ class HeadBounds:
     translation: Tensor
 
 
-class HeadRaySampler(nn.Module):
+class HeadRaySampler(RaySampler):
     """Spreads S samples over the occupied part of each ray.
 
     Args:
@@ -197,14 +198,7 @@ class HeadRaySampler(nn.Module):
     def set_surface(
         self, head_model: HeadModel, canonical: Tensor, surface: Tensor, thickness: Tensor
     ) -> None:
-        """Build the backstop and choose the moving skin.
-
-        Args:
-            head_model: supplies faces, parts and the expression basis.
-            canonical: ``[V, 3]`` canonical vertices.
-            surface: ``[Fc]`` bool, the faces of the head without the torso.
-            thickness: ``[V]`` shell thickness in metres.
-        """
+        """Build the backstop and choose the moving skin."""
         faces = head_model.faces[surface]
         self.surface_corners, self.surface_vertices = faces.int(), faces.unique()
         self.thickest = thickness.float().max()
@@ -223,8 +217,12 @@ class HeadRaySampler(nn.Module):
         self.moving_reach = points.of(thickness.float()[:, None])[:, 0].clamp_max(0.012)
         self._hierarchies.clear()
 
+    def adapt_to(
+        self, head_model: HeadModel, surface: Tensor, thickness: Tensor, train: HeadParameters
+    ) -> None:
+        place_candidates(self.occupancy, head_model, head_model.faces[surface], thickness, train)
+
     def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> HeadBounds:
-        """What rays of one frame are sampled against; ``rotation``, ``translation``: its rigid pose."""
         vertices = head.vertices[frame].detach().contiguous()
         rotation, translation = rotation.detach().contiguous(), translation.detach().contiguous()
         normals = posed_normals(vertices, self.surface_corners)
@@ -238,7 +236,6 @@ class HeadRaySampler(nn.Module):
         return HeadBounds(backstop, surface, box, rotation, translation)
 
     def forward(self, origins: Tensor, directions: Tensor, bounds: HeadBounds) -> RaySamples:
-        """Sample rays ``[R, 3]``, stratified in training, at interval centres in evaluation."""
         count, device = len(origins), origins.device
         shape = (count, self.samples)
         random = self.training and torch.is_grad_enabled()

@@ -9,14 +9,15 @@ jaw that opens wider than in training is not cut off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.skinning.head_surface import shell_candidates
-from partnerface.skinning.nearest_surface import NearestSurface
+from partnerface.skinning.head_surface import points_in_shell
 
 SURFACE_CELLS = 96
 
@@ -67,6 +68,17 @@ class OccupancyGrid(nn.Module):
         self.density[index] = faded
         self.density.scatter_reduce_(0, index, density, "amax")
 
+    def update(self, visits: int, density: Callable[[Tensor], Tensor]) -> None:
+        """Look at random candidate cells and free those that turn out empty.
+
+        Args:
+            visits: number of cells N.
+            density: gives the density ``[N]`` per metre at points ``[N, 3]`` of the rigid head frame.
+        """
+        index, points = self.draw_candidates(visits)
+        self.visit(index, density(points))
+        self.refresh()
+
     def refresh(self) -> None:
         """Occupied cells are the dense ones and their neighbours (a bound, so that hair has no stairs)."""
         dense = (self.density * (self.extent / self.cells) > self.threshold).to(torch.uint8)
@@ -106,9 +118,16 @@ HALF_DIAGONAL = 0.87
 
 
 def place_candidates(
-    grid: OccupancyGrid, head_model: HeadModel, skinning: NearestSurface, train: HeadParameters
+    grid: OccupancyGrid, head_model: HeadModel, faces: Tensor, thickness: Tensor, train: HeadParameters
 ) -> None:
     """Let the grid enclose the shells of some training frames, and mark the cells inside them.
+
+    Args:
+        grid: the grid to set.
+        head_model: poses the training frames.
+        faces: ``[Fc, 3]`` faces of the head without the torso.
+        thickness: ``[V]`` shell thickness in metres.
+        train: head parameters of the training frames.
 
     Raises:
         UserError: there are none.
@@ -117,8 +136,8 @@ def place_candidates(
     some = train.select(chosen)
     posed = head_model(some)
     rigid = (posed.vertices - some.translation[:, None]) @ some.rotation
-    used = rigid[:, skinning.faces.unique()].flatten(0, 1)
-    margin = skinning.thickness.max() + 0.02
+    used = rigid[:, faces.unique()].flatten(0, 1)
+    margin = thickness.max() + 0.02
     low = used.amin(0) - margin
     extent = (used.amax(0) - used.amin(0)).max() + 2 * margin
     # Half the resolution is enough for a bound, and takes an eighth of the queries.
@@ -126,7 +145,7 @@ def place_candidates(
     coarse.set_candidates(low, extent, coarse.candidates)
     centres = coarse.centres(torch.arange(coarse.cells**3, device=low.device))
     slack = HALF_DIAGONAL * float(extent) / coarse.cells
-    inside = shell_candidates(centres, posed, (some.rotation, some.translation), skinning, slack)
+    inside = points_in_shell(centres, posed, (some.rotation, some.translation), faces, thickness + slack)
     if not inside.any():
         raise UserError("no place around the tracked head can hold density; track the video again")
     grid.set_candidates(low, extent, doubled_cells(inside))

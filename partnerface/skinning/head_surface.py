@@ -21,8 +21,8 @@ def head_surface(head_model: HeadModel) -> Tensor:
     return ~torso & ~head_model.part_faces("lashes")
 
 
-def shell_candidates(
-    points: Tensor, head: PosedHead, poses: tuple[Tensor, Tensor], skinning: NearestSurface, slack: float
+def points_in_shell(
+    points: Tensor, head: PosedHead, poses: tuple[Tensor, Tensor], faces: Tensor, thickness: Tensor
 ) -> Tensor:
     """``[N]`` bool: points of the rigid head frame that lie in the shell of any of F posed heads.
 
@@ -30,13 +30,13 @@ def shell_candidates(
         points: ``[N, 3]`` in the rigid head frame, metres.
         head: F posed heads.
         poses: their rigid rotations ``[F, 3, 3]`` and translations ``[F, 3]``.
-        skinning: knows the surface and its shell.
-        slack: metres added to the shell: half a cell's diagonal.
+        faces: ``[Fc, 3]`` faces of the surface.
+        thickness: ``[V]`` thickness of the shell around it in metres.
     """
-    wider = NearestSurface()
-    wider.set_surface(skinning.faces, skinning.thickness + slack)
+    skinning = NearestSurface()
+    skinning.set_surface(faces, thickness)
     inside = torch.zeros(len(points), dtype=torch.bool, device=points.device)
     for frame, (rotation, translation) in enumerate(zip(*poses, strict=True)):
         world = points[~inside] @ rotation.T + translation
-        inside[~inside] = wider(world, wider.posed_surface(head, frame)).valid
+        inside[~inside] = skinning(world, skinning.posed_surface(head, frame)).valid
     return inside

@@ -11,17 +11,13 @@ from dataclasses import dataclass
 
 import torch
 import warp as wp
-from torch import Tensor, nn
+from torch import Tensor
 
 from partnerface.compute.warp_launch import as_vec3, launch
-from partnerface.errors import UserError
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.meshes.bvh import MeshBvh, PosedBvhs
-from partnerface.skinning.inverse_skinning import CanonicalPoints
-
-BEYOND_SEARCH = -1.0
-"""Metres within the shell of a point that is too far from it to know."""
+from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 
 RUN_LENGTH = 16
 """Consecutive points that one CPU thread carries: each bounds the search of the next. On a GPU, where
@@ -116,8 +112,8 @@ class PosedSurface:
     displacements: Tensor
 
 
-class NearestSurface(nn.Module):
-    """Inverse skinning for the head's surface: skin above the torso, eyes, mouth cavity, teeth, tongue.
+class NearestSurface(InverseSkinning):
+    """Inverse skinning with the blended transform of the exact closest surface point.
 
     Args:
         margin: metres added to the shell when searching, so that a point just outside it still gets
@@ -129,23 +125,13 @@ class NearestSurface(nn.Module):
         self.margin = margin
         self._search_radius = margin
         self._hierarchies = PosedBvhs()
-        self.register_buffer("faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)
-        self.register_buffer("thickness", torch.zeros(0), persistent=False)
 
     def set_surface(self, faces: Tensor, thickness: Tensor) -> None:
-        """Use these faces ``[Fc, 3]`` of the head model and the shell thickness ``[V]`` in metres.
-
-        Raises:
-            UserError: there is no face.
-        """
-        if not len(faces):
-            raise UserError("head model: no face of the head is left above the torso; check its weights")
-        self.faces, self.thickness = faces, thickness.float().contiguous()
+        super().set_surface(faces, thickness)
         self._search_radius = float(thickness.max()) + self.margin
         self._hierarchies.clear()
 
     def posed_surface(self, head: PosedHead, frame: int) -> PosedSurface:
-        """Prepare one frame; valid until the same thread prepares that frame number again."""
         return PosedSurface(
             self._hierarchies.posed(
                 head.vertices[frame].detach(), head.canonical_vertices, self.faces, frame
@@ -155,7 +141,6 @@ class NearestSurface(nn.Module):
         )
 
     def forward(self, points: Tensor, surface: PosedSurface) -> CanonicalPoints:
-        """Carry world points ``[N, 3]`` to canonical space, without gradient (see `follow_parameters`)."""
         count, device = len(points), points.device
         result = CanonicalPoints(
             points=torch.empty(count, 3, device=device),
@@ -183,18 +168,14 @@ class NearestSurface(nn.Module):
         launch(_inverse_skinning, -(-count // run), inputs, device)
         return result
 
-    def inside(self, canonical: CanonicalPoints) -> Tensor:
-        """Metres ``[N]`` that each point lies within the shell: negative outside, -1 beyond the search."""
-        corners = self.faces[canonical.faces.long().clamp_min(0)]
-        reach = (self.thickness[corners] * canonical.barycentric).sum(1)
-        return torch.where(canonical.faces >= 0, reach - canonical.distance, BEYOND_SEARCH)
-
-    def follow_parameters(self, canonical: CanonicalPoints, points: Tensor, surface: PosedSurface) -> Tensor:
+    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: PosedSurface) -> Tensor:
         """Canonical points ``[N, 3]`` whose gradient reaches the head parameters; the value is the same.
 
         A change of the parameters that moves the skinned image of a canonical point by ``d`` moves the
         canonical point under a fixed world point ``[N, 3]`` by ``-inverse(T) d``, to first order.
         """
+        if not surface.transforms.requires_grad:
+            return canonical.points
         corners = self.faces[canonical.faces.long()]
         weights = canonical.barycentric[..., None]
         transform = (surface.transforms.flatten(1)[corners] * weights).sum(1).view(-1, 3, 4)

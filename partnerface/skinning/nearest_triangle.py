@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.head_models.posed_head import PosedHead
-from partnerface.skinning.inverse_skinning import CanonicalPoints
+from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
 
 LARGEST_SCALE = 2.0
@@ -23,35 +23,53 @@ LARGEST_SCALE = 2.0
 
 
 @dataclass
-class PosedTriangles(PosedSurface):
+class PosedTriangles:
     """One posed frame, ready for queries.
 
     Attributes:
+        surface: for the search of the closest triangle.
         to_canonical: ``[Fc, 3, 4]`` similarity of each face, posed to canonical, with the head's gradient.
     """
 
+    surface: PosedSurface
     to_canonical: Tensor
 
 
-class NearestTriangle(NearestSurface):
-    """Carries a point with its closest triangle; the shell is that of `NearestSurface`."""
+class NearestTriangle(InverseSkinning):
+    """Carries a point with its closest triangle; the shell is that of `NearestSurface`.
+
+    Args:
+        margin: metres added to the shell when searching.
+    """
+
+    def __init__(self, margin: float = 0.002) -> None:
+        super().__init__()
+        self.search = NearestSurface(margin)
+
+    def set_surface(self, faces: Tensor, thickness: Tensor) -> None:
+        super().set_surface(faces, thickness)
+        self.search.set_surface(faces, thickness)
 
     def posed_surface(self, head: PosedHead, frame: int) -> PosedTriangles:
-        surface = super().posed_surface(head, frame)
         to_canonical = triangle_similarities(
             head.vertices[frame][self.faces], head.canonical_vertices[self.faces]
         )
-        return PosedTriangles(**vars(surface), to_canonical=to_canonical)
+        return PosedTriangles(self.search.posed_surface(head, frame), to_canonical)
 
     def forward(self, points: Tensor, surface: PosedTriangles) -> CanonicalPoints:
-        found = super().forward(points, surface)
-        carried = self.follow_parameters(found, points, surface).detach()
+        found = self.search(points, surface.surface)
+        carried = _carried(found, points, surface).detach()
         return replace(found, points=torch.where(found.faces[:, None] >= 0, carried, 0.0))
 
-    def follow_parameters(
-        self, canonical: CanonicalPoints, points: Tensor, surface: PosedTriangles
-    ) -> Tensor:
-        return transform_points(surface.to_canonical[canonical.faces.long().clamp_min(0)], points)
+    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: PosedTriangles) -> Tensor:
+        if not surface.to_canonical.requires_grad:
+            return canonical.points
+        return _carried(canonical, points, surface)
+
+
+def _carried(canonical: CanonicalPoints, points: Tensor, surface: PosedTriangles) -> Tensor:
+    """World points ``[N, 3]`` in canonical space by the similarity of their closest triangle."""
+    return transform_points(surface.to_canonical[canonical.faces.long().clamp_min(0)], points)
 
 
 def triangle_similarities(source: Tensor, target: Tensor) -> Tensor:

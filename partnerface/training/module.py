@@ -14,15 +14,16 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from partnerface.avatar.avatar import Avatar
-from partnerface.avatar.canonical_surface import canonical_surface
-from partnerface.cameras.pinhole import Camera
+from partnerface.avatar.method import AvatarMethod
+from partnerface.avatar.picture import Picture
 from partnerface.cameras.rays import pixel_rays
 from partnerface.compute.memory import keep_freed_memory
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
-from partnerface.data.batches.datasets import EvaluationFrame
+from partnerface.data.batches.datasets import EvaluationFrame, rays_of_frame
+from partnerface.data.batches.pixel_samplers import RegionWeightedPixels
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.data.sequence import TrackedSequence, check_head_model
+from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.evaluation.rendered_frame import RenderedFrame
 from partnerface.head_models.head_parameters import HeadParameters
@@ -65,7 +66,7 @@ class AvatarModule(LightningModule):
 
     def __init__(
         self,
-        avatar: Avatar,
+        avatar: AvatarMethod,
         losses: dict[str, Loss],
         optimizer: OptimizerCallable | None = None,
         learning_rates: LearningRates = DEFAULT_RATES,
@@ -97,13 +98,7 @@ class AvatarModule(LightningModule):
         self.skipped_steps = SkippedSteps(skipped_in_a_row)
         self._pool: ThreadPoolExecutor | None = None
         self._sequence: TrackedSequence | None = None
-        self._tracking: tuple[Camera, HeadParameters, Tensor] | None = None
         self._refined: dict[int, HeadParameters] = {}
-
-    @property
-    def sequence(self) -> TrackedSequence:
-        """The video of the attached data."""
-        return self.trainer.datamodule.sequence
 
     def setup(self, stage: str) -> None:
         """Check that data and head model belong together, and fit the avatar's buffers to the person.
@@ -116,32 +111,19 @@ class AvatarModule(LightningModule):
                 f"--trainer.precision {self.trainer.precision}: points and rays need 32-true; for networks "
                 "give --model.avatar.init_args.field.init_args.bfloat16=true"
             )
-        if self._sequence is self.sequence:
+        data = self.trainer.datamodule
+        if self._sequence is data.sequence:
             return
-        check_head_model(self.sequence, self.avatar.head_model)
-        self.avatar.adapt_to(self.sequence)
-        self._sequence, self._tracking = self.sequence, None
+        check_head_model(data.sequence, self.avatar.head_model)
+        self.avatar.adapt_to(replace(data.sequence, camera=data.camera))
+        self._sequence = data.sequence
 
     def configure_optimizers(self) -> Optimizer:
-        groups = parameter_groups(self.avatar, self.refinement, self.learning_rates)
+        groups = parameter_groups(self.avatar.parameter_kinds(), self.refinement, self.learning_rates)
         try:
             return self.make_optimizer(groups)
         except (TypeError, ValueError) as error:
             raise UserError(f"model.optimizer: {error}") from error
-
-    def _tracked(self, frames: Tensor) -> tuple[Camera, HeadParameters, Tensor]:
-        """Cameras, head parameters and torso motion of some frames, on the module's device."""
-        if self._tracking is None or self._tracking[2].device != self.device:
-            camera, sequence = self.trainer.datamodule.camera, self.sequence
-            # They outlast a test, whose tensors take no part in gradients.
-            with torch.inference_mode(False):
-                self._tracking = (
-                    camera.to(self.device),
-                    sequence.head.to(self.device),
-                    sequence.torso_motion.to(self.device),
-                )
-        camera, head, torso_motion = self._tracking
-        return camera.select(frames), head.select(frames), torso_motion[frames]
 
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":
@@ -233,17 +215,16 @@ class AvatarModule(LightningModule):
 
     def _objective(self, batch: RayBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of some frames, and its detached terms by name with the mean squared colour error."""
-        camera, head, torso_motion = self._tracked(batch.frame_index)
+        view = batch.view
         if self.refinement is not None:
-            head = self.refinement(head, batch.frame_index)
-        rays = pixel_rays(camera, batch.pixels)
-        rendered = self.avatar(rays, head, torso_motion, frame_index=batch.frame_index)
+            view = replace(view, head=self.refinement(view.head, batch.frame_index))
+        rendered = self.avatar(pixel_rays(view.camera, batch.pixels), view, batch.frame_index)
         total, terms = weighted_sum(self.losses, rendered, batch)
         detached = {name: value.detach() for name, value in terms.items()}
         if self.refinement is not None:
             size = self.refinement.size(batch.frame_index)
             total, detached["refinement"] = total + self.refinement_prior * size, size.detach()
-        error = (rendered.over(batch.background) - batch.target()).detach()
+        error = (rendered.rays.over(batch.background) - batch.target()).detach()
         return total, detached | {"mean_square": error.square().mean()}
 
     def _skip(self, batch: RayBatch) -> None:
@@ -279,9 +260,8 @@ class AvatarModule(LightningModule):
 
         While a test with refined parameters runs, its frames have those instead.
         """
-        camera, head, torso_motion = self._evaluated(frame.frame_index)
-        rendered = self.avatar.render_image(camera, head, torso_motion, with_parts=with_parts)
-        return RenderedFrame.from_rays(frame, rendered, camera.height, camera.width)
+        picture = self.avatar.render_image(self._evaluated(frame), with_parts=with_parts)
+        return RenderedFrame.of(frame, picture)
 
     def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         return self.render(batch)
@@ -291,37 +271,37 @@ class AvatarModule(LightningModule):
 
     def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         if self.test_parameters == "refined":
-            self._refined[batch.frame_index] = self._refine(batch.frame_index)
+            self._refined[batch.frame_index] = self._refine(batch)
         return self.render(batch)
 
     def with_parts(self, rendered: RenderedFrame) -> RenderedFrame:
-        """The same picture with its part weights, which cost another rendering, sample by sample."""
-        if self.avatar.deformation.parts == 1:
+        """The same picture with its part weights, which cost another rendering."""
+        if self.avatar.parts == 1:
             return rendered
         weights = self.render(rendered.frame, with_parts=True).part_weights
         return replace(rendered, part_weights=weights)
 
-    def canonical_surface(self, frame: int, depth: Tensor) -> Tensor | None:
-        """``[H, W, 3]`` canonical places of a frame's points at depths ``[H, W]``, see the function."""
-        return canonical_surface(self.avatar, *self._evaluated(frame), depth)
+    def canonical_surface(self, frame: EvaluationFrame, depth: Tensor) -> Tensor | None:
+        """``[H, W, 3]`` canonical points of a frame's pixels, see `AvatarMethod.canonical_surface`."""
+        return self.avatar.canonical_surface(self._evaluated(frame), depth)
 
-    def _evaluated(self, frame: int) -> tuple[Camera, HeadParameters, Tensor]:
-        """Camera, head parameters and torso motion that a frame is evaluated with."""
-        camera, head, torso_motion = self._tracked(torch.tensor([frame], device=self.device))
-        return camera, self._refined.get(frame, head), torso_motion
+    def _evaluated(self, frame: EvaluationFrame) -> View:
+        """The view that a frame is evaluated with."""
+        return replace(frame.view, head=self._refined.get(frame.frame_index, frame.view.head))
 
-    def _refine(self, frame: int) -> HeadParameters:
+    def _refine(self, frame: EvaluationFrame) -> HeadParameters:
         """Fit a test frame's parameters to its picture."""
         with torch.inference_mode(False), frozen(self.avatar):
-            camera, head, torso_motion = self._tracked(torch.tensor([frame], device=self.device))
+            # A test's tensors take no part in gradients; their clones do.
+            view = frame.view.clone()
 
             def objective(batch: RayBatch, head: HeadParameters) -> Tensor:
-                batch = batch.to(self.device)
-                rendered = self.avatar(pixel_rays(camera, batch.pixels), head, torso_motion)
+                rays = pixel_rays(view.camera, batch.pixels)
+                rendered = self.avatar(rays, replace(view, head=head))
                 return weighted_sum(self.losses, rendered, batch)[0]
 
-            batches = self.trainer.datamodule.rays_of_frame(frame, RAYS, STEPS)
-            return refined_parameters(head, batches, objective, self.refinement_prior)
+            batches = rays_of_frame(frame, RegionWeightedPixels(), RAYS, STEPS)
+            return refined_parameters(view.head, batches, objective, self.refinement_prior)
 
-    def predict_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
-        return self.render(batch)
+    def predict_step(self, batch: View, batch_idx: int) -> Picture:
+        return self.avatar.render_image(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,6 @@ def cosine_factor(progress: float, warm_up: float = 0.02, final: float = 0.05) -
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(angle))
 
 
-GRIDS, NETWORKS, TORSO, REFINEMENT = "grids", "networks", "torso", "refinement"
-_GRID_NAMES = ("tables", "planes", "grid")
-
-
 @dataclass
 class LearningRates:
     """Adam learning rates.
@@ -50,32 +46,25 @@ class LearningRates:
 
 
 def parameter_groups(
-    avatar: nn.Module, refinement: nn.Module | None, rates: LearningRates
+    kinds: Mapping[str, Iterable[nn.Parameter]], refinement: nn.Module | None, rates: LearningRates
 ) -> list[dict[str, Any]]:
     """Groups for an optimizer, each with ``name``, ``params``, ``lr`` and ``base_lr``.
 
     Grids and refinements do not decay: an entry that no ray meets would fade, and a correction has a
     prior of its own.
+
+    Args:
+        kinds: an avatar's parameters by kind, see `AvatarMethod.parameter_kinds`.
+        refinement: corrections of tracked parameters, or None.
+        rates: learning rate of each kind; 0 leaves a kind as it is.
     """
-    groups: dict[str, list[nn.Parameter]] = {GRIDS: [], NETWORKS: [], TORSO: [], REFINEMENT: []}
-    for name, parameter in _trainable(avatar):
-        groups[_kind(name)].append(parameter)
+    groups = dict(kinds)
     if refinement is not None:
-        groups[REFINEMENT] = [p for _, p in _trainable(refinement)]
+        groups["refinement"] = refinement.parameters()
+    trainable = {kind: [p for p in members if p.requires_grad] for kind, members in groups.items()}
     return [
-        {"name": kind, "params": parameters, "lr": rate, "base_lr": rate}
-        | ({"weight_decay": 0.0} if kind in (GRIDS, REFINEMENT) else {})
-        for kind, parameters in groups.items()
-        if parameters and (rate := getattr(rates, kind)) > 0
+        {"name": kind, "params": trainable[kind], "lr": rate, "base_lr": rate}
+        | ({"weight_decay": 0.0} if kind in ("grids", "refinement") else {})
+        for kind in ("grids", "networks", "torso", "refinement")
+        if trainable.get(kind) and (rate := getattr(rates, kind)) > 0
     ]
-
-
-def _trainable(module: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
-    return ((name, p) for name, p in module.named_parameters() if p.requires_grad)
-
-
-def _kind(name: str) -> str:
-    path = name.split(".")
-    if path[0] == "torso":
-        return TORSO
-    return GRIDS if any(part in _GRID_NAMES for part in path) else NETWORKS

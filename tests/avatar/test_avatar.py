@@ -22,7 +22,7 @@ from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.rendering.rendered_rays import RenderedRays
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.sampling.head_sampler import HeadRaySampler
-from partnerface.sampling.ray_samples import RaySamples
+from partnerface.sampling.ray_sampler import RaySamples
 from partnerface.skinning.nearest_surface import NearestSurface
 from partnerface.skinning.nearest_triangle import NearestTriangle
 

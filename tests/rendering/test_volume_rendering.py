@@ -12,7 +12,7 @@ from partnerface.rendering.volume_rendering import (
     scatter_samples,
     transmittance,
 )
-from partnerface.sampling.ray_samples import RaySamples
+from partnerface.sampling.ray_sampler import RaySamples
 
 
 def ray_samples(rays: int, count: int, length: float = 0.01, opaque: list[bool] | None = None) -> RaySamples:

@@ -11,7 +11,7 @@ from partnerface.errors import UserError
 from partnerface.meshes.bvh import MeshBvh
 from partnerface.sampling.head_sampler import HeadBounds, HeadRaySampler
 from partnerface.sampling.occupancy import SURFACE_CELLS
-from partnerface.sampling.ray_samples import RaySamples
+from partnerface.sampling.ray_sampler import RaySamples
 from partnerface.skinning.head_surface import head_surface
 from tests.meshes.plain_ray_casting import box, first_hits
 

@@ -143,7 +143,7 @@ class BenchmarkRun:
         method = yaml.safe_load((self.configs / "method" / f"{self.variant.method}.yaml").read_text())
         avatar = method["model"]["avatar"]
         # The larger scale sizes the hash field, which not every method has.
-        return "demo" if self.subject.is_synthetic or "field" not in avatar else "quick"
+        return "demo" if self.subject.is_synthetic or "field" not in avatar["init_args"] else "quick"
 
     def _settings(self) -> list[str]:
         return [

@@ -98,10 +98,8 @@ def head_psnr(method: MethodUnderTest) -> float:
         grid[::STRIDE, ::STRIDE] = True
         rows, columns = (on_head & (frame.matte > 0.5) & grid).nonzero().unbind(1)
         pixels = torch.stack([columns, rows], 1) + 0.5
-        head, motion = data.sequence.head.select([index]), data.sequence.torso_motion[[index]]
-        camera = data.camera.select([index])
         pieces = [
-            module.avatar(pixel_rays(camera, piece[None]), head, motion).over(torch.ones(3))[0]
+            module.avatar(pixel_rays(frame.view.camera, piece[None]), frame.view).rays.over(torch.ones(3))[0]
             for piece in pixels.split(512)
         ]
         error = torch.cat(pieces) - frame.on_white()[:, rows, columns].T

@@ -9,7 +9,7 @@ import torch
 from partnerface.benchmarks.method_under_test import OURS, BuildMethod, MethodUnderTest
 from partnerface.benchmarks.speed.convergence import head_psnr
 from partnerface.benchmarks.speed.interleaving import interleaved
-from partnerface.benchmarks.speed.rendering import FrameToRender
+from partnerface.benchmarks.speed.rendering import rendering_time, square_view
 from partnerface.benchmarks.speed.result_row import ResultRow, Target, measured_row, missing_row
 from partnerface.benchmarks.speed.training_slices import Budget, train_steps
 
@@ -35,8 +35,8 @@ def rows_without_device(reason: str = NO_DEVICE) -> list[ResultRow]:
 
 def gpu_rendering_row(ours: MethodUnderTest, rounds: int) -> ResultRow:
     """Frames of 512x512 a second."""
-    frame = FrameToRender.of(ours.data.sequence, FRAME_SIZE)
-    variants = {"ours": lambda: frame.timed(ours, "cuda")}
+    frame = square_view(ours.data.sequence, FRAME_SIZE)
+    variants = {"ours": lambda: rendering_time(ours, frame, "cuda")}
     interleaved(variants, 3)
     found = interleaved(variants, rounds)["ours"]
     name = "cuda_rendering_frames_per_second"

@@ -9,7 +9,7 @@ from statistics import median
 
 from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest, continue_from
 from partnerface.benchmarks.speed.interleaving import Duration, duration_of, interleaved
-from partnerface.benchmarks.speed.rendering import FrameToRender
+from partnerface.benchmarks.speed.rendering import rendering_time, square_view
 from partnerface.benchmarks.speed.result_row import ResultRow, Target
 from partnerface.benchmarks.speed.synthetic_sizes import sequence_for
 from partnerface.benchmarks.speed.training import parts_variant, variant_of
@@ -96,9 +96,9 @@ def samples_growth(build: BuildMethod, trained: MethodUnderTest, rounds: int, st
 
 
 def image_growth(trained: MethodUnderTest, rounds: int) -> GrowthCurve:
-    frame = FrameToRender.of(trained.data.sequence, IMAGE_SIZES[0])
-    frames = {size * size: frame.resized(size) for size in IMAGE_SIZES}
-    measures = {rays: lambda f=f: f.timed(trained) for rays, f in frames.items()}
+    frame = square_view(trained.data.sequence, IMAGE_SIZES[0])
+    frames = {size * size: frame.resized(size, size) for size in IMAGE_SIZES}
+    measures = {rays: lambda f=f: rendering_time(trained, f) for rays, f in frames.items()}
     return measured_curve("image", "pixels of the frame", "one rendered frame", measures, rounds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from partnerface.benchmarks.method_under_test import OURS, BuildMethod
 from partnerface.benchmarks.speed.growth import repeated_flags
 from partnerface.benchmarks.speed.peak_memory import PeakMemory, in_new_process
-from partnerface.benchmarks.speed.rendering import FrameToRender
+from partnerface.benchmarks.speed.rendering import rendering_time, square_view
 from partnerface.benchmarks.speed.result_row import ResultRow, Target
 from partnerface.benchmarks.speed.training_slices import set_up, train_steps
 
@@ -46,4 +46,4 @@ def render_large(build: BuildMethod) -> None:
     """Render one large frame before anything is pruned: the worst case."""
     method = build(OURS)
     set_up(method)
-    FrameToRender.of(method.data.sequence, LARGE_SIZE).timed(method)
+    rendering_time(method, square_view(method.data.sequence, LARGE_SIZE))

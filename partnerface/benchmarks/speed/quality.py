@@ -84,16 +84,14 @@ def voxels_loss(method: MethodUnderTest) -> float:
     avatar, data = method.module.avatar.eval(), method.data
     losses = []
     for index in data.val_frames[:: max(len(data.val_frames) // FRAMES, 1)][:FRAMES]:
-        frame, camera = data.evaluation_frame(index), data.camera.select([index])
-        large = camera.resized(FRAME_SIZE, FRAME_SIZE)
-        view = large, data.sequence.head.select([index]), data.sequence.torso_motion[[index]]
+        frame = data.evaluation_frame(index)
+        large = frame.view.resized(FRAME_SIZE, FRAME_SIZE)
         on_head = torch.isin(frame.labels, torch.tensor([int(r) for r in HEAD], dtype=torch.uint8))
         on_head &= frame.matte > 0.5
         scores = []
-        for sample_by_sample in (True, False):
-            rendered = avatar.render_image(*view, with_parts=sample_by_sample).over(torch.ones(3))
-            picture = rendered[0].view(FRAME_SIZE, FRAME_SIZE, 3).permute(2, 0, 1)
-            small = functional.adaptive_avg_pool2d(picture, (camera.height, camera.width))
+        for exact in (True, False):
+            picture = avatar.render_image(large, exact=exact).on_white()
+            small = functional.adaptive_avg_pool2d(picture, frame.matte.shape)
             scores.append(float(psnr((small - frame.on_white())[:, on_head].square().mean())))
         losses.append(scores[0] - scores[1])
     return fmean(losses)

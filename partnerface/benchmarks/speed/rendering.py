@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
-from torch import Tensor
-
-from partnerface.avatar.avatar import Avatar
 from partnerface.benchmarks.method_under_test import MethodUnderTest
 from partnerface.benchmarks.speed.interleaving import Duration, duration_of, interleaved, ratios
 from partnerface.benchmarks.speed.result_row import ResultRow, Target, measured_row
-from partnerface.cameras.pinhole import Camera
 from partnerface.data.sequence import TrackedSequence
-from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.data.view import View
 
 FRAME_SIZE = 256
 PEER_SIZE = 32
@@ -22,51 +17,24 @@ PEER_SIZE = 32
 RATIO, FRAMES_PER_SECOND = Target(">=", 400), Target(">=", 3)
 
 
-@dataclass
-class FrameToRender:
-    """One frame of a video, at any size.
+def square_view(sequence: TrackedSequence, size: int, frame: int = 0) -> View:
+    """One frame of a video in a picture of ``size`` pixels a side."""
+    return View(sequence.camera, sequence.head, sequence.torso_motion).select([frame]).resized(size, size)
 
-    Attributes:
-        camera: of that frame alone.
-        head: of that frame alone.
-        torso_motion: ``[1, 2, 3]``.
-    """
 
-    camera: Camera
-    head: HeadParameters
-    torso_motion: Tensor
-
-    @classmethod
-    def of(cls, sequence: TrackedSequence, size: int, frame: int = 0) -> FrameToRender:
-        camera = sequence.camera.select([frame]).resized(size, size)
-        return cls(camera, sequence.head.select([frame]), sequence.torso_motion[[frame]])
-
-    @property
-    def rays(self) -> int:
-        return self.camera.width * self.camera.height
-
-    def to(self, device: str) -> FrameToRender:
-        return FrameToRender(self.camera.to(device), self.head.to(device), self.torso_motion.to(device))
-
-    def resized(self, size: int) -> FrameToRender:
-        return replace(self, camera=self.camera.resized(size, size))
-
-    def render(self, avatar: Avatar) -> None:
-        avatar.render_image(self.camera, self.head, self.torso_motion)
-
-    def timed(self, method: MethodUnderTest, device: str = "cpu") -> Duration:
-        """How long one frame takes; the method stays in evaluation mode."""
-        avatar, frame = method.module.to(device).avatar.eval(), self.to(device)
-        return duration_of(lambda: frame.render(avatar), device)
+def rendering_time(method: MethodUnderTest, view: View, device: str = "cpu") -> Duration:
+    """How long one picture takes; the method stays in evaluation mode."""
+    avatar, view = method.module.to(device).avatar.eval(), view.to(device)
+    return duration_of(lambda: avatar.render_image(view), device)
 
 
 def rendering_rows(ours: MethodUnderTest, peer: MethodUnderTest, rounds: int) -> list[ResultRow]:
     """Frames a second and the ratio to NeRFace, all cores, no gradient."""
-    frame = FrameToRender.of(ours.data.sequence, FRAME_SIZE)
-    small = frame.resized(PEER_SIZE)
+    view = square_view(ours.data.sequence, FRAME_SIZE)
+    small, rays = view.resized(PEER_SIZE, PEER_SIZE), (PEER_SIZE / FRAME_SIZE) ** 2
     variants: dict[str, Callable[[], Duration]] = {
-        "ours": lambda: frame.timed(ours),
-        "nerface": lambda: small.timed(peer).per(small.rays / frame.rays),
+        "ours": lambda: rendering_time(ours, view),
+        "nerface": lambda: rendering_time(peer, small).per(rays),
     }
     interleaved(variants, 1)
     found = interleaved(variants, rounds)

@@ -10,20 +10,19 @@ import torch
 
 import partnerface.avatar.avatar as pipeline
 from partnerface.avatar.avatar import Avatar
-from partnerface.avatar.voxel_map import PictureVoxels
+from partnerface.avatar.voxel_map import VoxelMap
 from partnerface.benchmarks.method_under_test import MethodUnderTest
 from partnerface.benchmarks.speed.interleaving import duration_of, synchronise
-from partnerface.benchmarks.speed.rendering import FrameToRender
 from partnerface.benchmarks.speed.stage_clock import StageClock, TimedMethod, stage_table
 from partnerface.benchmarks.speed.training_slices import StageCallback, train_steps
 from partnerface.compute.threads import single_thread
+from partnerface.data.view import View
 
 COMPOSITING, UNCLAIMED = "compositing, gathering", "between stages"
 
 
 def avatar_stages(avatar: Avatar) -> list[TimedMethod]:
     """The stages of the method, in its order; what no part claims is compositing."""
-    grid = getattr(avatar.field, "grid", None)
     return [
         TimedMethod(avatar, "forward", COMPOSITING),
         TimedMethod(avatar, "render_image", COMPOSITING),
@@ -35,13 +34,13 @@ def avatar_stages(avatar: Avatar) -> list[TimedMethod]:
         TimedMethod(avatar.skinning, "posed_surface", "refit, surface cells"),
         TimedMethod(avatar.sampler, "forward", "ray sampling", counts_points=True),
         TimedMethod(avatar.skinning, "forward", "inverse skinning", counts_points=True),
-        TimedMethod(avatar.skinning, "follow_parameters", "inverse skinning"),
-        TimedMethod(pipeline, "voxels_of_picture", "voxels: building"),
-        TimedMethod(PictureVoxels, "carry", "voxels: interpolating"),
+        TimedMethod(avatar.skinning, "with_gradient", "inverse skinning"),
+        TimedMethod(pipeline, "picture_map", "voxels: building"),
+        TimedMethod(VoxelMap, "__call__", "voxels: interpolating"),
         TimedMethod(avatar.deformation, "forward", "deformation bank", counts_points=True),
         TimedMethod(avatar.field, "forward", "field heads", counts_points=True),
         TimedMethod(avatar.field, "density", "field heads", counts_points=True),
-        TimedMethod(grid, "forward", "hash encoding", counts_points=True),
+        TimedMethod(avatar.field.grid, "forward", "hash encoding", counts_points=True),
         TimedMethod(avatar.torso, "forward", "torso", counts_points=True),
     ]
 
@@ -70,15 +69,15 @@ def training_profile(method: MethodUnderTest, steps: int, device: str = "cpu") -
 
 
 def rendering_profile(
-    method: MethodUnderTest, frame: FrameToRender, frames: int, device: str = "cpu"
+    method: MethodUnderTest, view: View, frames: int, device: str = "cpu"
 ) -> list[dict[str, Any]]:
     """Stages of one rendered frame, summed over the threads that render it."""
-    avatar, frame = method.module.to(device).avatar.eval(), frame.to(device)
+    avatar, view = method.module.to(device).avatar.eval(), view.to(device)
     clock = StageClock(stage_seconds(device))
     with torch.no_grad(), single_thread():
-        frame.render(avatar)
+        avatar.render_image(view)
         with clock.timing(avatar_stages(avatar)):
-            taken = duration_of(lambda: [frame.render(avatar) for _ in range(frames)], device)
+            taken = duration_of(lambda: [avatar.render_image(view) for _ in range(frames)], device)
     whole = taken.cpu if device == "cpu" else taken.wall
     # Threads also work outside of every stage.
     clock.seconds[UNCLAIMED] = max(whole - sum(clock.seconds.values()), 0.0)

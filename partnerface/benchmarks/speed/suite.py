@@ -29,7 +29,7 @@ from partnerface.benchmarks.speed.growth import (
 from partnerface.benchmarks.speed.memory import memory_rows
 from partnerface.benchmarks.speed.process_scaling import SCALING_STEPS, scaling_row
 from partnerface.benchmarks.speed.quality import quality_rows
-from partnerface.benchmarks.speed.rendering import FRAME_SIZE, FrameToRender, rendering_rows
+from partnerface.benchmarks.speed.rendering import FRAME_SIZE, rendering_rows, square_view
 from partnerface.benchmarks.speed.report import (
     PROFILE_TITLES,
     SpeedReport,
@@ -172,7 +172,7 @@ class SpeedSuite:
 
     def _profile(self, ours: MethodUnderTest) -> None:
         self._say("stages")
-        frame = FrameToRender.of(ours.data.sequence, FRAME_SIZE)
+        frame = square_view(ours.data.sequence, FRAME_SIZE)
         profiles = {
             "training_step": training_profile(ours, self.options.effort.steps),
             "rendered_frame": rendering_profile(ours, frame, 1),
@@ -207,9 +207,7 @@ class SpeedSuite:
         rows += against_nerface(ours, peers, effort.rounds, effort.steps, threads, "cuda")
         self.report.sections["cuda_profile"] = {
             "training_step": training_profile(ours, effort.steps, "cuda"),
-            "rendered_frame": rendering_profile(
-                ours, FrameToRender.of(ours.data.sequence, FRAME_SIZE), 1, "cuda"
-            ),
+            "rendered_frame": rendering_profile(ours, square_view(ours.data.sequence, FRAME_SIZE), 1, "cuda"),
         }
         return [*rows, rows_without_device("not asked for: --convergence true")[-1]]
 

@@ -20,9 +20,9 @@ def rays_per_step(method: MethodUnderTest) -> int:
 def refresh_share(method: MethodUnderTest, device: str = "cpu") -> Duration:
     """A step's share of pruning the occupancy grid, which the configuration does now and then."""
     data, avatar = method.data, method.module.to(device).avatar
-    head = data.sequence.head.select([data.train_frames[0]]).to(device)
+    view = data.views.select([data.train_frames[0]]).to(device)
     visits = method.refresh.visits
-    return duration_of(lambda: avatar.refresh_occupancy(head, visits), device).per(method.refresh.every_steps)
+    return duration_of(lambda: avatar.refresh_occupancy(view, visits), device).per(method.refresh.every_steps)
 
 
 def against_nerface(

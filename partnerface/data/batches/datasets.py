@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,22 +12,25 @@ from torch.utils.data import Dataset
 
 from partnerface.data.batches.frame_samplers import FrameVisit
 from partnerface.data.batches.frame_store import FrameStore
-from partnerface.data.batches.pixel_samplers import PixelSampler
+from partnerface.data.batches.pixel_samplers import PixelSample, PixelSampler
 from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.view import View
 
 
 @dataclass
 class EvaluationFrame:
-    """One whole frame.
+    """One whole frame of a tracked video.
 
     Attributes:
-        frame_index: index in the sequence.
+        view: its camera, head and torso, F = 1.
+        frame_index: its number in the sequence.
         image: ``[3, H, W]`` colour in [0, 1], not multiplied by the matte.
         matte: ``[H, W]`` in [0, 1].
         labels: ``[H, W]`` uint8, values of `Region`.
         splits: names of the splits that hold the frame.
     """
 
+    view: View
     frame_index: int
     image: Tensor
     matte: Tensor
@@ -34,7 +38,7 @@ class EvaluationFrame:
     splits: list[str]
 
     def to(self, device: torch.device | str) -> EvaluationFrame:
-        tensors = {name: getattr(self, name).to(device) for name in ("image", "matte", "labels")}
+        tensors = {name: getattr(self, name).to(device) for name in ("view", "image", "matte", "labels")}
         return replace(self, **tensors)
 
     def on_white(self) -> Tensor:
@@ -47,35 +51,64 @@ class RayDataset(Dataset):
 
     Args:
         store: the frames.
+        views: all T frames of the video at the store's resolution.
         pixel_sampler: which pixels.
         rays_per_frame: how many.
         seed: seed of pixels and background colours.
     """
 
     def __init__(
-        self, store: FrameStore, pixel_sampler: PixelSampler, rays_per_frame: int, seed: int
+        self, store: FrameStore, views: View, pixel_sampler: PixelSampler, rays_per_frame: int, seed: int
     ) -> None:
-        self.store, self.pixel_sampler = store, pixel_sampler
+        self.store, self.views, self.pixel_sampler = store, views, pixel_sampler
         self.rays_per_frame, self.seed = rays_per_frame, seed
 
     def __getitem__(self, visit: FrameVisit) -> RayBatch:
         """Rays of one frame: a batch with F = 1."""
-        generator = np.random.default_rng((self.seed, 1, visit.number))
+        generator = _generator(self.seed, visit.number)
         labels = self.store.labels[visit.frame]
         sample = self.pixel_sampler.sample(visit.frame, labels, self.rays_per_frame, generator)
         y, x = np.divmod(sample.indices, labels.shape[1])
         rgba = torch.from_numpy(self.store.rgba[visit.frame][y, x].astype(np.float32)) / 255
         region = torch.from_numpy(labels[y, x])
         self.store.release()
-        return RayBatch(
-            frame_index=torch.tensor([visit.frame]),
-            pixels=torch.from_numpy(np.stack([x, y], -1).astype(np.float32) + 0.5)[None],
-            rgb=rgba[None, :, :3],
-            alpha=rgba[None, :, 3],
-            region=region[None],
-            background=torch.from_numpy(generator.random((self.rays_per_frame, 3), np.float32))[None],
-            loss_weight=torch.from_numpy(sample.loss_weight)[None],
-        )
+        view = self.views.select([visit.frame])
+        return _ray_batch(view, visit.frame, sample, rgba, region, generator)
+
+
+def rays_of_frame(
+    frame: EvaluationFrame, pixel_sampler: PixelSampler, rays: int, batches: int, seed: int = 0
+) -> Iterator[RayBatch]:
+    """Batches of random rays of one frame (F = 1), drawn as in training, on the frame's device."""
+    labels = frame.labels.cpu().numpy()
+    rgba = torch.cat([frame.image, frame.matte[None]]).permute(1, 2, 0).cpu().reshape(-1, 4)
+    for batch in range(batches):
+        generator = _generator(seed, frame.frame_index * batches + batch)
+        sample = pixel_sampler.sample(frame.frame_index, labels, rays, generator)
+        region = torch.from_numpy(labels.reshape(-1)[sample.indices])
+        drawn = _ray_batch(frame.view, frame.frame_index, sample, rgba[sample.indices], region, generator)
+        yield drawn.to(frame.image.device)
+
+
+def _generator(seed: int, visit: int) -> np.random.Generator:
+    return np.random.default_rng((seed, 1, visit))
+
+
+def _ray_batch(
+    view: View, frame: int, sample: PixelSample, rgba: Tensor, region: Tensor, generator: np.random.Generator
+) -> RayBatch:
+    """Colours ``[R, 4]`` and regions ``[R]`` of the drawn pixels as a batch with random backgrounds."""
+    y, x = np.divmod(sample.indices, view.camera.width)
+    return RayBatch(
+        view=view,
+        frame_index=torch.tensor([frame]),
+        pixels=torch.from_numpy(np.stack([x, y], -1).astype(np.float32) + 0.5)[None],
+        rgb=rgba[None, :, :3],
+        alpha=rgba[None, :, 3],
+        region=region[None],
+        background=torch.from_numpy(generator.random((len(x), 3), np.float32))[None],
+        loss_weight=torch.from_numpy(sample.loss_weight)[None],
+    )
 
 
 class EvaluationFrames(Dataset):
@@ -83,12 +116,15 @@ class EvaluationFrames(Dataset):
 
     Args:
         store: the frames.
-        frames: indices of the frames to serve.
+        views: all T frames of the video at the store's resolution.
+        frames: numbers of the frames to serve.
         splits: the sequence's splits.
     """
 
-    def __init__(self, store: FrameStore, frames: list[int], splits: dict[str, list[int]]) -> None:
-        self.store, self.frames = store, frames
+    def __init__(
+        self, store: FrameStore, views: View, frames: list[int], splits: dict[str, list[int]]
+    ) -> None:
+        self.store, self.views, self.frames = store, views, frames
         self.names: dict[int, list[str]] = {}
         for name, members in splits.items():
             for frame in members:
@@ -99,6 +135,7 @@ class EvaluationFrames(Dataset):
 
     def __getitem__(self, place: int) -> EvaluationFrame:
         frame = self.frames[place]
+        view = self.views.select([frame])
         rgba = torch.from_numpy(self.store.rgba[frame].astype(np.float32)).permute(2, 0, 1) / 255
         labels = torch.from_numpy(np.array(self.store.labels[frame]))
-        return EvaluationFrame(frame, rgba[:3], rgba[3], labels, self.names.get(frame, []))
+        return EvaluationFrame(view, frame, rgba[:3], rgba[3], labels, self.names.get(frame, []))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from partnerface.data.view import View
 
 
 @dataclass
@@ -13,7 +16,8 @@ class RayBatch:
     """R pixels from each of F frames.
 
     Attributes:
-        frame_index: ``[F]`` frames of the sequence.
+        view: the F frames at the training resolution.
+        frame_index: ``[F]`` their numbers in the sequence.
         pixels: ``[F, R, 2]`` x and y in pixels of the training resolution, centres at +0.5.
         rgb: ``[F, R, 3]`` colour of the image, in [0, 1].
         alpha: ``[F, R]`` matte, in [0, 1].
@@ -22,6 +26,7 @@ class RayBatch:
         loss_weight: ``[F, R]`` weight of each ray in the losses, mean one over a frame.
     """
 
+    view: View
     frame_index: Tensor
     pixels: Tensor
     rgb: Tensor
@@ -30,6 +35,9 @@ class RayBatch:
     background: Tensor
     loss_weight: Tensor
 
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
     def target(self) -> Tensor:
         """``[F, R, 3]`` the colour to reach: the person over the random background."""
         alpha = self.alpha[..., None]
@@ -37,12 +45,15 @@ class RayBatch:
 
     def select(self, frames: Tensor) -> RayBatch:
         """Some of the batch's frames, by their places in it."""
-        return RayBatch(**{f.name: getattr(self, f.name)[frames] for f in fields(self)})
+        tensors = {f.name: getattr(self, f.name)[frames] for f in fields(self) if f.name != "view"}
+        return RayBatch(view=self.view.select(frames), **tensors)
 
     def to(self, device: torch.device | str) -> RayBatch:
         return RayBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     @classmethod
-    def concatenate(cls, batches: list[RayBatch]) -> RayBatch:
+    def concatenate(cls, batches: Sequence[RayBatch]) -> RayBatch:
         """Join batches along the frames: the collate function of training."""
-        return cls(**{f.name: torch.cat([getattr(b, f.name) for b in batches]) for f in fields(cls)})
+        names = [f.name for f in fields(cls) if f.name != "view"]
+        tensors = {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
+        return cls(view=View.concatenate([batch.view for batch in batches]), **tensors)

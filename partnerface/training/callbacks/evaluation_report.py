@@ -51,7 +51,7 @@ class EvaluationReport(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
     ) -> None:
         frame = outputs.frame
-        masks = _masks(trainer, pl_module, outputs)
+        masks = _masks(pl_module, outputs)
         self._validation.update(frame.splits, outputs.image, frame.on_white(), masks)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,7 +62,7 @@ class EvaluationReport(Callback):
             pl_module.log_dict(values)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data, splits = trainer.datamodule, pl_module.sequence.test_splits
+        data, splits = trainer.datamodule, trainer.datamodule.sequence.test_splits
         self._lpips = load_lpips()
         network = self._lpips.metric
         if network is not None:
@@ -72,7 +72,7 @@ class EvaluationReport(Callback):
         frames = data.test_frames
         self._nearest = dict(zip(frames, _nearest_frames(frames, trainer, pl_module), strict=True))
         # The sample of a split is spread like the strip: methods tested on samples alone show the same.
-        members = pl_module.sequence.splits
+        members = trainer.datamodule.sequence.splits
         shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE) or frames
         self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
         self._strips: list[np.ndarray] = []
@@ -82,14 +82,14 @@ class EvaluationReport(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
     ) -> None:
         frame = outputs.frame
-        masks = _masks(trainer, pl_module, outputs)
+        masks = _masks(pl_module, outputs)
         if self._scores.lacks_frame_before(frame.frame_index):
             self._follow_frame_before(trainer, pl_module, frame.frame_index - 1)
         self._scores.update(outputs, self._nearest_image(trainer, pl_module, frame.frame_index), masks)
         if self._knows_surface:
             truth = _true_surface(trainer, frame.frame_index).to(pl_module.device)
             depths = outputs.depth, truth.depth
-            canonical = [pl_module.canonical_surface(frame.frame_index, depth) for depth in depths]
+            canonical = [pl_module.canonical_surface(frame, depth) for depth in depths]
             self._scores.update_surface(outputs, *canonical, truth, masks)
         self._video.append(comparison(outputs))
         if frame.frame_index in self._strip_frames:
@@ -100,7 +100,7 @@ class EvaluationReport(Callback):
         if number in self._nearest:
             frame = trainer.datamodule.evaluation_frame(number).to(pl_module.device)
             rendered = pl_module.test_step(frame, 0)
-            masks = _masks(trainer, pl_module, rendered)
+            masks = _masks(pl_module, rendered)
             self._scores.follow(rendered, self._nearest_image(trainer, pl_module, number), masks)
 
     def _nearest_image(self, trainer: Trainer, pl_module: LightningModule, number: int) -> torch.Tensor:
@@ -113,7 +113,7 @@ class EvaluationReport(Callback):
         video, strips = gathered_at_first(self._video), gathered_at_first(self._strips)
         if not trainer.is_global_zero:
             return
-        sequence = pl_module.sequence
+        sequence = trainer.datamodule.sequence
         coverage = split_coverage(sequence.splits, sequence.head)
         report = evaluation_report(self._protocol(trainer, pl_module), scores, baseline, coverage)
         folder = Path(trainer.default_root_dir)
@@ -131,7 +131,7 @@ class EvaluationReport(Callback):
         print_report(report)
 
     def _protocol(self, trainer: Trainer, pl_module: LightningModule) -> EvaluationProtocol:
-        data, sequence = trainer.datamodule, pl_module.sequence
+        data, sequence = trainer.datamodule, trainer.datamodule.sequence
         return EvaluationProtocol(
             dataset=sequence.name,
             resolution=(data.camera.width, data.camera.height),
@@ -145,12 +145,10 @@ class EvaluationReport(Callback):
         )
 
 
-def _masks(trainer: Trainer, pl_module: LightningModule, rendered: RenderedFrame) -> Masks:
+def _masks(pl_module: LightningModule, rendered: RenderedFrame) -> Masks:
     """Regions of a frame, by its label image and by its tracked parameters as they are."""
-    frame, number = rendered.frame, [rendered.frame.frame_index]
-    head, camera = pl_module.sequence.head.select(number), trainer.datamodule.camera.select(number)
-    device = pl_module.device
-    forehead = forehead_mask(pl_module.avatar.head_model, head.to(device), camera.to(device))
+    frame, view = rendered.frame, rendered.frame.view
+    forehead = forehead_mask(pl_module.avatar.head_model, view.head, view.camera)
     return region_masks(frame.matte, frame.labels, forehead)
 
 
@@ -160,7 +158,7 @@ def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
 
 
 def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningModule) -> list[int]:
-    head = pl_module.sequence.head
+    head = trainer.datamodule.sequence.head
     reach = expression_reach(pl_module.avatar.head_model.expression_basis).cpu()
     train = trainer.datamodule.train_frames
     return nearest_training_frames(frames, train, head.rotation, head.translation, head.expression, reach)

@@ -24,23 +24,21 @@ class RefreshOccupancy(Callback):
         step = trainer.global_step
         if step < self.start_step or (step - self.start_step) % self.every_steps:
             return
-        if not hasattr(pl_module.avatar.sampler, "occupancy"):
-            return  # A method that samples its rays without a grid.
-        candidates = int(pl_module.avatar.sampler.occupancy.candidates.sum())
+        grid = pl_module.avatar.sampler.occupancy
+        if grid is None:
+            return
+        candidates = int(grid.candidates.sum())
         if step == self.start_step:
             # Two draws a cell leave one in seven unseen; those stay occupied until a later visit.
             frames, visits = FIRST_FRAMES, max(2 * candidates // FIRST_FRAMES, 1)
         else:
             frames, visits = 1, min(self.visits, candidates)
-        device = torch.device(pl_module.device)
+        device, data = torch.device(pl_module.device), trainer.datamodule
+        train = data.train_frames
         # Every process looks at the same cells, for nothing else keeps its grid like that of the others.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(step)
             for _ in range(frames if candidates else 0):
-                pl_module.avatar.refresh_occupancy(self._some_frame(trainer, pl_module), visits)
-
-    @staticmethod
-    def _some_frame(trainer: Trainer, pl_module: LightningModule):
-        frames = trainer.datamodule.train_frames
-        chosen = frames[int(torch.randint(len(frames), ()))]
-        return pl_module.sequence.head.select([chosen]).to(pl_module.device)
+                chosen = train[int(torch.randint(len(train), ()))]
+                view = data.views.select([chosen])
+                pl_module.avatar.refresh_occupancy(view.to(device), visits)

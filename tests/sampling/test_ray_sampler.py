@@ -2,7 +2,7 @@
 
 import torch
 
-from partnerface.sampling.ray_samples import RaySamples
+from partnerface.sampling.ray_sampler import RaySamples
 
 
 def test_backstop_samples_are_evaluated_even_outside_the_shell():

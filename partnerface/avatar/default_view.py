@@ -1,0 +1,81 @@
+"""DefaultView: what a picture needs that does not come from a dataset; saved with the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.view import View
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+
+
+class DefaultView(nn.Module):
+    """The view of the training frame with the least expression, and the range of training expressions.
+
+    Args:
+        head_model: the head model of the avatar.
+
+    Attributes:
+        expression_low: ``[E]`` least expression coefficients in training.
+        expression_high: ``[E]`` greatest.
+    """
+
+    def __init__(self, head_model: HeadModel) -> None:
+        super().__init__()
+        expressions, joints = head_model.num_expression, head_model.num_joints
+        eye = torch.eye(3)
+        self.register_buffer("expression", torch.zeros(expressions))
+        self.register_buffer("joint_rotations", eye.repeat(joints, 1, 1))
+        self.register_buffer("rotation", eye)
+        self.register_buffer("translation", torch.zeros(3))
+        # Not a number: the torso follows the rigid pose of the head.
+        self.register_buffer("torso_rotation", torch.full((3, 3), torch.nan))
+        self.register_buffer("torso_translation", torch.full((3,), torch.nan))
+        self.register_buffer("torso_motion", torch.eye(2, 3))
+        self.register_buffer("intrinsics", torch.ones(4))
+        self.register_buffer("camera_to_world", torch.eye(3, 4))
+        self.register_buffer("width_and_height", torch.ones(2, dtype=torch.long))
+        self.register_buffer("expression_low", torch.zeros(expressions))
+        self.register_buffer("expression_high", torch.zeros(expressions))
+
+    def remember(self, train: View, head_model: HeadModel) -> None:
+        """Take neutral frame and range from the views of the training frames."""
+        strength = head_model.expression_basis.norm(dim=-1).amax(1).to(train.head.expression.device)
+        neutral = int((train.head.expression.abs() * strength).sum(1).argmin())
+        camera, head = train.camera, train.head
+        for name, values in {
+            "expression": head.expression,
+            "joint_rotations": head.joint_rotations,
+            "rotation": head.rotation,
+            "translation": head.translation,
+            "torso_rotation": head.torso_rotation,
+            "torso_translation": head.torso_translation,
+            "torso_motion": train.torso_motion,
+            "intrinsics": camera.intrinsics,
+            "camera_to_world": camera.camera_to_world,
+        }.items():
+            if values is None:
+                getattr(self, name).fill_(torch.nan)
+            else:
+                getattr(self, name).copy_(values[neutral])
+        self.width_and_height.copy_(torch.tensor([camera.width, camera.height]))
+        self.expression_low.copy_(head.expression.amin(0))
+        self.expression_high.copy_(head.expression.amax(0))
+
+    def view(self, identity: Tensor) -> View:
+        """The default view (F = 1) of a person's identity ``[I]``; the head does not turn."""
+        with_torso = not bool(self.torso_rotation.isnan().any())
+        head = HeadParameters(
+            identity=identity.clone(),
+            expression=self.expression[None].clone(),
+            joint_rotations=self.joint_rotations[None].clone(),
+            rotation=self.rotation[None].clone(),
+            translation=self.translation[None].clone(),
+            torso_rotation=self.torso_rotation[None].clone() if with_torso else None,
+            torso_translation=self.torso_translation[None].clone() if with_torso else None,
+        )
+        width, height = self.width_and_height.tolist()
+        camera = Camera(self.intrinsics[None].clone(), self.camera_to_world[None].clone(), width, height)
+        return View(camera, head, self.torso_motion[None].clone())

@@ -1,0 +1,189 @@
+"""AvatarMethod: the interface of methods that render views of one person."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from partnerface.avatar.default_view import DefaultView
+from partnerface.avatar.picture import Picture
+from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
+from partnerface.compute.chunks import cpu_threads, evenly_spread, in_smaller_chunks, map_chunks, rays_at_once
+from partnerface.data.sequence import TrackedSequence
+from partnerface.data.view import View
+from partnerface.deformation.driving_signal import rotation_against_torso
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.rendering.rendered_rays import RenderedRays, Rendering
+from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
+from partnerface.sampling.ray_sampler import RaySampler, SampledRays
+from partnerface.skinning.head_surface import head_surface
+
+
+class AvatarMethod(nn.Module, ABC):
+    """A head that can be trained on rays of a tracked video and rendered from any view.
+
+    A method says how it poses frames, samples rays and shades them; training, evaluation and drivers know no
+    more of it than this class.
+
+    Args:
+        head_model: parametric head model (3DMM).
+        sampler: where rays are evaluated.
+        torso: the layer behind the head.
+
+    Attributes:
+        identity: ``[I]`` identity coefficients of the person.
+        parts: number of parts P of the deformation, 1 for methods without parts.
+    """
+
+    parts: int = 1
+
+    def __init__(self, head_model: HeadModel, sampler: RaySampler, torso: TorsoLayer) -> None:
+        super().__init__()
+        self.head_model, self.sampler, self.torso = head_model, sampler, torso
+        self.memory = DefaultView(head_model)
+        self.register_buffer("identity", torch.zeros(head_model.num_identity))
+        self.register_buffer("mean_pose", torch.zeros(POSE_WIDTH))
+        self.register_buffer("surface", head_surface(head_model), persistent=False)
+        self.register_load_state_dict_post_hook(_place_surface_after_loading)
+
+    @torch.no_grad()
+    def adapt_to(self, sequence: TrackedSequence) -> None:
+        """Set what depends on the person from the training frames of a sequence; called once before fit.
+
+        The sequence's camera becomes that of the default view.
+        """
+        views = View(sequence.camera, sequence.head, sequence.torso_motion)
+        train = views.select(sequence.splits["train"]).to(self.identity.device)
+        self.identity.zero_()[: len(train.head.identity)] = train.head.identity
+        self.memory.remember(train, self.head_model)
+        self.mean_pose.copy_(head_pose(train.head).mean(0))
+        self.torso.neck_line.fill_(sequence.neck_line)
+
+    def default_view(self) -> View:
+        """The view (F = 1) of the training frame with the least expression, at the training size."""
+        return self.memory.view(self.identity)
+
+    def relative_pose(self, head: HeadParameters) -> Tensor:
+        """``[F, 6]`` pose of the head relative to the mean of training; the torso gives way to it."""
+        return head_pose(head) - self.mean_pose
+
+    def place_surface(self) -> Tensor:
+        """Rebuild what follows from the weights, after they are set or loaded.
+
+        Returns:
+            ``[V, 3]`` the person's canonical vertices.
+        """
+        neutral = self.head_model.neutral_parameters().to(self.identity.device)
+        neutral.identity = self.identity
+        return self.head_model(neutral).canonical_vertices
+
+    def parameter_kinds(self, grids: Iterable[nn.Parameter] = ()) -> dict[str, list[nn.Parameter]]:
+        """All parameters by the learning rate that they take: a field of `LearningRates` each."""
+        kinds = {"grids": list(grids), "torso": list(self.torso.parameters())}
+        others = {id(parameter) for members in kinds.values() for parameter in members}
+        return {"networks": [p for p in self.parameters() if id(p) not in others], **kinds}
+
+    def training_schedule(self, progress: float) -> None:
+        """Set scheduled values for a share of training in [0, 1]."""
+
+    def density_at(self, points: Tensor, frame: Any) -> Tensor:
+        """``[N]`` density per metre at points ``[N, 3]`` of the rigid head frame, for methods whose sampler
+        has an occupancy grid.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has an occupancy grid but no density_at")
+
+    @torch.no_grad()
+    def refresh_occupancy(self, view: View, visits: int) -> None:
+        """Prune the sampler's grid by ``visits`` random candidate cells in the pose of a view (F = 1)."""
+        frame = self.pose_frames(view)[0]
+        self.sampler.occupancy.update(visits, lambda points: self.density_at(points, frame))
+
+    def rays_at_once(self, device: torch.device) -> int:
+        """Rays of a chunk when a picture is rendered."""
+        return rays_at_once(device)
+
+    def canonical_surface(self, view: View, depth: Tensor) -> Tensor | None:
+        """Canonical points of a picture's pixels; None for methods without a canonical head.
+
+        Args:
+            view: F = 1.
+            depth: ``[H, W]`` metres along the rays, 0 where there is no head.
+
+        Returns:
+            ``[H, W, 3]`` metres; NaN where there is no head, and where the point lies far outside the shell:
+            at an inner outline, such as between nose and cheek, the depth of a pixel is a mean of both.
+        """
+        return None
+
+    @abstractmethod
+    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> list[Any]:
+        """Prepare the F frames of a view for rays.
+
+        A CPU thread must be done with the frames before it prepares others.
+
+        Args:
+            view: what to show.
+            frame_index: ``[F]`` numbers of training frames, for methods that learn a code for each; None in
+                evaluation.
+        """
+
+    def sample(self, rays: RayBundle, frame: Any) -> SampledRays:
+        """Place samples on rays ``[1, R]`` of one prepared frame, against its ``bounds``."""
+        return SampledRays.of(rays, self.sampler(rays.origins[0], rays.directions[0], frame.bounds))
+
+    @abstractmethod
+    def shade(self, sampled: SampledRays, frame: Any, with_parts: bool = False) -> Rendering:
+        """Colour sampled rays of one prepared frame; ``with_parts`` adds part weights, no more."""
+
+    def for_picture(self, frame: Any, sampled: Sequence[SampledRays], with_parts: bool) -> Any:
+        """A prepared frame that shades a whole picture faster, given its sampled rays, if there is one."""
+        return frame
+
+    def forward(self, rays: RayBundle, view: View, frame_index: Tensor | None = None) -> Rendering:
+        """Render R rays in each of F frames; for ``frame_index`` see `pose_frames`."""
+        frames = self.pose_frames(view, frame_index)
+        shaded = [self.shade(self.sample(rays.frame(f), frame), frame) for f, frame in enumerate(frames)]
+        return Rendering.stack(shaded)
+
+    @torch.no_grad()
+    def render_image(
+        self, view: View, *, with_parts: bool = False, exact: bool = False, chunk: int | None = None
+    ) -> Picture:
+        """Render a view (F = 1) at the size of its camera.
+
+        Args:
+            view: what to show.
+            with_parts: add the part weights.
+            exact: evaluate every sample by itself instead of `for_picture`: slower, up to 0.05 dB better.
+            chunk: rays at once; by default what fits.
+        """
+        camera, device = view.camera, view.torso_motion.device
+        pixels = image_pixels(camera.width, camera.height).to(device)
+        rays = pixel_rays(camera, pixels[None])
+        frame = self.pose_frames(view)[0]
+        threads = cpu_threads(device)
+
+        def in_chunks(size: int) -> RenderedRays:
+            pieces = evenly_spread(len(pixels), size, threads)
+            sampled = map_chunks(lambda piece: self.sample(rays.select(piece), frame), pieces, threads)
+            ready = frame if exact else self.for_picture(frame, sampled, with_parts)
+            shaded = map_chunks(lambda piece: self.shade(piece, ready, with_parts).rays, sampled, threads)
+            return RenderedRays.join(shaded, 1).in_order(torch.cat(pieces))
+
+        rendered = in_smaller_chunks(in_chunks, chunk or self.rays_at_once(device))
+        return Picture.from_rays(rendered, camera.height, camera.width)
+
+
+def head_pose(head: HeadParameters) -> Tensor:
+    """``[F, 6]`` rotation against the torso in radians and translation in decimetres, without gradient."""
+    return torch.cat([rotation_against_torso(head), 10 * head.translation.detach()], 1)
+
+
+def _place_surface_after_loading(avatar: AvatarMethod, incompatible_keys: object) -> None:
+    # torch takes a hook's return value for a mistake.
+    avatar.place_surface()

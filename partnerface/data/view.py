@@ -1,0 +1,79 @@
+"""View: what a picture of an avatar shows, whatever drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.errors import UserError
+from partnerface.head_models.head_parameters import HeadParameters
+
+
+@dataclass
+class View:
+    """F pictures to render: from where, of which pose and expression, with which torso.
+
+    Attributes:
+        camera: F cameras at the size of the pictures.
+        head: head parameters of the F frames.
+        torso_motion: ``[F, 2, 3]`` affine map from a picture's image coordinates to those of the reference
+            torso image, both divided by width and height.
+
+    Raises:
+        UserError: the three have different numbers of frames.
+    """
+
+    camera: Camera
+    head: HeadParameters
+    torso_motion: Tensor
+
+    def __post_init__(self) -> None:
+        counts = {"cameras": len(self.camera), "heads": len(self.head), "torsos": len(self.torso_motion)}
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise UserError(f"view: {found}; give the same number of frames for each")
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+    def select(self, frames: Tensor | slice | Sequence[int]) -> View:
+        """The views of some frames."""
+        return View(self.camera.select(frames), self.head.select(frames), self.torso_motion[frames])
+
+    def to(self, *args, **kwargs) -> View:
+        """Like ``Tensor.to`` for every tensor."""
+        moved = (value.to(*args, **kwargs) for value in (self.camera, self.head, self.torso_motion))
+        return View(*moved)
+
+    def clone(self) -> View:
+        """A copy, with tensors that may take part in gradients where these may not."""
+        camera, head = self.camera, self.head
+        tensors = {k: v if v is None else v.clone() for k, v in vars(head).items()}
+        camera = replace(camera, **{k: getattr(camera, k).clone() for k in ("intrinsics", "camera_to_world")})
+        return View(camera, replace(head, **tensors), self.torso_motion.clone())
+
+    def resized(self, width: int, height: int) -> View:
+        """The same views in pictures of another size."""
+        return replace(self, camera=self.camera.resized(width, height))
+
+    @classmethod
+    def concatenate(cls, views: Sequence[View]) -> View:
+        """Join the frames of views of one person at one picture size."""
+        first = views[0]
+        camera = replace(
+            first.camera,
+            intrinsics=torch.cat([view.camera.intrinsics for view in views]),
+            camera_to_world=torch.cat([view.camera.camera_to_world for view in views]),
+        )
+        by_name = {f.name: [getattr(view.head, f.name) for view in views] for f in fields(first.head)}
+        joined = {
+            name: None if values[0] is None else torch.cat(values)
+            for name, values in by_name.items()
+            if name != "identity"
+        }
+        head = replace(first.head, **joined)
+        return cls(camera, head, torch.cat([view.torso_motion for view in views]))

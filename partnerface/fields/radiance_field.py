@@ -1,0 +1,45 @@
+"""RadianceField: the interface of canonical radiance fields."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+
+class RadianceField(nn.Module, ABC):
+    """Density and colour of canonical points.
+
+    Constructors take the length of the appearance code first: an avatar makes its field by calling it with
+    that number.
+
+    Attributes:
+        appearance_width: length A of the appearance code that the field is conditioned on, 0 for none.
+    """
+
+    appearance_width: int = 0
+
+    def grid_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters that take the learning rate of grids (hash tables, feature planes); none by default."""
+        return ()
+
+    def encode_directions(self, directions: Tensor) -> Tensor:
+        """Encode unit view directions ``[R, 3]`` once a ray, as ``[R, C]``; unchanged by default."""
+        return directions
+
+    @abstractmethod
+    def density(self, positions: Tensor) -> Tensor:
+        """Density ``[N]`` per metre at positions ``[N, 3]`` in [0, 1], under an appearance code of zero."""
+
+    @abstractmethod
+    def forward(
+        self, positions: Tensor, directions: Tensor, appearance: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Density ``[N]`` per metre and rgb ``[N, 3]`` in [0, 1].
+
+        Args:
+            positions: ``[N, 3]`` canonical points in [0, 1] of the canonical cube.
+            directions: ``[N, C]`` view directions in the head's frame, as `encode_directions` gives them.
+            appearance: ``[N, A]`` appearance code, or None where A is 0.
+        """
