@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 import warp as wp
@@ -23,6 +24,7 @@ HALF_DIAGONAL = wp.constant(0.87)
 
 
 @wp.func
+@no_type_check
 def _place(point: wp.vec3, into_voxels: wp.array(dtype=wp.float32, ndim=2), side: int) -> wp.vec3:
     place = wp.vec3()
     for axis in range(3):
@@ -34,6 +36,7 @@ def _place(point: wp.vec3, into_voxels: wp.array(dtype=wp.float32, ndim=2), side
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _visit(
     points: wp.array(dtype=wp.vec3),
     into_voxels: wp.array(dtype=wp.float32, ndim=2),
@@ -44,6 +47,7 @@ def _visit(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _judge(
     voxels: wp.array(dtype=wp.int64, ndim=2),
     row: wp.array(dtype=wp.int32, ndim=3),
@@ -89,6 +93,7 @@ def _judge(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _interpolate(
     points: wp.array(dtype=wp.vec3),
     into_voxels: wp.array(dtype=wp.float32, ndim=2),

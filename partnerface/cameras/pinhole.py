@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,20 +39,29 @@ class Camera:
         intrinsics = torch.tensor([focal, focal, width / 2, height / 2])
         return cls(intrinsics.repeat(frames, 1), pose.repeat(frames, 1, 1), width, height)
 
-    def select(self, frames: Tensor | slice | list[int]) -> Camera:
-        return replace(
-            self,
-            intrinsics=self.intrinsics[frames],
-            camera_to_world=self.camera_to_world[frames],
-        )
+    def select(self, frames: Tensor | slice | Sequence[int]) -> Camera:
+        """The cameras of some frames."""
+        return self._map(lambda value: value[frames])
 
     def to(self, *args, **kwargs) -> Camera:
         """Like ``Tensor.to`` for both tensors."""
+        return self._map(lambda value: value.to(*args, **kwargs))
+
+    def clone(self) -> Camera:
+        """A copy that shares no memory."""
+        return self._map(lambda value: value.clone())
+
+    @classmethod
+    def concatenate(cls, pieces: Sequence[Camera]) -> Camera:
+        """Join the frames of pieces of one picture size."""
         return replace(
-            self,
-            intrinsics=self.intrinsics.to(*args, **kwargs),
-            camera_to_world=self.camera_to_world.to(*args, **kwargs),
+            pieces[0],
+            intrinsics=torch.cat([piece.intrinsics for piece in pieces]),
+            camera_to_world=torch.cat([piece.camera_to_world for piece in pieces]),
         )
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Camera:
+        return replace(self, intrinsics=change(self.intrinsics), camera_to_world=change(self.camera_to_world))
 
     def resized(self, width: int, height: int) -> Camera:
         """The same view at another resolution."""

@@ -25,6 +25,18 @@ class HeadModel(nn.Module):
     not written into checkpoints (the asset's checksum is).
     """
 
+    template_vertices: Tensor
+    identity_basis: Tensor
+    expression_basis: Tensor
+    template_joints: Tensor
+    joint_identity_basis: Tensor
+    skinning_weights: Tensor
+    canonical_expression: Tensor
+    faces: Tensor
+    face_parts: Tensor
+    pose_correctives: Tensor | None
+    joint_expression_basis: Tensor | None
+
     def __init__(self, asset: HeadModelAsset) -> None:
         super().__init__()
         self.asset = asset

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +54,7 @@ class HeadParameters:
             translation=torch.zeros(frames, 3),
         )
 
-    def select(self, frames: Tensor | slice | list[int]) -> HeadParameters:
+    def select(self, frames: Tensor | slice | Sequence[int]) -> HeadParameters:
         """The same person at the given frames."""
         return self._map(lambda name, value: value if name == "identity" else value[frames])
 
@@ -60,6 +62,19 @@ class HeadParameters:
         """Like ``Tensor.to`` for every field."""
         return self._map(lambda _, value: value.to(*args, **kwargs))
 
-    def _map(self, change) -> HeadParameters:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+    def clone(self) -> HeadParameters:
+        """A copy that shares no memory."""
+        return self._map(lambda _, value: value.clone())
+
+    @classmethod
+    def concatenate(cls, pieces: Sequence[HeadParameters]) -> HeadParameters:
+        """Join the frames of pieces of one person."""
+        return pieces[0]._map(
+            lambda name, value: (
+                value if name == "identity" else torch.cat([getattr(piece, name) for piece in pieces])
+            )
+        )
+
+    def _map(self, change: Callable[[str, Tensor], Tensor]) -> HeadParameters:
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{k: None if v is None else change(k, v) for k, v in values.items()})

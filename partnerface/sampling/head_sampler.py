@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 import warp as wp
@@ -26,6 +27,7 @@ POINT_SPACING = 0.004
 
 
 @wp.func
+@no_type_check
 def _occupied(
     q: wp.vec3,
     cells: int,
@@ -47,6 +49,7 @@ def _occupied(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _sample(
     backstop: wp.uint64,
     origins: wp.array(dtype=wp.vec3),
@@ -166,6 +169,16 @@ class HeadRaySampler(RaySampler):
     Raises:
         UserError: fewer than two samples, or an odd number of cells.
     """
+
+    occupancy: OccupancyGrid
+    surface_corners: Tensor
+    surface_vertices: Tensor
+    thickest: Tensor
+    backstop_faces: Tensor
+    backstop_depth: Tensor
+    moving_corners: Tensor
+    moving_barycentric: Tensor
+    moving_reach: Tensor
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import torch
 import warp as wp
 from torch import Tensor
@@ -12,6 +14,7 @@ from partnerface.sampling.occupancy import SURFACE_CELLS, dilate
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _add_face_normals(
     vertices: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.int32), normals: wp.array(dtype=wp.vec3)
 ):
@@ -23,12 +26,14 @@ def _add_face_normals(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _normalise(normals: wp.array(dtype=wp.vec3)):
     i = wp.tid()
     normals[i] = wp.normalize(normals[i])
 
 
 @wp.func
+@no_type_check
 def _mark(p: wp.vec3, low: wp.vec3, extent: float, cells: int, marked: wp.array(dtype=wp.uint8, ndim=3)):
     q = (p - low) * (float(cells) / extent)
     x = wp.clamp(int(q[0]), 0, cells - 1)
@@ -38,6 +43,7 @@ def _mark(p: wp.vec3, low: wp.vec3, extent: float, cells: int, marked: wp.array(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _mark_shell(
     vertices: wp.array(dtype=wp.vec3),
     normals: wp.array(dtype=wp.vec3),

@@ -31,6 +31,12 @@ class OccupancyGrid(nn.Module):
         decay: factor on a cell's remembered density at each visit, so that emptied cells are freed.
     """
 
+    low: Tensor
+    extent: Tensor
+    candidates: Tensor
+    density: Tensor
+    occupied: Tensor
+
     def __init__(self, cells: int = 128, threshold: float = 0.02, decay: float = 0.85) -> None:
         super().__init__()
         self.cells, self.threshold, self.decay = cells, threshold, decay
