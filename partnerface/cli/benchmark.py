@@ -58,7 +58,7 @@ def benchmark(
         refined: (methods) score with test parameters fitted to the test frames as well.
         readme: file that takes the tables and figures, between ``<!-- results -->`` and
             ``<!-- results end -->``, or ``<!-- speed -->`` and ``<!-- speed end -->``; figures go to the
-            folder ``.github`` beside it.
+            folder ``pictures`` beside it.
         plan: (methods) only say what would be run and how long it takes.
         json: (speed) file of the results, by default ``OUT/speed.json``.
         threads: (speed) CPU threads in training.

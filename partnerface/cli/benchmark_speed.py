@@ -81,8 +81,8 @@ def _write_readme(readme: Path, report: dict[str, Any], out: Path) -> None:
     figures = {}
     for name in FIGURES:
         if (out / f"{name}.png").is_file():
-            place = f".github/speed_{name}.png"
-            (readme.parent / ".github").mkdir(exist_ok=True)
+            place = f"pictures/speed_{name}.png"
+            (readme.parent / "pictures").mkdir(exist_ok=True)
             shutil.copyfile(out / f"{name}.png", readme.parent / place)
             figures[name] = place
     write_section(readme, SPEED, speed_markdown(report, figures))

@@ -52,11 +52,11 @@ def test_convergence_shows_the_short_training_and_the_way_of_the_long_one() -> N
         "other": {"240": {"psnr": 25.0, "cpu_seconds": 240.0, "curve": [(10.0, 20.0), (240.0, 25.0)]}},
         "interrupted": {"60": {"psnr": 20.0, "cpu_seconds": 60.0, "curve": [(60.0, 20.0)]}},
     }
-    text = speed_markdown(report(convergence=found), {"growth": ".github/speed_growth.png"})
+    text = speed_markdown(report(convergence=found), {"growth": "pictures/speed_growth.png"})
     lines = text.splitlines()
     head = "at 10 s | at 240 s | trained for 60 CPU s | trained for 600 CPU s |"
     assert f"| PSNR inside the head mask, dB | {head}" in lines
     assert "| ours | 22.0 | 27.5 | 26.7 | 27.9 |" in lines
     assert "| other | 20.0 | 25.0 |  |  |" in lines
     assert "interrupted" not in text
-    assert lines[-1] == "![growth of the cost](.github/speed_growth.png)"
+    assert lines[-1] == "![growth of the cost](pictures/speed_growth.png)"
