@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import partnerface
 from partnerface.cli.process_errors import process_error_message
+from partnerface.compute.process_settings import mark_command
 from partnerface.errors import UserError, missing_software
 from partnerface.runs.stop_signals import EXIT_TERMINATED, Terminated
 
@@ -89,6 +90,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command == "--version":
         print(partnerface.__version__)
         return 0
+    mark_command()
     if command in TRAINER_COMMANDS:
         # In each of several processes torch would warn that all parameters were used, which is no fault.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

@@ -18,7 +18,7 @@ from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.canonical_surface import canonical_surface
 from partnerface.cameras.pinhole import Camera
 from partnerface.cameras.rays import pixel_rays
-from partnerface.compute.memory import keep_freed_memory
+from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
 from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.data.batches.ray_batch import RayBatch
