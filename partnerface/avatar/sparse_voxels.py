@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.meshes.dilation import dilate
 
 HALF_DIAGONAL = wp.constant(0.87)
 """Of a voxel, in units of its side."""
@@ -205,22 +206,13 @@ def known_at_corners(
     judged = visited.nonzero()
     launch(_judge, len(judged), [judged, row, values, spacing.view(1), bend, stretch, even], device)
     voxels = SparseVoxels(into_voxels, row, values, even)
-    doubtful = (even & _beside(visited.bool() & ~even)).nonzero()
+    doubtful = (even & dilate(visited.bool() & ~even)).nonzero()
     middles = world(doubtful + 0.5)
     found, exact = voxels(middles)[0], value(middles)
     missed = (found[:, :3] - exact[:, :3]).norm(dim=1) > miss * spacing
     missed &= exact[:, 3] > -HALF_DIAGONAL * spacing
     even[doubtful[missed].unbind(1)] = False
     return voxels
-
-
-def _beside(marked: Tensor) -> Tensor:
-    """Voxels ``[n, n, n]`` bool that share a corner with marked ones ``[n, n, n]`` bool."""
-    grown = _corners(marked.byte())
-    for axis in range(3):
-        length = grown.shape[axis] - 1
-        grown = grown.narrow(axis, 0, length) | grown.narrow(axis, 1, length)
-    return grown.bool()
 
 
 def _corners(visited: Tensor) -> Tensor:

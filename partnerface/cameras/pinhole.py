@@ -78,6 +78,15 @@ class Camera:
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """World points ``[F, N, 3]`` to pixels ``[F, N, 2]`` and depth along z ``[F, N]`` in metres."""
         local = self.world_to_camera(points)
-        depth = local[..., 2]
-        focal, centre = self.intrinsics[:, None, :2], self.intrinsics[:, None, 2:]
-        return focal * local[..., :2] / depth[..., None] + centre, depth
+        return perspective(local, self.intrinsics[:, None, :2], self.intrinsics[:, None, 2:]), local[..., 2]
+
+
+def perspective(local: Tensor, focal: Tensor, centre: Tensor) -> Tensor:
+    """Points in camera space ``[..., 3]`` to pixels ``[..., 2]``.
+
+    Args:
+        local: x right, y down, z forward, in metres.
+        focal: focal length in pixels, a number or ``[..., 2]``.
+        centre: ``[..., 2]`` principal point in pixels.
+    """
+    return focal * local[..., :2] / local[..., 2:] + centre

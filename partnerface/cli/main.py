@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import partnerface
 from partnerface.cli.process_errors import process_error_message
-from partnerface.errors import UserError
+from partnerface.compute.process_settings import mark_command
+from partnerface.errors import UserError, missing_software
 from partnerface.runs.stop_signals import EXIT_TERMINATED, Terminated
 
 TRAINER_COMMANDS = {
@@ -89,6 +90,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command == "--version":
         print(partnerface.__version__)
         return 0
+    mark_command()
     if command in TRAINER_COMMANDS:
         # In each of several processes torch would warn that all parameters were used, which is no fault.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -131,7 +133,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
 
 
 def _user_message(error: BaseException | None) -> str | None:
-    """What to say about a UserError, a disk that is full or protected, too little memory, or a lost process.
+    """What to say about bad input, missing software, an unusable disk, too little memory or a lost process.
 
     Anywhere in a chain of causes; None for all else, which is a mistake of ours.
     """
@@ -142,7 +144,7 @@ def _user_message(error: BaseException | None) -> str | None:
             return str(error)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             return f"{error.filename or 'output folder'}: {error.strerror}"
-        if (message := process_error_message(error)) is not None:
+        if (message := missing_software(error) or process_error_message(error)) is not None:
             return message
         error = error.__cause__ or error.__context__
     return None

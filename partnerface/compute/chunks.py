@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from partnerface.compute.cores import usable_cores
-from partnerface.compute.memory import keep_freed_memory
+from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.errors import UserError
 
 Chunk = TypeVar("Chunk")

@@ -13,6 +13,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.head_parts import landmark_points
+from partnerface.head_models.mediapipe_landmarks import FOREHEAD_RING
 
 
 class Region(IntEnum):
@@ -70,13 +71,6 @@ def region_masks(matte: Tensor, labels: Tensor, forehead: Tensor) -> dict[str, T
         for name, wanted in LABELLED_REGIONS.items()
     }
     return masks | {FOREHEAD: person & forehead & (labels == Region.FACE)}
-
-
-FOREHEAD_RING = (
-    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
-    *(284, 332, 297, 338, 10, 109, 67, 103, 54),
-)
-"""MediaPipe's landmarks round the forehead: along the upper edge of the brows, back along the hairline."""
 
 
 @torch.no_grad()

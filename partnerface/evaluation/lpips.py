@@ -6,19 +6,20 @@ version 0.1: the linear heads that torchmetrics ships on torchvision's AlexNet.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import pickle
-import urllib.request
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from partnerface.files.downloads import ASSETS_VARIABLE, cache_folder, download, stored_file
+from partnerface.files.whole_files import whole_file
 
 CONVOLUTIONS = {
     # torchvision's number in `features`: output channels, input channels, kernel, stride, padding
@@ -103,7 +104,6 @@ def torchmetrics_heads() -> list[Tensor]:
 FILE_NAME = "alexnet_features.pt"
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 SHA256_PREFIX = "7be5be79"
-TIMEOUT_SECONDS = 20
 LOAD_ERRORS = (
     *(OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError),
     # torch's unpickler runs into these in files that are not its own.
@@ -133,42 +133,25 @@ def load_lpips() -> LPIPSNetwork:
     A download (once, 230 MB, of which 10 MB are kept) is checked by its hash. Failure is logged once
     and is no error: a test goes on without LPIPS.
     """
-    stored = Path.home() / ".cache" / "partnerface" / FILE_NAME
-    assets = os.environ.get("PARTNERFACE_ASSETS")
-    candidates = [Path(assets) / FILE_NAME] if assets else []
-    path = next((p for p in (*candidates, stored) if p.is_file()), None)
+    path = stored_file(FILE_NAME)
     try:
-        if path is None:
-            path = _download(stored)
-        features = torch.load(path, map_location="cpu", weights_only=True)
+        features = torch.load(path or _download(), map_location="cpu", weights_only=True)
         return LPIPSNetwork(LPIPS(features))
     except LOAD_ERRORS as error:
-        where = (
-            f"{path} is not usable" if path else f"{FILE_NAME} is not in PARTNERFACE_ASSETS and {URL} failed"
-        )
+        where = f"{path} is not usable" if path else f"{FILE_NAME} is not in {ASSETS_VARIABLE}"
         missing = f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         logger.warning("LPIPS is reported as missing: %s", missing)
         return LPIPSNetwork(None, missing)
 
 
-def _download(target: Path) -> Path:
-    """Fetch torchvision's AlexNet, check it and keep its convolutions."""
+def _download() -> Path:
+    """Fetch torchvision's AlexNet, check it and keep its convolutions in the cache."""
     logger.info("fetching AlexNet for LPIPS from %s", URL)
+    target = cache_folder() / FILE_NAME
     target.parent.mkdir(parents=True, exist_ok=True)
-    whole = target.with_name(f".{target.name}.{os.getpid()}.download")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    digest = hashlib.sha256()
-    try:
-        with urllib.request.urlopen(URL, timeout=TIMEOUT_SECONDS) as response, whole.open("wb") as file:
-            while block := response.read(1 << 20):
-                digest.update(block)
-                file.write(block)
-        if not digest.hexdigest().startswith(SHA256_PREFIX):
-            raise OSError("the downloaded file has another hash")
+    with TemporaryDirectory(prefix=".alexnet", dir=target.parent) as folder, whole_file(target) as partial:
+        whole = Path(folder) / "alexnet.pth"
+        download(URL, whole, SHA256_PREFIX)
         weights = torch.load(whole, map_location="cpu", weights_only=True)
         torch.save({k: v for k, v in weights.items() if k.startswith("features.")}, partial)
-        os.replace(partial, target)
-    finally:
-        whole.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
     return target

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.arrays import read_arrays
+from partnerface.files.arrays import read_arrays, write_arrays
 
 _SHAPES = {
     "template_vertices": "V3",
@@ -108,7 +108,7 @@ class HeadModelAsset:
     def save(self, path: Path) -> None:
         """Write the asset as a compressed npz."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        np.savez_compressed(path, **{k: v for k, v in values.items() if v is not None})
+        write_arrays(path, {k: v for k, v in values.items() if v is not None})
 
     @classmethod
     def load(cls, path: Path) -> HeadModelAsset:

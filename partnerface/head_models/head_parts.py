@@ -9,6 +9,17 @@ from torch import Tensor
 
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.mediapipe_landmarks import (
+    BROWS,
+    CHEEKS,
+    CHIN,
+    EAR_FRONTS,
+    EYES,
+    FOREHEAD_TOP,
+    LIPS,
+    TEMPLES,
+    WHOLE_NOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -27,32 +38,24 @@ class _FacePart:
     around: tuple[str, ...] = ()
 
 
-_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
-_LIDS += (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
-_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
-_LIPS += (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
-_BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
-_NOSE = (1, 2, 4, 5, 6, 19, 48, 64, 94, 97, 98, 168, 195, 197, 278, 294, 326, 327)
-_CHEEKS = (36, 50, 101, 117, 118, 123, 187, 205, 207, 266, 280, 330, 346, 347, 352, 411, 425, 427)
 _FACE_PARTS = {
     "eyes": _FacePart(
-        _LIDS,
+        EYES,
         0.14,
         ("eyeBlinkLeft", "eyeBlinkRight"),
         surfaces=("eye_left", "eye_right", "lashes"),
         around=("eye_left", "eye_right"),
     ),
     "mouth": _FacePart(
-        _LIPS,
+        LIPS,
         0.16,
         ("mouthPucker", "mouthFunnel"),
         ("mouth_cavity", "teeth_upper", "teeth_lower", "tongue"),
     ),
-    "brows": _FacePart(_BROWS, 0.14, ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")),
-    "nose": _FacePart(_NOSE, 0.20, ("noseSneerLeft", "noseSneerRight")),
-    "cheeks": _FacePart(_CHEEKS, 0.22, ("cheekPuff", "cheekSquintLeft", "cheekSquintRight")),
+    "brows": _FacePart(BROWS, 0.14, ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")),
+    "nose": _FacePart(WHOLE_NOSE, 0.20, ("noseSneerLeft", "noseSneerRight")),
+    "cheeks": _FacePart(CHEEKS, 0.22, ("cheekPuff", "cheekSquintLeft", "cheekSquintRight")),
 }
-_FOREHEAD, _TEMPLES, _EAR_FRONTS, _CHIN = 10, (127, 356), (234, 454), 152
 _LARGEST_SPREAD = 3.0
 PART_NAMES = (*_FACE_PARTS, "jaw", "scalp", "ears", "neck", "torso")
 
@@ -159,7 +162,7 @@ def _jaw_weight(head_model: HeadModel) -> Tensor:
 def _ear_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
     """Ears are what stands out sideways behind the cheeks, at the height of the nose."""
     weight = torch.zeros_like(vertices[:, 0])
-    for front in _EAR_FRONTS:
+    for front in EAR_FRONTS:
         side, start = landmarks[front, 0].sign(), landmarks[front]
         outward = side * (vertices[:, 0] - start[0]) / unit
         behind = (start[2] - vertices[:, 2]) / unit
@@ -171,15 +174,15 @@ def _ear_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
 
 def _neck_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
     """Below the plane through the chin and the jaw's angles, and below the ear lobes."""
-    angles = landmarks[list(_EAR_FRONTS)].mean(0) - unit * unit.new_tensor([0.0, 0.55, 0.15])
-    above = _plane_distance(vertices, landmarks[_CHIN], angles) / unit
+    angles = landmarks[list(EAR_FRONTS)].mean(0) - unit * unit.new_tensor([0.0, 0.55, 0.15])
+    above = _plane_distance(vertices, landmarks[CHIN], angles) / unit
     low = (angles[1] - vertices[:, 1]) / unit
     return _ramp(-above, 0.05, 0.35) * _ramp(low, -0.1, 0.25)
 
 
 def _scalp_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
     """Above and behind the plane through the upper forehead and the temples."""
-    beyond = _plane_distance(vertices, landmarks[_FOREHEAD], landmarks[list(_TEMPLES)].mean(0)) / unit
+    beyond = _plane_distance(vertices, landmarks[FOREHEAD_TOP], landmarks[list(TEMPLES)].mean(0)) / unit
     return _ramp(beyond, -0.05, 0.3)
 
 

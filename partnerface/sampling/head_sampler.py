@@ -16,9 +16,10 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.meshes.bvh import MeshBvh, PosedBvhs
+from partnerface.meshes.normals import posed_normals
 from partnerface.meshes.surface_points import SurfacePoints, spread_points
 from partnerface.sampling.backstop import backstop_surface
-from partnerface.sampling.moving_skin import posed_normals, shell_cells
+from partnerface.sampling.moving_skin import shell_cells
 from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
 

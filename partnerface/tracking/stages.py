@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
-from partnerface.files.arrays import LARGEST_BYTES, read_arrays
+from partnerface.files.arrays import LARGEST_BYTES, read_arrays, write_arrays
+from partnerface.files.whole_files import NotWritten
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.tracking.alignment.expressions import ExpressionSettings
@@ -136,16 +136,11 @@ class TrackingStages:
             return {}
 
     def _save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        def write(path: Path) -> None:
-            partial = path.with_name(f".{name}.{os.getpid()}.partial.npz")
-            np.savez_compressed(partial, **arrays)
-            partial.replace(path)
-
-        self._keep(name, write)
+        self._keep(name, lambda path: write_arrays(path, arrays))
 
     def _keep(self, name: str, write: Callable[[Path], None]) -> None:
         # A second run may remove the folder at any time, and a full disk is told of by the dataset's writer.
-        with suppress(OSError):
+        with suppress(OSError, NotWritten):
             self.folder.mkdir(parents=True, exist_ok=True)
             write(self.folder / name)
 

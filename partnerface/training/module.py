@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.rays import pixel_rays
-from partnerface.compute.memory import keep_freed_memory
+from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
 from partnerface.data.batches.datasets import EvaluationFrame, rays_of_frame
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels

@@ -1,13 +1,15 @@
+import hashlib
 import io
 import logging
 import urllib.error
+import urllib.request
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from partnerface.evaluation import lpips as lpips_weights
+from partnerface.evaluation import lpips
 from partnerface.evaluation.lpips import (
     CONVOLUTIONS,
     FILE_NAME,
@@ -139,7 +141,7 @@ def home(tmp_path, monkeypatch, fresh_lpips):
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PARTNERFACE_ASSETS", raising=False)
-    monkeypatch.setattr(lpips_weights.urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(torch.hub, "urlopen", no_network)
     return tmp_path
 
 
@@ -192,23 +194,25 @@ def test_a_file_of_another_model_is_missing(home, monkeypatch, saved):
     assert load_lpips().metric is None
 
 
-def served(monkeypatch, content: bytes) -> None:
-    monkeypatch.setattr(lpips_weights.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(content))
+def served(home, monkeypatch, content: bytes) -> None:
+    (home / "served.pth").write_bytes(content)
+    monkeypatch.setattr(torch.hub, "urlopen", urllib.request.urlopen)
+    monkeypatch.setattr(lpips, "URL", (home / "served.pth").as_uri())
 
 
 def test_a_download_keeps_the_convolutions_only(home, monkeypatch):
     buffer = io.BytesIO()
     torch.save({**features(3.0), "classifier.1.weight": torch.zeros(5)}, buffer)
-    served(monkeypatch, buffer.getvalue())
-    monkeypatch.setattr(lpips_weights, "SHA256_PREFIX", "")
+    served(home, monkeypatch, buffer.getvalue())
+    monkeypatch.setattr(lpips, "SHA256_PREFIX", hashlib.sha256(buffer.getvalue()).hexdigest()[:8])
     assert load_lpips().metric.bias_3[0] == 3
     (kept,) = (home / ".cache" / "partnerface").iterdir()
     assert torch.load(kept, weights_only=True).keys() == features(0).keys()
 
 
 def test_a_download_with_another_hash_is_refused(home, monkeypatch):
-    served(monkeypatch, b"something else")
+    served(home, monkeypatch, b"something else")
     network = load_lpips()
     assert network.metric is None
-    assert "hash" in network.missing
+    assert "another sha256" in network.missing
     assert list((home / ".cache" / "partnerface").iterdir()) == []

@@ -13,7 +13,8 @@ from torch import Tensor
 from partnerface.avatar.avatar import Avatar
 from partnerface.deformation.deformation import dense_part_weights
 from partnerface.evaluation.image_strips import part_map
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.meshes.normals import vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 VIEWS = {"front": 0.0, "side": 90.0}
 """Turn about the vertical in degrees."""

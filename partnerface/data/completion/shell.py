@@ -11,7 +11,8 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.regions import HEAD
 from partnerface.head_models.head_model import HeadModel
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.meshes.normals import vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 FACE_FLOOR_M = 0.006
 FLOOR_M = 0.012

@@ -20,7 +20,9 @@ from partnerface.data.synthetic.performance import FPS, perform
 from partnerface.data.synthetic.shading import chin_occlusion, highlight, irradiance, mouth_occlusion
 from partnerface.data.synthetic.subject import SyntheticSubject
 from partnerface.head_models.head_model import HeadModel
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.meshes.dilation import dilate
+from partnerface.meshes.normals import vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 SUPERSAMPLING = 2
 FOCAL = 2.3
@@ -182,7 +184,7 @@ class SubjectRenderer:
             hit[mask] = (surface.texture[name][:, 0] > 0.5).float()
             margin = max(2, round(REGION_MARGIN * self.camera.width))
             hit = functional.max_pool2d(hit[None], SUPERSAMPLING)
-            near = functional.max_pool2d(hit, 2 * margin + 1, 1, margin)[0] > 0
+            near = dilate(hit[0] > 0, margin)
             labels[near & (labels == Region.FACE)] = region
         labels[coverage < 0.5] = Region.BACKGROUND
         return labels.to(torch.uint8).numpy()

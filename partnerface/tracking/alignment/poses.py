@@ -20,7 +20,7 @@ from torch.nn import functional
 from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.meshes.rasterizer import vertex_normals
+from partnerface.meshes.normals import vertex_normals
 from partnerface.meshes.surface_points import SurfacePoints
 from partnerface.tracking.alignment.face_texture import (
     average_texture,

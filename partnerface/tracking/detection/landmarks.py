@@ -13,28 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from partnerface.errors import UserError
+from partnerface.errors import import_extra
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 
 NUM_LANDMARKS = 478
 WARM_UP_FRAMES = 5
 THUMBNAIL = 32
-
-
-def import_mediapipe() -> Any:
-    """The `mediapipe` module.
-
-    Raises:
-        UserError: the extra `track` is not installed.
-    """
-    try:
-        import mediapipe
-    except ImportError as error:
-        raise UserError(
-            f"tracking needs MediaPipe ({error}): install it with  pip install 'partnerface[track]'"
-        ) from error
-    return mediapipe
 
 
 def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
@@ -44,7 +29,7 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
         video_mode: track from frame to frame and filter; else every image on its own.
         num_faces: more than one switches MediaPipe's landmark filter off.
     """
-    mediapipe = import_mediapipe()
+    mediapipe = import_extra("mediapipe")
     vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
     mode = vision.RunningMode.VIDEO if video_mode else vision.RunningMode.IMAGE
     options = vision.FaceLandmarkerOptions(
@@ -59,7 +44,7 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
 
 def to_mediapipe_image(image: np.ndarray) -> Any:
     """A MediaPipe image of ``[H, W, 3]`` uint8 RGB."""
-    mediapipe = import_mediapipe()
+    mediapipe = import_extra("mediapipe")
     contiguous = np.ascontiguousarray(image, np.uint8)
     return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=contiguous)
 

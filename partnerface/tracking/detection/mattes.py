@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from partnerface.errors import UserError
+from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_grey
 from partnerface.tracking.detection.head_crop import HeadCrop
-from partnerface.tracking.detection.landmarks import import_mediapipe, to_mediapipe_image
+from partnerface.tracking.detection.landmarks import to_mediapipe_image
 
 
 def segment_foreground(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -24,7 +24,7 @@ def segment_foreground(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     Raises:
         UserError: MediaPipe or its model file is missing.
     """
-    mediapipe = import_mediapipe()
+    mediapipe = import_extra("mediapipe")
     vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
     options = vision.ImageSegmenterOptions(
         base_options=tasks.BaseOptions(model_asset_path=str(model_file(SELFIE_SEGMENTATION))),

@@ -8,6 +8,7 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor, nn
 
+from partnerface.cameras.pinhole import OPENGL_TO_OPENCV, perspective
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.landmark_geometry import LinearPoints
@@ -70,8 +71,7 @@ class FitVariables(nn.Module):
 
     def project(self, world: Tensor) -> Tensor:
         """World points ``[..., 3]`` in pixels ``[..., 2]``."""
-        flipped = torch.stack([world[..., 0], -world[..., 1]], -1)
-        return self.focal * flipped / -world[..., 2:] + self.centre
+        return perspective(world * world.new_tensor(OPENGL_TO_OPENCV), self.focal, self.centre)
 
     def pixels(self, points: LinearPoints, rotation: Tensor, expression: Tensor) -> Tensor:
         """``[T, N, 2]`` points that move rigidly with the head, in pixels."""

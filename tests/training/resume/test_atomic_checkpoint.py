@@ -84,7 +84,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch) -
 
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(
-        UserError, match=r"last\.ckpt cannot be written \(No space left on device\)"
+        UserError, match=r"last\.ckpt: cannot be written \(No space left on device\)"
     ) as caught:
         AtomicCheckpointIO().save_checkpoint({"step": 2}, target)
     assert "\n" not in str(caught.value)
@@ -101,7 +101,7 @@ def test_a_file_that_may_not_grow_keeps_the_earlier_checkpoint(tmp_path: Path) -
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"last\.ckpt cannot be written") as caught:
+        with pytest.raises(UserError, match=r"last\.ckpt: cannot be written") as caught:
             AtomicCheckpointIO().save_checkpoint({"step": 2, "w": torch.ones(100_000)}, target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
