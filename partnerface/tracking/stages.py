@@ -44,18 +44,18 @@ def file_digest(video: Path) -> str:
 
 
 def settings_key(
-    source: str, size: int, mattes: str | None, head_model: HeadModel, settings: FitSettings
+    source: str, size: int, models: tuple[str, str], head_model: HeadModel, settings: FitSettings
 ) -> str:
     """Digest of everything that a dataset depends on, the tracker's own version included.
 
     Args:
         source: digest of the video.
         size: side of the head crop in pixels.
-        mattes: digest of the user's mattes, None without.
+        models: digest of the landmark detector, and of the matting network or the user's mattes.
         head_model: the fitted head model.
         settings: of the fit.
     """
-    used = {"size": size, "mattes": mattes, "head": asdict(head_model_record(head_model))}
+    used = {"size": size, "models": models, "head": asdict(head_model_record(head_model))}
     alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())
     text = json.dumps([TRACKER_VERSION, source, used, asdict(settings), *alignment], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -150,15 +150,22 @@ class TrackingStages:
             write(self.folder / name)
 
 
-def stored_landmarks(path: Path, source: str) -> LandmarkTrack | None:
-    """The landmarks in a file if they are of the video with that digest, else None."""
+def stored_landmarks(path: Path, source: str, model_sha256: str | None = None) -> LandmarkTrack | None:
+    """The landmarks in a file if they are of that video, and were found with that model, else None.
+
+    Args:
+        path: the file.
+        source: digest of the video.
+        model_sha256: digest of the detector's model; any if None.
+    """
     if not path.is_file():
         return None
     try:
         track = LandmarkTrack.load(path)
     except UserError:
         return None
-    return track if track.source == source else None
+    same_model = model_sha256 in (None, track.model_sha256)
+    return track if track.source == source and same_model else None
 
 
 def _fit_arrays(fit: HeadFit) -> dict[str, np.ndarray]:

@@ -125,9 +125,9 @@ class _TorsoView:
         return hessian, gradient, residual.abs().mean((1, 2))
 
 
-def shrink(image: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
-    """A square picture or matte (uint8) at the size in which motion is found."""
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
+def shrink(image: np.ndarray, width: int = WORKING_SIZE, height: int | None = None) -> np.ndarray:
+    """A picture or matte (uint8) at another size, averaged over areas; as high as wide by default."""
+    return np.asarray(Image.fromarray(image).resize((width, height or width), Image.Resampling.BOX))
 
 
 def _blurred(images: Tensor) -> Tensor:
