@@ -10,7 +10,13 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from partnerface.data.completion.complete import Completion, HeadTrack, complete, landmark_pixels
+from partnerface.data.completion.complete import (
+    Completion,
+    HeadTrack,
+    complete,
+    landmark_pixels,
+    require_landmarks,
+)
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence, head_model_record
@@ -72,12 +78,13 @@ def track_video(
         matting: separates the person from the background; MediaPipe by default.
 
     Raises:
-        UserError: the video, the model files or the folder cannot be used.
+        UserError: the video, the model files, the head model or the folder cannot be used.
     """
     video, out = Path(video), Path(out)
     if size < MIN_SIZE or size % 2:
         raise UserError(f"--size {size}: give an even number of at least {MIN_SIZE}")
     head_model = head_model or AnnyHead()
+    require_landmarks(head_model)
     settings = settings or FitSettings()
     detector, matting = detector or MediaPipeDetector(), matting or MediaPipeMatting()
     source = file_digest(video)

@@ -18,9 +18,11 @@ from partnerface.errors import UserError
 from partnerface.files.downloads import ASSETS_VARIABLE
 from partnerface.files.images import read_grey
 from partnerface.files.videos import read_video, write_video
+from partnerface.head_models.flame import FlameHead
 from partnerface.tracking import clip_fitting, tracker
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.tracker import track_video
+from tests.head_models.flame_files import flame_arrays
 
 SHARED = Path(__file__).parents[3] / "shared"
 QUICK = FitSettings(pose_steps=30, steps=60)
@@ -165,6 +167,14 @@ def test_missing_video_and_bad_size(tmp_path, video, track):
     with pytest.raises(UserError, match="--size 101"):
         track(video, tmp_path / "out", size=101)
     assert leftovers(tmp_path) == ["clip.mp4"]
+
+
+def test_a_head_model_without_landmarks_is_refused_before_anything_is_done(tmp_path, video, track, detector):
+    np.savez(tmp_path / "flame.npz", **flame_arrays())
+    with pytest.raises(UserError, match="head model flame: has no landmark embedding"):
+        track(video, tmp_path / "out", head_model=FlameHead(tmp_path / "flame.npz", 7, 5))
+    assert detector.calls == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_folder_that_cannot_be_written(tmp_path, video, track):

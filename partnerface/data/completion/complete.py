@@ -250,15 +250,24 @@ def landmark_pixels(tracked: HeadTrack, head_model: HeadModel) -> Tensor:
     return tracked.camera.project(rest @ head.rotation.transpose(1, 2) + head.translation[:, None])[0]
 
 
+def require_landmarks(head_model: HeadModel) -> None:
+    """Refuse a head model that the tracker cannot fit and whose face cannot be labelled.
+
+    Raises:
+        UserError: it has no landmark embedding.
+    """
+    if not len(head_model.asset.landmark_faces):
+        raise UserError(
+            f"head model {head_model.asset.name}: has no landmark embedding, without which it can neither be "
+            "fitted to a video nor have its face, eyes and mouth labelled"
+        )
+
+
 COUNTED = ("image_paths", "matte_paths", "camera", "head", "weights")
 
 
 def _check(tracked: HeadTrack, head_model: HeadModel) -> None:
-    if not len(head_model.asset.landmark_faces):
-        raise UserError(
-            f"{tracked.name}: head model {head_model.asset.name} has no landmark embedding, without which "
-            "face, eyes and mouth cannot be labelled"
-        )
+    require_landmarks(head_model)
     counts = {name: len(getattr(tracked, name)) for name in COUNTED}
     if len({*counts.values()}) > 1:
         raise ValueError(f"{tracked.name}: frames differ in number: {counts}")

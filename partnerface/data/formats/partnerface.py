@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class PartnerfaceReader(SequenceReader):
-    """Reads what `SequenceWriter` writes; ``partnerface track`` and ``convert`` make it.
+    """Reads what `SequenceWriter` writes, such as the datasets of ``partnerface track``.
 
     Args:
         root: the dataset's folder.
