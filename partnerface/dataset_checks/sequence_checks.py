@@ -104,7 +104,7 @@ MOST_LOST = 0.3
 
 
 def check_tracking(sequence: TrackedSequence) -> list[Finding]:
-    """Frames left out because their tracking cannot be, frames without a face, frames of each use."""
+    """Frames left out because their tracking is impossible, frames without a face, frames of each use."""
     frames = len(sequence)
     train = len([i for i in sequence.splits.get("train", []) if sequence.frame_weights[i] == 1])
     left_out = len(sequence.left_out)

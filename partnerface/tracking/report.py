@@ -106,7 +106,7 @@ def report_record(clip: Clip, fit: HeadFit, aligned: Tensor, completion: Complet
 
 
 def write_report(folder: Path, record: dict) -> None:
-    """Write ``report.json`` and the same for people, ``report.md``."""
+    """Write ``report.json`` and the same as text, ``report.md``."""
     (folder / "report.json").write_text(json.dumps(record, indent=1))
     (folder / "report.md").write_text(report_text(record))
 

@@ -77,8 +77,8 @@ FIT_FILE = "fit.npz"
 class TrackingStages:
     """A hidden folder beside the dataset; it appears with the first result and ends with the last.
 
-    Saving is a convenience for the next run: where it is not possible, this one goes on without. What
-    cannot be read is as if it were not there.
+    Saving only spares the next run time: an error in it is ignored, and a file that cannot be read counts
+    as missing.
 
     Args:
         out: folder of the dataset that is being made.
@@ -144,7 +144,7 @@ class TrackingStages:
         self._keep(name, write)
 
     def _keep(self, name: str, write: Callable[[Path], None]) -> None:
-        # A second run may remove the folder at any time, and a full disk is told of by the dataset's writer.
+        # A second run may remove the folder at any time; of a full disk the dataset's writer complains.
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             write(self.folder / name)

@@ -44,7 +44,7 @@ class TorsoMotion:
     matrices: ``[T, 2, 3]`` from a frame's image coordinates to the reference's, both in [0, 1].
     reference: frame that is the reference torso image.
     mismatch_still: mean absolute difference of torso pixels to the reference without motion.
-    mismatch: the same with it.
+    mismatch: mean absolute difference of torso pixels to the reference after the motion is undone.
     """
 
     matrices: Tensor

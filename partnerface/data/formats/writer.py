@@ -149,7 +149,7 @@ class SequenceWriter:
 
         The arguments are the fields of `TrackedSequence`, for the frames that were added;
         ``landmark_residual`` ``[T]``, if known, is the mean distance of tracked to detected landmarks in
-        pixels of a picture 512 high. The reader leaves out frames where it lies far out.
+        pixels of a picture 512 high. The reader leaves out frames where it is far too large.
 
         Raises:
             ValueError: a length differs from the number of frames, or a value is not finite.

@@ -1,4 +1,7 @@
-"""The texture of the face as a measurement: without light and shade, skin looks the same in every frame."""
+"""The texture of the face, averaged over a clip, and each frame's residuals to it.
+
+Without light and shade a point of the skin looks alike in every frame.
+"""
 
 from __future__ import annotations
 
