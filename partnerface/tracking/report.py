@@ -19,6 +19,11 @@ from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.fit.head_fit import HeadFit
 
 MIN_CONTOUR_SHARE = 0.05
+"""Share of the rows with a matte contour below which its gap is not reported."""
+OUTLINE = (0, 220, 0)
+DETECTED = (255, 40, 40)
+FITTED = (255, 230, 0)
+"""Colours of the overlay: borders of the mesh's regions, detected and fitted landmarks."""
 
 
 def landmark_residuals(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor) -> dict[str, float]:
@@ -153,11 +158,6 @@ def report_text(record: dict) -> str:
             f"{values['expression_distance_mean']:.2f} |"
         )
     return "\n".join(lines) + "\n"
-
-
-OUTLINE = (0, 220, 0)
-DETECTED = (255, 40, 40)
-FITTED = (255, 230, 0)
 
 
 def overlay_frame(

@@ -29,6 +29,9 @@ from partnerface.tracking.fit.matte_contour import ContourTargets
 REPORT_FILE = "report.json"
 TRACKER_VERSION = 8
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
+LANDMARKS_FILE = "landmarks.npz"
+MATTES_FILE = "mattes.npz"
+FIT_FILE = "fit.npz"
 
 
 def file_digest(video: Path) -> str:
@@ -67,11 +70,6 @@ def recorded_key(out: Path) -> str | None:
         return json.loads((out / REPORT_FILE).read_text()).get("key")
     except (OSError, ValueError, AttributeError):
         return None
-
-
-LANDMARKS_FILE = "landmarks.npz"
-MATTES_FILE = "mattes.npz"
-FIT_FILE = "fit.npz"
 
 
 class TrackingStages:
