@@ -70,9 +70,14 @@ def detector(synthetic_track):
 
 @pytest.fixture
 def track(detector):
-    """`track_video` without MediaPipe, and with a short fit."""
+    """`track_video` without MediaPipe, small, and with a short fit."""
     return partial(
-        track_video, settings=QUICK, say=lambda _: None, detector=detector, matting=BorderMatting()
+        track_video,
+        size=128,
+        settings=QUICK,
+        say=lambda _: None,
+        detector=detector,
+        matting=BorderMatting(),
     )
 
 
@@ -108,13 +113,13 @@ def test_dataset_report_and_overlay_are_written(video, track, tmp_path):
 
 def test_second_run_reuses_the_dataset_and_another_size_the_landmarks(video, track, detector, tmp_path):
     out, said = tmp_path / "out", []
-    track(video, out, size=256, say=said.append)
+    track(video, out, say=said.append)
     assert said == []
-    track(video, out, size=256, say=said.append)
+    track(video, out, say=said.append)
     assert "already tracked" in said.pop()
-    resized = track(video, out, size=128, say=said.append)
+    resized = track(video, out, size=96, say=said.append)
     assert "landmarks of this video, reused" in said.pop()
-    assert resized.camera.width == 128
+    assert resized.camera.width == 96
     assert len(detector.calls) == 1
 
 
@@ -134,12 +139,12 @@ def test_another_detector_or_matting_does_not_reuse_the_dataset(video, track, de
             return (np.full(frame.shape[:2], 255, np.uint8) for frame in frames)
 
     out, said = tmp_path / "out", []
-    track(video, out, size=256)
-    whole = track(video, out, size=256, matting=WholePicture(), say=said.append)
+    track(video, out)
+    whole = track(video, out, matting=WholePicture(), say=said.append)
     assert read_grey(whole.matte_paths[0]).min() == 255
     assert "landmarks of this video, reused" in said.pop()
     other = SyntheticDetector(detector.make, "other")
-    track(video, out, size=256, matting=WholePicture(), detector=other, say=said.append)
+    track(video, out, matting=WholePicture(), detector=other, say=said.append)
     assert said == []
     assert (len(detector.calls), len(other.calls)) == (1, 1)
 
@@ -198,15 +203,15 @@ def test_an_interrupted_run_goes_on_with_the_stage_it_was_in(tmp_path, video, tr
         raise AssertionError("a stage that had ended was run again")
 
     whole, out, said = tmp_path / "whole", tmp_path / "out", []
-    track(video, whole, size=256, say=said.append)
+    track(video, whole, say=said.append)
     with monkeypatch.context() as patch:
         patch.setattr(*STAGES[stopped], stop)
         with pytest.raises(KeyboardInterrupt):
-            track(video, out, size=256, say=said.append)
+            track(video, out, say=said.append)
     assert leftovers(tmp_path) == sorted(["clip.mp4", "whole", *([".out.stages"] if stopped else [])])
     for place in STAGES[:stopped]:
         monkeypatch.setattr(*place, repeated)
-    track(video, out, size=256, say=said.append)
+    track(video, out, say=said.append)
     assert ["continued" in line for line in said] == [True] * bool(stopped)
     assert leftovers(tmp_path) == ["clip.mp4", "out", "whole"]
     files = [sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (whole, out)]
@@ -278,7 +283,7 @@ def test_a_finished_dataset_leaves_other_settings_unfinished(tmp_path, video, tr
     with monkeypatch.context() as patch:
         patch.setattr(clip_fitting, "fit_head", stop)
         with pytest.raises(KeyboardInterrupt):
-            track(video, tmp_path / "out", size=128)
+            track(video, tmp_path / "out", size=96)
     track(video, tmp_path / "out")
     assert leftovers(tmp_path) == [".out.stages", "clip.mp4", "out"]
 
