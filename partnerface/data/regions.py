@@ -77,8 +77,8 @@ def region_masks(matte: Tensor, labels: Tensor, forehead: Tensor) -> dict[str, T
 def forehead_mask(head_model: HeadModel, head: HeadParameters, camera: Camera) -> Tensor:
     """``[H, W]`` bool: the forehead of one frame, by the head model's embedded landmarks.
 
-    Nothing is known about hair over it, and what a turned head hides is not left out: label images tell
-    both. A head model without a landmark embedding has no forehead.
+    Hair over it and what a turned head hides are not left out: label images hold both. A head model without
+    a landmark embedding has no forehead.
 
     Args:
         head_model: whose landmarks.

@@ -67,7 +67,7 @@ class TrackedSequence:
             name is a test split (``temporal``, ``blocks``, ``unseen_expression``). Splits other than
             ``unseen_expression`` are disjoint; frames in no split are gaps.
         coverage: pose and expression coverage by split name, as written by the tracker's report.
-        left_out: frames whose tracking cannot be, with the reason; they have weight 0 and no split.
+        left_out: frames whose tracking is impossible, with the reason; they have weight 0 and no split.
     """
 
     name: str

@@ -24,7 +24,8 @@ class FlameHead(HeadModel):
 
     The rest space is the file's, moved so that the neck joint of the mean head is at the origin: FLAME
     has no head joint, it turns its head at the neck. Expressions are unnamed, the jaw is opened by
-    its joint. The landmark embedding is empty.
+    its joint. It has no landmark embedding: a file poses and renders, and avatars train on datasets in our
+    format that were tracked with it elsewhere, but ``partnerface track`` and `complete_sequence` refuse it.
 
     Args:
         path: the ``.npz`` or ``.pkl`` file from https://flame.is.tue.mpg.de.

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class PartnerfaceReader(SequenceReader):
-    """Reads what `SequenceWriter` writes; ``partnerface track`` and ``convert`` make it.
+    """Reads what `SequenceWriter` writes, such as the datasets of ``partnerface track``.
 
     Args:
         root: the dataset's folder.
@@ -62,7 +62,8 @@ class PartnerfaceReader(SequenceReader):
     def read(self) -> TrackedSequence:
         """Read and check everything but the pixels.
 
-        Frames whose tracking cannot be are left out of every split, and named in a warning.
+        Frames whose tracking is impossible (`impossible_frames`) are left out of every split and named in a
+        warning.
 
         Raises:
             UserError: a file is missing, a key or a size is wrong, a value is not finite, or a path

@@ -27,6 +27,7 @@ TORSO_ARRAYS = {"torso_rotation": (3, 3), "torso_translation": (3,)}
 ADVICE = "track the video again"
 LARGEST_BYTES = 64_000_000
 """Of one file's arrays; a frame takes a thousand bytes, an identity and a shell a hundred thousand."""
+LONGEST_NAME = 200
 
 
 def float_array(values: np.ndarray | Tensor) -> np.ndarray:
@@ -114,9 +115,6 @@ def are_rotations(matrices: Tensor) -> Tensor:
     handed = (torch.linalg.cross(x, y) - z).abs().amax(-1)
     residual = (matrices @ matrices.transpose(-1, -2) - torch.eye(3)).abs().amax((-1, -2))
     return torch.maximum(handed, residual) < 1e-3
-
-
-LONGEST_NAME = 200
 
 
 def camera_intrinsics(entries: list[dict]) -> Tensor:

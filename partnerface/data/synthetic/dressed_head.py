@@ -58,7 +58,7 @@ class DressedHead:
         self.torso_weights = torch.cat([torso, torch.ones(len(self._edge))])
 
     def fine_offsets(self, expression: Tensor, sway: Tensor) -> Tensor:
-        """``[V, 3]`` rest-space offsets that the head parameters do not tell.
+        """``[V, 3]`` rest-space offsets that do not follow from the head parameters.
 
         Args:
             expression: ``[E]`` of one frame.

@@ -117,7 +117,7 @@ class LandmarkTrack:
 
 
 def _fault(values: dict[str, np.ndarray]) -> str | None:
-    """The first field that is missing or whose shape or values cannot be, in words."""
+    """The first field that is missing or has a wrong shape, type or value, in words; None if all is right."""
     sizes = {"l": LANDMARKS, "3": 3, "4": 4}
     for name, axes in _SHAPES.items():
         if name not in values:

@@ -103,7 +103,7 @@ class FitVariables(nn.Module):
 
 
 def fitted_expressions(head_model: HeadModel) -> Tensor:
-    """``[E]`` 1 for the actions that pictures of a face can tell, 0 for the others."""
+    """``[E]`` 1 for the actions that are visible in pictures of a face, 0 for the others (the tongue)."""
     fitted = torch.ones(head_model.num_expression)
     for i, name in enumerate(head_model.asset.expression_names):
         if name == "tongueOut":
