@@ -105,7 +105,8 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     import jsonargparse
 
     from partnerface.configuration.argument_errors import short_message
-    from partnerface.configuration.config_files import guard_parser, resolve_config_paths
+    from partnerface.configuration.config_files import resolve_config_paths
+    from partnerface.training.class_paths import guard_parser
 
     guard_parser()
     tool = TOOLS[command]

@@ -8,8 +8,8 @@ import inspect
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
+from partnerface.configuration.config_files import yaml_files
 from partnerface.errors import UserError
 from partnerface.files.yaml_values import read_yaml
 
@@ -61,7 +61,7 @@ def _source(key: str, arguments: list[str]) -> str:
     if any(flag.replace(".init_args", "") == plain for flag in flags):
         return ""
     name, source = key.rsplit(".", 1)[-1], ""
-    for path in _files(arguments):
+    for path in yaml_files(arguments):
         with suppress(UserError):
             if name in _keys(read_yaml(path)):
                 source = f"{path}: "
@@ -85,15 +85,9 @@ def _flags(arguments: list[str]) -> list[str]:
 
 def _trees(arguments: list[str]) -> Iterable[object]:
     """What stands in the readable YAML files that a command line names."""
-    for path in _files(arguments):
+    for path in yaml_files(arguments):
         with suppress(UserError):
             yield read_yaml(path)
-
-
-def _files(arguments: list[str]) -> list[Path]:
-    """The YAML files that a command line names."""
-    values = [argument.rpartition("=")[2] for argument in arguments]
-    return [Path(v) for v in values if v.endswith((".yaml", ".yml")) and Path(v).is_file()]
 
 
 def _keys(node: object) -> set[str]:

@@ -18,13 +18,15 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from partnerface.configuration.argument_errors import short_message
-from partnerface.configuration.config_files import guard_parser, resolve_config_paths
+from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
+from partnerface.configuration.config_files import resolve_config_paths
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
 from partnerface.configuration.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import termination_as_exit
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
+from partnerface.training.class_paths import guard_parser
 from partnerface.training.distributed import outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.csv_appender import CsvAppender
@@ -63,10 +65,18 @@ class AvatarCLI(LightningCLI):
             default=_default_run_dir(),
             help="folder of this run: config.yaml, checkpoints, metrics, pictures",
         )
+        parser.add_argument(
+            "--trust",
+            action="append",
+            type=str,
+            help="package whose classes a checkpoint may name; needed where no configuration names the "
+            "avatar, so that --ckpt_path decides it",
+        )
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("data.num_frames", "model.num_frames", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        args = with_model_of_checkpoint(args)
         try:
             self.config = parser.parse_args(args)
         # A file that a value names may be no text.
