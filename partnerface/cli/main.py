@@ -127,7 +127,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     except jsonargparse.ArgumentError as error:
         keys = jsonargparse.ArgumentParser(exit_on_error=False)
         keys.add_function_arguments(function, as_group=False)
-        raise UserError(short_message(str(error), arguments, list(keys.get_defaults().keys()))) from error
+        raise UserError(short_message(error, arguments, list(keys.get_defaults().keys()))) from error
     return code or 0
 
 

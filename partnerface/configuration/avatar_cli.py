@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
@@ -26,7 +25,7 @@ from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import termination_as_exit
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
-from partnerface.training.class_paths import guard_parser
+from partnerface.training.class_paths import extension_error, guard_parser
 from partnerface.training.distributed import outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.csv_appender import CsvAppender
@@ -79,9 +78,11 @@ class AvatarCLI(LightningCLI):
         args = with_model_of_checkpoint(args)
         try:
             self.config = parser.parse_args(args)
-        # A file that a value names may be no text.
-        except (ArgumentError, UnicodeDecodeError) as error:
-            raise UserError(short_message(str(error), args, self._valid_keys())) from error
+        # Of a module that exits while it is imported, too.
+        except (Exception, SystemExit) as error:
+            if (message := short_message(error, args, self._valid_keys())) is None:
+                raise
+            raise UserError(message) from error
         check_ranges(self.config[self.config["subcommand"]].as_dict())
 
     def _valid_keys(self) -> set[str]:
@@ -124,6 +125,19 @@ class AvatarCLI(LightningCLI):
         if not path.is_file():
             raise UserError(f"--ckpt_path {checkpoint}: no such checkpoint ({path})")
         config["ckpt_path"] = str(path)
+
+    def instantiate_classes(self) -> None:
+        """Build datamodule, model and trainer.
+
+        Raises:
+            UserError: the constructor of a class that is not ours raises.
+        """
+        try:
+            super().instantiate_classes()
+        except (Exception, SystemExit) as error:
+            if (message := extension_error(error)) is None:
+                raise
+            raise UserError(message) from error
 
     def _run_subcommand(self, subcommand: str) -> None:
         if self._execute:

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 
 from partnerface.avatar.avatar import Avatar
 from partnerface.errors import UserError
-from partnerface.training.class_paths import imports_only, refusal
+from partnerface.training.class_paths import denied_path, extension_error, imports_only, innermost, refusal
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 
@@ -87,15 +87,14 @@ def _refusals(path: Path) -> Iterator[None]:
     """Turn whatever a checkpoint's contents raise, in torch, the parser or a constructor, into one line."""
     try:
         yield
-    except Exception as error:
-        if refused := refusal(error):
-            raise UserError(f"checkpoint {path}: {refused}") from error
+    # A module may end the process while it is imported.
+    except (Exception, SystemExit) as error:
+        if denied := denied_path(error):
+            raise UserError(f"checkpoint {path}: {refusal(denied)}") from error
         if isinstance(error, UserError):
             raise
-        innermost = error
-        while innermost.__cause__ is not None:
-            innermost = innermost.__cause__
-        reason = next(iter(str(innermost).strip().splitlines()), "")
-        raise UserError(
-            f"checkpoint {path}: no avatar can be made of it ({type(innermost).__name__}: {reason[:200]})"
-        ) from error
+        first = innermost(error)
+        reason = extension_error(error) or f"{type(first).__name__}: {first}"
+        # Torch and the parser explain at length.
+        reason = next(iter(reason.strip().splitlines()), "")[:300]
+        raise UserError(f"checkpoint {path}: no avatar can be made of it ({reason})") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,14 +78,55 @@ def imports_only(trust: Iterable[str]) -> Iterator[None]:
             parsing_settings.update(before)
 
 
-def refusal(error: BaseException) -> str | None:
-    """What to say about a class path that `imports_only` did not import; None if an error is another."""
-    if (found := re.search(r"Importing '([^']+)' is not allowed", str(error))) is None:
-        return None
-    package = found[1].partition(".")[0]
+def denied_path(error: BaseException) -> str | None:
+    """The class path that the parser was not allowed to import; None if an error is another."""
+    found = re.search(r"Importing '([^']+)' is not allowed", str(error))
+    return found[1] if found else None
+
+
+def refusal(path: str) -> str:
+    """What to say about a class path of a checkpoint that `imports_only` denies."""
+    package = path.partition(".")[0]
     if package == "partnerface" or package in _NEVER_TRUSTED:
-        return f"names {found[1]}, which is no class that an avatar is made of"
+        return f"names {path}, which is no class that an avatar is made of"
     return (
-        f"names {found[1]}, a class that is not trusted; if you trust its package, "
+        f"names {path}, a class that is not trusted; if you trust its package, "
         f"give --trust {package} (in Python trust=['{package}'])"
     )
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The error that an error was raised from, and so on to the first: the parser wraps one for each key."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def extension_error(error: BaseException) -> str | None:
+    """What went wrong in a class that is not ours, while it was imported or built; None if nothing did.
+
+    Args:
+        error: what the parser raised.
+
+    Returns:
+        A line that names the module or the class, and what it raised.
+    """
+    first = innermost(error)
+    if isinstance(first, UserError | MemoryError | KeyboardInterrupt):
+        return None
+    reason = f"({type(first).__name__}: {first})"
+    caller = ""
+    for frame, _ in traceback.walk_tb(first.__traceback__):
+        module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        if function == "<module>" and _is_foreign(module):
+            return f"{module}: cannot be imported {reason}"
+        if function == "__init__" and caller.startswith("jsonargparse."):
+            kind = type(frame.f_locals.get("self"))
+            if not kind.__module__.startswith("partnerface."):
+                return f"{kind.__module__}.{kind.__qualname__}: cannot be built {reason}"
+        caller = module
+    return f"{first.filename}: cannot be imported {reason}" if isinstance(first, SyntaxError) else None
+
+
+def _is_foreign(module: str) -> bool:
+    return module.partition(".")[0] not in {"partnerface", "jsonargparse", "lightning", "torch", "builtins"}

@@ -13,7 +13,7 @@ import yaml
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
-from partnerface.training.class_paths import MODEL_PACKAGES, guard_parser, imports_only, refusal
+from partnerface.training.class_paths import MODEL_PACKAGES, denied_path, guard_parser, imports_only, refusal
 
 
 def _parse(path: str, kind: object = Loss) -> None:
@@ -25,7 +25,8 @@ def _parse(path: str, kind: object = Loss) -> None:
 def _refusal(path: str, kind: object = Loss) -> str | None:
     with pytest.raises(jsonargparse.ArgumentError) as caught:
         _parse(path, kind)
-    return refusal(caught.value)
+    denied = denied_path(caught.value)
+    return denied and refusal(denied)
 
 
 def test_the_policy_ends_with_its_block_however_it_ends() -> None:
