@@ -41,7 +41,7 @@ ONE_PLACE = {
     "yaml.safe_load": {"files/yaml_values.py", "benchmarks/methods/run.py"},
     "Image.open": {"files/images.py"},
     "av.open": {"files/videos.py"},
-    "importlib.import_module": {"cli/main.py", "configuration/argument_errors.py", "errors.py"},
+    "importlib.import_module": {"__init__.py", "cli/main.py", "errors.py"},
     "subprocess.Popen": {"runs/child_process.py", "benchmarks/speed/memory.py"},
 }
 """Calls that belong into a few files: all but the first read what this package itself has written."""

@@ -107,7 +107,8 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     import jsonargparse
 
     from partnerface.configuration.argument_errors import short_message
-    from partnerface.configuration.config_files import guard_parser, resolve_config_paths
+    from partnerface.configuration.config_files import resolve_config_paths
+    from partnerface.training.class_paths import guard_parser
 
     guard_parser()
     tool = TOOLS[command]
@@ -128,7 +129,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     except jsonargparse.ArgumentError as error:
         keys = jsonargparse.ArgumentParser(exit_on_error=False)
         keys.add_function_arguments(function, as_group=False)
-        raise UserError(short_message(str(error), arguments, list(keys.get_defaults().keys()))) from error
+        raise UserError(short_message(error, arguments, list(keys.get_defaults().keys()))) from error
     return code or 0
 
 

@@ -37,7 +37,7 @@ from partnerface.training.finite_steps import (
     what_is_not_finite,
 )
 from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
-from partnerface.training.optimisation import LearningRates, cosine_factor, parameter_groups
+from partnerface.training.optimisation import LearningRates, adamw, cosine_factor, parameter_groups
 
 DEFAULT_RATES = LearningRates()
 
@@ -50,7 +50,7 @@ class AvatarModule(LightningModule):
     Args:
         avatar: what is trained.
         losses: the complete objective; a term is logged as ``train/loss/<name>``, also at weight 0.
-        optimizer: made from the parameter groups; AdamW if None.
+        optimizer: made from the parameter groups; `adamw` with its tuned values if None.
         learning_rates: by kind of parameter; a cosine schedule with a short warm-up scales them all.
         num_frames: frames of the sequence, linked from the data.
         refine_tracking: learn small corrections of pose and expression for the training frames. They
@@ -71,7 +71,7 @@ class AvatarModule(LightningModule):
         optimizer: OptimizerCallable | None = None,
         learning_rates: LearningRates = DEFAULT_RATES,
         num_frames: int = 1,
-        refine_tracking: bool = True,
+        refine_tracking: bool = False,
         test_parameters: Literal["strict", "refined"] = "strict",
         refinement_prior: float = 1e-3,
         gradient_clip: float = 1.0,
@@ -88,7 +88,7 @@ class AvatarModule(LightningModule):
         self.refinement = (
             ParameterRefinement(num_frames, avatar.head_model.num_expression) if refine_tracking else None
         )
-        self.make_optimizer = optimizer or torch.optim.AdamW
+        self.make_optimizer = optimizer or adamw
         self.learning_rates = learning_rates
         self.test_parameters = test_parameters
         self.refinement_prior = refinement_prior

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from partnerface.errors import import_extra
+from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.files.videos import read_video
 from partnerface.tracking.detection.landmark_track import LandmarkTrack

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,6 @@ _OPTIONAL_KINDS = {
 }
 _UNVISITED = "occupancy.density"
 """Infinite in cells that training has not looked at."""
-
-_IMPORTABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-_OURS = re.compile(r"partnerface(\.\w+)+|torch\.optim\.[A-Z]\w*|lightning\.pytorch\.cli\.instantiate_module")
 
 
 def check_contents(checkpoint: Any, path: Path | str) -> None:
@@ -52,32 +47,6 @@ def check_contents(checkpoint: Any, path: Path | str) -> None:
                 f"checkpoint {path}: state_dict[{name!r}] holds values that are not finite; "
                 "take an earlier checkpoint"
             )
-
-
-def refuse_foreign_code(checkpoint: dict[str, Any], path: Path | str) -> None:
-    """Make sure that hyperparameters name no code but this package's own, so that nothing else is imported.
-
-    Raises:
-        UserError: a value reads like the name of something to import.
-    """
-    for key, value in _texts(checkpoint.get("hyper_parameters", {})):
-        if key != "path" and _IMPORTABLE.fullmatch(value) and not _OURS.fullmatch(value):
-            raise UserError(
-                f"checkpoint {path}: hyper_parameters name {value[:80]!r} for {key!r}, which is never "
-                "imported; build the avatar from its config.yaml instead"
-            )
-
-
-def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text below a node, with the key that it stands under."""
-    if isinstance(node, str):
-        yield key, node
-    elif isinstance(node, dict):
-        for name, value in node.items():
-            yield from _texts(value, str(name))
-    elif isinstance(node, list | tuple | set):
-        for value in node:
-            yield from _texts(value, key)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
