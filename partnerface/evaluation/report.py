@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from partnerface.data.sequence import TrackedSequence
 from partnerface.evaluation.region_metrics import HIGHEST_PSNR, METRICS
 from partnerface.evaluation.split_means import Averages
 from partnerface.evaluation.temporal_stability import TEMPORAL
@@ -15,11 +16,7 @@ from partnerface.files.whole_files import replace_text
 
 NEAREST_FRAME = "nearest_frame"
 
-SPLIT_DEFINITION = (
-    "temporal: the last 20 % of the tracked frames; blocks: held-out runs before that, with a gap to "
-    "training frames; unseen_expression: the quarter of all test frames whose expressions are farthest "
-    "from any training expression"
-)
+NOT_RECORDED = "not recorded by the dataset"
 MASK_DEFINITION = (
     "head_mask: matte above 0.5 and label face, eyes, mouth, hair or neck; matte: matte above 0.5; "
     "eyes, mouth: that label inside the matte; forehead: between the brows and the hairline of the tracked "
@@ -55,11 +52,13 @@ class EvaluationProtocol:
         resolution: width and height in pixels.
         num_frames: number of scored frames by split.
         num_train_frames: number of training frames.
+        split_protocol: how the frames of each split of the dataset were chosen, ``train`` and ``val`` among
+            them; see `split_protocol`.
+        split_frames: number of frames of each of these splits.
         lpips: name of the network, or None.
         lpips_missing: why there is no LPIPS, empty where there is.
         test_parameters: ``strict``: tracked test parameters as they are; ``refined``: optimised
             against the test image.
-        split_definition: what the splits are.
         background: colour behind both images.
         mask: what the regions are.
         ms_ssim: how MS-SSIM is worked out.
@@ -74,10 +73,11 @@ class EvaluationProtocol:
     resolution: tuple[int, int]
     num_frames: dict[str, int]
     num_train_frames: int
+    split_protocol: dict[str, str]
+    split_frames: dict[str, int]
     lpips: str | None
     lpips_missing: str = ""
     test_parameters: str = "strict"
-    split_definition: str = SPLIT_DEFINITION
     background: str = "white"
     mask: str = MASK_DEFINITION
     ms_ssim: str = MS_SSIM_DEFINITION
@@ -86,6 +86,11 @@ class EvaluationProtocol:
     refinement: str | None = None
     average: str = "mean of per-image values"
     psnr_limit: float = HIGHEST_PSNR
+
+
+def split_protocol(sequence: TrackedSequence) -> dict[str, str]:
+    """How the frames of each split were chosen, in the dataset's words; `NOT_RECORDED` where it has none."""
+    return {name: sequence.split_protocol.get(name, NOT_RECORDED) for name in sequence.splits}
 
 
 Coverage = dict[str, dict[str, float]]

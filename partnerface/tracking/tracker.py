@@ -15,7 +15,7 @@ from partnerface.data.completion.torso_motion import shrink
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence, head_model_record
-from partnerface.data.splits import assign_splits, split_coverage
+from partnerface.data.splits import SPLIT_PROTOCOL, assign_splits, split_coverage
 from partnerface.errors import UserError
 from partnerface.files.videos import probe_video, read_video, write_video
 from partnerface.head_models.anny import AnnyHead
@@ -114,6 +114,7 @@ def track_video(
             neck_line=clip.neck_line,
             shell_thickness=shell.thickness,
             splits=splits,
+            split_protocol=SPLIT_PROTOCOL,
             coverage=coverage,
             landmark_residual=frame_residuals(clip),
         )

@@ -22,6 +22,7 @@ from partnerface.evaluation.report import (
     EvaluationProtocol,
     evaluation_report,
     report_table,
+    split_protocol,
     write_report,
 )
 from partnerface.evaluation.scores import EvaluationScores, Masks
@@ -137,6 +138,8 @@ class EvaluationReport(Callback):
             resolution=(data.camera.width, data.camera.height),
             num_frames={name: len(sequence.splits[name]) for name in sequence.test_splits},
             num_train_frames=len(data.train_frames),
+            split_protocol=split_protocol(sequence),
+            split_frames={name: len(frames) for name, frames in sequence.splits.items()},
             lpips=None if self._lpips.metric is None else "alexnet",
             lpips_missing=self._lpips.missing,
             test_parameters=pl_module.test_parameters,
