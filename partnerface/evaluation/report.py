@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.table import Table
 
 from partnerface.data.sequence import TrackedSequence
-from partnerface.evaluation.region_metrics import HIGHEST_PSNR, METRICS
-from partnerface.evaluation.split_means import Averages
-from partnerface.evaluation.temporal_stability import TEMPORAL
+from partnerface.evaluation.image_metric import ImageMetric
+from partnerface.evaluation.means import FULL_FRAME, Averages
 from partnerface.files.whole_files import replace_text
 
 NEAREST_FRAME = "nearest_frame"
@@ -20,13 +20,7 @@ NOT_RECORDED = "not recorded by the dataset"
 MASK_DEFINITION = (
     "head_mask: matte above 0.5 and label face, eyes, mouth, hair or neck; matte: matte above 0.5; "
     "eyes, mouth: that label inside the matte; forehead: between the brows and the hairline of the tracked "
-    "head, label face inside the matte. PSNR and L1 over the pixels, SSIM as the mean of the full frame's "
-    "map, LPIPS and MS-SSIM on the bounding box, white outside the mask; LPIPS: shorter side 64 px at "
-    "least, enlarged to it"
-)
-MS_SSIM_DEFINITION = (
-    "five scales (Wang et al. 2003), Gaussian of 1.5 px; an image or a region's bounding box whose shorter "
-    "side is under 176 px is enlarged bilinearly to it; null under 44 px"
+    "head, label face inside the matte"
 )
 TEMPORAL_DEFINITION = (
     "for each pair of consecutive frames of a split, over the pixels that belong to the region in both: "
@@ -55,18 +49,16 @@ class EvaluationProtocol:
         split_protocol: how the frames of each split of the dataset were chosen, ``train`` and ``val`` among
             them; see `split_protocol`.
         split_frames: number of frames of each of these splits.
-        lpips: name of the network, or None.
-        lpips_missing: why there is no LPIPS, empty where there is.
+        metrics: what each image metric is, by name; see `metrics_protocol`.
+        lpips: name of LPIPS's network, None where it has no values.
         test_parameters: ``strict``: tracked test parameters as they are; ``refined``: optimised
             against the test image.
         background: colour behind both images.
         mask: what the regions are.
-        ms_ssim: how MS-SSIM is worked out.
         temporal: what the temporal metric is.
         geometry: what the geometry metrics are, None where the true surface is not known.
         refinement: what was fitted to test images, None if nothing.
         average: how images are averaged.
-        psnr_limit: PSNR of identical images, in dB.
     """
 
     dataset: str
@@ -75,22 +67,33 @@ class EvaluationProtocol:
     num_train_frames: int
     split_protocol: dict[str, str]
     split_frames: dict[str, int]
+    metrics: dict[str, dict[str, str | bool]]
     lpips: str | None
-    lpips_missing: str = ""
     test_parameters: str = "strict"
     background: str = "white"
     mask: str = MASK_DEFINITION
-    ms_ssim: str = MS_SSIM_DEFINITION
     temporal: str = TEMPORAL_DEFINITION
     geometry: str | None = None
     refinement: str | None = None
     average: str = "mean of per-image values"
-    psnr_limit: float = HIGHEST_PSNR
 
 
 def split_protocol(sequence: TrackedSequence) -> dict[str, str]:
     """How the frames of each split were chosen, in the dataset's words; `NOT_RECORDED` where it has none."""
     return {name: sequence.split_protocol.get(name, NOT_RECORDED) for name in sequence.splits}
+
+
+def metrics_protocol(metrics: Mapping[str, ImageMetric]) -> dict[str, dict[str, str | bool]]:
+    """By name: ``definition``, ``unit``, ``higher_is_better``, and ``missing``, why there are no values."""
+    return {
+        name: {
+            "definition": metric.definition,
+            "unit": metric.unit,
+            "higher_is_better": metric.higher_is_better,
+            "missing": metric.missing(),
+        }
+        for name, metric in metrics.items()
+    }
 
 
 Coverage = dict[str, dict[str, float]]
@@ -128,21 +131,33 @@ def report_table(report: dict) -> Table:
     width, height = protocol["resolution"]
     caption = f"{protocol['test_parameters']} test parameters, on {protocol['background']}; "
     caption += "nearest: PSNR of the nearest training frame"
-    if protocol["lpips"] is None:
-        caption += f"; no LPIPS: {protocol['lpips_missing']}"
+    # A report of an earlier version does not know its metrics.
+    protocols = protocol.get("metrics", {"psnr": {"unit": "dB"}})
+    for name, metric in protocols.items():
+        if metric.get("missing"):
+            caption += f"; no {name}: {metric['missing']}"
     table = Table(title=f"{protocol['dataset']} at {width}x{height}", caption=caption)
-    metrics = [*METRICS, TEMPORAL]
+    # Regions of the head have geometry too, in columns of which the full frame has none.
+    metrics = list(dict.fromkeys(key for regions in report["splits"].values() for key in regions[FULL_FRAME]))
     for column in ("split", "frames", "region", *metrics, "nearest"):
         table.add_column(column, justify="left" if column in ("split", "region") else "right", no_wrap=True)
     for split, regions in report["splits"].items():
         rows = [(name, values) for name, values in regions.items() if name != NEAREST_FRAME]
         for place, (name, values) in enumerate(rows):
             baseline = regions[NEAREST_FRAME].get(name, {}).get("psnr")
-            shown = [_shown(metric, values.get(metric)) for metric in metrics]
+            shown = [_shown(values.get(name), protocols.get(name)) for name in metrics]
             first = (split, str(protocol["num_frames"][split])) if place == 0 else ("", "")
-            table.add_row(*first, name, *shown, _shown("psnr", baseline), end_section=place == len(rows) - 1)
+            table.add_row(
+                *first,
+                name,
+                *shown,
+                _shown(baseline, protocols.get("psnr")),
+                end_section=place == len(rows) - 1,
+            )
     return table
 
 
-def _shown(metric: str, value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}" if metric == "psnr" else f"{value:.4f}"
+def _shown(value: float | None, metric: Mapping[str, str | bool] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if metric and metric["unit"] == "dB" else f"{value:.4f}"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEAREST_FRAME_REGIONS
 from partnerface.data.sequence import TrueSurface
-from partnerface.evaluation.evaluation_metrics import EvaluationMetrics
-from partnerface.evaluation.lpips import LPIPS
-from partnerface.evaluation.multi_scale_ssim import multi_scale_ssim
+from partnerface.evaluation.image_metric import ImageMetric
+from partnerface.evaluation.means import Averages, ImageMeans, TemporalStability, merged
 from partnerface.evaluation.rendered_frame import RenderedFrame
-from partnerface.evaluation.split_means import Averages, merged
 from partnerface.evaluation.surface_error import SurfaceError
-from partnerface.evaluation.temporal_stability import TemporalStability
 
 Masks = dict[str, Tensor]
 """``[H, W]`` bool by region."""
@@ -26,18 +23,22 @@ class EvaluationScores:
 
     Args:
         splits: names of the test splits.
-        lpips: the network, or None.
+        metrics: image metrics by the name under which they are reported.
         with_surface: whether the true surface is known.
         device: of the frames.
     """
 
     def __init__(
-        self, splits: Iterable[str], lpips: LPIPS | None, with_surface: bool, device: torch.device
+        self,
+        splits: Iterable[str],
+        metrics: Mapping[str, ImageMetric],
+        with_surface: bool,
+        device: torch.device,
     ) -> None:
         splits = list(splits)
 
-        def images(regions: Iterable[str]) -> EvaluationMetrics:
-            return EvaluationMetrics(splits, regions, lpips, multi_scale_ssim).to(device)
+        def images(regions: Iterable[str]) -> ImageMeans:
+            return ImageMeans(splits, regions, metrics).to(device)
 
         def pairs(regions: Iterable[str]) -> TemporalStability:
             return TemporalStability(splits, regions).to(device)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from partnerface.evaluation.split_means import SplitMeans
+from partnerface.evaluation.means import SplitMeans
 
 GEOMETRY = ("depth_mm", "depth_coverage", "correspondence_mm", "correspondence_true_depth_mm")
 

@@ -24,6 +24,8 @@ from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.errors import UserError
+from partnerface.evaluation.image_metric import ImageMetric
+from partnerface.evaluation.metrics import chosen_metrics
 from partnerface.evaluation.rendered_frame import RenderedFrame
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
@@ -61,6 +63,8 @@ class AvatarModule(LightningModule):
         cpu_threads: frames that run at once on a CPU.
         skipped_in_a_row: steps whose loss or gradient is not finite are skipped; so many one after
             another end training.
+        metrics: image metrics to compute in tests and validation beside the default ones, or in their
+            place, by the name under which they are reported; null leaves out the metric of that name.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class AvatarModule(LightningModule):
         gradient_clip: float = 1.0,
         cpu_threads: int = 2,
         skipped_in_a_row: int = 10,
+        metrics: dict[str, ImageMetric | None] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -84,6 +89,8 @@ class AvatarModule(LightningModule):
         if not any(loss.weight for loss in losses.values()):
             raise UserError("model.losses: no term has a weight above 0, so that nothing would be trained")
         self.losses = nn.ModuleDict(losses)
+        # Not a ModuleDict: a metric's network is neither trained nor saved.
+        self.metrics = chosen_metrics(metrics)
         self.refinement = (
             ParameterRefinement(num_frames, avatar.head_model.num_expression) if refine_tracking else None
         )

@@ -12,15 +12,15 @@ from rich.console import Console
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.splits import SAMPLE, split_coverage, spread_evenly
-from partnerface.evaluation.evaluation_metrics import EvaluationMetrics
 from partnerface.evaluation.image_strips import comparison, full_strip
-from partnerface.evaluation.lpips import load_lpips
+from partnerface.evaluation.means import FULL_FRAME, ImageMeans
 from partnerface.evaluation.nearest_frame import expression_reach, nearest_training_frames
 from partnerface.evaluation.rendered_frame import RenderedFrame
 from partnerface.evaluation.report import (
     GEOMETRY_DEFINITION,
     EvaluationProtocol,
     evaluation_report,
+    metrics_protocol,
     report_table,
     split_protocol,
     write_report,
@@ -45,8 +45,8 @@ class EvaluationReport(Callback):
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # LPIPS would cost more than the rendering.
-        self._validation = EvaluationMetrics(["val"], EVALUATION_REGIONS).to(pl_module.device)
+        cheap = {name: metric for name, metric in pl_module.metrics.items() if metric.in_validation}
+        self._validation = ImageMeans(["val"], EVALUATION_REGIONS, cheap).to(pl_module.device)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
@@ -58,18 +58,14 @@ class EvaluationReport(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The metric adds its sums and counts over processes itself: the value needs no second mean.
         for region, metrics in self._validation.compute()["val"].items():
-            prefix = "" if region == "full_frame" else region.removesuffix("_mask") + "_"
+            prefix = "" if region == FULL_FRAME else region.removesuffix("_mask") + "_"
             values = {f"val/{prefix}{name}": v for name, v in metrics.items() if v is not None}
             pl_module.log_dict(values)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data, splits = trainer.datamodule, pl_module.sequence.test_splits
-        self._lpips = load_lpips()
-        network = self._lpips.metric
-        if network is not None:
-            network = network.to(pl_module.device).eval()
         self._knows_surface = _true_surface(trainer, data.test_frames[0]) is not None
-        self._scores = EvaluationScores(splits, network, self._knows_surface, pl_module.device)
+        self._scores = EvaluationScores(splits, pl_module.metrics, self._knows_surface, pl_module.device)
         frames = data.test_frames
         self._nearest = dict(zip(frames, _nearest_frames(frames, trainer, pl_module), strict=True))
         # The sample of a split is spread like the strip: methods tested on samples alone show the same.
@@ -133,6 +129,7 @@ class EvaluationReport(Callback):
 
     def _protocol(self, trainer: Trainer, pl_module: LightningModule) -> EvaluationProtocol:
         data, sequence = trainer.datamodule, pl_module.sequence
+        metrics = metrics_protocol(pl_module.metrics)
         return EvaluationProtocol(
             dataset=sequence.name,
             resolution=(data.camera.width, data.camera.height),
@@ -140,8 +137,8 @@ class EvaluationReport(Callback):
             num_train_frames=len(data.train_frames),
             split_protocol=split_protocol(sequence),
             split_frames={name: len(frames) for name, frames in sequence.splits.items()},
-            lpips=None if self._lpips.metric is None else "alexnet",
-            lpips_missing=self._lpips.missing,
+            metrics=metrics,
+            lpips=None if metrics.get("lpips", {}).get("missing", True) else "alexnet",
             test_parameters=pl_module.test_parameters,
             geometry=GEOMETRY_DEFINITION if self._knows_surface else None,
             refinement=REFINEMENT_DEFINITION if pl_module.test_parameters == "refined" else None,
