@@ -1,4 +1,4 @@
-"""Image strips: target | render | error | parts | depth of one frame, side by side."""
+"""Pictures of a rendered frame: by itself, and side by side with target, error, parts and depth."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ ERROR_GAIN = 4.0
 """Errors are small: this factor makes a difference of 64 of 255 white."""
 
 
-def comparison(rendered: RenderedFrame) -> np.ndarray:
+def picture(*images: Tensor) -> np.ndarray:
+    """``[H, W, 3]`` uint8 of an image ``[3, H, W]`` in [0, 1], or of several side by side."""
+    row = torch.cat([image.detach().float().cpu() for image in images], -1)
+    return (row.permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def comparison_strip(rendered: RenderedFrame) -> np.ndarray:
     """``[H, 3 W, 3]`` uint8: target | render | error."""
     target = rendered.frame.on_white()
     error = ((rendered.image - target).abs() * ERROR_GAIN).clamp(0, 1)
-    return _side_by_side([target, rendered.image, error])
+    return picture(target, rendered.image, error)
 
 
 def full_strip(rendered: RenderedFrame) -> np.ndarray:
     """``[H, 5 W, 3]`` uint8: target | render | error | parts | depth; of a single part ``[H, 4 W, 3]``."""
     weights = rendered.part_weights
     images = [] if weights is None or weights.shape[-1] == 1 else [part_map(weights)]
-    rest = _side_by_side([*images, depth_map(rendered.depth)])
-    return np.concatenate([comparison(rendered), rest], 1)
+    rest = picture(*images, depth_map(rendered.depth))
+    return np.concatenate([comparison_strip(rendered), rest], 1)
 
 
 def part_map(weights: Tensor) -> Tensor:
@@ -50,8 +56,3 @@ def depth_map(depth: Tensor) -> Tensor:
         low, high = (depth[seen].float().cpu().quantile(q).item() for q in (0.02, 0.98))
         grey[seen] = (1 - 0.85 * (depth[seen] - low) / max(high - low, 1e-6)).clamp(0, 1)
     return grey.expand(3, -1, -1)
-
-
-def _side_by_side(images: list[Tensor]) -> np.ndarray:
-    row = torch.cat([image.detach().float().cpu() for image in images], -1)
-    return (row.permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()

@@ -126,8 +126,8 @@ class TemporalStability(SplitMeans):
     It is dtSSD of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting" (BMVC 2015), of
     colour instead of alpha and as a mean over pixels. A constant error costs nothing, flicker does.
 
-    Frames come in the order of time; a run of frames that is divided over processes is not counted at
-    the cut unless the later process begins with `follow`.
+    Frames come in the order of time. Where a run of frames is divided over processes, the later process
+    begins with `set_previous`; otherwise the pair at the cut is not counted.
 
     Args:
         splits: names of the splits.
@@ -136,12 +136,12 @@ class TemporalStability(SplitMeans):
 
     def __init__(self, splits: Iterable[str], regions: Iterable[str]) -> None:
         super().__init__(splits, [FULL_FRAME, *regions], [TEMPORAL])
-        self._before: tuple[int, list[int], Tensor, Tensor] | None = None
+        self._previous: tuple[int, list[int], Tensor, Tensor] | None = None
 
     def update(
         self, frame: int, names: list[str], render: Tensor, target: Tensor, masks: Mapping[str, Tensor]
     ) -> None:
-        """Count the pair that a frame makes with the one before it, if that came last.
+        """Count the pair of a frame and the previous one of the video, if that was given last.
 
         Args:
             frame: its number in the video.
@@ -150,33 +150,31 @@ class TemporalStability(SplitMeans):
             target: ``[3, H, W]`` over white, in [0, 1].
             masks: ``[H, W]`` bool by region.
         """
-        before = self._before
-        self.follow(frame, names, render, target, masks)
-        _, places, error, inside = self._before
-        if before is None or before[0] != frame - 1:
-            return
-        if both := [place for place in places if place in before[1]]:
-            square = (error - before[2]).pow(2).mean(0)
-            shared = inside & before[3]
+        known, previous = self.has_previous(frame), self._previous
+        self.set_previous(frame, names, render, target, masks)
+        _, places, error, inside = self._previous
+        if known and (both := [place for place in places if place in previous[1]]):
+            square = (error - previous[2]).pow(2).mean(0)
+            shared = inside & previous[3]
             # No pixel at all gives 0 / 0, a missing value.
             mean = (square * shared).sum((1, 2)) / shared.sum((1, 2))
             self.add(both, mean.sqrt()[:, None])
 
-    def follow(
+    def set_previous(
         self, frame: int, names: list[str], render: Tensor, target: Tensor, masks: Mapping[str, Tensor]
     ) -> None:
-        """Take a frame as the one before the next, without counting a pair. Arguments as in `update`."""
+        """Take a frame as the previous one of the next, without counting a pair. Arguments as in `update`."""
         everywhere = torch.ones_like(target[0], dtype=torch.bool)
         inside = torch.stack([everywhere, *(masks[region] for region in self.regions[1:])])
-        self._before = frame, self.places(names), render.clamp(0, 1) - target, inside
+        self._previous = frame, self.places(names), render.clamp(0, 1) - target, inside
 
-    def lacks(self, frame: int) -> bool:
-        """Whether the frame before this one did not come last."""
-        return self._before is None or self._before[0] != frame - 1
+    def has_previous(self, frame: int) -> bool:
+        """Whether the frame given last is the previous one of the video."""
+        return self._previous is not None and self._previous[0] == frame - 1
 
     def reset(self) -> None:
         super().reset()
-        self._before = None
+        self._previous = None
 
 
 def merged(*averages: Averages) -> Averages:

@@ -75,16 +75,19 @@ class EvaluationScores:
         surface = rendered.depth, canonical, canonical_at_truth, truth.depth, truth.canonical
         self._surface.update(rendered.frame.splits, *surface, masks)
 
-    def lacks_frame_before(self, frame: int) -> bool:
-        """Whether the frame before this one did not come last; give it to `follow` if it is a test frame."""
-        return self._pairs.lacks(frame)
+    def has_previous(self, frame: int) -> bool:
+        """Whether the frame given last is the previous one of the video; if not, `set_previous` takes it."""
+        return self._pairs.has_previous(frame)
 
-    def follow(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
-        """Take a frame as the one before the next, without scoring it: another process does."""
+    def set_previous(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
+        """Take a frame as the previous one of the next, without scoring it: another process does.
+
+        Arguments as in `update`.
+        """
         place = rendered.frame.frame_index, rendered.frame.splits
         target = rendered.frame.on_white()
-        self._pairs.follow(*place, rendered.image, target, masks)
-        self._nearest_pairs.follow(*place, nearest, target, masks)
+        self._pairs.set_previous(*place, rendered.image, target, masks)
+        self._nearest_pairs.set_previous(*place, nearest, target, masks)
 
     def averages(self) -> tuple[Averages, Averages]:
         """Of the avatar and of the nearest training frames, over all processes."""

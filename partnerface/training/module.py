@@ -297,11 +297,9 @@ class AvatarModule(LightningModule):
         self._refined.clear()
 
     def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
-        if self.test_parameters == "refined":
-            self._refined[batch.frame_index] = self._refine(batch.frame_index)
         return self.render(batch)
 
-    def with_parts(self, rendered: RenderedFrame) -> RenderedFrame:
+    def add_part_weights(self, rendered: RenderedFrame) -> RenderedFrame:
         """The same picture with its part weights, which cost another rendering, sample by sample."""
         if self.avatar.deformation.parts == 1:
             return rendered
@@ -313,8 +311,13 @@ class AvatarModule(LightningModule):
         return canonical_surface(self.avatar, *self._evaluated(frame), depth)
 
     def _evaluated(self, frame: int) -> tuple[Camera, HeadParameters, Tensor]:
-        """Camera, head parameters and torso motion that a frame is evaluated with."""
+        """Camera, head parameters and torso motion that a frame is evaluated with.
+
+        A test with refined parameters fits those of a frame when they are first needed.
+        """
         camera, head, torso_motion = self._tracked(torch.tensor([frame], device=self.device))
+        if self.test_parameters == "refined" and self.trainer.testing and frame not in self._refined:
+            self._refined[frame] = self._refine(frame)
         return camera, self._refined.get(frame, head), torso_motion
 
     def _refine(self, frame: int) -> HeadParameters:

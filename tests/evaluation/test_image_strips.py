@@ -7,11 +7,12 @@ import torch
 
 from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.evaluation.image_strips import (
-    comparison,
+    comparison_strip,
     depth_map,
     full_strip,
     part_colours,
     part_map,
+    picture,
 )
 from partnerface.evaluation.rendered_frame import RenderedFrame
 
@@ -25,8 +26,15 @@ def _rendered(parts: bool) -> RenderedFrame:
     return RenderedFrame(frame, torch.ones(3, 2, 2), matte, torch.tensor([[1.0, 2.0], [0.0, 1.5]]), weights)
 
 
+def test_a_picture_is_rounded_and_pictures_stand_in_a_row() -> None:
+    image = torch.tensor([[[0.0, 0.5, 2.0]], [[1.0, 0.25, -1.0]], [[0.1, 0.2, 0.3]]])
+    pixels = [[0, 255, 26], [128, 64, 51], [255, 0, 76]]
+    assert picture(image).tolist() == [pixels]
+    assert picture(image, image[:, :, :1]).tolist() == [[*pixels, pixels[0]]]
+
+
 def test_comparison_holds_target_render_and_error() -> None:
-    strip = comparison(_rendered(parts=False))
+    strip = comparison_strip(_rendered(parts=False))
     assert strip.shape == (2, 6, 3)
     assert strip.dtype == np.uint8
     assert strip[0, 0].tolist() == [255, 0, 0]

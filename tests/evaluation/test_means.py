@@ -211,9 +211,10 @@ def test_processes_with_runs_of_their_own_miss_no_pair():
     shards = []
     for low, high in ((0, 3), (3, 5), (5, 7)):
         metric = TemporalStability(["temporal", "blocks"], ["head"])
-        assert metric.lacks(low)
+        assert not metric.has_previous(low)
         if low:
-            metric.follow(*frames[low - 1])
+            metric.set_previous(*frames[low - 1])
+            assert metric.has_previous(low)
         for frame in frames[low:high]:
             metric.update(*frame)
         shards.append(metric)

@@ -41,12 +41,12 @@ def test_avatar_and_baseline_are_scored_beside_each_other():
         assert values["temporal"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_frame_that_is_only_followed_makes_a_pair_but_no_score():
+def test_a_previous_frame_makes_a_pair_but_no_score():
     measured = scores()
     measured.update(*rendered(3, 0.0))
-    assert measured.lacks_frame_before(6)
-    measured.follow(*rendered(5, 0.3))
-    assert not measured.lacks_frame_before(6)
+    assert not measured.has_previous(6)
+    measured.set_previous(*rendered(5, 0.3))
+    assert measured.has_previous(6)
     measured.update(*rendered(6, 0.1))
     avatar, _ = measured.averages()
     values = avatar["temporal"]["full_frame"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from rich.console import Console
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.splits import SAMPLE, split_coverage, spread_evenly
-from partnerface.evaluation.image_strips import comparison, full_strip
+from partnerface.evaluation.image_strips import comparison_strip, full_strip
 from partnerface.evaluation.means import FULL_FRAME, ImageMeans
 from partnerface.evaluation.nearest_frame import expression_reach, nearest_training_frames
 from partnerface.evaluation.rendered_frame import RenderedFrame
@@ -72,47 +73,46 @@ class EvaluationReport(Callback):
         members = pl_module.sequence.splits
         shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE) or frames
         self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
+        self._scored: list[str] = []
         self._strips: list[np.ndarray] = []
         self._video: list[np.ndarray] = []
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
     ) -> None:
-        frame = outputs.frame
+        data, number = trainer.datamodule, outputs.frame.frame_index
+        if number - 1 in self._nearest and not self._scores.has_previous(number):
+            # Another process scores the previous frame; the first frame of this one makes a pair with it.
+            previous = pl_module.render(data.evaluation_frame(number - 1).to(pl_module.device))
+            masks = _masks(trainer, pl_module, previous)
+            self._scores.set_previous(previous, self._nearest_image(trainer, previous), masks)
         masks = _masks(trainer, pl_module, outputs)
-        if self._scores.lacks_frame_before(frame.frame_index):
-            self._follow_frame_before(trainer, pl_module, frame.frame_index - 1)
-        self._scores.update(outputs, self._nearest_image(trainer, pl_module, frame.frame_index), masks)
+        self._scores.update(outputs, self._nearest_image(trainer, outputs), masks)
         if self._knows_surface:
-            truth = _true_surface(trainer, frame.frame_index).to(pl_module.device)
-            depths = outputs.depth, truth.depth
-            canonical = [pl_module.canonical_surface(frame.frame_index, depth) for depth in depths]
+            truth = _true_surface(trainer, number).to(pl_module.device)
+            canonical = [pl_module.canonical_surface(number, depth) for depth in (outputs.depth, truth.depth)]
             self._scores.update_surface(outputs, *canonical, truth, masks)
-        self._video.append(comparison(outputs))
-        if frame.frame_index in self._strip_frames:
-            self._strips.append(full_strip(pl_module.with_parts(outputs)))
+        self._scored += outputs.frame.splits
+        self._video.append(comparison_strip(outputs))
+        if number in self._strip_frames:
+            self._strips.append(full_strip(pl_module.add_part_weights(outputs)))
 
-    def _follow_frame_before(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
-        """Render the last frame of the process before: the first frame here makes a pair with it."""
-        if number in self._nearest:
-            frame = trainer.datamodule.evaluation_frame(number).to(pl_module.device)
-            rendered = pl_module.test_step(frame, 0)
-            masks = _masks(trainer, pl_module, rendered)
-            self._scores.follow(rendered, self._nearest_image(trainer, pl_module, number), masks)
-
-    def _nearest_image(self, trainer: Trainer, pl_module: LightningModule, number: int) -> torch.Tensor:
-        frame = trainer.datamodule.evaluation_frame(self._nearest[number])
-        return frame.to(pl_module.device).on_white()
+    def _nearest_image(self, trainer: Trainer, rendered: RenderedFrame) -> torch.Tensor:
+        """``[3, H, W]`` over white: the training frame that is nearest to a rendered one."""
+        frame = trainer.datamodule.evaluation_frame(self._nearest[rendered.frame.frame_index])
+        return frame.to(rendered.image.device).on_white()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         scores, baseline = self._scores.averages()
         # Processes have runs of frames, in the order of their ranks: the whole is in the order of time.
         video, strips = gathered_at_first(self._video), gathered_at_first(self._strips)
+        num_frames = Counter(gathered_at_first(self._scored))
         if not trainer.is_global_zero:
             return
         sequence = pl_module.sequence
         coverage = split_coverage(sequence.splits, sequence.head)
-        report = evaluation_report(self._protocol(trainer, pl_module), scores, baseline, coverage)
+        protocol = self._protocol(trainer, pl_module, num_frames)
+        report = evaluation_report(protocol, scores, baseline, coverage)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         ending = "_refined" if pl_module.test_parameters == "refined" else ""
@@ -127,13 +127,15 @@ class EvaluationReport(Callback):
         write_report(file(METRICS_FILE), report)
         print_report(report)
 
-    def _protocol(self, trainer: Trainer, pl_module: LightningModule) -> EvaluationProtocol:
+    def _protocol(
+        self, trainer: Trainer, pl_module: LightningModule, num_frames: Counter[str]
+    ) -> EvaluationProtocol:
         data, sequence = trainer.datamodule, pl_module.sequence
         metrics = metrics_protocol(pl_module.metrics)
         return EvaluationProtocol(
             dataset=sequence.name,
             resolution=(data.camera.width, data.camera.height),
-            num_frames={name: len(sequence.splits[name]) for name in sequence.test_splits},
+            num_frames={name: num_frames[name] for name in sequence.test_splits},
             num_train_frames=len(data.train_frames),
             split_protocol=split_protocol(sequence),
             split_frames={name: len(frames) for name, frames in sequence.splits.items()},

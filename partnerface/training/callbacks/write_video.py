@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from partnerface.evaluation.image_strips import comparison
+from partnerface.evaluation.image_strips import comparison_strip, picture
 from partnerface.evaluation.rendered_frame import RenderedFrame
 from partnerface.files.videos import write_video
 from partnerface.training.distributed import gathered_at_first
@@ -31,11 +31,7 @@ class WriteVideo(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
     ) -> None:
-        image = comparison(outputs)
-        if not self.beside_target:
-            width = image.shape[1] // 3
-            image = image[:, width : 2 * width]
-        self._frames.append(image)
+        self._frames.append(comparison_strip(outputs) if self.beside_target else picture(outputs.image))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         frames = gathered_at_first(self._frames)
