@@ -1,4 +1,8 @@
-"""EvaluationScores: all that a test measures of rendered frames and of the nearest training frames."""
+"""EvaluationScores: all that a test measures, of rendered frames and of the nearest-training-frame baseline.
+
+The baseline shows the training frame whose tracked parameters are nearest to those of the test frame. A
+method that is not better than it on a split has shown nothing there.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,12 @@ from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEARE
 from partnerface.data.sequence import TrueSurface
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import Averages, ImageMeans, TemporalStability, merged
-from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.pictures import RenderedFrame
 from partnerface.evaluation.surface_error import SurfaceError
+from partnerface.head_models.head_parameters import HeadParameters
+
+HEAD_RADIUS = 0.1
+"""Metres: a turn by an angle moves the surface of the head by about this times the angle."""
 
 Masks = dict[str, Tensor]
 """``[H, W]`` bool by region."""
@@ -95,3 +103,37 @@ class EvaluationScores:
         if self._surface is not None:
             tables.append(self._surface.compute())
         return merged(*tables), merged(self._nearest_images.compute(), self._nearest_pairs.compute())
+
+
+def expression_displacement(expression_basis: Tensor) -> Tensor:
+    """``[E]`` metres: largest shift of a vertex by one unit of each coefficient of a basis ``[E, V, 3]``."""
+    return expression_basis.norm(dim=-1).amax(1)
+
+
+def nearest_training_frames(
+    queries: list[int], train: list[int], head: HeadParameters, displacement: Tensor
+) -> list[int]:
+    """For each query the training frame with the nearest parameters; images are not looked at.
+
+    All three parts of the distance are in metres on the head's surface: the turn between the two
+    rotations times a head's radius, the shift, and each expression coefficient's difference times
+    the largest displacement that it causes.
+
+    Args:
+        queries: frames to replace.
+        train: frames to choose from, not empty.
+        head: parameters of all T frames of the video.
+        displacement: ``[E]`` metres, of `expression_displacement`.
+
+    Returns:
+        One frame of ``train`` for each query.
+    """
+    parts = (
+        # |A - B| (Frobenius) of two rotations is sqrt(2) times their angle, for small angles.
+        head.rotation.flatten(1) * (HEAD_RADIUS / 2**0.5),
+        head.translation,
+        head.expression * displacement,
+    )
+    places = torch.cat([part.detach().double() for part in parts], 1)
+    distance = torch.cdist(places[queries], places[train], compute_mode="donot_use_mm_for_euclid_dist")
+    return [train[nearest] for nearest in distance.argmin(1).tolist()]

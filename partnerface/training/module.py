@@ -26,7 +26,7 @@ from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.metrics import chosen_metrics
-from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.pictures import RenderedFrame
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.losses.loss import Loss, weighted_sum

@@ -13,10 +13,8 @@ from rich.console import Console
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.splits import SAMPLE, split_coverage, spread_evenly
-from partnerface.evaluation.image_strips import comparison_strip, full_strip
 from partnerface.evaluation.means import FULL_FRAME, ImageMeans
-from partnerface.evaluation.nearest_frame import expression_reach, nearest_training_frames
-from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.pictures import RenderedFrame, comparison_strip, full_strip
 from partnerface.evaluation.report import (
     GEOMETRY_DEFINITION,
     EvaluationProtocol,
@@ -26,7 +24,12 @@ from partnerface.evaluation.report import (
     split_protocol,
     write_report,
 )
-from partnerface.evaluation.scores import EvaluationScores, Masks
+from partnerface.evaluation.scores import (
+    EvaluationScores,
+    Masks,
+    expression_displacement,
+    nearest_training_frames,
+)
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
 from partnerface.training.distributed import gathered_at_first
@@ -162,10 +165,9 @@ def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
 
 
 def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningModule) -> list[int]:
-    head = pl_module.sequence.head
-    reach = expression_reach(pl_module.avatar.head_model.expression_basis).cpu()
+    displacement = expression_displacement(pl_module.avatar.head_model.expression_basis).cpu()
     train = trainer.datamodule.train_frames
-    return nearest_training_frames(frames, train, head.rotation, head.translation, head.expression, reach)
+    return nearest_training_frames(frames, train, pl_module.sequence.head, displacement)
 
 
 def print_report(report: dict) -> None:

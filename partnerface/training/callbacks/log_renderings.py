@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from partnerface.errors import UserError
-from partnerface.evaluation.image_strips import full_strip
+from partnerface.evaluation.pictures import full_strip
 from partnerface.files.images import write_image
 
 

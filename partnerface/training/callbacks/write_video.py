@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from partnerface.evaluation.image_strips import comparison_strip, picture
-from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.pictures import RenderedFrame, comparison_strip, picture
 from partnerface.files.videos import write_video
 from partnerface.training.distributed import gathered_at_first
 

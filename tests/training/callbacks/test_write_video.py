@@ -10,7 +10,7 @@ import torch
 
 from partnerface.cli.main import main
 from partnerface.data.batches.datasets import EvaluationFrame
-from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.pictures import RenderedFrame
 from partnerface.training.callbacks.write_video import WriteVideo
 
 RED, GREEN, ERROR = (230, 0, 0), (0, 230, 0), (255, 255, 0)
