@@ -18,11 +18,11 @@ Averages = dict[str, dict[str, dict[str, float | None]]]
 
 
 class SplitMeans(Metric):
-    """What metrics of test frames share; they define ``update``.
+    """Means of per-image values by split, region and metric; subclasses compute the values in ``update``.
 
     Each image counts once, however large its region: errors are not pooled over images, since
-    published figures are not. A missing value (NaN) does not count. The state is a sum and a count,
-    added over processes; use samplers that do not pad.
+    published figures are not. A missing value (NaN) does not count. The state is a sum and a count, added
+    over processes; the sampler of several processes must not pad, or frames would count twice.
 
     Args:
         splits: names of the splits.
@@ -40,17 +40,22 @@ class SplitMeans(Metric):
         self.add_state("count", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
     def places(self, names: Iterable[str]) -> list[int]:
-        """Our splits among an image's; others are passed over."""
+        """Rows of the splits that hold an image, from the names of its splits; unknown names are ignored."""
         return [self.splits.index(name) for name in names if name in self.splits]
 
     def add(self, places: list[int], values: Tensor) -> None:
-        """Count one image in the splits ``places``: values ``[regions, metrics]``, NaN where missing."""
+        """Count one image.
+
+        Args:
+            places: rows of the splits that hold it, of `places`.
+            values: ``[regions, metrics]``, NaN where a value is missing.
+        """
         values = values.to(self.total)
         self.total[places] += values.nan_to_num(0)
         self.count[places] += (~values.isnan()).to(self.count)
 
     def compute(self) -> Averages:
-        """Averages by split, region and metric."""
+        """Means by split, region and metric, over all processes."""
         means, counts = (self.total / self.count).tolist(), self.count.tolist()
         return {
             split: {
@@ -83,13 +88,13 @@ class ImageMeans(SplitMeans):
         """Score one picture; a region without a pixel has no value.
 
         Args:
-            names: the splits that hold it; names that are not ours are passed over.
+            names: the splits that hold it; unknown names are ignored.
             render: ``[3, H, W]`` over white; values are clamped to [0, 1].
             target: ``[3, H, W]`` over white, in [0, 1].
             masks: ``[H, W]`` bool by region.
 
         Raises:
-            UserError: a rendering is not finite, or a metric gives something else than a number a region.
+            UserError: the rendering is not finite, or a metric does not give one number for each region.
         """
         if not torch.isfinite(render).all():
             raise UserError(
@@ -113,6 +118,11 @@ class ImageMeans(SplitMeans):
 
 
 TEMPORAL = "temporal"
+TEMPORAL_DEFINITION = (
+    "for each pair of consecutive frames of a split, over the pixels that belong to the region in both: "
+    "sqrt(mean(((r[t+1] - r[t]) - (y[t+1] - y[t]))^2)) of render r and target y in [0, 1] (dtSSD, Erofeev "
+    "et al. 2015, of colour); mean over pairs; null in a split without any"
+)
 
 
 class TemporalStability(SplitMeans):
@@ -124,7 +134,7 @@ class TemporalStability(SplitMeans):
         temporal = sqrt(mean(((r[t + 1] - r[t]) - (y[t + 1] - y[t])) ** 2))
 
     It is dtSSD of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting" (BMVC 2015), of
-    colour instead of alpha and as a mean over pixels. A constant error costs nothing, flicker does.
+    colour instead of alpha and as a mean over pixels. A constant error gives 0, flicker does not.
 
     Frames come in the order of time. Where a run of frames is divided over processes, the later process
     begins with `set_previous`; otherwise the pair at the cut is not counted.
@@ -145,7 +155,7 @@ class TemporalStability(SplitMeans):
 
         Args:
             frame: its number in the video.
-            names: the splits that hold it.
+            names: the splits that hold it; unknown names are ignored.
             render: ``[3, H, W]`` over white; values are clamped to [0, 1].
             target: ``[3, H, W]`` over white, in [0, 1].
             masks: ``[H, W]`` bool by region.
@@ -163,7 +173,7 @@ class TemporalStability(SplitMeans):
     def set_previous(
         self, frame: int, names: list[str], render: Tensor, target: Tensor, masks: Mapping[str, Tensor]
     ) -> None:
-        """Take a frame as the previous one of the next, without counting a pair. Arguments as in `update`."""
+        """Make a frame the previous one of the next, without counting a pair. Arguments as in `update`."""
         everywhere = torch.ones_like(target[0], dtype=torch.bool)
         inside = torch.stack([everywhere, *(masks[region] for region in self.regions[1:])])
         self._previous = frame, self.places(names), render.clamp(0, 1) - target, inside
@@ -178,7 +188,10 @@ class TemporalStability(SplitMeans):
 
 
 def merged(*averages: Averages) -> Averages:
-    """Values of the same splits side by side in each region; a region may be missing in all but the first."""
+    """One table from tables of the same splits: the metrics of each region side by side.
+
+    The first table has all regions; others may have fewer.
+    """
     first = averages[0]
     return {
         split: {

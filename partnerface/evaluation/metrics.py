@@ -132,7 +132,8 @@ def chosen_metrics(changes: Mapping[str, ImageMetric | None] | None = None) -> d
             leaves out the metric of that name.
 
     Raises:
-        UserError: a name is no identifier, or is that of a number which tests report anyway.
+        UserError: a name is no identifier or that of another number of ``metrics.json``, or a class lacks
+            an attribute of the interface.
     """
     default = {"psnr": PSNR(), "ssim": SSIM(), "ms_ssim": MultiScaleSSIM(), "lpips": LPIPS(), "l1": L1()}
     for name in changes or ():
@@ -140,4 +141,8 @@ def chosen_metrics(changes: Mapping[str, ImageMetric | None] | None = None) -> d
             raise UserError(
                 f"--model.metrics: {name!r} is taken or is not a word of letters, digits and underscores"
             )
+    for name, metric in (changes or {}).items():
+        absent = [key for key in ("higher_is_better", "ideal", "definition") if not hasattr(metric, key)]
+        if metric is not None and absent:
+            raise UserError(f"--model.metrics.{name}: {type(metric).__name__} has no {absent[0]!r}")
     return {name: metric for name, metric in (default | dict(changes or {})).items() if metric is not None}

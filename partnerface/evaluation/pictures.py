@@ -13,19 +13,19 @@ from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.rendering.rendered_rays import RenderedRays
 
 ERROR_GAIN = 4.0
-"""Errors are small: this factor makes a difference of 64 of 255 white."""
+"""Factor of the errors shown, which are small: a difference of 64 of 255 is white."""
 
 
 @dataclass
 class RenderedFrame:
-    """One frame as the avatar renders it, beside what the camera saw.
+    """A frame of the video as the avatar renders it, with the frame itself.
 
     Attributes:
-        frame: the target.
+        frame: the frame as it was filmed, the target.
         image: ``[3, H, W]`` colour over white, in [0, 1].
-        opacity: ``[H, W]``.
-        depth: ``[H, W]`` metres, 0 where there is no head.
-        part_weights: ``[H, W, P]`` composited part weights, or None.
+        opacity: ``[H, W]`` of head and torso, in [0, 1].
+        depth: ``[H, W]`` of the head, metres along the ray, 0 where it is less than half opaque.
+        part_weights: ``[H, W, P]`` composited weights of the P parts; None if they were not rendered.
     """
 
     frame: EvaluationFrame
@@ -38,10 +38,10 @@ class RenderedFrame:
     def from_rays(
         cls, frame: EvaluationFrame, rendered: RenderedRays, height: int, width: int
     ) -> RenderedFrame:
-        """Lay out one frame's rays as an image.
+        """The frame of rays through all its pixels.
 
         Args:
-            frame: the target.
+            frame: the frame as it was filmed.
             rendered: ``[1, H * W]`` rays, row by row.
             height: H in pixels.
             width: W in pixels.
@@ -58,7 +58,10 @@ class RenderedFrame:
 
 
 def _surface_depth(rendered: RenderedRays) -> Tensor:
-    """Depth ``[F, R]`` of the head where it covers a ray, 0 elsewhere: at the rim it fades with opacity."""
+    """``[F, R]`` depth of the head where it is more than half opaque, 0 elsewhere.
+
+    Composited depth fades with opacity at the rim of the head and is divided by it.
+    """
     covered = rendered.head_opacity > 0.5
     return torch.where(covered, rendered.depth / rendered.head_opacity.clamp_min(0.5), 0.0)
 
@@ -77,7 +80,10 @@ def comparison_strip(rendered: RenderedFrame) -> np.ndarray:
 
 
 def full_strip(rendered: RenderedFrame) -> np.ndarray:
-    """``[H, 5 W, 3]`` uint8: target | render | error | parts | depth; of a single part ``[H, 4 W, 3]``."""
+    """``[H, 5 W, 3]`` uint8: target | render | error | parts | depth.
+
+    Without part weights, or with those of a single part, ``[H, 4 W, 3]``: no picture of the parts.
+    """
     weights = rendered.part_weights
     images = [] if weights is None or weights.shape[-1] == 1 else [part_map(weights)]
     rest = picture(*images, depth_map(rendered.depth))
@@ -85,20 +91,23 @@ def full_strip(rendered: RenderedFrame) -> np.ndarray:
 
 
 def part_map(weights: Tensor) -> Tensor:
-    """``[3, H, W]`` part weights ``[H, W, P]`` as a mix of one colour a part, over white."""
+    """``[3, H, W]`` in [0, 1]: the colours of the parts mixed by part weights ``[H, W, P]``, over white."""
     colours = part_colours(weights.shape[-1]).to(weights)
     covered = weights.sum(-1, keepdim=True).clamp(0, 1)
     return (weights @ colours + (1 - covered)).clamp(0, 1).permute(2, 0, 1)
 
 
 def part_colours(parts: int) -> Tensor:
-    """``[P, 3]`` colours; neighbouring numbers lie far apart on the colour circle."""
+    """``[P, 3]`` RGB in [0, 1]; parts of neighbouring numbers differ much in hue."""
     golden = 0.61803398875
     return torch.tensor([colorsys.hsv_to_rgb((k * golden) % 1.0, 0.75, 0.9) for k in range(parts)])
 
 
 def depth_map(depth: Tensor) -> Tensor:
-    """``[3, H, W]`` grey, near is bright, between the 2nd and 98th percentile of what is seen."""
+    """``[3, H, W]`` in [0, 1]: depth ``[H, W]`` as grey, near is bright, no head (depth 0) is black.
+
+    The greys are spread between the 2nd and the 98th percentile of the depth.
+    """
     seen = depth > 0
     grey = torch.zeros_like(depth)
     if seen.any():

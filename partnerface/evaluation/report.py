@@ -1,4 +1,4 @@
-"""The record of an evaluation: metrics.json, and the same as a table to read."""
+"""The report of a test: the content of metrics.json with its protocol, and its table for the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from partnerface.data.sequence import TrackedSequence
 from partnerface.evaluation.image_metric import ImageMetric
-from partnerface.evaluation.means import FULL_FRAME, Averages
+from partnerface.evaluation.means import FULL_FRAME, TEMPORAL_DEFINITION, Averages
 from partnerface.files.whole_files import replace_text
 
 NEAREST_FRAME = "nearest_frame"
@@ -22,43 +22,30 @@ MASK_DEFINITION = (
     "eyes, mouth: that label inside the matte; forehead: between the brows and the hairline of the tracked "
     "head, label face inside the matte"
 )
-TEMPORAL_DEFINITION = (
-    "for each pair of consecutive frames of a split, over the pixels that belong to the region in both: "
-    "sqrt(mean(((r[t+1] - r[t]) - (y[t+1] - y[t]))^2)) of render r and target y in [0, 1] (dtSSD, Erofeev "
-    "et al. 2015, of colour); mean over pairs; null in a split without any"
-)
-GEOMETRY_DEFINITION = (
-    "over a region's pixels whose ray meets the true head; depth_coverage: share of them that show the "
-    "avatar's head (opacity above 0.5); over those, depth_mm: mean absolute difference of expected depth "
-    "along the ray; correspondence_mm: mean distance of the canonical point of the pixel (inverse skinning "
-    "and fine motion of the point at the expected depth) from the true one; correspondence_true_depth_mm: "
-    "the same of the true surface point, free of depth; null for a method without a canonical head; per "
-    "image, then averaged"
-)
 
 
 @dataclass
 class EvaluationProtocol:
-    """How numbers came about; written beside them.
+    """How the numbers of a test were measured; ``protocol`` in ``metrics.json``.
 
     Attributes:
         dataset: name of the sequence.
         resolution: width and height in pixels.
-        num_frames: number of scored frames by split.
-        num_train_frames: number of training frames.
-        split_protocol: how the frames of each split of the dataset were chosen, ``train`` and ``val`` among
-            them; see `split_protocol`.
+        num_frames: number of scored frames by test split.
+        num_train_frames: number of frames that training used.
+        split_protocol: how the frames of each split of the dataset were chosen, in words by split name,
+            ``train`` and ``val`` included.
         split_frames: number of frames of each of these splits.
-        metrics: what each image metric is, by name; see `metrics_protocol`.
-        lpips: name of LPIPS's network, None where it has no values.
+        metrics: unit, direction and definition of each image metric, as `metrics_protocol` gives them.
+        lpips: name of the network of LPIPS; None if LPIPS has no values.
         test_parameters: ``strict``: tracked test parameters as they are; ``refined``: optimised
             against the test image.
         background: colour behind both images.
-        mask: what the regions are.
-        temporal: what the temporal metric is.
-        geometry: what the geometry metrics are, None where the true surface is not known.
-        refinement: what was fitted to test images, None if nothing.
-        average: how images are averaged.
+        mask: definition of the regions.
+        temporal: definition of the temporal metric.
+        geometry: definition of the geometry metrics; None if the true surface is not known.
+        refinement: what was fitted to the test images; None if nothing.
+        average: how values of images are averaged.
     """
 
     dataset: str
@@ -84,7 +71,10 @@ def split_protocol(sequence: TrackedSequence) -> dict[str, str]:
 
 
 def metrics_protocol(metrics: Mapping[str, ImageMetric]) -> dict[str, dict[str, str | bool]]:
-    """By name: ``definition``, ``unit``, ``higher_is_better``, and ``missing``, why there are no values."""
+    """Description of each metric by its name, from the attributes of `ImageMetric`.
+
+    ``missing`` says why a metric has no values; it is empty if there are.
+    """
     return {
         name: {
             "definition": metric.definition,
@@ -105,9 +95,15 @@ def evaluation_report(
 ) -> dict:
     """The content of ``metrics.json``.
 
+    Args:
+        protocol: how the numbers were measured.
+        scores: means of the avatar.
+        nearest_frame: means of the nearest-training-frame baseline.
+        coverage: pose and expression coverage of each split.
+
     Returns:
-        ``protocol``; ``splits``: split -> region -> metric, with ``nearest_frame`` -> region -> metric;
-        ``coverage``: how far each split lies from the training frames.
+        A table of ``protocol``, ``splits`` and ``coverage``; in ``splits`` a value by split, region and
+        metric, the baseline's under the region ``nearest_frame``.
     """
     splits = {
         split: {**regions, NEAREST_FRAME: nearest_frame.get(split, {})} for split, regions in scores.items()
@@ -120,24 +116,24 @@ def write_report(path: Path, report: dict) -> None:
 
     Raises:
         ValueError: a value is NaN or infinite, which JSON cannot hold.
-        UserError: the folder cannot be written.
+        UserError: the file cannot be written.
     """
     replace_text(path, json.dumps(report, indent=2, allow_nan=False) + "\n")
 
 
 def report_table(report: dict) -> Table:
-    """A report as a table: one row for each split and region, the baseline's PSNR beside it."""
+    """A report as a table, one row for each split and region, with the baseline's PSNR in the last column."""
     protocol = report["protocol"]
     width, height = protocol["resolution"]
     caption = f"{protocol['test_parameters']} test parameters, on {protocol['background']}; "
     caption += "nearest: PSNR of the nearest training frame"
-    # A report of an earlier version does not know its metrics.
+    # Reports of earlier versions do not describe their metrics.
     protocols = protocol.get("metrics", {"psnr": {"unit": "dB"}})
     for name, metric in protocols.items():
         if metric.get("missing"):
             caption += f"; no {name}: {metric['missing']}"
     table = Table(title=f"{protocol['dataset']} at {width}x{height}", caption=caption)
-    # Regions of the head have geometry too, in columns of which the full frame has none.
+    # Geometry, which the full frame does not have, would make the table too wide.
     metrics = list(dict.fromkeys(key for regions in report["splits"].values() for key in regions[FULL_FRAME]))
     for column in ("split", "frames", "region", *metrics, "nearest"):
         table.add_column(column, justify="left" if column in ("split", "region") else "right", no_wrap=True)

@@ -27,7 +27,7 @@ Masks = dict[str, Tensor]
 
 
 class EvaluationScores:
-    """Metrics of test frames, which come in the order of time.
+    """Scores test frames, which come in the order of time, and beside each its nearest training frame.
 
     Args:
         splits: names of the test splits.
@@ -56,7 +56,13 @@ class EvaluationScores:
         self._surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
 
     def update(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
-        """Score a rendered frame, and beside it ``nearest``, the nearest training frame ``[3, H, W]``."""
+        """Score one frame, by its picture.
+
+        Args:
+            rendered: the frame.
+            nearest: ``[3, H, W]`` over white, the nearest training frame.
+            masks: ``[H, W]`` bool by region.
+        """
         names, number, target = rendered.frame.splits, rendered.frame.frame_index, rendered.frame.on_white()
         self._images.update(names, rendered.image, target, masks)
         self._pairs.update(number, names, rendered.image, target, masks)
@@ -74,31 +80,29 @@ class EvaluationScores:
         """Score the surface that a frame shows.
 
         Args:
-            rendered: knows its depth.
-            canonical: ``[H, W, 3]`` canonical places of the points at that depth.
-            canonical_at_truth: of those at the true depth.
+            rendered: the frame.
+            canonical: ``[H, W, 3]`` canonical points in metres of the points at its depth; None if the
+                method has no canonical head.
+            canonical_at_truth: ``[H, W, 3]`` canonical points of the points at the true depth, or None.
             truth: the true surface.
-            masks: by region.
+            masks: ``[H, W]`` bool by region.
         """
         surface = rendered.depth, canonical, canonical_at_truth, truth.depth, truth.canonical
         self._surface.update(rendered.frame.splits, *surface, masks)
 
     def has_previous(self, frame: int) -> bool:
-        """Whether the frame given last is the previous one of the video; if not, `set_previous` takes it."""
+        """Whether the frame given last is the previous one of the video."""
         return self._pairs.has_previous(frame)
 
     def set_previous(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
-        """Take a frame as the previous one of the next, without scoring it: another process does.
-
-        Arguments as in `update`.
-        """
+        """Make a frame that another process scores the previous one of the next. Arguments as in `update`."""
         place = rendered.frame.frame_index, rendered.frame.splits
         target = rendered.frame.on_white()
         self._pairs.set_previous(*place, rendered.image, target, masks)
         self._nearest_pairs.set_previous(*place, nearest, target, masks)
 
     def averages(self) -> tuple[Averages, Averages]:
-        """Of the avatar and of the nearest training frames, over all processes."""
+        """Means of the avatar and of the nearest training frames, over all processes."""
         tables = [self._images.compute(), self._pairs.compute()]
         if self._surface is not None:
             tables.append(self._surface.compute())
@@ -113,20 +117,20 @@ def expression_displacement(expression_basis: Tensor) -> Tensor:
 def nearest_training_frames(
     queries: list[int], train: list[int], head: HeadParameters, displacement: Tensor
 ) -> list[int]:
-    """For each query the training frame with the nearest parameters; images are not looked at.
+    """The training frames whose head parameters are nearest to those of some frames.
 
-    All three parts of the distance are in metres on the head's surface: the turn between the two
-    rotations times a head's radius, the shift, and each expression coefficient's difference times
-    the largest displacement that it causes.
+    The distance is Euclidean, of three parts in metres on the head's surface: the angle between the two
+    rotations times a head's radius, the difference of translation, and each expression coefficient's
+    difference times the largest displacement that it causes.
 
     Args:
-        queries: frames to replace.
+        queries: indices of Q frames.
         train: frames to choose from, not empty.
         head: parameters of all T frames of the video.
         displacement: ``[E]`` metres, of `expression_displacement`.
 
     Returns:
-        One frame of ``train`` for each query.
+        Q indices, each one of ``train``.
     """
     parts = (
         # |A - B| (Frobenius) of two rotations is sqrt(2) times their angle, for small angles.

@@ -16,7 +16,6 @@ from partnerface.data.splits import SAMPLE, split_coverage, spread_evenly
 from partnerface.evaluation.means import FULL_FRAME, ImageMeans
 from partnerface.evaluation.pictures import RenderedFrame, comparison_strip, full_strip
 from partnerface.evaluation.report import (
-    GEOMETRY_DEFINITION,
     EvaluationProtocol,
     evaluation_report,
     metrics_protocol,
@@ -30,6 +29,7 @@ from partnerface.evaluation.scores import (
     expression_displacement,
     nearest_training_frames,
 )
+from partnerface.evaluation.surface_error import GEOMETRY_DEFINITION
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
 from partnerface.training.distributed import gathered_at_first
@@ -37,15 +37,16 @@ from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 
 STRIP_ROWS = 5
 STRIP_SPLIT = "unseen_expression"
-METRICS_FILE = "metrics.json"
+SCORES_FILE = "metrics.json"
 
 
 class EvaluationReport(Callback):
-    """Scores every rendered frame by split and region, beside the nearest training frame.
+    """Scores rendered frames by split and region, in tests beside the nearest-training-frame baseline.
 
-    Validation logs ``val/psnr`` (full frame), ``val/head_psnr``, ``val/mouth_psnr`` and so on. A test
-    writes its files into the run's folder once all frames are rendered; with refined parameters their
-    names end in ``_refined``, so that they lie beside the strict ones.
+    Validation logs ``val/psnr`` (full frame), ``val/head_psnr``, ``val/mouth_psnr`` and so on, of metrics
+    that are cheap enough. A test writes ``metrics.json``, ``comparison.mp4`` and ``strip.png`` into the
+    run's folder once all frames are rendered; with refined test parameters the names end in ``_refined``
+    before the extension, so that strict and refined files lie side by side.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -60,7 +61,7 @@ class EvaluationReport(Callback):
         self._validation.update(frame.splits, outputs.image, frame.on_white(), masks)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # The metric adds its sums and counts over processes itself: the value needs no second mean.
+        # The sums and counts were added over processes already: no sync_dist.
         for region, metrics in self._validation.compute()["val"].items():
             prefix = "" if region == FULL_FRAME else region.removesuffix("_mask") + "_"
             values = {f"val/{prefix}{name}": v for name, v in metrics.items() if v is not None}
@@ -72,7 +73,7 @@ class EvaluationReport(Callback):
         self._scores = EvaluationScores(splits, pl_module.metrics, self._knows_surface, pl_module.device)
         frames = data.test_frames
         self._nearest = dict(zip(frames, _nearest_frames(frames, trainer, pl_module), strict=True))
-        # The sample of a split is spread like the strip: methods tested on samples alone show the same.
+        # A method tested on samples of the splits alone shows frames like those of the other methods.
         members = pl_module.sequence.splits
         shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE) or frames
         self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
@@ -85,7 +86,7 @@ class EvaluationReport(Callback):
     ) -> None:
         data, number = trainer.datamodule, outputs.frame.frame_index
         if number - 1 in self._nearest and not self._scores.has_previous(number):
-            # Another process scores the previous frame; the first frame of this one makes a pair with it.
+            # The previous frame is scored by another process; temporal stability needs it here too.
             previous = pl_module.render(data.evaluation_frame(number - 1).to(pl_module.device))
             masks = _masks(trainer, pl_module, previous)
             self._scores.set_previous(previous, self._nearest_image(trainer, previous), masks)
@@ -107,7 +108,7 @@ class EvaluationReport(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         scores, baseline = self._scores.averages()
-        # Processes have runs of frames, in the order of their ranks: the whole is in the order of time.
+        # Each process has a run of frames, in the order of ranks, so that all are in the order of time.
         video, strips = gathered_at_first(self._video), gathered_at_first(self._strips)
         num_frames = Counter(gathered_at_first(self._scored))
         if not trainer.is_global_zero:
@@ -126,8 +127,8 @@ class EvaluationReport(Callback):
         write_video(file("comparison.mp4"), video, sequence.fps)
         if strips:
             write_image(file("strip.png"), np.concatenate(strips))
-        # Last: where it is there, the test has ended.
-        write_report(file(METRICS_FILE), report)
+        # Last, since its presence means that the test has ended.
+        write_report(file(SCORES_FILE), report)
         print_report(report)
 
     def _protocol(
@@ -151,7 +152,7 @@ class EvaluationReport(Callback):
 
 
 def _masks(trainer: Trainer, pl_module: LightningModule, rendered: RenderedFrame) -> Masks:
-    """Regions of a frame, by its label image and by its tracked parameters as they are."""
+    """``[H, W]`` bool by region, from the frame's label image and its tracked parameters, never refined."""
     frame, number = rendered.frame, [rendered.frame.frame_index]
     head, camera = pl_module.sequence.head.select(number), trainer.datamodule.camera.select(number)
     device = pl_module.device
@@ -160,18 +161,20 @@ def _masks(trainer: Trainer, pl_module: LightningModule, rendered: RenderedFrame
 
 
 def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
+    """The true surface of a frame; None if the dataset does not know it."""
     data = trainer.datamodule
     return data.reader.true_surface(number, data.camera.select([number]))
 
 
 def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningModule) -> list[int]:
+    """The nearest training frame of each of some frames."""
     displacement = expression_displacement(pl_module.avatar.head_model.expression_basis).cpu()
     train = trainer.datamodule.train_frames
     return nearest_training_frames(frames, train, pl_module.sequence.head, displacement)
 
 
 def print_report(report: dict) -> None:
-    """Print the table of a report, not cut to the 80 columns that a file or a pipe is taken for."""
+    """Print the table of a report, at least 120 columns wide if the output is a file or a pipe."""
     console = Console()
     console.width = console.width if console.is_terminal else max(console.width, 120)
     console.print(report_table(report))
