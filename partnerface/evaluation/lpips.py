@@ -1,7 +1,8 @@
-"""LPIPS with AlexNet features, without torchvision.
+"""LPIPS on AlexNet: the metric, its network, and where the network's weights come from.
 
 Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018),
-version 0.1: the linear heads that torchmetrics ships on torchvision's AlexNet.
+version 0.1: the linear heads that torchmetrics ships on torchvision's AlexNet, which is rebuilt here so that
+torchvision need not be installed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from partnerface.evaluation.image_metric import ImageMetric, enlarged, masked_crops
 from partnerface.files.downloads import ASSETS_VARIABLE, cache_folder, download, stored_file
 from partnerface.files.whole_files import whole_file
 
@@ -34,8 +36,26 @@ SMALLEST_SIDE = 64
 """Below this the last feature maps have hardly a pixel; smaller images are enlarged."""
 
 
-class LPIPS(nn.Module):
-    """Perceptual distance of two images. Its weights are fixed and are not written into checkpoints.
+class LPIPS(ImageMetric):
+    """Perceptual distance of the picture, or of a region's bounding box with white outside the region."""
+
+    higher_is_better = False
+    ideal = 0.0
+    in_validation = False
+    definition = (
+        "Zhang et al. 2018, version 0.1 on AlexNet, of the region's bounding box, white outside the region; "
+        f"enlarged bilinearly if its shorter side is under {SMALLEST_SIDE} px"
+    )
+
+    def missing(self) -> str:
+        return load_lpips().missing
+
+    def per_image(self, rendered: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        return load_lpips().network.to(rendered.device)(*masked_crops((rendered, target), mask))[0]
+
+
+class LPIPSNetwork(nn.Module):
+    """The distance itself. Its weights are fixed and are not written into checkpoints.
 
     Args:
         features: AlexNet's convolutions by torchvision's names, ``features.0.weight`` and so on.
@@ -63,7 +83,7 @@ class LPIPS(nn.Module):
     @torch.no_grad()
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """``[B]`` distances of images ``[B, 3, H, W]`` in [0, 1]."""
-        first, second = enlarged(first), enlarged(second)
+        first, second = enlarged(first, SMALLEST_SIDE), enlarged(second, SMALLEST_SIDE)
         features = self._features(torch.cat([first, second]))
         distance = torch.zeros(len(first), device=first.device)
         for number, values in features.items():
@@ -82,15 +102,6 @@ class LPIPS(nn.Module):
             values = functional.relu(functional.conv2d(values, weight, bias, stride, padding))
             features[number] = values
         return features
-
-
-def enlarged(images: Tensor, smallest_side: int = SMALLEST_SIDE) -> Tensor:
-    """Images whose shorter side is under so many pixels, enlarged bilinearly until it is not."""
-    scale = smallest_side / min(images.shape[-2:])
-    if scale <= 1:
-        return images
-    size = [round(side * scale) for side in images.shape[-2:]]
-    return functional.interpolate(images, size, mode="bilinear", align_corners=False)
 
 
 def torchmetrics_heads() -> list[Tensor]:
@@ -114,21 +125,21 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class LPIPSNetwork:
-    """The metric, or why there is none.
+class LoadedLPIPS:
+    """The network, or the reason why there is none.
 
     Attributes:
-        metric: None where the weights can't be had; LPIPS is then reported as missing.
-        missing: the reason, empty where there is a metric.
+        network: in evaluation mode; None where its weights can't be had.
+        missing: the reason, empty where there is a network.
     """
 
-    metric: LPIPS | None
+    network: LPIPSNetwork | None
     missing: str = ""
 
 
 @cache
-def load_lpips() -> LPIPSNetwork:
-    """LPIPS with weights from the first of: ``PARTNERFACE_ASSETS``, ``~/.cache/partnerface``, a download.
+def load_lpips() -> LoadedLPIPS:
+    """The network, its weights from ``PARTNERFACE_ASSETS``, else ``~/.cache/partnerface``, else a download.
 
     A download (once, 230 MB, of which 10 MB are kept) is checked by its hash. Failure is logged once
     and is no error: a test goes on without LPIPS.
@@ -136,12 +147,12 @@ def load_lpips() -> LPIPSNetwork:
     path = stored_file(FILE_NAME)
     try:
         features = torch.load(path or _download(), map_location="cpu", weights_only=True)
-        return LPIPSNetwork(LPIPS(features))
+        return LoadedLPIPS(LPIPSNetwork(features).eval())
     except LOAD_ERRORS as error:
         where = f"{path} is not usable" if path else f"{FILE_NAME} is not in {ASSETS_VARIABLE}"
         missing = f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         logger.warning("LPIPS is reported as missing: %s", missing)
-        return LPIPSNetwork(None, missing)
+        return LoadedLPIPS(None, missing)
 
 
 def _download() -> Path:

@@ -20,6 +20,7 @@ from partnerface.data.completion.complete import (
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence, head_model_record
+from partnerface.data.splits import SPLIT_PROTOCOL
 from partnerface.errors import UserError
 from partnerface.files.images import read_rgb
 from partnerface.files.videos import probe_video, write_video
@@ -136,6 +137,7 @@ def track_video(
             neck_line=labels.neck_line,
             shell_thickness=completion.shell.thickness,
             splits=completion.splits,
+            split_protocol=SPLIT_PROTOCOL,
             coverage=completion.coverage,
             landmark_residual=frame_residuals(clip.track, fit.landmark_numbers, aligned),
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from partnerface.avatar.avatar import Avatar
 from partnerface.deformation.deformation import dense_part_weights
-from partnerface.evaluation.image_strips import part_map
+from partnerface.evaluation.pictures import part_map
 from partnerface.meshes.normals import vertex_normals
 from partnerface.meshes.rasterizer import rasterize_mesh
 

@@ -15,7 +15,7 @@ from partnerface.benchmarks.speed.result_row import ResultRow, Target, missing_r
 from partnerface.benchmarks.speed.training_slices import Budget, ScoresOnTheWay, train_steps
 from partnerface.cameras.rays import pixel_rays
 from partnerface.data.regions import HEAD
-from partnerface.evaluation.region_metrics import psnr
+from partnerface.evaluation.metrics import psnr
 
 SHORT, LONG, CONVERGED = 60.0, 240.0, 600.0
 """CPU seconds: every method is trained for a short and a long time, ours until it hardly gains."""

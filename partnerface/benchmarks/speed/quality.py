@@ -16,7 +16,7 @@ from partnerface.benchmarks.speed.report import SpeedReport
 from partnerface.benchmarks.speed.result_row import ResultRow, Target
 from partnerface.benchmarks.speed.training_slices import train_steps
 from partnerface.data.regions import HEAD
-from partnerface.evaluation.region_metrics import psnr
+from partnerface.evaluation.metrics import psnr
 
 SEEDS = (0, 1, 2)
 STEPS = 800

@@ -29,7 +29,7 @@ from partnerface.data.completion.torso_pose import median_frame, move_torso, row
 from partnerface.data.formats.plausibility import impossible_frames
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence, head_model_record
-from partnerface.data.splits import assign_splits, split_coverage
+from partnerface.data.splits import SPLIT_PROTOCOL, assign_splits, split_coverage
 from partnerface.errors import UserError
 from partnerface.files.images import image_size, read_grey, read_rgb, write_image
 from partnerface.head_models.head_model import HeadModel
@@ -165,6 +165,7 @@ class Completion:
             neck_line=self.labels.neck_line,
             shell_thickness=self.shell.thickness,
             splits=self.splits,
+            split_protocol={} if tracked.splits else SPLIT_PROTOCOL,
             coverage=self.coverage,
             left_out=self.left_out,
         )

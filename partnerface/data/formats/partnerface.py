@@ -33,6 +33,7 @@ from partnerface.data.formats.values import (
     positive,
     printable_name,
     read_head_parameters,
+    split_protocol_of,
     table,
 )
 from partnerface.data.sequence import TrackedSequence
@@ -128,6 +129,7 @@ class PartnerfaceReader(SequenceReader):
             neck_line=neck_line_of(record["neck_line"]),
             shell_thickness=canonical["shell_thickness"],
             splits=checked_splits(record["splits"], weights),
+            split_protocol=split_protocol_of(record),
             coverage=coverage_of_splits(table(record["coverage"], "coverage")),
         )
         return sequence, residual

@@ -142,6 +142,7 @@ class SequenceWriter:
         neck_line: float,
         shell_thickness: Tensor,
         splits: dict[str, list[int]],
+        split_protocol: dict[str, str] | None = None,
         coverage: dict[str, dict[str, float]] | None = None,
         landmark_residual: Tensor | None = None,
     ) -> TrackedSequence:
@@ -186,7 +187,8 @@ class SequenceWriter:
                 self._write_json(
                     f"transforms_{use}.json", header, [entries[i] for i in _frames_of(use, splits)]
                 )
-            header |= {"splits": splits, "coverage": coverage or {}}
+            protocol = {key: text for key, text in (split_protocol or {}).items() if key in splits}
+            header |= {"splits": splits, "split_protocol": protocol, "coverage": coverage or {}}
             self._write_json(TRANSFORMS, header, entries)
             move_into_place(self.folder, self.root, OUR_FILES)
         except OSError as error:

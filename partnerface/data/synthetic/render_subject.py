@@ -36,7 +36,7 @@ REGION_MARGIN = 0.012
 
 
 @dataclass
-class RenderedFrame:
+class SubjectFrame:
     """uint8: ``image`` ``[H, W, 3]``, ``matte`` ``[H, W]`` and ``labels`` ``[H, W]`` (values of `Region`)."""
 
     image: np.ndarray
@@ -84,7 +84,7 @@ class SubjectRenderer:
         resolution = 2 ** min(max((4 * self.camera.width - 1).bit_length(), 7), 11)
         return AppearanceTextures(self.head_model, self.subject, resolution)
 
-    def render(self, frame: int) -> RenderedFrame:
+    def render(self, frame: int) -> SubjectFrame:
         """Render one frame."""
         head, sway = self.head.select([frame]), self.sway[frame]
         size = self.camera.width * SUPERSAMPLING
@@ -98,7 +98,7 @@ class SubjectRenderer:
         samples[fragments.mask] = self._shade(surface, head.expression[0])
         image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], SUPERSAMPLING)[0].permute(1, 2, 0)
         coverage = functional.avg_pool2d(fragments.mask.float()[None], SUPERSAMPLING)[0]
-        return RenderedFrame(
+        return SubjectFrame(
             _to_bytes(image), _to_bytes(coverage), self._labels(surface, fragments.mask, coverage)
         )
 

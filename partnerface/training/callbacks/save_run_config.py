@@ -1,4 +1,4 @@
-"""SaveRunConfig: the whole configuration of a run, in the run's own folder, written by `fit` alone."""
+"""SaveRunConfig: writes the complete configuration of `fit` into the run's folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from partnerface.files.whole_files import whole_file
 class SaveRunConfig(SaveConfigCallback):
     """Writes ``config.yaml`` into ``--run_dir``; ``fit --config RUN/config.yaml`` repeats the run.
 
-    Lightning's callback writes into the logger's folder, which W&B runs share (a sweep dies at its
-    second run), and writes for ``test`` too, with keys that ``fit`` refuses.
+    Lightning's own callback writes into the logger's folder, which all W&B runs share, so that the second
+    run of a sweep fails; and it writes the configuration of ``test`` too, with keys that ``fit`` refuses.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
