@@ -1,4 +1,4 @@
-"""Rendering a frame: ours whole, NeRFace on an evenly spread part of the same frame's rays."""
+"""Speed of rendering a frame: ours with all rays, NeRFace with few that cover the same view."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from partnerface.head_models.head_parameters import HeadParameters
 
 FRAME_SIZE = 256
 PEER_SIZE = 32
-"""NeRFace renders this many pixels a side of the same view; its time is scaled by the number of rays."""
+"""Pixels a side that NeRFace renders of the same view; its time is scaled by the number of rays."""
 
 RATIO, FRAMES_PER_SECOND = Target(">=", 400), Target(">=", 3)
 
 
 @dataclass
 class FrameToRender:
-    """One frame of a video, at any size.
+    """What a picture of one frame of a video needs, at any size.
 
     Attributes:
-        camera: of that frame alone.
-        head: of that frame alone.
+        camera: one camera.
+        head: parameters of one frame.
         torso_motion: ``[1, 2, 3]``.
     """
 
@@ -38,6 +38,7 @@ class FrameToRender:
 
     @classmethod
     def of(cls, sequence: TrackedSequence, size: int, frame: int = 0) -> FrameToRender:
+        """A frame of a video, ``size`` pixels wide and high."""
         camera = sequence.camera.select([frame]).resized(size, size)
         return cls(camera, sequence.head.select([frame]), sequence.torso_motion[[frame]])
 
@@ -55,13 +56,13 @@ class FrameToRender:
         avatar.render_image(self.camera, self.head, self.torso_motion)
 
     def timed(self, method: MethodUnderTest, device: str = "cpu") -> Duration:
-        """How long one frame takes; the method stays in evaluation mode."""
+        """Time of rendering the frame; the method stays in evaluation mode."""
         avatar, frame = method.module.to(device).avatar.eval(), self.to(device)
         return duration_of(lambda: frame.render(avatar), device)
 
 
 def rendering_rows(ours: MethodUnderTest, peer: MethodUnderTest, rounds: int) -> list[ResultRow]:
-    """Frames a second and the ratio to NeRFace, all cores, no gradient."""
+    """Frames per second and the ratio to NeRFace, on all cores, without gradients."""
     frame = FrameToRender.of(ours.data.sequence, FRAME_SIZE)
     small = frame.resized(PEER_SIZE)
     variants: dict[str, Callable[[], Duration]] = {

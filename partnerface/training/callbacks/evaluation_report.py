@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
 
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import TrueSurface
@@ -27,6 +26,7 @@ from partnerface.evaluation.report import (
 from partnerface.evaluation.scores import EvaluationScores, Masks
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
+from partnerface.runs.results import print_wide
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 
@@ -167,7 +167,5 @@ def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningMod
 
 
 def print_report(report: dict) -> None:
-    """Print the table of a report, not cut to the 80 columns that a file or a pipe is taken for."""
-    console = Console()
-    console.width = console.width if console.is_terminal else max(console.width, 120)
-    console.print(report_table(report))
+    """Print the table of a report."""
+    print_wide(report_table(report))
