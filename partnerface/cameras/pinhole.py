@@ -39,6 +39,7 @@ class Camera:
         return cls(intrinsics.repeat(frames, 1), pose.repeat(frames, 1, 1), width, height)
 
     def select(self, frames: Tensor | slice | list[int]) -> Camera:
+        """The cameras of the given frames."""
         return replace(
             self,
             intrinsics=self.intrinsics[frames],
@@ -46,7 +47,7 @@ class Camera:
         )
 
     def to(self, *args, **kwargs) -> Camera:
-        """Like ``Tensor.to`` for both tensors."""
+        """Move or convert both tensors as ``Tensor.to`` does."""
         return replace(
             self,
             intrinsics=self.intrinsics.to(*args, **kwargs),
