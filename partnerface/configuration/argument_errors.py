@@ -104,9 +104,6 @@ def _keys(node: object) -> set[str]:
 
 
 def _innermost_reason(text: str) -> str:
-    # Of "a class or null", what is said about the class.
-    if found := re.search(r"Errors: - ((?!Does not).+?) - Expected a <class 'NoneType'>", text):
-        text = found[1]
     if found := re.search(_NO_SUBCLASS + r" of (\w+)\. Got value: (.+?) Subclass types expect", text):
         return f"expected a {found[1]}, given by its class_path; got {found[2]}"
     for pattern in (r"Expected a <class '(\w+)'>\. Got value: ([^\s]+)", r"(File does not exist: [^\s]+)"):

@@ -116,7 +116,7 @@ def are_rotations(matrices: Tensor) -> Tensor:
     return torch.maximum(handed, residual) < 1e-3
 
 
-LONGEST_NAME, LONGEST_PROTOCOL = 200, 1000
+LONGEST_NAME = 200
 
 
 def camera_intrinsics(entries: list[dict]) -> Tensor:
@@ -170,6 +170,9 @@ def positive(value: object, name: str) -> float:
 def printable_name(value: object) -> str:
     """A name that fits into a line of a log."""
     return _line_of_text(value, "name", LONGEST_NAME)
+
+
+LONGEST_PROTOCOL = 1000
 
 
 def split_protocol_of(record: dict) -> dict[str, str]:

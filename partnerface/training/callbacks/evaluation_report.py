@@ -174,7 +174,7 @@ def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningMod
 
 
 def print_report(report: dict) -> None:
-    """Print the table of a report, at least 120 columns wide if the output is a file or a pipe."""
+    """Print the table of a report, not cut to the 80 columns that a file or a pipe is taken for."""
     console = Console()
     console.width = console.width if console.is_terminal else max(console.width, 120)
     console.print(report_table(report))
