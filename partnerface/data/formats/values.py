@@ -170,9 +170,6 @@ def printable_name(value: object) -> str:
     return _line_of_text(value, "name", LONGEST_NAME)
 
 
-LONGEST_PROTOCOL = 1000
-
-
 def split_protocol_of(record: dict) -> dict[str, str]:
     """How the frames of each split were chosen; empty for a dataset of before this was written down."""
     protocol = table(record.get("split_protocol", {}), "split_protocol")
