@@ -9,7 +9,7 @@ from partnerface.head_models.head_parameters import HeadParameters
 
 
 def random_view(frames: int, seed: int = 0, width: int = 9, height: int = 6) -> View:
-    """F views in which no two tensors, and no two frames of one, are alike; every optional tensor is there."""
+    """F views with every optional tensor; no two frames are alike."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         camera = Camera(

@@ -39,5 +39,5 @@ def test_it_is_the_photometric_loss_of_the_first_pass():
 
 
 def test_a_method_of_one_pass_is_refused(make_pair):
-    with pytest.raises(UserError, match="--model.losses.coarse_photometric: .* take the loss out"):
+    with pytest.raises(UserError, match=r"--model\.losses\.coarse_photometric: .* take the loss out"):
         CoarsePhotometric()(*make_pair())

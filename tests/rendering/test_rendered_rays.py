@@ -41,7 +41,7 @@ def test_over_by_hand():
 
 
 def test_surface_depth_by_hand():
-    """Of a ray that the head covers by 80 %, the depth of what covers it; of one that it hardly meets, none."""
+    """The depth of the head where it covers more than half of a ray, 0 elsewhere."""
     rays = rendered(4, 0)
     rays.head_opacity = torch.tensor([[0.8, 0.5, 1.0, 0.0]])
     rays.depth = torch.tensor([[0.8 * 1.2, 0.5 * 1.2, 0.9, 0.0]])

@@ -108,8 +108,9 @@ def test_a_head_over_its_torso_equals_a_loop_over_rays_and_samples():
 
     rays, count, parts = 7, 4, 3
     hit = torch.tensor([1, 2, 4, 6])
-    samples = ray_samples(4, count, length=0.02, opaque=[True, False, False, True])
-    kept = torch.tensor([0, 2, 3, 4, 6, 7, 13, 15])  # Nothing of the third ray was evaluated.
+    samples = ray_samples(4, count, length=0.02, opaque=[True, False, True, True])
+    # Nothing of the third ray was evaluated: it ends at a black backstop.
+    kept = torch.tensor([0, 2, 3, 4, 6, 7, 13, 15])
     density, rgb, weights = 60 * rand(8), rand(8, 3), rand(8, parts)
     torso = rand(rays, 3), rand(rays)
     head = render_head(density, rgb, kept, samples, weights)
