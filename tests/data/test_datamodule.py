@@ -9,7 +9,7 @@ from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.drivers.driver import OwnFrames
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.errors import UserError
-from tests.random_views import random_view
+from tests.views import random_view
 
 SPLITS = {"train": [0, 1, 2, 5], "val": [3], "blocks": [6], "temporal": [8, 9], "unseen_expression": [9]}
 

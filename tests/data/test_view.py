@@ -7,7 +7,7 @@ import torch
 
 from partnerface.data.view import View
 from partnerface.errors import UserError
-from tests.random_views import random_view, tensors_of
+from tests.views import random_view, tensors_of
 
 
 def assert_same(found: View, expected: View) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
-from tests.random_views import random_view
+from tests.views import random_view
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from partnerface.errors import UserError
 from partnerface.losses.coarse_photometric import CoarsePhotometric
 from partnerface.losses.photometric import Photometric
 from partnerface.rendering.rendered_rays import RenderedRays, Rendering
-from tests.random_views import random_view
+from tests.views import random_view
 
 
 def _rendered(seed: int) -> RenderedRays:

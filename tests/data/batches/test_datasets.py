@@ -7,7 +7,7 @@ from partnerface.data.batches.datasets import EvaluationFrames, RayDataset
 from partnerface.data.batches.frame_samplers import FrameVisit
 from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels, UniformPixels
-from tests.random_views import random_view, tensors_of
+from tests.views import random_view, tensors_of
 
 VIEWS = random_view(4)
 

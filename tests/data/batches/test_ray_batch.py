@@ -1,7 +1,7 @@
 import torch
 
 from partnerface.data.batches.ray_batch import RayBatch
-from tests.random_views import random_view, tensors_of
+from tests.views import random_view, tensors_of
 
 
 def batch(frames: list[int], seed: int) -> RayBatch:

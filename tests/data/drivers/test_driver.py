@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from partnerface.data.drivers.driver import Driver, OwnFrames
-from tests.random_views import random_view, tensors_of
+from tests.views import random_view, tensors_of
 
 
 def test_own_frames_are_the_videos_frames_in_the_order_given():

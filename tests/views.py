@@ -1,11 +1,18 @@
-"""Views of nobody in particular, for tests that need some but not what they show."""
+"""Views: those of a sequence, and random ones for tests that do not care what they show."""
 
 import torch
 from pytorch3d.transforms import random_rotations
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.head_models.head_parameters import HeadParameters
+
+
+def views_of(sequence: TrackedSequence, frames: list[int] | None = None) -> View:
+    """Some frames of a sequence, or all, at the size of its camera."""
+    views = View(sequence.camera, sequence.head, sequence.torso_motion)
+    return views if frames is None else views.select(frames)
 
 
 def random_view(frames: int, seed: int = 0, width: int = 9, height: int = 6) -> View:
