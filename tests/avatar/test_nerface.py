@@ -1,4 +1,4 @@
-"""NeRFace behind the interface of methods: what it sees, what its field depends on, what a checkpoint keeps."""
+"""NeRFace as an avatar method: what it sees, what its field depends on, what survives a checkpoint."""
 
 from dataclasses import replace
 

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import av
+import numpy as np
+import torch
 
 from partnerface.cli.main import main
+from partnerface.configuration.avatar_cli import AvatarCLI
 
 
 def test_predict_writes_the_held_out_frames(trained_run: Path, tmp_path: Path, capsys) -> None:
@@ -15,6 +18,16 @@ def test_predict_writes_the_held_out_frames(trained_run: Path, tmp_path: Path, c
         frames = list(video.decode(video=0))
     assert (frames[0].width, frames[0].height) == (32, 32)
     assert f"{len(frames)} frames" in capsys.readouterr().out
+    # Each is what the avatar shows of its frame, but for the codec.
+    flags = [f"--run_dir={tmp_path}", "--data.predict_frames=temporal"]
+    cli = AvatarCLI([*arguments, *flags], execute=False)
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    cli.model.load_state_dict(state)
+    driver = cli.datamodule.prediction_driver
+    assert len(driver) == len(frames)
+    for place in (0, len(frames) - 1):
+        shown = cli.model.avatar.eval().render_image(driver[place]).to_bytes()
+        assert np.abs(frames[place].to_ndarray(format="rgb24").astype(int) - shown).mean() < 8
 
 
 def test_an_unknown_choice_of_frames_gives_one_line(trained_run: Path, tmp_path: Path, capsys) -> None:
