@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from partnerface.avatar.canonical_surface import canonical_surface
 
 from partnerface.avatar.avatar import Avatar
-from partnerface.avatar.canonical_surface import canonical_surface
 from partnerface.avatar.nerface import NeRFace
 from partnerface.cameras.rays import image_pixels, pixel_rays
 from partnerface.configuration.avatar_cli import AvatarCLI

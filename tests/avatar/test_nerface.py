@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from partnerface.sampling.hierarchical import HierarchicalSampler
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.avatar.nerface import NeRFace
@@ -13,7 +14,6 @@ from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.deformation.global_deformation import NoDeformation
 from partnerface.head_models.anny import AnnyHead
 from partnerface.rendering.torso_layer import TorsoLayer
-from partnerface.sampling.hierarchical import HierarchicalSampler
 
 STILL = torch.eye(2, 3)[None]
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from partnerface.sampling.hierarchical import HierarchicalSampler, box_interval, inverse_cdf
 from torch.nn.functional import normalize
 
 from partnerface.errors import UserError
-from partnerface.sampling.hierarchical import HierarchicalSampler, box_interval, inverse_cdf
 
 
 def _rays(count: int) -> tuple[torch.Tensor, torch.Tensor]:
