@@ -38,7 +38,7 @@ def _interrupts_are_heeded() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _no_downloads() -> Iterator[None]:
     """Tests fetch nothing: the weights of LPIPS alone are 230 MB."""
-    original = urllib.request.urlopen
+    original = urllib.request.urlopen  # torch.hub holds a name of its own for it
 
     def local_only(url, *args, **kwargs):
         address = url if isinstance(url, str) else url.full_url
@@ -48,6 +48,7 @@ def _no_downloads() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(urllib.request, "urlopen", local_only)
+        patch.setattr(torch.hub, "urlopen", local_only)
         yield
 
 

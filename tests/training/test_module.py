@@ -91,7 +91,7 @@ def test_a_test_scores_the_picture_that_users_get(attached: AvatarCLI, monkeypat
     monkeypatch.setattr(picture_voxels, "LEAST_SAMPLES", 1)
     with torch.no_grad():
         scored, given = module.test_step(frame, 0), module.predict_step(frame, 0)
-        exact, shown = module.render(frame, with_parts=True), module.with_parts(scored)
+        exact, shown = module.render(frame, with_parts=True), module.add_part_weights(scored)
     assert torch.equal(scored.image, given.image)
     assert not torch.equal(scored.image, exact.image)
     assert torch.equal(shown.image, scored.image)
@@ -103,7 +103,7 @@ def test_a_single_part_costs_no_second_rendering(attached: AvatarCLI, monkeypatc
     with torch.no_grad():
         rendered = module.render(frame)
     monkeypatch.setattr(module.avatar.deformation, "parts", 1)
-    assert module.with_parts(rendered) is rendered
+    assert module.add_part_weights(rendered) is rendered
 
 
 def test_the_objective_is_the_weighted_sum_of_its_terms(attached: AvatarCLI) -> None:
