@@ -66,7 +66,7 @@ def test_bfloat16_heads_give_nearly_the_same_in_float32():
     field = make_field(4)
     positions, directions, appearance = inputs(500, 4)
     exact = field(positions, directions, appearance)
-    field.bfloat16 = True
+    field.use_bfloat16 = True
     rough = field(positions, directions, appearance)
     for value, reference in zip(rough, exact, strict=True):
         assert value.dtype == torch.float32
