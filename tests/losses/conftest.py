@@ -6,20 +6,22 @@ import pytest
 import torch
 
 from partnerface.data.batches.ray_batch import RayBatch
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
+from tests.views import random_view
 
 
 @pytest.fixture
-def make_pair() -> Callable[..., tuple[RenderedRays, RayBatch]]:
+def make_pair() -> Callable[..., tuple[Rendering, RayBatch]]:
     """Makes a random batch of 2 frames with 6 rays and the rendering that equals it."""
 
-    def make() -> tuple[RenderedRays, RayBatch]:
+    def make() -> tuple[Rendering, RayBatch]:
         generator = torch.Generator().manual_seed(0)
 
         def rand(*shape: int) -> torch.Tensor:
             return torch.rand(shape, generator=generator)
 
         batch = RayBatch(
+            view=random_view(2),
             frame_index=torch.tensor([3, 5]),
             pixels=rand(2, 6, 2),
             rgb=rand(2, 6, 3),
@@ -28,16 +30,18 @@ def make_pair() -> Callable[..., tuple[RenderedRays, RayBatch]]:
             background=rand(2, 6, 3),
             loss_weight=rand(2, 6),
         )
-        rendered = RenderedRays(
+        rays = RenderedRays(
             rgb=(batch.alpha[..., None] * batch.rgb).requires_grad_(),
             opacity=batch.alpha.clone().requires_grad_(),
             depth=torch.zeros(2, 6),
             head_opacity=batch.alpha.clone(),
-            offset_size=torch.zeros((), requires_grad=True),
-            part_usage=torch.full((4,), 0.25, requires_grad=True),
-            part_entropy=torch.zeros((), requires_grad=True),
-            offset_roughness=torch.zeros((), requires_grad=True),
         )
-        return rendered, batch
+        statistics = DeformationStatistics(
+            offset_size=torch.zeros(2, requires_grad=True),
+            offset_roughness=torch.zeros(2, requires_grad=True),
+            part_usage=torch.full((2, 4), 0.25, requires_grad=True),
+            part_entropy=torch.zeros(2, requires_grad=True),
+        )
+        return Rendering(rays, statistics), batch
 
     return make

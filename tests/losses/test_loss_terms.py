@@ -32,15 +32,15 @@ def test_zero_where_the_rendering_is_ideal(term, make_pair):
 def test_gradient_is_finite_and_reaches_what_the_term_measures(term, error, make_pair):
     rendered, batch = make_pair()
     with torch.no_grad():
-        rendered.rgb += error
-        rendered.opacity += error
-        rendered.offset_size += error
-        rendered.part_entropy += error
-        rendered.offset_roughness += error
-        rendered.part_usage += torch.tensor([error, -error, 0.0, 0.0])
+        rendered.rays.rgb += error
+        rendered.rays.opacity += error
+        rendered.deformation.offset_size += error
+        rendered.deformation.part_entropy += error
+        rendered.deformation.offset_roughness += error
+        rendered.deformation.part_usage += torch.tensor([error, -error, 0.0, 0.0])
     term()(rendered, batch).backward()
     for name in TERMS[term]:
-        gradient = getattr(rendered, name).grad
+        gradient = {**vars(rendered.rays), **vars(rendered.deformation)}[name].grad
         assert gradient.isfinite().all()
         if error:
             assert gradient.any(), name
@@ -50,8 +50,8 @@ def test_gradient_is_finite_and_reaches_what_the_term_measures(term, error, make
 def test_terms_carry_their_weight_without_applying_it(term, make_pair):
     rendered, batch = make_pair()
     with torch.no_grad():
-        rendered.opacity += 0.1
-        rendered.rgb += 0.2
+        rendered.rays.opacity += 0.1
+        rendered.rays.rgb += 0.2
     light, heavy = term(weight=0.5), term(weight=7.0)
     assert (light.weight, heavy.weight) == (0.5, 7.0)
     assert torch.equal(light(rendered, batch), heavy(rendered, batch))
@@ -63,10 +63,26 @@ def test_the_interface_itself_is_no_term(make_pair):
 
 
 @pytest.mark.parametrize(
-    ("term", "name"), [(PartEntropy, "part_entropy"), (OffsetSmoothness, "offset_smoothness")]
+    ("term", "name"),
+    [
+        (OffsetSize, "offset_size"),
+        (OffsetSmoothness, "offset_smoothness"),
+        (PartBalance, "part_balance"),
+        (PartEntropy, "part_entropy"),
+    ],
 )
-def test_a_method_without_parts_is_told_to_drop_their_terms(term, name, make_pair):
+def test_a_method_without_deformation_is_refused_by_name(term, name, make_pair):
     rendered, batch = make_pair()
-    rendered.part_entropy = rendered.offset_roughness = None
+    rendered.deformation = None
     with pytest.raises(UserError, match=f"--model.losses.{name}: .* take the loss out"):
         term()(rendered, batch)
+
+
+@pytest.mark.parametrize(
+    ("term", "statistic"),
+    [(OffsetSize, "offset_size"), (OffsetSmoothness, "offset_roughness"), (PartEntropy, "part_entropy")],
+)
+def test_regularisers_are_means_over_the_frames(term, statistic, make_pair):
+    rendered, batch = make_pair()
+    setattr(rendered.deformation, statistic, torch.tensor([3.0, 5.0]))
+    assert float(term()(rendered, batch)) == 4
