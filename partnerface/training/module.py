@@ -14,6 +14,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from partnerface import __version__
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.rays import pixel_rays
@@ -257,6 +258,7 @@ class AvatarModule(LightningModule):
         self.skipped_steps.check()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["partnerface_version"] = __version__
         checkpoint["skipped_steps"] = self.skipped_steps.total
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

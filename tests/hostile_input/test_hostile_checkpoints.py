@@ -71,6 +71,7 @@ CONTENTS: dict[str, tuple[Callable[[dict], Any], str]] = {
     "a step that is text": (_set("global_step", to="3"), "global_step"),
     "an epoch that is none": (_set("epoch", to=None), "epoch"),
     "no version": (_without("pytorch-lightning_version"), "version"),
+    "of an older Partnerface": (_without("partnerface_version"), "written by Partnerface 0.1"),
     "a version that is a number": (_set("pytorch-lightning_version", to=2), "version"),
     "a version that is none": (_set("pytorch-lightning_version", to="x.y"), ""),
     "no loops": (_without("loops"), "loops"),

@@ -38,6 +38,10 @@ def check_contents(checkpoint: Any, path: Path | str) -> None:
         if name in checkpoint and not isinstance(checkpoint[name], kind):
             found = type(checkpoint[name]).__name__
             raise UserError(f"checkpoint {path}: {name!r} is a {found}, not a {kind.__name__}; train again")
+    if "partnerface_version" not in checkpoint:
+        raise UserError(
+            f"checkpoint {path}: written by Partnerface 0.1, which named its parts otherwise; train again"
+        )
     for name, value in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise UserError(f"checkpoint {path}: state_dict[{name!r}] is no tensor; train again")

@@ -14,7 +14,7 @@ from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO, ch
 
 WHOLE = {
     **{"state_dict": {}, "loops": {}, "epoch": 0, "global_step": 3},
-    **{"pytorch-lightning_version": "2.6.0", "hyper_parameters": {}},
+    **{"pytorch-lightning_version": "2.6.0", "partnerface_version": "0.2.0", "hyper_parameters": {}},
 }
 
 
