@@ -25,7 +25,7 @@ from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import termination_as_exit
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
-from partnerface.training.class_paths import extension_error, guard_parser
+from partnerface.training.class_paths import check_classes, extension_error, guard_parser
 from partnerface.training.distributed import outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.csv_appender import CsvAppender
@@ -83,7 +83,9 @@ class AvatarCLI(LightningCLI):
             if (message := short_message(error, args, self._valid_keys())) is None:
                 raise
             raise UserError(message) from error
-        check_ranges(self.config[self.config["subcommand"]].as_dict())
+        chosen = self.config[self.config["subcommand"]]
+        check_ranges(chosen.as_dict())
+        check_classes(chosen)
 
     def _valid_keys(self) -> set[str]:
         parsers = self._subcommand_parsers.values()
