@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from partnerface.cli.main import TOOLS, TRAINER_COMMANDS, main
+from partnerface.cli.main import TOOLS, TRAINER_COMMANDS, main, split_command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -74,9 +74,15 @@ def test_every_command_parses(capsys, trained_run: Path, tmp_path: Path, monkeyp
         called.clear()
         ended = _ended(_here(shlex.split(command, comments=True)[1:], trained_run, tmp_path))
         error = capsys.readouterr().err
-        if ended != 0 or (command.split()[1] in TOOLS and not called):
+        if ended != 0 or (_tool(command) and not called):
             wrong.append(f"{command}: {error.strip()}")
     assert wrong == []
+
+
+def _tool(command: str) -> bool:
+    """Whether the command is neither one of the trainer nor a flag such as ``--help``."""
+    words = shlex.split(command, comments=True)[1:]
+    return not words[0].startswith("-") and split_command(words)[0] in TOOLS
 
 
 def _here(words: list[str], trained_run: Path, tmp_path: Path) -> list[str]:

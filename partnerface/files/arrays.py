@@ -24,8 +24,8 @@ def read_arrays(
 
     Args:
         path: the file.
-        names: the arrays that are wanted, as far as the file has them; all if None.
-        largest_bytes: what they may take together; nothing is unpacked beyond it.
+        names: arrays to read, those that the file lacks are left out; all if None.
+        largest_bytes: limit to their unpacked size, checked before unpacking.
 
     Raises:
         UserError: the file is missing, damaged, too large once unpacked, or holds pickled objects.

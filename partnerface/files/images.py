@@ -12,7 +12,7 @@ from partnerface.errors import UserError
 from partnerface.files.whole_files import whole_file
 
 FORMATS = ("PNG", "JPEG")
-"""What is decoded; Pillow knows formats that start other programs."""
+"""Formats that are decoded; Pillow knows others that start programs."""
 
 WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
@@ -43,7 +43,7 @@ def read_labels(path: Path, highest: int) -> np.ndarray:
 
     Args:
         path: the file.
-        highest: the largest number there is.
+        highest: the largest number that is allowed.
 
     Raises:
         UserError: the file is missing or no image of one channel, or holds a larger number.

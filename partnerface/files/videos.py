@@ -14,7 +14,7 @@ from partnerface.errors import UserError
 from partnerface.files.whole_files import whole_file
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
-"""What is decoded: films. Playlists name other files, which a video from a stranger must not open."""
+"""Containers that are decoded. Playlists are not: they name other files, which a stranger's must not open."""
 
 WRITTEN_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
 
@@ -24,14 +24,14 @@ LARGEST_PIXELS = 8192 * 8192
 
 @dataclass
 class VideoFile:
-    """What a video's header and first frame say.
+    """Size and length of a video, from its header and first frame.
 
     Attributes:
         path: the file.
         width: width of the upright frames in pixels.
         height: height of the upright frames in pixels.
         fps: mean frames per second.
-        num_frames: number of frames by the header, an estimate; 0 where it is not known.
+        num_frames: number of frames according to the header, an estimate; 0 if unknown.
     """
 
     path: Path

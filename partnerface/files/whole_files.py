@@ -73,7 +73,7 @@ def hidden_folder(root: Path) -> Path:
 
 
 def remove_abandoned(root: Path) -> None:
-    """Remove hidden folders of writers that were killed."""
+    """Remove the `hidden_folder` of every writer of ``root`` whose process no longer runs."""
     for folder in root.parent.glob(f".{root.name}.*.partial"):
         process = folder.name.split(".")[-2]
         if process.isdigit() and not _is_alive(int(process)):
@@ -91,12 +91,12 @@ def _is_alive(process: int) -> bool:
 
 
 def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:
-    """Put ``folder`` where ``root`` is.
+    """Rename ``folder`` to ``root``, in place of a folder that may be there.
 
     Args:
         folder: the new folder, beside ``root``.
-        root: its place; what is there is replaced.
-        replaced_names: entries of the old ``root`` that go; all others move into the new one.
+        root: its final path.
+        replaced_names: entries of the old ``root`` that are removed; all others move into the new one.
     """
     if not root.exists():
         folder.rename(root)

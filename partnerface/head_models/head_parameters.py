@@ -26,8 +26,8 @@ class HeadParameters:
         translation: ``[F, 3]`` rigid head translation in metres.
         torso_rotation: ``[F, 3, 3]`` torso rotation, rest to world, or None.
         torso_translation: ``[F, 3]`` torso translation in metres, or None.
-        angular_velocity: ``[F, 3]`` how fast the head turns, radians per second in its own axes, by
-            the tracked poses around it (it does not follow a changed ``rotation``), or None: it stands still.
+        angular_velocity: ``[F, 3]`` radians per second about the head's own axes, from the tracked poses of
+            neighbouring frames (a changed ``rotation`` does not change it); None stands for zero.
     """
 
     identity: Tensor
@@ -59,7 +59,7 @@ class HeadParameters:
         return self._map(lambda name, value: value if name == "identity" else value[frames])
 
     def to(self, *args, **kwargs) -> HeadParameters:
-        """Like ``Tensor.to`` for every field."""
+        """Move or convert every field as ``Tensor.to`` does."""
         return self._map(lambda _, value: value.to(*args, **kwargs))
 
     def clone(self) -> HeadParameters:

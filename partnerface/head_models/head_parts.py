@@ -9,6 +9,7 @@ from torch import Tensor
 
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
 from partnerface.head_models.mediapipe_landmarks import (
     BROWS,
     CHEEKS,
@@ -24,11 +25,14 @@ from partnerface.head_models.mediapipe_landmarks import (
 
 @dataclass(frozen=True)
 class _FacePart:
-    """How a part of the face is found.
+    """Which vertices make a part of the face.
 
-    ``landmarks`` are numbers of MediaPipe's face mesh; a vertex within ``reach`` eye distances of one, or of
-    the surfaces ``around`` which it lies, belongs to the part, up to twice as far if one of ``actions``
-    moves it; ``surfaces`` belong to it whole.
+    Attributes:
+        landmarks: MediaPipe's numbers; vertices near one of them belong to the part.
+        reach: how near, in distances between the eyes.
+        actions: vertices that one of these expressions moves belong to it up to twice as far away.
+        surfaces: surfaces of the mesh that belong to it whole.
+        around: surfaces whose vertices count as landmarks.
     """
 
     landmarks: tuple[int, ...]
@@ -56,7 +60,6 @@ _FACE_PARTS = {
     "nose": _FacePart(WHOLE_NOSE, 0.20, ("noseSneerLeft", "noseSneerRight")),
     "cheeks": _FacePart(CHEEKS, 0.22, ("cheekPuff", "cheekSquintLeft", "cheekSquintRight")),
 }
-_LARGEST_SPREAD = 3.0
 PART_NAMES = (*_FACE_PARTS, "jaw", "scalp", "ears", "neck", "torso")
 
 
@@ -77,9 +80,11 @@ class HeadParts:
 
 
 def head_parts(head_model: HeadModel, identity: Tensor | None = None) -> HeadParts:
-    """Find the parts of a head model with a landmark embedding, on an identity (default: the mean).
+    """Find the parts of a head model by its landmarks, joints and the vertices that its expressions move.
 
-    Named actions refine the parts of the face; a model with unnamed expressions does with geometry.
+    Args:
+        head_model: a model with a landmark embedding; of unnamed expressions the motion is not used.
+        identity: ``[I]`` the identity to measure, the mean by default.
 
     Raises:
         UserError: the head model has no landmark embedding.
@@ -131,7 +136,7 @@ def _face_part_weight(
     head_model: HeadModel, part: _FacePart, vertices: Tensor, landmarks: Tensor, unit: Tensor
 ) -> Tensor:
     spread = head_model.asset.landmark_spread
-    found = [k for k in part.landmarks if spread[k] <= _LARGEST_SPREAD]
+    found = [k for k in part.landmarks if spread[k] <= MAX_SPREAD_MM]
     anchors = torch.cat([landmarks[found], vertices[surface_vertices(head_model, *part.around)]])
     if not len(anchors):
         return torch.zeros_like(vertices[:, 0])

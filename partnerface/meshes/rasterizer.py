@@ -24,6 +24,7 @@ class MeshFragments:
 
     @property
     def mask(self) -> Tensor:
+        """``[H, W]`` bool: a face is seen."""
         return self.faces >= 0
 
     def interpolate(self, attributes: Tensor, faces: Tensor) -> Tensor:

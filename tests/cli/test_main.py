@@ -39,7 +39,7 @@ def test_help_imports_neither_torch_nor_lightning() -> None:
 def test_every_tool_explains_itself(capsys) -> None:
     for command in TOOLS:
         with pytest.raises(SystemExit) as ended:
-            main([command, "--help"])
+            main([*command.split(), "--help"])
         assert ended.value.code == 0
         assert f"partnerface {command}" in capsys.readouterr().out
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
 
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import TrueSurface
@@ -32,6 +31,7 @@ from partnerface.evaluation.scores import (
 from partnerface.evaluation.surface_error import GEOMETRY_DEFINITION
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
+from partnerface.runs.results import print_wide
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 
@@ -174,7 +174,5 @@ def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningMod
 
 
 def print_report(report: dict) -> None:
-    """Print the table of a report, at least 120 columns wide if the output is a file or a pipe."""
-    console = Console()
-    console.width = console.width if console.is_terminal else max(console.width, 120)
-    console.print(report_table(report))
+    """Print the table of a report."""
+    print_wide(report_table(report))

@@ -1,6 +1,6 @@
 """What stands in the file stands in the tables, and a missed target says so."""
 
-from partnerface.benchmarks.speed.markdown import speed_markdown
+from partnerface.benchmarks.speed.markdown import print_report, speed_markdown
 from partnerface.benchmarks.speed.result_row import Target, measured_row, missing_row
 
 
@@ -12,7 +12,7 @@ def report(**sections: object) -> dict:
         missing_row("cuda_one", "x", None, "no CUDA device"),
         missing_row("cuda_two", "x", Target(">=", 60), "no CUDA device"),
     ]
-    machine = {"cores": 2, "processor": "AMD EPYC", "cuda": None}
+    machine = {"cores": 2, "processor": "AMD EPYC", "cuda": None, "load_at_start": None}
     return {
         "command": "partnerface benchmark speed",
         "commit": "abc1234",
@@ -40,6 +40,16 @@ def test_stages_sum_up() -> None:
     assert "| backward | 30.0 | 75% |  |" in lines
     assert "| inverse skinning | 10.0 | 25% | 33,000 |" in lines
     assert "| total | 40.0 |  |  |" in lines
+
+
+def test_the_printed_rows_say_why_something_is_missing(capsys) -> None:
+    print_report(report())
+    lines = capsys.readouterr().out.splitlines()
+    slow = next(line for line in lines if "slow" in line)
+    assert [cell.strip() for cell in slow.split("│")[1:-1]] == [
+        *("slow", "1.19", "1.19 - 1.19", "", "x", "<= 1.15: missed")
+    ]
+    assert sum("- (no CUDA device)" in line for line in lines) == 2
 
 
 def test_convergence_shows_the_short_training_and_the_way_of_the_long_one() -> None:

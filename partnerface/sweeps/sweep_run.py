@@ -1,4 +1,4 @@
-"""The command of a run, from the words of a sweep file and the run's parameters, as W&B agents build it."""
+"""SweepRun: one combination of a sweep's parameters and its command, as W&B agents build it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,50 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from partnerface.errors import UserError
+from partnerface.runs.run import Run
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 _VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class SweepRun(Run):
+    """A run of a sweep.
+
+    Attributes:
+        folder: named by the digest of the parameters.
+        parameters: name and value of each.
+        metric: name of the sweep's metric.
+        command: words of the process, macros expanded.
+    """
+
+    folder: Path
+    parameters: dict[str, Any]
+    metric: str
+    command: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return " ".join(f"{name}={value}" for name, value in self.parameters.items())
+
+    @property
+    def remaining_command(self) -> list[str]:
+        """The command; ``partnerface fit`` also gets its folder, and its last checkpoint if there is one."""
+        words = list(self.command)
+        if trains_an_avatar(words):
+            words += ["--run_dir", str(self.folder), *(["--ckpt_path", "last"] if self.resumes else [])]
+        return words
+
+
+def trains_an_avatar(command: Sequence[str]) -> bool:
+    """Whether the words contain ``partnerface fit``, by whatever path."""
+    pairs = itertools.pairwise(command)
+    return any(Path(before).name == "partnerface" and word == "fit" for before, word in pairs)
 
 
 def expand_command(
@@ -23,13 +60,13 @@ def expand_command(
     parameters: Mapping[str, Any],
     interpreter: str = sys.executable,
 ) -> list[str]:
-    """Put values for the macros.
+    """Replace W&B's macros in a command.
 
     Args:
         words: the command; a macro is a whole word, ``${envvar:NAME}`` may be part of one.
-        program: for ``${program}``.
-        parameters: name and value of each.
-        interpreter: for ``${interpreter}``.
+        program: replaces ``${program}``.
+        parameters: name and value of each, for ``${args}`` and its variants.
+        interpreter: replaces ``${interpreter}``.
     """
     macros = _macros(program, parameters, interpreter)
     expanded: list[str] = []
@@ -40,18 +77,16 @@ def expand_command(
 
 
 def check_macros(words: Sequence[str]) -> None:
-    """Refuse a macro that `expand_command` does not know."""
+    """Make sure that `expand_command` knows every macro.
+
+    Raises:
+        UserError: it does not know one.
+    """
     known = _macros("", {}, "")
     for word in words:
         if _is_macro(word) and not _VARIABLE.fullmatch(word) and word[2:-1] not in known:
             macros = ", ".join(f"${{{name}}}" for name in known)
             raise UserError(f"command: no macro {word}; there are {macros}")
-
-
-def trains_an_avatar(command: Sequence[str]) -> bool:
-    """Whether the command is ``partnerface fit``, which takes ``--run_dir`` and ``--ckpt_path last``."""
-    pairs = itertools.pairwise(command)
-    return any(Path(before).name == "partnerface" and word == "fit" for before, word in pairs)
 
 
 def _is_macro(word: str) -> bool:

@@ -1,12 +1,20 @@
 """Commands are those that W&B's own agent builds."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from partnerface.runs.run_command import DEFAULT_COMMAND, check_macros, expand_command, trains_an_avatar
 from partnerface.errors import UserError
+from partnerface.runs.run import LAST_CHECKPOINT
+from partnerface.sweeps.sweep_run import (
+    DEFAULT_COMMAND,
+    SweepRun,
+    check_macros,
+    expand_command,
+    trains_an_avatar,
+)
 
 PARAMETERS = {"a.b": 3, "lr": 1e-05, "on": True, "off": False, "name": "two words", "list": [1, 2]}
 MACROS = (
@@ -67,3 +75,14 @@ def test_an_unknown_macro_is_refused() -> None:
 )
 def test_trainings_are_recognised(command: str, expected: bool) -> None:
     assert trains_an_avatar(shlex.split(command)) is expected
+
+
+def test_training_is_given_its_folder_and_its_checkpoint(tmp_path: Path) -> None:
+    fit = ["/usr/bin/env", "partnerface", "fit", "--a=1"]
+    run = SweepRun(tmp_path / "r", {}, "loss", tuple(fit))
+    assert run.remaining_command == [*fit, "--run_dir", str(run.folder)]
+    (run.folder / LAST_CHECKPOINT).parent.mkdir(parents=True)
+    (run.folder / LAST_CHECKPOINT).touch()
+    assert run.remaining_command == [*fit, "--run_dir", str(run.folder), "--ckpt_path", "last"]
+    other = SweepRun(run.folder, {}, "loss", ("python", "train.py"))
+    assert other.remaining_command == ["python", "train.py"]

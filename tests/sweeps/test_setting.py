@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partnerface.runs.run_folder import SweepRun
-from partnerface.sweeps.run_settings import asked_parameters, settings_of, short_names, short_value
+from partnerface.sweeps.setting import compared_parameters, settings_of, short_names, short_value
+from partnerface.sweeps.sweep_run import SweepRun
 
 
 def _finished(folder: Path, parameters: dict, value: float, code: int = 0) -> SweepRun:
-    run = SweepRun(folder, parameters, "val/psnr")
+    run = SweepRun(folder, parameters, "val/psnr", ())
     run.prepare()
     (folder / "metrics.csv").write_text(f"step,seconds,name,value\n1,1,val/psnr,{value}\n")
     run.add_attempt(code, 1.0)
@@ -30,19 +30,19 @@ def test_mean_and_spread_over_seeds(tmp_path: Path) -> None:
     assert [setting.parameters for setting in settings] == [{"m.parts": 4}, {"m.parts": 8}]
     for setting in settings:
         expected = [values[setting.parameters["m.parts"], seed] for seed in (0, 1, 2)]
-        assert setting.values == tuple(expected)
-        assert setting.mean == pytest.approx(np.mean(expected))
-        assert setting.spread == pytest.approx(np.std(expected, ddof=1))
-    assert settings_of(runs[:1])[0].spread == 0
+        assert setting.scores.values == tuple(expected)
+        assert setting.scores.mean == pytest.approx(np.mean(expected))
+        assert setting.scores.spread == pytest.approx(np.std(expected, ddof=1))
+    assert settings_of(runs[:1])[0].scores.spread is None
     assert settings_of([runs[-1]]) == []
 
 
 def test_what_is_asked() -> None:
     rows = [{"a": a, "data.seed": s, "c": 1} for a in (1, 2) for s in (0, 1)]
-    assert asked_parameters(rows) == ["a"]
-    assert asked_parameters(rows[:2]) == ["data.seed"]
-    assert asked_parameters(rows[:1]) == ["a", "data.seed", "c"]
-    assert asked_parameters([{"a": 1}, {"a": True}]) == ["a"]
+    assert compared_parameters(rows) == ["a"]
+    assert compared_parameters(rows[:2]) == ["data.seed"]
+    assert compared_parameters(rows[:1]) == ["a", "data.seed", "c"]
+    assert compared_parameters([{"a": 1}, {"a": True}]) == ["a"]
 
 
 def test_short_names() -> None:

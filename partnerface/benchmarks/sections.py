@@ -1,33 +1,18 @@
-"""Markdown tables, and generated sections of a Markdown file."""
+"""Generated sections of a Markdown file, between two comments that mark them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from partnerface.errors import UserError
 from partnerface.files.whole_files import replace_text
 
-
-def markdown_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Titles and lines of equally many cells; a bar in a cell is escaped.
-
-    >>> print(markdown_table(["what", "dB"], [["ours", "27.1"]]))
-    | what | dB |
-    | --- | ---: |
-    | ours | 27.1 |
-    """
-    rule = ["---", *("---:" for _ in titles[1:])]
-    escaped = ([cell.replace("|", r"\|") for cell in line] for line in [titles, rule, *lines])
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
-
-
-RESULTS, SPEED = "results", "speed"
-"""The sections: of the suites ``methods`` and ``speed``."""
+METHODS_SECTION, SPEED_SECTION = "results", "speed"
+"""Names of the sections of ``benchmark methods`` and ``benchmark speed``."""
 
 
 def markers(section: str) -> tuple[str, str]:
-    """What stands before and behind a section.
+    """The lines before and after a section.
 
     >>> markers("results")
     ('<!-- results -->', '<!-- results end -->')
@@ -36,19 +21,19 @@ def markers(section: str) -> tuple[str, str]:
 
 
 def read_section(path: Path, section: str) -> str:
-    """What stands between the markers of a file.
+    """The text between the markers of a file.
 
     Raises:
-        UserError: the file cannot be read, or does not have both markers once and in order.
+        UserError: the file is unreadable, or does not have both markers once and in order.
     """
     return _parts(path, section)[1].strip("\n")
 
 
 def write_section(path: Path, section: str, content: str) -> None:
-    """Put content between the markers of a file and leave the rest as it is.
+    """Replace the text between the markers of a file and keep the rest.
 
     Raises:
-        UserError: the file cannot be read or written, or has no such markers.
+        UserError: the file is unreadable or protected, or does not have both markers once and in order.
     """
     before, _, after = _parts(path, section)
     start, end = markers(section)
@@ -56,7 +41,7 @@ def write_section(path: Path, section: str, content: str) -> None:
 
 
 def _parts(path: Path, section: str) -> tuple[str, str, str]:
-    """Before, between and after the markers."""
+    """Text before, between and after the markers."""
     start, end = markers(section)
     try:
         text = path.read_text()

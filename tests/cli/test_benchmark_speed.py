@@ -24,15 +24,15 @@ def test_an_unknown_suite(capsys, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "part"),
+    ("arguments", "flag"),
     [
-        (["speed", "--seeds", "0"], "--seeds: belongs to benchmark methods, not to benchmark speed"),
-        (["methods", "--threads", "1"], "--threads: belongs to benchmark speed, not to benchmark methods"),
-        (["--memory", "true"], "--memory: belongs to benchmark speed"),
+        (["speed", "--seeds", "0"], "seeds"),
+        (["methods", "--threads", "1"], "threads"),
+        (["--memory", "true"], "memory"),
     ],
 )
-def test_a_flag_of_the_other_suite(capsys, tmp_path: Path, arguments: list[str], part: str) -> None:
-    assert part in _one_line(capsys, [*arguments, "--out", str(tmp_path / "out")])
+def test_a_flag_of_the_other_suite(capsys, tmp_path: Path, arguments: list[str], flag: str) -> None:
+    assert f"'{flag}'" in _one_line(capsys, [*arguments, "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 
