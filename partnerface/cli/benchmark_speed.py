@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FRAMES, SIZE, LARGE_SIZE = 24, 128, 512
 """Frames of the embedded subject's clips, and their width and height in pixels."""
-LONG_FRAMES = 240
+CONVERGENCE_FRAMES = 240
 """Frames of the clip that quality and convergence are measured on."""
 
 
@@ -80,7 +80,7 @@ def benchmark_speed(
         if processes:
             suite.run_processes()
         if quality or convergence:
-            long = embedded_subject(out / "long_subject", LONG_FRAMES, SIZE)
+            long = embedded_subject(out / "long_subject", CONVERGENCE_FRAMES, SIZE)
         if quality:
             suite.run_quality(long)
         if convergence:

@@ -71,10 +71,10 @@ def write_image(path: Path, image: np.ndarray) -> None:
         NotWritten: it cannot be written.
     """
     # Level 1 is six times as fast as zlib's default and a tenth larger on photographs.
-    options = {"compress_level": 1} if path.suffix == ".png" else {"quality": 95}
+    options = {"compress_level": 1} if path.suffix.lower() == ".png" else {"quality": 95}
     with whole_file(path) as partial:
         picture = Image.fromarray(np.ascontiguousarray(image))
-        picture.save(partial, WRITTEN_FORMATS[path.suffix], **options)
+        picture.save(partial, WRITTEN_FORMATS[path.suffix.lower()], **options)
 
 
 def _read(path: Path, mode: str, readable: tuple[str, ...]) -> np.ndarray:

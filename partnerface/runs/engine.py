@@ -28,12 +28,12 @@ def locked(out: Path) -> Iterator[int]:
         out: an existing folder.
 
     Raises:
-        UserError: another command, or a run that one has left behind, is at work in the folder.
+        UserError: another command, or a run that one has left behind, uses the folder.
     """
     descriptor = os.open(out / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not lock_descriptor(descriptor, blocking=False):
-            raise UserError(f"--out {out}: runs are at work in it; wait for them or choose another")
+            raise UserError(f"--out {out}: in use by another command or its runs; wait or choose another")
         yield descriptor
     finally:
         # Closing leaves the lock to children that still run; unlocking would take it from them.
@@ -59,7 +59,7 @@ def run_all(
         describe: what a finished run found, in a few words.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C; the runs at work have written checkpoints where they can.
+        KeyboardInterrupt: after Ctrl-C; running ones have written checkpoints where they can.
         Terminated: the same after SIGTERM.
     """
     todo = [run for run in runs if run.state != "finished"]

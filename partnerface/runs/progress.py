@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from partnerface.runs.run import Run
-from partnerface.runs.worker_pool import AtWork
+from partnerface.runs.worker_pool import Running
 
 UNKNOWN = "time left is known after the first run"
 
@@ -35,7 +35,7 @@ class RunsProgress:
         self._spent: dict[Path, float] = {}
         self._finished: list[tuple[float, float]] = []
         self._ended: set[Path] = set()
-        self._at_work: AtWork = []
+        self._running: Running = []
         self._failed = 0
         for run in runs:
             attempts = run.attempts()
@@ -68,10 +68,10 @@ class RunsProgress:
     ) -> None:
         self._bar.stop()
 
-    def tick(self, at_work: AtWork) -> None:
+    def tick(self, running: Running) -> None:
         """Update the bar."""
-        self._at_work = at_work
-        text = f"{len(at_work)} at work · {self._time_left()}"
+        self._running = running
+        text = f"{len(running)} running · {self._time_left()}"
         text += f" · [red]{self._failed} failed[/red]" if self._failed else ""
         self._bar.update(self._task, completed=len(self._ended), text=text)
 
@@ -89,14 +89,14 @@ class RunsProgress:
         self._print(f"{number} {run.title}: {result}; {self._time_left()}")
 
     def _time_left(self) -> str:
-        at_work = [(run, seconds) for run, seconds in self._at_work if run.folder not in self._ended]
-        begun = self._ended | {run.folder for run, _ in at_work}
+        running = [(run, seconds) for run, seconds in self._running if run.folder not in self._ended]
+        begun = self._ended | {run.folder for run, _ in running}
         waiting = [run for folder, run in self._runs.items() if folder not in begun]
         if not self._finished and any(run.expected_seconds is None for run in self._runs.values()):
             return UNKNOWN
         left = seconds_left(
             self._finished,
-            [(_cost(run), seconds + self._spent.get(run.folder, 0.0)) for run, seconds in at_work],
+            [(_cost(run), seconds + self._spent.get(run.folder, 0.0)) for run, seconds in running],
             [(_cost(run), self._spent.get(run.folder, 0.0)) for run in waiting],
             self._workers,
         )
@@ -113,7 +113,7 @@ def _cost(run: Run) -> float:
 
 def seconds_left(
     finished: Sequence[tuple[float, float]],
-    at_work: Sequence[tuple[float, float]],
+    running: Sequence[tuple[float, float]],
     waiting: Sequence[tuple[float, float]],
     workers: int,
 ) -> float:
@@ -124,13 +124,13 @@ def seconds_left(
 
     Args:
         finished: runs that have finished.
-        at_work: runs at work; one that is late is taken to end now.
+        running: those that are running; one that is late is taken to end now.
         waiting: runs to come, in the order of their start.
         workers: runs at a time.
     """
     expected = sum(cost for cost, _ in finished)
     pace = sum(seconds for _, seconds in finished) / expected if expected else 1.0
-    ends = [max(pace * cost - seconds, 0.0) for cost, seconds in at_work]
+    ends = [max(pace * cost - seconds, 0.0) for cost, seconds in running]
     ends += [0.0] * (workers - len(ends))
     heapq.heapify(ends)
     for cost, seconds in waiting:

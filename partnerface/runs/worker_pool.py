@@ -23,8 +23,8 @@ POLL_SECONDS = 0.2
 PATIENCE = ((signal.SIGINT, 30.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """Seconds that a run has to end after each signal; after the first it writes its checkpoint."""
 
-AtWork = list[tuple[Run, float]]
-"""The runs at work, each with the wall time of its present attempt in seconds."""
+Running = list[tuple[Run, float]]
+"""Runs whose processes are running, each with the wall time of its present attempt in seconds."""
 
 
 class ChildProcess:
@@ -111,15 +111,15 @@ class WorkerPool:
         workers: processes at a time.
         lock: descriptor that every process holds open; see `ChildProcess`.
         on_end: called with each run that has ended, after its folder records how.
-        on_tick: called several times a second with the runs at work.
+        on_tick: called several times a second with those that are running.
     """
 
     def __init__(
-        self, workers: int, lock: int, on_end: Callable[[Run], None], on_tick: Callable[[AtWork], None]
+        self, workers: int, lock: int, on_end: Callable[[Run], None], on_tick: Callable[[Running], None]
     ) -> None:
         self.workers, self.lock = workers, lock
         self.on_end, self.on_tick = on_end, on_tick
-        self._at_work: list[ChildProcess] = []
+        self._running: list[ChildProcess] = []
 
     def run(self, runs: Sequence[Run]) -> None:
         """Start all runs, in order; one that fails stops no other.
@@ -132,27 +132,27 @@ class WorkerPool:
         threads = max(usable_cores() // self.workers, 1) if self.workers > 1 else None
         with termination_as_exit():
             try:
-                while waiting or self._at_work:
-                    while waiting and len(self._at_work) < self.workers:
-                        self._at_work.append(ChildProcess(waiting.popleft(), self.lock, threads))
+                while waiting or self._running:
+                    while waiting and len(self._running) < self.workers:
+                        self._running.append(ChildProcess(waiting.popleft(), self.lock, threads))
                     self._collect()
-                    self.on_tick([(child.run, child.seconds) for child in self._at_work])
-                    if self._at_work:
+                    self.on_tick([(child.run, child.seconds) for child in self._running])
+                    if self._running:
                         time.sleep(POLL_SECONDS)
             finally:
                 self._stop()
 
     def _collect(self) -> None:
-        for child in list(self._at_work):
+        for child in list(self._running):
             if (code := child.exit_code()) is not None:
-                self._at_work.remove(child)
+                self._running.remove(child)
                 child.run.add_attempt(code, child.seconds)
                 self.on_end(child.run)
 
     def _stop(self) -> None:
-        """End the runs at work; a second signal kills them at once."""
+        """End what is running; a second signal kills them at once."""
         patience = deque(PATIENCE)
-        left = list(self._at_work)
+        left = list(self._running)
         while left and patience:
             number, seconds = patience.popleft()
             for child in left:
@@ -161,10 +161,10 @@ class WorkerPool:
                 left = _still_running(left, seconds)
             except (KeyboardInterrupt, Terminated):
                 patience = deque(PATIENCE[-1:])
-        for child in self._at_work:
+        for child in self._running:
             # A run that ended well in this moment was not interrupted.
             child.run.add_attempt(0 if child.exit_code() == 0 else None, child.seconds)
-        self._at_work.clear()
+        self._running.clear()
 
 
 def _still_running(children: list[ChildProcess], seconds: float) -> list[ChildProcess]:

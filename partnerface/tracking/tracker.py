@@ -10,13 +10,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from partnerface.data.completion.complete import (
-    Completion,
-    HeadTrack,
-    complete,
-    landmark_pixels,
-    require_landmarks,
-)
+from partnerface.data.completion.complete import Completion, HeadTrack, complete
+from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence, head_model_record
@@ -120,7 +115,7 @@ def track_video(
             times=torch.as_tensor(clip.times, dtype=torch.float32),
         )
         completion = complete(tracked, head_model)
-        aligned = landmark_pixels(tracked, head_model)
+        aligned = landmark_pixels(head_model, fit.head, tracked.camera)
         record = report_record(clip, fit, aligned, completion, find_cuts(track))
         write_report(writer.folder, record | {"key": key})
         overlays = _write_labels(clip, fit, completion, writer, bars)

@@ -1,10 +1,16 @@
-"""Roughness of the fine motion against a loop over neighbours, and what it leaves out."""
+"""The map to canonical space: roughness of the fine motion, and where the pixels of a picture lie."""
 
 import pytest
 import torch
 
-from partnerface.avatar.canonical_map import CLOSE, moved_samples, offset_roughness
-from partnerface.deformation.deformation import DeformedPoints
+from partnerface.avatar.avatar import Avatar
+from partnerface.avatar.canonical_map import LEAST_DISTANCE, offset_roughness
+from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.data.synthetic.reader import SyntheticReader
+from partnerface.data.view import View
+from partnerface.meshes.rasterizer import rasterize_mesh
+from tests.avatar.test_avatar import make_avatar, training_rays, wake
+from tests.views import views_of
 
 COUNT = 5
 
@@ -27,7 +33,7 @@ def test_equals_a_loop_over_neighbours_of_one_ray(kept):
         if kept[k + 1] == kept[k] + 1 and kept[k] // COUNT == kept[k + 1] // COUNT:
             distance = float((positions[k + 1] - positions[k]).norm())
             change = float((offsets[k + 1] - offsets[k]).norm())
-            changes.append(change**2 / (distance**2 + CLOSE**2))
+            changes.append(change**2 / (distance**2 + LEAST_DISTANCE**2))
     found = offset_roughness(offsets, positions, places, COUNT)
     assert float(found) == pytest.approx(sum(changes) / len(changes) if changes else 0.0, rel=1e-4)
 
@@ -52,19 +58,109 @@ def test_of_a_linear_motion_it_is_the_squared_slope_along_the_ray():
 def test_samples_on_one_place_stay_finite_and_distant_neighbours_hardly_count():
     offsets = torch.tensor([[0.0, 0, 0], [0.01, 0, 0]], requires_grad=True)
     same = offset_roughness(offsets, torch.zeros(2, 3), torch.tensor([0, 1]), COUNT)
-    assert float(same) == pytest.approx((0.01 / CLOSE) ** 2, rel=1e-4)
+    assert float(same) == pytest.approx((0.01 / LEAST_DISTANCE) ** 2, rel=1e-4)
     apart = torch.tensor([[0.0, 0, 0], [0.1, 0, 0]])
     assert float(offset_roughness(offsets, apart, torch.tensor([0, 1]), COUNT)) < 1e-3 * float(same)
 
 
-def test_what_only_training_asks_for_is_not_computed_without_gradients():
-    offsets, positions, places = some_samples([0, 1, 2])
-    deformed = DeformedPoints(offsets, None, torch.full((3, 2), 0.5), torch.tensor([[0, 1]] * 3))
-    learning = moved_samples(places, COUNT, positions, deformed, 2, with_parts=False)
-    assert learning.part_entropy is not None
-    assert learning.offset_roughness is not None
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def sequence(synthetic_dataset):
+    return SyntheticReader(synthetic_dataset, frames=24, size=32).read()
+
+
+@pytest.fixture
+def avatar(sequence) -> Avatar:
+    made = make_avatar()
+    made.adapt_to(sequence)
+    return made.eval()
+
+
+@pytest.fixture
+def view(sequence) -> View:
+    return views_of(sequence, [5]).resized(SIZE, SIZE)
+
+
+def test_without_gradients_there_are_no_statistics_and_the_same_samples(avatar, sequence):
+    wake(avatar)
+    frame = avatar.pose_frames(views_of(sequence, [2]))[0]
+    sampled = avatar.sample(training_rays(sequence, [2], 100), frame)
+    learning = frame.exact(sampled)
+    assert all(value.isfinite().all() for value in vars(learning.statistics).values())
     with torch.no_grad():
-        rendering = moved_samples(places, COUNT, positions, deformed, 2, with_parts=False)
-    assert rendering.part_entropy is None
-    assert rendering.offset_roughness is None
-    assert torch.equal(rendering.positions, learning.positions)
+        rendering = frame.exact(sampled)
+    assert rendering.statistics is None
+    assert rendering.part_weights is None
+    for name in ("kept", "positions", "appearance"):
+        assert torch.equal(getattr(rendering, name), getattr(learning, name)), name
+
+
+def test_part_weights_change_nothing_else(avatar, sequence):
+    wake(avatar)
+    frame = avatar.pose_frames(views_of(sequence, [2]))[0]
+    sampled = avatar.sample(training_rays(sequence, [2], 100), frame)
+    plain, with_parts = frame.exact(sampled), frame.exact(sampled, with_parts=True)
+    for name in ("kept", "positions", "appearance"):
+        assert torch.equal(getattr(with_parts, name), getattr(plain, name)), name
+    total = with_parts.part_weights.sum(1)
+    torch.testing.assert_close(total, torch.ones_like(total))
+
+
+def seen_head(avatar: Avatar, view: View):
+    """Depth along the rays, canonical place and mask of the pixels that see the avatar's surface."""
+    posed, faces = avatar.head_model(view.head), avatar.skinning.faces
+    pixels, depth = view.camera.project(posed.vertices)
+    fragments = rasterize_mesh(pixels[0], depth[0], faces, SIZE, SIZE, cull_backfaces=False)
+    places = torch.zeros(SIZE, SIZE, 3)
+    places[fragments.mask] = fragments.interpolate(posed.canonical_vertices, faces)
+    points = torch.zeros(SIZE, SIZE, 3)
+    points[fragments.mask] = fragments.interpolate(posed.vertices[0], faces)
+    return points.norm(dim=-1), places, fragments.mask
+
+
+def test_points_of_the_posed_head_are_carried_home(avatar, view):
+    depth, places, mask = seen_head(avatar, view)
+    found = avatar.canonical_surface(view, depth)
+    assert torch.equal(found.isnan().any(-1), ~mask)
+    # Local networks start at no offset. Where two surfaces lie on each other (lips), either is right.
+    error = (found - places)[mask].norm(dim=1)
+    assert error.quantile(0.98) < 2e-4
+    # The depth is along the ray, not along the camera's axis: at the rim they differ by millimetres.
+    rays = pixel_rays(view.camera, image_pixels(SIZE, SIZE)[None])
+    forward = (rays.directions[0] @ view.camera.camera_to_world[0, :, 2]).view(SIZE, SIZE)
+    wrong = avatar.canonical_surface(view, depth * forward)
+    assert (wrong - places)[mask].norm(dim=1).nan_to_num(1).median() > 1e-3
+
+
+def test_a_learned_offset_moves_them(avatar, view, monkeypatch):
+    depth, places, mask = seen_head(avatar, view)
+    forward = avatar.deformation.forward
+
+    def shifted(positions, driving):
+        deformed = forward(positions, driving)
+        deformed.offsets = deformed.offsets + torch.tensor([0.003, 0.0, 0.0]) / avatar.cube.extent
+        return deformed
+
+    monkeypatch.setattr(avatar.deformation, "forward", shifted)
+    found = avatar.canonical_surface(view, depth)
+    moved = (found - places)[mask].median(0).values
+    torch.testing.assert_close(moved, torch.tensor([0.003, 0.0, 0.0]), atol=1e-4, rtol=0)
+
+
+def test_far_from_the_head_there_is_no_canonical_point(avatar, view):
+    assert avatar.canonical_surface(view, torch.full((SIZE, SIZE), 0.3)).isnan().all()
+
+
+def test_the_depth_of_a_picture_leads_to_the_canonical_surface(avatar, view):
+    """From a rendered picture: canonical points within the shell, NaN exactly where there is no head."""
+    shown = avatar.render_image(view)
+    found = avatar.canonical_surface(view, shown.depth)
+    head = shown.depth > 0
+    assert head.any()
+    assert found[~head].isnan().all()
+    assert found[head].isfinite().float().mean() > 0.98
+    low = avatar.cube.low - 0.05
+    inside = found[found.isfinite().all(-1)]
+    assert ((inside > low) & (inside < low + avatar.cube.extent + 0.1)).all()

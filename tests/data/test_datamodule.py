@@ -4,9 +4,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
+from partnerface.data.batches.datasets import rays_of_frame
 from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.data.drivers.driver import OwnFrames
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.errors import UserError
+from tests.views import random_view
 
 SPLITS = {"train": [0, 1, 2, 5], "val": [3], "blocks": [6], "temporal": [8, 9], "unseen_expression": [9]}
 
@@ -29,8 +32,8 @@ class Recorder(lightning.LightningModule):
     def test_step(self, frame, batch_idx):
         self.tested.append(frame.frame_index)
 
-    def predict_step(self, frame, _):
-        return frame.frame_index
+    def predict_step(self, view, _):
+        return view
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -65,7 +68,10 @@ def test_each_stage_serves_its_frames_and_no_other(make, num_workers):
     assert seen == sorted(SPLITS["train"] * 8)
     assert module.validated == [3, 3]
     assert module.tested == [6, 8, 9]
-    assert run.predict(module, datamodule=data) == [3, 6, 8, 9]
+    shown = run.predict(module, datamodule=data)
+    assert torch.equal(
+        torch.cat([view.torso_motion for view in shown]), data.views.torso_motion[[3, 6, 8, 9]]
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -107,6 +113,17 @@ def test_the_camera_follows_the_image_size(make):
     assert data.sequence.camera.width == 32
 
 
+def test_views_are_the_frames_at_the_image_size(make):
+    data = make(size=16)
+    assert len(data.views) == 10
+    assert data.views.camera.intrinsics[0].tolist() == [50, 50, 8, 6]
+    frame, batch = data.evaluation_frame(4), next(iter(data.train_dataloader()))
+    for view, frames in ((frame.view, [4]), (batch.view, batch.frame_index)):
+        assert (view.camera.width, view.camera.height) == (16, 12)
+        assert torch.equal(view.head.rotation, data.sequence.head.rotation[frames])
+        assert torch.equal(view.torso_motion, data.sequence.torso_motion[frames])
+
+
 def test_files_are_never_enlarged(make):
     data = make(size=500)
     assert (data.camera.width, data.camera.height) == (32, 24)
@@ -117,7 +134,19 @@ def test_files_are_never_enlarged(make):
     [("held_out", [3, 6, 8, 9]), ("all", list(range(10))), ("temporal", [8, 9]), ("train", [0, 1, 2, 5])],
 )
 def test_frames_to_predict(make, choice, frames):
-    assert [f.frame_index for f in make(predict_frames=choice).predict_dataloader()] == frames
+    data = make(predict_frames=choice)
+    driver = data.prediction_driver
+    assert driver.fps == pytest.approx(29.97)
+    shown = [view.head.translation for view in data.predict_dataloader()]
+    assert torch.equal(torch.cat(shown), data.sequence.head.translation[frames])
+
+
+def test_another_driver_is_shown_instead_of_the_videos_frames(make):
+    performance = OwnFrames(random_view(3), [2, 0], fps=12)
+    data = make(driver=performance, predict_frames="nothing")
+    assert data.prediction_driver is performance
+    shown = torch.cat([view.torso_motion for view in data.predict_dataloader()])
+    assert torch.equal(shown, performance.views.torso_motion[[2, 0]])
 
 
 def test_bad_input_is_one_line(make):
@@ -139,13 +168,19 @@ def test_bad_input_is_one_line(make):
 
 def test_rays_of_a_frame_are_its_own_and_depend_on_seed_and_frame_only(make):
     data = make()
-    first = list(data.rays_of_frame(8, 20, 3))
-    list(data.rays_of_frame(9, 20, 3))
-    for batch, again in zip(first, data.rays_of_frame(8, 20, 3), strict=True):
+
+    def rays(number):
+        return list(rays_of_frame(data.evaluation_frame(number), data.pixel_sampler, 20, 3))
+
+    first = rays(8)
+    rays(9)
+    for batch, again in zip(first, rays(8), strict=True):
         assert torch.equal(batch.pixels, again.pixels)
         assert torch.equal(batch.background, again.background)
         assert batch.frame_index.tolist() == [8]
+        assert torch.equal(batch.view.head.expression, data.sequence.head.expression[[8]])
+        assert batch.view.camera.width == data.camera.width
         x, y = batch.pixels[0].long().unbind(1)
         assert torch.equal(batch.rgb[0], data.evaluation_frame(8).image[:, y, x].T)
     assert not torch.equal(first[0].pixels, first[1].pixels)
-    assert not torch.equal(first[0].background, next(data.rays_of_frame(9, 20, 3)).background)
+    assert not torch.equal(first[0].background, rays(9)[0].background)

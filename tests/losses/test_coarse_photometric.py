@@ -1,24 +1,28 @@
 """The first pass pays for its own colours, and its gradient reaches only itself."""
 
+import pytest
 import torch
 
 from partnerface.data.batches.ray_batch import RayBatch
-from partnerface.losses.coarse_photometric import CoarsePhotometric, HierarchicalRays
+from partnerface.errors import UserError
+from partnerface.losses.coarse_photometric import CoarsePhotometric
 from partnerface.losses.photometric import Photometric
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.rendering.rendered_rays import RenderedRays, Rendering
+from tests.views import random_view
 
 
 def _rendered(seed: int) -> RenderedRays:
     generator = torch.Generator().manual_seed(seed)
     opacity = torch.rand(2, 5, generator=generator)
     rgb = (opacity[..., None] * torch.rand(2, 5, 3, generator=generator)).requires_grad_()
-    return RenderedRays(rgb, opacity, opacity, opacity, torch.zeros(()), torch.ones(1))
+    return RenderedRays(rgb, opacity, opacity, opacity)
 
 
 def test_it_is_the_photometric_loss_of_the_first_pass():
     coarse, fine = _rendered(0), _rendered(1)
     generator = torch.Generator().manual_seed(2)
     batch = RayBatch(
+        view=random_view(2),
         frame_index=torch.arange(2),
         pixels=torch.zeros(2, 5, 2),
         rgb=torch.rand(2, 5, 3, generator=generator),
@@ -27,9 +31,13 @@ def test_it_is_the_photometric_loss_of_the_first_pass():
         background=torch.rand(2, 5, 3, generator=generator),
         loss_weight=torch.rand(2, 5, generator=generator),
     )
-    both = HierarchicalRays(**vars(fine), coarse=coarse)
-    loss = CoarsePhotometric(weight=0.5, delta=0.2)(both, batch)
-    torch.testing.assert_close(loss, Photometric(delta=0.2)(coarse, batch))
+    loss = CoarsePhotometric(weight=0.5, delta=0.2)(Rendering(fine, coarse=coarse), batch)
+    torch.testing.assert_close(loss, Photometric(delta=0.2)(Rendering(coarse), batch))
     loss.backward()
     assert coarse.rgb.grad.abs().sum() > 0
     assert fine.rgb.grad is None
+
+
+def test_a_method_of_one_pass_is_refused(make_pair):
+    with pytest.raises(UserError, match=r"--model\.losses\.coarse_photometric: .* take the loss out"):
+        CoarsePhotometric()(*make_pair())

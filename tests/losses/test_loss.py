@@ -12,7 +12,7 @@ class Constant(Loss):
         self.value = value
 
     def forward(self, rendered, batch):
-        return rendered.opacity.sum() * 0 + self.value
+        return rendered.rays.opacity.sum() * 0 + self.value
 
 
 def test_the_sum_is_weighted_and_the_terms_are_not(make_pair):
@@ -28,4 +28,4 @@ def test_a_term_of_weight_zero_is_known_but_spoils_nothing(make_pair):
     assert terms["off"].isnan()
     total.backward()
     assert total.item() == 2.0
-    assert rendered.opacity.grad.isfinite().all()
+    assert rendered.rays.opacity.grad.isfinite().all()

@@ -20,13 +20,21 @@ from partnerface.losses.part_balance import PartBalance
 )
 def test_divergence_in_nats(usage, expected, make_pair):
     rendered, batch = make_pair()
-    rendered.part_usage = torch.tensor(usage)
+    rendered.deformation.part_usage = torch.tensor([usage])
     assert float(PartBalance()(rendered, batch)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_descent_takes_from_the_greedy_part(make_pair):
     rendered, batch = make_pair()
-    rendered.part_usage = torch.tensor([0.7, 0.2, 0.1], requires_grad=True)
+    usage = torch.tensor([[0.7, 0.2, 0.1]], requires_grad=True)
+    rendered.deformation.part_usage = usage
     PartBalance()(rendered, batch).backward()
-    gradient = rendered.part_usage.grad
+    gradient = usage.grad[0]
     assert gradient[0] > gradient[1] > gradient[2]
+
+
+def test_parts_that_frames_use_in_turn_are_in_balance(make_pair):
+    """It is the usage over the whole batch that counts."""
+    rendered, batch = make_pair()
+    rendered.deformation.part_usage = torch.eye(2)
+    assert float(PartBalance()(rendered, batch)) == pytest.approx(0, abs=1e-6)

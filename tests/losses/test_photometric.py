@@ -10,9 +10,9 @@ def test_square_below_and_linear_above_delta(make_pair):
     rendered, batch = make_pair()
     batch.loss_weight = torch.tensor([[1.0, 3.0, 0, 0, 0, 0], [0.0] * 6])
     with torch.no_grad():
-        rendered.rgb[0, 0] += torch.tensor([0.04, -0.04, 0.04])
-        rendered.rgb[0, 1] += torch.tensor([0.5, 0.0, 0.0])
-        rendered.rgb[1] += 9.0
+        rendered.rays.rgb[0, 0] += torch.tensor([0.04, -0.04, 0.04])
+        rendered.rays.rgb[0, 1] += torch.tensor([0.5, 0.0, 0.0])
+        rendered.rays.rgb[1] += 9.0
     small, large = 0.5 * 0.04**2, 0.1 * (0.5 - 0.05) / 3
     assert float(Photometric(delta=0.1)(rendered, batch)) == pytest.approx((small + 3 * large) / 4, rel=1e-4)
 
@@ -22,8 +22,8 @@ def test_wrong_opacity_shows_the_background(make_pair):
     rendered, batch = make_pair()
     batch.loss_weight = torch.ones(2, 6)
     with torch.no_grad():
-        rendered.rgb.zero_()
-        rendered.opacity.zero_()
+        rendered.rays.rgb.zero_()
+        rendered.rays.opacity.zero_()
     error = (batch.alpha[..., None] * (batch.background - batch.rgb)).abs()
     expected = torch.where(error < 0.1, 0.5 * error**2, 0.1 * (error - 0.05)).mean()
     assert float(Photometric()(rendered, batch)) == pytest.approx(float(expected), rel=1e-4)
@@ -32,7 +32,7 @@ def test_wrong_opacity_shows_the_background(make_pair):
 def test_the_scale_of_the_weights_does_not_matter_and_none_gives_zero(make_pair):
     rendered, batch = make_pair()
     with torch.no_grad():
-        rendered.rgb += 0.2
+        rendered.rays.rgb += 0.2
     term = Photometric()
     before = float(term(rendered, batch))
     batch.loss_weight = batch.loss_weight * 50
@@ -41,4 +41,4 @@ def test_the_scale_of_the_weights_does_not_matter_and_none_gives_zero(make_pair)
     loss = term(rendered, batch)
     loss.backward()
     assert float(loss) == 0
-    assert not rendered.rgb.grad.any()
+    assert not rendered.rays.rgb.grad.any()

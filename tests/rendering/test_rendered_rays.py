@@ -1,10 +1,11 @@
-"""Compositing over a background, and joining renderings."""
+"""Compositing over a background, surface depth, and joining renderings."""
 
-from dataclasses import replace
-
+import pytest
 import torch
 
-from partnerface.rendering.rendered_rays import RenderedRays, join_rays, put_in_order, stack_frames
+from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
+
+PER_RAY = ("rgb", "opacity", "depth", "head_opacity", "part_weights")
 
 
 def rendered(rays: int, seed: int, parts: bool = True) -> RenderedRays:
@@ -18,12 +19,14 @@ def rendered(rays: int, seed: int, parts: bool = True) -> RenderedRays:
         opacity=rand(1, rays),
         depth=rand(1, rays),
         head_opacity=rand(1, rays),
-        offset_size=rand(),
-        part_usage=rand(4),
         part_weights=rand(1, rays, 4) if parts else None,
-        part_entropy=rand() if parts else None,
-        offset_roughness=rand() if parts else None,
     )
+
+
+def statistics(seed: int) -> DeformationStatistics:
+    generator = torch.Generator().manual_seed(seed)
+    size, roughness, entropy = torch.rand(3, 1, generator=generator)
+    return DeformationStatistics(size, roughness, torch.rand(1, 4, generator=generator), entropy)
 
 
 def test_over_by_hand():
@@ -37,10 +40,18 @@ def test_over_by_hand():
     torch.testing.assert_close(rays.over(torch.zeros(3)), rays.rgb)
 
 
+def test_surface_depth_by_hand():
+    """The depth of the head where it covers more than half of a ray, 0 elsewhere."""
+    rays = rendered(4, 0)
+    rays.head_opacity = torch.tensor([[0.8, 0.5, 1.0, 0.0]])
+    rays.depth = torch.tensor([[0.8 * 1.2, 0.5 * 1.2, 0.9, 0.0]])
+    torch.testing.assert_close(rays.surface_depth(), torch.tensor([[1.2, 0.0, 0.9, 0.0]]))
+
+
 def test_chunks_are_joined_in_order():
     first, second = rendered(2, 0), rendered(5, 1)
-    joined = join_rays([first, second])
-    for name in ("rgb", "opacity", "depth", "head_opacity", "part_weights"):
+    joined = RenderedRays.join([first, second], 1)
+    for name in PER_RAY:
         whole = getattr(joined, name)
         assert torch.equal(whole[:, :2], getattr(first, name))
         assert torch.equal(whole[:, 2:], getattr(second, name))
@@ -49,28 +60,31 @@ def test_chunks_are_joined_in_order():
 def test_rays_rendered_in_any_order_are_put_in_the_order_of_their_numbers():
     picture = rendered(6, 0)
     order = torch.tensor([4, 0, 5, 2, 1, 3])
-    per_ray = ("rgb", "opacity", "depth", "head_opacity", "part_weights")
-    mixed = replace(picture, **{name: getattr(picture, name)[:, order] for name in per_ray})
-    restored = put_in_order(mixed, order)
-    for name in per_ray:
+    mixed = RenderedRays(**{name: getattr(picture, name)[:, order] for name in PER_RAY})
+    restored = mixed.in_order(order)
+    for name in PER_RAY:
         assert torch.equal(getattr(restored, name), getattr(picture, name))
-    assert restored.part_usage is picture.part_usage
-    assert put_in_order(rendered(6, 0, parts=False), order).part_weights is None
+    assert rendered(6, 0, parts=False).in_order(order).part_weights is None
 
 
-def test_frames_are_stacked_and_their_figures_averaged():
-    frames = [rendered(3, seed) for seed in range(3)]
-    stacked = stack_frames(frames)
-    assert stacked.rgb.shape == (3, 3, 3)
-    assert all(torch.equal(stacked.depth[f], frame.depth[0]) for f, frame in enumerate(frames))
-    torch.testing.assert_close(stacked.offset_size, sum(frame.offset_size for frame in frames) / 3)
-    for name in ("part_usage", "part_entropy", "offset_roughness"):
-        expected = sum(getattr(frame, name) for frame in frames) / 3
-        torch.testing.assert_close(getattr(stacked, name), expected)
+def test_frames_are_stacked_and_each_keeps_its_figures():
+    frames = [Rendering(rendered(3, k), statistics(k), coarse=rendered(3, 10 + k)) for k in range(3)]
+    stacked = Rendering.stack(frames)
+    assert stacked.rays.rgb.shape == (3, 3, 3)
+    for f, frame in enumerate(frames):
+        for name in PER_RAY:
+            assert torch.equal(getattr(stacked.rays, name)[f], getattr(frame.rays, name)[0])
+            assert torch.equal(getattr(stacked.coarse, name)[f], getattr(frame.coarse, name)[0])
+        for name, value in vars(frame.deformation).items():
+            assert torch.equal(getattr(stacked.deformation, name)[f], value[0])
 
 
-def test_parts_stay_away_if_nobody_asked():
-    joined = join_rays([rendered(1, 0, parts=False), rendered(1, 1, parts=False)])
-    assert joined.part_weights is None
-    assert joined.part_entropy is None
-    assert joined.offset_roughness is None
+@pytest.mark.parametrize("with_deformation", [True, False])
+def test_what_the_frames_lack_the_stack_lacks(with_deformation):
+    frames = [
+        Rendering(rendered(2, k, parts=False), statistics(k) if with_deformation else None) for k in range(2)
+    ]
+    stacked = Rendering.stack(frames)
+    assert stacked.coarse is None
+    assert stacked.rays.part_weights is None
+    assert (stacked.deformation is not None) == with_deformation

@@ -11,7 +11,7 @@ from partnerface.runs.engine import locked
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(UserError, match="runs are at work in it"), locked(tmp_path):
+    with locked(tmp_path), pytest.raises(UserError, match="in use by another command"), locked(tmp_path):
         pass
     with locked(tmp_path):
         pass
@@ -23,7 +23,7 @@ def test_a_run_that_was_left_behind_holds_the_folder(tmp_path: Path) -> None:
             [sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,)
         )
     try:
-        with pytest.raises(UserError, match="runs are at work in it"), locked(tmp_path):
+        with pytest.raises(UserError, match="in use by another command"), locked(tmp_path):
             pass
     finally:
         child.communicate(b"\n", timeout=20)

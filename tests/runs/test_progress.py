@@ -11,10 +11,10 @@ def _alike(*seconds: float) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize(
-    ("finished", "at_work", "waiting", "workers", "expected"),
+    ("finished", "running", "waiting", "workers", "expected"),
     [
         (_alike(10, 20), [], [], 2, 0),
-        # One worker: what is left of the one at work, then the others.
+        # One worker: what is left of the one that is running, then the others.
         (_alike(10), _alike(4), _alike(0, 0, 0), 1, 6 + 30),
         # Two workers with 6 and 1 left: three more end at 11, 16, 21.
         (_alike(10), _alike(4, 9), _alike(0, 0, 0), 2, 21),
@@ -31,8 +31,8 @@ def _alike(*seconds: float) -> list[tuple[float, float]]:
         ([(60.0, 20.0), (20.0, 20.0)], [(60.0, 10.0)], [(100.0, 0.0)], 1, 20 + 50),
     ],
 )
-def test_time_left(finished, at_work, waiting, workers, expected) -> None:
-    assert seconds_left(finished, at_work, waiting, workers) == expected
+def test_time_left(finished, running, waiting, workers, expected) -> None:
+    assert seconds_left(finished, running, waiting, workers) == expected
 
 
 def _end(run, seconds: float, code: int = 0) -> None:

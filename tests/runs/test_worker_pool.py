@@ -16,7 +16,7 @@ from partnerface.runs.worker_pool import CANNOT_START, ChildProcess, WorkerPool
 
 @pytest.fixture
 def make_pool(lock: int):
-    def make(workers: int, on_tick=lambda at_work: None) -> tuple[WorkerPool, list[Run]]:
+    def make(workers: int, on_tick=lambda running: None) -> tuple[WorkerPool, list[Run]]:
         ended: list[Run] = []
         return WorkerPool(workers, lock, ended.append, on_tick), ended
 
@@ -26,7 +26,7 @@ def make_pool(lock: int):
 @pytest.mark.parametrize("workers", [1, 3, 9])
 def test_all_run_and_a_failure_stops_no_other(make_pool, make_run, workers: int) -> None:
     at_once: list[int] = []
-    pool, ended = make_pool(workers, lambda at_work: at_once.append(len(at_work)))
+    pool, ended = make_pool(workers, lambda running: at_once.append(len(running)))
     rows = ({"x": 1}, {"fail": True}, {"x": 3}, {"x": 4}, {"x": 5})
     runs = [make_run(str(place), **row) for place, row in enumerate(rows)]
     pool.run(runs)
@@ -61,7 +61,7 @@ def test_an_interrupt_stops_the_runs_and_keeps_what_is_done(make_pool, make_run,
     rows = ({"x": 1}, {"wait": True}, {"wait": True, "x": 2}, {"x": 3})
     runs = [make_run(str(place), **row) for place, row in enumerate(rows)]
 
-    def interrupt(at_work: list) -> None:
+    def interrupt(running: list) -> None:
         if runs[0].state == "finished" and all((run.folder / "starts").exists() for run in runs[1:3]):
             # Time to come from the note of the start to the wait.
             time.sleep(0.2)
@@ -87,7 +87,7 @@ def test_one_that_ignores_signals_is_killed(make_pool, make_run, tmp_path: Path,
     stubborn = f"trap '' INT TERM; touch {tmp_path}/ready; sleep 60 & wait; wait"
     run = make_run("stubborn", "/bin/sh", "-c", stubborn)
 
-    def interrupt(at_work: list) -> None:
+    def interrupt(running: list) -> None:
         if (tmp_path / "ready").exists():
             raise KeyboardInterrupt
 

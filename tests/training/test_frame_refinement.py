@@ -121,7 +121,7 @@ def test_refinement_leaves_the_avatar_and_strict_renders_alone(trained_run: Path
     assert all(p.requires_grad for p in cli.model.avatar.parameters())
     frame = cli.datamodule.evaluation_frame(cli.datamodule.test_frames[0])
     after = cli.model.render(frame).image
-    cli.model._refined[frame.frame_index] = cli.model._refine(frame.frame_index)
+    cli.model._refined[frame.frame_index] = cli.model._refine(frame)
     assert not torch.equal(cli.model.render(frame).image, after)
     cli.model.on_test_end()
     assert torch.equal(cli.model.render(frame).image, after)

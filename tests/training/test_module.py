@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from partnerface.avatar import voxel_map as picture_voxels
+from partnerface.avatar import voxel_map
+from partnerface.cameras.rays import pixel_rays
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.training.module import AvatarModule
 
@@ -64,16 +65,31 @@ def test_evaluation_ignores_the_refinement(attached: AvatarCLI) -> None:
     assert torch.equal(before.image, after.image)
 
 
+def test_a_batch_and_a_frame_carry_all_that_is_rendered(attached: AvatarCLI) -> None:
+    """Without the data they came from, objective and picture are the same."""
+    module, data = attached.model, attached.datamodule
+    batch, frame = next(iter(data.train_dataloader())), data.evaluation_frame(0)
+    module.eval()
+    expected, shown = module._objective(batch)[0], module.render(frame).image
+    attached.trainer.datamodule = None
+    assert torch.equal(module._objective(batch)[0], expected)
+    assert torch.equal(module.render(frame).image, shown)
+
+
+def test_the_default_view_of_a_trained_avatar_has_the_size_of_training(attached: AvatarCLI) -> None:
+    data, view = attached.datamodule, attached.model.avatar.default_view()
+    assert (view.camera.width, view.camera.height) == (data.camera.width, data.camera.height)
+    expression = data.sequence.head.expression[data.sequence.splits["train"]]
+    assert (expression == view.head.expression).all(1).any()
+
+
 def test_a_rendered_frame_is_laid_out_like_its_image(attached: AvatarCLI) -> None:
     """A pixel of the image is the ray through that pixel, also where width and height are easily swapped."""
     module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
-    camera, head, motion = module._tracked(torch.tensor([0]))
-    from partnerface.cameras.rays import pixel_rays
-
     with torch.no_grad():
         rendered = module.render(frame, with_parts=True)
-        rays = pixel_rays(camera, torch.tensor([[[9.5, 20.5]]]))
-        alone = module.avatar(rays, head, motion)
+        rays = pixel_rays(frame.view.camera, torch.tensor([[[9.5, 20.5]]]))
+        alone = module.avatar(rays, frame.view).rays
     torch.testing.assert_close(
         rendered.image[:, 20, 9], alone.over(torch.ones(3))[0, 0], atol=1e-4, rtol=1e-3
     )
@@ -81,21 +97,24 @@ def test_a_rendered_frame_is_laid_out_like_its_image(attached: AvatarCLI) -> Non
     assert rendered.part_weights.shape == (32, 32, 8)
     seen = rendered.depth[rendered.depth > 0]
     # The head is closer to the camera than its joint's distance and not behind the back of the skull.
-    distance = head.translation[0].norm()
+    distance = frame.view.head.translation[0].norm()
     assert ((seen - distance).abs() < 0.2).all()
 
 
 def test_a_test_scores_the_picture_that_users_get(attached: AvatarCLI, monkeypatch) -> None:
-    """Not one rendered sample by sample; the strip's part map comes beside it."""
+    """Not one rendered sample by sample; the strip's part map comes beside it, and changes no bit of it."""
     module, frame = attached.model.eval(), attached.datamodule.evaluation_frame(0)
-    monkeypatch.setattr(picture_voxels, "LEAST_SAMPLES", 1)
+    monkeypatch.setattr(voxel_map, "LEAST_SAMPLES", 1)
     with torch.no_grad():
-        scored, given = module.test_step(frame, 0), module.predict_step(frame, 0)
-        exact, shown = module.render(frame, with_parts=True), module.add_part_weights(scored)
-    assert torch.equal(scored.image, given.image)
-    assert not torch.equal(scored.image, exact.image)
+        scored, given = module.test_step(frame, 0), module.predict_step(frame.view, 0)
+        again, shown = module.render(frame, with_parts=True), module.add_part_weights(scored)
+        exact = module.avatar.render_image(frame.view, exact=True)
+    assert torch.equal(scored.image, given.on_white())
+    assert not torch.equal(scored.image, exact.on_white())
     assert torch.equal(shown.image, scored.image)
-    assert torch.equal(shown.part_weights, exact.part_weights)
+    assert torch.equal(again.image, scored.image)
+    assert shown.part_weights.shape == (32, 32, 8)
+    assert torch.equal(shown.part_weights, again.part_weights)
 
 
 def test_a_single_part_costs_no_second_rendering(attached: AvatarCLI, monkeypatch) -> None:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.configuration.config_files import config_arguments
 from partnerface.training.optimisation import LearningRates, cosine_factor, parameter_groups
 
 
@@ -33,19 +35,21 @@ def test_falls_after_the_warm_up() -> None:
 class _Toy(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.field = nn.Module()
-        self.field.grid = nn.Module()
-        self.field.grid.tables = nn.Parameter(torch.zeros(2))
-        self.field.head = nn.Linear(2, 2)
-        self.torso = nn.Module()
-        self.torso.planes = nn.ParameterList([nn.Parameter(torch.zeros(2))])
-        self.torso.decoder = nn.Linear(2, 2)
+        self.tables = nn.Parameter(torch.zeros(2))
+        # A name is no kind: the part says what its parameters are.
+        self.grid_bias = nn.Parameter(torch.zeros(2))
+        self.head = nn.Linear(2, 2)
+        self.torso = nn.Linear(2, 2)
         self.frozen = nn.Parameter(torch.zeros(2), requires_grad=False)
+
+    def kinds(self) -> dict[str, list[nn.Parameter]]:
+        networks = [self.grid_bias, *self.head.parameters(), self.frozen]
+        return {"grids": [self.tables], "networks": networks, "torso": list(self.torso.parameters())}
 
 
 def test_groups_partition_the_trainable_parameters() -> None:
     toy, refinement = _Toy(), nn.Linear(3, 3)
-    groups = parameter_groups(toy, refinement, LearningRates(1.0, 2.0, 3.0, 4.0))
+    groups = parameter_groups(toy.kinds(), refinement, LearningRates(1.0, 2.0, 3.0, 4.0))
     by_name = {g["name"]: g for g in groups}
     assert {name: g["lr"] for name, g in by_name.items()} == {
         "grids": 1.0,
@@ -53,7 +57,8 @@ def test_groups_partition_the_trainable_parameters() -> None:
         "torso": 3.0,
         "refinement": 4.0,
     }
-    assert [id(p) for p in by_name["grids"]["params"]] == [id(toy.field.grid.tables)]
+    assert all(g["base_lr"] == g["lr"] for g in groups)
+    assert [id(p) for p in by_name["grids"]["params"]] == [id(toy.tables)]
     assert {id(p) for p in by_name["torso"]["params"]} == {id(p) for p in toy.torso.parameters()}
     grouped = [id(p) for g in groups for p in g["params"]]
     trainable = [p for p in (*toy.parameters(), *refinement.parameters()) if p.requires_grad]
@@ -61,12 +66,29 @@ def test_groups_partition_the_trainable_parameters() -> None:
 
 
 def test_grids_and_corrections_do_not_decay() -> None:
-    groups = parameter_groups(_Toy(), nn.Linear(1, 1), LearningRates())
+    groups = parameter_groups(_Toy().kinds(), nn.Linear(1, 1), LearningRates())
     optimizer = torch.optim.AdamW(groups, weight_decay=0.1)
     decay = {g["name"]: g["weight_decay"] for g in optimizer.param_groups}
     assert decay == {"grids": 0.0, "networks": 0.1, "torso": 0.1, "refinement": 0.0}
 
 
 def test_a_rate_of_zero_freezes_a_kind() -> None:
-    groups = parameter_groups(_Toy(), None, LearningRates(torso=0.0))
+    groups = parameter_groups(_Toy().kinds(), None, LearningRates(torso=0.0))
     assert {g["name"] for g in groups} == {"grids", "networks"}
+
+
+@pytest.mark.parametrize("method", ["part_deformation", "nerface", "insta_like"])
+def test_a_method_names_the_kind_of_each_of_its_parameters_once(method: str, tmp_path) -> None:
+    """Grids are the hash tables of a field, torso all of the torso layer, networks the rest."""
+    arguments = config_arguments(
+        "base", f"method/{method}", "head_model/anny", "data/synthetic", "scale/smoke"
+    )
+    avatar = AvatarCLI(["fit", *arguments, f"--run_dir={tmp_path}"], execute=False).model.avatar
+    kinds = avatar.parameter_kinds()
+    listed = [id(parameter) for members in kinds.values() for parameter in members]
+    assert sorted(listed) == sorted(id(parameter) for parameter in avatar.parameters())
+    names = {id(parameter): name for name, parameter in avatar.named_parameters()}
+    grids = [names[id(parameter)] for parameter in kinds["grids"]]
+    assert grids == ([] if method == "nerface" else ["field.grid.tables"])
+    assert all(names[id(parameter)].startswith("torso.") for parameter in kinds["torso"])
+    assert not any(names[id(parameter)].startswith("torso.") for parameter in kinds["networks"])

@@ -21,7 +21,7 @@ SEEDS = (0, 1, 2)
 STEPS = 800
 SAVING_LOSS = Target("<=", 0.1)
 """dB that a saving may lose."""
-DEFORMATION = "--model.avatar.deformation.init_args"
+DEFORMATION_FLAG = "--model.avatar.deformation.init_args"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ AS_SHIPPED = "as_shipped"
 TRAININGS = {
     AS_SHIPPED: TrainingSetup(),
     "learned_occupancy": TrainingSetup(pruned=False),
-    "top_k_parts": TrainingSetup((f"{DEFORMATION}.top_k=8",)),
+    "top_k_parts": TrainingSetup((f"{DEFORMATION_FLAG}.top_k=8",)),
 }
 """As shipped, and without one saving each: all candidate cells, all parts at every point."""
 

@@ -184,7 +184,7 @@ class SpeedSuite:
         rows = [gpu_rendering_row(ours, 4 * effort.rounds)]
         rows += against_nerface(ours, peers, effort.rounds, effort.steps, self.threads, "cuda")
         self.report.sections["cuda_profile"] = self._profiles(ours, "cuda")
-        return [*rows, rows_without_device("not asked for: --convergence true")[-1]]
+        return [*rows, rows_without_device("only with --convergence true")[-1]]
 
     def _say(self, line: str) -> None:
         self._console.print(f"{time.monotonic() - self._start:5.0f} s  {line}")

@@ -6,6 +6,7 @@ the shell around the head and the splits. Our own tracker and readers of other d
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,18 +16,12 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.completion.labels import (
-    LabelledMesh,
-    feature_rings,
-    find_neck_line,
-    label_image,
-    labelled_mesh,
-    rasterize_regions,
-)
+from partnerface.data.completion.frame_labels import FrameLabels, landmark_pixels, require_landmarks
+from partnerface.data.completion.labels import feature_rings, find_neck_line, labelled_mesh
 from partnerface.data.completion.shell import ShellReport, measure_shell
 from partnerface.data.completion.torso_motion import WORKING_SIZE, TorsoMotion, estimate_torso_motion, shrink
-from partnerface.data.completion.torso_pose import median_frame, move_torso, row_in_frame, with_torso_pose
-from partnerface.data.formats.plausibility import impossible_frames
+from partnerface.data.completion.torso_pose import median_frame, move_torso, with_torso_pose
+from partnerface.data.formats.plausibility import impossible_frames, left_out_report
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.data.splits import SPLIT_PROTOCOL, assign_splits, split_coverage
@@ -40,6 +35,8 @@ SHELL_FRAMES = 40
 """Training frames, spread evenly, whose mattes the shell is measured from."""
 SHELL_SIZE = 256
 """Longer side of their pictures in pixels."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,55 +72,6 @@ class HeadTrack:
     def weights(self) -> Tensor:
         """``[T]`` the frame weights."""
         return torch.ones(len(self.head)) if self.frame_weights is None else self.frame_weights
-
-
-@dataclass(frozen=True)
-class FrameLabels:
-    """Draws the label image of any frame of a tracked head.
-
-    Attributes:
-        head_model: the tracked head model.
-        camera: ``T`` cameras.
-        head: ``T`` head parameters with a torso pose.
-        landmarks: ``[T, K, 2]`` pixels of the landmarks that outline eyes and mouth.
-        torso_motion: ``[T, 2, 3]``, see `TrackedSequence`.
-        neck_line: see `TrackedSequence`.
-        mesh: the head model's surface, divided into regions.
-        rings: rows of ``landmarks`` round eyes and mouth.
-    """
-
-    head_model: HeadModel
-    camera: Camera
-    head: HeadParameters
-    landmarks: Tensor
-    torso_motion: Tensor
-    neck_line: float
-    mesh: LabelledMesh
-    rings: dict[Region, list[list[int]]]
-
-    def posed(self, frame: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Vertices ``[V, 3]`` of one frame, their pixels ``[V, 2]`` and depth ``[V]``."""
-        with torch.no_grad():
-            vertices = self.head_model(self.head.select([frame])).vertices
-            pixels, depth = self.camera.select([frame]).project(vertices)
-        return vertices[0], pixels[0], depth[0]
-
-    def regions(self, frame: int) -> np.ndarray:
-        """``[H, W]`` uint8 regions of the posed mesh alone, whatever the matte."""
-        _, pixels, depth = self.posed(frame)
-        return rasterize_regions(self.mesh, pixels, depth, self.camera.width, self.camera.height)
-
-    def image(self, frame: int, matte: np.ndarray, regions: np.ndarray | None = None) -> np.ndarray:
-        """``[H, W]`` uint8 labels of one frame.
-
-        Args:
-            frame: its number.
-            matte: ``[H, W]`` uint8.
-            regions: those of `regions`, if they have been drawn already.
-        """
-        regions = self.regions(frame) if regions is None else regions
-        neck_row = row_in_frame(self.torso_motion[frame], self.neck_line) * self.camera.height
-        return label_image(regions, self.landmarks[frame], self.rings, matte, neck_row)
 
 
 @dataclass(frozen=True)
@@ -179,7 +127,7 @@ def complete_sequence(
 ) -> TrackedSequence:
     """Complete a head tracked by another tracker; its label images are written as 00000.png and on.
 
-    Frames whose tracking is impossible (`impossible_frames`) are given weight 0 first.
+    Frames whose tracking is impossible (`impossible_frames`) are given weight 0 first, with a warning.
 
     Args:
         tracked: the tracked head.
@@ -193,6 +141,8 @@ def complete_sequence(
     weights = tracked.weights.clone()
     left_out = impossible_frames(tracked.camera, tracked.head, weights)
     weights[list(left_out)] = 0
+    if left_out:
+        logger.warning("dataset %s: frames left out: %s", tracked.name, left_out_report(left_out))
     completion = replace(complete(replace(tracked, frame_weights=weights), head_model), left_out=left_out)
     try:
         label_folder.mkdir(parents=True, exist_ok=True)
@@ -222,12 +172,14 @@ def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
     reference = median_frame(tracked.head, weights)
     estimated = tracked.head.torso_rotation is None
     head = with_torso_pose(tracked.head, weights, camera) if estimated else tracked.head
-    geometry = landmark_geometry(head_model)
+    geometry, landmarks = landmark_geometry(head_model), tracked.landmarks
+    if landmarks is None:
+        landmarks = landmark_pixels(head_model, tracked.head, camera)
     labels = FrameLabels(
         head_model=head_model,
         camera=camera,
         head=head,
-        landmarks=landmark_pixels(tracked, head_model) if tracked.landmarks is None else tracked.landmarks,
+        landmarks=landmarks,
         torso_motion=torch.eye(2, 3).repeat(count, 1, 1),
         neck_line=1.0,
         mesh=labelled_mesh(head_model, geometry),
@@ -244,32 +196,10 @@ def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
     return Completion(tracked, labels, torso, shell, splits, split_coverage(splits, head))
 
 
-def landmark_pixels(tracked: HeadTrack, head_model: HeadModel) -> Tensor:
-    """``[T, K, 2]`` where the posed head model has its landmarks, in pixels."""
-    head, points = tracked.head, landmark_geometry(head_model).points
-    rest = points.positions(head.identity, head.expression)
-    return tracked.camera.project(rest @ head.rotation.transpose(1, 2) + head.translation[:, None])[0]
-
-
-def require_landmarks(head_model: HeadModel) -> None:
-    """Refuse a head model that the tracker cannot fit and whose face cannot be labelled.
-
-    Raises:
-        UserError: it has no landmark embedding.
-    """
-    if not len(head_model.asset.landmark_faces):
-        raise UserError(
-            f"head model {head_model.asset.name}: has no landmark embedding, without which it can neither be "
-            "fitted to a video nor have its face, eyes and mouth labelled"
-        )
-
-
-COUNTED = ("image_paths", "matte_paths", "camera", "head", "weights")
-
-
 def _check(tracked: HeadTrack, head_model: HeadModel) -> None:
     require_landmarks(head_model)
-    counts = {name: len(getattr(tracked, name)) for name in COUNTED}
+    names = ("image_paths", "matte_paths", "camera", "head", "weights")
+    counts = {name: len(getattr(tracked, name)) for name in names}
     if len({*counts.values()}) > 1:
         raise ValueError(f"{tracked.name}: frames differ in number: {counts}")
     if not (tracked.weights > 0).any():

@@ -7,6 +7,15 @@ from partnerface.data.batches.datasets import EvaluationFrames, RayDataset
 from partnerface.data.batches.frame_samplers import FrameVisit
 from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels, UniformPixels
+from tests.views import random_view, tensors_of
+
+VIEWS = random_view(4)
+
+
+def assert_view_of(view, frame):
+    for name, value in tensors_of(VIEWS).items():
+        expected = value if name == "identity" else value[frame : frame + 1]
+        assert torch.equal(tensors_of(view)[name], expected), name
 
 
 @pytest.fixture
@@ -18,8 +27,9 @@ def store():
 
 
 def test_rays_show_the_pixel_they_name(store):
-    batch = RayDataset(store, RegionWeightedPixels(), 500, 0)[FrameVisit(2, 11)]
+    batch = RayDataset(store, VIEWS, RegionWeightedPixels(), 500, 0)[FrameVisit(2, 11)]
     assert batch.frame_index.tolist() == [2]
+    assert_view_of(batch.view, 2)
     x, y = (batch.pixels[0] - 0.5).long().unbind(-1)
     assert torch.equal(batch.pixels[0], torch.stack([x, y], -1) + 0.5)
     for ray in range(0, 500, 37):
@@ -33,7 +43,7 @@ def test_rays_show_the_pixel_they_name(store):
 
 def test_a_visit_is_reproducible_and_visits_differ(store):
     def pixels(number, seed=0):
-        return RayDataset(store, UniformPixels(), 50, seed)[FrameVisit(1, number)]
+        return RayDataset(store, VIEWS, UniformPixels(), 50, seed)[FrameVisit(1, number)]
 
     assert torch.equal(pixels(5).pixels, pixels(5).pixels)
     assert torch.equal(pixels(5).background, pixels(5).background)
@@ -43,10 +53,11 @@ def test_a_visit_is_reproducible_and_visits_differ(store):
 
 def test_whole_frames(store):
     splits = {"train": [0], "temporal": [2, 3], "unseen_expression": [3]}
-    frames = EvaluationFrames(store, [3, 0, 1], splits)
+    frames = EvaluationFrames(store, VIEWS, [3, 0, 1], splits)
     assert [frames[i].frame_index for i in range(len(frames))] == [3, 0, 1]
     assert [frames[i].splits for i in range(3)] == [["temporal", "unseen_expression"], ["train"], []]
     frame = frames[0]
+    assert_view_of(frame.view, 3)
     flat = frame.image.permute(1, 2, 0).reshape(-1, 3)
     for place, (x, y) in enumerate(image_pixels(9, 6).long().tolist()):
         assert torch.allclose(flat[place], torch.from_numpy(store.rgba[3, y, x, :3] / np.float32(255)))
