@@ -70,7 +70,7 @@ def test_a_changed_class_takes_its_own_defaults(smoke_arguments: list[str], tmp_
     cli = _build(
         smoke_arguments,
         tmp_path,
-        "--model.avatar.deformation=partnerface.deformation.global_deformation.global_deformation",
+        "--model.avatar.deformation=partnerface.deformation.global_deformation.GlobalDeformation",
         "--model.avatar.deformation.hidden_width=128",
     )
     assert cli.model.avatar.deformation.parts == 1
