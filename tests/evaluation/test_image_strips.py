@@ -14,13 +14,16 @@ from partnerface.evaluation.image_strips import (
     part_map,
 )
 from partnerface.evaluation.rendered_frame import RenderedFrame
+from tests.views import random_view
 
 
 def _rendered(parts: bool) -> RenderedFrame:
     image = torch.zeros(3, 2, 2)
     image[0] = 1.0
     matte = torch.tensor([[1.0, 0.5], [0.0, 1.0]])
-    frame = EvaluationFrame(3, image, matte, torch.zeros(2, 2, dtype=torch.uint8), ["temporal"])
+    frame = EvaluationFrame(
+        random_view(1), 3, image, matte, torch.zeros(2, 2, dtype=torch.uint8), ["temporal"]
+    )
     weights = torch.tensor([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 0.0], [0.0, 1.0]]]) if parts else None
     return RenderedFrame(frame, torch.ones(3, 2, 2), matte, torch.tensor([[1.0, 2.0], [0.0, 1.5]]), weights)
 
