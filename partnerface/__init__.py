@@ -18,4 +18,27 @@ Conventions, the same everywhere; readers convert once, at the boundary:
     rgb in [0, 1]; images (B, 3, H, W); per-ray colours (F, R, 3).
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from partnerface.training.avatar_checkpoint import load_avatar
+
 __version__ = "0.1.0"
+__all__ = ["load_avatar"]
+
+_API = {"load_avatar": "partnerface.training.avatar_checkpoint"}
+"""Where the names of the Python API are defined."""
+
+
+def __getattr__(name: str):
+    """Import the Python API when it is first used: torch alone takes seconds."""
+    if name in _API:
+        return getattr(importlib.import_module(_API[name]), name)
+    raise AttributeError(f"module 'partnerface' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_API]

@@ -4,17 +4,17 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.configuration.config_files import config_arguments
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
+from tests.contracts.subjects import strong_parameters
 
 # The same examples in every run, none remembered, no clock.
 settings.register_profile(
@@ -39,7 +39,7 @@ def _interrupts_are_heeded() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _no_downloads() -> Iterator[None]:
     """Tests fetch nothing: the weights of LPIPS alone are 230 MB."""
-    original = urllib.request.urlopen
+    original = urllib.request.urlopen  # torch.hub holds a name of its own for it
 
     def local_only(url, *args, **kwargs):
         address = url if isinstance(url, str) else url.full_url
@@ -49,6 +49,7 @@ def _no_downloads() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(urllib.request, "urlopen", local_only)
+        patch.setattr(torch.hub, "urlopen", local_only)
         yield
 
 
@@ -60,30 +61,7 @@ def anny() -> AnnyHead:
 @pytest.fixture(scope="session")
 def random_head_parameters(anny: AnnyHead) -> Callable[..., HeadParameters]:
     """Makes F frames of strong expressions, turned heads, turned eyes and a torso of its own."""
-
-    def make(frames: int = 1, seed: int = 0) -> HeadParameters:
-        generator = torch.Generator().manual_seed(seed)
-
-        def rotations(radians: float) -> torch.Tensor:
-            return axis_angle_to_matrix(radians * torch.randn(frames, 3, generator=generator))
-
-        neutral = anny.neutral_parameters(frames)
-        joint_rotations = neutral.joint_rotations.clone()
-        for eye in ("eye_left", "eye_right"):
-            joint_rotations[:, anny.joint(eye)] = rotations(0.15)
-        strength = torch.rand(frames, anny.num_expression, generator=generator)
-        return replace(
-            neutral,
-            identity=0.7 * torch.randn(anny.num_identity, generator=generator),
-            expression=0.5 * strength * (torch.rand(strength.shape, generator=generator) < 0.3),
-            joint_rotations=joint_rotations,
-            rotation=rotations(0.3),
-            translation=torch.tensor([0.0, 0.0, -1.0]) + 0.05 * torch.randn(frames, 3, generator=generator),
-            torso_rotation=rotations(0.1),
-            torso_translation=torch.tensor([0.0, 0.0, -1.0]).repeat(frames, 1),
-        )
-
-    return make
+    return partial(strong_parameters, anny)
 
 
 @pytest.fixture(scope="session")

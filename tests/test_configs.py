@@ -1,10 +1,14 @@
 """The shipped configuration files parse in stacks; every method is built and runs."""
 
+import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_origin, get_type_hints
 
 import pytest
+import torch
 import yaml
 
 from partnerface.cli.main import main
@@ -16,6 +20,8 @@ from partnerface.deformation.global_deformation import GlobalDeformation
 from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.head_models.head_model import HeadModel
+from partnerface.training.module import AvatarModule
+from partnerface.training.optimisation import adamw
 
 
 def _names(folder: str) -> list[str]:
@@ -146,12 +152,10 @@ def test_methods_differ_in_what_they_are_about_and_share_the_rest() -> None:
     assert insta["field"]["init_args"] == {**ours["field"]["init_args"], "condition_density": True}
 
 
-def test_the_method_file_states_every_choice_at_its_default() -> None:
+def test_the_method_file_states_every_choice_of_the_deformation() -> None:
     """What is off by default is seen where it is switched on."""
     stated = _method("part_deformation")["deformation"]["init_args"]
-    signature = inspect.signature(PartDeformation.__init__).parameters
-    given = ("self", "driving_width")
-    assert stated == {name: p.default for name, p in signature.items() if name not in given}
+    assert set(stated) == set(inspect.signature(PartDeformation).parameters) - {"driving_width"}
 
 
 def test_no_file_states_a_width_that_follows_from_another_part() -> None:
@@ -160,6 +164,50 @@ def test_no_file_states_a_width_that_follows_from_another_part() -> None:
         parts = _method(name.removeprefix("method/"))
         assert "driving_width" not in parts.get("deformation", {}).get("init_args", {}), name
         assert "appearance_width" not in parts.get("field", {}).get("init_args", {}), name
+
+
+OWN_VALUES = {
+    # An objective weighs its terms against the photometric one.
+    *(f"losses.{name}.weight" for name in ("matte", "offset_size", "part_balance")),
+    *(f"losses.{name}.weight" for name in ("part_entropy", "offset_smoothness")),
+}
+"""What the files say otherwise than the signature, with its reason."""
+
+
+def test_python_trains_what_the_command_line_trains() -> None:
+    """Every value of the shipped files is the default of the signature that it goes to, or listed above."""
+    base = yaml.safe_load((CONFIGS / "base.yaml").read_text())
+    method = yaml.safe_load((CONFIGS / "method/part_deformation.yaml").read_text())
+    callbacks = {c["class_path"].rpartition(".")[2]: c for c in base["trainer"]["callbacks"]}
+    optimizer = base["model"].pop("optimizer")
+    found = [
+        *_other_values(callbacks, dict, ""),
+        *_other_values(base["model"], AvatarModule, ""),
+        *_other_values(method["model"], AvatarModule, ""),
+    ]
+    assert set(found) <= OWN_VALUES
+    ours = adamw([torch.nn.Parameter(torch.zeros(1))])
+    assert optimizer["class_path"] == f"torch.optim.{type(ours).__name__}"
+    for name, value in optimizer["init_args"].items():
+        assert ours.defaults[name] == (tuple(value) if isinstance(value, list) else value), name
+
+
+def _other_values(values: dict, kind: type, key: str) -> Iterator[str]:
+    """Keys of values that are not the default of a class's argument of their name."""
+    types = {} if kind is dict else get_type_hints(kind if is_dataclass(kind) else kind.__init__)
+    for name, value in values.items():
+        here = f"{key}.{name}".lstrip(".")
+        if isinstance(value, dict):
+            inner, inside = types.get(name, dict), value
+            if "class_path" in value:
+                module, _, class_name = value["class_path"].rpartition(".")
+                inner, inside = (
+                    getattr(importlib.import_module(module), class_name),
+                    value.get("init_args", {}),
+                )
+            yield from _other_values(inside, get_origin(inner) or inner, here)
+        elif value != inspect.signature(kind).parameters[name].default:
+            yield here
 
 
 def test_every_class_of_a_file_is_given_by_its_whole_path() -> None:

@@ -1,27 +1,40 @@
-"""The README's commands are real."""
+"""README and docs are true: every command parses, every file and name exists, every table has one vintage."""
 
+import functools
+import importlib
 import re
 import shlex
 from pathlib import Path
 
-import pytest
-
-from partnerface.cli.main import TOOLS, TRAINER_COMMANDS, main
+from partnerface.cli.main import TOOLS, TRAINER_COMMANDS, main, split_command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in (ROOT / "README.md", ROOT / ".github/CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+OWN_FILES = "my_package/"
+"""Where files of the reader's own stand; `tests/docs` makes and runs them."""
 
 
-def _commands() -> list[str]:
-    """Every `partnerface ...` of the README's code blocks, set-up before it cut off."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.S)
-    lines = [line for block in blocks for line in block.splitlines()]
+def _blocks(page: str, language: str = "bash") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.S)
+
+
+def _commands(page: str) -> list[str]:
+    """Every `partnerface ...` of the page's code blocks, set-up before it and comments behind it cut off."""
+    lines = [line for block in _blocks(page) for line in block.splitlines()]
     parts = [part.strip() for line in lines for part in line.split("&&")]
     return [part for part in parts if part.startswith("partnerface ")]
 
 
+def test_the_readme_is_as_long_as_a_product_page() -> None:
+    assert 8_000 <= len(README.encode()) <= 12_000
+
+
 def test_opens_with_the_demo_and_the_tests() -> None:
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.S)
+    blocks = _blocks(README)
     assert blocks[0].strip().endswith("&& partnerface demo")
     assert blocks[1].strip().endswith("&& pytest")
     for block in blocks[:2]:
@@ -37,40 +50,60 @@ def test_ci_takes_the_test_command_from_the_readme() -> None:
     assert "<!-- test command -->" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_extras_of_the_readme_exist() -> None:
+def test_extras_of_the_pages_exist() -> None:
     extras = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1]
-    for group in re.findall(r'-e "\.\[([a-z0-9,]+)\]"', README):
-        for extra in group.split(","):
-            assert re.search(rf"^{extra} = \[", extras, re.M), extra
+    named = {
+        extra
+        for page in PAGES.values()
+        for group in re.findall(r'-e "\.\[([a-z0-9,]+)\]"', page)
+        for extra in group.split(",")
+    }
+    assert [extra for extra in named if not re.search(rf"^{extra} = \[", extras, re.M)] == []
 
 
-@pytest.mark.parametrize("command", _commands())
-def test_command_parses(command: str, capsys, trained_run: Path, tmp_path: Path, monkeypatch) -> None:
-    words = [w.replace("runs/me", str(trained_run)) for w in shlex.split(command)[1:]]
+def test_every_command_parses(capsys, trained_run: Path, tmp_path: Path, monkeypatch) -> None:
+    commands = {command for page in PAGES.values() for command in _commands(page)}
+    assert len(commands) > 15
+    called = []
+    for tool in TOOLS.values():
+        monkeypatch.setattr(tool.function.replace(":", "."), _recording(tool.function, called))
+    wrong = []
+    for command in sorted(commands):
+        if OWN_FILES in command or "runs/basis" in command:
+            continue
+        called.clear()
+        ended = _ended(_here(shlex.split(command, comments=True)[1:], trained_run, tmp_path))
+        error = capsys.readouterr().err
+        if ended != 0 or (_tool(command) and not called):
+            wrong.append(f"{command}: {error.strip()}")
+    assert wrong == []
+
+
+def _tool(command: str) -> bool:
+    """Whether the command is neither one of the trainer nor a flag such as ``--help``."""
+    words = shlex.split(command, comments=True)[1:]
+    return not words[0].startswith("-") and split_command(words)[0] in TOOLS
+
+
+def _here(words: list[str], trained_run: Path, tmp_path: Path) -> list[str]:
+    """The command with a run that exists, and a new folder for one that is made; a trainer only parses."""
+    words = [word.replace("runs/me", str(trained_run)) for word in words]
+    before = ["", *words]
     words = [
-        f"{tmp_path}/new" if before == "--run_dir" else w
-        for before, w in zip(["", *words], words, strict=False)
+        f"{tmp_path}/new" if flag == "--run_dir" else word for flag, word in zip(before, words, strict=False)
     ]
-    if words[0] in TRAINER_COMMANDS:
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--print_config"])
-        assert ended.value.code == 0
-    elif words[0] in TOOLS:
-        called = []
-        module, name = TOOLS[words[0]].function.split(":")
-        monkeypatch.setattr(f"{module}.{name}", _recording(f"{module}:{name}", called))
-        assert main(words) == 0
-        assert called
-    else:
-        assert words == ["--help"]
-        assert main(words) == 0
+    return [*words, "--print_config"] if words[0] in TRAINER_COMMANDS else words
+
+
+def _ended(words: list[str]) -> object:
+    try:
+        return main(words)
+    except SystemExit as ended:
+        return ended.code
 
 
 def _recording(function: str, called: list):
     """A stand-in with the same signature, that only notes its call."""
-    import functools
-    import importlib
-
     module, name = function.split(":")
     original = getattr(importlib.import_module(module), name)
 
@@ -81,21 +114,67 @@ def _recording(function: str, called: list):
     return stand_in
 
 
-def test_folders_and_files_that_it_names_exist() -> None:
-    for path in re.findall(r"`((?:configs|sweeps|partnerface|tests|\.github)/[\w./]*)`", README):
-        assert (ROOT / path).exists(), path
+def test_folders_and_files_that_they_name_exist() -> None:
+    named = [
+        (page, path)
+        for page, text in PAGES.items()
+        for path in re.findall(r"`((?:configs|sweeps|partnerface|tests|docs|\.github|\.ci)/[\w./]*)`", text)
+    ]
+    assert len(named) > 50
+    assert [entry for entry in named if not (ROOT / entry[1]).exists()] == []
 
 
-@pytest.mark.parametrize(
-    ("title", "folder", "pattern"),
-    [
-        ("The method in ten lines", "partnerface", r"\(`(\w+/\w+\.py)`"),
-        ("Runs that survive", "tests", r"\| `([\w/.]+)` \|$"),
-    ],
-)
-def test_files_that_a_section_names_exist(title: str, folder: str, pattern: str) -> None:
-    section = README.split(f"## {title}")[1].split("\n## ")[0]
-    paths = re.findall(pattern, section, re.MULTILINE)
-    assert len(paths) > 5
-    for path in paths:
-        assert (ROOT / folder / path).exists(), path
+def test_links_lead_somewhere() -> None:
+    links = [
+        (page, target)
+        for page, text in PAGES.items()
+        for target in re.findall(r"\]\(([^)#]+)", text)
+        if not target.startswith("http")
+    ]
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link[0]).parent.joinpath(link[1]).exists()] == []
+
+
+def test_every_page_and_picture_is_linked() -> None:
+    targets = {
+        (ROOT / page).parent.joinpath(target).resolve()
+        for page, text in PAGES.items()
+        for target in re.findall(r"\]\(([^)#]+)", text)
+    }
+    files = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/pictures").iterdir()]
+    assert [path.name for path in files if path.resolve() not in targets] == []
+
+
+def test_generated_blocks_name_one_commit_and_stand_below_their_command() -> None:
+    found = {}
+    for page, text in PAGES.items():
+        for name, block in re.findall(r"<!-- (results|speed) -->\n(.*?)<!-- \1 end -->", text, re.S):
+            found[page] = len(set(re.findall(r"[Cc]ommit ([0-9a-f]{7})\b", block)))
+            above = text.split(f"<!-- {name} -->")[0]
+            assert f"--readme {page}" in "".join(_blocks(above)), page
+    assert found == {"docs/ablations.md": 1, "docs/results.md": 1, "docs/speed.md": 1}
+
+
+def test_the_table_of_the_readme_is_an_excerpt_of_the_results() -> None:
+    def rows(page: str) -> list[list[str]]:
+        table = page.split("| unseen expression | synthetic_a |")[1].split("\n\n")[0]
+        return [line.strip("| ").split(" | ")[:3] for line in table.splitlines()[2:]]
+
+    assert rows(README) == rows(PAGES["docs/results.md"])
+    commit = re.search(r"Commit (\w+)", PAGES["docs/results.md"]).group(1)
+    assert f"Commit {commit}," in README
+
+
+def test_names_of_the_vocabulary_stand_in_code_or_configuration() -> None:
+    rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \|", PAGES["docs/vocabulary.md"], re.M)
+    names = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert len(names) > 40
+    code = "\n".join(path.read_text() for path in (ROOT / "partnerface").rglob("*.py"))
+    words = set(re.findall(r"\w+", code))
+    assert [name for name in sorted(names) if name not in words and not (ROOT / name).exists()] == []
+
+
+def test_private_metaphors_stay_out() -> None:
+    banned = r"\b(hears?|heard|deaf|is told|that cannot be|likewise|listens?)\b"
+    pages = {page: text.split("## Say, do not say")[0] for page, text in PAGES.items()}
+    assert [(page, found) for page, text in pages.items() for found in re.findall(banned, text)] == []

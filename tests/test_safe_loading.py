@@ -31,8 +31,7 @@ ONE_PLACE = {
     "json.loads": {
         *("files/json_values.py", "benchmarks/speed/report.py", "benchmarks/methods/results_file.py"),
         *(
-            "runs/run_folder.py",
-            "sweeps/sweep_folder.py",
+            "runs/run.py",
             "tracking/stages.py",
             "configuration/avatar_run.py",
         ),
@@ -41,8 +40,8 @@ ONE_PLACE = {
     "yaml.safe_load": {"files/yaml_values.py", "benchmarks/methods/run.py"},
     "Image.open": {"files/images.py"},
     "av.open": {"files/videos.py"},
-    "importlib.import_module": {"cli/main.py", "configuration/argument_errors.py"},
-    "subprocess.Popen": {"runs/child_process.py", "benchmarks/speed/memory.py"},
+    "importlib.import_module": {"__init__.py", "cli/main.py", "errors.py"},
+    "subprocess.Popen": {"runs/worker_pool.py"},
 }
 """Calls that belong into a few files: all but the first read what this package itself has written."""
 

@@ -9,9 +9,8 @@ import yaml
 from partnerface.benchmarks.methods.run import CPU_BUDGET
 from partnerface.cli.main import main
 from partnerface.configuration.config_files import CONFIGS
-from partnerface.runs.run_command import expand_command, trains_an_avatar
-from partnerface.sweeps.combinations import combinations
 from partnerface.sweeps.sweep_file import read_sweep
+from partnerface.sweeps.sweep_run import expand_command, trains_an_avatar
 
 SWEEPS = sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))
 
@@ -23,7 +22,7 @@ def _load(path: Path) -> dict:
 def _parsed(path: Path, place: int, capsys) -> tuple[dict[str, object], dict]:
     """Parameters of a run, and the configuration that its command leads to."""
     sweep = read_sweep(path)
-    values = combinations(sweep)[place]
+    values = sweep.combinations()[place]
     command = expand_command(sweep.command, sweep.program, values)
     program = command.index("partnerface")
     assert command[:program] in (["/usr/bin/env"], ["/usr/bin/env", "OMP_NUM_THREADS=1"])

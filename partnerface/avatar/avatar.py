@@ -10,7 +10,7 @@ density, rgb --volume rendering--> head, over the torso layer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -50,6 +50,8 @@ class Avatar(AvatarMethod):
         driving_noise: standard deviation of the noise on the driving signal in training.
         clamp_driving: keep the driving signal inside the range of the training frames.
     """
+
+    thickness: Tensor
 
     def __init__(
         self,
@@ -134,8 +136,8 @@ class Avatar(AvatarMethod):
     def canonical_surface(self, view: View, depth: Tensor) -> Tensor:
         return canonical_points_of_pixels(self.pose_frames(view)[0].exact, view, depth)
 
-    def parameter_kinds(self) -> dict[str, list[torch.nn.Parameter]]:
-        return super().parameter_kinds(grids=self.field.grid_parameters())
+    def grid_parameters(self) -> Iterable[torch.nn.Parameter]:
+        return self.field.grid_parameters()
 
     @property
     def parts(self) -> int:

@@ -22,6 +22,19 @@ class DefaultView(nn.Module):
         expression_high: ``[E]`` greatest.
     """
 
+    expression: Tensor
+    joint_rotations: Tensor
+    rotation: Tensor
+    translation: Tensor
+    torso_rotation: Tensor
+    torso_translation: Tensor
+    torso_motion: Tensor
+    intrinsics: Tensor
+    camera_to_world: Tensor
+    width_and_height: Tensor
+    expression_low: Tensor
+    expression_high: Tensor
+
     def __init__(self, head_model: HeadModel) -> None:
         super().__init__()
         expressions, joints = head_model.num_expression, head_model.num_joints

@@ -37,10 +37,11 @@ class AvatarMethod(nn.Module, ABC):
 
     Attributes:
         identity: ``[I]`` identity coefficients of the person.
-        parts: number of parts P of the deformation, 1 for methods without parts.
     """
 
-    parts: int = 1
+    identity: Tensor
+    mean_pose: Tensor
+    surface: Tensor
 
     def __init__(self, head_model: HeadModel, sampler: RaySampler, torso: TorsoLayer) -> None:
         super().__init__()
@@ -50,6 +51,11 @@ class AvatarMethod(nn.Module, ABC):
         self.register_buffer("mean_pose", torch.zeros(POSE_WIDTH))
         self.register_buffer("surface", head_surface(head_model), persistent=False)
         self.register_load_state_dict_post_hook(_place_surface_after_loading)
+
+    @property
+    def parts(self) -> int:
+        """Number of parts P of the deformation, 1 for methods without parts."""
+        return 1
 
     @torch.no_grad()
     def adapt_to(self, sequence: TrackedSequence) -> None:
@@ -82,9 +88,13 @@ class AvatarMethod(nn.Module, ABC):
         neutral.identity = self.identity
         return self.head_model(neutral).canonical_vertices
 
-    def parameter_kinds(self, grids: Iterable[nn.Parameter] = ()) -> dict[str, list[nn.Parameter]]:
+    def grid_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters that take the learning rate of grids: hash tables, feature planes."""
+        return ()
+
+    def parameter_kinds(self) -> dict[str, list[nn.Parameter]]:
         """All parameters by the learning rate that they take: a field of `LearningRates` each."""
-        kinds = {"grids": list(grids), "torso": list(self.torso.parameters())}
+        kinds = {"grids": list(self.grid_parameters()), "torso": list(self.torso.parameters())}
         others = {id(parameter) for members in kinds.values() for parameter in members}
         return {"networks": [p for p in self.parameters() if id(p) not in others], **kinds}
 
@@ -100,8 +110,9 @@ class AvatarMethod(nn.Module, ABC):
     @torch.no_grad()
     def refresh_occupancy(self, view: View, visits: int) -> None:
         """Prune the sampler's grid by ``visits`` random candidate cells in the pose of a view (F = 1)."""
-        frame = self.pose_frames(view)[0]
-        self.sampler.occupancy.update(visits, lambda points: self.density_at(points, frame))
+        frame, grid = self.pose_frames(view)[0], self.sampler.occupancy
+        assert grid is not None, "the sampler has no occupancy grid"
+        grid.update(visits, lambda points: self.density_at(points, frame))
 
     def rays_at_once(self, device: torch.device) -> int:
         """Rays of a chunk when a picture is rendered."""

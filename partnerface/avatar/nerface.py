@@ -60,6 +60,9 @@ class NeRFace(AvatarMethod):
             encodings and compositing stay in float32.
     """
 
+    sampler: UniformSampler
+    is_training_frame: Tensor
+
     def __init__(
         self,
         head_model: HeadModel,
@@ -72,7 +75,7 @@ class NeRFace(AvatarMethod):
         bfloat16: bool = False,
     ) -> None:
         super().__init__(head_model, sampler, torso)
-        self.importance, self.bfloat16 = importance, bfloat16
+        self.importance, self.use_bfloat16 = importance, bfloat16
         width = head_model.num_expression + 3 * (head_model.num_joints - 1) + code_width
         self.coarse_field = ConditionedField(width, layers, hidden_width)
         self.fine_field = ConditionedField(width, layers, hidden_width)
@@ -142,7 +145,7 @@ class NeRFace(AvatarMethod):
         low, high = self.sampler.low, self.sampler.high
         points = origins[:, None] + directions[:, None] * samples.depths[..., None]
         positions = (points - low) / (high - low).max()
-        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.use_bfloat16):
             density, rgb = field(positions, directions, frame.condition)
         weights = rendering_weights(density, samples)
         parts = weights.sum(1, keepdim=True) if with_parts else None

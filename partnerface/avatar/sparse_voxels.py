@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 import warp as wp
@@ -17,12 +18,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.meshes.dilation import dilate
 
 HALF_DIAGONAL = wp.constant(0.87)
 """Of a voxel, in units of its side."""
 
 
 @wp.func
+@no_type_check
 def _place(point: wp.vec3, into_voxels: wp.array(dtype=wp.float32, ndim=2), side: int) -> wp.vec3:
     place = wp.vec3()
     for axis in range(3):
@@ -34,6 +37,7 @@ def _place(point: wp.vec3, into_voxels: wp.array(dtype=wp.float32, ndim=2), side
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _visit(
     points: wp.array(dtype=wp.vec3),
     into_voxels: wp.array(dtype=wp.float32, ndim=2),
@@ -44,6 +48,7 @@ def _visit(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _judge(
     voxels: wp.array(dtype=wp.int64, ndim=2),
     row: wp.array(dtype=wp.int32, ndim=3),
@@ -89,6 +94,7 @@ def _judge(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _interpolate(
     points: wp.array(dtype=wp.vec3),
     into_voxels: wp.array(dtype=wp.float32, ndim=2),
@@ -200,22 +206,13 @@ def known_at_corners(
     judged = visited.nonzero()
     launch(_judge, len(judged), [judged, row, values, spacing.view(1), bend, stretch, even], device)
     voxels = SparseVoxels(into_voxels, row, values, even)
-    doubtful = (even & _beside(visited.bool() & ~even)).nonzero()
+    doubtful = (even & dilate(visited.bool() & ~even)).nonzero()
     middles = world(doubtful + 0.5)
     found, exact = voxels(middles)[0], value(middles)
     missed = (found[:, :3] - exact[:, :3]).norm(dim=1) > miss * spacing
     missed &= exact[:, 3] > -HALF_DIAGONAL * spacing
     even[doubtful[missed].unbind(1)] = False
     return voxels
-
-
-def _beside(marked: Tensor) -> Tensor:
-    """Voxels ``[n, n, n]`` bool that share a corner with marked ones ``[n, n, n]`` bool."""
-    grown = _corners(marked.byte())
-    for axis in range(3):
-        length = grown.shape[axis] - 1
-        grown = grown.narrow(axis, 0, length) | grown.narrow(axis, 1, length)
-    return grown.bool()
 
 
 def _corners(visited: Tensor) -> Tensor:

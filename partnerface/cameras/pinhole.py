@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,20 +39,29 @@ class Camera:
         intrinsics = torch.tensor([focal, focal, width / 2, height / 2])
         return cls(intrinsics.repeat(frames, 1), pose.repeat(frames, 1, 1), width, height)
 
-    def select(self, frames: Tensor | slice | list[int]) -> Camera:
-        return replace(
-            self,
-            intrinsics=self.intrinsics[frames],
-            camera_to_world=self.camera_to_world[frames],
-        )
+    def select(self, frames: Tensor | slice | Sequence[int]) -> Camera:
+        """The cameras of some frames."""
+        return self._map(lambda value: value[frames])
 
     def to(self, *args, **kwargs) -> Camera:
         """Like ``Tensor.to`` for both tensors."""
+        return self._map(lambda value: value.to(*args, **kwargs))
+
+    def clone(self) -> Camera:
+        """A copy that shares no memory."""
+        return self._map(lambda value: value.clone())
+
+    @classmethod
+    def concatenate(cls, pieces: Sequence[Camera]) -> Camera:
+        """Join the frames of pieces of one picture size."""
         return replace(
-            self,
-            intrinsics=self.intrinsics.to(*args, **kwargs),
-            camera_to_world=self.camera_to_world.to(*args, **kwargs),
+            pieces[0],
+            intrinsics=torch.cat([piece.intrinsics for piece in pieces]),
+            camera_to_world=torch.cat([piece.camera_to_world for piece in pieces]),
         )
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Camera:
+        return replace(self, intrinsics=change(self.intrinsics), camera_to_world=change(self.camera_to_world))
 
     def resized(self, width: int, height: int) -> Camera:
         """The same view at another resolution."""
@@ -68,6 +78,15 @@ class Camera:
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """World points ``[F, N, 3]`` to pixels ``[F, N, 2]`` and depth along z ``[F, N]`` in metres."""
         local = self.world_to_camera(points)
-        depth = local[..., 2]
-        focal, centre = self.intrinsics[:, None, :2], self.intrinsics[:, None, 2:]
-        return focal * local[..., :2] / depth[..., None] + centre, depth
+        return perspective(local, self.intrinsics[:, None, :2], self.intrinsics[:, None, 2:]), local[..., 2]
+
+
+def perspective(local: Tensor, focal: Tensor, centre: Tensor) -> Tensor:
+    """Points in camera space ``[..., 3]`` to pixels ``[..., 2]``.
+
+    Args:
+        local: x right, y down, z forward, in metres.
+        focal: focal length in pixels, a number or ``[..., 2]``.
+        centre: ``[..., 2]`` principal point in pixels.
+    """
+    return focal * local[..., :2] / local[..., 2:] + centre

@@ -32,11 +32,5 @@ def bake_head(out: Path, identities: int = 90, landmarks: Path = SHIPPED_LANDMAR
     # Halves hold the bases to 0.02 mm and make the file a third as large.
     for name in ("identity_basis", "expression_basis", "skinning_weights"):
         setattr(asset, name, getattr(asset, name).astype(np.float16))
-    partial = out.with_name(f".{out.name}.partial.npz")
-    try:
-        asset.save(partial)
-        partial.replace(out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"--out {out}: cannot be written ({error})") from error
+    asset.save(out)
     print(f"{out}: {len(asset.template_vertices)} vertices, {identities} identity components")

@@ -1,93 +1,107 @@
-"""`benchmark speed`: how fast, how large and how soon, on this machine."""
+"""The command ``benchmark speed``: how fast, how large and how soon, on this machine."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from partnerface.benchmarks.method_under_test import (
-    HEAD_RAYS,
-    MethodBuilder,
-    method_names,
-    subject,
-    without_notices,
-)
 from partnerface.errors import UserError
 
+if TYPE_CHECKING:
+    from partnerface.benchmarks.method_under_test import MethodBuilder
+
 FRAMES, SIZE, LARGE_SIZE = 24, 128, 512
-LONG_FRAMES = 240
-"""Of the clip that convergence is measured on: the embedded subject as the demo shows it."""
+"""Frames of the embedded subject's clips, and their width and height in pixels."""
+CONVERGENCE_FRAMES = 240
+"""Frames of the clip that quality and convergence are measured on."""
 
 
 def benchmark_speed(
-    out: Path,
-    json: Path | None,
-    quick: bool,
-    readme: Path | None,
-    threads: int,
-    device: str,
-    memory: bool,
-    quality: bool,
-    convergence: bool,
-    processes: bool,
+    out: Path = Path("runs/benchmark"),
+    quick: bool = False,
+    readme: Path | None = None,
+    json: Path | None = None,
+    threads: int = 2,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    memory: bool = False,
+    quality: bool = False,
+    convergence: bool = False,
+    processes: bool = False,
 ) -> None:
-    """Measure this installation on the embedded subject; the arguments are those of the command."""
+    """Measure the speed of this installation on this machine; ``benchmark methods`` compares methods.
+
+    Args:
+        out: folder of the results.
+        quick: fewer repetitions and no growth curves; under a minute on two idle cores.
+        readme: file that takes the tables and figures, between ``<!-- speed -->`` and
+            ``<!-- speed end -->``; figures go to the folder ``pictures`` beside it.
+        json: file of the results, by default ``OUT/speed.json``.
+        threads: CPU threads in training.
+        device: ``auto`` measures on a CUDA device too, if there is one; ``cuda`` insists on it.
+        memory: weigh a long clip and a large frame too; needs 5 GB of disk and some minutes.
+        quality: train three seeds with and without each saving too, a quarter of an hour;
+            interrupted, a second run with the same ``json`` goes on with the next training.
+        convergence: train every method for 60 and 240 CPU seconds too, ours for 600; a second
+            run with the same ``json`` goes on with the next training as well.
+        processes: train in two processes of one thread and in one too, two minutes.
+    """
     if threads < 1:
         raise UserError(f"--threads {threads}: must be 1 or more")
     # Imported here: --help need not wait for torch.
-    from partnerface.benchmarks.markdown import SPEED, read_section
-    from partnerface.benchmarks.speed.report import SpeedReport
-    from partnerface.benchmarks.speed.suite import (
-        QUICK,
-        Effort,
-        SpeedOptions,
-        SpeedSuite,
-        check_device,
-        print_report,
+    from partnerface.benchmarks.method_under_test import (
+        HEAD_RAYS,
+        embedded_subject,
+        method_names,
+        without_notices,
     )
+    from partnerface.benchmarks.sections import SPEED_SECTION, read_section
+    from partnerface.benchmarks.speed.markdown import print_report
+    from partnerface.benchmarks.speed.report import SpeedReport
+    from partnerface.benchmarks.speed.suite import QUICK, Effort, SpeedSuite, check_device
     from partnerface.configuration.avatar_cli import require_writable
     from partnerface.runs.environment import environment
 
-    cuda = check_device(device)
+    out, cuda = Path(out), check_device(device)
     if readme is not None:
-        read_section(Path(readme), SPEED)
+        read_section(Path(readme), SPEED_SECTION)
     require_writable(out)
     report = SpeedReport(Path(json) if json else out / "speed.json", environment())
-    options = SpeedOptions(out=out, effort=QUICK if quick else Effort(), threads=threads, cuda=cuda)
+
+    def large_subject() -> MethodBuilder:
+        return embedded_subject(out / "large_subject", FRAMES, LARGE_SIZE)
+
     with without_notices():
-        measured = SpeedSuite(subject(out / "subject", FRAMES, SIZE, HEAD_RAYS), options, report)
-        measured.run()
+        build = embedded_subject(out / "subject", FRAMES, SIZE, HEAD_RAYS)
+        suite = SpeedSuite(build, report, out, QUICK if quick else Effort(), threads, cuda)
+        suite.run()
         if memory:
-            measured.run_memory(_large_subject(out))
+            suite.run_memory(large_subject())
         if processes:
-            measured.run_processes()
-        long = subject(out / "long_subject", LONG_FRAMES, SIZE) if quality or convergence else None
+            suite.run_processes()
+        if quality or convergence:
+            long = embedded_subject(out / "long_subject", CONVERGENCE_FRAMES, SIZE)
         if quality:
-            measured.run_quality(long)
+            suite.run_quality(long)
         if convergence:
-            measured.run_convergence(method_names(), long, _large_subject(out) if cuda else None)
-    print_report(report)
+            suite.run_convergence(method_names(), long, large_subject() if cuda else None)
+    print_report(report.as_json())
     print(f"  {report.path}")
     if readme is not None:
         _write_readme(Path(readme), report.as_json(), out)
 
 
 def _write_readme(readme: Path, report: dict[str, Any], out: Path) -> None:
-    """Tables, and the figures that this run or an earlier one left in ``out``."""
-    from partnerface.benchmarks.markdown import SPEED, write_section
+    """Write tables, and copy the figures that this run or an earlier one has written into ``out``."""
+    from partnerface.benchmarks.sections import SPEED_SECTION, write_section
     from partnerface.benchmarks.speed.markdown import FIGURES, speed_markdown
 
     figures = {}
     for name in FIGURES:
         if (out / f"{name}.png").is_file():
-            place = f".github/speed_{name}.png"
-            (readme.parent / ".github").mkdir(exist_ok=True)
+            place = f"pictures/speed_{name}.png"
+            (readme.parent / "pictures").mkdir(exist_ok=True)
             shutil.copyfile(out / f"{name}.png", readme.parent / place)
             figures[name] = place
-    write_section(readme, SPEED, speed_markdown(report, figures))
+    write_section(readme, SPEED_SECTION, speed_markdown(report, figures))
     print(f"  {readme}")
-
-
-def _large_subject(out: Path) -> MethodBuilder:
-    return subject(out / "large_subject", FRAMES, LARGE_SIZE)

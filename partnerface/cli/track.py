@@ -18,7 +18,8 @@ def track(video: Path, out: Path, size: int = 512, mattes: Path | None = None) -
     Args:
         video: a video of one person in one continuous shot from a camera that stands still.
         out: folder for the dataset.
-        size: side of the square head crop in pixels; it is never enlarged.
+        size: side of the square head crop in pixels, an even number; it is never enlarged beyond the
+            video's own pixels.
         mattes: folder with one foreground matte image per video frame, in name order (optional).
     """
     sequence = track_video(video, out, size=size, mattes=mattes)

@@ -1,1 +1,1 @@
-"""How the hardware is used: Warp launches, threads, memory, chunks."""
+"""Use of the hardware: Warp launches, threads, cores, memory, chunks of rays."""

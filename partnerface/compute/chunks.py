@@ -1,4 +1,4 @@
-"""Rendering an image in chunks of rays: on every core, and as large as the memory allows."""
+"""Render an image in chunks of rays: several at once on a CPU, as large as the memory allows on a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from partnerface.compute.cores import usable_cores
-from partnerface.compute.memory import keep_freed_memory
+from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.errors import UserError
 
 Chunk = TypeVar("Chunk")
@@ -19,21 +19,22 @@ Result = TypeVar("Result")
 
 
 CPU_CHUNK = 16384
-"""Rays of a chunk on a CPU: two of them at work keep a picture of any size below 2 GB."""
+"""Rays per chunk on a CPU: with two chunks at once a picture of any size takes less than 2 GB."""
 
 RUN = 64
-"""Neighbouring rays that stay together in a chunk, as they ask for the same places in memory."""
+"""Neighbouring rays that stay together in a chunk, because they read the same places in memory."""
 
 BYTES_PER_RAY = 65_536
-"""What a ray of 16 samples takes while it is rendered, generously."""
+"""Upper bound on the memory of a ray of 16 samples while it is rendered."""
 
 LEAST_CHUNK = 256
+"""Rays of the smallest chunk that is tried."""
 
 logger = logging.getLogger(__name__)
 
 
 def rays_at_once(device: torch.device) -> int:
-    """Rays of a chunk: on a GPU as many as half of its free memory holds."""
+    """Rays per chunk: on a GPU as many as half of its free memory holds."""
     if device.type != "cuda":
         return CPU_CHUNK
     free, _ = torch.cuda.mem_get_info(device)
@@ -41,7 +42,7 @@ def rays_at_once(device: torch.device) -> int:
 
 
 def in_smaller_chunks(render: Callable[[int], Result], chunk: int) -> Result:
-    """``render(chunk)``, with ever smaller chunks where the device runs out of memory.
+    """Call ``render`` with a number of rays, then with a quarter while the GPU's memory is too small.
 
     Raises:
         UserError: even the smallest chunk does not fit.
@@ -61,13 +62,13 @@ def in_smaller_chunks(render: Callable[[int], Result], chunk: int) -> Result:
 
 
 def evenly_spread(rays: int, chunk: int, threads: int) -> list[Tensor]:
-    """Split the numbers of ``rays`` rays into pieces of at most ``chunk``, all with the same share of work.
+    """Split the indices of ``rays`` rays into pieces of at most ``chunk`` rays with about equal work.
 
-    Every piece takes runs from all over the picture, since a piece of background is done at once and one
-    of a mouth is not. There are as many pieces for each thread.
+    Every piece takes runs of neighbouring rays from all over the picture, since background takes less time
+    than a mouth. The number of pieces is a multiple of ``threads`` where there are enough runs.
 
     Returns:
-        Pieces ``[N_k]``, none of them empty.
+        Ray indices ``[N_k]`` of each piece, none of them empty.
     """
     length = min(RUN, chunk)
     runs = torch.arange(-(-rays // length) * length).view(-1, length)
@@ -78,7 +79,7 @@ def evenly_spread(rays: int, chunk: int, threads: int) -> list[Tensor]:
 
 
 def cpu_threads(device: torch.device) -> int:
-    """Threads that work on chunks of a tensor's work: one a core, or one that feeds a GPU."""
+    """Threads for `map_chunks`: one for each usable core on a CPU, a single one where a GPU computes."""
     return usable_cores() if device.type == "cpu" else 1
 
 

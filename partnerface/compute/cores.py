@@ -1,4 +1,4 @@
-"""usable_cores: how many cores this process may use, which is not how many the machine has."""
+"""The number of cores that this process may use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def usable_cores() -> int:
-    """Cores that the scheduler grants this process: under SLURM or in a container often a few of many."""
+    """Cores that this process may run on: under SLURM or in a container often fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

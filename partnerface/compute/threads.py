@@ -39,7 +39,7 @@ _thread = threading.local()
 
 @contextmanager
 def own_generator(seed: int) -> Iterator[None]:
-    """Let this thread draw from a new CPU generator inside the block."""
+    """Give this thread a new CPU generator inside the block; `thread_generator` returns it."""
     _thread.generator = torch.Generator().manual_seed(seed)
     try:
         yield
@@ -48,7 +48,7 @@ def own_generator(seed: int) -> Iterator[None]:
 
 
 def thread_generator() -> torch.Generator | None:
-    """The generator of this thread; None, which stands for torch's own, outside of `own_generator`."""
+    """The generator of this thread inside `own_generator`; None, torch's global generator, elsewhere."""
     return getattr(_thread, "generator", None)
 
 

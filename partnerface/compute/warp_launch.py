@@ -10,12 +10,18 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from partnerface.compute.process_settings import runs_command
+
+# Warp prints a greeting, and a line for every module of kernels that it loads.
 wp.config.log_level = logging.ERROR
 
 
-def _initialise() -> None:
-    """Start Warp; without a GPU, drop the line that its library prints about the missing driver."""
-    if torch.cuda.is_available():
+def _start() -> None:
+    """Start Warp; in a command without a GPU, drop the line that its library prints about the driver.
+
+    It is printed by native code: file descriptor 2 leads nowhere meanwhile.
+    """
+    if torch.cuda.is_available() or not runs_command():
         wp.init()
         return
     shown = os.dup(2)
@@ -28,7 +34,7 @@ def _initialise() -> None:
             os.close(shown)
 
 
-_initialise()
+_start()
 
 
 def torch_stream(device: torch.device) -> AbstractContextManager:

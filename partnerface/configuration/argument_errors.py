@@ -1,80 +1,122 @@
-"""Turns the parser's long messages about a wrong key or value into one line with the nearest valid key."""
+"""What the parser raises about a wrong key, value or class, as one line with the nearest valid key."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import re
-from collections.abc import Iterable
+import sys
+from argparse import ArgumentError
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
+from partnerface.configuration.config_files import yaml_files
 from partnerface.errors import UserError
 from partnerface.files.yaml_values import read_yaml
+from partnerface.training.class_paths import denied_path, extension_error, innermost
 
-_UNKNOWN = (
-    r"Option '([^']+)' is not accepted",
-    r"No action for key \"([^\"]+)\"",
-    r"Key '([^']+)' is not (?:expected|accepted)",
-    r"[Uu]nrecognized arguments?: (-*[^\s=]+)",
-    r"'([^']+)' is not (?:an )?accepted",
-    r"does not accept (?:option|nested key) '([^']+)'",
+_LONGEST = 300
+_PLAIN = (
+    (r'Parser key "[^"]+": *', ""),
+    (r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value:", r"expected \1, got"),
+    (r"Not a valid subclass of (\w+)\. Got value:", r"expected a \1, given by its class_path; got"),
 )
-_NO_SUBCLASS = "Not a valid subclass"
+"""Frequent sentences of the parser in shorter words; one that is worded anew is shown as it is."""
 
 
-def short_message(message: str, arguments: list[str], valid_keys: Iterable[str]) -> str:
-    """One line for a parser's message; it begins with the configuration file that the key stands in.
+def short_message(error: BaseException, arguments: list[str], valid_keys: Iterable[str]) -> str | None:
+    """One line for whatever the parser raises; it begins with the configuration file of the wrong key.
+
+    The parser raises an error for every level of nested classes, each from the one within: those that
+    name a key say where, the first of all says why.
 
     Args:
-        message: what the parser said.
-        arguments: the command line; class paths are looked for in it and in the files it names.
+        error: what the parser raised.
+        arguments: the command line; class paths are looked for in it and in the files that it names.
         valid_keys: keys that the parser knows by itself.
+
+    Returns:
+        The line; None for an error that is not about the input.
     """
-    text = re.sub(r"\s+", " ", str(message)).strip()
-    for pattern in _UNKNOWN:
-        if found := re.search(pattern, text):
-            key = found.group(1).lstrip("-")
-            nearest = _nearest(key, arguments, valid_keys)
-            return f"{_source(key, arguments)}unknown option or configuration key '{key}'{nearest}"
-    # The parser tries every member of a union; the first sentence that names a key says most.
-    if found := re.search(r"Parser key \"([^\"]+)\": *(.*)", text):
-        key, reason = _innermost_key(found.group(1), found.group(2))
-        if _NO_SUBCLASS in reason:
-            key = _new_entry(key, arguments) or key
-        return f"{_source(key, arguments)}{key}: {_innermost_reason(reason)}"
-    return text if len(text) <= 300 else f"{text[:297]}..."
+    if extension := extension_error(error):
+        return extension
+    # A file that a value names may be no text.
+    if not isinstance(error, ArgumentError | UnicodeDecodeError):
+        return None
+    first = innermost(error)
+    reason = " ".join(str(first).strip().partition("\n")[0].split())
+    if (unknown := _unknown_key(first, reason)) is not None:
+        nearest = _nearest(unknown, arguments, valid_keys)
+        return f"{_source(unknown, arguments)}unknown option or configuration key '{unknown}'{nearest}"
+    for path in _class_paths(arguments):
+        if path in reason and (lacking := _missing_methods(path)):
+            reason = f"{path} is abstract: it lacks {', '.join(lacking)}"
+    if denied := denied_path(first):
+        reason = f"{denied} is never imported: it can run programs, load code or change files"
+    for pattern, replacement in _PLAIN:
+        reason = re.sub(pattern, replacement, reason)
+    reason = reason if len(reason) <= _LONGEST else f"{reason[: _LONGEST - 3]}..."
+    key = ".init_args.".join(_keys_of(error))
+    if not key:
+        return reason
+    key = _flag_below(key, reason, arguments) or key
+    return f"{_source(key, arguments)}{key}: {reason}"
 
 
-def _innermost_key(key: str, text: str) -> tuple[str, str]:
-    """The key within nested classes that a message is about, and the message about it alone."""
-    while found := re.match(r"Problem with given class_path '[^']*': Parser key \"([^\"]+)\": *(.*)", text):
-        key, text = f"{key}.init_args.{found.group(1)}", found.group(2)
-    return key, text
+def _keys_of(error: BaseException | None) -> list[str]:
+    """The key of every level, outermost first; levels repeat each other's text."""
+    keys: list[str] = []
+    while error is not None:
+        found = re.match(r'Parser key "([^"]+)"', str(error))
+        if found and found[1] not in keys[-1:]:
+            keys.append(found[1])
+        error = error.__cause__
+    return keys
+
+
+def _unknown_key(first: BaseException, reason: str) -> str | None:
+    """The key or flag that no parser knows, if that is what the first error is about."""
+    if isinstance(first, KeyError):
+        quoted = re.findall(r"'([^']+)'", reason)
+        return quoted[-1] if quoted else None
+    # Of argparse itself.
+    found = re.match(r"unrecognized arguments?: -*([^\s=]+)", reason)
+    return found[1] if found else None
+
+
+def _missing_methods(class_path: str) -> list[str]:
+    module, _, name = class_path.rpartition(".")
+    return sorted(getattr(getattr(sys.modules.get(module), name, None), "__abstractmethods__", ()))
 
 
 def _source(key: str, arguments: list[str]) -> str:
     """``FILE: `` if the key comes from a configuration file; nothing if it was given as a flag."""
-    flags = _flags(arguments)
     plain = key.replace(".init_args", "")
-    if any(flag.replace(".init_args", "") == plain for flag in flags):
+    if any(flag.replace(".init_args", "") == plain for flag in _flags(arguments)):
         return ""
     name, source = key.rsplit(".", 1)[-1], ""
-    for path in _files(arguments):
+    for path in yaml_files(arguments):
         with suppress(UserError):
             if name in _keys(read_yaml(path)):
                 source = f"{path}: "
     return source
 
 
-def _new_entry(key: str, arguments: list[str]) -> str | None:
-    """The entry of a table that a flag has begun and no file holds, most likely a misspelt name."""
+def _flag_below(key: str, reason: str, arguments: list[str]) -> str | None:
+    """The flag for an entry of a table or list that the reason is about: the parser names the table alone.
+
+    Either the reason has the class path of the flag's value, or the flag begins an entry that no file
+    holds, most likely a misspelt name.
+    """
     known = {"class_path", "init_args"}.union(*(_keys(tree) for tree in _trees(arguments)))
-    for flag in _flags(arguments):
-        name = flag.removeprefix(f"{key}.").partition(".")[0]
-        if flag.startswith(f"{key}.") and name not in known:
-            return f"{key}.{name}"
+    for argument in arguments:
+        flag, _, value = argument.lstrip("-").partition("=")
+        if flag.startswith((f"{key}.", f"{key}+")):
+            name = flag[len(key) + 1 :].partition(".")[0]
+            if "." in value and value in reason:
+                return flag
+            if name and name not in known:
+                return f"{key}.{name}"
     return None
 
 
@@ -83,17 +125,11 @@ def _flags(arguments: list[str]) -> list[str]:
     return [argument.partition("=")[0].lstrip("-") for argument in arguments if argument.startswith("--")]
 
 
-def _trees(arguments: list[str]) -> Iterable[object]:
+def _trees(arguments: list[str]) -> Iterator[object]:
     """What stands in the readable YAML files that a command line names."""
-    for path in _files(arguments):
+    for path in yaml_files(arguments):
         with suppress(UserError):
             yield read_yaml(path)
-
-
-def _files(arguments: list[str]) -> list[Path]:
-    """The YAML files that a command line names."""
-    values = [argument.rpartition("=")[2] for argument in arguments]
-    return [Path(v) for v in values if v.endswith((".yaml", ".yml")) and Path(v).is_file()]
 
 
 def _keys(node: object) -> set[str]:
@@ -103,25 +139,15 @@ def _keys(node: object) -> set[str]:
     return set().union(*(_keys(item) for item in node)) if isinstance(node, list) else set()
 
 
-def _innermost_reason(text: str) -> str:
-    if found := re.search(_NO_SUBCLASS + r" of (\w+)\. Got value: (.+?) Subclass types expect", text):
-        return f"expected a {found[1]}, given by its class_path; got {found[2]}"
-    for pattern in (r"Expected a <class '(\w+)'>\. Got value: ([^\s]+)", r"(File does not exist: [^\s]+)"):
-        if found := re.search(pattern, text):
-            groups = found.groups()
-            return groups[0] if len(groups) == 1 else f"expected {groups[0]}, got {groups[1]}"
-    return text if len(text) <= 240 else f"{text[:237]}..."
-
-
 def _nearest(key: str, arguments: list[str], valid_keys: Iterable[str]) -> str:
-    last = key.rsplit(".", 1)[-1]
+    """A question for the key that was probably meant."""
     known = set(valid_keys)
     by_name: dict[str, str] = {k.rsplit(".", 1)[-1]: k for k in sorted(known, reverse=True)}
     for name in _constructor_arguments(arguments):
         by_name.setdefault(name, name)
     if match := difflib.get_close_matches(key, known, 1, 0.75):
         return f"; did you mean '{match[0]}'?"
-    if match := difflib.get_close_matches(last, by_name, 1, 0.6):
+    if match := difflib.get_close_matches(key.rsplit(".", 1)[-1], by_name, 1, 0.6):
         return f"; did you mean '{by_name[match[0]]}'?"
     return "; see --help"
 
@@ -130,26 +156,20 @@ def _constructor_arguments(arguments: list[str]) -> set[str]:
     """Names of the constructor arguments of every class that the command line's files and flags name."""
     names: set[str] = set()
     for path in _class_paths(arguments):
-        module, _, cls = path.rpartition(".")
-        try:
-            names |= set(inspect.signature(getattr(importlib.import_module(module), cls)).parameters)
-        except (ImportError, AttributeError, ValueError, TypeError):
-            continue
+        module, _, name = path.rpartition(".")
+        with suppress(ValueError, TypeError, AttributeError):
+            names |= set(inspect.signature(getattr(sys.modules.get(module), name)).parameters)
     return names - {"self", "args", "kwargs"}
 
 
 def _class_paths(arguments: list[str]) -> set[str]:
-    paths = {"partnerface.avatar.avatar.Avatar"}
-    for argument in arguments:
-        value = argument.rpartition("=")[2]
-        if value.startswith("partnerface."):
-            paths.add(value)
-    for tree in _trees(arguments):
-        paths |= set(_find_class_paths(tree))
-    return paths
+    """Every class path in flags and files, and texts that look like one."""
+    values = {argument.rpartition("=")[2] for argument in arguments}
+    paths = {value for value in values if re.fullmatch(r"\w+(\.\w+)+", value)}
+    return {"partnerface.avatar.avatar.Avatar"}.union(paths, *map(_find_class_paths, _trees(arguments)))
 
 
-def _find_class_paths(node: object) -> Iterable[str]:
+def _find_class_paths(node: object) -> Iterator[str]:
     if isinstance(node, dict):
         if isinstance(node.get("class_path"), str):
             yield node["class_path"]

@@ -12,19 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from partnerface.configuration.argument_errors import short_message
-from partnerface.configuration.config_files import guard_parser, resolve_config_paths
+from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
+from partnerface.configuration.config_files import resolve_config_paths
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
 from partnerface.configuration.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import termination_as_exit
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
+from partnerface.training.class_paths import extension_error, guard_parser
 from partnerface.training.distributed import outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.csv_appender import CsvAppender
@@ -63,15 +64,25 @@ class AvatarCLI(LightningCLI):
             default=_default_run_dir(),
             help="folder of this run: config.yaml, checkpoints, metrics, pictures",
         )
+        parser.add_argument(
+            "--trust",
+            action="append",
+            type=str,
+            help="package whose classes a checkpoint may name; needed where no configuration names the "
+            "avatar, so that --ckpt_path decides it",
+        )
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("data.num_frames", "model.num_frames", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        args = with_model_of_checkpoint(args)
         try:
             self.config = parser.parse_args(args)
-        # A file that a value names may be no text.
-        except (ArgumentError, UnicodeDecodeError) as error:
-            raise UserError(short_message(str(error), args, self._valid_keys())) from error
+        # Of a module that exits while it is imported, too.
+        except (Exception, SystemExit) as error:
+            if (message := short_message(error, args, self._valid_keys())) is None:
+                raise
+            raise UserError(message) from error
         check_ranges(self.config[self.config["subcommand"]].as_dict())
 
     def _valid_keys(self) -> set[str]:
@@ -114,6 +125,19 @@ class AvatarCLI(LightningCLI):
         if not path.is_file():
             raise UserError(f"--ckpt_path {checkpoint}: no such checkpoint ({path})")
         config["ckpt_path"] = str(path)
+
+    def instantiate_classes(self) -> None:
+        """Build datamodule, model and trainer.
+
+        Raises:
+            UserError: the constructor of a class that is not ours raises.
+        """
+        try:
+            super().instantiate_classes()
+        except (Exception, SystemExit) as error:
+            if (message := extension_error(error)) is None:
+                raise
+            raise UserError(message) from error
 
     def _run_subcommand(self, subcommand: str) -> None:
         if self._execute:

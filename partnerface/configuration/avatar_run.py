@@ -10,11 +10,11 @@ from partnerface.configuration.avatar_cli import require_writable, run_trainer_c
 from partnerface.errors import UserError
 from partnerface.files.json_values import read_json_table
 from partnerface.files.whole_files import replace_text
-from partnerface.training.callbacks.evaluation_report import METRICS_FILE, print_report
+from partnerface.training.callbacks.evaluation_report import SCORES_FILE, print_report
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 SETTINGS_FILE = "settings.json"
-OUTPUTS = ("checkpoints/last.ckpt", METRICS_FILE, "comparison.mp4", "strip.png")
+OUTPUTS = ("checkpoints/last.ckpt", SCORES_FILE, "comparison.mp4", "strip.png")
 
 
 def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
@@ -27,7 +27,7 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     Returns:
         The content of ``metrics.json``.
     """
-    checkpoint, metrics = last_checkpoint(run_dir), run_dir / METRICS_FILE
+    checkpoint, metrics = last_checkpoint(run_dir), run_dir / SCORES_FILE
     config = run_dir / "config.yaml"
     if metrics.is_file() and checkpoint.is_file():
         _say(f"Reusing the trained avatar and its scores in {run_dir}")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import jsonargparse
-import yaml
 
 import partnerface
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import read_yaml, refuse_extremes
-
-_LOAD = jsonargparse.get_loader("yaml")
-"""The parser's own way to read YAML, with its idea of numbers."""
+from partnerface.files.yaml_values import read_yaml
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
 
@@ -29,17 +23,6 @@ def config_file(name: str) -> Path:
 def config_arguments(*names: str) -> list[str]:
     """``--config`` arguments for shipped files, in order."""
     return [argument for name in names for argument in ("--config", str(config_file(name)))]
-
-
-def guard_parser() -> None:
-    """Let the command line's parser load no YAML that nests or unfolds beyond measure."""
-    if jsonargparse.get_loader("yaml") is not _load_guarded:
-        jsonargparse.set_loader("yaml", _load_guarded, (yaml.YAMLError,))
-
-
-def _load_guarded(text: str) -> Any:
-    refuse_extremes(text)
-    return _LOAD(text)
 
 
 def resolve_config_paths(arguments: list[str]) -> list[str]:
@@ -69,3 +52,9 @@ def _shipped_instead(value: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"configuration {value}: no such file")
     return value
+
+
+def yaml_files(arguments: Sequence[str]) -> list[Path]:
+    """The YAML files that a command line names."""
+    values = [argument.rpartition("=")[2] for argument in arguments]
+    return [Path(v) for v in values if v.endswith((".yaml", ".yml")) and Path(v).is_file()]

@@ -13,6 +13,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.head_parts import landmark_points
+from partnerface.head_models.mediapipe_landmarks import FOREHEAD_RING
 
 
 class Region(IntEnum):
@@ -72,19 +73,12 @@ def region_masks(matte: Tensor, labels: Tensor, forehead: Tensor) -> dict[str, T
     return masks | {FOREHEAD: person & forehead & (labels == Region.FACE)}
 
 
-FOREHEAD_RING = (
-    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
-    *(284, 332, 297, 338, 10, 109, 67, 103, 54),
-)
-"""MediaPipe's landmarks round the forehead: along the upper edge of the brows, back along the hairline."""
-
-
 @torch.no_grad()
 def forehead_mask(head_model: HeadModel, head: HeadParameters, camera: Camera) -> Tensor:
     """``[H, W]`` bool: the forehead of one frame, by the head model's embedded landmarks.
 
-    Nothing is known about hair over it, and what a turned head hides is not left out: label images tell
-    both. A head model without a landmark embedding has no forehead.
+    Hair over it and what a turned head hides are not left out: label images hold both. A head model without
+    a landmark embedding has no forehead.
 
     Args:
         head_model: whose landmarks.

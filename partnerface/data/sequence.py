@@ -66,8 +66,10 @@ class TrackedSequence:
         splits: frame indices by split name. ``train`` and ``val`` are used in training; every other
             name is a test split (``temporal``, ``blocks``, ``unseen_expression``). Splits other than
             ``unseen_expression`` are disjoint; frames in no split are gaps.
+        split_protocol: how the frames of a split were chosen, in words, by split name; a split without an
+            entry comes from a dataset that does not say.
         coverage: pose and expression coverage by split name, as written by the tracker's report.
-        left_out: frames whose tracking cannot be, with the reason; they have weight 0 and no split.
+        left_out: frames whose tracking is impossible, with the reason; they have weight 0 and no split.
     """
 
     name: str
@@ -83,6 +85,7 @@ class TrackedSequence:
     neck_line: float
     shell_thickness: Tensor
     splits: dict[str, list[int]]
+    split_protocol: dict[str, str] = field(default_factory=dict)
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
 

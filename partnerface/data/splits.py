@@ -23,6 +23,26 @@ GAP_SECONDS = 0.2
 RUN_CENTRES = {"blocks": (0.2, 0.5, 0.8), "val": (0.35,)}
 """Where the held-out runs lie, as shares of the frames before the ``temporal`` split."""
 
+UNSEEN_SHARE = 0.25
+"""Share of all test frames that form ``unseen_expression``."""
+
+
+def _held_out_runs(name: str, share: float) -> str:
+    centres = ", ".join(f"{100 * centre:g} %" for centre in RUN_CENTRES[name])
+    return f"runs of {100 * share:g} % of the tracked frames each, around {centres} of those before temporal"
+
+
+SPLIT_PROTOCOL = {
+    "train": f"the tracked frames outside the other splits and {GAP_SECONDS:g} s away from val and blocks "
+    "(less in a clip under 40 such gaps long)",
+    "val": _held_out_runs("val", VALIDATION_SHARE),
+    "blocks": _held_out_runs("blocks", BLOCK_SHARE),
+    "temporal": f"the last {100 * TEMPORAL_SHARE:g} % of the tracked frames",
+    "unseen_expression": f"the {100 * UNSEEN_SHARE:g} % of all test frames whose expressions are farthest "
+    "from every training expression",
+}
+"""How `assign_splits` chooses the frames of each split, in words."""
+
 
 def assign_splits(frame_weights: Tensor, fps: float, expression: Tensor) -> dict[str, list[int]]:
     """Divide the tracked frames of one video.
@@ -72,7 +92,7 @@ def _farthest_expressions(expression: Tensor, test: np.ndarray, train: np.ndarra
     if len(test) == 0:
         return test
     distance = nearest_distance(expression[test], expression[train])
-    count = max(1, round(len(test) / 4))
+    count = max(1, round(UNSEEN_SHARE * len(test)))
     farthest = torch.argsort(distance, descending=True, stable=True)[:count]
     return np.sort(test[farthest.cpu().numpy()])
 
@@ -143,12 +163,18 @@ def sampled_sequence(
         UserError: a split to keep does not exist.
     """
     tests = {name: sequence.splits[name] for name in sequence.test_splits}
+    protocol = dict(sequence.split_protocol)
     if sample_frames:
         samples = {f"{name}{SAMPLE}": spread_evenly(frames, sample_frames) for name, frames in tests.items()}
+        protocol |= {
+            f"{name}{SAMPLE}": f"up to {sample_frames} frames of {name}, evenly spread" for name in tests
+        }
         tests |= samples
     for name in test_splits or ():
         if name not in tests:
             raise UserError(f"--data.test_splits: no split {name}; choose from {', '.join(tests)}")
     kept = {name: frames for name, frames in tests.items() if test_splits is None or name in test_splits}
     others = {name: frames for name, frames in sequence.splits.items() if name not in tests}
-    return replace(sequence, splits={**others, **kept})
+    splits = {**others, **kept}
+    kept_protocol = {name: text for name, text in protocol.items() if name in splits}
+    return replace(sequence, splits=splits, split_protocol=kept_protocol)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,15 +46,12 @@ class View:
 
     def to(self, *args, **kwargs) -> View:
         """Like ``Tensor.to`` for every tensor."""
-        moved = (value.to(*args, **kwargs) for value in (self.camera, self.head, self.torso_motion))
-        return View(*moved)
+        camera, head = self.camera.to(*args, **kwargs), self.head.to(*args, **kwargs)
+        return View(camera, head, self.torso_motion.to(*args, **kwargs))
 
     def clone(self) -> View:
-        """A copy, with tensors that may take part in gradients where these may not."""
-        camera, head = self.camera, self.head
-        tensors = {k: v if v is None else v.clone() for k, v in vars(head).items()}
-        camera = replace(camera, **{k: getattr(camera, k).clone() for k in ("intrinsics", "camera_to_world")})
-        return View(camera, replace(head, **tensors), self.torso_motion.clone())
+        """A copy that shares no memory."""
+        return View(self.camera.clone(), self.head.clone(), self.torso_motion.clone())
 
     def resized(self, width: int, height: int) -> View:
         """The same views in pictures of another size."""
@@ -63,17 +60,8 @@ class View:
     @classmethod
     def concatenate(cls, views: Sequence[View]) -> View:
         """Join the frames of views of one person at one picture size."""
-        first = views[0]
-        camera = replace(
-            first.camera,
-            intrinsics=torch.cat([view.camera.intrinsics for view in views]),
-            camera_to_world=torch.cat([view.camera.camera_to_world for view in views]),
+        return cls(
+            Camera.concatenate([view.camera for view in views]),
+            HeadParameters.concatenate([view.head for view in views]),
+            torch.cat([view.torso_motion for view in views]),
         )
-        by_name = {f.name: [getattr(view.head, f.name) for view in views] for f in fields(first.head)}
-        joined = {
-            name: None if values[0] is None else torch.cat(values)
-            for name, values in by_name.items()
-            if name != "identity"
-        }
-        head = replace(first.head, **joined)
-        return cls(camera, head, torch.cat([view.torso_motion for view in views]))

@@ -115,12 +115,19 @@ def check_dataset(
 
 
 def _head_model(sequence: TrackedSequence, flame: Path | None) -> HeadModel:
+    """The head model that the dataset names; whether it is the same build is checked later."""
     record = sequence.head_model
-    if record.name != "flame":
-        return AnnyHead()
-    if flame is None:
-        raise UserError(f"dataset {sequence.name}: tracked with FLAME; give its file as --flame FILE")
-    return FlameHead(flame, record.num_identity, record.num_expression)
+    if record.name == "flame":
+        if flame is None:
+            raise UserError(f"dataset {sequence.name}: tracked with FLAME; give its file as --flame FILE")
+        return FlameHead(flame, record.num_identity, record.num_expression)
+    head_model = AnnyHead()
+    if record.name != head_model.asset.name:
+        raise UserError(
+            f"dataset {sequence.name}: tracked with the head model {record.name!r}, which partnerface does "
+            f"not have; those it has are {head_model.asset.name!r} and 'flame'"
+        )
+    return head_model
 
 
 def _make_folder(out: Path) -> None:

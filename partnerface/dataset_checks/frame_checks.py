@@ -17,6 +17,16 @@ from partnerface.files.images import read_grey, read_labels, read_rgb
 
 SOFT_RANGE = (26, 229)
 """Matte values that are neither person nor background, 0.1 to 0.9."""
+EMPTY_SHARE, FULL_SHARE = 0.02, 0.98
+"""Share of the picture below which a matte counts as empty, and above which as full."""
+MOST_BAD = 0.05
+"""Share of the frames whose matte may be empty or full."""
+SOFT_LIMIT = 0.4
+"""Share of the matte's pixels that may be soft."""
+JUMP = 0.15
+"""Relative change of the matte's area from frame to frame that no motion makes."""
+MOST_JUMPS = 0.02
+"""Share of neighbouring frames that may jump."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +65,6 @@ def frame_statistics(
         held = max(int((matte >= SOFT_RANGE[0]).sum()), 1)
         rows.append((matte.mean() / 255, soft / held))
     return FrameStatistics(digests, *np.array(rows).T)
-
-
-EMPTY_SHARE, FULL_SHARE = 0.02, 0.98
-MOST_BAD = 0.05
-"""Share of the frames whose matte may be empty or full."""
-SOFT_LIMIT = 0.4
-JUMP = 0.15
-"""Relative change of the matte's area from frame to frame that no motion makes."""
-MOST_JUMPS = 0.02
 
 
 def check_mattes(statistics: FrameStatistics, weights: Tensor) -> list[Finding]:

@@ -21,6 +21,8 @@ from partnerface.dataset_checks.projection_check import ProjectedHead
 COLUMNS, MOST_PICTURES = 4, 12
 TINT = {Region.FACE: (0, 200, 0), Region.EYES: (40, 120, 255), Region.HAIR: (255, 170, 0)}
 TINT_SHARE = 0.25
+BARS = 24
+"""Expressions in the plot of ranges."""
 
 
 def overlay_picture(heads: Sequence[ProjectedHead]) -> np.ndarray:
@@ -51,9 +53,6 @@ def _border(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask, 1, mode="edge")
     inside = padded[2:, 1:-1] & padded[:-2, 1:-1] & padded[1:-1, 2:] & padded[1:-1, :-2]
     return ~inside
-
-
-BARS = 24
 
 
 def write_coverage_figure(path: Path, sequence: TrackedSequence, expression_names: Sequence[str]) -> None:

@@ -16,9 +16,23 @@ FOCAL_RANGE = (0.5, 10.0)
 """Focal length in longer sides of the picture: a field of view of 90 to 6 degrees."""
 USUAL_FOCAL_RANGE = (0.8, 6.0)
 STRETCH = 1.05
+"""Ratio of fl_x and fl_y from which pixels are not square."""
 PRINCIPAL_LIMIT = 2.0
 """Picture sides between the principal point and the picture's middle; a crop moves it off."""
 STEADY = 1e-3
+"""Metres (and elements of the rotation) by which a camera that stands still may move."""
+MOST_REPEATED = 0.2
+"""Share of neighbouring frames that may be the same picture, as in a video of a raised frame rate."""
+LEAST_TRAIN, GOOD_TRAIN = 10, 200
+"""Training frames: below the first there is no avatar, below the second a poor one."""
+MOST_LEFT_OUT, MOST_LOST = 0.1, 0.3
+"""Share of the frames that may be left out, and that may have no head."""
+LEAST_TURN = 15.0
+"""Degrees of yaw from one side to the other."""
+MOVED = 0.15
+"""Range of a coefficient, in units of the head model's own, from which it counts as used."""
+LEAST_USED = 0.15
+"""Share of the coefficients that should be used."""
 
 
 def check_camera(camera: Camera) -> list[Finding]:
@@ -60,10 +74,6 @@ def check_camera(camera: Camera) -> list[Finding]:
     return graded("camera", problems, focal, values)
 
 
-MOST_REPEATED = 0.2
-"""Share of neighbouring frames that may be the same picture, as in a video of a raised frame rate."""
-
-
 def check_splits(sequence: TrackedSequence, digests: Sequence[str]) -> list[Finding]:
     """Pictures that training and test share, and frames that repeat the one before.
 
@@ -97,14 +107,8 @@ def _smallest_gap(sequence: TrackedSequence) -> int:
     return min((abs(a - b) for a in tests for b in train), default=0)
 
 
-LEAST_TRAIN, GOOD_TRAIN = 10, 200
-"""Training frames: below the first there is no avatar, below the second a poor one."""
-MOST_LEFT_OUT = 0.1
-MOST_LOST = 0.3
-
-
 def check_tracking(sequence: TrackedSequence) -> list[Finding]:
-    """Frames left out because their tracking cannot be, frames without a face, frames of each use."""
+    """Frames left out because their tracking is impossible, frames without a face, frames of each use."""
     frames = len(sequence)
     train = len([i for i in sequence.splits.get("train", []) if sequence.frame_weights[i] == 1])
     left_out = len(sequence.left_out)
@@ -126,14 +130,6 @@ def check_tracking(sequence: TrackedSequence) -> list[Finding]:
     fine = f"{train} frames to train on, {tests} to test on"
     values = {"frames": frames, "train": train, "test": tests, "left_out": left_out, "without_head": lost}
     return graded("tracking", problems, fine, values)
-
-
-LEAST_TURN = 15.0
-"""Degrees of yaw from one side to the other."""
-MOVED = 0.15
-"""Range of a coefficient, in units of the head model's own, from which it counts as used."""
-LEAST_USED = 0.15
-"""Share of the coefficients that should be used."""
 
 
 def coverage_of(sequence: TrackedSequence) -> dict[str, dict[str, float]]:

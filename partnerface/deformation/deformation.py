@@ -14,6 +14,9 @@ from partnerface.head_models.head_model import HeadModel
 class CanonicalCube(nn.Module):
     """The cube around the canonical head in which positions run from 0 to 1."""
 
+    low: Tensor
+    extent: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("low", torch.zeros(3))

@@ -34,6 +34,9 @@ class DrivingSignal(nn.Module):
         clamp: whether the signal saturates.
     """
 
+    low: Tensor
+    high: Tensor
+
     def __init__(self, expressions: int, noise: float = 0.03, clamp: bool = True) -> None:
         super().__init__()
         self.noise, self.clamp = noise, clamp

@@ -27,6 +27,9 @@ class LipExpression(Deformation):
         code_width: length of the code, linear in the driving signal without its velocity; INSTA's has 16.
     """
 
+    anchors: Tensor
+    spacing: Tensor
+
     def __init__(self, driving_width: int, code_width: int = 16) -> None:
         super().__init__()
         self.driving_width, self.appearance_width = driving_width, code_width

@@ -41,6 +41,9 @@ class PartAssigner(nn.Module):
         UserError: a temperature is not positive, or octaves are negative.
     """
 
+    spacing: Tensor
+    temperature_factor: Tensor
+
     def __init__(
         self,
         parts: int,

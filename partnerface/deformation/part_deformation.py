@@ -45,6 +45,9 @@ class PartDeformation(Deformation):
             is nothing new, as long as each part has seen its share of it.
     """
 
+    window: Tensor
+    driving_mask: Tensor
+
     def __init__(
         self,
         driving_width: int,
@@ -83,7 +86,8 @@ class PartDeformation(Deformation):
         self.place_parts(head.in_cube(placed_centres(self.placement, head, self.parts)))
         if self.local_driving:
             positions = head.in_cube(head.vertices[head.used])
-            weights = dense_part_weights(*self.assigner(positions), self.parts)
+            weights, index = self.assigner(positions)
+            weights = dense_part_weights(weights, index, self.parts)
             expressions = expression_masks(head, weights)
             self.driving_mask.fill_(1.0)[:, : expressions.shape[1]] = expressions
 

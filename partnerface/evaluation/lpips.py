@@ -1,24 +1,27 @@
-"""LPIPS with AlexNet features, without torchvision.
+"""LPIPS on AlexNet: the metric, its network, and where the network's weights come from.
 
 Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018),
-version 0.1: the linear heads that torchmetrics ships on torchvision's AlexNet.
+version 0.1: the linear heads that torchmetrics ships on torchvision's AlexNet, which is rebuilt here so that
+torchvision need not be installed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import pickle
-import urllib.request
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from partnerface.evaluation.image_metric import ImageMetric, enlarged, masked_crops
+from partnerface.files.downloads import ASSETS_VARIABLE, cache_folder, download, stored_file
+from partnerface.files.whole_files import whole_file
 
 CONVOLUTIONS = {
     # torchvision's number in `features`: output channels, input channels, kernel, stride, padding
@@ -33,8 +36,26 @@ SMALLEST_SIDE = 64
 """Below this the last feature maps have hardly a pixel; smaller images are enlarged."""
 
 
-class LPIPS(nn.Module):
-    """Perceptual distance of two images. Its weights are fixed and are not written into checkpoints.
+class LPIPS(ImageMetric):
+    """Perceptual distance of the picture, or of a region's bounding box with white outside the region."""
+
+    higher_is_better = False
+    ideal = 0.0
+    in_validation = False
+    definition = (
+        "Zhang et al. 2018, version 0.1 on AlexNet, of the region's bounding box, white outside the region; "
+        f"enlarged bilinearly if its shorter side is under {SMALLEST_SIDE} px"
+    )
+
+    def missing(self) -> str:
+        return load_lpips().missing
+
+    def per_image(self, rendered: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        return load_lpips().network.to(rendered.device)(*masked_crops((rendered, target), mask))[0]
+
+
+class LPIPSNetwork(nn.Module):
+    """The distance itself. Its weights are fixed and are not written into checkpoints.
 
     Args:
         features: AlexNet's convolutions by torchvision's names, ``features.0.weight`` and so on.
@@ -62,7 +83,7 @@ class LPIPS(nn.Module):
     @torch.no_grad()
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """``[B]`` distances of images ``[B, 3, H, W]`` in [0, 1]."""
-        first, second = enlarged(first), enlarged(second)
+        first, second = enlarged(first, SMALLEST_SIDE), enlarged(second, SMALLEST_SIDE)
         features = self._features(torch.cat([first, second]))
         distance = torch.zeros(len(first), device=first.device)
         for number, values in features.items():
@@ -83,15 +104,6 @@ class LPIPS(nn.Module):
         return features
 
 
-def enlarged(images: Tensor, smallest_side: int = SMALLEST_SIDE) -> Tensor:
-    """Images whose shorter side is under so many pixels, enlarged bilinearly until it is not."""
-    scale = smallest_side / min(images.shape[-2:])
-    if scale <= 1:
-        return images
-    size = [round(side * scale) for side in images.shape[-2:]]
-    return functional.interpolate(images, size, mode="bilinear", align_corners=False)
-
-
 def torchmetrics_heads() -> list[Tensor]:
     """The five linear heads ``[1, C, 1, 1]`` that torchmetrics ships with its LPIPS."""
     source = resources.files("torchmetrics") / "functional" / "image" / "lpips_models" / "alex.pth"
@@ -103,7 +115,6 @@ def torchmetrics_heads() -> list[Tensor]:
 FILE_NAME = "alexnet_features.pt"
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 SHA256_PREFIX = "7be5be79"
-TIMEOUT_SECONDS = 20
 LOAD_ERRORS = (
     *(OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError),
     # torch's unpickler runs into these in files that are not its own.
@@ -114,61 +125,44 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class LPIPSNetwork:
-    """The metric, or why there is none.
+class LoadedLPIPS:
+    """The network, or the reason why there is none.
 
     Attributes:
-        metric: None where the weights can't be had; LPIPS is then reported as missing.
-        missing: the reason, empty where there is a metric.
+        network: in evaluation mode; None where its weights can't be had.
+        missing: the reason, empty where there is a network.
     """
 
-    metric: LPIPS | None
+    network: LPIPSNetwork | None
     missing: str = ""
 
 
 @cache
-def load_lpips() -> LPIPSNetwork:
-    """LPIPS with weights from the first of: ``PARTNERFACE_ASSETS``, ``~/.cache/partnerface``, a download.
+def load_lpips() -> LoadedLPIPS:
+    """The network, its weights from ``PARTNERFACE_ASSETS``, else ``~/.cache/partnerface``, else a download.
 
     A download (once, 230 MB, of which 10 MB are kept) is checked by its hash. Failure is logged once
     and is no error: a test goes on without LPIPS.
     """
-    stored = Path.home() / ".cache" / "partnerface" / FILE_NAME
-    assets = os.environ.get("PARTNERFACE_ASSETS")
-    candidates = [Path(assets) / FILE_NAME] if assets else []
-    path = next((p for p in (*candidates, stored) if p.is_file()), None)
+    path = stored_file(FILE_NAME)
     try:
-        if path is None:
-            path = _download(stored)
-        features = torch.load(path, map_location="cpu", weights_only=True)
-        return LPIPSNetwork(LPIPS(features))
+        features = torch.load(path or _download(), map_location="cpu", weights_only=True)
+        return LoadedLPIPS(LPIPSNetwork(features).eval())
     except LOAD_ERRORS as error:
-        where = (
-            f"{path} is not usable" if path else f"{FILE_NAME} is not in PARTNERFACE_ASSETS and {URL} failed"
-        )
+        where = f"{path} is not usable" if path else f"{FILE_NAME} is not in {ASSETS_VARIABLE}"
         missing = f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         logger.warning("LPIPS is reported as missing: %s", missing)
-        return LPIPSNetwork(None, missing)
+        return LoadedLPIPS(None, missing)
 
 
-def _download(target: Path) -> Path:
-    """Fetch torchvision's AlexNet, check it and keep its convolutions."""
+def _download() -> Path:
+    """Fetch torchvision's AlexNet, check it and keep its convolutions in the cache."""
     logger.info("fetching AlexNet for LPIPS from %s", URL)
+    target = cache_folder() / FILE_NAME
     target.parent.mkdir(parents=True, exist_ok=True)
-    whole = target.with_name(f".{target.name}.{os.getpid()}.download")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    digest = hashlib.sha256()
-    try:
-        with urllib.request.urlopen(URL, timeout=TIMEOUT_SECONDS) as response, whole.open("wb") as file:
-            while block := response.read(1 << 20):
-                digest.update(block)
-                file.write(block)
-        if not digest.hexdigest().startswith(SHA256_PREFIX):
-            raise OSError("the downloaded file has another hash")
+    with TemporaryDirectory(prefix=".alexnet", dir=target.parent) as folder, whole_file(target) as partial:
+        whole = Path(folder) / "alexnet.pth"
+        download(URL, whole, SHA256_PREFIX)
         weights = torch.load(whole, map_location="cpu", weights_only=True)
         torch.save({k: v for k, v in weights.items() if k.startswith("features.")}, partial)
-        os.replace(partial, target)
-    finally:
-        whole.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
     return target

@@ -1,43 +1,52 @@
-"""EvaluationScores: all that a test measures of rendered frames and of the nearest training frames."""
+"""EvaluationScores: all that a test measures, of rendered frames and of the nearest-training-frame baseline.
+
+The baseline shows the training frame whose tracked parameters are nearest to those of the test frame. A
+method that is not better than it on a split has shown nothing there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEAREST_FRAME_REGIONS
 from partnerface.data.sequence import TrueSurface
-from partnerface.evaluation.evaluation_metrics import EvaluationMetrics
-from partnerface.evaluation.lpips import LPIPS
-from partnerface.evaluation.multi_scale_ssim import multi_scale_ssim
-from partnerface.evaluation.rendered_frame import RenderedFrame
-from partnerface.evaluation.split_means import Averages, merged
+from partnerface.evaluation.image_metric import ImageMetric
+from partnerface.evaluation.means import Averages, ImageMeans, TemporalStability, merged
+from partnerface.evaluation.pictures import RenderedFrame
 from partnerface.evaluation.surface_error import SurfaceError
-from partnerface.evaluation.temporal_stability import TemporalStability
+from partnerface.head_models.head_parameters import HeadParameters
+
+HEAD_RADIUS = 0.1
+"""Metres: a turn by an angle moves the surface of the head by about this times the angle."""
 
 Masks = dict[str, Tensor]
 """``[H, W]`` bool by region."""
 
 
 class EvaluationScores:
-    """Metrics of test frames, which come in the order of time.
+    """Scores test frames, which come in the order of time, and beside each its nearest training frame.
 
     Args:
         splits: names of the test splits.
-        lpips: the network, or None.
+        metrics: image metrics by the name under which they are reported.
         with_surface: whether the true surface is known.
         device: of the frames.
     """
 
     def __init__(
-        self, splits: Iterable[str], lpips: LPIPS | None, with_surface: bool, device: torch.device
+        self,
+        splits: Iterable[str],
+        metrics: Mapping[str, ImageMetric],
+        with_surface: bool,
+        device: torch.device,
     ) -> None:
         splits = list(splits)
 
-        def images(regions: Iterable[str]) -> EvaluationMetrics:
-            return EvaluationMetrics(splits, regions, lpips, multi_scale_ssim).to(device)
+        def images(regions: Iterable[str]) -> ImageMeans:
+            return ImageMeans(splits, regions, metrics).to(device)
 
         def pairs(regions: Iterable[str]) -> TemporalStability:
             return TemporalStability(splits, regions).to(device)
@@ -47,7 +56,13 @@ class EvaluationScores:
         self._surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
 
     def update(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
-        """Score a rendered frame, and beside it ``nearest``, the nearest training frame ``[3, H, W]``."""
+        """Score one frame, by its picture.
+
+        Args:
+            rendered: the frame.
+            nearest: ``[3, H, W]`` over white, the nearest training frame.
+            masks: ``[H, W]`` bool by region.
+        """
         names, number, target = rendered.frame.splits, rendered.frame.frame_index, rendered.frame.on_white()
         self._images.update(names, rendered.image, target, masks)
         self._pairs.update(number, names, rendered.image, target, masks)
@@ -65,29 +80,64 @@ class EvaluationScores:
         """Score the surface that a frame shows.
 
         Args:
-            rendered: knows its depth.
-            canonical: ``[H, W, 3]`` canonical places of the points at that depth.
-            canonical_at_truth: of those at the true depth.
+            rendered: the frame.
+            canonical: ``[H, W, 3]`` canonical points in metres of the points at its depth; None if the
+                method has no canonical head.
+            canonical_at_truth: ``[H, W, 3]`` canonical points of the points at the true depth, or None.
             truth: the true surface.
-            masks: by region.
+            masks: ``[H, W]`` bool by region.
         """
         surface = rendered.depth, canonical, canonical_at_truth, truth.depth, truth.canonical
         self._surface.update(rendered.frame.splits, *surface, masks)
 
-    def lacks_frame_before(self, frame: int) -> bool:
-        """Whether the frame before this one did not come last; give it to `follow` if it is a test frame."""
-        return self._pairs.lacks(frame)
+    def has_previous(self, frame: int) -> bool:
+        """Whether the frame given last is the previous one of the video."""
+        return self._pairs.has_previous(frame)
 
-    def follow(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
-        """Take a frame as the one before the next, without scoring it: another process does."""
+    def set_previous(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
+        """Make a frame that another process scores the previous one of the next. Arguments as in `update`."""
         place = rendered.frame.frame_index, rendered.frame.splits
         target = rendered.frame.on_white()
-        self._pairs.follow(*place, rendered.image, target, masks)
-        self._nearest_pairs.follow(*place, nearest, target, masks)
+        self._pairs.set_previous(*place, rendered.image, target, masks)
+        self._nearest_pairs.set_previous(*place, nearest, target, masks)
 
     def averages(self) -> tuple[Averages, Averages]:
-        """Of the avatar and of the nearest training frames, over all processes."""
+        """Means of the avatar and of the nearest training frames, over all processes."""
         tables = [self._images.compute(), self._pairs.compute()]
         if self._surface is not None:
             tables.append(self._surface.compute())
         return merged(*tables), merged(self._nearest_images.compute(), self._nearest_pairs.compute())
+
+
+def expression_displacement(expression_basis: Tensor) -> Tensor:
+    """``[E]`` metres: largest shift of a vertex by one unit of each coefficient of a basis ``[E, V, 3]``."""
+    return expression_basis.norm(dim=-1).amax(1)
+
+
+def nearest_training_frames(
+    queries: list[int], train: list[int], head: HeadParameters, displacement: Tensor
+) -> list[int]:
+    """The training frames whose head parameters are nearest to those of some frames.
+
+    The distance is Euclidean, of three parts in metres on the head's surface: the angle between the two
+    rotations times a head's radius, the difference of translation, and each expression coefficient's
+    difference times the largest displacement that it causes.
+
+    Args:
+        queries: indices of Q frames.
+        train: frames to choose from, not empty.
+        head: parameters of all T frames of the video.
+        displacement: ``[E]`` metres, of `expression_displacement`.
+
+    Returns:
+        Q indices, each one of ``train``.
+    """
+    parts = (
+        # |A - B| (Frobenius) of two rotations is sqrt(2) times their angle, for small angles.
+        head.rotation.flatten(1) * (HEAD_RADIUS / 2**0.5),
+        head.translation,
+        head.expression * displacement,
+    )
+    places = torch.cat([part.detach().double() for part in parts], 1)
+    distance = torch.cdist(places[queries], places[train], compute_mode="donot_use_mm_for_euclid_dist")
+    return [train[nearest] for nearest in distance.argmin(1).tolist()]

@@ -44,7 +44,7 @@ class HashField(RadianceField):
         condition_density: bool = False,
     ) -> None:
         super().__init__()
-        self.bfloat16 = bfloat16
+        self.use_bfloat16 = bfloat16
         self.density_code_width = appearance_width if condition_density else 0
         self.grid = HashGrid(levels, log2_table_size, finest=finest)
         self.appearance_width = appearance_width
@@ -89,16 +89,16 @@ class HashField(RadianceField):
         self, positions: Tensor, directions: Tensor, appearance: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         encoded = self.grid(positions)
-        if self.density_code_width:
+        if self.density_code_width and appearance is not None:
             encoded = torch.cat([encoded, appearance], 1)
         with self._head_precision(positions):
             raw_density, feature = self.density_head(encoded).split([1, 15], 1)
             inputs = [feature, directions]
-            if self.appearance_width:
+            if appearance is not None:
                 inputs.append(appearance)
             raw_rgb = self.colour_head(torch.cat(inputs, 1))
         density = functional.softplus(raw_density[:, 0].float()) * DENSITY_SCALE
         return density, torch.sigmoid(raw_rgb.float())
 
     def _head_precision(self, positions: Tensor) -> torch.autocast:
-        return torch.autocast(positions.device.type, torch.bfloat16, enabled=self.bfloat16)
+        return torch.autocast(positions.device.type, torch.bfloat16, enabled=self.use_bfloat16)

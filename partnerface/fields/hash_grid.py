@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import no_type_check
 
 import torch
 import warp as wp
@@ -24,6 +25,7 @@ _Corners = wp.types.vector(length=8, dtype=wp.int32)
 
 
 @wp.func
+@no_type_check
 def _lowest_corner(scaled: wp.vec3, resolution: int) -> wp.vec3i:
     return wp.vec3i(
         wp.clamp(int(wp.floor(scaled[0])), 0, resolution - 1),
@@ -33,6 +35,7 @@ def _lowest_corner(scaled: wp.vec3, resolution: int) -> wp.vec3i:
 
 
 @wp.func
+@no_type_check
 def _entries(low: wp.vec3i, level: int, resolution: int, table_size: int) -> _Corners:
     """Entries of a cell's corners, x running fastest, then y."""
     side = resolution + 1
@@ -54,11 +57,13 @@ def _entries(low: wp.vec3i, level: int, resolution: int, table_size: int) -> _Co
 
 
 @wp.func
+@no_type_check
 def _mix(near: wp.vec4, far: wp.vec4, share: float) -> wp.vec4:
     return (1.0 - share) * near + share * far
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _encode(
     positions: wp.array(dtype=wp.vec3),
     tables: wp.array(dtype=wp.vec4),
@@ -80,6 +85,7 @@ def _encode(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _encode_backward(
     positions: wp.array(dtype=wp.vec3),
     tables: wp.array(dtype=wp.vec4),
@@ -154,6 +160,8 @@ class HashGrid(nn.Module):
         coarsest: cells along an axis at the first level.
         finest: cells along an axis at the last level.
     """
+
+    resolutions: Tensor
 
     def __init__(
         self, levels: int = 8, log2_table_size: int = 15, coarsest: int = 16, finest: int = 384

@@ -1,1 +1,1 @@
-"""Reading files that may come from strangers, and writing files that are whole or not there."""
+"""Files: read safely, written whole or not at all, downloaded, locked."""

@@ -1,18 +1,20 @@
-"""Arrays of npz files that may come from strangers: no pickled objects, and no more bytes than asked for."""
+"""Read and write npz files. Those read may come from strangers: no pickled objects, a limited size."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from partnerface.errors import UserError
+from partnerface.files.whole_files import whole_file
 
 LARGEST_BYTES = 2_000_000_000
-"""Of one archive's arrays, unpacked: a head model with all its components takes a tenth."""
+"""Limit to the unpacked arrays of one file: a head model with all its components takes a tenth."""
 
 
 def read_arrays(
@@ -22,8 +24,8 @@ def read_arrays(
 
     Args:
         path: the file.
-        names: the arrays that are wanted, as far as the file has them; all if None.
-        largest_bytes: what they may take together; nothing is unpacked beyond it.
+        names: arrays to read, those that the file lacks are left out; all if None.
+        largest_bytes: limit to their unpacked size, checked before unpacking.
 
     Raises:
         UserError: the file is missing, damaged, too large once unpacked, or holds pickled objects.
@@ -45,6 +47,16 @@ def read_arrays(
         raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
 
 
+def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Write a compressed npz file whole or not at all.
+
+    Raises:
+        NotWritten: it cannot be written.
+    """
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
     with archive.open(member) as file:
         _check_header(file, member.file_size, name)
@@ -53,7 +65,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) ->
 
 
 def _check_header(file: IO[bytes], size: int, name: str) -> None:
-    """The header decides how much memory is asked for, so it must agree with the archive's own size."""
+    """Make sure that the array's header, which decides how much memory is allocated, agrees with its size."""
     version = np.lib.format.read_magic(file)
     read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}.get(version[0])
     if read is None:

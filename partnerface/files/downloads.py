@@ -1,17 +1,27 @@
-"""Files of trained detectors: found on disk, or downloaded once with their hash checked."""
+"""Weights of trained networks: found on disk, or downloaded once with their hash checked."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import urllib.request
+import socket
+import ssl
+import sys
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import URLError
+
+import torch.hub
 
 from partnerface.errors import UserError
+from partnerface.files.whole_files import NotWritten
 
 ASSETS_VARIABLE = "PARTNERFACE_ASSETS"
-DOWNLOAD_TIMEOUT_S = 30.0
+TIMEOUT_S = 30.0
+"""Seconds without a byte after which a connection is given up."""
+
+_CONNECTION_ERRORS = (URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,13 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "partnerface"
 
 
+def stored_file(name: str) -> Path | None:
+    """A file in the folder that PARTNERFACE_ASSETS names, else in the cache; None where neither has it."""
+    folders = [Path(os.environ[ASSETS_VARIABLE])] if os.environ.get(ASSETS_VARIABLE) else []
+    paths = (folder / name for folder in (*folders, cache_folder()))
+    return next((path for path in paths if path.is_file()), None)
+
+
 def model_file(model: ModelFile) -> Path:
     """Path of a model file: in the folder PARTNERFACE_ASSETS, in the cache, else downloaded into the cache.
 
@@ -59,46 +76,46 @@ def model_file(model: ModelFile) -> Path:
         UserError: the file in PARTNERFACE_ASSETS has another hash, or there is no file and it
             cannot be downloaded.
     """
-    if folder := os.environ.get(ASSETS_VARIABLE):
-        path = Path(folder) / model.name
-        if path.is_file():
-            if _digest(path.read_bytes()) != model.sha256:
-                raise UserError(
-                    f"{path}: not the expected file (its sha256 differs from {model.sha256[:12]}...); "
-                    f"replace it with {model.url}"
-                )
-            return path
-    cached = cache_folder() / model.name
-    if not (cached.is_file() and _digest(cached.read_bytes()) == model.sha256):
-        _download(model, cached)
+    path, cached = stored_file(model.name), cache_folder() / model.name
+    if path and hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256:
+        return path
+    if path and path != cached:
+        raise UserError(
+            f"{path}: not the expected file (its sha256 differs from {model.sha256[:12]}...); "
+            f"replace it with {model.url}"
+        )
+    try:
+        download(model.url, cached, model.sha256)
+    except UserError as error:
+        raise UserError(
+            f"{model.name} ({model.purpose}) is missing: {error}; put it into {cached.parent} "
+            f"or into a folder named by {ASSETS_VARIABLE}"
+        ) from error
     return cached
 
 
-def _download(model: ModelFile, target: Path) -> None:
-    try:
-        with urllib.request.urlopen(model.url, timeout=DOWNLOAD_TIMEOUT_S) as response:
-            content = response.read()
-    except OSError as error:
-        raise UserError(
-            f"{model.name} ({model.purpose}) is missing and cannot be downloaded ({error}): get it from "
-            f"{model.url} and put it into {target.parent} or into a folder named by {ASSETS_VARIABLE}"
-        ) from error
-    if _digest(content) != model.sha256:
-        raise UserError(
-            f"{model.url}: the downloaded file has another sha256 than {model.sha256[:12]}...; "
-            f"put the right {model.name} into {target.parent}"
-        )
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+def download(url: str, target: Path, sha256: str) -> None:
+    """Download a file whole or not at all, with a progress bar where stderr is a terminal.
+
+    Args:
+        url: what to fetch.
+        target: the file to write; its folder is made.
+        sha256: the digest that the content must have, or the first digits of it.
+
+    Raises:
+        UserError: there is no connection, the content has another digest, or ``target`` cannot be written.
+    """
+    timeout = socket.getdefaulttimeout()
+    # torch.hub passes none: a server that falls silent would be waited for without end.
+    socket.setdefaulttimeout(TIMEOUT_S)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(target)
+        torch.hub.download_url_to_file(url, str(target), sha256, progress=sys.stderr.isatty())
+    except _CONNECTION_ERRORS as error:
+        raise UserError(f"{url}: cannot be downloaded ({error})") from error
+    except RuntimeError as error:
+        raise UserError(f"{url}: the downloaded file has another sha256 than {sha256[:12]}...") from error
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(
-            f"{target}: cannot be written ({error}); name a folder in {ASSETS_VARIABLE}"
-        ) from error
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+        raise NotWritten(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        socket.setdefaulttimeout(timeout)

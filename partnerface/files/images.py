@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
@@ -10,9 +9,12 @@ import numpy as np
 from PIL import Image
 
 from partnerface.errors import UserError
+from partnerface.files.whole_files import whole_file
 
 FORMATS = ("PNG", "JPEG")
-"""What is decoded; Pillow knows formats that start other programs."""
+"""Formats that are decoded; Pillow knows others that start programs."""
+
+WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 LARGEST_PIXELS = 8192 * 8192
 """An image of more pixels is not decoded: a small file can hold an enormous one."""
@@ -41,7 +43,7 @@ def read_labels(path: Path, highest: int) -> np.ndarray:
 
     Args:
         path: the file.
-        highest: the largest number there is.
+        highest: the largest number that is allowed.
 
     Raises:
         UserError: the file is missing or no image of one channel, or holds a larger number.
@@ -63,22 +65,16 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write uint8 ``[H, W, 3]`` or ``[H, W]``, the file whole or not at all; the suffix chooses the format.
+    """Write uint8 ``[H, W, 3]`` or ``[H, W]`` as PNG or JPEG, by the suffix; the file is whole or not there.
 
     Raises:
-        UserError: the folder cannot be written.
+        NotWritten: it cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     # Level 1 is six times as fast as zlib's default and a tenth larger on photographs.
-    options = {"compress_level": 1} if path.suffix == ".png" else {"quality": 95}
-    try:
-        Image.fromarray(np.ascontiguousarray(image)).save(partial, **options)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    options = {"compress_level": 1} if path.suffix.lower() == ".png" else {"quality": 95}
+    with whole_file(path) as partial:
+        picture = Image.fromarray(np.ascontiguousarray(image))
+        picture.save(partial, WRITTEN_FORMATS[path.suffix.lower()], **options)
 
 
 def _read(path: Path, mode: str, readable: tuple[str, ...]) -> np.ndarray:

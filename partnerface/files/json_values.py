@@ -1,4 +1,4 @@
-"""JSON files that may come from strangers: read up to a size, and always a table of keys."""
+"""JSON files that may come from strangers: of limited size, and always a table of keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from partnerface.errors import UserError
 
 LARGEST_BYTES = 128_000_000
-"""Two hours of video take as much."""
+"""Limit to a file: the cameras of two hours of video take as much."""
 
 
 def read_json_table(path: Path, advice: str, largest_bytes: int = LARGEST_BYTES) -> dict:
@@ -16,8 +16,8 @@ def read_json_table(path: Path, advice: str, largest_bytes: int = LARGEST_BYTES)
 
     Args:
         path: the file.
-        advice: what to do about a file that is of no use; ends the message.
-        largest_bytes: a larger file is not opened.
+        advice: what the user can do about an unusable file; ends the message.
+        largest_bytes: a larger file is refused without reading it.
 
     Raises:
         UserError: the file is missing, too large, damaged, or holds no table.

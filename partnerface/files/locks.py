@@ -1,8 +1,7 @@
-"""Processes that start at the same time on one machine make a shared folder one after another."""
+"""Processes that start at the same time on one machine fill a shared folder one after another."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import tempfile
@@ -10,19 +9,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 
 @contextmanager
 def one_after_another(folder: Path) -> Iterator[None]:
-    """Hold back the other processes of this machine that ask for the same folder.
+    """Run the block while no other process of this machine and user runs one for the same folder.
 
-    The first renders or caches what is missing, the others find it: ranks of one run, the workers of a
-    sweep, two agents. Nodes that share a disk do not know of each other here: make the dataset before. Where
-    the system's temporary folder takes no file, nobody is held back.
+    The first process renders or caches what is missing and the others, which waited, find it: ranks of one
+    run, workers of a sweep. Processes on other nodes are not held back, since the lock is a file in the
+    system's temporary folder: make a dataset that nodes share before they start. Where no lock file can be
+    made, the block runs at once.
     """
-    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / f"partnerface-{os.getuid()}-{digest}.lock"
     with ExitStack() as held:
-        with suppress(OSError):
-            lock = held.enter_context(path.open("a"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError, NotImplementedError):  # the latter from file systems without locks
+            digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+            path = Path(tempfile.gettempdir()) / f"partnerface-{os.getuid()}-{digest}.lock"
+            held.enter_context(FileLock(path))
         yield

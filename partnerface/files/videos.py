@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,24 +11,27 @@ import av
 import numpy as np
 
 from partnerface.errors import UserError
+from partnerface.files.whole_files import whole_file
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
-"""What is decoded: films. Playlists name other files, which a video from a stranger must not open."""
+"""Containers that are decoded. Playlists are not: they name other files, which a stranger's must not open."""
+
+WRITTEN_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
 
 LARGEST_PIXELS = 8192 * 8192
-"""Of a frame."""
+"""A video of larger frames is not decoded."""
 
 
 @dataclass
 class VideoFile:
-    """What a video's header and first frame say.
+    """Size and length of a video, from its header and first frame.
 
     Attributes:
         path: the file.
         width: width of the upright frames in pixels.
         height: height of the upright frames in pixels.
         fps: mean frames per second.
-        num_frames: number of frames by the header, an estimate; 0 where it is not known.
+        num_frames: number of frames according to the header, an estimate; 0 if unknown.
     """
 
     path: Path
@@ -105,29 +107,22 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Encode uint8 RGB frames ``[H, W, 3]`` of one size as H.264, yuv420p, quality crf 18.
 
     An odd width or height is padded by one repeated row or column, which yuv420p needs. The file
-    appears whole or not at all.
+    appears whole or not at all; its suffix chooses the container.
 
     Raises:
         ValueError: there are no frames, or their sizes differ.
-        UserError: the folder cannot be written.
+        NotWritten: it cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        _encode(partial, frames, fps)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        _encode(partial, WRITTEN_CONTAINERS[path.suffix], frames, fps)
 
 
-def _encode(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+def _encode(path: Path, container_format: str, frames: Iterable[np.ndarray], fps: float) -> None:
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         raise ValueError("a video needs at least one frame")
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format=container_format) as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
         stream.pix_fmt = "yuv420p"

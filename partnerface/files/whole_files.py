@@ -1,37 +1,79 @@
-"""Write text files and folders so that a reader never sees half of one."""
+"""Write files and folders so that a reader never sees half of one."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from partnerface.errors import UserError
 
 
-def replace_text(path: Path, text: str) -> None:
+class NotWritten(UserError):
+    """A file cannot be written: a full or protected disk, a missing folder."""
+
+
+@contextmanager
+def whole_file(path: Path, advice: str = "", synced: bool = False) -> Iterator[Path]:
     """Write a file whole or not at all.
 
+    Yields a hidden path in the same folder, ``.name.PID.partial``, to be written inside the block. It is
+    renamed to ``path`` when the block ends, or removed when it raises; what ``path`` held before is kept
+    until then.
+
+    Args:
+        path: the file.
+        advice: what to do where it cannot be written; ends the message.
+        synced: wait until the file and its new name are on the disk and survive a power failure.
+
     Raises:
-        UserError: it cannot be written.
+        NotWritten: the block or the renaming raised an OSError.
     """
+    path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text)
+        yield partial
+        if synced:
+            _sync(partial)
         os.replace(partial, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        ending = f"; {advice}" if advice else ""
+        raise NotWritten(f"{path}: cannot be written ({error.strerror or error}){ending}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
+    if synced:
+        with suppress(OSError):  # not every file system syncs folders
+            _sync(path.parent)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        NotWritten: it cannot be written.
+    """
+    with whole_file(path) as partial:
+        partial.write_text(text)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def hidden_folder(root: Path) -> Path:
-    """Where this process writes what shall become ``root``."""
+    """The folder beside ``root`` that this process fills and then moves there, see `move_into_place`."""
     return root.with_name(f".{root.name}.{os.getpid()}.partial")
 
 
 def remove_abandoned(root: Path) -> None:
-    """Remove hidden folders of writers that were killed."""
+    """Remove the `hidden_folder` of every writer of ``root`` whose process no longer runs."""
     for folder in root.parent.glob(f".{root.name}.*.partial"):
         process = folder.name.split(".")[-2]
         if process.isdigit() and not _is_alive(int(process)):
@@ -49,12 +91,12 @@ def _is_alive(process: int) -> bool:
 
 
 def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:
-    """Put ``folder`` where ``root`` is.
+    """Rename ``folder`` to ``root``, in place of a folder that may be there.
 
     Args:
         folder: the new folder, beside ``root``.
-        root: its place; what is there is replaced.
-        replaced_names: entries of the old ``root`` that go; all others move into the new one.
+        root: its final path.
+        replaced_names: entries of the old ``root`` that are removed; all others move into the new one.
     """
     if not root.exists():
         folder.rename(root)

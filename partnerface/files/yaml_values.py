@@ -1,4 +1,4 @@
-"""YAML that may come from strangers: plain values only, and no more of them than a person would write."""
+"""YAML that may come from strangers: plain values only, of limited size, depth and number."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import yaml
 from partnerface.errors import UserError
 
 LARGEST_BYTES = 1_000_000
+"""Limit to a file."""
+
 MOST_VALUES = 100_000
-"""Values of a file, those that aliases repeat counted every time."""
+"""Limit to the values of a file; what an alias repeats counts each time."""
 
 DEEPEST = 100
+"""Limit to the nesting."""
 
 _UNFOLDING = f"{{source}}: its aliases unfold to more than {MOST_VALUES:,} values"
 
@@ -33,7 +36,7 @@ def read_yaml_text(path: Path, source: str) -> str:
 
     Args:
         path: the file.
-        source: what it is called in the message.
+        source: its name in the message.
 
     Raises:
         UserError: the file is missing, too large or not text.
@@ -55,10 +58,10 @@ def parse_yaml(text: str, source: str) -> Any:
 
     Args:
         text: the YAML.
-        source: where it comes from, for the message.
+        source: its name in the message.
 
     Raises:
-        UserError: it is not YAML, has tags of Python objects, or its aliases unfold beyond measure.
+        UserError: it is not YAML, has tags of Python objects, or its aliases unfold to too many values.
     """
     try:
         if _unfolds(text):
@@ -74,12 +77,13 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def refuse_extremes(text: str) -> None:
-    """Make sure that YAML neither nests nor unfolds beyond measure; text that is no YAML passes.
+    """Refuse YAML that is nested too deeply or whose aliases unfold to too many values.
 
-    A parser in C ends the whole process where lists are nested too deeply.
+    To be called before a parser in C, which lists that are nested too deeply make end the whole process.
+    Text that is no YAML passes.
 
     Raises:
-        UserError: it does.
+        UserError: it is nested deeper than `DEEPEST` or unfolds to more than `MOST_VALUES`.
     """
     source, unfolds, deep = f"YAML that begins with {text[:30]!r}", False, False
     with suppress(yaml.YAMLError, ValueError):
@@ -106,7 +110,7 @@ def _unfolds(text: str) -> bool:
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """Values below a node as they unfold; an alias within its own anchor unfolds for ever."""
+    """Number of values below a node with aliases unfolded; endless for an alias within its own anchor."""
     if id(node) in known:
         return known[id(node)]
     known[id(node)] = MOST_VALUES + 1

@@ -13,7 +13,7 @@ from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
 
 JOINT_NAMES = ("root", "neck", "jaw", "eye_left", "eye_right")
-PART_NAMES = ("skin", "eye_left", "eye_right")
+SURFACE_NAMES = ("skin", "eye_left", "eye_right")
 _FILE_IDENTITIES = 300
 _EXPRESSION_RANGE = (-3.0, 3.0)
 _REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
@@ -24,7 +24,8 @@ class FlameHead(HeadModel):
 
     The rest space is the file's, moved so that the neck joint of the mean head is at the origin: FLAME
     has no head joint, it turns its head at the neck. Expressions are unnamed, the jaw is opened by
-    its joint. The landmark embedding is empty.
+    its joint. It has no landmark embedding: a file poses and renders, and avatars train on datasets in our
+    format that were tracked with it elsewhere, but ``partnerface track`` and `complete_sequence` refuse it.
 
     Args:
         path: the ``.npz`` or ``.pkl`` file from https://flame.is.tue.mpg.de.
@@ -70,7 +71,7 @@ def load_flame(path: Path, num_identity: int, num_expression: int) -> HeadModelA
         uv=np.zeros((1, 2), np.float32),
         uv_faces=np.zeros_like(faces),
         face_parts=_face_parts(faces, arrays["weights"]),
-        part_names=list(PART_NAMES),
+        part_names=list(SURFACE_NAMES),
         joint_names=list(JOINT_NAMES),
         expression_names=[f"expression_{i:03d}" for i in range(num_expression)],
         expression_range=np.array(_EXPRESSION_RANGE, np.float32),
@@ -95,7 +96,7 @@ def _face_parts(faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
     parts = np.zeros(len(faces), np.int8)
     for name in ("eye_left", "eye_right"):
         turns = weights[:, JOINT_NAMES.index(name)] > 0.5
-        parts[turns[faces].all(1)] = PART_NAMES.index(name)
+        parts[turns[faces].all(1)] = SURFACE_NAMES.index(name)
     return parts
 
 

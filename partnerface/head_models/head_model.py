@@ -21,9 +21,24 @@ from partnerface.head_models.posed_head import PosedHead
 class HeadModel(nn.Module):
     """A parametric head model.
 
-    It owns no per-frame state and no learned parameters; its buffers come from the asset and are
+    It has no per-frame state and no learned parameters; its buffers come from the asset and are
     not written into checkpoints (the asset's checksum is).
+
+    Args:
+        asset: its arrays.
     """
+
+    template_vertices: Tensor
+    identity_basis: Tensor
+    expression_basis: Tensor
+    template_joints: Tensor
+    joint_identity_basis: Tensor
+    skinning_weights: Tensor
+    canonical_expression: Tensor
+    faces: Tensor
+    face_parts: Tensor
+    pose_correctives: Tensor | None
+    joint_expression_basis: Tensor | None
 
     def __init__(self, asset: HeadModelAsset) -> None:
         super().__init__()
@@ -63,7 +78,7 @@ class HeadModel(nn.Module):
         return len(self.parents)
 
     def joint(self, name: str) -> int:
-        """Index of a joint by name; a model without a head joint turns its head at the neck."""
+        """Index of a joint by name; ``head`` is the neck in a model without a head joint, such as FLAME."""
         names = self.asset.joint_names
         return names.index("neck" if name == "head" and "head" not in names else name)
 
@@ -72,7 +87,7 @@ class HeadModel(nn.Module):
         return self.asset.expression_names.index(name)
 
     def head_weights(self) -> Tensor:
-        """``[V]`` share of each vertex that follows the head, the jaw or an eye, not the neck or torso."""
+        """``[V]`` in [0, 1]: skinning weight of the head, the jaw and the eyes, without neck and torso."""
         below = {self.joint("root"), self.joint("neck")} - {self.joint("head")}
         return 1 - self.skinning_weights[:, sorted(below)].sum(1)
 
@@ -101,7 +116,7 @@ class HeadModel(nn.Module):
         return flat.reshape(len(expression), -1, 3)
 
     def forward(self, parameters: HeadParameters) -> PosedHead:
-        """Pose the head (blendshapes, then linear blend skinning)."""
+        """Pose the head: blendshapes, then linear blend skinning."""
         identity, expression = parameters.identity, parameters.expression
         canonical_offset = self.expression_offsets(self.canonical_expression[None])[0]
         neutral = self.identity_vertices(identity)
@@ -126,7 +141,10 @@ class HeadModel(nn.Module):
         )
 
     def joint_transforms(self, parameters: HeadParameters, joints: Tensor) -> Tensor:
-        """``[F, J, 3, 4]`` rest to world. A torso pose, if given, takes the root and half the neck."""
+        """``[F, J, 3, 4]`` rest to world; joints ``[F, J, 3]`` are at rest.
+
+        Where there is a torso pose, the root follows it and the neck lies halfway between torso and head.
+        """
         chain = joint_transforms(joints, parameters.joint_rotations, self.parents)
         transforms = compose_rigid(parameters.rotation, parameters.translation, chain)
         if parameters.torso_rotation is None:

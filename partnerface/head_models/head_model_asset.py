@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.arrays import read_arrays
+from partnerface.files.arrays import read_arrays, write_arrays
 
+# The axes of each array by their letters in the docstrings; a digit is a fixed length.
 _SHAPES = {
     "template_vertices": "V3",
     "identity_basis": "IV3",
@@ -44,26 +45,29 @@ class HeadModelAsset:
         version: version of the asset; it changes whenever a vertex moves.
         template_vertices: ``[V, 3]`` mean identity, neutral expression; the head joint is at the origin.
         identity_basis: ``[I, V, 3]`` offsets of one standard deviation.
-        expression_basis: ``[E, V, 3]``.
-        template_joints: ``[J, 3]``.
+        expression_basis: ``[E, V, 3]`` offsets of coefficient 1.
+        template_joints: ``[J, 3]`` at rest, mean identity.
         joint_identity_basis: ``[I, J, 3]``.
         parents: ``[J]`` parent of each joint, -1 for the root.
         skinning_weights: ``[V, J]``, rows sum to one.
         faces: ``[Fc, 3]``, counter-clockwise seen from outside.
-        uv: ``[U, 2]`` and uv_faces: ``[Fc, 3]``.
+        uv: ``[U, 2]`` texture coordinates.
+        uv_faces: ``[Fc, 3]`` texture coordinates of each face's corners.
         face_parts: ``[Fc]`` index into part_names.
         part_names: surfaces of the mesh: skin, mouth_cavity, eye_left, eye_right, teeth_upper,
             teeth_lower, tongue, lashes.
-        joint_names: joints are found by these names, never by number.
+        joint_names: ``[J]``; joints are found by these names, never by number.
         expression_names: ``[E]``.
         expression_range: ``[2]`` lowest and highest meaningful coefficient.
         canonical_expression: ``[E]`` the expression of canonical space: the mouth slightly open,
             so that the lips and what lies behind them do not share cells of the field.
         landmark_faces: ``[K]`` face under each landmark of the detector (MediaPipe, 468 numbers).
-        landmark_barycentric: ``[K, 3]``.
-        landmark_spread: ``[K]`` spread over the rendered views in mm; above 3 the landmark is not used.
-        pose_correctives: ``[9 (J - 1), V, 3]`` or None.
-        joint_expression_basis: ``[E, J, 3]`` or None (FLAME regresses joints after expression).
+        landmark_barycentric: ``[K, 3]`` place of the landmark in its face.
+        landmark_spread: ``[K]`` spread of the place over the views it was detected in, in mm; landmarks
+            above 3 are not used.
+        pose_correctives: ``[9 (J - 1), V, 3]`` offsets for each entry of the joints' rotation matrices
+            minus identity, or None.
+        joint_expression_basis: ``[E, J, 3]`` motion of the joints with expression (FLAME), or None.
         source_vertex_ids: ``[V]`` vertex numbers in the mesh the asset was cut from, or None.
     """
 
@@ -106,9 +110,13 @@ class HeadModelAsset:
         return digest.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write the asset as a compressed npz."""
+        """Write the asset as a compressed npz.
+
+        Raises:
+            NotWritten: it cannot be written.
+        """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        np.savez_compressed(path, **{k: v for k, v in values.items() if v is not None})
+        write_arrays(path, {k: v for k, v in values.items() if v is not None})
 
     @classmethod
     def load(cls, path: Path) -> HeadModelAsset:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,8 +26,8 @@ class HeadParameters:
         translation: ``[F, 3]`` rigid head translation in metres.
         torso_rotation: ``[F, 3, 3]`` torso rotation, rest to world, or None.
         torso_translation: ``[F, 3]`` torso translation in metres, or None.
-        angular_velocity: ``[F, 3]`` how fast the head turns, radians per second in its own axes, by
-            the tracked poses around it (it does not follow a changed ``rotation``), or None: it stands still.
+        angular_velocity: ``[F, 3]`` radians per second about the head's own axes, from the tracked poses of
+            neighbouring frames (a changed ``rotation`` does not change it); None stands for zero.
     """
 
     identity: Tensor
@@ -52,14 +54,27 @@ class HeadParameters:
             translation=torch.zeros(frames, 3),
         )
 
-    def select(self, frames: Tensor | slice | list[int]) -> HeadParameters:
+    def select(self, frames: Tensor | slice | Sequence[int]) -> HeadParameters:
         """The same person at the given frames."""
         return self._map(lambda name, value: value if name == "identity" else value[frames])
 
     def to(self, *args, **kwargs) -> HeadParameters:
-        """Like ``Tensor.to`` for every field."""
+        """Move or convert every field as ``Tensor.to`` does."""
         return self._map(lambda _, value: value.to(*args, **kwargs))
 
-    def _map(self, change) -> HeadParameters:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+    def clone(self) -> HeadParameters:
+        """A copy that shares no memory."""
+        return self._map(lambda _, value: value.clone())
+
+    @classmethod
+    def concatenate(cls, pieces: Sequence[HeadParameters]) -> HeadParameters:
+        """Join the frames of pieces of one person."""
+        return pieces[0]._map(
+            lambda name, value: (
+                value if name == "identity" else torch.cat([getattr(piece, name) for piece in pieces])
+            )
+        )
+
+    def _map(self, change: Callable[[str, Tensor], Tensor]) -> HeadParameters:
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{k: None if v is None else change(k, v) for k, v in values.items()})

@@ -9,15 +9,30 @@ from torch import Tensor
 
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
+from partnerface.head_models.mediapipe_landmarks import (
+    BROWS,
+    CHEEKS,
+    CHIN,
+    EAR_FRONTS,
+    EYES,
+    FOREHEAD_TOP,
+    LIPS,
+    TEMPLES,
+    WHOLE_NOSE,
+)
 
 
 @dataclass(frozen=True)
 class _FacePart:
-    """How a part of the face is found.
+    """Which vertices make a part of the face.
 
-    ``landmarks`` are numbers of MediaPipe's face mesh; a vertex within ``reach`` eye distances of one, or of
-    the surfaces ``around`` which it lies, belongs to the part, up to twice as far if one of ``actions``
-    moves it; ``surfaces`` belong to it whole.
+    Attributes:
+        landmarks: MediaPipe's numbers; vertices near one of them belong to the part.
+        reach: how near, in distances between the eyes.
+        actions: vertices that one of these expressions moves belong to it up to twice as far away.
+        surfaces: surfaces of the mesh that belong to it whole.
+        around: surfaces whose vertices count as landmarks.
     """
 
     landmarks: tuple[int, ...]
@@ -27,33 +42,24 @@ class _FacePart:
     around: tuple[str, ...] = ()
 
 
-_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
-_LIDS += (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
-_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
-_LIPS += (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
-_BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
-_NOSE = (1, 2, 4, 5, 6, 19, 48, 64, 94, 97, 98, 168, 195, 197, 278, 294, 326, 327)
-_CHEEKS = (36, 50, 101, 117, 118, 123, 187, 205, 207, 266, 280, 330, 346, 347, 352, 411, 425, 427)
 _FACE_PARTS = {
     "eyes": _FacePart(
-        _LIDS,
+        EYES,
         0.14,
         ("eyeBlinkLeft", "eyeBlinkRight"),
         surfaces=("eye_left", "eye_right", "lashes"),
         around=("eye_left", "eye_right"),
     ),
     "mouth": _FacePart(
-        _LIPS,
+        LIPS,
         0.16,
         ("mouthPucker", "mouthFunnel"),
         ("mouth_cavity", "teeth_upper", "teeth_lower", "tongue"),
     ),
-    "brows": _FacePart(_BROWS, 0.14, ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")),
-    "nose": _FacePart(_NOSE, 0.20, ("noseSneerLeft", "noseSneerRight")),
-    "cheeks": _FacePart(_CHEEKS, 0.22, ("cheekPuff", "cheekSquintLeft", "cheekSquintRight")),
+    "brows": _FacePart(BROWS, 0.14, ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")),
+    "nose": _FacePart(WHOLE_NOSE, 0.20, ("noseSneerLeft", "noseSneerRight")),
+    "cheeks": _FacePart(CHEEKS, 0.22, ("cheekPuff", "cheekSquintLeft", "cheekSquintRight")),
 }
-_FOREHEAD, _TEMPLES, _EAR_FRONTS, _CHIN = 10, (127, 356), (234, 454), 152
-_LARGEST_SPREAD = 3.0
 PART_NAMES = (*_FACE_PARTS, "jaw", "scalp", "ears", "neck", "torso")
 
 
@@ -74,9 +80,11 @@ class HeadParts:
 
 
 def head_parts(head_model: HeadModel, identity: Tensor | None = None) -> HeadParts:
-    """Find the parts of a head model with a landmark embedding, on an identity (default: the mean).
+    """Find the parts of a head model by its landmarks, joints and the vertices that its expressions move.
 
-    Named actions refine the parts of the face; a model with unnamed expressions does with geometry.
+    Args:
+        head_model: a model with a landmark embedding; of unnamed expressions the motion is not used.
+        identity: ``[I]`` the identity to measure, the mean by default.
 
     Raises:
         UserError: the head model has no landmark embedding.
@@ -128,7 +136,7 @@ def _face_part_weight(
     head_model: HeadModel, part: _FacePart, vertices: Tensor, landmarks: Tensor, unit: Tensor
 ) -> Tensor:
     spread = head_model.asset.landmark_spread
-    found = [k for k in part.landmarks if spread[k] <= _LARGEST_SPREAD]
+    found = [k for k in part.landmarks if spread[k] <= MAX_SPREAD_MM]
     anchors = torch.cat([landmarks[found], vertices[surface_vertices(head_model, *part.around)]])
     if not len(anchors):
         return torch.zeros_like(vertices[:, 0])
@@ -159,7 +167,7 @@ def _jaw_weight(head_model: HeadModel) -> Tensor:
 def _ear_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
     """Ears are what stands out sideways behind the cheeks, at the height of the nose."""
     weight = torch.zeros_like(vertices[:, 0])
-    for front in _EAR_FRONTS:
+    for front in EAR_FRONTS:
         side, start = landmarks[front, 0].sign(), landmarks[front]
         outward = side * (vertices[:, 0] - start[0]) / unit
         behind = (start[2] - vertices[:, 2]) / unit
@@ -171,15 +179,15 @@ def _ear_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
 
 def _neck_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
     """Below the plane through the chin and the jaw's angles, and below the ear lobes."""
-    angles = landmarks[list(_EAR_FRONTS)].mean(0) - unit * unit.new_tensor([0.0, 0.55, 0.15])
-    above = _plane_distance(vertices, landmarks[_CHIN], angles) / unit
+    angles = landmarks[list(EAR_FRONTS)].mean(0) - unit * unit.new_tensor([0.0, 0.55, 0.15])
+    above = _plane_distance(vertices, landmarks[CHIN], angles) / unit
     low = (angles[1] - vertices[:, 1]) / unit
     return _ramp(-above, 0.05, 0.35) * _ramp(low, -0.1, 0.25)
 
 
 def _scalp_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
     """Above and behind the plane through the upper forehead and the temples."""
-    beyond = _plane_distance(vertices, landmarks[_FOREHEAD], landmarks[list(_TEMPLES)].mean(0)) / unit
+    beyond = _plane_distance(vertices, landmarks[FOREHEAD_TOP], landmarks[list(TEMPLES)].mean(0)) / unit
     return _ramp(beyond, -0.05, 0.3)
 
 

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor
 
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.mediapipe_landmarks import (
-    EYES,
-    FACE_OVAL,
-    LIPS,
-)
+from partnerface.head_models.mediapipe_landmarks import EYES, FACE_OVAL, LIPS
 
 MAX_SPREAD_MM = 3.0
-OVAL_WEIGHT = 0.6
-LIPS_AND_EYES_WEIGHT = 3.0
+"""Landmarks whose place on the head model scatters more are not used."""
+
+OVAL_WEIGHT, LIPS_AND_EYES_WEIGHT = 0.6, 3.0
 
 
 @dataclass
@@ -49,7 +46,7 @@ class LinearPoints:
 
 @dataclass
 class LandmarkGeometry:
-    """The landmarks that the embedding knows well.
+    """Landmarks whose place on the head model is well known.
 
     Attributes:
         numbers: ``[K]`` the detector's landmark numbers, increasing.
@@ -62,7 +59,7 @@ class LandmarkGeometry:
     weights: Tensor
 
     def rows(self, numbers: tuple[int, ...]) -> list[int]:
-        """Rows of those of the numbered landmarks that are here, in the given order."""
+        """Rows of the given landmark numbers, in their order; numbers that are not here are left out."""
         row = {int(number): i for i, number in enumerate(self.numbers)}
         return [row[number] for number in numbers if number in row]
 
@@ -80,7 +77,7 @@ def landmark_geometry(head_model: HeadModel) -> LandmarkGeometry:
     """Landmarks of a head model's embedding whose spread is 3 mm or less.
 
     Weights fall with the spread; lips and eyes count three times, the face oval, which slides over
-    the cheek as the head turns, half.
+    the cheek as the head turns, 0.6 times.
     """
     asset = head_model.asset
     numbers = np.flatnonzero(asset.landmark_spread <= MAX_SPREAD_MM)

@@ -46,10 +46,10 @@ def halfway_transform(first: Tensor, second: Tensor, pivot: Tensor) -> Tensor:
     Args:
         first: ``[F, 3, 4]``.
         second: ``[F, 3, 4]``.
-        pivot: ``[F, 3]`` rest point that lands at the mean of its two images.
+        pivot: ``[F, 3]`` rest point that is mapped to the mean of its images under both.
 
     Returns:
-        ``[F, 3, 4]``. The mean of the two matrices instead would shrink the neck as they diverge.
+        ``[F, 3, 4]``. The mean of the two matrices would shrink the neck where they differ.
     """
     # A quaternion with positive real part plus one points halfway and, unlike the axis of a rotation,
     # is smooth at the identity; `quaternion_to_matrix` divides by its length.
@@ -62,7 +62,7 @@ def halfway_transform(first: Tensor, second: Tensor, pivot: Tensor) -> Tensor:
 
 
 def transform_points(transforms: Tensor, points: Tensor) -> Tensor:
-    """``[..., 3, 4]`` applied to ``[..., 3]``."""
+    """Apply transforms ``[..., 3, 4]`` to points ``[..., 3]``."""
     return (transforms[..., :3] @ points[..., None])[..., 0] + transforms[..., 3]
 
 

@@ -19,8 +19,20 @@ LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387
 EYES = RIGHT_EYE + LEFT_EYE
 BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 NOSE = (1, 2, 98, 327, 4, 5, 6, 168, 197, 195, 48, 278, 64, 294, 219, 439)
+"""Ridge, tip and wings."""
+WHOLE_NOSE = (1, 2, 4, 5, 6, 19, 48, 64, 94, 97, 98, 168, 195, 197, 278, 294, 326, 327)
+"""Ridge, tip, wings and nostrils."""
+CHEEKS = (36, 50, 101, 117, 118, 123, 187, 205, 207, 266, 280, 330, 346, 347, 352, 411, 425, 427)
+FOREHEAD_RING = (
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+    *(284, 332, 297, 338, 10, 109, 67, 103, 54),
+)
+"""A ring round the forehead: along the upper edge of the brows, back along the hairline."""
 LEFT_IRIS, RIGHT_IRIS = 473, 468
-CHIN = 152
+FOREHEAD_TOP, CHIN = 10, 152
+"""The ends of the face's midline."""
+TEMPLES, EAR_FRONTS = (127, 356), (234, 454)
+"""Right and left."""
 OUTER_EYE_CORNERS = (33, 263)
 OPENINGS = (
     *((159, 145), (386, 374), (158, 153), (385, 380), (160, 144), (387, 373)),

@@ -14,7 +14,7 @@ from partnerface.head_models.head_parameters import HeadParameters
 class ParameterRefinement(nn.Module):
     """A correction of rotation, translation and expression for every frame, zero at the start.
 
-    It serves training only: strict test numbers use the tracked parameters as they are.
+    Applied in training only: test metrics use the tracked parameters unchanged.
 
     Args:
         num_frames: frames of the sequence.
@@ -38,7 +38,7 @@ class ParameterRefinement(nn.Module):
         )
 
     def size(self, frame_index: Tensor) -> Tensor:
-        """Prior: squared corrections in units of 0.5 degrees, 1 mm and 0.1, averaged; a scalar."""
+        """A scalar for a prior: mean squared corrections in units of 0.5 degrees, 1 mm and 0.1."""
         rotation = self.rotation[frame_index] / 0.0087
         translation = self.translation[frame_index] / 0.001
         expression = self.expression[frame_index] / 0.1

@@ -1,4 +1,4 @@
-"""PosedHead: what a head model returns and inverse skinning consumes."""
+"""PosedHead: vertices and transforms of a posed head model, from which inverse skinning works back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PosedHead:
         displacements: ``[F, V, 3]`` expression (and pose-corrective) offsets relative to canonical, metres.
         vertex_transforms: ``[F, V, 3, 4]`` blended joint transforms, rest to world.
         joints: ``[F, J, 3]`` joint positions in world space.
-        head_rotation: ``[F, 3, 3]`` head to world: undoes the head pose of view directions.
+        head_rotation: ``[F, 3, 3]`` head to world; its inverse turns view directions into the head's axes.
     """
 
     vertices: Tensor

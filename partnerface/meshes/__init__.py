@@ -1,1 +1,1 @@
-"""Triangle meshes: hierarchy, rasterizer, ray casting, points on a surface."""
+"""Triangle meshes: hierarchy, rasterizer, ray casting, normals, points on a surface; dilation of masks."""

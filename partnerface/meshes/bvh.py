@@ -16,6 +16,10 @@ class MeshBvh:
 
     Refitting costs 0.14 ms where building costs 3 ms (9,000 faces, one core), and head poses are
     close enough to each other that the tree stays good.
+
+    Args:
+        vertices: ``[V, 3]`` metres.
+        faces: ``[Fc, 3]``, may be empty.
     """
 
     def __init__(self, vertices: Tensor, faces: Tensor) -> None:
@@ -38,7 +42,7 @@ class MeshBvh:
 
 
 class PosedBvhs:
-    """One hierarchy over a mesh for each thread and frame of a batch: shards of a batch run side by side."""
+    """One hierarchy over a mesh for each thread and frame of a batch: threads work side by side."""
 
     def __init__(self) -> None:
         self._hierarchies: dict[tuple[int, int, torch.device], MeshBvh] = {}
@@ -48,14 +52,18 @@ class PosedBvhs:
         return {"_hierarchies": {}}
 
     def clear(self) -> None:
-        """Forget all, because the faces have changed."""
+        """Drop all hierarchies: to be called when the faces change."""
         self._hierarchies.clear()
 
     def posed(self, vertices: Tensor, canonical: Tensor, faces: Tensor, frame: int) -> MeshBvh:
         """The hierarchy at vertices ``[V, 3]``, valid until this thread poses the same frame number again.
 
-        Trees are built over the ``canonical`` vertices ``[V, 3]``: of triangles that are equally close a
-        query finds the first in the tree, which must not depend on the pose that happened to come first.
+        Args:
+            vertices: ``[V, 3]`` posed.
+            canonical: ``[V, 3]``, over which the tree is built: of triangles that are equally close a query
+                finds the first in the tree, which must not depend on the pose that came first.
+            faces: ``[Fc, 3]``.
+            frame: number of the frame in its batch.
         """
         key = (threading.get_ident(), frame, vertices.device)
         if key not in self._hierarchies:

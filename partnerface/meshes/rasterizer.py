@@ -24,6 +24,7 @@ class MeshFragments:
 
     @property
     def mask(self) -> Tensor:
+        """``[H, W]`` bool: a face is seen."""
         return self.faces >= 0
 
     def interpolate(self, attributes: Tensor, faces: Tensor) -> Tensor:
@@ -94,13 +95,3 @@ def rasterize_mesh(
         seen_barycentric.view(height, width, 3),
         (1 / nearest).view(height, width),
     )
-
-
-def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Area-weighted unit vertex normals ``[..., V, 3]`` of vertices ``[..., V, 3]``; zero off the faces."""
-    a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
-    face_normals = torch.linalg.cross(b - a, c - a)
-    normals = torch.zeros_like(vertices)
-    for k in range(3):
-        normals.index_add_(-2, faces[:, k], face_normals)
-    return torch.nn.functional.normalize(normals, dim=-1)

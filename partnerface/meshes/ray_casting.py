@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import torch
 import warp as wp
 from torch import Tensor
@@ -11,6 +13,7 @@ from partnerface.meshes.bvh import MeshBvh
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _cast(
     mesh: wp.uint64,
     origins: wp.array(dtype=wp.vec3),

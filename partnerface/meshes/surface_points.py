@@ -14,14 +14,14 @@ class SurfacePoints:
 
     Attributes:
         corners: ``[Q, 3]`` vertices of each point's face.
-        barycentric: ``[Q, 3]``.
+        barycentric: ``[Q, 3]`` their weights, sum to one.
     """
 
     corners: Tensor
     barycentric: Tensor
 
     def of(self, values: Tensor) -> Tensor:
-        """Vertex values ``[V, C]`` at the points ``[Q, C]``."""
+        """Interpolate values ``[V, C]`` of the vertices: ``[Q, C]`` at the points."""
         return (values[self.corners] * self.barycentric[..., None]).sum(1)
 
 
@@ -44,7 +44,7 @@ def spread_points(vertices: Tensor, faces: Tensor, spacing: float) -> SurfacePoi
 
 
 def thin_points(points: SurfacePoints, vertices: Tensor, spacing: float) -> SurfacePoints:
-    """One of the points in each cube with sides of ``spacing`` metres."""
+    """Keep one of the points in each cube with sides of ``spacing`` metres; vertices are ``[V, 3]``."""
     cells = (points.of(vertices) / spacing).floor().long()
     _, cell = cells.unique(dim=0, return_inverse=True)
     number = torch.arange(len(cell), device=cell.device)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +42,8 @@ class RenderedRays:
         """Rays ``[1, R]`` of which the k-th is number ``order[k]``, in the order of their numbers."""
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order), device=order.device)
-        return RenderedRays(**{name: v if v is None else v[:, place] for name, v in vars(self).items()})
+        ordered: dict[str, Any] = {k: v if v is None else v[:, place] for k, v in vars(self).items()}
+        return replace(self, **ordered)
 
     @classmethod
     def join(cls, pieces: Sequence[RenderedRays], dim: int) -> RenderedRays:
@@ -83,17 +85,16 @@ class Rendering:
     @classmethod
     def stack(cls, frames: Sequence[Rendering]) -> Rendering:
         """Join the renderings of single frames, ``[1, R]`` each, to F frames."""
-        first = frames[0]
+        statistics = [frame.deformation for frame in frames if frame.deformation is not None]
+        coarse = [frame.coarse for frame in frames if frame.coarse is not None]
         return cls(
             rays=RenderedRays.join([frame.rays for frame in frames], 0),
-            deformation=None
-            if first.deformation is None
-            else DeformationStatistics(**_joined([frame.deformation for frame in frames], torch.cat)),
-            coarse=None if first.coarse is None else RenderedRays.join([frame.coarse for frame in frames], 0),
+            deformation=DeformationStatistics(**_joined(statistics, torch.cat)) if statistics else None,
+            coarse=RenderedRays.join(coarse, 0) if coarse else None,
         )
 
 
-def _joined(records: Sequence, join) -> dict[str, Tensor | None]:
+def _joined(records: Sequence, join: Callable[[list[Tensor]], Tensor]) -> dict[str, Any]:
     """Each field of some records of one kind, joined; None where the first record has None."""
     values = {f.name: [getattr(record, f.name) for record in records] for f in fields(records[0])}
     return {name: None if pieces[0] is None else join(pieces) for name, pieces in values.items()}

@@ -30,6 +30,8 @@ class TorsoLayer(nn.Module):
         yielding_cells: control points of the displacement along an axis.
     """
 
+    neck_line: Tensor
+
     def __init__(
         self,
         resolutions: tuple[int, ...] = (32, 128, 256),

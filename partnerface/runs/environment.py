@@ -1,4 +1,4 @@
-"""What a number travels with: command, commit and machine."""
+"""Where a measured number comes from: command, commit and machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import partnerface
 
 
 def environment() -> dict[str, Any]:
-    """Command line, version, commit and machine."""
+    """Command line, version, commit and machine of this process, as a table for JSON."""
     return {
         "command": " ".join(["partnerface", *sys.argv[1:]]),
         "version": partnerface.__version__,
@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of a checkout, with a plus where files differ from it; None for an installed wheel."""
+    """Short commit of the checkout, a plus if tracked files were changed; None for an installed wheel."""
     folder = Path(partnerface.__file__).parent
 
     def git(*arguments: str) -> str:

@@ -1,111 +1,148 @@
-"""SweepProgress: how far a sweep is and when it ends: a bar on a terminal, a line for each run elsewhere."""
+"""RunsProgress: how many runs are done and when the last one ends; a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from statistics import mean
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from partnerface.runs.run_folder import SweepRun
+from partnerface.runs.run import Run
+from partnerface.runs.worker_pool import Running
+
+UNKNOWN = "time left is known after the first run"
 
 
-def runs_bar(console: Console) -> Progress:
-    """A bar of runs, silent where the console is no terminal; its tasks have a field ``text``."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        console=console,
-        disable=not console.is_terminal,
-        refresh_per_second=2,
-    )
-
-
-class SweepProgress:
-    """Shows runs done, at work and failed, and the time left. A context manager.
+class RunsProgress:
+    """Prints a line for each run that ends, with the time left; a terminal also has a bar. A context manager.
 
     Args:
-        name: of the sweep.
-        runs: all runs; those already finished tell how long one takes.
-        workers: processes at once.
+        name: label of the bar.
+        runs: all runs, in the order in which they will start; those that are finished tell the pace.
+        workers: runs at a time.
+        describe: what a finished run found, in a few words.
     """
 
-    def __init__(self, name: str, runs: Sequence[SweepRun], workers: int) -> None:
-        self._total, self._workers = len(runs), workers
-        finished = [run for run in runs if run.state == "finished"]
-        self._durations = [record.seconds for run in finished if (record := run.record())]
-        self._done, self._failed = len(finished), 0
+    def __init__(
+        self, name: str, runs: Sequence[Run], workers: int, describe: Callable[[Run], str] = Run.result
+    ) -> None:
+        self._runs, self._workers, self._describe = {run.folder: run for run in runs}, workers, describe
+        # Time that earlier attempts took of what a run needs.
+        self._spent: dict[Path, float] = {}
+        self._finished: list[tuple[float, float]] = []
+        self._ended: set[Path] = set()
+        self._running: Running = []
+        self._failed = 0
+        for run in runs:
+            attempts = run.attempts()
+            if run.state == "finished" and attempts:
+                self._ended.add(run.folder)
+                self._finished.append((_cost(run), attempts.seconds))
+            elif attempts and run.resumes:
+                self._spent[run.folder] = attempts.seconds
         self._console = Console(stderr=True)
-        self._progress = runs_bar(self._console)
-        self._task = self._progress.add_task(name, total=self._total, completed=self._done, text="")
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            refresh_per_second=2,
+        )
+        self._task = self._bar.add_task(name, total=len(runs), completed=len(self._ended), text="")
 
-    def __enter__(self) -> SweepProgress:
-        self._progress.start()
+    def __enter__(self) -> RunsProgress:
+        done, total = len(self._ended), len(self._runs)
+        before = f"{done} of {total} runs have finished before" if done else f"{total} runs"
+        self._print(f"{before}; {self._time_left()}, {self._workers} at once")
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
-    def tick(self, at_work: list[float]) -> None:
-        """Show the time left.
-
-        Args:
-            at_work: seconds so far of the runs at work.
-        """
-        waiting = self._total - self._done - len(at_work)
-        left = seconds_left(self._durations, at_work, waiting, self._workers)
-        text = f"{len(at_work)} at work · " + (
-            "time left is known after the first run" if left is None else f"about {_clock(left)} left"
-        )
+    def tick(self, running: Running) -> None:
+        """Update the bar."""
+        self._running = running
+        text = f"{len(running)} running · {self._time_left()}"
         text += f" · [red]{self._failed} failed[/red]" if self._failed else ""
-        self._progress.update(self._task, completed=self._done, text=text)
+        self._bar.update(self._task, completed=len(self._ended), text=text)
 
-    def end(self, run: SweepRun) -> None:
-        """Take note of a run that ended."""
-        self._done += 1
-        finished, record = run.state == "finished", run.record()
-        self._failed += not finished
-        if finished and record:
-            self._durations.append(record.seconds)
-        if not self._console.is_terminal or not finished:
-            settings = " ".join(f"{name}={value}" for name, value in run.parameters.items())
-            result = f"{run.metric} {run.value():.4g}" if finished else f"failed: {run.reason()}"
-            line = f"{self._done}/{self._total} {settings}: {result}"
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def end(self, run: Run) -> None:
+        """Print a line about a run that has ended."""
+        self._ended.add(run.folder)
+        attempts = run.attempts()
+        if run.state == "finished" and attempts:
+            self._finished.append((_cost(run), attempts.seconds))
+            result = f"{self._describe(run)} in {clock(attempts.seconds)}"
+        else:
+            self._failed += 1
+            result = f"failed: {run.failure()}"
+        number = f"{len(self._ended)}/{len(self._runs)}"
+        self._print(f"{number} {run.title}: {result}; {self._time_left()}")
+
+    def _time_left(self) -> str:
+        running = [(run, seconds) for run, seconds in self._running if run.folder not in self._ended]
+        begun = self._ended | {run.folder for run, _ in running}
+        waiting = [run for folder, run in self._runs.items() if folder not in begun]
+        if not self._finished and any(run.expected_seconds is None for run in self._runs.values()):
+            return UNKNOWN
+        left = seconds_left(
+            self._finished,
+            [(_cost(run), seconds + self._spent.get(run.folder, 0.0)) for run, seconds in running],
+            [(_cost(run), self._spent.get(run.folder, 0.0)) for run in waiting],
+            self._workers,
+        )
+        return f"about {clock(left)} left"
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _cost(run: Run) -> float:
+    """Expected seconds of a run, or 1 for runs that are taken to last equally long."""
+    return 1.0 if run.expected_seconds is None else run.expected_seconds
 
 
 def seconds_left(
-    durations: Sequence[float], at_work: Sequence[float], waiting: int, workers: int
-) -> float | None:
-    """Seconds until the last run ends, if those to come take as long as those before took on average.
+    finished: Sequence[tuple[float, float]],
+    running: Sequence[tuple[float, float]],
+    waiting: Sequence[tuple[float, float]],
+    workers: int,
+) -> float:
+    """Wall time in seconds until the last run ends, if all keep the pace of those that have finished.
+
+    Every run is a pair: what it is expected to cost, in any unit (seconds if none has finished), and the
+    seconds that it has taken so far. The pace is the seconds for a unit of cost.
 
     Args:
-        durations: of the runs that have ended.
-        at_work: seconds so far of the runs at work; one that is late is taken to end now.
-        waiting: number of runs to come.
-        workers: runs at once.
-
-    Returns:
-        None as long as no run has ended.
+        finished: runs that have finished.
+        running: those that are running; one that is late is taken to end now.
+        waiting: runs to come, in the order of their start.
+        workers: runs at a time.
     """
-    if not durations:
-        return None
-    usual = mean(durations)
-    free = [max(usual - seconds, 0.0) for seconds in at_work]
-    free += [0.0] * (workers - len(free))
-    heapq.heapify(free)
-    for _ in range(waiting):
-        heapq.heapreplace(free, free[0] + usual)
-    return max(free)
+    expected = sum(cost for cost, _ in finished)
+    pace = sum(seconds for _, seconds in finished) / expected if expected else 1.0
+    ends = [max(pace * cost - seconds, 0.0) for cost, seconds in running]
+    ends += [0.0] * (workers - len(ends))
+    heapq.heapify(ends)
+    for cost, seconds in waiting:
+        # The next run starts on the worker that is free first.
+        heapq.heapreplace(ends, ends[0] + max(pace * cost - seconds, 0.0))
+    return max(ends)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> clock(3725.4)
+    '1:02:05'
+    """
     return str(timedelta(seconds=round(seconds)))

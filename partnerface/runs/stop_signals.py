@@ -1,4 +1,4 @@
-"""StopSignals: Ctrl-C and SIGTERM as requests to stop where it is safe."""
+"""Ctrl-C and SIGTERM as requests to stop in order: where it is safe, or by an exception."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 class Terminated(SystemExit):
-    """The process was told to end (SIGTERM) and does so in order; its exit code is 143, as in a shell."""
+    """Raised for SIGTERM, so that a process ends in order; its exit code is 143, as in a shell."""
 
     def __init__(self) -> None:
         super().__init__(EXIT_TERMINATED)
@@ -20,7 +20,7 @@ class Terminated(SystemExit):
 
 @contextmanager
 def termination_as_exit() -> Iterator[None]:
-    """Let SIGTERM raise `Terminated` inside the block, where it would end the process without a word."""
+    """Raise `Terminated` on SIGTERM inside the block, where by default the process would end at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -36,7 +36,7 @@ def termination_as_exit() -> Iterator[None]:
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM; a second one ends the process at once.
+    """Remembers SIGINT and SIGTERM until `stop` is called; a second one ends the process at once.
 
     Signals that the process was started to ignore, as under `nohup`, stay ignored.
     """
@@ -51,10 +51,11 @@ class StopSignals:
 
     @property
     def received(self) -> bool:
+        """Whether a signal has come since `listen`."""
         return self._received is not None
 
     def listen(self) -> None:
-        """Take the signals over; they reach the main thread alone."""
+        """Install handlers; only the main thread can, in others nothing happens."""
         if threading.current_thread() is not threading.main_thread():
             return
         self._received = None
@@ -63,13 +64,13 @@ class StopSignals:
                 self._before[number] = signal.signal(number, self._note)
 
     def restore(self) -> None:
-        """Give the signals back to whom they belonged."""
+        """Install the handlers again that were there before `listen`."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
 
     def stop(self) -> None:
-        """End as the signal asks; as by SIGTERM where another process received it.
+        """Raise the exception of the received signal; that of SIGTERM if another process received it.
 
         Raises:
             KeyboardInterrupt: it was SIGINT.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 import warp as wp
@@ -15,9 +16,10 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.meshes.bvh import MeshBvh, PosedBvhs
+from partnerface.meshes.normals import posed_normals
 from partnerface.meshes.surface_points import SurfacePoints, spread_points
 from partnerface.sampling.backstop import backstop_surface
-from partnerface.sampling.moving_skin import posed_normals, shell_cells
+from partnerface.sampling.moving_skin import shell_cells
 from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
 
@@ -26,6 +28,7 @@ POINT_SPACING = 0.004
 
 
 @wp.func
+@no_type_check
 def _occupied(
     q: wp.vec3,
     cells: int,
@@ -47,6 +50,7 @@ def _occupied(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _sample(
     backstop: wp.uint64,
     origins: wp.array(dtype=wp.vec3),
@@ -166,6 +170,16 @@ class HeadRaySampler(RaySampler):
     Raises:
         UserError: fewer than two samples, or an odd number of cells.
     """
+
+    occupancy: OccupancyGrid
+    surface_corners: Tensor
+    surface_vertices: Tensor
+    thickest: Tensor
+    backstop_faces: Tensor
+    backstop_depth: Tensor
+    moving_corners: Tensor
+    moving_barycentric: Tensor
+    moving_reach: Tensor
 
     def __init__(
         self,

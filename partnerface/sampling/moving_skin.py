@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import torch
 import warp as wp
 from torch import Tensor
 
 from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.meshes.dilation import dilate
 from partnerface.meshes.surface_points import SurfacePoints
-from partnerface.sampling.occupancy import SURFACE_CELLS, dilate
-
-
-@wp.kernel(enable_backward=False)
-def _add_face_normals(
-    vertices: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.int32), normals: wp.array(dtype=wp.vec3)
-):
-    i = 3 * wp.tid()
-    corner = vertices[faces[i]]
-    normal = wp.cross(vertices[faces[i + 1]] - corner, vertices[faces[i + 2]] - corner)
-    for k in range(3):
-        wp.atomic_add(normals, faces[i + k], normal)
-
-
-@wp.kernel(enable_backward=False)
-def _normalise(normals: wp.array(dtype=wp.vec3)):
-    i = wp.tid()
-    normals[i] = wp.normalize(normals[i])
+from partnerface.sampling.occupancy import SURFACE_CELLS
 
 
 @wp.func
+@no_type_check
 def _mark(p: wp.vec3, low: wp.vec3, extent: float, cells: int, marked: wp.array(dtype=wp.uint8, ndim=3)):
     q = (p - low) * (float(cells) / extent)
     x = wp.clamp(int(q[0]), 0, cells - 1)
@@ -38,6 +25,7 @@ def _mark(p: wp.vec3, low: wp.vec3, extent: float, cells: int, marked: wp.array(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _mark_shell(
     vertices: wp.array(dtype=wp.vec3),
     normals: wp.array(dtype=wp.vec3),
@@ -65,24 +53,6 @@ def _mark_shell(
     corner = wp.vec3(low[0], low[1], low[2])
     _mark(into_rigid * world, corner, extent[0], cells, marked)
     _mark(into_rigid * (world + reach[i] * outwards), corner, extent[0], cells, marked)
-
-
-def posed_normals(vertices: Tensor, corners: Tensor) -> Tensor:
-    """Area-weighted unit normals ``[V, 3]`` without gradient; zero off the faces.
-
-    Args:
-        vertices: ``[V, 3]``.
-        corners: ``[Fc, 3]`` int32 faces.
-    """
-    normals = torch.zeros_like(vertices)
-    launch(
-        _add_face_normals,
-        len(corners),
-        [as_vec3(vertices), corners.view(-1), as_vec3(normals)],
-        vertices.device,
-    )
-    launch(_normalise, len(vertices), [as_vec3(normals)], vertices.device)
-    return normals
 
 
 def shell_cells(

@@ -51,6 +51,9 @@ class UniformSampler(RaySampler):
         UserError: fewer than three samples (they leave no interval to draw importance samples from).
     """
 
+    low: Tensor
+    high: Tensor
+
     def __init__(self, samples: int = 64) -> None:
         super().__init__()
         if samples < 3:

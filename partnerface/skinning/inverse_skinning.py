@@ -49,6 +49,9 @@ class InverseSkinning(nn.Module, ABC):
         thickness: ``[V]`` metres: how far the shell reaches beyond each vertex.
     """
 
+    faces: Tensor
+    thickness: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("faces", torch.zeros(0, 3, dtype=torch.long), persistent=False)

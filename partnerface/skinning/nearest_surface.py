@@ -8,6 +8,7 @@ expression and identity alike. Nearest vertices instead of nearest surface would
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 import warp as wp
@@ -25,11 +26,13 @@ points must run side by side, the run is one point."""
 
 
 @wp.func
+@no_type_check
 def _blend(values: wp.array(dtype=wp.vec3), corner: wp.vec3i, weight: wp.vec3) -> wp.vec3:
     return weight[0] * values[corner[0]] + weight[1] * values[corner[1]] + weight[2] * values[corner[2]]
 
 
 @wp.func
+@no_type_check
 def _undo_transform(
     transforms: wp.array(dtype=wp.float32, ndim=3), corner: wp.vec3i, weight: wp.vec3, p: wp.vec3
 ) -> wp.vec3:
@@ -51,6 +54,7 @@ def _undo_transform(
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _inverse_skinning(
     mesh: wp.uint64,
     faces: wp.array(dtype=wp.int32),

@@ -79,7 +79,8 @@ def triangle_similarities(source: Tensor, target: Tensor) -> Tensor:
     lengths scale with the square root of the area, at most by `LARGEST_SCALE`.
     """
     frames, areas = zip(*(_frame_and_area(triangles) for triangles in (source, target)), strict=True)
-    scale = (areas[1] / areas[0].clamp_min(1e-12)).sqrt().clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
+    # Limited before the root, whose gradient at a collapsed target is no number.
+    scale = (areas[1] / areas[0].clamp_min(1e-12)).clamp(LARGEST_SCALE**-2, LARGEST_SCALE**2).sqrt()
     linear = scale[:, None, None] * frames[1] @ frames[0].transpose(1, 2)
     offset = target.mean(1) - (linear @ source.mean(1)[..., None])[..., 0]
     return torch.cat([linear, offset[..., None]], 2)

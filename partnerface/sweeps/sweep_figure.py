@@ -10,21 +10,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from partnerface.sweeps.run_settings import Setting, short_names, short_value
+from partnerface.runs.figures import draw_curve, draw_grid, label_numbers
+from partnerface.sweeps.setting import Setting, short_names, short_value
 
 MOST_LINES = 8
-LOGARITHMIC_FROM = 8.0
-"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+"""Curves of a panel; more cannot be told apart, and are drawn as points alone."""
 
 
 def write_sweep_figure(path: Path, settings: Sequence[Setting], metric: str, title: str) -> None:
-    """One panel for each parameter; error bars are the sample standard deviation over seeds.
+    """Write a figure with a panel for each parameter; error bars are the standard deviation over seeds.
 
     Args:
-        path: of the picture.
+        path: file of the figure.
         settings: at least one, all with the same parameters.
-        metric: name of the value.
-        title: the question.
+        metric: label of the scores.
+        title: of the figure.
     """
     short = short_names(list(settings[0].parameters))
     with_map = len(short) == 2 and _is_grid(settings)
@@ -35,8 +35,7 @@ def write_sweep_figure(path: Path, settings: Sequence[Setting], metric: str, tit
         _draw_panel(panel, settings, name, short)
         panel.set_xlabel(short[name])
         panel.set_ylabel(metric)
-        panel.grid(True, color="0.92")
-        panel.set_axisbelow(True)
+        draw_grid(panel)
     if with_map:
         _draw_map(figure, axes[-1], settings, short, metric)
     figure.suptitle(title, size=10, wrap=True)
@@ -44,14 +43,14 @@ def write_sweep_figure(path: Path, settings: Sequence[Setting], metric: str, tit
 
 
 def options(settings: Sequence[Setting], name: str) -> list[Any]:
-    """The values of a parameter that occur: numbers in ascending order, others as they came."""
+    """Distinct values of a parameter: numbers in ascending order, others in that of the settings."""
     found = list({repr(s.parameters[name]): s.parameters[name] for s in settings}.values())
     return sorted(found) if _are_numbers(found) else found
 
 
 def mean_map(settings: Sequence[Setting], rows: str, columns: str) -> np.ndarray:
-    """Means ``[R, C]`` over two parameters; NaN where there is no result."""
-    means = {(repr(s.parameters[rows]), repr(s.parameters[columns])): s.mean for s in settings}
+    """Mean scores ``[R, C]`` over the values of two parameters; NaN where there is no score."""
+    means = {(repr(s.parameters[rows]), repr(s.parameters[columns])): s.scores.mean for s in settings}
     return np.array(
         [
             [means.get((repr(row), repr(column)), np.nan) for column in options(settings, columns)]
@@ -61,7 +60,7 @@ def mean_map(settings: Sequence[Setting], rows: str, columns: str) -> np.ndarray
 
 
 def _draw_panel(panel: Axes, settings: Sequence[Setting], name: str, short: dict[str, str]) -> None:
-    """A line for each combination of the other parameters, or points alone where those are too many."""
+    """Draw a curve for each combination of the other parameters, or points alone if those are too many."""
     found = options(settings, name)
     is_number = _are_numbers(found)
     others = [other for other in short if other != name]
@@ -76,35 +75,22 @@ def _draw_panel(panel: Axes, settings: Sequence[Setting], name: str, short: dict
     places = {repr(value): value if is_number else place for place, value in enumerate(found)}
     for label, line in lines.items():
         x = [places[repr(setting.parameters[name])] for setting in line]
-        means = [s.mean for s in line]
-        spreads = [s.spread for s in line] if any(len(s.values) > 1 for s in line) else None
-        drawn = panel.errorbar(
-            x, means, spreads, fmt="o-" if joined else "o", capsize=3, ms=4, label=label or None
-        )
-        colour = drawn.lines[0].get_color()
-        dots = [(place, value) for place, s in zip(x, line, strict=True) for value in s.values]
+        colour = draw_curve(panel, x, [setting.scores for setting in line], label, joined)
+        dots = [(place, value) for place, s in zip(x, line, strict=True) for value in s.scores.values]
         panel.scatter(*zip(*dots, strict=True), s=9, color=colour, alpha=0.5)
-    _label_axis(panel, found, is_number)
+    if is_number:
+        label_numbers(panel, found)
+    else:
+        panel.set_xticks(range(len(found)), [short_value(v) for v in found], rotation=20, ha="right", size=8)
+        panel.margins(x=0.15)
     if len(lines) > 1:
         panel.legend(fontsize=7)
 
 
 def _in_order(settings: Sequence[Setting], names: Sequence[str]) -> list[Setting]:
-    """Sorted by the first name, then by the second and so on."""
+    """Sort by the value of the first parameter, then by that of the second and so on."""
     places = {name: [repr(value) for value in options(settings, name)] for name in names}
     return sorted(settings, key=lambda s: [places[name].index(repr(s.parameters[name])) for name in names])
-
-
-def _label_axis(panel: Axes, found: list[Any], is_number: bool) -> None:
-    if not is_number:
-        panel.set_xticks(range(len(found)), [short_value(v) for v in found], rotation=20, ha="right", size=8)
-        panel.margins(x=0.15)
-        return
-    if found[0] > 0 and found[-1] / found[0] >= LOGARITHMIC_FROM:
-        panel.set_xscale("log")
-    if len(found) <= MOST_LINES:
-        panel.set_xticks(found, [short_value(value) for value in found])
-        panel.minorticks_off()
 
 
 def _draw_map(

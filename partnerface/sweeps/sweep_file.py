@@ -1,28 +1,37 @@
-"""A sweep file of W&B, read and checked."""
+"""Sweep: a sweep file of W&B, read, checked and expanded into runs."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from partnerface.errors import UserError
 from partnerface.files.yaml_values import parse_yaml, read_yaml_text
-from partnerface.runs.run_command import DEFAULT_COMMAND, check_macros
 from partnerface.sweeps.parameter_choice import ParameterChoice, parameter_choice
+from partnerface.sweeps.sweep_run import DEFAULT_COMMAND, SweepRun, check_macros, expand_command
 
 METHODS = ("grid", "random")
+DRAWS_PER_RUN = 100
+"""Draws for each wanted run after which a random sweep counts as exhausted: all combinations have come."""
+DIGEST_LENGTH = 10
+# fmt: off
 _KEYS = {
-    *("name", "description", "project", "entity", "program"),
-    *("method", "metric", "parameters", "command", "run_cap"),
+    "name", "description", "project", "entity", "program",
+    "method", "metric", "parameters", "command", "run_cap",
 }
+# fmt: on
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A question to training, as a set of runs.
+    """A question that a set of runs answers.
 
     Attributes:
         name: the sweep's name, by default that of its file.
@@ -31,9 +40,9 @@ class Sweep:
         metric: name of the logged value that answers the question.
         maximize: whether more of it is better.
         parameters: what differs between runs.
-        command: the command's words, macros such as ``${args}`` among them.
-        program: what ``${program}`` stands for.
-        run_cap: most runs.
+        command: the command's words, with macros such as ``${args}``.
+        program: replaces ``${program}``.
+        run_cap: largest number of runs; None for no limit.
     """
 
     name: str
@@ -46,12 +55,59 @@ class Sweep:
     program: str | None
     run_cap: int | None
 
+    def combinations(self, count: int | None = None, seed: int = 0) -> list[dict[str, Any]]:
+        """Parameters of every run, without repetitions.
+
+        Args:
+            count: largest number of runs, within ``run_cap``; a larger one later keeps the first runs.
+            seed: of the method ``random``.
+
+        Raises:
+            UserError: the method is random and the number of runs is unlimited.
+        """
+        limit = min((limit for limit in (count, self.run_cap) if limit is not None), default=None)
+        if self.method == "grid":
+            rows = itertools.product(*(choice.options for choice in self.parameters))
+        elif limit is None:
+            raise UserError("method random has no end: limit the number of runs with --count")
+        else:
+            generator = Random(seed)
+            rows = (
+                tuple(choice.draw(generator) for choice in self.parameters)
+                for _ in range(DRAWS_PER_RUN * limit)
+            )
+        found: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            if limit is not None and len(found) == limit:
+                break
+            parameters = dict(zip((choice.name for choice in self.parameters), row, strict=True))
+            found.setdefault(parameter_digest(parameters), parameters)
+        return list(found.values())
+
+    def runs(self, out: Path, count: int | None = None, seed: int = 0) -> list[SweepRun]:
+        """The runs of all `combinations`, each with a folder in ``out``."""
+        return [
+            SweepRun(
+                out / parameter_digest(row),
+                row,
+                self.metric,
+                tuple(expand_command(self.command, self.program, row)),
+            )
+            for row in self.combinations(count, seed)
+        ]
+
+
+def parameter_digest(parameters: Mapping[str, Any]) -> str:
+    """A short name for parameters, the same on every machine and for every order of them."""
+    text = json.dumps(dict(parameters), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
 
 def read_sweep(path: Path) -> Sweep:
     """Read a sweep file.
 
     Raises:
-        UserError: it is not a sweep that can be run here.
+        UserError: it is no sweep, or one that needs a W&B server.
     """
     text = read_yaml_text(path, f"sweep {path}")
     content = parse_yaml(text, f"sweep {path}")

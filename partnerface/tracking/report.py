@@ -1,4 +1,4 @@
-"""The tracker's report: how well the clip was tracked, what is wrong with it, and the overlay video."""
+"""The tracker's report: landmark residuals, faults of the clip, coverage, and the overlay of a frame."""
 
 from __future__ import annotations
 
@@ -10,90 +10,108 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from partnerface.data.completion.shell import ShellReport
+from partnerface.data.completion.complete import Completion
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.regions import Region
 from partnerface.head_models.mediapipe_landmarks import LEFT_IRIS, REGIONS, RIGHT_IRIS
-from partnerface.tracking.tracked_clip import TrackedClip
+from partnerface.tracking.clip import Clip
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.fit.head_fit import HeadFit
 
 MIN_CONTOUR_SHARE = 0.05
+"""Share of the rows with a matte contour below which its gap is not reported."""
+OUTLINE = (0, 220, 0)
+DETECTED = (255, 40, 40)
+FITTED = (255, 230, 0)
+"""Colours of the overlay: borders of the mesh's regions, detected and fitted landmarks."""
 
 
-def residuals(clip: TrackedClip) -> dict[str, float]:
-    """Mean distance of fitted to detected landmarks by region, in pixels of a 512-pixel crop."""
-    values = _landmark_residuals(clip, clip.fit.landmarks)
-    valid = clip.track.valid
-    irises = clip.track.landmarks[valid][:, [LEFT_IRIS, RIGHT_IRIS], :2]
-    distance = np.linalg.norm(clip.fit.irises.numpy()[valid] - irises, axis=-1)
-    return values | {"iris": _at_512(clip, distance.mean())}
+def landmark_residuals(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor) -> dict[str, float]:
+    """Distance of a head's landmarks to the detected ones in tracked frames, in pixels of a 512-pixel crop.
 
+    Args:
+        track: detected landmarks.
+        numbers: ``[K]`` numbers of the compared landmarks.
+        landmarks: ``[T, K, 2]`` pixels of the head's landmarks.
 
-def aligned_residuals(clip: TrackedClip) -> dict[str, float]:
-    """The same for the landmarks on the aligned mesh: how far texture and outline moved it from them."""
-    return _landmark_residuals(clip, clip.aligned_landmarks)
-
-
-def _landmark_residuals(clip: TrackedClip, landmarks: Tensor) -> dict[str, float]:
-    valid, numbers = clip.track.valid, clip.fit.landmark_numbers
-    detected = clip.track.landmarks[valid][:, numbers, :2]
-    distance = np.linalg.norm(landmarks.numpy()[valid] - detected, axis=-1)
+    Returns:
+        ``mean``, ``median`` and ``p95``, and the mean of each region of the face.
+    """
+    distance = _distances(track, numbers, landmarks)
     values = {"mean": distance.mean(), "median": np.median(distance), "p95": np.quantile(distance, 0.95)}
     for name, region in REGIONS.items():
         rows = np.isin(numbers, region)
         if rows.any():
             values[name] = distance[:, rows].mean()
-    return {name: _at_512(clip, value) for name, value in values.items()}
+    return {name: _at_512(track, value) for name, value in values.items()}
 
 
-def _at_512(clip: TrackedClip, pixels: float) -> float:
-    return round(float(pixels) * 512 / clip.track.height, 3)
+def iris_residual(track: LandmarkTrack, irises: Tensor) -> float:
+    """Mean distance of fitted irises ``[T, 2, 2]`` to detected ones, in pixels of a 512-pixel crop."""
+    return _at_512(track, _distances(track, np.array([LEFT_IRIS, RIGHT_IRIS]), irises).mean())
 
 
-def frame_residuals(clip: TrackedClip) -> Tensor:
-    """``[T]`` the mean of `aligned_residuals` of each frame, 0 where no face was found."""
-    valid, numbers = clip.track.valid, clip.fit.landmark_numbers
-    detected = clip.track.landmarks[valid][:, numbers, :2]
-    distance = np.linalg.norm(clip.aligned_landmarks.numpy()[valid] - detected, axis=-1).mean(1)
-    residuals = torch.zeros(len(clip.track))
-    residuals[torch.as_tensor(valid)] = torch.as_tensor(distance * 512 / clip.track.height).float()
+def frame_residuals(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor) -> Tensor:
+    """``[T]`` each frame's mean distance, arguments and unit as of `landmark_residuals`; 0 without a face."""
+    residuals = torch.zeros(len(track))
+    means = _distances(track, numbers, landmarks).mean(1)
+    residuals[torch.as_tensor(track.valid)] = torch.as_tensor(means * 512 / track.height).float()
     return residuals
 
 
-def report_record(
-    clip: TrackedClip, shell: ShellReport, cuts: list[int], coverage: dict[str, dict[str, float]]
-) -> dict:
-    """Everything that the report says, ready for JSON."""
-    contour = clip.fit.contour
+def _distances(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor) -> np.ndarray:
+    """``[F, K]`` pixels, in the F tracked frames."""
+    detected = track.landmarks[track.valid][:, numbers, :2]
+    return np.linalg.norm(landmarks.numpy()[track.valid] - detected, axis=-1)
+
+
+def _at_512(track: LandmarkTrack, pixels: float) -> float:
+    return round(float(pixels) * 512 / track.height, 3)
+
+
+def report_record(clip: Clip, fit: HeadFit, aligned: Tensor, completion: Completion, cuts: list[int]) -> dict:
+    """Everything that the report says, ready for JSON.
+
+    Args:
+        clip: the clip.
+        fit: its landmark fit.
+        aligned: ``[T, K, 2]`` pixels of the fitted landmarks on the aligned mesh: their residuals show how
+            far texture and outline moved it from them.
+        completion: torso, shell and splits.
+        cuts: first frames of new shots.
+    """
+    track, contour, torso, shell = clip.track, fit.contour, completion.torso, completion.shell
     usable = contour is not None and contour.usable >= MIN_CONTOUR_SHARE
     return {
-        "frames": len(clip.track),
-        "fps": round(clip.track.fps, 3),
-        "frames_without_face": np.flatnonzero(~clip.track.valid).tolist(),
+        "frames": len(track),
+        "fps": round(track.fps, 3),
+        "frames_without_face": np.flatnonzero(~track.valid).tolist(),
         "jump_cuts": cuts,
-        "residual_px_at_512": residuals(clip),
-        "aligned_residual_px_at_512": aligned_residuals(clip),
+        "residual_px_at_512": {
+            **landmark_residuals(track, fit.landmark_numbers, fit.landmarks),
+            "iris": iris_residual(track, fit.irises),
+        },
+        "aligned_residual_px_at_512": landmark_residuals(track, fit.landmark_numbers, aligned),
         "contour_usable_share": round(contour.usable, 3) if contour else 0.0,
-        "contour_gap_median_px_at_512": (
-            round(float(contour.gaps.abs().median()) * 512 / clip.track.height, 3) if usable else None
-        ),
-        "focal_px": round(clip.fit.focal, 1),
+        "contour_gap_median_px_at_512": _at_512(track, contour.gaps.abs().median()) if usable else None,
+        "focal_px": round(fit.focal, 1),
         "focal_is": "held by its prior, not measured",
-        "fit_cpu_seconds": round(clip.fit.cpu_seconds, 1),
-        "neck_line": round(clip.neck_line, 4),
-        "torso_mismatch_still": round(clip.torso.mismatch_still, 5),
-        "torso_mismatch_moved": round(clip.torso.mismatch, 5),
+        "fit_cpu_seconds": round(fit.cpu_seconds, 1),
+        "neck_line": round(completion.labels.neck_line, 4),
+        "torso_mismatch_still": round(torso.mismatch_still, 5),
+        "torso_mismatch_moved": round(torso.mismatch, 5),
         "shell_mm": {
             "median": round(float(shell.thickness.median()) * 1e3, 1),
             "max": round(float(shell.thickness.max()) * 1e3, 1),
         },
         "shell_unreached_share": round(shell.unreached_share, 5),
         "shell_psnr_ceiling_db": round(shell.psnr_ceiling, 1),
-        "coverage": coverage,
+        "coverage": completion.coverage,
     }
 
 
 def write_report(folder: Path, record: dict) -> None:
-    """Write ``report.json`` and the same for people, ``report.md``."""
+    """Write ``report.json`` and the same as text, ``report.md``."""
     (folder / "report.json").write_text(json.dumps(record, indent=1))
     (folder / "report.md").write_text(report_text(record))
 
@@ -140,11 +158,6 @@ def report_text(record: dict) -> str:
             f"{values['expression_distance_mean']:.2f} |"
         )
     return "\n".join(lines) + "\n"
-
-
-OUTLINE = (0, 220, 0)
-DETECTED = (255, 40, 40)
-FITTED = (255, 230, 0)
 
 
 def overlay_frame(

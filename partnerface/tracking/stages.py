@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
-from partnerface.files.arrays import LARGEST_BYTES, read_arrays
+from partnerface.files.arrays import LARGEST_BYTES, read_arrays, write_arrays
+from partnerface.files.whole_files import NotWritten
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.tracking.alignment.expressions import ExpressionSettings
@@ -29,6 +29,9 @@ from partnerface.tracking.fit.matte_contour import ContourTargets
 REPORT_FILE = "report.json"
 TRACKER_VERSION = 8
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
+LANDMARKS_FILE = "landmarks.npz"
+MATTES_FILE = "mattes.npz"
+FIT_FILE = "fit.npz"
 
 
 def file_digest(video: Path) -> str:
@@ -44,18 +47,18 @@ def file_digest(video: Path) -> str:
 
 
 def settings_key(
-    source: str, size: int, mattes: str | None, head_model: HeadModel, settings: FitSettings
+    source: str, size: int, models: tuple[str, str], head_model: HeadModel, settings: FitSettings
 ) -> str:
     """Digest of everything that a dataset depends on, the tracker's own version included.
 
     Args:
         source: digest of the video.
         size: side of the head crop in pixels.
-        mattes: digest of the user's mattes, None without.
+        models: digest of the landmark detector, and of the matting network or the user's mattes.
         head_model: the fitted head model.
         settings: of the fit.
     """
-    used = {"size": size, "mattes": mattes, "head": asdict(head_model_record(head_model))}
+    used = {"size": size, "models": models, "head": asdict(head_model_record(head_model))}
     alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())
     text = json.dumps([TRACKER_VERSION, source, used, asdict(settings), *alignment], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -69,16 +72,11 @@ def recorded_key(out: Path) -> str | None:
         return None
 
 
-LANDMARKS_FILE = "landmarks.npz"
-MATTES_FILE = "mattes.npz"
-FIT_FILE = "fit.npz"
-
-
 class TrackingStages:
     """A hidden folder beside the dataset; it appears with the first result and ends with the last.
 
-    Saving is a convenience for the next run: where it is not possible, this one goes on without. What
-    cannot be read is as if it were not there.
+    Saving only spares the next run time: an error in it is ignored, and a file that cannot be read counts
+    as missing.
 
     Args:
         out: folder of the dataset that is being made.
@@ -136,29 +134,31 @@ class TrackingStages:
             return {}
 
     def _save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        def write(path: Path) -> None:
-            partial = path.with_name(f".{name}.{os.getpid()}.partial.npz")
-            np.savez_compressed(partial, **arrays)
-            partial.replace(path)
-
-        self._keep(name, write)
+        self._keep(name, lambda path: write_arrays(path, arrays))
 
     def _keep(self, name: str, write: Callable[[Path], None]) -> None:
-        # A second run may remove the folder at any time, and a full disk is told of by the dataset's writer.
-        with suppress(OSError):
+        # A second run may remove the folder at any time; of a full disk the dataset's writer complains.
+        with suppress(OSError, NotWritten):
             self.folder.mkdir(parents=True, exist_ok=True)
             write(self.folder / name)
 
 
-def stored_landmarks(path: Path, source: str) -> LandmarkTrack | None:
-    """The landmarks in a file if they are of the video with that digest, else None."""
+def stored_landmarks(path: Path, source: str, model_sha256: str | None = None) -> LandmarkTrack | None:
+    """The landmarks in a file if they are of that video, and were found with that model, else None.
+
+    Args:
+        path: the file.
+        source: digest of the video.
+        model_sha256: digest of the detector's model; any if None.
+    """
     if not path.is_file():
         return None
     try:
         track = LandmarkTrack.load(path)
     except UserError:
         return None
-    return track if track.source == source else None
+    same_model = model_sha256 in (None, track.model_sha256)
+    return track if track.source == source and same_model else None
 
 
 def _fit_arrays(fit: HeadFit) -> dict[str, np.ndarray]:

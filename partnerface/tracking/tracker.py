@@ -1,4 +1,4 @@
-"""track_video: video -> landmarks -> mattes -> fit -> alignment -> torso, shell -> dataset on disk."""
+"""track_video: video -> landmarks -> crops and mattes -> fit -> completion -> dataset on disk."""
 
 from __future__ import annotations
 
@@ -10,29 +10,26 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from partnerface.data.completion.shell import ShellReport, measure_shell
-from partnerface.data.completion.torso_motion import shrink
+from partnerface.data.completion.complete import Completion, HeadTrack, complete
+from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence, head_model_record
-from partnerface.data.splits import assign_splits, split_coverage
+from partnerface.data.splits import SPLIT_PROTOCOL
 from partnerface.errors import UserError
-from partnerface.files.videos import probe_video, read_video, write_video
+from partnerface.files.images import read_rgb
+from partnerface.files.videos import probe_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.tracking.clip import Clip, cut_clip
 from partnerface.tracking.clip_fitting import fit_clip
-from partnerface.tracking.detection.clip_checks import (
-    check_face_found,
-    check_single_face,
-    check_single_shot,
-    find_cuts,
-)
-from partnerface.tracking.detection.head_crop import HeadCrop, choose_head_crop, head_crops
+from partnerface.tracking.detection.clip_checks import check_face_found, check_single_shot, find_cuts
+from partnerface.tracking.detection.head_crop import choose_head_crop
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
-from partnerface.tracking.detection.landmarks import detect_landmarks
-from partnerface.tracking.detection.mattes import mattes_digest
+from partnerface.tracking.detection.landmarks import LandmarkDetector, MediaPipeDetector
+from partnerface.tracking.detection.mattes import ForegroundMatting, MediaPipeMatting, mattes_digest
 from partnerface.tracking.detection.native_log import without_native_chatter
-from partnerface.tracking.fit.head_fit import FitSettings
+from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.report import frame_residuals, overlay_frame, report_record, write_report
 from partnerface.tracking.stages import (
     LANDMARKS_FILE,
@@ -42,13 +39,10 @@ from partnerface.tracking.stages import (
     settings_key,
     stored_landmarks,
 )
-from partnerface.tracking.tracked_clip import TrackedClip
 
 CROP_FILE = "head_crop.json"
 OVERLAY_FILE = "overlay.mp4"
 MIN_SIZE = 64
-SHELL_FRAMES = 40
-SHELL_SIZE = 256
 
 
 def track_video(
@@ -59,6 +53,9 @@ def track_video(
     head_model: HeadModel | None = None,
     settings: FitSettings | None = None,
     say: Callable[[str], None] = print,
+    *,
+    detector: LandmarkDetector | None = None,
+    matting: ForegroundMatting | None = None,
 ) -> TrackedSequence:
     """Track the head in a video and write the dataset that training reads.
 
@@ -68,54 +65,76 @@ def track_video(
     Args:
         video: a video of one person from one static camera.
         out: folder of the dataset; landmarks, overlay video and report are put there too.
-        size: side of the head crop in pixels.
-        mattes: folder with a foreground matte for every frame, instead of the segmentation.
+        size: side of the head crop in pixels; it is never enlarged beyond the video's own pixels.
+        mattes: folder with a foreground matte for every frame, instead of ``matting``.
         head_model: default is the Anny head.
         settings: weights of the fit.
-        say: receives one line about what is reused.
+        say: receives lines about what is reused and about a crop smaller than ``size``.
+        detector: finds the landmarks; MediaPipe by default.
+        matting: separates the person from the background; MediaPipe by default.
 
     Raises:
-        UserError: the video, the model files or the folder cannot be used.
+        UserError: the video, the model files, the head model or the folder cannot be used.
     """
     video, out = Path(video), Path(out)
     if size < MIN_SIZE or size % 2:
         raise UserError(f"--size {size}: give an even number of at least {MIN_SIZE}")
     head_model = head_model or AnnyHead()
+    require_landmarks(head_model)
     settings = settings or FitSettings()
+    detector, matting = detector or MediaPipeDetector(), matting or MediaPipeMatting()
     source = file_digest(video)
-    given = None if mattes is None else mattes_digest(Path(mattes))
-    key = settings_key(source, size, given, head_model, settings)
+    models = (detector.model_sha256, mattes_digest(Path(mattes)) if mattes else matting.model_sha256)
+    key = settings_key(source, size, models, head_model, settings)
     if recorded_key(out) == key:
         TrackingStages(out, key).remove()
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
     with SequenceWriter(out) as writer, _progress_bars() as bars:
         stages = TrackingStages(out, key)
-        track = _find_landmarks(video, source, out, stages, say, bars)
+        track = _find_landmarks(video, source, detector, out, stages, say, bars)
         track.save(writer.folder / LANDMARKS_FILE)
         crop = choose_head_crop(track, size)
         crop.save(writer.folder / CROP_FILE)
-        clip = fit_clip(video, track, crop, mattes, head_model, settings, stages, bars)
-        splits = assign_splits(clip.frame_weights, track.fps, clip.head.expression)
-        shell = _measure_shell(video, crop, clip, head_model, splits["train"])
-        coverage = split_coverage(splits, clip.head)
-        record = report_record(clip, shell, find_cuts(track), coverage)
-        write_report(writer.folder, record | {"key": key})
-        frames = _write_frames(video, crop, clip, head_model, writer, bars)
-        write_video(writer.folder / OVERLAY_FILE, frames, track.fps)
-        sequence = writer.finish(
+        if crop.size < size:
+            say(f"{video}: the head crop is {crop.side} pixels wide and is not enlarged to {size}")
+        clip = cut_clip(video, track, crop, Path(mattes) if mattes else matting, writer, stages, bars)
+        fit = stages.fit()
+        if fit is None:
+            fit = fit_clip(clip, head_model, settings, bars)
+            stages.save_fit(fit)
+        tracked = HeadTrack(
             name=video.stem,
-            camera=clip.camera,
-            head=clip.head,
-            head_model=head_model_record(head_model),
+            image_paths=clip.image_paths,
+            matte_paths=clip.matte_paths,
+            camera=clip.camera(fit.focal),
+            head=fit.head,
             fps=track.fps,
             frame_weights=clip.frame_weights,
-            torso_motion=clip.torso.matrices,
-            neck_line=clip.neck_line,
-            shell_thickness=shell.thickness,
-            splits=splits,
-            coverage=coverage,
-            landmark_residual=frame_residuals(clip),
+            landmarks=fit.landmarks,
+            times=torch.as_tensor(clip.times, dtype=torch.float32),
+        )
+        completion = complete(tracked, head_model)
+        aligned = landmark_pixels(head_model, fit.head, tracked.camera)
+        record = report_record(clip, fit, aligned, completion, find_cuts(track))
+        write_report(writer.folder, record | {"key": key})
+        overlays = _write_labels(clip, fit, completion, writer, bars)
+        write_video(writer.folder / OVERLAY_FILE, overlays, track.fps)
+        labels = completion.labels
+        sequence = writer.finish(
+            name=tracked.name,
+            camera=tracked.camera,
+            head=labels.head,
+            head_model=head_model_record(head_model),
+            fps=tracked.fps,
+            frame_weights=tracked.weights,
+            torso_motion=completion.torso.matrices,
+            neck_line=labels.neck_line,
+            shell_thickness=completion.shell.thickness,
+            splits=completion.splits,
+            split_protocol=SPLIT_PROTOCOL,
+            coverage=completion.coverage,
+            landmark_residual=frame_residuals(clip.track, fit.landmark_numbers, aligned),
         )
     stages.remove()
     return sequence
@@ -136,6 +155,7 @@ def _progress_bars() -> Progress:
 def _find_landmarks(
     video: Path,
     source: str,
+    detector: LandmarkDetector,
     out: Path,
     stages: TrackingStages,
     say: Callable[[str], None],
@@ -147,63 +167,26 @@ def _find_landmarks(
         return track
     # What follows from landmarks that are gone is of no use.
     stages.remove()
-    if (track := stored_landmarks(out / LANDMARKS_FILE, source)) is not None:
+    if (track := stored_landmarks(out / LANDMARKS_FILE, source, detector.model_sha256)) is not None:
         say(f"{out / LANDMARKS_FILE}: landmarks of this video, reused")
     else:
-        track = _detect(video, source, bars)
+        task = bars.add_task("landmarks", total=probe_video(video).num_frames or None)
+        with without_native_chatter():
+            track = detector.detect(video, lambda: bars.advance(task))
+        track.source = source
     check_face_found(track, video)
     check_single_shot(track, video)
     stages.save_landmarks(track)
     return track
 
 
-def _detect(video: Path, source: str, bars: Progress) -> LandmarkTrack:
-    task = bars.add_task("landmarks", total=probe_video(video).num_frames or None)
-
-    def frames() -> Iterator[tuple[float, np.ndarray]]:
-        for frame in read_video(video):
-            yield frame.time, frame.image
-            bars.advance(task)
-
-    with without_native_chatter():
-        track = detect_landmarks(frames())
-        check_single_face(video)
-    track.source = source
-    return track
-
-
-def _measure_shell(
-    video: Path, crop: HeadCrop, clip: TrackedClip, head_model: HeadModel, train: list[int]
-) -> ShellReport:
-    chosen = np.array(train)[np.linspace(0, len(train) - 1, min(SHELL_FRAMES, len(train))).astype(int)]
-    size = min(SHELL_SIZE, crop.size)
-    rows = ((np.arange(size) + 0.5) * crop.size / size).astype(int)
-    wanted = set(chosen.tolist())
-    images = np.stack([shrink(p, size) for i, p in enumerate(head_crops(video, crop)) if i in wanted])
-    labels = [clip.labels(clip.regions(head_model, i), i)[np.ix_(rows, rows)] for i in chosen]
-    vertices = torch.stack([clip.posed(head_model, i)[0] for i in chosen])
-    return measure_shell(
-        head_model,
-        vertices,
-        clip.camera.select(chosen.tolist()).resized(size, size),
-        torch.from_numpy(np.stack(labels)),
-        torch.from_numpy(images),
-        *clip.mesh.vertex_masks(),
-    )
-
-
-def _write_frames(
-    video: Path,
-    crop: HeadCrop,
-    clip: TrackedClip,
-    head_model: HeadModel,
-    writer: SequenceWriter,
-    bars: Progress,
+def _write_labels(
+    clip: Clip, fit: HeadFit, completion: Completion, writer: SequenceWriter, bars: Progress
 ) -> Iterator[np.ndarray]:
-    """Add every frame to the dataset and yield its overlay."""
-    numbers = clip.fit.landmark_numbers
-    for i, picture in enumerate(bars.track(head_crops(video, crop), len(clip.track), description="write")):
-        regions = clip.regions(head_model, i)
-        writer.add_frame(picture, clip.mattes[i], clip.labels(regions, i))
-        detected = clip.track.landmarks[i, numbers, :2] if clip.track.valid[i] else None
-        yield overlay_frame(picture, regions, detected, clip.fit.landmarks[i].numpy())
+    """Add every frame's label image to the dataset and yield its overlay."""
+    track = clip.track
+    for i, path in enumerate(bars.track(clip.image_paths, description="write")):
+        regions = completion.labels.regions(i)
+        writer.add_labels(completion.labels.image(i, clip.mattes[i], regions))
+        detected = track.landmarks[i, fit.landmark_numbers, :2] if track.valid[i] else None
+        yield overlay_frame(read_rgb(path), regions, detected, fit.landmarks[i].numpy())

@@ -1,31 +1,100 @@
-"""Loading a trained avatar, without Lightning's trainer and without running code from the file."""
+"""A trained avatar from its checkpoint alone; only trusted classes of what the file names are imported."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from jsonargparse import ArgumentParser
 
 from partnerface.avatar.avatar import Avatar
 from partnerface.errors import UserError
+from partnerface.training.class_paths import denied_path, extension_error, imports_only, innermost, refusal
 from partnerface.training.module import AvatarModule
-from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO, refuse_foreign_code
+from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 
 
-def load_avatar(checkpoint: Path | str, device: torch.device | str = "cpu") -> Avatar:
-    """The avatar of a checkpoint, ready to render.
+def load_avatar(
+    checkpoint: Path | str, device: torch.device | str = "cpu", trust: Iterable[str] = ()
+) -> Avatar:
+    """Load a trained avatar, ready to render; its dataset is not needed.
+
+    The file's tensors are read without running code. Of the classes that it names, those of Partnerface
+    are imported, and those of the packages in ``trust``; a file that names any other is refused before
+    anything of it is imported.
+
+    >>> avatar = load_avatar("runs/me/checkpoints/last.ckpt", trust=["mypackage"])  # doctest: +SKIP
+
+    Args:
+        checkpoint: a file that ``partnerface fit`` has written, such as ``runs/me/checkpoints/last.ckpt``.
+        device: where its tensors go.
+        trust: names of other packages whose classes the file may name, as a list or with commas between.
+
+    Returns:
+        The avatar in evaluation mode.
 
     Raises:
-        UserError: there is no such file, or it is no checkpoint of an avatar.
+        UserError: there is no such file, it is no checkpoint of an avatar, or it names a class that is
+            not trusted.
     """
     path = Path(checkpoint)
+    _checked_hyper_parameters(path)
+    with _refusals(path), imports_only(trust), warnings.catch_warnings():
+        # Lightning would have the avatar left out of the hyper-parameters, where only its class path is.
+        warnings.filterwarnings("ignore", ".*already saved during checkpointing.*")
+        module = AvatarModule.load_from_checkpoint(path, map_location=device, weights_only=True)
+    return module.avatar.to(device).eval()
+
+
+def model_yaml(checkpoint: Path | str, trust: Iterable[str]) -> str:
+    """The ``model:`` section of the configuration that a checkpoint was trained with, as YAML.
+
+    Its class paths have been imported and checked, so that all of them are trusted classes of the
+    right interface. The number of frames is left out: it belongs to the dataset.
+
+    Args:
+        checkpoint: the file.
+        trust: names of packages beside Partnerface whose classes it may name.
+
+    Raises:
+        UserError: as `load_avatar`.
+    """
+    path = Path(checkpoint)
+    values = _checked_hyper_parameters(path)
+    values.pop("num_frames", None)
+    parser = ArgumentParser(exit_on_error=False)
+    with _refusals(path), imports_only(trust):
+        parser.add_class_arguments(AvatarModule, skip={"num_frames"}, fail_untyped=False)
+        return parser.dump(parser.parse_object(values))
+
+
+def _checked_hyper_parameters(path: Path) -> dict[str, Any]:
+    """The keyword arguments of `AvatarModule` in a checkpoint whose contents are whole."""
     if not path.is_file():
         raise UserError(f"checkpoint {path}: no such file")
-    refuse_foreign_code(AtomicCheckpointIO().load_checkpoint(path, map_location="cpu"), path)
+    content = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
+    values = dict(content.get("hyper_parameters", {}))
+    values.pop("_instantiator", None)
+    return values
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn whatever a checkpoint's contents raise, in torch, the parser or a constructor, into one line."""
     try:
-        module = AvatarModule.load_from_checkpoint(path, map_location=device, weights_only=True)
-    except Exception as error:
-        # Torch, zip and parser errors alike: the file decides which.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"checkpoint {path}: not a checkpoint of an avatar ({reason[:200]})") from error
-    return module.avatar.to(device).eval()
+        yield
+    # A module may end the process while it is imported.
+    except (Exception, SystemExit) as error:
+        if denied := denied_path(error):
+            raise UserError(f"checkpoint {path}: {refusal(denied)}") from error
+        if isinstance(error, UserError):
+            raise
+        first = innermost(error)
+        reason = extension_error(error) or f"{type(first).__name__}: {first}"
+        # Torch and the parser explain at length.
+        reason = next(iter(reason.strip().splitlines()), "")[:300]
+        raise UserError(f"checkpoint {path}: no avatar can be made of it ({reason})") from error

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.rays import pixel_rays
-from partnerface.compute.memory import keep_freed_memory
+from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
 from partnerface.data.batches.datasets import EvaluationFrame, rays_of_frame
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels
@@ -25,7 +25,9 @@ from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.data.view import View
 from partnerface.errors import UserError
-from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.image_metric import ImageMetric
+from partnerface.evaluation.metrics import chosen_metrics
+from partnerface.evaluation.pictures import RenderedFrame
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.losses.loss import Loss, weighted_sum
@@ -37,7 +39,7 @@ from partnerface.training.finite_steps import (
     what_is_not_finite,
 )
 from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
-from partnerface.training.optimisation import LearningRates, cosine_factor, parameter_groups
+from partnerface.training.optimisation import LearningRates, adamw, cosine_factor, parameter_groups
 
 DEFAULT_RATES = LearningRates()
 
@@ -50,7 +52,7 @@ class AvatarModule(LightningModule):
     Args:
         avatar: what is trained.
         losses: the complete objective; a term is logged as ``train/loss/<name>``, also at weight 0.
-        optimizer: made from the parameter groups; AdamW if None.
+        optimizer: made from the parameter groups; `adamw` with its tuned values if None.
         learning_rates: by kind of parameter; a cosine schedule with a short warm-up scales them all.
         num_frames: frames of the sequence, linked from the data.
         refine_tracking: learn small corrections of pose and expression for the training frames. They
@@ -62,6 +64,8 @@ class AvatarModule(LightningModule):
         cpu_threads: frames that run at once on a CPU.
         skipped_in_a_row: steps whose loss or gradient is not finite are skipped; so many one after
             another end training.
+        metrics: image metrics to compute in tests and validation beside the default ones, or in their
+            place, by the name under which they are reported; null leaves out the metric of that name.
     """
 
     def __init__(
@@ -71,12 +75,13 @@ class AvatarModule(LightningModule):
         optimizer: OptimizerCallable | None = None,
         learning_rates: LearningRates = DEFAULT_RATES,
         num_frames: int = 1,
-        refine_tracking: bool = True,
+        refine_tracking: bool = False,
         test_parameters: Literal["strict", "refined"] = "strict",
         refinement_prior: float = 1e-3,
         gradient_clip: float = 1.0,
         cpu_threads: int = 2,
         skipped_in_a_row: int = 10,
+        metrics: dict[str, ImageMetric | None] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -85,10 +90,12 @@ class AvatarModule(LightningModule):
         if not any(loss.weight for loss in losses.values()):
             raise UserError("model.losses: no term has a weight above 0, so that nothing would be trained")
         self.losses = nn.ModuleDict(losses)
+        # Not a ModuleDict: a metric's network is neither trained nor saved.
+        self.metrics = chosen_metrics(metrics)
         self.refinement = (
             ParameterRefinement(num_frames, avatar.head_model.num_expression) if refine_tracking else None
         )
-        self.make_optimizer = optimizer or torch.optim.AdamW
+        self.make_optimizer = optimizer or adamw
         self.learning_rates = learning_rates
         self.test_parameters = test_parameters
         self.refinement_prior = refinement_prior
@@ -270,11 +277,9 @@ class AvatarModule(LightningModule):
         self._refined.clear()
 
     def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
-        if self.test_parameters == "refined":
-            self._refined[batch.frame_index] = self._refine(batch)
         return self.render(batch)
 
-    def with_parts(self, rendered: RenderedFrame) -> RenderedFrame:
+    def add_part_weights(self, rendered: RenderedFrame) -> RenderedFrame:
         """The same picture with its part weights, which cost another rendering."""
         if self.avatar.parts == 1:
             return rendered
@@ -286,8 +291,14 @@ class AvatarModule(LightningModule):
         return self.avatar.canonical_surface(self._evaluated(frame), depth)
 
     def _evaluated(self, frame: EvaluationFrame) -> View:
-        """The view that a frame is evaluated with."""
-        return replace(frame.view, head=self._refined.get(frame.frame_index, frame.view.head))
+        """The view that a frame is evaluated with.
+
+        A test with refined parameters fits those of a frame when they are first needed.
+        """
+        number = frame.frame_index
+        if self.test_parameters == "refined" and self.trainer.testing and number not in self._refined:
+            self._refined[number] = self._refine(frame)
+        return replace(frame.view, head=self._refined.get(number, frame.view.head))
 
     def _refine(self, frame: EvaluationFrame) -> HeadParameters:
         """Fit a test frame's parameters to its picture."""

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
+from torch.optim import Optimizer
 
 
 def cosine_factor(progress: float, warm_up: float = 0.02, final: float = 0.05) -> float:
@@ -39,10 +41,21 @@ class LearningRates:
         refinement: corrections of tracked pose and expression.
     """
 
-    grids: float = 1e-2
-    networks: float = 2e-3
+    grids: float = 2e-2
+    networks: float = 6e-3
     torso: float = 5e-3
     refinement: float = 3e-5
+
+
+def adamw(groups: Iterable[dict[str, Any]]) -> Optimizer:
+    """AdamW with the values of ``configs/base.yaml``.
+
+    ``eps`` is that of Instant-NGP: gradients of hash tables are often smaller than the usual 1e-8.
+
+    Args:
+        groups: as of `parameter_groups`.
+    """
+    return torch.optim.AdamW(groups, lr=2e-3, betas=(0.9, 0.99), eps=1e-15, weight_decay=0.01, fused=True)
 
 
 def parameter_groups(

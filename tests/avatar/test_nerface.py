@@ -175,7 +175,7 @@ def test_bfloat16_is_close_and_composites_in_float32(nerface, sequence):
     view, rays = views_of(sequence, [3]), rays_of(sequence, [3])
     with torch.no_grad():
         exact = nerface(rays, view).rays
-        nerface.bfloat16 = True
+        nerface.use_bfloat16 = True
         rounded = nerface(rays, view).rays
     assert rounded.rgb.dtype == rounded.depth.dtype == torch.float32
     assert not torch.equal(rounded.rgb, exact.rgb)

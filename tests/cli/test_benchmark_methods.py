@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from partnerface.benchmarks.markdown import RESULTS, markers, read_section
 from partnerface.benchmarks.methods.run import BenchmarkRun
 from partnerface.benchmarks.methods.subject import BenchmarkSubject
+from partnerface.benchmarks.sections import METHODS_SECTION, markers, read_section
 from partnerface.cli.main import main
 from partnerface.runs.worker_pool import WorkerPool
 
@@ -38,15 +38,16 @@ def instant_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     broken = tmp_path / "broken"
 
-    def remaining_command(run: BenchmarkRun) -> str:
+    def remaining_command(run: BenchmarkRun) -> list[str]:
         log = "step,seconds,name,value\n20,3,train/cpu_seconds,2.5\n"
         folder = shlex.quote(str(run.folder))
-        return (
+        script = (
             f"cd {folder} && printf x >> starts && "
             f"if [ -f {broken} ] && [ $(cat {broken}) = {run.seed} ]; then echo it broke; exit 1; fi && "
             f"printf %s {shlex.quote(log)} > metrics.csv && "
             f"printf %s {shlex.quote(_report(20.0 + run.seed))} > metrics.json"
         )
+        return ["sh", "-c", script]
 
     monkeypatch.setattr(BenchmarkRun, "remaining_command", property(remaining_command))
     monkeypatch.setattr(BenchmarkSubject, "prepare", lambda subject, run: None)
@@ -72,7 +73,7 @@ def test_failures_are_mended_and_nothing_is_repeated(instant_runs: Path, capsys)
 
     (instant_runs / "broken").unlink()
     assert _benchmark() == 0
-    assert "2 have finished before" in capsys.readouterr().err
+    assert "2 of 4 runs have finished before" in capsys.readouterr().err
     assert _starts(instant_runs) == 6
     assert _benchmark() == 0
     assert _starts(instant_runs) == 6
@@ -100,9 +101,12 @@ def test_a_later_call_adds_variants_and_their_curve(instant_runs: Path) -> None:
 
 def test_the_readme_round_trips(instant_runs: Path) -> None:
     readme = instant_runs / "README.md"
-    readme.write_text("\n".join(["# Title", *markers(RESULTS), "end\n"]))
+    readme.write_text("\n".join(["# Title", *markers(METHODS_SECTION), "end\n"]))
     assert _benchmark("--readme", str(readme)) == 0
-    assert read_section(readme, RESULTS) == (instant_runs / "runs/methods/results.md").read_text().strip()
+    assert (
+        read_section(readme, METHODS_SECTION)
+        == (instant_runs / "runs/methods/results.md").read_text().strip()
+    )
     first = readme.read_text()
     assert "| part_deformation | 21.00 ± 1.41 |" in first
     assert first.endswith("end\n")

@@ -35,9 +35,11 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-def _track_copy(dataset: Path):
-    def track_video(video: Path, out: Path):
+def _track_copy(dataset: Path, sizes: list[int] | None = None):
+    def track_video(video: Path, out: Path, size: int):
         shutil.copytree(dataset, out)
+        if sizes is not None:
+            sizes.append(size)
 
     return track_video
 
@@ -60,13 +62,24 @@ def test_tracks_fits_and_tests(
 
 
 def test_a_failed_tracking_leaves_no_dataset(video: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    def no_face(video: Path, out: Path) -> None:
+    def no_face(video: Path, out: Path, size: int) -> None:
         raise UserError(f"{video}: no face found")
 
     monkeypatch.setattr("partnerface.tracking.tracker.track_video", no_face)
     assert main(["create", str(video), "--out", str(tmp_path / "avatar")]) == 2
     assert "no face found" in capsys.readouterr().err
     assert not (tmp_path / "avatar" / "dataset").exists()
+
+
+@pytest.mark.usefixtures("commands")
+@pytest.mark.parametrize(("size", "tracked"), [(32, 512), (256, 512), (512, 512), (701, 702), (1024, 1024)])
+def test_the_head_is_tracked_at_the_training_size_at_least(
+    video: Path, synthetic_dataset: Path, tmp_path: Path, monkeypatch, size: int, tracked: int
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset, sizes))
+    assert main(["create", str(video), "--out", str(tmp_path / "avatar"), "--size", str(size)]) == 0
+    assert sizes == [tracked]
 
 
 @pytest.mark.usefixtures("commands")

@@ -76,7 +76,7 @@ def test_a_killed_sweep_goes_on(sweep_file: Path, tmp_path: Path, capsys, runs_d
         else:
             # The run that was left behind holds the folder until it ends.
             assert main([*arguments, str(out)]) == 2
-            assert "a sweep is at work in it" in capsys.readouterr().err
+            assert "in use by another command" in capsys.readouterr().err
     finally:
         # Nothing that was started may outlive a test that fails.
         (tmp_path / "open").touch()

@@ -57,6 +57,7 @@ class TinyVideo:
             "neck_line": 0.7,
             "shell_thickness": torch.rand(10),
             "splits": self.splits,
+            "split_protocol": {"temporal": "the last two"},
             "coverage": {"train": {"yaw_max": 12.5}},
         }
 

@@ -17,9 +17,9 @@ def turning(axis: tuple[float, float, float], speed: float, frames: int) -> torc
     return start @ axis_angle_to_matrix(speed * time[:, None] * torch.tensor(axis))
 
 
-def velocity(rotation: torch.Tensor, trusted: object = None, secrecy: object = None) -> torch.Tensor:
+def velocity(rotation: torch.Tensor, trusted: object = None, access: object = None) -> torch.Tensor:
     trusted = torch.ones(len(rotation), dtype=torch.bool) if trusted is None else torch.tensor(trusted)
-    levels = torch.zeros(len(rotation), dtype=torch.long) if secrecy is None else torch.tensor(secrecy)
+    levels = torch.zeros(len(rotation), dtype=torch.long) if access is None else torch.tensor(access)
     return angular_velocity(rotation, FPS, trusted, levels)
 
 
@@ -51,17 +51,17 @@ def test_noise_of_the_tracker_counts_for_less_than_in_a_difference():
 
 def test_a_frame_is_told_by_those_it_may_know_alone():
     rotation = turning((1.0, 0.0, 0.0), 1.0, 13)
-    secrecy = [0, 0, 0, 0, 1, 1, 1, 0, 0, 2, 2, 0, 0]
+    access = [0, 0, 0, 0, 1, 1, 1, 0, 0, 2, 2, 0, 0]
     torch.testing.assert_close(
-        velocity(rotation, secrecy=secrecy), torch.tensor([[1.0, 0.0, 0.0]]).expand(13, 3), atol=1e-4, rtol=0
+        velocity(rotation, access=access), torch.tensor([[1.0, 0.0, 0.0]]).expand(13, 3), atol=1e-4, rtol=0
     )
-    expected = velocity(rotation, secrecy=secrecy)
+    expected = velocity(rotation, access=access)
     for hidden in (1, 2):
         torch.manual_seed(hidden)
         poisoned = rotation.clone()
-        poisoned[[k for k in range(13) if secrecy[k] == hidden]] = axis_angle_to_matrix(torch.randn(3))
-        found = velocity(poisoned, secrecy=secrecy)
-        lower = [k for k in range(13) if secrecy[k] < hidden]
+        poisoned[[k for k in range(13) if access[k] == hidden]] = axis_angle_to_matrix(torch.randn(3))
+        found = velocity(poisoned, access=access)
+        lower = [k for k in range(13) if access[k] < hidden]
         assert torch.equal(found[lower], expected[lower])
         assert not torch.equal(found, expected)
 

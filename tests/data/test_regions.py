@@ -9,13 +9,13 @@ from pytorch3d.transforms import euler_angles_to_matrix
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.regions import (
     EVALUATION_REGIONS,
-    FOREHEAD_RING,
     HEAD,
     Region,
     forehead_mask,
     region_masks,
 )
 from partnerface.head_models.head_parts import landmark_points
+from partnerface.head_models.mediapipe_landmarks import FOREHEAD_RING
 
 
 def test_masks_pixel_by_pixel():

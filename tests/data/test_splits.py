@@ -1,10 +1,18 @@
+import re
+
 import numpy as np
 import pytest
 import torch
 from pytorch3d.transforms import euler_angles_to_matrix
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.data.splits import assign_splits, sampled_sequence, split_coverage, spread_evenly
+from partnerface.data.splits import (
+    SPLIT_PROTOCOL,
+    assign_splits,
+    sampled_sequence,
+    split_coverage,
+    spread_evenly,
+)
 from partnerface.errors import UserError
 from partnerface.head_models.head_parameters import HeadParameters
 
@@ -136,6 +144,27 @@ def test_spread(count: int, expected: list[int]) -> None:
     assert spread_evenly([2, 4, 5, 9], count) == expected
 
 
+def test_the_protocol_in_words_is_that_of_the_frames() -> None:
+    """Every figure in the text, against the frames of a clip of 400 at 25 frames a second."""
+    splits = assign_splits(torch.ones(400), 25, random_expression(400))
+    before, tests = splits["temporal"][0], len(splits["temporal"]) + len(splits["blocks"])
+    blocks, train = np.array(splits["blocks"]), np.array(splits["train"])
+    runs = np.split(blocks, np.flatnonzero(np.diff(blocks) > 1) + 1)
+    gap = np.abs(np.subtract.outer(train, [*blocks, *splits["val"]])).min()
+    measured = {
+        # The first frame of training after a run lies a gap and one frame behind it.
+        "train": [(gap - 1) / 25],
+        "val": [len(splits["val"]) / 4, 100 * (np.mean(splits["val"]) + 0.5) / before],
+        "blocks": [len(runs[0]) / 4, *(100 * (run.mean() + 0.5) / before for run in runs)],
+        "temporal": [len(splits["temporal"]) / 4],
+        "unseen_expression": [100 * len(splits["unseen_expression"]) / tests],
+    }
+    assert measured.keys() == splits.keys() == SPLIT_PROTOCOL.keys()
+    for name, figures in measured.items():
+        stated = [float(text) for text in re.findall(r"([\d.]+) (?:%|s\b)", SPLIT_PROTOCOL[name])]
+        assert stated == pytest.approx(figures, abs=0.01), name
+
+
 def test_samples_stand_beside_the_splits_and_leave_training_alone(sequence) -> None:
     sampled = sampled_sequence(sequence, 2, None)
     assert sampled.splits == {
@@ -145,12 +174,15 @@ def test_samples_stand_beside_the_splits_and_leave_training_alone(sequence) -> N
         "unseen_expression_sample": [9],
     }
     assert sequence.splits == SPLITS
+    assert sampled.split_protocol["temporal"] == "the last two"
+    assert sampled.split_protocol["temporal_sample"] == "up to 2 frames of temporal, evenly spread"
 
 
 def test_only_the_splits_asked_for_are_tested(sequence) -> None:
     sampled = sampled_sequence(sequence, 2, ["temporal_sample"])
     assert sampled.test_splits == ["temporal_sample"]
     assert sampled.splits == {"train": [0, 1, 2, 5], "val": [3], "temporal_sample": [7, 9]}
+    assert list(sampled.split_protocol) == ["temporal_sample"]
 
 
 def test_nothing_asked_for_changes_nothing(sequence) -> None:

@@ -18,13 +18,20 @@ def test_the_verdict_follows_from_the_findings(tmp_path):
     assert (check.record()["verdict"], check.reasons) == ("unfit", ["splits: c"])
 
 
-def test_a_dataset_of_flame_needs_its_file(synthetic_dataset, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("flame", "tracked with FLAME; give its file as --flame FILE"),
+        ("ict", "tracked with the head model 'ict', which partnerface does not have; those it has are"),
+    ],
+)
+def test_a_dataset_of_another_head_model(synthetic_dataset, tmp_path, name, message):
     root = tmp_path / "set"
     shutil.copytree(synthetic_dataset, root)
     record = json.loads((root / "transforms.json").read_text())
-    record["head_model"]["name"] = "flame"
+    record["head_model"]["name"] = name
     (root / "transforms.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="tracked with FLAME; give its file as --flame FILE"):
+    with pytest.raises(UserError, match=message):
         check_dataset(root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -6,65 +6,83 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from partnerface.configuration.value_ranges import OF_CLASS
-from partnerface.deformation.deformation import Deformation, dense_part_weights
-from partnerface.deformation.global_deformation import NoDeformation, global_deformation
-from partnerface.deformation.lip_expression import LipExpression
+from partnerface.deformation.deformation import Deformation
+from partnerface.deformation.global_deformation import GlobalDeformation, NoDeformation
 from partnerface.deformation.part_deformation import OFFSET_SCALE, PartDeformation
+from tests.contracts.deformation_contract import DeformationContract
 
 EVERY_CHOICE = {"temperature_schedule": "learned", "residual_frequencies": 2, "windowed_frequencies": True}
 MAKERS: dict[str, Callable[..., Deformation]] = {
-    "parts": lambda **k: PartDeformation(parts=6, top_k=2, hidden_width=8, **k),
-    "all parts": lambda **k: PartDeformation(parts=4, top_k=4, hidden_width=8, **k),
-    "every choice": lambda **k: PartDeformation(parts=4, top_k=4, hidden_width=8, **EVERY_CHOICE, **k),
-    "global": lambda **k: global_deformation(hidden_width=8, **k),
-    "none": lambda appearance_width=0, **k: NoDeformation(**k),
+    "parts": lambda width, **k: PartDeformation(width, parts=6, top_k=2, hidden_width=8, **k),
+    "all parts": lambda width, **k: PartDeformation(width, parts=4, top_k=4, hidden_width=8, **k),
+    "every choice": lambda width, **k: PartDeformation(
+        width, parts=4, top_k=4, hidden_width=8, **EVERY_CHOICE, **k
+    ),
+    "global": lambda width, **k: GlobalDeformation(width, hidden_width=8, **k),
 }
-WITH_NETWORKS = ["parts", "all parts", "every choice", "global"]
 
 
-@pytest.fixture(params=MAKERS)
-def deformation(request) -> Deformation:
-    torch.manual_seed(0)
-    made = MAKERS[request.param](driving_width=5)
-    if isinstance(made, PartDeformation):
-        made.place_parts(torch.rand(made.parts, 3))
-    return made
+class TestParts(DeformationContract):
+    def make(self, driving_width: int) -> PartDeformation:
+        return MAKERS["parts"](driving_width)
+
+    def test_no_appearance_at_the_start(self, fresh, head):
+        positions = head.in_cube(head.vertices[head.used])
+        assert not fresh(positions, torch.randn(fresh.driving_width)).appearance.any()
+
+
+class TestAllParts(DeformationContract):
+    def make(self, driving_width: int) -> PartDeformation:
+        return MAKERS["all parts"](driving_width)
+
+
+class TestEveryChoice(DeformationContract):
+    def make(self, driving_width: int) -> PartDeformation:
+        return MAKERS["every choice"](driving_width)
+
+
+class TestAnnealedParts(DeformationContract):
+    def make(self, driving_width: int) -> PartDeformation:
+        return PartDeformation(driving_width, parts=5, temperature_schedule="annealed", hidden_width=8)
+
+
+class TestPartsThatStayAtLandmarks(DeformationContract):
+    def make(self, driving_width: int) -> PartDeformation:
+        choices = {"placement": "landmarks", "learn_parts": False, "appearance_width": 0}
+        return PartDeformation(driving_width, parts=12, top_k=4, hidden_width=8, **choices)
+
+
+class TestGlobal(DeformationContract):
+    def make(self, driving_width: int) -> GlobalDeformation:
+        return MAKERS["global"](driving_width)
+
+    def test_no_appearance_at_the_start(self, fresh, head):
+        positions = head.in_cube(head.vertices[head.used])
+        assert not fresh(positions, torch.randn(fresh.driving_width)).appearance.any()
+
+
+class TestNone(DeformationContract):
+    driven = False
+
+    def make(self, driving_width: int) -> NoDeformation:
+        return NoDeformation(driving_width)
+
+
+def part_deformation(deformation: Deformation) -> PartDeformation:
+    """The one that has the networks."""
+    return getattr(deformation, "whole_head", deformation)
 
 
 def wake(deformation: Deformation) -> None:
-    for parameter in deformation.networks.parameters():
+    for parameter in part_deformation(deformation).networks.parameters():
         torch.nn.init.normal_(parameter)
 
 
-def test_nothing_moves_at_the_start(deformation):
-    deformed = deformation(torch.rand(50, 3), torch.randn(5))
-    assert not deformed.offsets.any()
-    assert deformed.appearance is None or not deformed.appearance.any()
-
-
-@pytest.mark.parametrize("hard", [True, False])
-def test_weights_sum_to_one_in_both_stages(deformation, hard):
-    deformation.set_hard(hard)
-    deformed = deformation(torch.rand(50, 3), torch.randn(5))
-    dense = dense_part_weights(deformed.part_weights, deformed.part_index, deformation.parts)
-    assert dense.shape == (50, deformation.parts)
-    torch.testing.assert_close(dense.sum(1), torch.ones(50))
-    if hard:
-        assert (dense.amax(1) == 1).all()
-
-
-def test_no_points(deformation):
-    deformed = deformation(torch.zeros(0, 3), torch.randn(5))
-    assert deformed.offsets.shape == (0, 3)
-    assert deformed.part_weights.shape[0] == 0
-
-
-@pytest.mark.parametrize("name", WITH_NETWORKS)
+@pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("appearance_width", [0, 4])
 def test_appearance_has_the_promised_width(name, appearance_width):
     torch.manual_seed(0)
-    deformation = MAKERS[name](driving_width=5, appearance_width=appearance_width)
+    deformation = MAKERS[name](5, appearance_width=appearance_width)
     deformed = deformation(torch.rand(9, 3), torch.randn(5))
     assert deformation.appearance_width == appearance_width
     assert (deformed.appearance is None) == (appearance_width == 0)
@@ -72,26 +90,26 @@ def test_appearance_has_the_promised_width(name, appearance_width):
         assert deformed.appearance.shape == (9, appearance_width)
 
 
-@pytest.mark.parametrize("name", WITH_NETWORKS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_driving_moves_points_by_the_stated_scale(name):
     torch.manual_seed(0)
-    deformation = MAKERS[name](driving_width=5)
+    deformation = MAKERS[name](5)
     wake(deformation)
     positions = torch.rand(20, 3)
     first = deformation(positions, torch.zeros(5)).offsets
     second = deformation(positions, torch.ones(5)).offsets
     assert ((first - second).abs().amax(1) > 1e-6).all()
-    torch.nn.init.zeros_(deformation.networks.weight3)
-    torch.nn.init.ones_(deformation.networks.bias3)
+    torch.nn.init.zeros_(part_deformation(deformation).networks.weight3)
+    torch.nn.init.ones_(part_deformation(deformation).networks.bias3)
     offsets = deformation(positions, torch.zeros(5)).offsets
     torch.testing.assert_close(offsets, torch.full((20, 3), OFFSET_SCALE))
 
 
-@pytest.mark.parametrize("name", WITH_NETWORKS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_gradient_is_finite_and_reaches_every_weight(name):
     torch.manual_seed(0)
-    deformation = MAKERS[name](driving_width=5)
-    deformation.place_parts(torch.rand(deformation.parts, 3))
+    deformation = MAKERS[name](5)
+    part_deformation(deformation).place_parts(torch.rand(deformation.parts, 3))
     wake(deformation)
     positions = torch.rand(500, 3, requires_grad=True)
     driving = torch.randn(5, requires_grad=True)
@@ -105,10 +123,10 @@ def test_gradient_is_finite_and_reaches_every_weight(name):
         assert parameter.grad.any() or (name == "global" and "assigner" in parameter_name), parameter_name
 
 
-@pytest.mark.parametrize("name", WITH_NETWORKS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_points_follow_the_velocity_and_shading_knows_nothing_of_it(name):
     torch.manual_seed(0)
-    deformation = MAKERS[name](driving_width=5)
+    deformation = MAKERS[name](5)
     wake(deformation)
     positions, driving = torch.rand(20, 3), torch.randn(5)
     still, turning = (deformation(positions, driving * torch.tensor([1, 1, v, v, v])) for v in (0, 1))
@@ -119,21 +137,12 @@ def test_points_follow_the_velocity_and_shading_knows_nothing_of_it(name):
     assert (deformation(positions, hot).appearance != turning.appearance).any()
 
 
-@pytest.mark.parametrize("name", [*WITH_NETWORKS, "lips"])
-def test_the_shortest_signal_that_a_configuration_may_ask_for(name):
-    least, _ = OF_CLASS["PartDeformation"]["driving_width"]
-    deformation = LipExpression(driving_width=least) if name == "lips" else MAKERS[name](driving_width=least)
-    assert deformation(torch.rand(9, 3), torch.randn(least)).appearance.isfinite().all()
-
-
 def test_a_single_part_is_the_global_deformation():
     torch.manual_seed(0)
-    one, whole = (
-        PartDeformation(parts=1, hidden_width=8, driving_width=5, local_driving=False),
-        global_deformation(8, driving_width=5),
-    )
+    one = PartDeformation(5, parts=1, hidden_width=8, local_driving=False)
+    whole = GlobalDeformation(5, hidden_width=8)
     wake(one)
-    whole.load_state_dict(one.state_dict())
+    whole.whole_head.load_state_dict(one.state_dict())
     positions, driving = torch.rand(20, 3), torch.randn(5)
     assert torch.equal(one(positions, driving).offsets, whole(positions, driving).offsets)
 
@@ -205,28 +214,3 @@ def test_octaves_come_in_one_after_the_other():
             felt += not torch.equal(changed(positions, driving).offsets, before)
         opened.append(felt)
     assert opened == [0, 1, 2, 3, 4, 4]
-
-
-@pytest.mark.parametrize("schedule", ["constant", "annealed", "learned"])
-def test_the_state_of_a_schedule_travels_with_the_checkpoint(schedule):
-    """A checkpoint of a third of training is tested as it was, and resumes where it was."""
-
-    def make() -> PartDeformation:
-        made = PartDeformation(
-            parts=5, driving_width=5, temperature_schedule=schedule, windowed_frequencies=True
-        )
-        made.place_parts(torch.rand(5, 3, generator=torch.Generator().manual_seed(0)))
-        return made
-
-    trained = make()
-    wake(trained)
-    trained.set_progress(0.3)
-    if schedule == "learned":
-        torch.nn.init.constant_(trained.assigner.log_temperature_factor, 0.4)
-    positions, driving = torch.rand(40, 3), torch.randn(5)
-    expected = trained(positions, driving).offsets
-    fresh = make()
-    fresh.load_state_dict(trained.state_dict())
-    assert torch.equal(fresh(positions, driving).offsets, expected)
-    fresh.set_progress(0.3)
-    assert torch.equal(fresh(positions, driving).offsets, expected)

@@ -67,7 +67,7 @@ def test_rotation_is_that_of_the_head_against_the_torso():
     assert torch.equal(driving_signal(head)[:, :4], head.expression)
 
 
-def test_how_fast_the_head_turns_is_heard_and_a_still_head_is_silent(driving):
+def test_how_fast_the_head_turns_comes_last_and_is_zero_for_a_still_head(driving):
     head = make_head(torch.rand(2, 4))
     assert not driving_signal(head)[:, 7:].any()
     head.angular_velocity = torch.tensor([[0.5, -2.0, 0.0], [0.1, 0.2, 0.3]])

@@ -1,10 +1,10 @@
-"""A local network hears the expressions that move its part, and no others."""
+"""A local network is conditioned on the expressions that move its part, and on no others."""
 
 import torch
 
-from partnerface.deformation.local_driving import BELONGS, FELT, heard_expressions
+from partnerface.deformation.local_driving import LEAST_MOTION_M, LEAST_PART_WEIGHT, expression_masks
 from partnerface.deformation.part_deformation import PartDeformation
-from tests.deformation.mean_head import canonical_head
+from tests.contracts.subjects import canonical_head
 
 
 def talking(anny) -> torch.Tensor:
@@ -12,37 +12,37 @@ def talking(anny) -> torch.Tensor:
     return torch.rand(20, anny.num_expression)
 
 
-def test_heard_is_what_moves_a_vertex_of_the_part(anny):
+def test_the_mask_is_what_moves_a_vertex_of_the_part(anny):
     """Against a loop over parts, expressions and vertices."""
     head = canonical_head(anny, talking(anny))
     torch.manual_seed(1)
     weights = torch.rand(len(head.used), 3).pow(6)
     weights[:, 2] = 0
-    weights[[5, 99], 2] = BELONGS + 0.05
-    heard = heard_expressions(head, weights)
+    weights[[5, 99], 2] = LEAST_PART_WEIGHT + 0.05
+    masks = expression_masks(head, weights)
     for part in range(3):
-        vertices = head.used[weights[:, part] > BELONGS]
+        vertices = head.used[weights[:, part] > LEAST_PART_WEIGHT]
         for expression in range(anny.num_expression):
             strongest = head.expression[:, expression].abs().max()
             moved = max(float((strongest * anny.expression_basis[expression, v]).norm()) for v in vertices)
-            assert bool(heard[part, expression]) == (moved > FELT), (part, expression)
+            assert bool(masks[part, expression]) == (moved > LEAST_MOTION_M), (part, expression)
 
 
 def test_an_expression_that_training_hardly_shows_is_judged_by_what_it_could_do(anny):
     silent = canonical_head(anny, torch.zeros(1, anny.num_expression))
     weights = torch.ones(len(silent.used), 1)
     assert torch.equal(
-        heard_expressions(silent, weights),
-        heard_expressions(canonical_head(anny, torch.full((1, anny.num_expression), 0.3)), weights),
+        expression_masks(silent, weights),
+        expression_masks(canonical_head(anny, torch.full((1, anny.num_expression), 0.3)), weights),
     )
 
 
-def test_a_part_without_a_vertex_hears_everything_that_moves_the_head(anny):
+def test_a_part_without_a_vertex_depends_on_everything_that_moves_the_head(anny):
     head = canonical_head(anny, talking(anny))
     weights = torch.stack([torch.ones(len(head.used)), torch.zeros(len(head.used))], 1)
-    heard = heard_expressions(head, weights)
-    assert torch.equal(heard[0], heard[1])
-    assert heard[0].all()
+    masks = expression_masks(head, weights)
+    assert torch.equal(masks[0], masks[1])
+    assert masks[0].all()
 
 
 def woken(anny, **choices) -> PartDeformation:
@@ -69,10 +69,10 @@ def test_a_blink_does_not_reach_the_chin_and_the_head_reaches_every_part(anny):
         assert bool(by_blink.all()) is not confined
         assert by_blink.any()
         assert ((deformation(places, turned).offsets - rest).abs().amax(1) > 0).all()
-    assert not local.heard[int(places[:, 1].argmin()), blink]
+    assert not local.driving_mask[int(places[:, 1].argmin()), blink]
 
 
-def test_what_is_heard_travels_with_the_checkpoint(anny):
+def test_masks_travel_with_the_checkpoint(anny):
     trained = woken(anny)
     fresh = PartDeformation(parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1)
     fresh.load_state_dict(trained.state_dict())

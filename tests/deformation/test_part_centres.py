@@ -6,7 +6,7 @@ import torch
 from partnerface.deformation.part_centres import part_centres, placed_centres
 from partnerface.errors import UserError
 from partnerface.head_models.head_parts import HeadParts, head_parts, landmark_points
-from tests.deformation.mean_head import canonical_head
+from tests.contracts.subjects import canonical_head
 
 
 def plane(side: int = 30) -> torch.Tensor:

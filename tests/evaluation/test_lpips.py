@@ -1,21 +1,24 @@
+import hashlib
 import io
 import logging
 import urllib.error
+import urllib.request
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from partnerface.evaluation import lpips as lpips_weights
+from partnerface.evaluation import lpips
 from partnerface.evaluation.lpips import (
     CONVOLUTIONS,
     FILE_NAME,
     LPIPS,
-    enlarged,
+    LPIPSNetwork,
     load_lpips,
     torchmetrics_heads,
 )
+from tests.contracts.metric_contract import ImageMetricContract, cropped
 
 
 def random_features() -> dict[str, torch.Tensor]:
@@ -73,35 +76,41 @@ def random_images(height=70, width=90, count=2):
 
 def test_random_weights_against_the_slow_twin():
     features, (first, second) = random_features(), random_images()
-    found = LPIPS(features)(first[None], second[None])
+    found = LPIPSNetwork(features)(first[None], second[None])
     assert found.item() == pytest.approx(slow_twin(features, first, second), rel=1e-4)
 
 
 def test_a_batch_is_its_images_one_by_one():
-    metric, images = LPIPS(random_features()), random_images(count=4)
+    metric, images = LPIPSNetwork(random_features()), random_images(count=4)
     together = metric(images[:2], images[2:])
     apart = torch.cat([metric(images[i : i + 1], images[i + 2 : i + 3]) for i in range(2)])
     assert torch.allclose(together, apart, rtol=1e-4)
 
 
 def test_what_always_holds():
-    metric, (first, second) = LPIPS(random_features()), random_images()[:, None]
+    metric, (first, second) = LPIPSNetwork(random_features()), random_images()[:, None]
     assert metric(first, first).item() == 0
     assert metric(first, second).item() == pytest.approx(metric(second, first).item(), rel=1e-5)
     black = torch.zeros_like(first)
     assert torch.isfinite(metric(black, black + 1)).all()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (63, 200), (64, 64), (65, 300)])
-def test_small_images_are_enlarged(size):
-    images = enlarged(random_images(*size))
-    assert min(images.shape[-2:]) == max(64, min(size))
-    assert images.shape[-1] / images.shape[-2] == pytest.approx(size[1] / size[0], rel=0.01)
-    assert LPIPS(random_features())(images[:1], images[1:]).item() > 0
+class TestLPIPS(ImageMetricContract):
+    @pytest.fixture(autouse=True)
+    def weights(self, home, monkeypatch):
+        torch.save(random_features(), home / FILE_NAME)
+        monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
+
+    def metric(self):
+        return LPIPS()
+
+    def reference(self, rendered, target, mask):
+        crops = (torch.from_numpy(cropped(image, mask, 64)).float() for image in (rendered, target))
+        return slow_twin(random_features(), *crops)
 
 
 def test_weights_stay_out_of_checkpoints():
-    metric = LPIPS(random_features())
+    metric = LPIPSNetwork(random_features())
     assert metric.state_dict() == {}
     assert list(metric.parameters()) == []
 
@@ -112,13 +121,13 @@ def test_wrong_weights_are_named(key):
         features = random_features()
         change(features)
         with pytest.raises(ValueError, match=key.replace(".", r"\.")):
-            LPIPS(features)
+            LPIPSNetwork(features)
 
 
 def test_real_weights(real_assets):
     """The distance grows with noise and with blur, and published scale holds: about 0.1 to 0.8."""
     del real_assets
-    metric = load_lpips().metric
+    metric = load_lpips().network
     generator = torch.Generator().manual_seed(0)
     smooth = functional.interpolate(
         torch.rand(1, 3, 8, 8, generator=generator), size=(128, 128), mode="bicubic", align_corners=False
@@ -139,7 +148,7 @@ def home(tmp_path, monkeypatch, fresh_lpips):
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PARTNERFACE_ASSETS", raising=False)
-    monkeypatch.setattr(lpips_weights.urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(torch.hub, "urlopen", no_network)
     return tmp_path
 
 
@@ -154,22 +163,23 @@ def features(value: float) -> dict[str, torch.Tensor]:
 def test_without_weights_it_is_missing_by_name_and_said_once(caplog):
     with caplog.at_level(logging.WARNING):
         first, second = load_lpips(), load_lpips()
-    assert first.metric is None
+    assert first.network is None
     assert second is first
     assert "no network" in first.missing
     assert FILE_NAME in first.missing
+    assert LPIPS().missing() == first.missing
     assert len(caplog.records) == 1
 
 
 def test_assets_come_before_the_cache(home, monkeypatch):
     (home / ".cache" / "partnerface").mkdir(parents=True)
     torch.save(features(1.0), home / ".cache" / "partnerface" / FILE_NAME)
-    assert load_lpips().metric.bias_0[0] == 1
+    assert load_lpips().network.bias_0[0] == 1
     (home / "assets").mkdir()
     torch.save(features(2.0), home / "assets" / FILE_NAME)
     monkeypatch.setenv("PARTNERFACE_ASSETS", str(home / "assets"))
     load_lpips.cache_clear()
-    assert load_lpips().metric.bias_0[0] == 2
+    assert load_lpips().network.bias_0[0] == 2
 
 
 PICKLED_CALL = b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R."
@@ -180,7 +190,7 @@ def test_a_damaged_or_hostile_file_is_missing_not_an_error(home, monkeypatch, co
     (home / FILE_NAME).write_bytes(content)
     monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
     network = load_lpips()
-    assert network.metric is None
+    assert network.network is None
     assert str(home / FILE_NAME) in network.missing
     assert "\n" not in network.missing
 
@@ -189,26 +199,28 @@ def test_a_damaged_or_hostile_file_is_missing_not_an_error(home, monkeypatch, co
 def test_a_file_of_another_model_is_missing(home, monkeypatch, saved):
     torch.save(saved, home / FILE_NAME)
     monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
-    assert load_lpips().metric is None
+    assert load_lpips().network is None
 
 
-def served(monkeypatch, content: bytes) -> None:
-    monkeypatch.setattr(lpips_weights.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(content))
+def served(home, monkeypatch, content: bytes) -> None:
+    (home / "served.pth").write_bytes(content)
+    monkeypatch.setattr(torch.hub, "urlopen", urllib.request.urlopen)
+    monkeypatch.setattr(lpips, "URL", (home / "served.pth").as_uri())
 
 
 def test_a_download_keeps_the_convolutions_only(home, monkeypatch):
     buffer = io.BytesIO()
     torch.save({**features(3.0), "classifier.1.weight": torch.zeros(5)}, buffer)
-    served(monkeypatch, buffer.getvalue())
-    monkeypatch.setattr(lpips_weights, "SHA256_PREFIX", "")
-    assert load_lpips().metric.bias_3[0] == 3
+    served(home, monkeypatch, buffer.getvalue())
+    monkeypatch.setattr(lpips, "SHA256_PREFIX", hashlib.sha256(buffer.getvalue()).hexdigest()[:8])
+    assert load_lpips().network.bias_3[0] == 3
     (kept,) = (home / ".cache" / "partnerface").iterdir()
     assert torch.load(kept, weights_only=True).keys() == features(0).keys()
 
 
 def test_a_download_with_another_hash_is_refused(home, monkeypatch):
-    served(monkeypatch, b"something else")
+    served(home, monkeypatch, b"something else")
     network = load_lpips()
-    assert network.metric is None
-    assert "hash" in network.missing
+    assert network.network is None
+    assert "another sha256" in network.missing
     assert list((home / ".cache" / "partnerface").iterdir()) == []

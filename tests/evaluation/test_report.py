@@ -1,11 +1,28 @@
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from partnerface.errors import UserError
-from partnerface.evaluation.report import EvaluationProtocol, evaluation_report, report_table, write_report
+from partnerface.evaluation.metrics import L1, PSNR
+from partnerface.evaluation.report import (
+    EvaluationProtocol,
+    evaluation_report,
+    metrics_protocol,
+    report_table,
+    split_protocol,
+    write_report,
+)
+
+WORDS = {"train": "all others", "temporal": "the last dozen"}
+
+
+class Unavailable(L1):
+    def missing(self) -> str:
+        return "no network"
+
 
 VALUES = {"psnr": 27.125, "ssim": 0.91234, "ms_ssim": None, "lpips": None, "l1": 0.0123, "temporal": 0.0456}
 COVERAGE = {"temporal": {"frames": 12, "yaw_max": 31.5}}
@@ -13,7 +30,9 @@ EMPTY = dict.fromkeys(VALUES)
 
 
 def report(**changed) -> dict:
-    protocol = EvaluationProtocol("tiny", (128, 96), {"temporal": 12}, 80, None, "no network")
+    frames = {"train": 80, "temporal": 12}
+    metrics = metrics_protocol({"psnr": PSNR(), "lpips": Unavailable()})
+    protocol = EvaluationProtocol("tiny", (128, 96), {"temporal": 12}, 80, WORDS, frames, metrics, lpips=None)
     scores = {"temporal": {"full_frame": {**VALUES, **changed}, "mouth": dict(EMPTY)}}
     return evaluation_report(
         protocol, scores, {"temporal": {"full_frame": {**VALUES, "psnr": 21.5}}}, COVERAGE
@@ -28,10 +47,14 @@ def test_the_file_holds_what_the_readers_look_for(tmp_path):
     assert found["splits"]["temporal"]["nearest_frame"]["full_frame"]["psnr"] == 21.5
     protocol = found["protocol"]
     assert protocol["lpips"] is None
-    assert protocol["lpips_missing"] == "no network"
+    assert protocol["metrics"]["lpips"]["missing"] == "no network"
+    assert protocol["metrics"]["psnr"]["unit"] == "dB"
+    assert protocol["metrics"]["psnr"]["higher_is_better"] is True
     assert (protocol["background"], protocol["resolution"]) == ("white", [128, 96])
     assert (protocol["test_parameters"], protocol["num_frames"]) == ("strict", {"temporal": 12})
-    assert {"split_definition", "mask", "average", "psnr_limit", "ms_ssim", "temporal"} <= protocol.keys()
+    assert protocol["split_protocol"] == WORDS
+    assert protocol["split_frames"] == {"train": 80, "temporal": 12}
+    assert {"mask", "average", "temporal"} <= protocol.keys()
     assert (protocol["geometry"], protocol["refinement"]) == (None, None)
     assert found["coverage"] == COVERAGE
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
@@ -71,10 +94,17 @@ def test_the_table_shows_every_figure_and_why_lpips_is_missing():
 def test_a_report_of_before_has_a_table_too():
     """Trap: `create` prints the metrics.json that it finds, whatever version wrote it."""
     old = report()
-    for key in ("geometry", "refinement", "ms_ssim", "temporal"):
+    for key in ("geometry", "refinement", "metrics", "temporal"):
         del old["protocol"][key]
     for key in ("ms_ssim", "temporal"):
         del old["splits"]["temporal"]["full_frame"][key]
     console = Console(file=io.StringIO(), width=120)
     console.print(report_table(old))
     assert "27.12" in console.file.getvalue()
+
+
+def test_a_dataset_that_does_not_say_how_it_was_split_is_not_given_another_ones_words():
+    sequence = SimpleNamespace(
+        splits={"train": [0], "temporal": [1]}, split_protocol={"temporal": "the last"}
+    )
+    assert split_protocol(sequence) == {"train": "not recorded by the dataset", "temporal": "the last"}

@@ -43,7 +43,7 @@ def test_equals_the_concatenated_form_point_by_point(field):
             torch.testing.assert_close(rgb[r, s], field.colour_head(colour).sigmoid(), atol=1e-5, rtol=1e-4)
 
 
-def test_hears_every_entry_of_the_condition(field):
+def test_depends_on_every_entry_of_the_condition(field):
     positions, directions, condition = _inputs()
     condition.requires_grad_()
     density, rgb = field(positions, directions, condition)

@@ -58,10 +58,22 @@ def test_two_runs_that_start_together_render_a_subject_once(tmp_path: Path) -> N
     assert sum("Reusing the rendered frames" in text for text in errors) == 1
 
 
-def test_without_a_temporary_folder_nobody_is_held_back(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "missing"))
-    done = []
-    with one_after_another(tmp_path / "dataset"):
-        done.append(True)
+@pytest.mark.parametrize("kind", ["none", "file", "/sys"])
+def test_without_a_temporary_folder_nobody_is_held_back(tmp_path: Path, monkeypatch, kind: str) -> None:
+    def temporary_folder() -> str:
+        if kind == "none":
+            raise FileNotFoundError("no usable temporary directory")
+        return str(tmp_path / kind)  # an absolute kind stays as it is
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.gettempdir", temporary_folder)
+    with one_after_another(tmp_path / "dataset"), one_after_another(tmp_path / "dataset"):
+        done = True
     assert done
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_error_in_the_block_is_passed_on_and_frees_the_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(OSError, match="disk"), one_after_another(tmp_path):
+            raise OSError("disk")

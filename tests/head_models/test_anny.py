@@ -9,7 +9,7 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.head_models.anny import AnnyHead
-from tests.head_models.head_model_contract import HeadModelContract
+from tests.contracts.head_model_contract import HeadModelContract
 
 
 @pytest.fixture(scope="module")

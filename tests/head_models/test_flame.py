@@ -11,8 +11,8 @@ import torch
 from partnerface.errors import UserError
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_parts import head_parts
+from tests.contracts.head_model_contract import HeadModelContract
 from tests.head_models.flame_files import flame_arrays
-from tests.head_models.head_model_contract import HeadModelContract
 
 
 @pytest.fixture

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
+import partnerface
 from partnerface.cli.main import main
 from partnerface.errors import UserError
 from partnerface.training.avatar_checkpoint import load_avatar
 from tests.hostile_input import spoiling as bad
+from tests.hostile_input.test_hostile_configurations import BOMB
 
 NAN = float("nan")
 
@@ -164,39 +167,116 @@ def test_a_configuration_cannot_ask_for_code(bench, checkpoint: Path, trained_ru
     bench.refuses([*arguments, "--trainer.plugins=null"], "strange.ckpt")
 
 
-@pytest.mark.parametrize(
-    ("keys", "name"),
-    [
-        (("avatar", "class_path"), "canary_module.Avatar"),
-        (("avatar", "init_args", "field"), "canary_module.Field"),
-        (("avatar", "init_args", "field", "class_path"), "subprocess.Popen"),
-        (("losses", "photometric", "class_path"), "os.system"),
-        (("optimizer", "class_path"), "canary_module.Adam"),
-        (("optimizer",), "torch.optim.adam.torch.os.system"),
-        (("_instantiator",), "canary_module.instantiate"),
-        (("_class_path",), "canary_module.AvatarModule"),
-    ],
-)
-def test_names_of_code_are_never_imported(
-    bench, checkpoint: Path, whole: dict, monkeypatch, keys: tuple, name: str
-) -> None:
-    """The module lies in Python's path and would leave its mark when imported."""
+AVATAR, FIELD = ("avatar", "class_path"), ("avatar", "init_args", "field")
+NAMES: dict[str, tuple[tuple, Any, str]] = {
+    "a class": (AVATAR, "canary_module.Avatar", "canary_module.Avatar"),
+    "a class as a text": (FIELD, "canary_module.Field", "canary_module.Field"),
+    "a class in YAML in a text": (FIELD, "{class_path: canary_module.Field}", "canary_module.Field"),
+    "a class in JSON in a text": (("avatar",), '{"class_path": "canary_module.Avatar"}', "canary_module"),
+    "a module's own import": (("optimizer", "class_path"), "canary_module.Adam", "canary_module.Adam"),
+    "an optimizer as a text": (("optimizer",), "canary_module.Adam", "canary_module.Adam"),
+    "a loss": (("losses", "more"), {"class_path": "canary_module.Loss"}, "canary_module.Loss"),
+    "a class for plain values": (("learning_rates",), {"class_path": "canary_module.R"}, "canary_module.R"),
+    "a package whose name begins like ours": (AVATAR, "partnerface_evil.Avatar", "partnerface_evil.Avatar"),
+    "a program": ((*FIELD, "class_path"), "subprocess.Popen", "subprocess.Popen"),
+    "a command": (("losses", "photometric", "class_path"), "os.system", "os.system"),
+    "an evaluation": (("losses", "photometric", "class_path"), "builtins.eval", "builtins.eval"),
+    "an optimizer that is a command": (("optimizer",), "os.system", "os.system"),
+    "a command by way of torch": (("optimizer",), "torch.optim.adam.torch.os.system", "torch"),
+    "a loader by way of ours": (AVATAR, "partnerface.avatar.avatar.torch.load", "torch."),
+    "our command line": (AVATAR, "partnerface.cli.main.main", "partnerface.cli.main.main"),
+    "our command line's class": (AVATAR, "partnerface.configuration.avatar_cli.AvatarCLI", "AvatarCLI"),
+    "another load, with its own trust": (
+        ("avatar",),
+        {
+            "class_path": "partnerface.load_avatar",
+            "init_args": {"checkpoint": "strange.ckpt", "trust": ["canary_module"]},
+        },
+        "load_avatar",
+    ),
+    "another load by its own name": (AVATAR, "partnerface.training.avatar_checkpoint.load_avatar", "load"),
+    "a class of ours of another kind": (AVATAR, "partnerface.fields.hash_field.HashField", "Avatar"),
+    "a loss for a field": ((*FIELD, "class_path"), "partnerface.losses.matte.Matte", "HashField"),
+    "an abstract class": (
+        (*FIELD[:2], "deformation", "class_path"),
+        "partnerface.deformation.deformation.Deformation",
+        "abstract",
+    ),
+    "a function as Lightning's maker": (("_instantiator",), "canary_module.instantiate", ""),
+    "another module for Lightning": (("_class_path",), "canary_module.AvatarModule", ""),
+    "aliases that unfold in a text": (FIELD, BOMB, "unfold"),
+}
+LIGHTNINGS = ("_instantiator", "_class_path")
+
+
+@pytest.fixture
+def canary_module(bench, monkeypatch) -> None:
+    """A module in Python's path that leaves its mark when it is imported."""
     (bench.folder / "canary_module.py").write_text(f"open({str(bench.canary)!r}, 'w').close()\n")
+    (bench.folder / "partnerface_evil.py").write_text(f"open({str(bench.canary)!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(str(bench.folder))
+
+
+def _without_method(run: Path, folder: Path) -> Path:
+    """The configuration of a run but for its model, so that a checkpoint decides it."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["model"]
+    path = folder / "no_model.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_of_code_that_is_not_trusted(
+    bench, checkpoint: Path, trained_run: Path, whole: dict, canary_module, kind: str
+) -> None:
+    keys, name, word = NAMES[kind]
     content = copy.deepcopy(whole)
     _set("hyper_parameters", *keys, to=name)(content)
     torch.save(content, checkpoint)
-    with pytest.raises(UserError, match=r"strange\.ckpt: hyper_parameters name .* never imported") as refused:
-        load_avatar(checkpoint)
-    assert name in str(refused.value)
+    with pytest.raises(UserError, match=r"strange\.ckpt: ") as refused:
+        partnerface.load_avatar(checkpoint, trust=["another_package"])
+    assert word in str(refused.value)
+    assert ("--trust canary_module " in str(refused.value)) == ("canary_module" in word)
+    if keys[-1] not in LIGHTNINGS:
+        config = str(_without_method(trained_run, bench.folder))
+        arguments = ["--config", config, "--ckpt_path", str(checkpoint), f"--run_dir={bench.out}"]
+        for command in ("fit", "validate"):
+            bench.refuses([command, *arguments, "--trust", "another_package"], "strange.ckpt", word)
     assert not bench.canary.exists()
 
 
+@pytest.mark.parametrize("trust", ["os", "builtins", "subprocess.Popen", "*", "jsonargparse", "a b", "a..b"])
+def test_what_cannot_be_trusted(bench, checkpoint: Path, trained_run: Path, whole: dict, trust: str) -> None:
+    content = copy.deepcopy(whole)
+    _set("hyper_parameters", *AVATAR, to="os.system")(content)
+    torch.save(content, checkpoint)
+    config = str(_without_method(trained_run, bench.folder))
+    arguments = ["--config", config, "--ckpt_path", str(checkpoint), f"--run_dir={bench.out}"]
+    bench.refuses(["test", *arguments, f"--trust={trust}"], "--trust")
+
+
+def test_trust_in_our_package_opens_no_more_of_it(bench, checkpoint: Path, whole: dict) -> None:
+    content = copy.deepcopy(whole)
+    _set("hyper_parameters", *AVATAR, to="partnerface.load_avatar")(content)
+    torch.save(content, checkpoint)
+    with pytest.raises(UserError, match="no class that an avatar is made of"):
+        partnerface.load_avatar(checkpoint, trust=["partnerface"])
+
+
+def test_a_trusted_package_is_imported(bench, checkpoint: Path, whole: dict, canary_module) -> None:
+    """The refusals above would prove nothing if the module could not be imported."""
+    content = copy.deepcopy(whole)
+    _set("hyper_parameters", *AVATAR, to="canary_module.Avatar")(content)
+    torch.save(content, checkpoint)
+    with pytest.raises(UserError, match="no attribute 'Avatar'"):
+        partnerface.load_avatar(checkpoint, trust=["canary_module"])
+    assert bench.canary.exists()
+
+
 def test_training_does_not_read_the_names_in_a_checkpoint(
-    bench, checkpoint: Path, trained_run: Path, whole: dict, monkeypatch
+    bench, checkpoint: Path, trained_run: Path, whole: dict, canary_module
 ) -> None:
-    (bench.folder / "canary_module.py").write_text(f"open({str(bench.canary)!r}, 'w').close()\n")
-    monkeypatch.syspath_prepend(str(bench.folder))
     content = copy.deepcopy(whole)
     content["hyper_parameters"]["avatar"]["class_path"] = "canary_module.Avatar"
     content["hyper_parameters"]["_instantiator"] = "canary_module.instantiate"

@@ -56,6 +56,8 @@ VALUES = [
     *[("neck_line", bad.key("neck_line", value)) for value in (NAN, 5, -1)],
     *[("coverage", bad.key("coverage", value)) for value in ([], {"train": 3}, {"train": {"yaw": "x"}})],
     ("coverage", bad.key("coverage", {"train": {"yaw_min": NAN}})),
+    *[("split_protocol", bad.key("split_protocol", value)) for value in ("random", ["all"], None)],
+    *[("split_protocol", bad.key("split_protocol", {"train": v})) for v in (3, "a\nb", "x" * 10_000)],
     *[("name", bad.key("name", value)) for value in (3, "x" * 10_000, "a\nb", "\x1b]0;title\x07", "a\0")],
     *[("fl_x", bad.frame_key("fl_x", value)) for value in (NAN, 0, -100, INF, 1e39)],
     ("cx", bad.frame_key("cx", NAN)),

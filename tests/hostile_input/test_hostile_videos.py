@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partnerface.files.videos import write_video
-from partnerface.tracking import tracker
+from partnerface.files.videos import read_video, write_video
+from partnerface.tracking.detection.landmarks import MediaPipeDetector
 
 
 def _film(path: Path, size: int = 64, frames: int = 10) -> bytes:
@@ -85,11 +85,11 @@ def read_whole(monkeypatch) -> list[int]:
     """A detector that looks at every frame and finds nothing; MediaPipe's files are not needed."""
     seen: list[int] = []
 
-    def look(frames) -> None:
-        seen.extend(1 for _ in frames)
+    def look(self, video: Path, on_frame: Callable[[], None]) -> None:
+        seen.extend(1 for _ in read_video(video))
         raise AssertionError("the video was read to its end")
 
-    monkeypatch.setattr(tracker, "detect_landmarks", look)
+    monkeypatch.setattr(MediaPipeDetector, "detect", look)
     return seen
 
 

@@ -5,7 +5,7 @@ import torch
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.cameras.rays import image_pixels, pixel_rays
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 
 def cast_rays(vertices, faces, camera, cull_backfaces):
@@ -100,22 +100,3 @@ def test_one_face_can_fill_the_image_and_one_can_miss_every_centre():
     for corners, expected in ((big, 25), (tiny, 0)):
         found = rasterize_mesh(corners, torch.ones(3), faces, 5, 5, cull_backfaces=False)
         assert int(found.mask.sum()) == expected
-
-
-def test_vertex_normals_of_a_sphere_point_outwards():
-    steps = torch.linspace(0, torch.pi, 33)
-    around = torch.linspace(0, 2 * torch.pi, 65)
-    polar, azimuth = torch.meshgrid(steps, around, indexing="ij")
-    sphere = torch.stack(
-        [torch.sin(polar) * torch.cos(azimuth), torch.cos(polar), torch.sin(polar) * torch.sin(azimuth)], -1
-    )
-    corner = (torch.arange(32)[:, None] * 65 + torch.arange(64)).reshape(-1)
-    faces = torch.cat(
-        [
-            torch.stack([corner, corner + 66, corner + 65], 1),
-            torch.stack([corner, corner + 1, corner + 66], 1),
-        ]
-    )
-    normals = vertex_normals(sphere.reshape(-1, 3), faces).reshape(33, 65, 3)
-    inner = slice(2, -2)
-    assert ((normals * sphere).sum(-1)[inner, 1:-1] > 0.999).all()

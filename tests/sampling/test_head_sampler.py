@@ -13,12 +13,18 @@ from partnerface.sampling.head_sampler import HeadBounds, HeadRaySampler
 from partnerface.sampling.occupancy import SURFACE_CELLS
 from partnerface.sampling.ray_sampler import RaySamples
 from partnerface.skinning.head_surface import head_surface
+from tests.contracts.ray_sampler_contract import RaySamplerContract
 from tests.meshes.plain_ray_casting import box, first_hits
 
 CELLS, SAMPLES, STEP = 16, 12, 0.00373
 LOW, EXTENT = torch.tensor([-0.2, -0.15, -0.1]), 0.4
 ROTATION = axis_angle_to_matrix(torch.tensor([0.4, -0.8, 0.3]))
 TRANSLATION = torch.tensor([0.3, -0.1, -1.0])
+
+
+class TestHeadRaySampler(RaySamplerContract):
+    def make(self) -> HeadRaySampler:
+        return HeadRaySampler(samples=SAMPLES, cells=32)
 
 
 def make_sampler(learned: torch.Tensor) -> HeadRaySampler:
@@ -212,13 +218,6 @@ def test_a_backstop_in_front_of_the_cube_is_still_hit():
 def test_a_single_sample_is_refused():
     with pytest.raises(UserError, match="samples is 1"):
         HeadRaySampler(samples=1)
-
-
-def test_no_rays(crowded):
-    sampler, bounds = crowded
-    samples = sampler(torch.zeros(0, 3), torch.zeros(0, 3), bounds)
-    assert samples.depths.shape == (0, SAMPLES)
-    assert samples.hit.shape == (0,)
 
 
 @pytest.fixture(scope="module")

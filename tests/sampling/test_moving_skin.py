@@ -3,9 +3,9 @@
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
-from partnerface.meshes.rasterizer import vertex_normals
+from partnerface.meshes.normals import posed_normals
 from partnerface.meshes.surface_points import SurfacePoints
-from partnerface.sampling.moving_skin import posed_normals, shell_cells
+from partnerface.sampling.moving_skin import shell_cells
 
 LOW, EXTENT = torch.tensor([-0.1, 0.2, 0.3]), torch.tensor(0.4)
 POSE = axis_angle_to_matrix(torch.tensor([0.4, -0.8, 0.3])), torch.tensor([0.3, -0.1, -1.0])
@@ -16,15 +16,6 @@ def random_mesh(faces: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     rigid = LOW + EXTENT * torch.rand(40, 3, generator=generator)
     corners = torch.randint(39, (faces, 3), generator=generator)
     return rigid @ POSE[0].T + POSE[1], corners
-
-
-def test_normals_equal_those_of_the_rasterizer():
-    """With faces that are a line or a point; the last vertex belongs to none."""
-    vertices, faces = random_mesh(60)
-    faces[:2] = torch.tensor([[1, 1, 2], [3, 3, 3]])
-    found = posed_normals(vertices, faces.int())
-    torch.testing.assert_close(found, vertex_normals(vertices, faces), atol=1e-5, rtol=1e-4)
-    assert not found[-1].any()
 
 
 def test_cells_of_the_skin_and_of_its_shell_and_their_neighbours_are_marked():

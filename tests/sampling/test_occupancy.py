@@ -1,10 +1,8 @@
-"""Occupancy: dilation, cells and points, and what pruning keeps."""
+"""Occupancy: cells and points, and what pruning keeps."""
 
-import pytest
 import torch
-from torch.nn import functional
 
-from partnerface.sampling.occupancy import OccupancyGrid, dilate, doubled_cells
+from partnerface.sampling.occupancy import OccupancyGrid, doubled_cells
 
 LOW, EXTENT = torch.tensor([-0.1, 0.2, 0.3]), torch.tensor(0.4)
 
@@ -13,19 +11,6 @@ def make_grid(candidates: torch.Tensor, cells: int = 8, **settings: float) -> Oc
     grid = OccupancyGrid(cells, **settings)
     grid.set_candidates(LOW, EXTENT, candidates)
     return grid
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 1.0])
-def test_dilate_equals_max_pooling(share):
-    grid = (torch.rand(9, 9, 9, generator=torch.Generator().manual_seed(0)) < share).to(torch.uint8)
-    before = grid.clone()
-    expected = functional.max_pool3d(grid[None, None].float(), 3, stride=1, padding=1)[0, 0]
-    assert torch.equal(dilate(grid), expected.to(torch.uint8))
-    assert torch.equal(grid, before)
-
-
-def test_dilate_of_one_cell():
-    assert dilate(torch.ones(1, 1, 1, dtype=torch.uint8)).item() == 1
 
 
 def test_centres_and_cells_are_each_others_inverse():

@@ -5,7 +5,17 @@ import torch
 from torch.nn.functional import normalize
 
 from partnerface.errors import UserError
-from partnerface.sampling.hierarchical import HierarchicalSampler, box_interval, inverse_cdf
+from partnerface.sampling.uniform import RigidFrame, UniformSampler, box_interval, inverse_cdf
+from tests.contracts.ray_sampler_contract import RaySamplerContract
+
+
+class TestUniformSampler(RaySamplerContract):
+    def make(self) -> UniformSampler:
+        return UniformSampler(samples=16)
+
+
+AT_REST = RigidFrame(torch.eye(3), torch.zeros(3))
+"""Rays in the rigid head frame are rays in the world. The box of a new sampler goes from 0 to 1."""
 
 
 def _rays(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,14 +83,16 @@ def test_inverse_cdf_at_its_worst(weights):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_both_passes_rise_between_near_and_far_and_fill_the_ray(training):
-    sampler = HierarchicalSampler(coarse=16, importance=24).train(training)
-    origins, directions = _rays(100)
-    samples, near, far = sampler(origins, directions)
+    sampler = UniformSampler(samples=16).train(training)
+    rays = _rays(100)
+    near, far = box_interval(*rays, sampler.low, sampler.high)
+    samples = sampler(*rays, AT_REST)
     assert torch.equal(samples.hit, near < far)
     hit = samples.hit.nonzero()[:, 0]
+    rays = tuple(value[hit] for value in rays)
     samples, near, far = samples.select(hit), near[hit], far[hit]
     weights = torch.rand(len(hit), 16, generator=torch.Generator().manual_seed(2))
-    refined = sampler.refined(samples, weights, near, far)
+    refined = sampler.importance_samples(samples, weights, 24, rays)
     assert refined.depths.shape == (len(hit), 40)
     for passed in (samples, refined):
         assert (passed.depths.diff(dim=1) >= 0).all()
@@ -94,22 +106,26 @@ def test_both_passes_rise_between_near_and_far_and_fill_the_ray(training):
 
 
 def test_the_second_pass_gathers_where_the_weights_are():
-    sampler = HierarchicalSampler(coarse=32, importance=64).eval()
-    samples, near, far = sampler(torch.tensor([[0.5, 0.5, 2.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
+    sampler = UniformSampler(samples=32).eval()
+    rays = torch.tensor([[0.5, 0.5, 2.0]]), torch.tensor([[0.0, 0.0, -1.0]])
+    samples = sampler(*rays, AT_REST)
     weights = torch.exp(-((samples.depths - 1.4) ** 2) / 2e-3)
-    refined = sampler.refined(samples, weights, near, far)
+    refined = sampler.importance_samples(samples, weights, 64, rays)
     close = (refined.depths - 1.4).abs() < 0.1
     assert int(close.sum()) > 64
 
 
-def test_training_jitters_and_evaluation_does_not():
-    sampler = HierarchicalSampler(coarse=8, importance=8)
-    rays = _rays(4)
-    with torch.no_grad():
-        assert torch.equal(sampler(*rays)[0].depths, sampler(*rays)[0].depths)
-    assert not torch.equal(sampler(*rays)[0].depths, sampler(*rays)[0].depths)
+def test_the_second_pass_is_random_in_training_only():
+    sampler, rays = UniformSampler(samples=8), _rays(40)
+    samples = sampler.eval()(*rays, AT_REST)
+    weights = torch.rand(samples.depths.shape, generator=torch.Generator().manual_seed(2))
+    once, again = (sampler.importance_samples(samples, weights, 8, rays).depths for _ in range(2))
+    assert torch.equal(once, again)
+    sampler.train()
+    torch.manual_seed(0)
+    assert not torch.equal(sampler.importance_samples(samples, weights, 8, rays).depths, once)
 
 
 def test_too_few_samples_give_one_line():
-    with pytest.raises(UserError, match="coarse is 2"):
-        HierarchicalSampler(coarse=2)
+    with pytest.raises(UserError, match="samples is 2"):
+        UniformSampler(samples=2)

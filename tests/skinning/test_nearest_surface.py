@@ -1,21 +1,24 @@
 """Inverse skinning against every face of the mesh, at expressions, poses and distances that stretch it."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from pytorch3d.transforms import axis_angle_to_matrix
 
-from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
-from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.nearest_surface import NearestSurface
+from tests.contracts.inverse_skinning_contract import InverseSkinningContract
+from tests.contracts.subjects import rigid_parameters
 from tests.skinning.plain_inverse_skinning import closest_points_on_triangles, inverse_skinning
+
+
+class TestNearestSurface(InverseSkinningContract):
+    def make(self) -> NearestSurface:
+        return NearestSurface()
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +43,6 @@ def surface_points(
     barycentric[: count // 10, 0] = 0
     barycentric[: count // 20, 1] = 0
     return face, barycentric / barycentric.sum(1, keepdim=True)
-
-
-def rigid_parameters(anny, parameters: HeadParameters) -> HeadParameters:
-    """The same head pose with the canonical expression, and with the torso moving along."""
-    return replace(
-        parameters,
-        expression=anny.canonical_expression[None],
-        joint_rotations=torch.eye(3).expand(1, anny.num_joints, 3, 3),
-        torso_rotation=None,
-        torso_translation=None,
-    )
 
 
 def interpolate(values: torch.Tensor, corners: torch.Tensor, barycentric: torch.Tensor) -> torch.Tensor:
@@ -154,16 +146,6 @@ def test_shell_is_interpolated_and_ends_where_it_says(posed, skinning):
     assert not found.points[4:].any()
 
 
-def test_no_points_give_no_points_and_a_gradient(posed, skinning):
-    surface = skinning.posed_surface(posed, 0)
-    surface.transforms = surface.transforms.clone().requires_grad_()
-    found = skinning(torch.zeros(0, 3), surface)
-    followed = skinning.follow_parameters(found, torch.zeros(0, 3), surface)
-    assert followed.shape == (0, 3)
-    followed.sum().backward()
-    assert not surface.transforms.grad.any()
-
-
 def test_degenerate_faces_do_no_harm(posed, skinning):
     """Faces shrunk to a line or a point, and one listed twice, beside good ones."""
     good = skinning.faces
@@ -178,32 +160,7 @@ def test_degenerate_faces_do_no_harm(posed, skinning):
     torch.testing.assert_close(after.points[near], before.points[near], atol=1e-5, rtol=0)
 
 
-def test_a_surface_without_a_face_is_refused():
-    with pytest.raises(UserError, match="no face of the head"):
-        NearestSurface().set_surface(torch.zeros(0, 3, dtype=torch.long), torch.ones(4))
-
-
-def test_threads_do_not_disturb_each_other(posed, skinning):
-    """Each thread poses both frames in its own order; answers equal those of one thread."""
-    world = posed.vertices[:, skinning.faces.unique()][:, ::5] + 0.002
-    expected = [skinning(world[f], skinning.posed_surface(posed, f)).points for f in range(2)]
-
-    def work(first: int) -> list[torch.Tensor]:
-        results = []
-        for _ in range(5):
-            surfaces = {f: skinning.posed_surface(posed, f) for f in (first, 1 - first)}
-            results.append([skinning(world[f], surfaces[f]).points for f in range(2)])
-        return results
-
-    with ThreadPoolExecutor(2) as pool:
-        for results in pool.map(work, [0, 1]):
-            for result in results:
-                assert all(torch.equal(a, b) for a, b in zip(result, expected, strict=True))
-
-
-def test_follow_parameters_keeps_the_value_and_matches_finite_differences(
-    anny, skinning, random_head_parameters
-):
+def test_gradient_matches_finite_differences(anny, skinning, random_head_parameters):
     """Against the exact inverse map in float64, with each point bound to its face."""
     start = random_head_parameters(seed=8)
     head = anny(start)
@@ -215,7 +172,7 @@ def test_follow_parameters_keeps_the_value_and_matches_finite_differences(
     found = skinning(world, surface)
     kept = (found.faces >= 0).nonzero()[:, 0]
     found, world = found.select(kept), world[kept]
-    followed = skinning.follow_parameters(found, world, surface)
+    followed = skinning.with_gradient(found, world, surface)
     assert torch.equal(followed, found.points)
     weights = torch.randn(followed.shape, generator=torch.Generator().manual_seed(0))
     (followed * weights).sum().backward()
@@ -240,31 +197,3 @@ def test_follow_parameters_keeps_the_value_and_matches_finite_differences(
                 values.append(exact(replace(double, **{name: changed})))
             expected = (values[0] - values[1]) / (2 * step)
             assert float(leaves[name].grad.view(-1)[place]) == pytest.approx(expected, rel=2e-3, abs=2e-3)
-
-
-def test_follow_parameters_predicts_a_new_search(anny, skinning, random_head_parameters):
-    """A rigid head: the gradient foretells where fresh searches under moved heads put the points."""
-    start = rigid_parameters(anny, random_head_parameters(seed=9))
-    generator = torch.Generator().manual_seed(0)
-    world = anny(start).vertices[0, skinning.faces.unique()][::11]
-    world = world + 0.004 * torch.randn(world.shape, generator=generator)
-    weights = torch.randn(world.shape, generator=generator)
-    turn, move = torch.tensor([[0.3, -0.7, 0.5]]), torch.tensor([[0.6, -0.5, 0.62]])
-
-    def moved(amount):
-        rotation = axis_angle_to_matrix(amount * turn) @ start.rotation
-        return anny(replace(start, rotation=rotation, translation=start.translation + amount * move))
-
-    amount = torch.tensor(1e-9, requires_grad=True)
-    posed = moved(amount)
-    surface = skinning.posed_surface(posed, 0)
-    found = skinning(world, surface)
-    near = found.distance < 0.008
-    found, world, weights = found.select(near), world[near], weights[near]
-    (skinning.follow_parameters(found, world, surface) * weights).sum().backward()
-    step = 1e-3
-    values = []
-    for sign in (1, -1):
-        head = moved(torch.tensor(sign * step))
-        values.append((skinning(world, skinning.posed_surface(head, 0)).points * weights).double().sum())
-    assert float(amount.grad) == pytest.approx(float(values[0] - values[1]) / (2 * step), rel=1e-2)

@@ -61,6 +61,8 @@ def test_listed_values_are_equally_likely() -> None:
         ({}, "give value, values, or min and max"),
         ({"min": 1, "max": 2.0}, "both whole or both"),
         ({"min": 1}, "min and max"),
+        ({"distribution": ["uniform"], "min": 1, "max": 2}, "distribution '['uniform']'"),
+        ({"distribution": "uniform", "min": 1}, "takes min and max"),
         ({"values": []}, "not empty"),
         ({"values": 3}, "must be a list"),
         ({"values": [1, None]}, 'write "null" in quotes'),
@@ -78,7 +80,7 @@ def test_listed_values_are_equally_likely() -> None:
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, "q must be positive"),
         ({"distribution": "uniform", "values": [1], "min": 0, "max": 1}, "takes min and max"),
         ({"value": 1, "values": [1]}, "nothing else"),
-        ({"distribution": "constant", "values": [1]}, "takes 'value'"),
+        ({"distribution": "constant", "values": [1]}, "takes value and nothing else"),
     ],
 )
 def test_what_is_no_choice_is_refused_by_name(entry: object, part: str) -> None:

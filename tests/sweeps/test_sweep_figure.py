@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from partnerface.sweeps.run_settings import Setting
+from partnerface.runs.results import SeedScores
+from partnerface.sweeps.setting import Setting
 from partnerface.sweeps.sweep_figure import mean_map, options, write_sweep_figure
 
 
@@ -25,6 +26,10 @@ def drawn(monkeypatch, tmp_path: Path):
     return draw
 
 
+def _setting(parameters: dict, *values: float) -> Setting:
+    return Setting(parameters, SeedScores(values))
+
+
 def _bars(container) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places, means and spreads of an error bar."""
     line, _, (segments,) = container.lines
@@ -33,7 +38,7 @@ def _bars(container) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_one_parameter(drawn) -> None:
-    settings = [Setting({"m.parts": p}, (p + 1.0, p + 3.0)) for p in (16, 4, 1)]
+    settings = [_setting({"m.parts": p}, p + 1.0, p + 3.0) for p in (16, 4, 1)]
     (panel,) = drawn(settings).axes
     x, means, spreads = _bars(panel.containers[0])
     assert x.tolist() == [1, 4, 16]
@@ -46,7 +51,13 @@ def test_one_parameter(drawn) -> None:
 
 def test_two_parameters_have_a_map(drawn) -> None:
     rows = {(p, t): p + 10 * t for p in (4, 16, 8) for t in (0.5, 0.1)}
-    settings = [Setting({"a.p": p, "a.t": t}, (v,)) for (p, t), v in rows.items()]
+    settings = [
+        _setting(
+            {"a.p": p, "a.t": t},
+            v,
+        )
+        for (p, t), v in rows.items()
+    ]
     left, middle, right, bar = drawn(settings).axes
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["t 0.1", "t 0.5"]
     assert [text.get_text() for text in middle.get_legend().get_texts()] == ["p 4", "p 8", "p 16"]
@@ -58,12 +69,27 @@ def test_two_parameters_have_a_map(drawn) -> None:
 
 
 def test_a_hole_in_the_map_stays_one() -> None:
-    settings = [Setting({"a": 1, "b": 1}, (5.0,)), Setting({"a": 2, "b": 2}, (6.0,))]
+    settings = [
+        _setting(
+            {"a": 1, "b": 1},
+            5.0,
+        ),
+        _setting(
+            {"a": 2, "b": 2},
+            6.0,
+        ),
+    ]
     np.testing.assert_array_equal(mean_map(settings, "a", "b"), [[5, np.nan], [np.nan, 6]])
 
 
 def test_names_keep_their_order_and_numbers_ascend() -> None:
-    settings = [Setting({"f": f, "n": n}, (1.0,)) for f, n in (("z", 10), ("a", 9), ("z", 9.5))]
+    settings = [
+        _setting(
+            {"f": f, "n": n},
+            1.0,
+        )
+        for f, n in (("z", 10), ("a", 9), ("z", 9.5))
+    ]
     assert options(settings, "f") == ["z", "a"]
     assert options(settings, "n") == [9, 9.5, 10]
 
@@ -81,7 +107,7 @@ def test_names_keep_their_order_and_numbers_ascend() -> None:
     ],
 )
 def test_what_may_come(drawn, parameters: list[dict]) -> None:
-    settings = [Setting(row, (float(place), place + 0.5)) for place, row in enumerate(parameters)]
+    settings = [_setting(row, float(place), place + 0.5) for place, row in enumerate(parameters)]
     figure = drawn(settings)
     for name, panel in zip(parameters[0], figure.axes, strict=False):
         assert panel.get_xlabel() == name
@@ -91,7 +117,7 @@ def test_what_may_come(drawn, parameters: list[dict]) -> None:
 
 def test_points_that_differ_in_something_else_are_not_joined(drawn) -> None:
     """Random sweeps were drawn as one zigzag."""
-    random = drawn([Setting({"x": i / 7, "y": 1 / (i + 1)}, (float(i),)) for i in range(20)])
+    random = drawn([_setting({"x": i / 7, "y": 1 / (i + 1)}, float(i)) for i in range(20)])
     assert {panel.containers[0].lines[0].get_linestyle() for panel in random.axes} == {"None"}
-    alone = drawn([Setting({"x": i / 7}, (float(i),)) for i in range(20)])
+    alone = drawn([_setting({"x": i / 7}, float(i)) for i in range(20)])
     assert alone.axes[0].containers[0].lines[0].get_linestyle() == "-"

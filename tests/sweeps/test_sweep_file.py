@@ -1,12 +1,18 @@
-"""Sweep files of W&B are read; others are refused in one line that names the file."""
+"""Sweep files of W&B are read, others refused in one line; their runs are those of itertools."""
 
+import itertools
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from partnerface.errors import UserError
-from partnerface.runs.run_command import DEFAULT_COMMAND
-from partnerface.sweeps.sweep_file import read_sweep
+from partnerface.sweeps.parameter_choice import parameter_choice
+from partnerface.sweeps.sweep_file import Sweep, parameter_digest, read_sweep
+from partnerface.sweeps.sweep_run import DEFAULT_COMMAND
 
 LEAST = {
     "program": "train.py",
@@ -86,3 +92,61 @@ def test_no_file(tmp_path: Path) -> None:
         read_sweep(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="cannot be read"):
         read_sweep(tmp_path)
+
+
+def _sweep(method: str, parameters: dict, cap: int | None = None) -> Sweep:
+    choices = tuple(parameter_choice(name, entry) for name, entry in parameters.items())
+    return Sweep("s", "", method, "loss", False, choices, ("${args}",), None, cap)
+
+
+LISTS = {"a": [1, 2, 3], "b.c": ["x", True], "seed": [0, 1]}
+GRID = {name: {"values": values} for name, values in LISTS.items()}
+
+
+def test_a_grid_is_the_product_in_the_order_of_the_file() -> None:
+    expected = [dict(zip(LISTS, row, strict=True)) for row in itertools.product(*LISTS.values())]
+    assert _sweep("grid", GRID).combinations() == expected
+    assert _sweep("grid", GRID).combinations(count=5) == expected[:5]
+    assert _sweep("grid", GRID, cap=4).combinations(count=5) == expected[:4]
+    assert _sweep("grid", GRID).combinations(count=99) == expected
+
+
+def test_a_value_that_is_listed_twice_runs_once() -> None:
+    assert _sweep("grid", {"a": {"values": [1, 2, 1]}}).combinations() == [{"a": 1}, {"a": 2}]
+    # Equal for Python, but not on the command line.
+    assert len(_sweep("grid", {"a": {"values": [1, True, 1.0]}}).combinations()) == 3
+
+
+def test_random_is_repeatable_and_a_larger_count_keeps_the_first() -> None:
+    sweep = _sweep("random", {"x": {"min": 0.0, "max": 1.0}, "n": {"min": 1, "max": 3}, "v": {"value": "k"}})
+    few, many = sweep.combinations(5, seed=3), sweep.combinations(50, seed=3)
+    assert few == many[:5] == sweep.combinations(5, seed=3)
+    assert few != sweep.combinations(5, seed=4)
+    assert {row["v"] for row in many} == {"k"}
+    assert len({row["x"] for row in many}) == 50
+    assert set(Counter(row["n"] for row in many)) == {1, 2, 3}
+
+
+def test_few_combinations_are_all_met_once() -> None:
+    drawn = _sweep("random", GRID).combinations(100)
+    assert len(drawn) == 12
+    assert sorted(map(str, drawn)) == sorted(map(str, _sweep("grid", GRID).combinations()))
+
+
+def test_random_needs_an_end() -> None:
+    endless = _sweep("random", GRID)
+    with pytest.raises(UserError, match="--count"):
+        endless.combinations()
+    assert len(replace(endless, run_cap=3).combinations()) == 3
+
+
+def test_digests_ignore_order_and_nothing_else() -> None:
+    assert parameter_digest({"a": 1, "b": 2}) == parameter_digest({"b": 2, "a": 1})
+    rows = [{"a": 1}, {"a": 1.0}, {"a": "1"}, {"a": True}, {"b": 1}, {"a": 1, "b": 1}, {}]
+    assert len({parameter_digest(row) for row in rows}) == len(rows)
+
+
+def test_digests_are_the_same_in_another_process() -> None:
+    code = "from partnerface.sweeps.sweep_file import parameter_digest as d; print(d({'a': 'x', 'b': 0.1}))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == parameter_digest({"b": 0.1, "a": "x"})

@@ -1,26 +1,31 @@
 """The report's files, read back with other readers."""
 
 import csv
-import io
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from partnerface.runs.run_folder import SweepRun
+from partnerface.errors import UserError
+from partnerface.runs.engine import locked
 from partnerface.sweeps.parameter_choice import parameter_choice
 from partnerface.sweeps.sweep_file import Sweep
-from partnerface.sweeps.sweep_report import runs_table, settings_table, write_report
+from partnerface.sweeps.sweep_report import check_folder, runs_table, settings_table, write_report
+from partnerface.sweeps.sweep_run import SweepRun, expand_command
 
 WORDS = ("${env}", "partnerface", "fit", "--config", "a b.yaml", "${args}")
+
+
+def _run(folder: Path, parameters: dict) -> SweepRun:
+    return SweepRun(folder, parameters, "val/psnr", tuple(expand_command(WORDS, None, parameters)))
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[SweepRun]:
     made = [
-        SweepRun(tmp_path / f"r{place}", {"m.parts": parts, "seed": seed}, "val/psnr")
+        _run(tmp_path / f"r{place}", {"m.parts": parts, "seed": seed})
         for place, (parts, seed) in enumerate([(4, 0), (4, 1), (8, 0), (8, 1), (16, 0)])
     ]
     for run, value in zip(made[:3], (20.0, 21.0, 25.0), strict=True):
@@ -76,16 +81,28 @@ def test_csv(runs: list[SweepRun], tmp_path: Path) -> None:
 
 def test_tables(runs: list[SweepRun]) -> None:
     table = runs_table(_sweep(True), runs)
-    assert [column.header for column in table.columns] == ["parts", "seed", "val/psnr", "seconds", "folder"]
-    assert [*table.columns[2].cells] == ["20", "21", "25", "[red]failed[/red]", "[red]waiting[/red]"]
+    assert table.titles == ["parts", "seed", "val/psnr", "seconds", "folder"]
+    assert [row[2] for row in table.rows] == ["20", "21", "25", "failed", "waiting"]
     best = settings_table(_sweep(True), runs)
-    assert [*best.columns[0].cells] == ["8", "4"]
-    assert [*best.columns[1].cells] == ["25", "20.5"]
+    assert [row[:2] for row in best.rows] == [["8", "25"], ["4", "20.5"]]
 
 
-def test_values_are_shown_as_they_are(runs: list[SweepRun]) -> None:
-    """Brackets are no markup: a list of one word vanished from the table."""
-    run = SweepRun(runs[0].folder, {"callbacks": ["[red]"], "x": 1}, "val/psnr")
-    console = Console(width=200, file=io.StringIO())
-    console.print(runs_table(_sweep(True), [run]), settings_table(_sweep(True), [run]))
-    assert console.file.getvalue().count("['[red]']") == 2
+def test_a_new_or_empty_folder_will_do(tmp_path: Path) -> None:
+    check_folder(tmp_path / "new", _sweep(True))
+    with locked(tmp_path):
+        check_folder(tmp_path, _sweep(True))
+
+
+def test_other_files_and_other_commands(tmp_path: Path) -> None:
+    sweep = _sweep(True)
+    write_report(tmp_path, sweep, [_run(tmp_path / "r", {"a": 1})], {})
+    check_folder(tmp_path, replace(sweep, metric="psnr", maximize=False))
+    with pytest.raises(UserError, match="holds runs of another command"):
+        check_folder(tmp_path, replace(sweep, command=("b", "${args}")))
+    for torn in ("{", "[]", "3"):
+        (tmp_path / "sweep.json").write_text(torn)
+        with pytest.raises(UserError, match=r"sweep.json: .*remove the folder"):
+            check_folder(tmp_path, sweep)
+    (tmp_path / "sweep.json").unlink()
+    with pytest.raises(UserError, match="holds other files"):
+        check_folder(tmp_path, sweep)

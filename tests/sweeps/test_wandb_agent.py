@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from partnerface.runs.run_command import expand_command
-from partnerface.sweeps.combinations import combinations
 from partnerface.sweeps.sweep_file import read_sweep
+from partnerface.sweeps.sweep_run import expand_command
 from tests.sweeps.wandb_server import WandbServer
 
 SWEEP = Path(__file__).parents[2] / "sweeps" / "parts_by_temperature.yaml"
@@ -44,7 +43,7 @@ def test_a_shipped_sweep_runs_under_wandb(tmp_path: Path) -> None:
     stand_in.write_text(RECORDER.format(python=sys.executable, record=str(record)))
     stand_in.chmod(0o755)
     sweep = read_sweep(SWEEP)
-    rows = combinations(sweep, count=2)
+    rows = sweep.combinations(count=2)
     with WandbServer(rows) as server:
         environment = _environment(server, tmp_path)
 

@@ -45,16 +45,17 @@ def _make_track(head_model: HeadModel, frames: int, lost: tuple[int, ...]) -> Sy
     camera = Camera.static(frames, FOCAL, SIZE, SIZE)
     with torch.no_grad():
         vertices = head_model(head).vertices
-    track = _project_landmarks(head_model, head, vertices, camera)
+    track = project_landmarks(head_model, head, vertices, camera)
     for values in (track.landmarks, track.scores, track.face_matrices):
         values[list(lost)] = np.nan
     track.valid[list(lost)] = False
     return SyntheticTrack(track, head, vertices, camera)
 
 
-def _project_landmarks(
+def project_landmarks(
     head_model: HeadModel, head: HeadParameters, vertices: Tensor, camera: Camera
 ) -> LandmarkTrack:
+    """What a detector without error would find, at 5 frames per second."""
     asset, frames = head_model.asset, len(head)
     corners = vertices[:, asset.faces[asset.landmark_faces].astype(np.int64)]
     share = torch.tensor(asset.landmark_barycentric, dtype=torch.float32)
@@ -69,7 +70,8 @@ def _project_landmarks(
     irises = irises @ head.rotation.transpose(1, 2) + head.translation[:, None]
     points = torch.cat([points, irises[:, :1].repeat(1, 5, 1), irises[:, 1:].repeat(1, 5, 1)], 1)
     pixels, depth = camera.project(points)
-    relative = (depth - depth.mean(1, keepdim=True)) * FOCAL / depth.mean(1, keepdim=True)
+    focal = camera.intrinsics[0, 0]
+    relative = (depth - depth.mean(1, keepdim=True)) * focal / depth.mean(1, keepdim=True)
     names = [name for name in asset.expression_names if name != "tongueOut"] + ["_neutral"]
     scores = np.zeros((frames, len(names)), np.float32)
     for column, name in enumerate(names[:-1]):
@@ -85,8 +87,8 @@ def _project_landmarks(
         background_change=np.zeros(frames, np.float32),
         timestamps=np.arange(frames) / FPS,
         fps=FPS,
-        width=SIZE,
-        height=SIZE,
+        width=camera.width,
+        height=camera.height,
         model_sha256="synthetic",
         mode="VIDEO",
     )

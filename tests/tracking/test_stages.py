@@ -10,7 +10,7 @@ from torch import Tensor
 
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.fit.problem import fit_head
-from partnerface.tracking.stages import TrackingStages
+from partnerface.tracking.stages import TrackingStages, settings_key
 
 
 @pytest.fixture
@@ -109,3 +109,22 @@ def test_folders_named_by_a_dot_are_those_of_their_own_name(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path / "mine")
     stages = TrackingStages(Path("."), "key")
     assert stages.folder == tmp_path / ".mine.key.stages"
+
+
+def test_every_setting_of_the_fit_and_every_model_is_part_of_the_key(anny):
+    def key(source="video", size=512, models=("landmarks", "mattes"), settings=None):
+        return settings_key(source, size, models, anny, settings or FitSettings())
+
+    changed = [
+        replace(FitSettings(), **{f.name: 2 * getattr(FitSettings(), f.name)}) for f in fields(FitSettings)
+    ]
+    keys = [
+        key(),
+        key(source="other"),
+        key(size=256),
+        key(models=("x", "mattes")),
+        key(models=("landmarks", "x")),
+    ]
+    keys += [key(settings=settings) for settings in changed]
+    assert len(set(keys)) == len(keys)
+    assert key() == keys[0]

@@ -1,8 +1,11 @@
-"""The tracker as a whole, with a stand-in for MediaPipe; the real one runs where its files are."""
+"""The tracker as a whole, with a detector of its own; MediaPipe runs where its files are."""
 
 import importlib.util
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,11 @@ from partnerface.errors import UserError
 from partnerface.files.downloads import ASSETS_VARIABLE
 from partnerface.files.images import read_grey
 from partnerface.files.videos import read_video, write_video
+from partnerface.head_models.flame import FlameHead
 from partnerface.tracking import clip_fitting, tracker
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.tracker import track_video
+from tests.head_models.flame_files import flame_arrays
 
 SHARED = Path(__file__).parents[3] / "shared"
 QUICK = FitSettings(pose_steps=30, steps=60)
@@ -32,26 +37,48 @@ def video(tmp_path, synthetic_track):
     return path
 
 
-@pytest.fixture
-def detector(monkeypatch, synthetic_track):
-    """Replaces MediaPipe: landmarks of the synthetic head, a matte of its surroundings."""
-    calls = []
+@dataclass
+class SyntheticDetector:
+    """Landmarks of the synthetic head, whatever the video shows; the seventh frame of a long one is lost."""
 
-    def detect(frames):
-        count = sum(1 for _ in frames)
-        calls.append(count)
-        return synthetic_track(count, lost=(6,) if count > 10 else ()).track
+    make: Callable
+    model_sha256: str = "synthetic"
+    calls: list[int] = field(default_factory=list)
 
-    def segment(frames):
+    def detect(self, video, on_frame):
+        count = sum(1 for _ in read_video(video))
+        self.calls.append(count)
+        return self.make(count, lost=(6,) if count > 10 else ()).track
+
+
+class BorderMatting:
+    """All but a border is the person."""
+
+    model_sha256 = "border"
+
+    def mattes(self, frames):
         for frame in frames:
             matte = np.zeros(frame.shape[:2], np.uint8)
             matte[30:, 40:-40] = 255
             yield matte
 
-    monkeypatch.setattr(tracker, "detect_landmarks", detect)
-    monkeypatch.setattr(clip_fitting, "segment_foreground", segment)
-    monkeypatch.setattr(tracker, "check_single_face", lambda video: None)
-    return calls
+
+@pytest.fixture
+def detector(synthetic_track):
+    return SyntheticDetector(synthetic_track)
+
+
+@pytest.fixture
+def track(detector):
+    """`track_video` without MediaPipe, small, and with a short fit."""
+    return partial(
+        track_video,
+        size=128,
+        settings=QUICK,
+        say=lambda _: None,
+        detector=detector,
+        matting=BorderMatting(),
+    )
 
 
 def leftovers(folder):
@@ -63,9 +90,9 @@ def stop(*_, **__):
     raise KeyboardInterrupt
 
 
-def test_dataset_report_and_overlay_are_written(video, detector, tmp_path):
+def test_dataset_report_and_overlay_are_written(video, track, tmp_path):
     out = tmp_path / "out"
-    sequence = track_video(video, out, settings=QUICK, say=lambda _: None)
+    sequence = track(video, out)
     assert len(sequence) == 14
     assert sequence.frame_weights.tolist() == [0.0 if i == 6 else 1.0 for i in range(14)]
     assert all(6 not in frames for frames in sequence.splits.values())
@@ -84,73 +111,107 @@ def test_dataset_report_and_overlay_are_written(video, detector, tmp_path):
     assert set(np.unique(read_grey(sequence.label_paths[0]))) <= labels
 
 
-def test_second_run_reuses_the_dataset_and_another_size_the_landmarks(video, detector, tmp_path):
+def test_second_run_reuses_the_dataset_and_another_size_the_landmarks(video, track, detector, tmp_path):
     out, said = tmp_path / "out", []
-    track_video(video, out, settings=QUICK, say=said.append)
+    track(video, out, say=said.append)
     assert said == []
-    track_video(video, out, settings=QUICK, say=said.append)
+    track(video, out, say=said.append)
     assert "already tracked" in said.pop()
-    resized = track_video(video, out, size=128, settings=QUICK, say=said.append)
+    resized = track(video, out, size=96, say=said.append)
     assert "landmarks of this video, reused" in said.pop()
-    assert resized.camera.width == 128
-    assert len(detector) == 1
+    assert resized.camera.width == 96
+    assert len(detector.calls) == 1
 
 
-def test_video_of_three_frames(tmp_path, detector):
+def test_a_video_smaller_than_the_size_is_said_in_one_line(video, track, tmp_path):
+    said = []
+    sequence = track(video, tmp_path / "out", size=1024, say=said.append)
+    assert (sequence.camera.width, sequence.camera.height) == (256, 256)
+    [line] = said
+    assert line.endswith("clip.mp4: the head crop is 256 pixels wide and is not enlarged to 1024")
+
+
+def test_another_detector_or_matting_does_not_reuse_the_dataset(video, track, detector, tmp_path):
+    class WholePicture(BorderMatting):
+        model_sha256 = "whole"
+
+        def mattes(self, frames):
+            return (np.full(frame.shape[:2], 255, np.uint8) for frame in frames)
+
+    out, said = tmp_path / "out", []
+    track(video, out)
+    whole = track(video, out, matting=WholePicture(), say=said.append)
+    assert read_grey(whole.matte_paths[0]).min() == 255
+    assert "landmarks of this video, reused" in said.pop()
+    other = SyntheticDetector(detector.make, "other")
+    track(video, out, matting=WholePicture(), detector=other, say=said.append)
+    assert said == []
+    assert (len(detector.calls), len(other.calls)) == (1, 1)
+
+
+def test_video_of_three_frames(tmp_path, track):
     path = tmp_path / "short.mp4"
     write_video(path, [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
     with pytest.raises(UserError, match=r"short\.mp4: a face in only 3 of 3 frames"):
-        track_video(path, tmp_path / "out")
+        track(path, tmp_path / "out")
     assert leftovers(tmp_path) == ["short.mp4"]
 
 
 @pytest.mark.parametrize("content", [b"", b"this is text"])
-def test_unreadable_or_empty_file(tmp_path, detector, content):
+def test_unreadable_or_empty_file(tmp_path, track, content):
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"broken\.mp4"):
-        track_video(path, tmp_path / "out")
+        track(path, tmp_path / "out")
     assert leftovers(tmp_path) == ["broken.mp4"]
 
 
-def test_missing_video_and_bad_size(tmp_path, video, detector):
+def test_missing_video_and_bad_size(tmp_path, video, track):
     with pytest.raises(UserError, match=r"none\.mp4: no such video"):
-        track_video(tmp_path / "none.mp4", tmp_path / "out")
+        track(tmp_path / "none.mp4", tmp_path / "out")
     with pytest.raises(UserError, match="--size 101"):
-        track_video(video, tmp_path / "out", size=101)
+        track(video, tmp_path / "out", size=101)
     assert leftovers(tmp_path) == ["clip.mp4"]
 
 
-def test_folder_that_cannot_be_written(tmp_path, video, detector):
+def test_a_head_model_without_landmarks_is_refused_before_anything_is_done(tmp_path, video, track, detector):
+    np.savez(tmp_path / "flame.npz", **flame_arrays())
+    with pytest.raises(UserError, match="head model flame: has no landmark embedding"):
+        track(video, tmp_path / "out", head_model=FlameHead(tmp_path / "flame.npz", 7, 5))
+    assert detector.calls == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_that_cannot_be_written(tmp_path, video, track):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.raises(UserError, match="file"):
-        track_video(video, blocked / "out")
+        track(video, blocked / "out")
 
 
 STAGES = (
-    (tracker, "detect_landmarks"),
-    (clip_fitting, "segment_foreground"),
+    (SyntheticDetector, "detect"),
+    (BorderMatting, "mattes"),
     (clip_fitting, "fit_head"),
     (tracker, "write_video"),
 )
 
 
 @pytest.mark.parametrize("stopped", range(len(STAGES)), ids=[name for _, name in STAGES])
-def test_an_interrupted_run_goes_on_with_the_stage_it_was_in(tmp_path, video, detector, monkeypatch, stopped):
+def test_an_interrupted_run_goes_on_with_the_stage_it_was_in(tmp_path, video, track, monkeypatch, stopped):
     def repeated(*_, **__):
         raise AssertionError("a stage that had ended was run again")
 
     whole, out, said = tmp_path / "whole", tmp_path / "out", []
-    track_video(video, whole, settings=QUICK, say=said.append)
+    track(video, whole, say=said.append)
     with monkeypatch.context() as patch:
         patch.setattr(*STAGES[stopped], stop)
         with pytest.raises(KeyboardInterrupt):
-            track_video(video, out, settings=QUICK, say=said.append)
+            track(video, out, say=said.append)
     assert leftovers(tmp_path) == sorted(["clip.mp4", "whole", *([".out.stages"] if stopped else [])])
     for place in STAGES[:stopped]:
         monkeypatch.setattr(*place, repeated)
-    track_video(video, out, settings=QUICK, say=said.append)
+    track(video, out, say=said.append)
     assert ["continued" in line for line in said] == [True] * bool(stopped)
     assert leftovers(tmp_path) == ["clip.mp4", "out", "whole"]
     files = [sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (whole, out)]
@@ -160,18 +221,22 @@ def test_an_interrupted_run_goes_on_with_the_stage_it_was_in(tmp_path, video, de
 
 
 def content(path):
-    """Of a file, but for the time that it names."""
+    """Of a file, but for the time that it names; a film's frame sizes, for x264 does not repeat its bytes."""
+    if path.suffix == ".mp4":
+        return [frame.image.shape for frame in read_video(path)]
     if path.name == "report.json":
         return json.loads(path.read_text()) | {"fit_cpu_seconds": None}
     return path.read_bytes()
 
 
-def test_stages_of_other_settings_or_damaged_ones_are_run_again(tmp_path, video, detector, monkeypatch):
+def test_stages_of_other_settings_or_damaged_ones_are_run_again(
+    tmp_path, video, track, detector, monkeypatch
+):
     def interrupted(settings):
         with monkeypatch.context() as patch:
             patch.setattr(tracker, "write_video", stop)
             with pytest.raises(KeyboardInterrupt):
-                track_video(video, tmp_path / "out", settings=settings, say=lambda _: None)
+                track(video, tmp_path / "out", settings=settings)
 
     fits = []
     fit_head = clip_fitting.fit_head
@@ -181,18 +246,18 @@ def test_stages_of_other_settings_or_damaged_ones_are_run_again(tmp_path, video,
     interrupted(FitSettings(pose_steps=30, steps=61))
     assert len(fits) == 2
     interrupted(QUICK)
-    assert (len(fits), len(detector)) == (2, 2)
+    assert (len(fits), len(detector.calls)) == (2, 2)
     for damaged in (b"", b"no archive", (stages / "fit.npz").read_bytes()[:-500]):
         (stages / "fit.npz").write_bytes(damaged)
         interrupted(QUICK)
-    assert (len(fits), len(detector)) == (5, 2)
+    assert (len(fits), len(detector.calls)) == (5, 2)
     # Mattes and fit belong to the landmarks that they were made from.
     (stages / "landmarks.npz").unlink()
     interrupted(QUICK)
-    assert (len(fits), len(detector)) == (6, 3)
+    assert (len(fits), len(detector.calls)) == (6, 3)
 
 
-def test_mattes_that_were_repaired_after_an_interrupt_are_read_again(tmp_path, video, detector, monkeypatch):
+def test_mattes_that_were_repaired_after_an_interrupt_are_read_again(tmp_path, video, track, monkeypatch):
     folder = tmp_path / "mattes"
     folder.mkdir()
 
@@ -206,22 +271,22 @@ def test_mattes_that_were_repaired_after_an_interrupt_are_read_again(tmp_path, v
     with monkeypatch.context() as patch:
         patch.setattr(tracker, "write_video", stop)
         with pytest.raises(KeyboardInterrupt):
-            track_video(video, tmp_path / "out", mattes=folder, settings=QUICK, say=lambda _: None)
+            track(video, tmp_path / "out", mattes=folder)
     write(255)
-    sequence = track_video(video, tmp_path / "out", mattes=folder, settings=QUICK, say=lambda _: None)
+    sequence = track(video, tmp_path / "out", mattes=folder)
     assert read_grey(sequence.matte_paths[3])[60:].min() == 255
     write(0)
-    sequence = track_video(video, tmp_path / "out", mattes=folder, settings=QUICK, say=lambda _: None)
+    sequence = track(video, tmp_path / "out", mattes=folder)
     assert read_grey(sequence.matte_paths[3]).max() == 0
 
 
-def test_a_finished_dataset_leaves_other_settings_unfinished(tmp_path, video, detector, monkeypatch):
-    track_video(video, tmp_path / "out", settings=QUICK, say=lambda _: None)
+def test_a_finished_dataset_leaves_other_settings_unfinished(tmp_path, video, track, monkeypatch):
+    track(video, tmp_path / "out")
     with monkeypatch.context() as patch:
         patch.setattr(clip_fitting, "fit_head", stop)
         with pytest.raises(KeyboardInterrupt):
-            track_video(video, tmp_path / "out", size=128, settings=QUICK, say=lambda _: None)
-    track_video(video, tmp_path / "out", settings=QUICK, say=lambda _: None)
+            track(video, tmp_path / "out", size=96)
+    track(video, tmp_path / "out")
     assert leftovers(tmp_path) == [".out.stages", "clip.mp4", "out"]
 
 

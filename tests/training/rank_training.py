@@ -9,7 +9,6 @@ usage: rank_training.py JSON, with
 import json
 import sys
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 import torch
@@ -64,7 +63,7 @@ def train(arguments: list[str]) -> tuple[AvatarCLI, Probe]:
 
 if __name__ == "__main__":
     asked = json.loads(Path(sys.argv[1]).read_text())
-    urllib.request.urlopen = no_downloads
+    torch.hub.urlopen = no_downloads
     spoil(asked["spoiled"])
     cli, probe = train(asked["arguments"])
     seen = {

@@ -107,7 +107,7 @@ def test_a_test_scores_the_picture_that_users_get(attached: AvatarCLI, monkeypat
     monkeypatch.setattr(voxel_map, "LEAST_SAMPLES", 1)
     with torch.no_grad():
         scored, given = module.test_step(frame, 0), module.predict_step(frame.view, 0)
-        again, shown = module.render(frame, with_parts=True), module.with_parts(scored)
+        again, shown = module.render(frame, with_parts=True), module.add_part_weights(scored)
         exact = module.avatar.render_image(frame.view, exact=True)
     assert torch.equal(scored.image, given.on_white())
     assert not torch.equal(scored.image, exact.on_white())
@@ -122,7 +122,7 @@ def test_a_single_part_costs_no_second_rendering(attached: AvatarCLI, monkeypatc
     with torch.no_grad():
         rendered = module.render(frame)
     monkeypatch.setattr(module.avatar.deformation, "parts", 1)
-    assert module.with_parts(rendered) is rendered
+    assert module.add_part_weights(rendered) is rendered
 
 
 def test_the_objective_is_the_weighted_sum_of_its_terms(attached: AvatarCLI) -> None:

@@ -1,4 +1,4 @@
-"""Part maps: which part moves which place of the canonical head, seen from the front and from the side."""
+"""Part maps: which part of a deformation moves which point of the canonical head, from two sides."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from torch import Tensor
 
 from partnerface.avatar.avatar import Avatar
 from partnerface.deformation.deformation import dense_part_weights
-from partnerface.evaluation.image_strips import part_map
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.evaluation.pictures import part_map
+from partnerface.meshes.normals import vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 VIEWS = {"front": 0.0, "side": 90.0}
-"""Turn about the vertical in degrees."""
+"""Rotation of the head about the vertical axis in degrees, by view."""
 
 DISTANCE = 50.0
-"""Metres: from so far away, perspective does not show."""
+"""Distance of the camera in metres, so large that the projection is nearly orthographic."""
 
 AMBIENT = 0.45
+"""Brightness of a surface seen edge on."""
 
 
 @torch.no_grad()
 def canonical_part_maps(avatar: Avatar, size: int = 320) -> np.ndarray:
-    """``[size, 2 size, 3]`` uint8: part weights on the canonical skin under the neutral expression.
+    """Part weights on the canonical skin, neutral expression, as colours ``[size, 2 size, 3]`` uint8.
 
     Args:
-        avatar: a trained one whose deformation has parts.
+        avatar: a trained avatar whose deformation has parts.
         size: width and height of a view in pixels.
     """
     neutral = avatar.head_model.neutral_parameters()
@@ -44,7 +46,7 @@ def canonical_part_maps(avatar: Avatar, size: int = 320) -> np.ndarray:
 
 
 def _view(vertices: Tensor, faces: Tensor, weights: Tensor, degrees: float, size: int) -> Tensor:
-    """``[3, size, size]`` colour, shaded by the angle to the viewer."""
+    """One view as colours ``[3, size, size]``, shaded by the angle between surface and viewer."""
     turn = torch.deg2rad(torch.tensor(degrees))
     cosine, sine = torch.cos(turn), torch.sin(turn)
     rotation = torch.tensor([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
@@ -65,10 +67,10 @@ def _view(vertices: Tensor, faces: Tensor, weights: Tensor, degrees: float, size
 
 
 def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
-    """One line of views for each avatar.
+    """Draw a row of views for each avatar.
 
     Args:
-        path: of the picture.
+        path: file of the figure.
         avatars: titles and trained avatars.
     """
     figure = Figure(figsize=(5.6, 2.9 * len(avatars)), layout="constrained")

@@ -1,4 +1,4 @@
-"""Everything that is drawn from results.json: tables, bars, curves, strips and part maps."""
+"""The report of a benchmark of methods: tables, bars, curves, strips and part maps beside results.json."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from partnerface.benchmarks.methods.part_maps import write_part_maps
 from partnerface.benchmarks.methods.results import STRICT, MethodResults
 from partnerface.benchmarks.methods.results_file import Row
 from partnerface.benchmarks.methods.results_markdown import results_markdown
-from partnerface.benchmarks.methods.run import RUNS
+from partnerface.benchmarks.methods.run import RUNS_FOLDER
 from partnerface.benchmarks.methods.strips import write_strips
 from partnerface.files.whole_files import replace_text
-from partnerface.runs.run_folder import CHECKPOINT
+from partnerface.runs.run import LAST_CHECKPOINT
 from partnerface.training.avatar_checkpoint import load_avatar
 
 MARKDOWN_FILE, BARS_FILE = "results.md", "bars.png"
 
 
 def write_method_report(out: Path, rows: Sequence[Row], order: Sequence[str]) -> list[Path]:
-    """Write the files of a benchmark beside its results.
+    """Write tables and figures into the folder of a benchmark.
 
     Args:
         out: folder of the benchmark.
@@ -29,7 +29,7 @@ def write_method_report(out: Path, rows: Sequence[Row], order: Sequence[str]) ->
         order: names of the methods in the order of tables.
 
     Returns:
-        What was written.
+        The files.
     """
     results = MethodResults(rows, order)
     written = [out / MARKDOWN_FILE]
@@ -43,7 +43,7 @@ def write_method_report(out: Path, rows: Sequence[Row], order: Sequence[str]) ->
         written.append(path)
     for subject in results.subjects:
         path = out / f"strips_{subject}.png"
-        if write_strips(path, out / RUNS, results, subject):
+        if write_strips(path, out / RUNS_FOLDER, results, subject):
             written.append(path)
     if maps := _write_part_maps(out, results):
         written.append(maps)
@@ -51,12 +51,12 @@ def write_method_report(out: Path, rows: Sequence[Row], order: Sequence[str]) ->
 
 
 def _write_part_maps(out: Path, results: MethodResults) -> Path | None:
-    """Our method's parts on every subject, those of the lowest seed."""
+    """Draw the parts of our method on every subject, from the run with the lowest seed."""
     shown = []
     for subject in results.subjects:
         rows = results.select(subject=subject, method=OURS, overrides={}, protocol=STRICT)
         first = min(rows, key=lambda row: row["seed"], default=None)
-        if first is not None and (checkpoint := out / RUNS / first["run"] / CHECKPOINT).is_file():
+        if first is not None and (checkpoint := out / RUNS_FOLDER / first["run"] / LAST_CHECKPOINT).is_file():
             shown.append((f"{subject.replace('_', ' ')}, seed {first['seed']}", load_avatar(checkpoint)))
     if not shown:
         return None

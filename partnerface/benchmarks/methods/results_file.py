@@ -1,53 +1,39 @@
-"""results.json: one row for each run, test split and protocol, with the command that repeats it."""
+"""results.json: a row for each run, test split and protocol, with the command that repeats it."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from partnerface.benchmarks.methods.run import REPORTS, BenchmarkRun
+from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, METRICS_FILES, BenchmarkRun
 from partnerface.data.splits import SAMPLE
 from partnerface.errors import UserError
 from partnerface.evaluation.report import NEAREST_FRAME
 from partnerface.files.whole_files import replace_text
-from partnerface.runs.run_folder import METRICS_FILE
-from partnerface.training.callbacks.budgets import LOGGED
+from partnerface.runs.run import LOGGED_VALUES_FILE
 
-RESULTS_FILE, ENVIRONMENT_FILE = "results.json", "environment.json"
-_ENVIRONMENT = ("version", "commit", "machine")
+RESULTS_FILE = "results.json"
 
 Row = dict[str, Any]
-
-
-def write_environment(run: BenchmarkRun, environment: Mapping[str, Any]) -> None:
-    """Note in a run's folder with which code and on which machine it is made."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    kept = {name: environment[name] for name in _ENVIRONMENT}
-    replace_text(run.folder / ENVIRONMENT_FILE, json.dumps(kept, indent=1) + "\n")
 
 
 def rows_of(run: BenchmarkRun) -> list[Row]:
     """The rows of a finished run.
 
     Raises:
-        UserError: what the run has left cannot be read.
+        UserError: a file in the run's folder is unreadable.
     """
-    rows: list[Row] = []
-    for name in REPORTS:
-        path = run.folder / name
-        if path.is_file():
-            rows += _rows_of_report(run, _load(path))
-    return rows
+    paths = [run.folder / name for name in METRICS_FILES]
+    return [row for path in paths if path.is_file() for row in _rows_of_report(run, _load(path))]
 
 
 def _rows_of_report(run: BenchmarkRun, report: Mapping[str, Any]) -> list[Row]:
     protocol = report["protocol"]
     environment = _load(run.folder / ENVIRONMENT_FILE)
-    sweep_run = run.sweep_run
-    record = sweep_run.record()
+    attempts = run.attempts()
     return [
         {
             "method": run.variant.method,
@@ -66,8 +52,8 @@ def _rows_of_report(run: BenchmarkRun, report: Mapping[str, Any]) -> list[Row]:
             "lpips": protocol["lpips"],
             "coverage": report.get("coverage", {}).get(split),
             "steps": _steps(run),
-            "cpu_seconds": sweep_run.logged().get(LOGGED),
-            "wall_seconds": record.seconds if record else None,
+            "cpu_seconds": run.logged().get(run.metric),
+            "wall_seconds": attempts.seconds if attempts else None,
             "command": run.command,
             **environment,
             "run": run.folder.name,
@@ -77,17 +63,17 @@ def _rows_of_report(run: BenchmarkRun, report: Mapping[str, Any]) -> list[Row]:
 
 
 def _steps(run: BenchmarkRun) -> int | None:
-    """Steps of the whole training."""
-    with (run.folder / METRICS_FILE).open(newline="") as file:
-        steps = [int(row["step"]) for row in csv.DictReader(file) if row.get("name") == LOGGED]
+    """Steps of the whole training; None if none was logged."""
+    with (run.folder / LOGGED_VALUES_FILE).open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row.get("name") == run.metric]
     return steps[-1] if steps else None
 
 
 def read_results(path: Path) -> list[Row]:
-    """Rows of an earlier call; none where there is no file.
+    """Rows that earlier calls have written; none if there is no file.
 
     Raises:
-        UserError: the file holds something else.
+        UserError: the file does not hold such rows.
     """
     if not path.is_file():
         return []
@@ -98,26 +84,21 @@ def read_results(path: Path) -> list[Row]:
     return rows
 
 
-def write_results(path: Path, rows: Sequence[Row]) -> None:
-    """Write the file."""
-    replace_text(path, json.dumps(rows, indent=1) + "\n")
-
-
 def merged_rows(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
-    """Rows of an earlier call with new ones, which take the place of those that answer the same."""
+    """Old rows and new ones; a new one replaces that of the same method, subject, split and seed."""
     return list({_key(row): row for row in [*before, *new]}.values())
 
 
 def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
-    """Add the rows of all runs that have finished to the file; returns all that it holds."""
-    finished = [run for run in runs if run.sweep_run.state == "finished"]
+    """Add the rows of all finished runs to the file and return all that it holds then."""
+    finished = [run for run in runs if run.state == "finished"]
     rows = merged_rows(read_results(path), (row for run in finished for row in rows_of(run)))
-    write_results(path, rows)
+    replace_text(path, json.dumps(rows, indent=1) + "\n")
     return rows
 
 
 def head_psnr_text(run: BenchmarkRun) -> str:
-    """A finished run's PSNR inside the head mask, in a few words."""
+    """PSNR inside the head mask of a finished run by split, for a line of progress."""
     values = {row["split"]: row["metrics"].get("head_mask", {}).get("psnr") for row in rows_of(run)}
     whole = {split: value for split, value in values.items() if not split.endswith(SAMPLE)}
     shown = [
@@ -127,19 +108,21 @@ def head_psnr_text(run: BenchmarkRun) -> str:
 
 
 def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun]) -> None:
-    """Keep results under different budgets apart.
+    """Keep results under different budgets in different folders.
+
+    Args:
+        path: of the results, for the message.
+        rows: what it holds.
+        runs: what is to be added.
 
     Raises:
-        UserError: the file holds rows of a subject under another budget.
+        UserError: the rows of a subject have another budget than its runs.
     """
-    asked = {run.subject.name: run for run in runs}
+    budgets = {run.subject.name: run.budget.as_json() for run in runs}
     for row in rows:
-        run = asked.get(row["subject"])
-        if run is None:
-            continue
-        if row["budget"] != run.budget.as_json():
+        if row["budget"] != budgets.get(row["subject"], row["budget"]):
             found = " ".join(f"{name} {value:g}" for name, value in row["budget"].items())
-            raise UserError(f"{path}: holds {run.subject.name} under {found}; choose another --out")
+            raise UserError(f"{path}: holds {row['subject']} under {found}; choose another --out")
 
 
 def _key(row: Row) -> tuple[str, ...]:

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-from partnerface.benchmarks.markdown import markdown_table
 from partnerface.benchmarks.method_under_test import OURS
-from partnerface.benchmarks.methods.results import (
-    HEAD_LPIPS,
-    HEAD_PSNR,
-    STRICT,
-    MethodResults,
-    Quantity,
-    Score,
-)
+from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity
 from partnerface.benchmarks.methods.results_file import Row
+from partnerface.benchmarks.methods.subject import SYNTHETIC
 from partnerface.benchmarks.methods.variant import MethodVariant
 from partnerface.data.splits import SAMPLE
+from partnerface.runs.results import SeedScores, TextTable
 
-SPLIT = "unseen_expression"
+CLAIMED_SPLIT = "unseen_expression"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A margin over a baseline.
+    """A gain that our method claims over a baseline.
 
     Attributes:
         baseline: name of the method.
-        psnr: dB inside the head mask.
-        lpips: share of the baseline's LPIPS that is enough in place of the dB; None where nothing is.
+        psnr: gain in dB inside the head mask.
+        lpips: relative gain in LPIPS that is enough in place of the dB; None if only the dB count.
     """
 
     baseline: str
@@ -47,15 +42,15 @@ CLAIMS = (
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a claim comes to on one subject.
+class MeasuredGain:
+    """The gain over a baseline on one subject.
 
     Attributes:
-        claim: the margin.
-        subject: the person.
-        psnr: dB gained.
-        lpips: share of the baseline's LPIPS gained; None where there is no LPIPS.
-        sampled: whether on a sample of the split, the same frames for both.
+        claim: what is claimed.
+        subject: name of the person.
+        psnr: gain in dB.
+        lpips: relative gain in LPIPS; None if LPIPS was not measured.
+        sampled: whether both were measured on a sample of the split.
     """
 
     claim: Claim
@@ -66,61 +61,68 @@ class Finding:
 
     @property
     def holds(self) -> bool:
+        """Whether the gain is as large as claimed."""
         by_lpips = self.claim.lpips is not None and self.lpips is not None and self.lpips >= self.claim.lpips
         return self.psnr >= self.claim.psnr or by_lpips
 
-
-def findings(results: MethodResults) -> list[Finding]:
-    """Every claim on every subject that has both methods, means over seeds, on the same frames."""
-    found = [_finding(results, claim, subject) for claim in CLAIMS for subject in results.subjects]
-    return [finding for finding in found if finding is not None]
+    def __str__(self) -> str:
+        lpips = "" if self.lpips is None else f", {self.lpips:+.0%}"
+        return f"{self.psnr:+.2f} dB{lpips}: {'yes' if self.holds else 'no'}"
 
 
-def _finding(results: MethodResults, claim: Claim, subject: str) -> Finding | None:
-    for split in (SPLIT, SPLIT + SAMPLE):
-        psnr = _means(results, claim, subject, split, HEAD_PSNR)
+def measured_gains(results: MethodResults) -> list[MeasuredGain]:
+    """All claims on all subjects that have both methods: means over seeds, on the same frames."""
+    found = [_measured_gain(results, claim, subject) for claim in CLAIMS for subject in results.subjects]
+    return [gain for gain in found if gain is not None]
+
+
+def _measured_gain(results: MethodResults, claim: Claim, subject: str) -> MeasuredGain | None:
+    for split in (CLAIMED_SPLIT, CLAIMED_SPLIT + SAMPLE):
+        psnr = _mean_pair(results, claim, subject, split, HEAD_PSNR)
         if psnr is not None:
-            lpips = _means(results, claim, subject, split, HEAD_LPIPS)
+            lpips = _mean_pair(results, claim, subject, split, HEAD_LPIPS)
             gain = None if lpips is None or lpips[1] == 0 else 1 - lpips[0] / lpips[1]
-            return Finding(claim, subject, psnr[0] - psnr[1], gain, split.endswith(SAMPLE))
+            return MeasuredGain(claim, subject, psnr[0] - psnr[1], gain, split.endswith(SAMPLE))
     return None
 
 
-def _means(
+def _mean_pair(
     results: MethodResults, claim: Claim, subject: str, split: str, quantity: Quantity
 ) -> tuple[float, float] | None:
-    """Ours and the baseline's."""
-    scores = [results.score(method, subject, split, quantity) for method in (OURS, claim.baseline)]
-    return None if None in scores else (scores[0].mean, scores[1].mean)
+    """Mean of our method and of the baseline; None if either is missing."""
+    variants = (MethodVariant(method) for method in (OURS, claim.baseline))
+    ours, baseline = (results.scores(variant, subject, split, quantity) for variant in variants)
+    return None if ours is None or baseline is None else (ours.mean, baseline.mean)
 
 
 NEAREST = "nearest training frame"
-DETAILS = (
-    (Quantity("full_frame", "psnr", True), "full frame, dB"),
-    (Quantity("mouth", "psnr", True), "mouth, dB"),
-    (Quantity("eyes", "psnr", True), "eyes, dB"),
-    (Quantity("forehead", "psnr", True), "forehead, dB"),
-    (Quantity("head_mask", "temporal", False), "flicker"),
-    (Quantity("head_mask", "depth_mm", False), "depth, mm"),
-    (Quantity("head_mask", "correspondence_mm", False), "correspondence, mm"),
-)
+DETAILS = {
+    "full frame, dB": Quantity("full_frame", "psnr"),
+    "mouth, dB": Quantity("mouth", "psnr"),
+    "eyes, dB": Quantity("eyes", "psnr"),
+    "forehead, dB": Quantity("forehead", "psnr"),
+    "flicker": Quantity("head_mask", "temporal"),
+    "depth, mm": Quantity("head_mask", "depth_mm"),
+    "correspondence, mm": Quantity("head_mask", "correspondence_mm"),
+}
+"""Columns of the table of details."""
 
 
 def results_markdown(results: MethodResults) -> str:
-    """Everything for the README, without a heading."""
+    """All tables and commands, without a heading."""
     blocks = [_preface(results)]
     for protocol in results.protocols:
         blocks += [_scores_table(results, split, protocol) for split in results.splits]
-    blocks += [_details_table(results), _claims_table(findings(results)), _commands(results)]
+    blocks += [_details_table(results), _claims_table(measured_gains(results)), _commands(results)]
     return "\n\n".join(block for block in blocks if block)
 
 
-def cell(psnr: Score | None, lpips: Score | None) -> str:
-    """PSNR with its spread, and LPIPS.
+def cell(psnr: SeedScores | None, lpips: SeedScores | None) -> str:
+    """PSNR with its spread over seeds, and LPIPS; a star for scores on a sample.
 
-    >>> cell(Score((27.0, 27.2)), Score((0.03, 0.05)))
+    >>> cell(SeedScores((27.0, 27.2)), SeedScores((0.03, 0.05)))
     '27.10 ± 0.14 / 0.040'
-    >>> cell(Score((13.0,), sampled=True), None)
+    >>> cell(SeedScores((13.0,), sampled=True), None)
     '13.00*'
     """
     if psnr is None:
@@ -160,71 +162,62 @@ def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
     title = split.replace("_", " ") + ("" if protocol == STRICT else f", {protocol} parameters")
     lines = []
     for variant in results.variants:
-        method, overrides = variant.method, dict(variant.overrides)
         pairs = [
             [
-                results.score_or_sample(method, s, split, quantity, protocol, overrides)
+                results.scores(variant, subject, split, quantity, protocol, or_sample=True)
                 for quantity in (HEAD_PSNR, HEAD_LPIPS)
             ]
-            for s in subjects
+            for subject in subjects
         ]
         if any(psnr is not None for psnr, _ in pairs):
             lines.append([str(variant), *(cell(psnr, lpips) for psnr, lpips in pairs)])
     if protocol == STRICT:
         nearest = [[results.nearest_frame(s, split, q) for q in (HEAD_PSNR, HEAD_LPIPS)] for s in subjects]
-        known = [[None if v is None else Score((v,)) for v in pair] for pair in nearest]
+        known = [[None if v is None else SeedScores((v,)) for v in pair] for pair in nearest]
         lines.append([NEAREST, *(cell(psnr, lpips) for psnr, lpips in known)])
-    return markdown_table([title, *subjects], lines)
+    return TextTable([title, *subjects], lines).as_markdown()
 
 
 def _details_table(results: MethodResults) -> str:
-    """Other regions and metrics of the hardest split, the mean over subjects that have them."""
+    """Other regions and metrics of the hardest split: means over the subjects that have them."""
     split = results.splits[0]
     lines = {}
     for variant in results.variants:
-        means = [_mean_over_subjects(results, variant, split, quantity) for quantity, _ in DETAILS]
-        if any(mean is not None for mean in means):
+        means = {
+            title: _mean_over_subjects(results, variant, split, quantity)
+            for title, quantity in DETAILS.items()
+        }
+        if any(mean is not None for mean in means.values()):
             lines[str(variant)] = means
-    kept = [k for k in range(len(DETAILS)) if any(means[k] is not None for means in lines.values())]
-    titles = [f"{split.replace('_', ' ')}, mean over subjects", *(DETAILS[k][1] for k in kept)]
-    return markdown_table(
-        titles, [[m, *(_number(means[k], DETAILS[k][0]) for k in kept)] for m, means in lines.items()]
-    )
+    titles = [title for title in DETAILS if any(means[title] is not None for means in lines.values())]
+    rows = [[name, *(_number(means[t], DETAILS[t]) for t in titles)] for name, means in lines.items()]
+    return TextTable([f"{split.replace('_', ' ')}, mean over subjects", *titles], rows).as_markdown()
 
 
 def _mean_over_subjects(
     results: MethodResults, variant: MethodVariant, split: str, quantity: Quantity
 ) -> float | None:
     # A method tested on a sample alone stays out: its frames are not those of the others.
-    method, overrides = variant.method, dict(variant.overrides)
-    scores = [
-        results.score(method, subject, split, quantity, overrides=overrides) for subject in results.subjects
-    ]
+    scores = (results.scores(variant, subject, split, quantity) for subject in results.subjects)
     known = [score.mean for score in scores if score is not None]
-    return sum(known) / len(known) if known else None
+    return fmean(known) if known else None
 
 
-def _claims_table(found: Sequence[Finding]) -> str:
-    """What is claimed for each baseline, and a column for each subject with what was found."""
-    subjects = list(dict.fromkeys(finding.subject for finding in found))
+def _claims_table(gains: Sequence[MeasuredGain]) -> str:
+    """What is claimed over each baseline, and a column for each subject with what was measured."""
+    subjects = list(dict.fromkeys(gain.subject for gain in gains))
     lines = []
-    for claim in dict.fromkeys(finding.claim for finding in found):
-        of_claim = {finding.subject: finding for finding in found if finding.claim == claim}
-        sampled = "*" if any(finding.sampled for finding in of_claim.values()) else ""
-        asked = f"{claim.psnr:g} dB" + ("" if claim.lpips is None else f" or {claim.lpips:.0%} LPIPS")
-        cells = [_finding_text(of_claim[s]) if s in of_claim else "-" for s in subjects]
-        lines.append([claim.baseline + sampled, asked, *cells])
+    for claim in dict.fromkeys(gain.claim for gain in gains):
+        measured = {gain.subject: gain for gain in gains if gain.claim == claim}
+        sampled = "*" if any(gain.sampled for gain in measured.values()) else ""
+        claimed = f"{claim.psnr:g} dB" + ("" if claim.lpips is None else f" or {claim.lpips:.0%} LPIPS")
+        lines.append([claim.baseline + sampled, claimed, *(str(measured.get(s, "-")) for s in subjects)])
     titles = ["part_deformation gains over", "claimed", *subjects]
-    return markdown_table(titles, lines) if lines else ""
-
-
-def _finding_text(finding: Finding) -> str:
-    lpips = "" if finding.lpips is None else f", {finding.lpips:+.0%}"
-    return f"{finding.psnr:+.2f} dB{lpips}: {'yes' if finding.holds else 'no'}"
+    return TextTable(titles, lines).as_markdown() if lines else ""
 
 
 def _commands(results: MethodResults) -> str:
-    """One line for each method and variant: it repeats its rows, whatever is there already."""
+    """A command for each method and variant, which repeats its rows whatever else has been run."""
     lines = [
         repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
         for variant in results.variants
@@ -233,19 +226,21 @@ def _commands(results: MethodResults) -> str:
 
 
 def repeat_command(rows: Sequence[Row]) -> str:
-    """The short command that makes these rows of one method or variant."""
+    """The shortest command that makes these rows.
+
+    Args:
+        rows: of one method or variant.
+    """
     variant = MethodVariant(rows[0]["method"], tuple(rows[0]["overrides"].items()))
-    clips = [row for row in rows if not row["subject"].startswith("synthetic_")]
-    embedded = [row for row in rows if row["subject"].startswith("synthetic_")]
+    embedded = [row for row in rows if row["subject"].startswith(SYNTHETIC)]
+    clips = [row for row in rows if not row["subject"].startswith(SYNTHETIC)]
     words = ["partnerface", "benchmark", "methods", "--methods", shlex.quote(str(variant))]
     words += ["--subjects", _listed(dict.fromkeys(row["source"] for row in [*embedded, *clips]), ",")]
     for prefix, part in (("", embedded), ("clip_", clips)):
         if part:
             words += [f"--{prefix}seeds", _listed(sorted({row["seed"] for row in part}), ",")]
-            budget = part[0]["budget"]
-            words += (
-                [f"--{prefix}cpu_seconds", f"{budget['cpu_seconds']:g}"] if "cpu_seconds" in budget else []
-            )
+            if seconds := part[0]["budget"].get("cpu_seconds"):
+                words += [f"--{prefix}cpu_seconds", f"{seconds:g}"]
     steps = rows[0]["budget"].get("steps")
     return " ".join([*words, *([f"--steps {steps}"] if steps else [])])
 
@@ -257,12 +252,14 @@ def _budget_text(row: Row) -> str:
 
 
 def _grouped(texts: dict[str, str]) -> str:
-    """``text (who, who)``, once for each text."""
-    who = {text: [name for name, other in texts.items() if other == text] for text in texts.values()}
-    return "; ".join(f"{text} ({_listed(names)})" for text, names in who.items())
+    """Each text once, with the names that have it: ``text (name, name); text (name)``."""
+    names: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        names.setdefault(text, []).append(name)
+    return "; ".join(f"{text} ({_listed(group)})" for text, group in names.items())
 
 
-def _listed(values, separator: str = ", ") -> str:
+def _listed(values: Iterable[object], separator: str = ", ") -> str:
     return separator.join(str(value) for value in values)
 
 

@@ -1,19 +1,26 @@
-"""BenchmarkRun: one method on one subject with one seed under a ComputeBudget."""
+"""BenchmarkRun: the training and test of one method on one subject with one seed under a ComputeBudget."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from partnerface.benchmarks.methods.subject import BenchmarkSubject
 from partnerface.benchmarks.methods.variant import TESTED_ON_SAMPLES, MethodVariant
+from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
-from partnerface.runs.run_folder import CHECKPOINT, SweepRun
+from partnerface.files.whole_files import replace_text
+from partnerface.runs.environment import environment
+from partnerface.runs.run import LAST_CHECKPOINT, Run
 from partnerface.training.callbacks.budgets import LOGGED, CpuBudget
 
 CPU_BUDGET = f"{CpuBudget.__module__}.{CpuBudget.__qualname__}"
@@ -21,7 +28,7 @@ CPU_BUDGET = f"{CpuBudget.__module__}.{CpuBudget.__qualname__}"
 
 @dataclass(frozen=True)
 class ComputeBudget:
-    """CPU seconds or steps, one of the two.
+    """How long a method is trained: CPU seconds or steps, one of the two.
 
     Attributes:
         cpu_seconds: CPU seconds of training.
@@ -42,12 +49,12 @@ class ComputeBudget:
         return f"{self.steps} steps" if self.cpu_seconds is None else f"{self.cpu_seconds:g} CPU seconds"
 
     def as_json(self) -> dict[str, float]:
-        """The one that is set, by name."""
+        """The budget as ``{"cpu_seconds": ...}`` or ``{"steps": ...}``."""
         found = {"cpu_seconds": self.cpu_seconds, "steps": self.steps}
         return {name: value for name, value in found.items() if value is not None}
 
     def fit_flags(self) -> list[str]:
-        """Flags of ``partnerface fit``; steps are counted in CPU seconds too."""
+        """Flags of ``partnerface fit``; the CPU seconds of a training by steps are logged too."""
         return [
             "--trainer.max_time=null",
             f"--trainer.max_steps={-1 if self.steps is None else self.steps}",
@@ -57,20 +64,27 @@ class ComputeBudget:
 
 
 SAMPLE_FRAMES = 3
-"""Test frames of a split on which NeRFace is compared, which takes seconds for each."""
-
+"""Test frames of a split for methods that take seconds to render one."""
 ONE_THREAD = "OMP_NUM_THREADS=1"
-"""A CPU second is then worth the same with many cores, and runs at once do not wait for each other."""
+"""With one thread a CPU second is worth the same on any machine, and runs do not wait for each other."""
+RUNS_FOLDER = "runs"
+METRICS_FILES = ("metrics.json", "metrics_refined.json")
+"""Results of the tests with strict and with refined test parameters."""
+ENVIRONMENT_FILE = "environment.json"
+CONFIG_DIGEST_LENGTH = 6
 
-RUNS = "runs"
-REPORTS = ("metrics.json", "metrics_refined.json")
-"""What the tests leave, in their order."""
-
-DIGEST_LENGTH = 6
+START_SECONDS = 16.0
+"""Imports, decoding and files of a training and a test."""
+STEP_SECONDS = 0.12
+REFINEMENT_SECONDS = 2.5
+"""Fitting the parameters of one test frame."""
+PIXEL_SECONDS = {False: 2e-5, True: 4.5e-4}
+"""CPU seconds of rendering and scoring a pixel, by whether a method is tested on samples alone."""
+TYPICAL_TEST_FRAMES = {False: 100, True: 10}
 
 
 @dataclass(frozen=True)
-class BenchmarkRun:
+class BenchmarkRun(Run):
     """One training and its test.
 
     Attributes:
@@ -79,8 +93,8 @@ class BenchmarkRun:
         seed: of the weights, the frame order and the rays.
         budget: of training.
         out: folder of the benchmark.
+        refined: test a second time with head parameters fitted to the test frames.
         configs: folder of the shipped configuration files.
-        refined: test with test parameters fitted to the test frames too.
     """
 
     variant: MethodVariant
@@ -88,47 +102,66 @@ class BenchmarkRun:
     seed: int
     budget: ComputeBudget
     out: Path
-    configs: Path
     refined: bool = False
+    configs: Path = CONFIGS
+    metric = LOGGED
 
     @property
     def title(self) -> str:
         return f"{self.variant} · {self.subject.name} · seed {self.seed}"
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        return {"method": str(self.variant), "subject": self.subject.name, "seed": self.seed}
+
+    @property
     def is_sampled(self) -> bool:
-        """Whether it is tested on samples alone."""
+        """Whether the method renders too slowly for all test frames and is tested on samples alone."""
         return self.variant.method in TESTED_ON_SAMPLES
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """Of this run alone: another budget or a changed configuration file is another run."""
+        """Folder of this run; another budget or a changed configuration file leads to another one."""
+        texts = [(self.configs / f"{name}.yaml").read_text() for name in self._configs()]
+        content = "\n".join([*self._settings(), str(self.refined), *texts])
+        digest = hashlib.sha256(content.encode()).hexdigest()[:CONFIG_DIGEST_LENGTH]
         name = re.sub(r"[^\w.=-]+", "-", f"{self.subject.name}-{self.variant}-seed{self.seed}")
-        return self.out / RUNS / f"{name}-{self._digest()}"
+        return self.out / RUNS_FOLDER / f"{name}-{digest}"
 
     @property
-    def sweep_run(self) -> SweepRun:
-        """The same as the machinery of sweeps sees it."""
-        parameters = {"method": str(self.variant), "subject": self.subject.name, "seed": self.seed}
-        return SweepRun(self.folder, parameters, LOGGED)
+    def expected_seconds(self) -> float:
+        """CPU seconds that the run should take, from typical costs of steps, pixels and frames."""
+        training = STEP_SECONDS * (self.budget.steps or 0) + (self.budget.cpu_seconds or 0.0)
+        frames = TYPICAL_TEST_FRAMES[self.is_sampled]
+        testing = PIXEL_SECONDS[self.is_sampled] * self.subject.size**2 * frames
+        if self.refined and not self.is_sampled:
+            testing += START_SECONDS / 2 + testing + REFINEMENT_SECONDS * frames
+        return START_SECONDS + training + testing
 
     @property
     def command(self) -> str:
-        """What repeats it on any machine, in a shell."""
+        """Shell command that repeats the run on any machine."""
         track = self.subject.track_words()
         return _chain([*([track] if track else []), self._fit_words(), *self._test_words()])
 
     @property
-    def remaining_command(self) -> str:
-        """The command without what an interrupted attempt has done; the subject is prepared."""
-        run = self.sweep_run
-        if not run.resumes:
-            return _chain([self._fit_words(), *self._test_words()])
-        if LOGGED in run.logged():
-            done = [(self.folder / name).is_file() for name in REPORTS]
-            left = [words for words, ended in zip(self._test_words(), done, strict=False) if not ended]
-            return _chain(left) or "true"
-        return _chain([[*self._fit_words(), "--ckpt_path", "last"], *self._test_words()])
+    def remaining_command(self) -> list[str]:
+        """A shell with the part of the command that is not done; the subject has been prepared."""
+        if not self.resumes:
+            left = [self._fit_words(), *self._test_words()]
+        elif self.metric not in self.logged():
+            left = [[*self._fit_words(), "--ckpt_path", "last"], *self._test_words()]
+        else:
+            tests = zip(self._test_words(), METRICS_FILES, strict=False)
+            left = [words for words, name in tests if not (self.folder / name).is_file()]
+        return ["sh", "-c", _chain(left) or "true"]
+
+    def prepare(self) -> None:
+        """Make the folder, and write into it with which code and on which machine the run is made."""
+        super().prepare()
+        here = environment()
+        kept = {name: here[name] for name in ("version", "commit", "machine")}
+        replace_text(self.folder / ENVIRONMENT_FILE, json.dumps(kept, indent=1) + "\n")
 
     def _configs(self) -> list[str]:
         return [
@@ -163,16 +196,38 @@ class BenchmarkRun:
 
     def _test_words(self) -> list[list[str]]:
         test = [ONE_THREAD, "partnerface", "test", "--config", str(self.folder / "config.yaml")]
-        test += ["--ckpt_path", str(self.folder / CHECKPOINT)]
+        test += ["--ckpt_path", str(self.folder / LAST_CHECKPOINT)]
         test += self.variant.test_flags(SAMPLE_FRAMES)
         refined = [*test, "--model.test_parameters=refined"]
         return [test, refined] if self.refined and not self.is_sampled else [test]
 
-    def _digest(self) -> str:
-        texts = [(self.configs / f"{name}.yaml").read_text() for name in self._configs()]
-        content = "\n".join([*self._settings(), str(self.refined), *texts])
-        return hashlib.sha256(content.encode()).hexdigest()[:DIGEST_LENGTH]
-
 
 def _chain(commands: list[list[str]]) -> str:
     return " && ".join(shlex.join(words) for words in commands)
+
+
+def planned_runs(
+    variants: Sequence[MethodVariant],
+    subjects: Sequence[BenchmarkSubject],
+    seeds: Mapping[bool, Sequence[int]],
+    budgets: Mapping[bool, ComputeBudget],
+    out: Path,
+    refined: bool,
+) -> list[BenchmarkRun]:
+    """Every variant on every subject with every seed; seed by seed, so that tables fill evenly.
+
+    Args:
+        variants: methods.
+        subjects: people.
+        seeds: of embedded subjects (True) and of all others (False).
+        budgets: of training on embedded subjects (True) and on all others (False).
+        out: folder of the benchmark.
+        refined: see `BenchmarkRun`.
+    """
+    return [
+        BenchmarkRun(variant, subject, seed, budgets[subject.is_synthetic], out, refined)
+        for seed in sorted({*seeds[True], *seeds[False]})
+        for subject in subjects
+        if seed in seeds[subject.is_synthetic]
+        for variant in variants
+    ]

@@ -1,4 +1,4 @@
-"""The same test frames as every method renders them, side by side, from the strips that the runs left."""
+"""Test frames as every method renders them, side by side, from the strips that the runs have written."""
 
 from __future__ import annotations
 
@@ -14,61 +14,49 @@ from partnerface.files.images import read_rgb
 
 STRIP_FILE = "strip.png"
 LARGEST_SIDE = 160
-"""Pixels of a frame in the figure; larger ones are thinned."""
+"""Largest side of a frame in the figure in pixels; larger frames are subsampled."""
 
 
 def write_strips(path: Path, runs: Path, results: MethodResults, subject: str) -> bool:
-    """Target, then render and error of each method, for the frames in which all strips agree.
+    """Draw the target and each method's render and error, for the frames that all strips have.
 
     Args:
-        path: of the picture.
-        runs: folder of the runs' folders.
+        path: file of the figure.
+        runs: the folder that holds the runs' folders.
         results: rows; the lowest seed of each method is shown.
-        subject: whose.
+        subject: name of the person.
 
     Returns:
-        Whether there was anything to show.
+        Whether a figure was written: not if no frame is in all strips.
     """
-    strips = {row["method"]: strip for row in _shown_rows(results, subject) if (strip := _strip(runs, row))}
-    if not strips:
+    # Of each method the row with the lowest seed.
+    rows = sorted(
+        results.select(subject=subject, protocol=STRICT, overrides={}), key=lambda row: -row["seed"]
+    )
+    lowest = {row["method"]: row for row in sorted(rows, key=lambda row: -row["seed"])}
+    strips = {method: _strip(runs, lowest[method]) for method in results.methods if method in lowest}
+    strips = {method: strip for method, strip in strips.items() if strip}
+    first = next(iter(strips.values()), {})
+    shared = [key for key in first if all(key in strip for strip in strips.values())]
+    if not shared:
         return False
-    targets = next(iter(strips.values()))[0]
-    kept = [
-        k for k, target in enumerate(targets) if all(_holds(strip[0], target) for strip in strips.values())
-    ]
-    if not kept:
-        return False
-    columns = {"target": _stacked([targets[k] for k in kept])}
-    for method, (seen, renders, errors) in strips.items():
-        places = [_place(seen, targets[k]) for k in kept]
-        columns[method] = _stacked([renders[p] for p in places])
-        columns[f"{method} error"] = _stacked([errors[p] for p in places])
+    columns = {"target": _stacked([first[key][0] for key in shared])}
+    for method, strip in strips.items():
+        columns[method] = _stacked([strip[key][1] for key in shared])
+        columns[f"{method} error"] = _stacked([strip[key][2] for key in shared])
     _draw(path, columns, subject)
     return True
 
 
-def _shown_rows(results: MethodResults, subject: str) -> list[Row]:
-    rows = results.select(subject=subject, protocol=STRICT, overrides={})
-    first = {row["method"]: row for row in sorted(rows, key=lambda row: -row["seed"])}
-    return [first[method] for method in results.methods if method in first]
-
-
-def _strip(runs: Path, row: Row) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] | None:
-    """Targets, renders and errors ``[H, W, 3]`` of a run's strip; None where there is none."""
+def _strip(runs: Path, row: Row) -> dict[bytes, list[np.ndarray]]:
+    """Target, render and error ``[H, W, 3]`` of each frame of a run's strip, by the target's pixels."""
     path = runs / row["run"] / STRIP_FILE
     if not path.is_file():
-        return None
+        return {}
     image, (width, height) = read_rgb(path), row["resolution"]
-    frames = [image[y : y + height] for y in range(0, image.shape[0], height)]
-    return tuple([frame[:, k * width : (k + 1) * width] for frame in frames] for k in range(3))
-
-
-def _holds(frames: Sequence[np.ndarray], wanted: np.ndarray) -> bool:
-    return any(np.array_equal(frame, wanted) for frame in frames)
-
-
-def _place(frames: Sequence[np.ndarray], wanted: np.ndarray) -> int:
-    return next(place for place, frame in enumerate(frames) if np.array_equal(frame, wanted))
+    frames = (image[y : y + height] for y in range(0, image.shape[0], height))
+    pieces = ([frame[:, k * width : (k + 1) * width] for k in range(3)] for frame in frames)
+    return {frame[0].tobytes(): frame for frame in pieces}
 
 
 def _stacked(frames: Sequence[np.ndarray]) -> np.ndarray:

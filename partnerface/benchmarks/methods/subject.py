@@ -1,4 +1,4 @@
-"""BenchmarkSubject: whose avatar is made: an embedded person, a tracked dataset or a video."""
+"""BenchmarkSubject: the person that methods are compared on: embedded, a tracked dataset or a video."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DATASETS = "datasets"
 
 @dataclass(frozen=True)
 class Resolution:
-    """How large subjects are.
+    """Sizes of the training data.
 
     Attributes:
-        synthetic: width and height of the embedded subjects' frames in pixels.
-        frames: length of their clips.
-        clip: longer side of a video's training frames in pixels.
+        synthetic: width and height of the frames of embedded subjects in pixels.
+        frames: length of the clips of embedded subjects.
+        clip: longer side of the training frames of datasets and videos in pixels.
     """
 
     synthetic: int = 128
@@ -36,12 +36,12 @@ class BenchmarkSubject:
     """One person.
 
     Attributes:
-        name: in tables.
-        spec: as on the command line.
-        root: the dataset's folder.
+        name: name in tables and file names.
+        spec: the subject as given on the command line.
+        root: folder of the dataset.
         size: longer side of the training frames in pixels.
-        frames: length of an embedded subject's clip; 0 for a video, whose length is its own.
-        video: the video that the dataset is tracked from, if it is not there yet.
+        frames: length of the clip of an embedded subject; 0 for all others.
+        video: the video from which the dataset is to be tracked; None for all others.
     """
 
     name: str
@@ -53,15 +53,16 @@ class BenchmarkSubject:
 
     @property
     def is_synthetic(self) -> bool:
+        """Whether it is one of the embedded subjects."""
         return self.frames > 0
 
     @property
     def data_config(self) -> str:
-        """Name of the configuration file."""
+        """Name of the configuration file of the dataset's reader."""
         return "data/synthetic" if self.is_synthetic else "data/partnerface"
 
     def fit_flags(self) -> list[str]:
-        """Flags of ``partnerface fit``."""
+        """Flags of ``partnerface fit`` that select the dataset."""
         flags = {"root": self.root}
         if self.is_synthetic:
             flags |= {"subject": self.name.removeprefix(SYNTHETIC), "frames": self.frames, "size": self.size}
@@ -69,29 +70,29 @@ class BenchmarkSubject:
         return [*reader, f"--data.image_size={self.size}"]
 
     def track_words(self) -> list[str]:
-        """The command that makes the dataset; none where it needs none."""
+        """The command that tracks the video; empty for all but videos."""
         return ["partnerface", "track", str(self.video), "--out", str(self.root)] if self.video else []
 
     def prepare(self, run: Callable[[list[str]], None]) -> None:
-        """Render or track the dataset; one that is there is reused.
+        """Render or track the dataset unless it exists.
 
         Args:
-            run: runs a command.
+            run: function that runs a command, given its words.
         """
         if self.is_synthetic:
-            # Runs that start together would each render it.
+            # Here and not in the runs, because those that start together would each render it.
             SyntheticReader(self.root, self.name.removeprefix(SYNTHETIC), self.frames, self.size).read()
         elif self.video is not None:
             run(self.track_words())
 
 
 def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[BenchmarkSubject]:
-    """Read subjects as they stand on the command line.
+    """Parse the flag ``--subjects``.
 
     Args:
-        text: ``synthetic_a``, ``synthetic_b``, folders of tracked datasets and videos, commas between.
-        out: folder of the benchmark, where datasets are made.
-        resolution: how large they are.
+        text: ``synthetic_a``, ``synthetic_b``, folders of tracked datasets and videos, with commas between.
+        out: folder of the benchmark; new datasets go into its folder ``datasets``.
+        resolution: sizes of the training data.
 
     Raises:
         UserError: a subject does not exist, or two share a name.
@@ -124,6 +125,6 @@ def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
 
 
 def relative(path: Path) -> Path:
-    """A path that means the same in another copy of the working directory, if it lies inside."""
+    """The path relative to the working directory if it lies inside: valid in copies of the directory."""
     inside = os.path.relpath(path)
     return path if inside.startswith(os.pardir) else Path(inside)

@@ -1,4 +1,4 @@
-"""MethodVariant: a method of `configs/method` with some of its values changed."""
+"""MethodVariant: a method of `configs/method` with some of its settings changed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from partnerface.errors import UserError
 DEFORMATION = "model.avatar.deformation.init_args"
 
 FIT_FLAGS = {PEER: (PEER_RAYS, "--model.avatar.init_args.bfloat16=true")}
-"""What a method needs to make the most of a small budget: NeRFace's rays are a hundred times as dear."""
+"""Flags that let a method do its best under a small budget: rays of NeRFace cost a hundred times as much."""
 
 TESTED_ON_SAMPLES = {PEER: ("temporal" + SAMPLE, "unseen_expression" + SAMPLE)}
-"""Splits of the methods that render too slowly for all test frames; the others are tested on these too."""
+"""Test splits of methods that render too slowly for all test frames; others are tested on these too."""
 
 
 @dataclass(frozen=True)
 class MethodVariant:
-    """A method, or a point of a curve over one of its values.
+    """A method with or without changed settings.
 
     Attributes:
         method: name of its file in ``configs/method``.
-        overrides: names and values; a name without a dot is an argument of the deformation.
+        overrides: names and values of changed settings; a name without a dot is one of the deformation.
     """
 
     method: str
     overrides: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        """As on the command line.
+        """The variant as given on the command line.
 
         >>> str(MethodVariant("part_deformation", (("parts", "4"),)))
         'part_deformation:parts=4'
@@ -41,7 +41,7 @@ class MethodVariant:
         return ":".join([self.method, *(f"{name}={value}" for name, value in self.overrides)])
 
     def fit_flags(self) -> list[str]:
-        """Flags of ``partnerface fit``."""
+        """Flags of ``partnerface fit`` for the method's settings."""
         changed = [
             f"--{name}={value}" if "." in name else f"--{DEFORMATION}.{name}={value}"
             for name, value in self.overrides
@@ -49,7 +49,11 @@ class MethodVariant:
         return [*FIT_FLAGS.get(self.method, ()), *changed]
 
     def test_flags(self, sample_frames: int) -> list[str]:
-        """Flags of ``partnerface test``."""
+        """Flags of ``partnerface test``.
+
+        Args:
+            sample_frames: length of the sample of each split.
+        """
         only = TESTED_ON_SAMPLES.get(self.method)
         return [
             f"--data.sample_frames={sample_frames}",
@@ -58,12 +62,12 @@ class MethodVariant:
 
 
 def parse_variants(text: str, known: Sequence[str]) -> list[MethodVariant]:
-    """Read methods as they stand on the command line.
+    """Parse the flag ``--methods``.
 
     Args:
-        text: names with commas between; ``NAME:key=value`` changes a value, ``NAME:key=1/2/4`` makes a
-            variant of each.
-        known: names of the methods.
+        text: names with commas between; ``NAME:key=value`` changes a setting, ``NAME:key=1/2/4`` makes a
+            variant of each value.
+        known: names of all methods.
 
     Raises:
         UserError: a method does not exist, or a change is not ``key=value``.

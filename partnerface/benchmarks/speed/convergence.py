@@ -1,37 +1,41 @@
-"""How soon a method is as good as it gets: PSNR inside the mask against CPU seconds of training."""
+"""Convergence: PSNR inside the head mask against CPU seconds of training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import exp, log
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from partnerface.benchmarks.method_under_test import OURS, PEER, PEER_RAYS, BuildMethod, MethodUnderTest
+from partnerface.benchmarks.method_under_test import OURS, PEER, PEER_RAYS, MethodBuilder, MethodUnderTest
 from partnerface.benchmarks.speed.report import SpeedReport
 from partnerface.benchmarks.speed.result_row import ResultRow, Target, missing_row
-from partnerface.benchmarks.speed.training_slices import Budget, ScoresOnTheWay, train_steps
+from partnerface.benchmarks.speed.training_slices import ScoresDuringTraining, SecondsBudget, train_steps
 from partnerface.cameras.rays import pixel_rays
+from partnerface.data.batches.datasets import EvaluationFrame
+from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.regions import HEAD
-from partnerface.evaluation.region_metrics import psnr
+from partnerface.evaluation.metrics import psnr
 
 SHORT, LONG, CONVERGED = 60.0, 240.0, 600.0
-"""CPU seconds: every method is trained for a short and a long time, ours until it hardly gains."""
-LOSS = Target("<=", 1.0)
+"""CPU seconds of training: every method for a short and a long time, ours until it hardly gains."""
+SHORT_TRAINING_LOSS = Target("<=", 1.0)
+"""dB that the short training may lose against the converged one."""
 MARKS = (10.0, 20.0, 40.0, 80.0, 160.0)
-"""CPU seconds at which the long training is scored on its way."""
+"""CPU seconds after which the long training is scored while it goes on."""
 GOAL = 28.0
-"""dB inside the mask that every method's time is given for."""
-FRAMES, STRIDE = 6, 2
-"""Frames of the validation split that are scored, and every how many pixels: NeRFace renders slowly."""
+"""PSNR in dB to which the time is measured."""
+SCORED_FRAMES, PIXEL_STRIDE = 6, 2
+"""Number of scored validation frames, and stride of the scored pixels: NeRFace renders slowly."""
 
 
 def convergence_rows(
-    build: BuildMethod, methods: Sequence[str], threads: int, report: SpeedReport
+    build: MethodBuilder, methods: Sequence[str], threads: int, report: SpeedReport
 ) -> list[ResultRow]:
-    """Train every method under each of its budgets; what the report holds already is not repeated."""
+    """Train every method under each of its budgets, unless the report already holds the result."""
     found: dict[str, dict[str, Any]] = report.sections.setdefault("convergence", {})
     for method in methods:
         flags = [PEER_RAYS] if method == PEER else []
@@ -45,11 +49,11 @@ def convergence_rows(
 
 
 def trained_to(method: MethodUnderTest, budget: float, threads: int) -> dict[str, Any]:
-    """Train for a budget of CPU seconds, the schedules with it, and score; a long one also on its way."""
-    meter = Budget(budget)
+    """Train for a budget of CPU seconds, which the schedules follow, and score; `LONG` at `MARKS` too."""
+    meter = SecondsBudget(budget)
     marks = MARKS if budget == LONG else ()
-    curve = ScoresOnTheWay(lambda: head_psnr(method), meter, marks)
-    train_steps(method, -1, threads=threads, share_done=None, callbacks=[method.refresh, meter, curve])
+    curve = ScoresDuringTraining(lambda: head_psnr(method), meter, marks)
+    train_steps(method, -1, threads=threads, progress=0.0, callbacks=[method.refresh, meter, curve])
     score = head_psnr(method)
     return {
         "psnr": score,
@@ -60,7 +64,7 @@ def trained_to(method: MethodUnderTest, budget: float, threads: int) -> dict[str
 
 
 def time_row(method: str, entries: dict[str, Any]) -> ResultRow:
-    """CPU seconds of the long training until `GOAL`, interpolated in the logarithm of time."""
+    """CPU seconds of training until `GOAL`, interpolated linearly in the logarithm of time."""
     name, unit = f"time_to_{GOAL:g}_db_{method}", "CPU s"
     curve = entries.get(f"{LONG:g}", {}).get("curve", [])
     if not curve:
@@ -76,27 +80,34 @@ def time_row(method: str, entries: dict[str, Any]) -> ResultRow:
 
 
 def convergence_row(entries: dict[str, Any]) -> ResultRow:
-    """What a short training of ours loses against a converged one, in dB."""
+    """PSNR in dB that a short training of our method loses against a converged one."""
     short, converged = (entries.get(f"{budget:g}") for budget in (SHORT, CONVERGED))
     name, unit = f"convergence_{OURS}", "dB lost"
     note = f"head mask, {SHORT:g} against {CONVERGED:g} CPU seconds of training"
     if short is None or converged is None:
-        return missing_row(name, unit, LOSS, "not measured")
-    return ResultRow(name, converged["psnr"] - short["psnr"], unit, LOSS, note, details=entries)
+        return missing_row(name, unit, SHORT_TRAINING_LOSS, "not measured")
+    return ResultRow(
+        name, converged["psnr"] - short["psnr"], unit, SHORT_TRAINING_LOSS, note, details=entries
+    )
+
+
+def scored_frames(data: HeadVideoDataModule) -> Iterator[tuple[EvaluationFrame, Tensor]]:
+    """Spread `SCORED_FRAMES` validation frames, and whether their pixels ``[H, W]`` show the head."""
+    head = torch.tensor([int(region) for region in HEAD], dtype=torch.uint8)
+    for index in data.val_frames[:: max(len(data.val_frames) // SCORED_FRAMES, 1)][:SCORED_FRAMES]:
+        frame = data.evaluation_frame(index)
+        yield frame, torch.isin(frame.labels, head) & (frame.matte > 0.5)
 
 
 @torch.no_grad()
 def head_psnr(method: MethodUnderTest) -> float:
-    """PSNR in dB over the pixels of the head in a grid over some validation frames, the mean over frames."""
+    """PSNR in dB over a grid of the head's pixels, averaged over `SCORED_FRAMES` validation frames."""
     module, data = method.module.eval(), method.data
-    frames = data.val_frames[:: max(len(data.val_frames) // FRAMES, 1)][:FRAMES]
     scores = []
-    for index in frames:
-        frame = data.evaluation_frame(index)
-        on_head = torch.isin(frame.labels, torch.tensor([int(r) for r in HEAD], dtype=torch.uint8))
+    for frame, on_head in scored_frames(data):
         grid = torch.zeros_like(on_head)
-        grid[::STRIDE, ::STRIDE] = True
-        rows, columns = (on_head & (frame.matte > 0.5) & grid).nonzero().unbind(1)
+        grid[::PIXEL_STRIDE, ::PIXEL_STRIDE] = True
+        rows, columns = (on_head & grid).nonzero().unbind(1)
         pixels = torch.stack([columns, rows], 1) + 0.5
         pieces = [
             module.avatar(pixel_rays(frame.view.camera, piece[None]), frame.view).rays.over(torch.ones(3))[0]

@@ -12,7 +12,7 @@ from partnerface.benchmarks.speed.growth import GrowthCurve
 
 
 def write_convergence_figure(path: Path, found: dict[str, dict[str, Any]]) -> None:
-    """Draw what `convergence_rows` found: one training on its way, and the others as single stars."""
+    """Draw what `convergence_rows` found: a curve for one training of each method, stars for the others."""
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     panel = figure.subplots()
     for number, (method, entries) in enumerate(found.items()):
@@ -31,7 +31,7 @@ def write_convergence_figure(path: Path, found: dict[str, dict[str, Any]]) -> No
 
 
 def write_growth_figure(path: Path, curves: list[GrowthCurve]) -> None:
-    """One panel for each curve, both axes logarithmic; dashed is linear growth from the first point."""
+    """Draw a panel for each curve, both axes logarithmic; dashed is linear growth from the first point."""
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
@@ -42,9 +42,7 @@ def write_growth_figure(path: Path, curves: list[GrowthCurve]) -> None:
         panel.loglog(curve.sizes, linear, "--", color="0.6")
         panel.set_ylim(0.5 * min(curve.milliseconds), 2 * max(curve.milliseconds))
         panel.set_title(f"{curve.cost}: exponent {round(curve.exponent, 2) + 0.0:.2f}", size=10)
-        panel.set_xticks(
-            curve.sizes, [f"{size:g}" if size < 1e4 else f"{size / 1000:.0f}k" for size in curve.sizes]
-        )
+        panel.set_xticks(curve.sizes, [_tick(size) for size in curve.sizes])
         panel.xaxis.set_minor_locator(NullLocator())
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -62,7 +60,7 @@ def _tick(size: float) -> str:
 
 
 def write_stage_figure(path: Path, profiles: dict[str, list[dict[str, Any]]]) -> None:
-    """One panel for each profile: milliseconds of every stage, slowest on top."""
+    """Draw a panel for each profile: milliseconds of every stage, slowest on top."""
     figure = Figure(figsize=(5.5 * len(profiles), 3.6), layout="constrained")
     panels = figure.subplots(1, len(profiles), squeeze=False)[0]
     for panel, (title, stages) in zip(panels, profiles.items(), strict=True):

@@ -1,4 +1,4 @@
-"""How cost grows with parts, samples, pixels, triangles and frames."""
+"""Growth of the cost with the number of parts, samples, pixels, triangles and frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest, continue_from
+from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest, continue_from
 from partnerface.benchmarks.speed.interleaving import Duration, duration_of, interleaved
 from partnerface.benchmarks.speed.rendering import rendering_time, square_view
 from partnerface.benchmarks.speed.result_row import ResultRow, Target
@@ -16,17 +16,17 @@ from partnerface.benchmarks.speed.training import parts_variant, variant_of
 from partnerface.benchmarks.speed.training_slices import set_up, timed_steps
 from partnerface.compute.threads import single_thread
 
-FITTED = 3
-"""The exponent is that of the largest sizes, where fixed costs hide the least."""
+FITTED_SIZES = 3
+"""Number of the largest sizes to which the exponent is fitted: there fixed costs hide the least."""
 
 LINEAR = Target("<=", 1.1)
-"""Largest exponent that counts as linear: the last tenth is the noise of a shared machine."""
+"""Largest exponent that counts as linear, a tenth of it for the noise of a shared machine."""
 
 PARTS = (1, 2, 4, 8, 16, 32, 64)
 SAMPLES = (4, 8, 16, 32, 64)
 IMAGE_SIZES = (64, 128, 256, 512)
 SUBDIVISIONS = (0, 1, 2)
-FRAMES = (96, 384, 1536)
+CLIP_LENGTHS = (96, 384, 1536)
 
 
 @dataclass
@@ -36,9 +36,9 @@ class GrowthCurve:
     Attributes:
         name: what grows.
         axis: label of the sizes.
-        cost: what the milliseconds are of.
-        sizes: rising.
-        milliseconds: CPU milliseconds, the median for each size.
+        cost: label of the measured work.
+        sizes: in ascending order.
+        milliseconds: median CPU time of the work at each size.
     """
 
     name: str
@@ -49,19 +49,13 @@ class GrowthCurve:
 
     @property
     def exponent(self) -> float:
-        return growth_exponent(self.sizes[-FITTED:], self.milliseconds[-FITTED:])
+        """Exponent of the power law fitted to the largest sizes."""
+        return growth_exponent(self.sizes[-FITTED_SIZES:], self.milliseconds[-FITTED_SIZES:])
 
     def row(self) -> ResultRow:
-        """The exponent of the power law closest to the curve's end, against linear growth."""
-        note = f"{self.cost}, CPU time, against {self.axis}: power law through the {FITTED} largest"
-        return ResultRow(
-            f"growth_{self.name}",
-            self.exponent,
-            "exponent",
-            LINEAR,
-            note,
-            details=asdict(self),
-        )
+        """The exponent, with linear growth as its target."""
+        note = f"{self.cost}, CPU time, against {self.axis}: power law through the {FITTED_SIZES} largest"
+        return ResultRow(f"growth_{self.name}", self.exponent, "exponent", LINEAR, note, details=asdict(self))
 
 
 def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
@@ -75,7 +69,15 @@ def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
 def measured_curve(
     name: str, axis: str, cost: str, measures: dict[float, Callable[[], Duration]], rounds: int
 ) -> GrowthCurve:
-    """Measure all sizes in turn, after one round that does not count."""
+    """Measure all sizes in turn, after one round to warm up.
+
+    Args:
+        name: what grows.
+        axis: label of the sizes.
+        cost: label of the measured work.
+        measures: function that does and times the work, by size.
+        rounds: repetitions, of which the median counts.
+    """
     labelled = {str(size): measure for size, measure in measures.items()}
     with single_thread():
         interleaved(labelled, 1)
@@ -84,12 +86,12 @@ def measured_curve(
     return GrowthCurve(name, axis, cost, list(measures), milliseconds)
 
 
-def parts_growth(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
+def parts_growth(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
     variants = {parts: parts_variant(build, trained, parts) for parts in PARTS}
     return measured_curve("parts", "parts P, top-2", "one training step", _steps(variants, steps), rounds)
 
 
-def samples_growth(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
+def samples_growth(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
     flag = "--model.avatar.sampler.init_args.samples"
     variants = {count: variant_of(build, trained, f"{flag}={count}") for count in SAMPLES}
     return measured_curve("samples", "samples a ray", "one training step", _steps(variants, steps), rounds)
@@ -102,8 +104,8 @@ def image_growth(trained: MethodUnderTest, rounds: int) -> GrowthCurve:
     return measured_curve("image", "pixels of the frame", "one rendered frame", measures, rounds)
 
 
-def mesh_growth(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
-    """The head model itself, and subdivided once and twice; the shell and the field stay."""
+def mesh_growth(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
+    """Cost with the head model's own mesh and with finer ones; the field is the same."""
     variants = {}
     for levels in SUBDIVISIONS:
         variant = build(
@@ -119,11 +121,11 @@ def mesh_growth(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps
 
 
 def frames_growth(
-    build: BuildMethod, trained: MethodUnderTest, rounds: int, steps: int
+    build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int
 ) -> tuple[GrowthCurve, GrowthCurve]:
-    """A training step, which should not care, and what comes before the first: read, decode, adapt."""
+    """Cost of a training step, which should be constant, and of reading, decoding and adapting before."""
     steps_by_length, preparations = {}, {}
-    for count in FRAMES:
+    for count in CLIP_LENGTHS:
         flags = repeated_flags(count)
         variant = build(trained.name, *flags)
         train_on_pruned_space(variant, trained)
@@ -144,7 +146,7 @@ def frames_growth(
 
 
 def repeated_flags(frames: int) -> tuple[str, str]:
-    """Flags that play the dataset until it is so long."""
+    """Flags of ``partnerface fit`` that repeat the dataset until it has so many frames."""
     return (
         "--data.reader.class_path=partnerface.benchmarks.speed.synthetic_sizes.RepeatedReader",
         f"--data.reader.init_args.frames={frames}",
@@ -152,7 +154,7 @@ def repeated_flags(frames: int) -> tuple[str, str]:
 
 
 def train_on_pruned_space(variant: MethodUnderTest, trained: MethodUnderTest) -> None:
-    """Fit a variant with data of its own to the person, and give it what the trained one has learned."""
+    """Set a variant with its own data up, and copy the state of the trained method into it."""
     set_up(variant)
     continue_from(variant, trained)
 

@@ -1,4 +1,4 @@
-"""Interleaved measurement: variants take turns, so that a busy spell of the machine meets them all."""
+"""Interleaved measurement: variants take turns, so that other load on the machine slows all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Duration:
-    """What a piece of work took.
+    """Time that a piece of work took.
 
     Attributes:
         wall: seconds on the clock.
@@ -22,15 +22,16 @@ class Duration:
     cpu: float
 
     def per(self, count: float) -> Duration:
-        """The share of one of ``count`` equal pieces."""
+        """The time of one of ``count`` equal pieces."""
         return Duration(self.wall / count, self.cpu / count)
 
     def plus(self, other: Duration) -> Duration:
+        """The time of both."""
         return Duration(self.wall + other.wall, self.cpu + other.cpu)
 
 
 def duration_of(work: Callable[[], object], device: str = "cpu") -> Duration:
-    """Run once and time it; on CUDA until the device is done."""
+    """Run and time work; on CUDA until the device is done."""
     synchronise(device)
     wall, cpu = time.perf_counter(), time.process_time()
     work()
@@ -39,13 +40,18 @@ def duration_of(work: Callable[[], object], device: str = "cpu") -> Duration:
 
 
 def synchronise(device: str) -> None:
-    """Wait for a CUDA device; nothing on a CPU."""
+    """Wait until a CUDA device is done; does nothing for ``cpu``."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def interleaved(variants: Mapping[str, Callable[[], Duration]], rounds: int) -> dict[str, list[Duration]]:
-    """Measure every variant once a round; each returns its own duration."""
+    """Durations of every variant, by name and round; each is measured once a round.
+
+    Args:
+        variants: functions that do and time their work.
+        rounds: number of repetitions.
+    """
     collected: dict[str, list[Duration]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, measure in variants.items():
@@ -54,5 +60,5 @@ def interleaved(variants: Mapping[str, Callable[[], Duration]], rounds: int) -> 
 
 
 def ratios(numerators: list[float], denominators: list[float]) -> list[float]:
-    """Round by round: what slows both in a round cancels."""
+    """Ratios round by round, in which load that slows both cancels."""
     return [a / b for a, b in zip(numerators, denominators, strict=True)]

@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, in a process of its own. Imports nothing heavy: that would count too."""
+"""Peak memory of a piece of work in a new process. Imports nothing heavy, which would count too."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class PeakMemory:
     """Resident memory in GB.
 
     Attributes:
-        resident: the largest that it was, pages of mapped files included.
-        anonymous: at the end, without pages of mapped files: what cannot be dropped and read again.
+        resident: peak, with pages of mapped files.
+        anonymous: at the end, without pages of mapped files, which can be dropped; None if unknown.
     """
 
     resident: float
@@ -25,7 +25,7 @@ class PeakMemory:
 
 
 def in_new_process(work: Callable[[Any], object], argument: Any) -> PeakMemory:
-    """Run ``work(argument)`` in a new interpreter, so that nothing of this process counts."""
+    """Run ``work(argument)`` in a new interpreter and return the memory of that process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_run_and_weigh, work, argument).result()
@@ -37,9 +37,11 @@ def _run_and_weigh(work: Callable[[Any], object], argument: Any) -> PeakMemory:
 
 
 def peak_memory(status: Path = Path("/proc/self/status")) -> PeakMemory:
-    """Of this process.
+    """Memory of this process.
 
-    The resource usage, taken where there is no such file, also counts the peak of the parent process.
+    Args:
+        status: file of the Linux kernel; without it the peak is that of ``getrusage``, which includes the
+            peak of the parent process.
     """
     try:
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
@@ -49,5 +51,5 @@ def peak_memory(status: Path = Path("/proc/self/status")) -> PeakMemory:
 
 
 def _gigabytes(kilobytes: str) -> float:
-    """``123 kB`` of the kernel, which means 1024 bytes, in 1e9 bytes."""
+    """Convert the kernel's ``123 kB``, of 1024 bytes each, to units of 1e9 bytes."""
     return int(kilobytes.split()[0]) * 1024 / 1e9

@@ -1,4 +1,4 @@
-"""Training in two processes of one thread against one, the exchange of gradients included."""
+"""Training in two processes against one, of one thread each, with the exchange of gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest
+from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest
 from partnerface.benchmarks.speed.interleaving import Duration, interleaved, ratios
 from partnerface.benchmarks.speed.result_row import ResultRow, Target, measured_row
 from partnerface.benchmarks.speed.training import rays_per_step
@@ -23,32 +23,32 @@ SCALING_STEPS, WARM_UP = 40, 5
 
 
 @dataclass(frozen=True)
-class Training:
-    """What every process trains.
+class ProcessTask:
+    """What every process of a measurement does.
 
     Attributes:
-        build: makes the method.
-        name: of the method.
-        weights: file of the avatar's state: the same pruned space for all.
-        steps: how many are timed.
-        port: where processes meet.
+        build: builds the method.
+        name: name of the method.
+        weights: file with the state of the avatar, so that all sample the same pruned space.
+        steps: number of timed steps.
+        port: TCP port where the processes meet.
     """
 
-    build: BuildMethod
+    build: MethodBuilder
     name: str
     weights: Path
     steps: int
     port: int
 
 
-def scaling_row(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps: int) -> ResultRow:
-    """Rays a second of two processes against those of one, each with one thread and a batch of its own."""
+def scaling_row(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> ResultRow:
+    """Rays per second of two processes over those of one, each with one thread and a batch of its own."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "avatar.pt"
         torch.save(trained.module.avatar.state_dict(), weights)
 
         def measure(processes: int) -> Duration:
-            return _in_processes(Training(build, trained.name, weights, steps, _free_port()), processes)
+            return _in_processes(ProcessTask(build, trained.name, weights, steps, _free_port()), processes)
 
         variants = {str(n): lambda n=n: measure(n) for n in (1, PROCESSES)}
         found = interleaved(variants, rounds)
@@ -64,13 +64,11 @@ def scaling_row(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps
     )
 
 
-def _in_processes(training: Training, processes: int) -> Duration:
+def _in_processes(task: ProcessTask, processes: int) -> Duration:
     """Mean duration of a step in new interpreters."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    started = [
-        context.Process(target=_train, args=(training, n, processes, sender)) for n in range(processes)
-    ]
+    started = [context.Process(target=_train, args=(task, n, processes, sender)) for n in range(processes)]
     for process in started:
         process.start()
     for process in started:
@@ -80,16 +78,16 @@ def _in_processes(training: Training, processes: int) -> Duration:
     return receiver.recv()
 
 
-def _train(training: Training, rank: int, processes: int, sender) -> None:
+def _train(task: ProcessTask, rank: int, processes: int, sender) -> None:
     torch.set_num_threads(1)
-    method = training.build(training.name)
+    method = task.build(task.name)
     set_up(method)
-    method.module.avatar.load_state_dict(torch.load(training.weights, weights_only=True))
+    method.module.avatar.load_state_dict(torch.load(task.weights, weights_only=True))
     if processes > 1:
         place = {"LOCAL_RANK": rank, "NODE_RANK": 0, "OMP_NUM_THREADS": 1}
-        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": training.port}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": task.port}
         os.environ.update({name: str(value) for name, value in place.items()})
-    step = timed_steps(method, training.steps, warm_up=WARM_UP, processes=processes)
+    step = timed_steps(method, task.steps, warm_up=WARM_UP, processes=processes)
     if rank == 0:
         sender.send(step)
 

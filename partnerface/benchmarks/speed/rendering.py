@@ -1,4 +1,4 @@
-"""Rendering a frame: ours whole, NeRFace on an evenly spread part of the same frame's rays."""
+"""Speed of rendering a frame: ours with all rays, NeRFace with few that cover the same view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from partnerface.data.view import View
 
 FRAME_SIZE = 256
 PEER_SIZE = 32
-"""NeRFace renders this many pixels a side of the same view; its time is scaled by the number of rays."""
+"""Pixels a side that NeRFace renders of the same view; its time is scaled by the number of rays."""
 
 RATIO, FRAMES_PER_SECOND = Target(">=", 400), Target(">=", 3)
 
@@ -23,13 +23,13 @@ def square_view(sequence: TrackedSequence, size: int, frame: int = 0) -> View:
 
 
 def rendering_time(method: MethodUnderTest, view: View, device: str = "cpu") -> Duration:
-    """How long one picture takes; the method stays in evaluation mode."""
+    """Time of rendering one picture; the method stays in evaluation mode."""
     avatar, view = method.module.to(device).avatar.eval(), view.to(device)
     return duration_of(lambda: avatar.render_image(view), device)
 
 
 def rendering_rows(ours: MethodUnderTest, peer: MethodUnderTest, rounds: int) -> list[ResultRow]:
-    """Frames a second and the ratio to NeRFace, all cores, no gradient."""
+    """Frames per second and the ratio to NeRFace, on all cores, without gradients."""
     view = square_view(ours.data.sequence, FRAME_SIZE)
     small, rays = view.resized(PEER_SIZE, PEER_SIZE), (PEER_SIZE / FRAME_SIZE) ** 2
     variants: dict[str, Callable[[], Duration]] = {

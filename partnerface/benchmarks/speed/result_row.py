@@ -1,11 +1,11 @@
-"""ResultRow: one measured value, what it should reach and whether it does."""
+"""ResultRow: one measured value with its target."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -14,7 +14,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<
 
 @dataclass(frozen=True)
 class Target:
-    """What a value should reach.
+    """A bound that a value should keep.
 
     Attributes:
         comparison: ``>=`` or ``<=``.
@@ -32,7 +32,7 @@ class Target:
         return f"{self.comparison} {self.bound:g}"
 
     def holds(self, value: float | None) -> bool | None:
-        """None for a value that was not measured; a value that is no number never holds."""
+        """Whether a value keeps the bound; NaN never does, and None stays None."""
         if value is None:
             return None
         return not math.isnan(value) and _COMPARISONS[self.comparison](value, self.bound)
@@ -44,15 +44,14 @@ class ResultRow:
 
     Attributes:
         name: what was measured.
-        value: the median, or None where it was not measured; ``note`` says why.
+        value: the median, or None if it was not measured and ``note`` says why.
         unit: of the value.
-        target: what it should reach, or None.
+        target: bound of the value, or None.
         note: how it was measured.
-        samples: the repeated measurements that ``value`` is the median of.
-        by_cpu_time: the same with CPU seconds of the process in place of wall time, where that tells
-            something else: other jobs on the machine hardly touch it, and it does not see how well
-            threads share the work.
-        details: further figures by name.
+        samples: the repeated measurements of which ``value`` is the median.
+        by_cpu_time: the measurements with CPU seconds of the process in place of wall time. Other load on
+            the machine hardly changes them, and they do not show how well threads share the work.
+        details: further values by name.
     """
 
     name: str
@@ -66,10 +65,11 @@ class ResultRow:
 
     @property
     def holds(self) -> bool | None:
+        """Whether the value keeps its target; None without target or value."""
         return None if self.target is None else self.target.holds(self.value)
 
     def as_json(self) -> dict[str, Any]:
-        """``name, value, unit, target, holds`` and how they came about."""
+        """The row as written to ``speed.json``."""
         row = {
             "name": self.name,
             "value": self.value,
@@ -80,21 +80,9 @@ class ResultRow:
         }
         for key, samples in (("spread", self.samples), ("by_cpu_time", self.by_cpu_time)):
             if samples:
-                row[key] = asdict(Spread.of(samples)) | {"samples": samples}
+                ends = {"min": min(samples), "max": max(samples)}
+                row[key] = {"median": median(samples), **ends, "samples": samples}
         return row | ({"details": self.details} if self.details else {})
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median, smallest and largest of repeated measurements."""
-
-    median: float
-    min: float
-    max: float
-
-    @classmethod
-    def of(cls, samples: list[float]) -> Spread:
-        return cls(median(samples), min(samples), max(samples))
 
 
 def measured_row(
@@ -106,10 +94,10 @@ def measured_row(
     by_cpu_time: list[float] | None = None,
     **details: Any,
 ) -> ResultRow:
-    """The row whose value is the median of ``samples``."""
+    """A row with the median of ``samples`` as its value."""
     return ResultRow(name, median(samples), unit, target, note, samples, by_cpu_time or [], details)
 
 
 def missing_row(name: str, unit: str, target: Target | None, reason: str) -> ResultRow:
-    """The row of something that cannot be measured here."""
+    """A row without a value, and the reason for it."""
     return ResultRow(name, None, unit, target, reason)

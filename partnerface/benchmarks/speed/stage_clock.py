@@ -1,4 +1,4 @@
-"""StageClock: where the time of a step goes, measured from outside by wrapping methods of its parts."""
+"""StageClock: time by stages of a computation, measured by wrapping methods of its parts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TimedMethod:
-    """A method that counts as a stage.
+    """A method whose time counts for a stage.
 
     Attributes:
         owner: the object, class or module that has it.
         method: its name.
-        stage: the stage that its time belongs to.
-        counts_points: its first tensor argument has one row for each point of the stage.
+        stage: name of the stage.
+        counts_points: whether the rows of its first tensor argument are counted as points of the stage.
     """
 
     owner: Any
@@ -31,13 +31,17 @@ class TimedMethod:
 
 
 class StageClock:
-    """Adds up the time of nested stages; each moment counts for the innermost one.
+    """Adds up the time of nested stages, in which each moment counts for the innermost one.
 
-    Every thread has its own nesting. With a clock that runs only while its thread works, the stages'
-    times sum to the CPU time of all threads.
+    Threads nest their stages independently. With the CPU time of the calling thread as clock, the times
+    of all stages sum to the CPU time of all threads.
 
     Args:
-        now: seconds; by default the CPU time of the calling thread.
+        now: clock, in seconds.
+
+    Attributes:
+        seconds: by stage.
+        points: by stage, for those that count them.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -57,7 +61,7 @@ class StageClock:
             self.leave()
 
     def enter(self, name: str) -> None:
-        """Begin a stage; the one around it stands still meanwhile."""
+        """Begin a stage; the one around it pauses."""
         now, stack = self._now(), self._stack()
         if stack:
             self._charge(now)
@@ -70,6 +74,7 @@ class StageClock:
         self._stack().pop()
 
     def add_points(self, name: str, count: int) -> None:
+        """Count points of a stage."""
         with self._lock:
             self.points[name] = self.points.get(name, 0) + count
 
@@ -86,9 +91,9 @@ class StageClock:
 
     @contextmanager
     def timing(self, methods: list[TimedMethod]) -> Iterator[None]:
-        """Time these methods inside the block; a method that its owner lacks is left out."""
+        """Time these methods inside the block; those that their owner does not have are left out."""
         present = [m for m in methods if hasattr(m.owner, m.method)]
-        # What an instance has from its class is only hidden by an attribute of its own: delete that.
+        # A method of a class is hidden by an attribute of the instance, which is deleted afterwards.
         own = [vars(m.owner).get(m.method) for m in present]
         for timed in present:
             setattr(timed.owner, timed.method, self._wrapped(timed))
@@ -115,11 +120,12 @@ class StageClock:
 
 
 def first_tensor(values: tuple) -> Tensor | None:
+    """The first tensor among positional arguments."""
     return next((v for v in values if isinstance(v, torch.Tensor)), None)
 
 
 def stage_table(clock: StageClock, repeats: int) -> list[dict[str, Any]]:
-    """Rows ``stage, milliseconds, share, points`` of one of ``repeats`` equal pieces, slowest first."""
+    """Rows with ``stage, milliseconds, share, points`` of one of ``repeats`` equal runs, slowest first."""
     total = sum(clock.seconds.values())
     return [
         {

@@ -1,4 +1,4 @@
-"""Where one training step and one rendered frame spend their time, stage by stage."""
+"""Time of one training step and of one rendered frame by stages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPOSITING, UNCLAIMED = "compositing, gathering", "between stages"
 
 
 def avatar_stages(avatar: Avatar) -> list[TimedMethod]:
-    """The stages of the method, in its order; what no part claims is compositing."""
+    """The stages of the method, in its order; time outside of the parts counts as compositing."""
     return [
         TimedMethod(avatar, "forward", COMPOSITING),
         TimedMethod(avatar, "render_image", COMPOSITING),
@@ -46,7 +46,7 @@ def avatar_stages(avatar: Avatar) -> list[TimedMethod]:
 
 
 def stage_seconds(device: str) -> Callable[[], float]:
-    """The clock of a profile: CPU time of the calling thread; on CUDA the time until the device is done."""
+    """Clock for a profile: CPU time of the calling thread; on CUDA wall time until the device is done."""
     if device == "cpu":
         return time.thread_time
 
@@ -58,7 +58,7 @@ def stage_seconds(device: str) -> Callable[[], float]:
 
 
 def training_profile(method: MethodUnderTest, steps: int, device: str = "cpu") -> list[dict[str, Any]]:
-    """Stages of one training step, on one CPU thread."""
+    """Rows of `stage_table` for one training step, on one CPU thread."""
     clock, warm = StageClock(stage_seconds(device)), StageClock(stage_seconds(device))
     losses = [TimedMethod(loss, "forward", "losses") for loss in method.module.losses.values()]
     with single_thread():
@@ -71,7 +71,7 @@ def training_profile(method: MethodUnderTest, steps: int, device: str = "cpu") -
 def rendering_profile(
     method: MethodUnderTest, view: View, frames: int, device: str = "cpu"
 ) -> list[dict[str, Any]]:
-    """Stages of one rendered frame, summed over the threads that render it."""
+    """Rows of `stage_table` for one rendered frame, summed over the threads that render it."""
     avatar, view = method.module.to(device).avatar.eval(), view.to(device)
     clock = StageClock(stage_seconds(device))
     with torch.no_grad(), single_thread():

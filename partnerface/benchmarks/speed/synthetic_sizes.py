@@ -1,4 +1,4 @@
-"""Longer videos and finer meshes made from the embedded subject, to measure growth."""
+"""Longer clips and finer meshes made from the embedded subject, to measure growth."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from partnerface.head_models.head_model_asset import HeadModelAsset
 
 
 class RepeatedReader(SequenceReader):
-    """Plays a dataset again and again until it is ``frames`` long; no file is copied.
+    """Reads a dataset repeatedly until it has ``frames`` frames; no file is copied.
 
     Args:
-        root: a dataset in our own format.
+        root: folder of a dataset in our own format.
         frames: length of the result.
     """
 
@@ -50,10 +50,10 @@ class RepeatedReader(SequenceReader):
 
 
 class SubdividedHead(HeadModel):
-    """Anny's head with every triangle cut into four, once for each level. It has no landmarks.
+    """Anny's head, in which every level cuts each triangle into four; it has no landmarks.
 
     Args:
-        levels: how often; 0 is the head itself.
+        levels: how often triangles are cut; 0 is the head itself.
     """
 
     def __init__(self, levels: int = 1) -> None:
@@ -64,7 +64,7 @@ class SubdividedHead(HeadModel):
 
 
 def subdivided(asset: HeadModelAsset) -> HeadModelAsset:
-    """Cut every triangle at the middles of its edges; the surface stays where it is."""
+    """Cut every triangle into four at the midpoints of its edges; the surface does not move."""
     faces, edges = cut_faces(asset.faces)
     uv_faces, uv_edges = cut_faces(asset.uv_faces)
 
@@ -95,9 +95,11 @@ def subdivided(asset: HeadModelAsset) -> HeadModelAsset:
 
 
 def cut_faces(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Four faces for each of ``[Fc, 3]``, one after another, and the edges ``[Ed, 2]`` whose middles are new.
+    """Cut faces ``[Fc, 3]`` into four each, at the midpoints of their edges.
 
-    The middle of edge ``e`` is vertex ``V + e``, with V the vertices that the faces number at present.
+    Returns:
+        The new faces ``[4 Fc, 3]``, those of one face in a row, and the edges ``[Ed, 2]`` whose midpoints
+        are new vertices: that of edge ``e`` is vertex ``V + e``, with V the number of old vertices.
     """
     corners = np.asarray(faces, np.int64)
     sides = np.sort(np.stack([corners, np.roll(corners, -1, 1)], 2).reshape(-1, 2), 1)
@@ -110,13 +112,13 @@ def cut_faces(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sequence_for(sequence: TrackedSequence, head: SubdividedHead) -> TrackedSequence:
-    """A video tracked with the plain head, as if it had been tracked with this one."""
+    """A video that was tracked with the plain head, converted to a subdivided one."""
     record = head_model_record(head)
     return replace(sequence, head_model=record, shell_thickness=_spread(sequence.shell_thickness, head))
 
 
 def _spread(thickness: Tensor, head: SubdividedHead) -> Tensor:
-    """Shell of the new vertices: the mean of their edge's ends, level by level."""
+    """Shell thickness with that of new vertices, the mean of their edge's ends, level by level."""
     faces = AnnyHead().asset.faces
     while len(thickness) < len(head.template_vertices):
         faces, edges = cut_faces(faces)

@@ -1,8 +1,8 @@
-"""Training steps: ours against NeRFace in float32 and bfloat16, and many parts against few."""
+"""Speed of training steps: ours against NeRFace in float32 and bfloat16, many parts against few."""
 
 from __future__ import annotations
 
-from partnerface.benchmarks.method_under_test import BuildMethod, MethodUnderTest, continue_from
+from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest, continue_from
 from partnerface.benchmarks.speed.interleaving import Duration, duration_of, interleaved, ratios
 from partnerface.benchmarks.speed.result_row import ResultRow, Target, measured_row
 from partnerface.benchmarks.speed.training_slices import set_up, timed_steps
@@ -14,11 +14,12 @@ FEW_PARTS, MANY_PARTS = 4, 64
 
 
 def rays_per_step(method: MethodUnderTest) -> int:
+    """Rays of a training step."""
     return method.data.rays_per_frame * method.data.frames_per_batch
 
 
 def refresh_share(method: MethodUnderTest, device: str = "cpu") -> Duration:
-    """A step's share of pruning the occupancy grid, which the configuration does now and then."""
+    """Time of pruning the occupancy grid, divided by the steps between two prunings."""
     data, avatar = method.data, method.module.to(device).avatar
     view = data.views.select([data.train_frames[0]]).to(device)
     visits = method.refresh.visits
@@ -33,10 +34,15 @@ def against_nerface(
     threads: int,
     device: str = "cpu",
 ) -> list[ResultRow]:
-    """Rays a second on rays that hit the head, and the ratios to NeRFace by precision.
+    """Rays per second on rays that hit the head, and the ratios to NeRFace.
 
-    All get the same number of threads: on a CPU the frames of a batch run in as many threads for every
-    method.
+    Args:
+        ours: our method.
+        peers: NeRFace by the floating-point type of its fields.
+        rounds: interleaved repetitions.
+        steps: training steps of ours in a round.
+        threads: CPU threads of every method, over which the frames of a batch are spread.
+        device: ``cpu`` or ``cuda``.
     """
 
     def our_step() -> Duration:
@@ -74,12 +80,12 @@ def against_nerface(
 
 
 def rates(steps: list[Duration], rays: int) -> tuple[list[float], list[float]]:
-    """Rays a second of wall time, and of CPU time."""
+    """Rays per second of wall time, and of CPU time."""
     return [rays / step.wall for step in steps], [rays / step.cpu for step in steps]
 
 
-def many_parts_row(build: BuildMethod, trained: MethodUnderTest, rounds: int, steps: int) -> ResultRow:
-    """A full training step with many parts against one with few, at top-2."""
+def many_parts_row(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> ResultRow:
+    """CPU time of a training step with many parts over one with few, at top-2."""
     few, many = (parts_variant(build, trained, parts) for parts in (FEW_PARTS, MANY_PARTS))
     variants = {"few": lambda: timed_steps(few, steps), "many": lambda: timed_steps(many, steps)}
     with single_thread():
@@ -96,8 +102,8 @@ def many_parts_row(build: BuildMethod, trained: MethodUnderTest, rounds: int, st
     )
 
 
-def parts_variant(build: BuildMethod, trained: MethodUnderTest, parts: int) -> MethodUnderTest:
-    """The trained method with another number of parts, on the same data."""
+def parts_variant(build: MethodBuilder, trained: MethodUnderTest, parts: int) -> MethodUnderTest:
+    """The trained method with another number of parts, top-2, on the same data."""
     return variant_of(
         build,
         trained,
@@ -106,7 +112,7 @@ def parts_variant(build: BuildMethod, trained: MethodUnderTest, parts: int) -> M
     )
 
 
-def variant_of(build: BuildMethod, trained: MethodUnderTest, *flags: str) -> MethodUnderTest:
+def variant_of(build: MethodBuilder, trained: MethodUnderTest, *flags: str) -> MethodUnderTest:
     """The trained method with other settings, on the same data."""
     variant = build(trained.name, *flags)
     variant.data = trained.data

@@ -1,4 +1,4 @@
-"""Slices of real training: a few steps of the real trainer, each timed without its data."""
+"""A few training steps with the real trainer, each timed without loading its data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from partnerface.benchmarks.speed.interleaving import Duration, synchronise
 from partnerface.benchmarks.speed.stage_clock import StageClock
 from partnerface.training.distributed import set_ddp_options
 
-SECOND_STAGE = 0.5
-"""Share of training that is said to be done: soft part weights, half of the learning rate's way."""
+MID_TRAINING = 0.5
+"""Progress passed to the schedules: part weights are soft, the learning rate has half decayed."""
 
 
 class StepTimer(Callback):
-    """Times steps from the moment their batch is there until the optimizer is done.
+    """Times training steps from the loaded batch to the end of the optimizer's step.
 
     Args:
-        warm_up: steps that are not timed: kernels are compiled, buffers and optimizer state made.
+        warm_up: first steps, not timed, that compile kernels and allocate buffers and optimizer state.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -41,12 +41,12 @@ class StepTimer(Callback):
 
 
 class StageCallback(Callback):
-    """Marks backward, optimizer and the rest of a step on a `StageClock`.
+    """Times backward, optimizer and the rest of a step as stages of a `StageClock`.
 
-    Backward is seen where the module runs it in the calling thread, that is with one CPU thread.
+    Backward is timed only if the module runs it in the calling thread, that is with one CPU thread.
 
     Args:
-        clock: takes the times; the parts of the forward pass are to be wrapped by `StageClock.timing`.
+        clock: adds up the times; the forward pass is timed by `StageClock.timing`.
     """
 
     def __init__(self, clock: StageClock) -> None:
@@ -70,12 +70,16 @@ class StageCallback(Callback):
         self.clock.leave()
 
 
-class Budget(Callback):
-    """Ends training after a number of seconds, and lets the schedules follow.
+class SecondsBudget(Callback):
+    """Ends training after a number of seconds, and sets the progress of the schedules to the share spent.
 
     Args:
         seconds: the budget.
-        clock: what counts: CPU seconds of the process, or `time.perf_counter`.
+        clock: measures it, by default in CPU seconds of the process.
+
+    Attributes:
+        spent: seconds of training.
+        steps: steps of training.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.process_time) -> None:
@@ -92,25 +96,25 @@ class Budget(Callback):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens inside costs nothing of the budget."""
+        """Leave the time of the block out of the budget."""
         before = self.clock()
         yield
         self._start += self.clock() - before
 
 
-class ScoresOnTheWay(Callback):
-    """Scores a method whenever its training passes a mark, at no cost to the budget.
+class ScoresDuringTraining(Callback):
+    """Scores a method whenever its training passes a mark; the budget pauses meanwhile.
 
     Args:
-        score: of the method as it is then; it may leave the method in evaluation mode.
+        score: function that scores the method; it may leave it in evaluation mode.
         meter: the budget, which must come before this among the callbacks.
-        marks: seconds, rising.
+        marks: seconds of training, in ascending order.
 
     Attributes:
-        found: seconds and score.
+        found: seconds of training and score at each mark.
     """
 
-    def __init__(self, score: Callable[[], float], meter: Budget, marks: Sequence[float]) -> None:
+    def __init__(self, score: Callable[[], float], meter: SecondsBudget, marks: Sequence[float]) -> None:
         self.score, self.meter, self.marks = score, meter, list(marks)
         self.found: list[tuple[float, float]] = []
 
@@ -129,24 +133,24 @@ def train_steps(
     *,
     threads: int = 1,
     device: str = "cpu",
-    share_done: float | None = SECOND_STAGE,
+    progress: float = MID_TRAINING,
     callbacks: Sequence[Callback] = (),
     processes: int = 1,
 ) -> None:
-    """Run steps of training, with a new optimizer and without evaluation or files.
+    """Train for some steps with a new optimizer, without evaluation or files.
 
     Args:
-        method: what is trained; it keeps what it learned.
-        steps: how many.
+        method: what is trained; it keeps what it learns.
+        steps: number of steps; -1 for no limit.
         threads: CPU threads of the module.
         device: ``cpu`` or ``cuda``.
-        share_done: share of training that the schedules take for done at least; None lets them start anew.
-        callbacks: what to run beside it.
-        processes: of the training; each has to call this, with its place in the environment.
+        progress: share of training, in [0, 1], at which the schedules start.
+        callbacks: further callbacks of the trainer.
+        processes: processes of the training; each has to call this, with its rank in the environment.
     """
     module = method.module
     module.cpu_threads = threads
-    module.elapsed_share = share_done or 0.0
+    module.elapsed_share = progress
     trainer = Trainer(
         max_steps=steps,
         max_epochs=-1,
@@ -184,5 +188,5 @@ def timed_steps(
 
 
 def set_up(method: MethodUnderTest) -> None:
-    """Fit a new method's buffers to the person, as the first step of training does."""
+    """Run one training step, which fits a new method's buffers to the person."""
     train_steps(method, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 import shutil
 import sys
 import time
@@ -20,8 +19,8 @@ from partnerface.data.batches.foreground_colours import foreground_colours
 from partnerface.data.formats.layout import CACHE_FOLDER
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
-from partnerface.errors import UserError
 from partnerface.files.images import read_grey, read_labels, read_rgb
+from partnerface.files.whole_files import NotWritten, whole_file
 
 MEMORY_LIMIT = 2_000_000_000
 """Bytes above which the frames must be kept in a memory-mapped file."""
@@ -31,10 +30,6 @@ CACHE_FROM = 50_000_000
 
 ABANDONED = 3600.0
 """Seconds after which nobody writes to a half-written file any more: its process was killed."""
-
-
-class _NoCache(UserError):
-    """The frames cannot be kept in a file."""
 
 
 class FrameStore:
@@ -84,7 +79,7 @@ class FrameStore:
         if size > min(memory_limit, CACHE_FROM):
             try:
                 return cls(_cached(sequence, shape, root))
-            except _NoCache:
+            except NotWritten:
                 if size > memory_limit:
                     raise
         channels = np.empty(shape, np.uint8)
@@ -153,7 +148,7 @@ def _cache_folder(root: Path) -> Path:
     folder = root / CACHE_FOLDER
     if folder.is_symlink():
         # Old caches in it are removed, which must not happen elsewhere.
-        raise _NoCache(f"{folder}: is a link, which a dataset's cache may not be; remove it")
+        raise NotWritten(f"{folder}: is a link, which a dataset's cache may not be; remove it")
     return folder
 
 
@@ -170,13 +165,13 @@ def _read_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _write_cache(path: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray]) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     size = int(np.prod(shape))
-    try:
+    advice = f"the frame cache takes {size / 1e9:.1f} GB: make room or choose a smaller --data.image_size"
+    with whole_file(path, advice) as partial:
         path.parent.mkdir(exist_ok=True)
         for stale in path.parent.glob(f"frames_{shape[2]}x{shape[1]}_*.npy"):
             stale.unlink(missing_ok=True)
-        for partial_file in path.parent.glob("frames_*.partial"):
+        for partial_file in path.parent.glob("*.partial"):
             with suppress(FileNotFoundError):  # another process has finished its own meanwhile
                 if time.time() - partial_file.stat().st_mtime > ABANDONED:
                     partial_file.unlink()
@@ -187,12 +182,3 @@ def _write_cache(path: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray
             np.lib.format.write_array_header_1_0(file, header)
             for frame in frames:
                 file.write(frame.tobytes())
-        os.replace(partial, path)
-    except OSError as error:
-        raise _NoCache(
-            f"{path}: the frame cache of {size / 1e9:.1f} GB cannot be written ({error.strerror or error}); "
-            "make room or choose a smaller --data.image_size"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -23,14 +23,15 @@ class ResumableLoader(DataLoader):
     """
 
     def __init__(self, dataset: Dataset, sampler: Sampler, batch_size: int, **options: Any) -> None:
-        super().__init__(dataset, batch_sampler=_SkippingBatches(sampler, batch_size), **options)
+        self._batches = _SkippingBatches(sampler, batch_size)
+        super().__init__(dataset, batch_sampler=self._batches, **options)
         self._position = 0
 
-    def __iter__(self) -> Iterator:
-        start = self._position = self.batch_sampler.skip
+    def __iter__(self) -> Iterator:  # type: ignore[override] # a generator serves as well
+        start = self._position = self._batches.skip
         batches = super().__iter__()
         # Workers make DataLoader take the order twice, so it is only now that the skip is spent.
-        self.batch_sampler.skip = 0
+        self._batches.skip = 0
         for position, batch in enumerate(batches, start + 1):
             self._position = position
             yield batch
@@ -41,7 +42,7 @@ class ResumableLoader(DataLoader):
     def load_state_dict(self, state: dict[str, int]) -> None:
         # A checkpoint may be due before the first batch is taken.
         self._position = state["position"]
-        self.batch_sampler.skip = self._position % len(self)
+        self._batches.skip = self._position % len(self)
 
 
 class _SkippingBatches(BatchSampler):

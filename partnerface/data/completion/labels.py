@@ -12,7 +12,14 @@ from torch import Tensor
 from partnerface.data.regions import Region
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import LandmarkGeometry
-from partnerface.head_models.mediapipe_landmarks import LEFT_EYE, OUTER_EYE_CORNERS, OUTER_LIPS, RIGHT_EYE
+from partnerface.head_models.mediapipe_landmarks import (
+    FOREHEAD_TOP,
+    LEFT_EYE,
+    OUTER_EYE_CORNERS,
+    OUTER_LIPS,
+    RIGHT_EYE,
+)
+from partnerface.meshes.dilation import dilate
 from partnerface.meshes.rasterizer import rasterize_mesh
 
 FACE_DEPTH_M = 0.085
@@ -23,7 +30,6 @@ NECK_LINE_MARGIN_M = 0.01
 RASTER_SCALE = 0.5
 WIDENED_512_PX = {Region.EYES: 8, Region.MOUTH: 5}
 NECK_WIDENED_512_PX = 5
-FOREHEAD = 10
 
 
 @dataclass
@@ -64,7 +70,7 @@ def labelled_mesh(head_model: HeadModel, landmarks: LandmarkGeometry) -> Labelle
     kinds = torch.where(skin, int(Region.TORSO), int(Region.MOUTH))
     kinds[head_model.part_faces("eye_left", "eye_right")[drawn]] = int(Region.EYES)
     corner = landmarks.points.template[landmarks.rows(OUTER_EYE_CORNERS)].mean(0)
-    forehead = landmarks.rows((FOREHEAD,))
+    forehead = landmarks.rows((FOREHEAD_TOP,))
     hairline = landmarks.points.template[forehead, 1].mean() if forehead else vertices[:, 1].max()
     face_depth = torch.minimum(
         vertices[:, 2] - (corner[2] - FACE_DEPTH_M), hairline + HAIRLINE_MARGIN_M - vertices[:, 1]
@@ -120,13 +126,13 @@ def label_image(
     below = (np.arange(height) + 0.5)[:, None] > neck_row
     beyond = np.where(below, np.uint8(Region.TORSO), np.uint8(Region.HAIR))
     labels = np.where(head, drawn, np.broadcast_to(beyond, drawn.shape))
-    near_neck = _dilated(drawn == Region.NECK, NECK_WIDENED_512_PX * height / 512)
+    near_neck = _widened(drawn == Region.NECK, NECK_WIDENED_512_PX * height / 512)
     labels[near_neck & ~head] = Region.NECK
     labels[(drawn == Region.TORSO) & ~head & below] = Region.TORSO
-    on_face = _dilated(np.isin(drawn, (Region.FACE, Region.EYES)), 1)
+    on_face = _widened(np.isin(drawn, (Region.FACE, Region.EYES)), 1)
     for region, polygons in rings.items():
         features = _polygons(landmarks, polygons, width, height)
-        labels[_dilated(features, WIDENED_512_PX[region] * height / 512) & on_face] = region
+        labels[_widened(features, WIDENED_512_PX[region] * height / 512) & on_face] = region
     labels[matte < 128] = Region.BACKGROUND
     return labels.astype(np.uint8)
 
@@ -177,20 +183,6 @@ def _polygons(landmarks: Tensor, polygons: list[list[int]], width: int, height: 
     return np.asarray(image) > 0
 
 
-def _dilated(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Widen by a square; shifts double, so that a wide one costs little more than a narrow one."""
-    widened = mask
-    for axis in (0, 1):
-        widened = _reach(np.flip(_reach(np.flip(widened, axis), axis, radius), axis), axis, radius)
-    return widened
-
-
-def _reach(mask: np.ndarray, axis: int, radius: float) -> np.ndarray:
-    """Extend ``mask`` towards higher indices along an axis by the radius, at least by one."""
-    reached, wanted, extent = mask.copy(), max(1, round(radius)), 0
-    while extent < wanted:
-        shift = min(extent + 1, wanted - extent)
-        source, target = reached.copy().swapaxes(0, axis), reached.swapaxes(0, axis)
-        target[shift:] |= source[:-shift]
-        extent += shift
-    return reached
+def _widened(mask: np.ndarray, radius: float) -> np.ndarray:
+    """A mask ``[H, W]`` dilated by a square of about ``radius`` pixels to each side, at least one."""
+    return dilate(torch.from_numpy(mask), max(1, round(radius))).numpy()

@@ -11,7 +11,8 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.regions import HEAD
 from partnerface.head_models.head_model import HeadModel
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.meshes.normals import vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 FACE_FLOOR_M = 0.006
 FLOOR_M = 0.012
@@ -21,7 +22,7 @@ SMOOTHING_ROUNDS = 3
 QUANTILE = 0.9
 MARGIN_PX = 1.0
 MAX_MISSED_PIXELS = 2000
-"""Of a frame's missed pixels in one round; a leaking matte has many, and neighbours ask alike."""
+"""Of a frame in one round; a leaking matte has many, and neighbouring ones need the same."""
 
 
 @dataclass
@@ -48,9 +49,9 @@ def measure_shell(
 ) -> ShellReport:
     """Grow a shell around the mesh until it covers the head's part of the mattes.
 
-    In each round the inflated mesh is drawn; every head pixel it misses asks the nearest vertex on
-    its outline to reach it, and a high quantile over the frames is granted. The torso is left out:
-    it is a layer of its own.
+    In each round the inflated mesh is drawn. Each head pixel that it misses is assigned to the nearest vertex
+    on its outline, which would have to reach it; a vertex grows by a high quantile over the frames. The torso
+    is left out: it is a layer of its own.
 
     Args:
         head_model: gives the faces.
@@ -108,7 +109,7 @@ def _requests(
     wanted: Tensor,
     torso_vertices: Tensor,
 ) -> Tensor:
-    """``[V]`` metres by which each vertex falls short in one frame, 0 where it is asked for nothing."""
+    """``[V]`` metres by which each vertex falls short in one frame, 0 where it falls short of nothing."""
     inflated = vertices + thickness[:, None] * normals
     requests = torch.zeros(len(vertices))
     y, x = torch.where(wanted & ~_drawn(inflated, faces, camera))
@@ -127,7 +128,7 @@ def _requests(
 
 
 def _smoothed(before: Tensor, after: Tensor, faces: Tensor, torso_vertices: Tensor) -> Tensor:
-    """Spread what was granted over the neighbours, so that the shell has no spikes."""
+    """Spread the growth over the neighbours, so that the shell has no spikes."""
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = torch.cat([edges, edges.flip(1)])
     degree = torch.zeros(len(after)).index_add(0, edges[:, 0], torch.ones(len(edges))).clamp_min(1)

@@ -44,7 +44,7 @@ class TorsoMotion:
     matrices: ``[T, 2, 3]`` from a frame's image coordinates to the reference's, both in [0, 1].
     reference: frame that is the reference torso image.
     mismatch_still: mean absolute difference of torso pixels to the reference without motion.
-    mismatch: the same with it.
+    mismatch: mean absolute difference of torso pixels to the reference after the motion is undone.
     """
 
     matrices: Tensor
@@ -125,9 +125,9 @@ class _TorsoView:
         return hessian, gradient, residual.abs().mean((1, 2))
 
 
-def shrink(image: np.ndarray, size: int = WORKING_SIZE) -> np.ndarray:
-    """A square picture or matte (uint8) at the size in which motion is found."""
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
+def shrink(image: np.ndarray, width: int = WORKING_SIZE, height: int | None = None) -> np.ndarray:
+    """A picture or matte (uint8) at another size, averaged over areas; as high as wide by default."""
+    return np.asarray(Image.fromarray(image).resize((width, height or width), Image.Resampling.BOX))
 
 
 def _blurred(images: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 The layout is VHAP's (the input of GaussianAvatars), extended::
 
-    transforms.json               every frame; head model, splits, coverage
+    transforms.json               every frame; head model, splits and how they were chosen, coverage
     transforms_{train,val,test}.json   the same, frames of one use only
     images/00000.png              uint8 RGB
     fg_masks/00000.png            uint8 grey, 255 is the person

@@ -33,6 +33,7 @@ from partnerface.data.formats.values import (
     positive,
     printable_name,
     read_head_parameters,
+    split_protocol_of,
     table,
 )
 from partnerface.data.sequence import TrackedSequence
@@ -50,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 class PartnerfaceReader(SequenceReader):
-    """Reads what `SequenceWriter` writes; ``partnerface track`` and ``convert`` make it.
+    """Reads what `SequenceWriter` writes, such as the datasets of ``partnerface track``.
 
     Args:
         root: the dataset's folder.
@@ -62,7 +63,8 @@ class PartnerfaceReader(SequenceReader):
     def read(self) -> TrackedSequence:
         """Read and check everything but the pixels.
 
-        Frames whose tracking cannot be are left out of every split, and named in a warning.
+        Frames whose tracking is impossible (`impossible_frames`) are left out of every split and named in a
+        warning.
 
         Raises:
             UserError: a file is missing, a key or a size is wrong, a value is not finite, or a path
@@ -127,6 +129,7 @@ class PartnerfaceReader(SequenceReader):
             neck_line=neck_line_of(record["neck_line"]),
             shell_thickness=canonical["shell_thickness"],
             splits=checked_splits(record["splits"], weights),
+            split_protocol=split_protocol_of(record),
             coverage=coverage_of_splits(table(record["coverage"], "coverage")),
         )
         return sequence, residual

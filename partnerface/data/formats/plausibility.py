@@ -1,4 +1,4 @@
-"""Frames whose tracking cannot be: found by rule when a dataset is read, left out and reported."""
+"""Frames whose tracking is impossible, such as a head behind the camera: found, left out, reported."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LARGEST_EXPRESSION = 20.0
 """Of a coefficient: those of any head model stay within a few units."""
 
 RESIDUAL_FACTOR, RESIDUAL_FLOOR_PX = 4.0, 12.0
-"""A residual is far out above so many times the clip's median, and above so many pixels at 512."""
+"""A residual is too large above so many times the clip's median and so many pixels at 512."""
 
 
 def impossible_frames(
     camera: Camera, head: HeadParameters, weights: Tensor, residual: Tensor | None = None
 ) -> dict[int, str]:
-    """Why frames cannot be tracked right, by frame.
+    """Frames whose tracking must be wrong, and why.
 
     Args:
         camera: ``T`` cameras.

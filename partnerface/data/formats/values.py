@@ -27,6 +27,7 @@ TORSO_ARRAYS = {"torso_rotation": (3, 3), "torso_translation": (3,)}
 ADVICE = "track the video again"
 LARGEST_BYTES = 64_000_000
 """Of one file's arrays; a frame takes a thousand bytes, an identity and a shell a hundred thousand."""
+LONGEST_NAME, LONGEST_PROTOCOL = 200, 1000
 
 
 def float_array(values: np.ndarray | Tensor) -> np.ndarray:
@@ -116,9 +117,6 @@ def are_rotations(matrices: Tensor) -> Tensor:
     return torch.maximum(handed, residual) < 1e-3
 
 
-LONGEST_NAME = 200
-
-
 def camera_intrinsics(entries: list[dict]) -> Tensor:
     """``[T, 4]`` fx, fy, cx, cy of the frames' entries."""
     for key in INTRINSICS:
@@ -169,8 +167,22 @@ def positive(value: object, name: str) -> float:
 
 def printable_name(value: object) -> str:
     """A name that fits into a line of a log."""
-    if not isinstance(value, str) or len(value) > LONGEST_NAME or not value.isprintable():
-        raise ValueError(f"'name' is not a line of text of up to {LONGEST_NAME} letters")
+    return _line_of_text(value, "name", LONGEST_NAME)
+
+
+def split_protocol_of(record: dict) -> dict[str, str]:
+    """How the frames of each split were chosen; empty for a dataset of before this was written down."""
+    protocol = table(record.get("split_protocol", {}), "split_protocol")
+    return {
+        name: _line_of_text(text, "split_protocol", LONGEST_PROTOCOL)
+        for name, text in protocol.items()
+        if name in record["splits"]
+    }
+
+
+def _line_of_text(value: object, key: str, longest: int) -> str:
+    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+        raise ValueError(f"{key!r} is not a line of text of up to {longest} letters")
     return value
 
 

@@ -42,6 +42,9 @@ OUR_FILES = {
 }
 """What a dataset's folder holds at its top; nothing else in it is ever removed."""
 
+PICTURES = ("file_path", "fg_mask_path", "label_path")
+"""Keys in `FILE_PATTERNS` of what `SequenceWriter.add_frame` writes."""
+
 
 class SequenceWriter:
     """Writes into a hidden folder beside ``root`` and renames it in `finish`; an error removes it.
@@ -64,7 +67,7 @@ class SequenceWriter:
             raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")
         self.folder = hidden_folder(self.root)
         self._size: tuple[int, int] | None = None
-        self._frames = 0
+        self._written = dict.fromkeys(PICTURES, 0)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(self.root)
@@ -88,28 +91,43 @@ class SequenceWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def add_frame(self, image: np.ndarray, matte: np.ndarray, labels: np.ndarray) -> None:
-        """Write the next frame.
+        """Write image, matte and labels of the next frame; arguments and errors as of the three methods."""
+        self.add_image(image)
+        self.add_matte(matte)
+        self.add_labels(labels)
 
-        Args:
-            image: ``[H, W, 3]`` uint8 RGB, not multiplied by the matte.
-            matte: ``[H, W]`` uint8, 255 is the person.
-            labels: ``[H, W]`` uint8, values of `Region`.
+    def add_image(self, image: np.ndarray) -> Path:
+        """Write the next image: ``[H, W, 3]`` uint8 RGB, not multiplied by the matte.
+
+        Returns:
+            The file, until `finish` moves it.
 
         Raises:
-            ValueError: types or sizes are wrong, or differ from the first frame's.
-            UserError: the disk cannot take the files.
+            ValueError: the type is wrong, or the size is not that of the first image.
+            UserError: the disk cannot take the file.
         """
-        self._size = self._size or image.shape[:2]
-        for array, shape in ((image, (*self._size, 3)), (matte, self._size), (labels, self._size)):
-            if array.shape != shape or array.dtype != np.uint8:
-                raise ValueError(
-                    f"frame {self._frames}: expected uint8 {shape}, got {array.dtype} {array.shape}"
-                )
+        return self._add("file_path", image, 3)
+
+    def add_matte(self, matte: np.ndarray) -> Path:
+        """Write the next matte: ``[H, W]`` uint8, 255 is the person; returns and errors as of `add_image`."""
+        return self._add("fg_mask_path", matte)
+
+    def add_labels(self, labels: np.ndarray) -> Path:
+        """Write the next label image: ``[H, W]`` uint8, values of `Region`; else as `add_matte`."""
         if labels.max() > max(Region):
-            raise ValueError(f"frame {self._frames}: label {labels.max()} is no Region")
-        for key, array in (("file_path", image), ("fg_mask_path", matte), ("label_path", labels)):
-            write_image(self.folder / FILE_PATTERNS[key].format(self._frames), array)
-        self._frames += 1
+            raise ValueError(f"frame {self._written['label_path']}: label {labels.max()} is no Region")
+        return self._add("label_path", labels)
+
+    def _add(self, key: str, array: np.ndarray, *channels: int) -> Path:
+        frame = self._written[key]
+        self._size = self._size or array.shape[:2]
+        shape = (*self._size, *channels)
+        if array.shape != shape or array.dtype != np.uint8:
+            raise ValueError(f"frame {frame}: expected uint8 {shape}, got {array.dtype} {array.shape}")
+        path = self.folder / FILE_PATTERNS[key].format(frame)
+        write_image(path, array)
+        self._written[key] += 1
+        return path
 
     def finish(
         self,
@@ -124,6 +142,7 @@ class SequenceWriter:
         neck_line: float,
         shell_thickness: Tensor,
         splits: dict[str, list[int]],
+        split_protocol: dict[str, str] | None = None,
         coverage: dict[str, dict[str, float]] | None = None,
         landmark_residual: Tensor | None = None,
     ) -> TrackedSequence:
@@ -131,7 +150,7 @@ class SequenceWriter:
 
         The arguments are the fields of `TrackedSequence`, for the frames that were added;
         ``landmark_residual`` ``[T]``, if known, is the mean distance of tracked to detected landmarks in
-        pixels of a picture 512 high. The reader leaves out frames where it lies far out.
+        pixels of a picture 512 high. The reader leaves out frames where it is far too large.
 
         Raises:
             ValueError: a length differs from the number of frames, or a value is not finite.
@@ -160,7 +179,7 @@ class SequenceWriter:
         }
         splits = {key: [int(i) for i in frames] for key, frames in splits.items()}
         try:
-            for index in range(self._frames):
+            for index in range(len(entries)):
                 path = self.folder / FILE_PATTERNS["head_parameters_path"].format(index)
                 np.savez(path, **{key: array[index] for key, array in arrays.items()})
             np.savez(self.folder / CANONICAL_HEAD, **canonical)
@@ -168,7 +187,8 @@ class SequenceWriter:
                 self._write_json(
                     f"transforms_{use}.json", header, [entries[i] for i in _frames_of(use, splits)]
                 )
-            header |= {"splits": splits, "coverage": coverage or {}}
+            protocol = {key: text for key, text in (split_protocol or {}).items() if key in splits}
+            header |= {"splits": splits, "split_protocol": protocol, "coverage": coverage or {}}
             self._write_json(TRANSFORMS, header, entries)
             move_into_place(self.folder, self.root, OUR_FILES)
         except OSError as error:
@@ -176,13 +196,16 @@ class SequenceWriter:
         return PartnerfaceReader(self.root).read()
 
     def _check(self, camera: Camera, per_frame: dict[str, np.ndarray | Tensor]) -> None:
-        if self._frames == 0:
+        frames = self._written[PICTURES[0]]
+        if frames == 0:
             raise ValueError("a sequence needs at least one frame")
+        if {*self._written.values()} != {frames}:
+            raise ValueError(f"pictures differ in number: {self._written}")
         if (camera.height, camera.width) != self._size:
             raise ValueError(f"camera is {camera.width}x{camera.height}, images are (H, W) = {self._size}")
         for name, values in per_frame.items():
-            if len(values) != self._frames:
-                raise ValueError(f"{name}: {len(values)} values for {self._frames} frames")
+            if len(values) != frames:
+                raise ValueError(f"{name}: {len(values)} values for {frames} frames")
             if not np.isfinite(float_array(values)).all():
                 raise ValueError(f"{name}: not finite")
 

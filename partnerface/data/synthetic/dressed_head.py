@@ -16,7 +16,7 @@ from partnerface.data.synthetic.value_noise import smooth_step
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.meshes.rasterizer import vertex_normals
+from partnerface.meshes.normals import vertex_normals
 
 SLEEVE_LENGTH = 0.25
 SLEEVE_SPREAD = 0.40
@@ -58,7 +58,7 @@ class DressedHead:
         self.torso_weights = torch.cat([torso, torch.ones(len(self._edge))])
 
     def fine_offsets(self, expression: Tensor, sway: Tensor) -> Tensor:
-        """``[V, 3]`` rest-space offsets that the head parameters do not tell.
+        """``[V, 3]`` rest-space offsets that do not follow from the head parameters.
 
         Args:
             expression: ``[E]`` of one frame.

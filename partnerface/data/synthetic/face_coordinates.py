@@ -11,12 +11,7 @@ import torch
 from torch import Tensor
 
 from partnerface.head_models.head_model import HeadModel
-
-LIP_RING = (
-    *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375),
-    *(291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
-)
-"""MediaPipe's landmarks round the outer edge of the lips, from the right corner along the lower lip."""
+from partnerface.head_models.mediapipe_landmarks import OUTER_LIPS
 
 SPLINE_STEPS = 4
 
@@ -33,7 +28,7 @@ def lip_outline(head_model: HeadModel) -> Tensor:
     The detector's points scatter by a millimetre; their mean with the mirrored ring is symmetric.
     """
     points = face_coordinates(head_model)
-    ring = list(LIP_RING)
+    ring = list(OUTER_LIPS)
     faces = head_model.faces[torch.tensor(head_model.asset.landmark_faces[ring]).long()]
     barycentric = torch.tensor(head_model.asset.landmark_barycentric[ring]).to(points)
     outline = (points[faces] * barycentric[..., None]).sum(1)[:, :2]

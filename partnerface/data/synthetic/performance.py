@@ -56,6 +56,15 @@ GESTURES = (
 
 FRAMES_PER_GESTURE = 8
 
+UNSEEN_SHARE, TEMPORAL_SHARE, VALIDATION_SHARE = 0.17, 0.10, 0.03
+SPLIT_PROTOCOL = {
+    "train": "all frames before val",
+    "val": f"the {100 * VALIDATION_SHARE:g} % of all frames right before temporal",
+    "temporal": f"the {100 * TEMPORAL_SHARE:g} % of all frames right before unseen_expression",
+    "unseen_expression": f"the last {100 * UNSEEN_SHARE:g} % of all frames: gestures that no other split has",
+}
+"""How `split_frames` divides a clip, in words."""
+
 
 @dataclass
 class Performance:
@@ -142,7 +151,8 @@ def split_frames(frames: int) -> dict[str, list[int]]:
 
     Short clips keep what exists: one frame is all training, and an empty split is left out.
     """
-    unseen, temporal, val = round(0.17 * frames), round(0.10 * frames), round(0.03 * frames)
+    shares = UNSEEN_SHARE, TEMPORAL_SHARE, VALIDATION_SHARE
+    unseen, temporal, val = (round(share * frames) for share in shares)
     train = frames - unseen - temporal - val
     bounds = {"train": train, "val": val, "temporal": temporal, "unseen_expression": unseen}
     splits, start = {}, 0

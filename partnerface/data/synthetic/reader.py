@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence, TrueSurface, head_model_record
 from partnerface.data.splits import split_coverage
-from partnerface.data.synthetic.performance import FPS
+from partnerface.data.synthetic.performance import FPS, SPLIT_PROTOCOL
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.data.synthetic.subject_surface import subject_surface
@@ -84,7 +85,9 @@ class SyntheticReader(SequenceReader):
                 console.print(f"{error}; rendering it again", style="yellow", markup=False, soft_wrap=True)
             else:
                 console.print(f"Reusing the rendered frames in {self.root}", markup=False, soft_wrap=True)
-                return sequence
+                # A rendering of before this was written down was divided in the same way.
+                protocol = {name: SPLIT_PROTOCOL[name] for name in sequence.splits}
+                return replace(sequence, split_protocol=protocol)
         elif found is not None:
             changed = ", ".join(key for key in settings if found.get(key) != settings[key])
             console.print(f"{self.root}: {changed} changed; rendering it again", markup=False, soft_wrap=True)
@@ -129,5 +132,6 @@ class SyntheticReader(SequenceReader):
                 neck_line=torso_top / self.size,
                 shell_thickness=renderer.shell_thickness(splits["train"]),
                 splits=splits,
+                split_protocol=SPLIT_PROTOCOL,
                 coverage=split_coverage(splits, renderer.head),
             )

@@ -20,7 +20,9 @@ from partnerface.data.synthetic.performance import FPS, perform
 from partnerface.data.synthetic.shading import chin_occlusion, highlight, irradiance, mouth_occlusion
 from partnerface.data.synthetic.subject import SyntheticSubject
 from partnerface.head_models.head_model import HeadModel
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.meshes.dilation import dilate
+from partnerface.meshes.normals import vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 SUPERSAMPLING = 2
 FOCAL = 2.3
@@ -34,7 +36,7 @@ REGION_MARGIN = 0.012
 
 
 @dataclass
-class RenderedFrame:
+class SubjectFrame:
     """uint8: ``image`` ``[H, W, 3]``, ``matte`` ``[H, W]`` and ``labels`` ``[H, W]`` (values of `Region`)."""
 
     image: np.ndarray
@@ -82,7 +84,7 @@ class SubjectRenderer:
         resolution = 2 ** min(max((4 * self.camera.width - 1).bit_length(), 7), 11)
         return AppearanceTextures(self.head_model, self.subject, resolution)
 
-    def render(self, frame: int) -> RenderedFrame:
+    def render(self, frame: int) -> SubjectFrame:
         """Render one frame."""
         head, sway = self.head.select([frame]), self.sway[frame]
         size = self.camera.width * SUPERSAMPLING
@@ -96,7 +98,7 @@ class SubjectRenderer:
         samples[fragments.mask] = self._shade(surface, head.expression[0])
         image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], SUPERSAMPLING)[0].permute(1, 2, 0)
         coverage = functional.avg_pool2d(fragments.mask.float()[None], SUPERSAMPLING)[0]
-        return RenderedFrame(
+        return SubjectFrame(
             _to_bytes(image), _to_bytes(coverage), self._labels(surface, fragments.mask, coverage)
         )
 
@@ -182,7 +184,7 @@ class SubjectRenderer:
             hit[mask] = (surface.texture[name][:, 0] > 0.5).float()
             margin = max(2, round(REGION_MARGIN * self.camera.width))
             hit = functional.max_pool2d(hit[None], SUPERSAMPLING)
-            near = functional.max_pool2d(hit, 2 * margin + 1, 1, margin)[0] > 0
+            near = dilate(hit[0] > 0, margin)
             labels[near & (labels == Region.FACE)] = region
         labels[coverage < 0.5] = Region.BACKGROUND
         return labels.to(torch.uint8).numpy()

@@ -1,4 +1,4 @@
-"""SyntheticSubject: everything that tells one embedded person from another."""
+"""SyntheticSubject: everything that distinguishes one embedded person from another."""
 
 from __future__ import annotations
 

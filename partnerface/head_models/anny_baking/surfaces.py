@@ -27,7 +27,8 @@ _PART_GROUPS = {
         "helper-r-eyelashes-2",
     ),
 }
-PART_NAMES = tuple(_PART_GROUPS)
+SURFACE_NAMES = tuple(_PART_GROUPS)
+"""The asset's ``part_names``."""
 
 
 @dataclass
@@ -38,8 +39,9 @@ class BustSurface:
         vertex_ids: ``[V]`` vertex numbers in the MakeHuman base mesh.
         faces: ``[Fc, 3]`` into vertex_ids, counter-clockwise from outside; the mouth cavity's faces
             point into the cavity, because it continues the skin through the lips.
-        face_parts: ``[Fc]`` index into `PART_NAMES`.
-        uv_ids: ``[U]`` texture coordinate numbers in the base mesh and uv_faces: ``[Fc, 3]``.
+        face_parts: ``[Fc]`` index into `SURFACE_NAMES`.
+        uv_ids: ``[U]`` texture coordinate numbers in the base mesh.
+        uv_faces: ``[Fc, 3]`` into uv_ids.
     """
 
     vertex_ids: Tensor
@@ -70,7 +72,7 @@ def bust_surface(groups: dict, source: AnnySource, bust_depth: float = BUST_DEPT
     kept = (source.vertices[faces, 1].mean(1) > lowest) & (corners.diff(dim=1) != 0).all(1)
     faces, uv_faces, face_parts = faces[kept], uv_faces[kept], face_parts[kept]
     mouth = _mouth_cavity(faces, face_parts, _uv_islands(uv_faces), source.vertices)
-    face_parts = torch.where(mouth, PART_NAMES.index("mouth_cavity"), face_parts)
+    face_parts = torch.where(mouth, SURFACE_NAMES.index("mouth_cavity"), face_parts)
     vertex_ids, local = torch.unique(faces, return_inverse=True)
     uv_ids, uv_local = torch.unique(uv_faces, return_inverse=True)
     return BustSurface(vertex_ids, local, face_parts, uv_ids, uv_local)
@@ -103,7 +105,7 @@ def _uv_islands(uv_faces: Tensor) -> Tensor:
 def _mouth_cavity(faces: Tensor, face_parts: Tensor, islands: Tensor, vertices: Tensor) -> Tensor:
     """``[Fc]`` bool: the inside of the mouth, an island of the atlas of its own, around the tongue."""
     centres = vertices[faces].mean(1)
-    tongue = centres[face_parts == PART_NAMES.index("tongue")].mean(0)
-    skin = face_parts == PART_NAMES.index("skin")
+    tongue = centres[face_parts == SURFACE_NAMES.index("tongue")].mean(0)
+    skin = face_parts == SURFACE_NAMES.index("skin")
     nearest = torch.where(skin, (centres - tongue).norm(dim=1), torch.inf).argmin()
     return skin & (islands == islands[nearest])

@@ -1,4 +1,7 @@
-"""The texture of the face as a measurement: without light and shade, skin looks the same in every frame."""
+"""The texture of the face, averaged over a clip, and each frame's residuals to it.
+
+Without light and shade a point of the skin looks alike in every frame.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ from partnerface.tracking.alignment.pose_step import project_points, sample_plan
 DETAIL_SIGMA = 1.0
 LIGHT_SIGMA = 6.0
 """Pixels at the working size: structure between the two is compared, light and shade are not."""
+OUTLIER = 0.5
+"""Residual, in local standard deviations of the image, beyond which a point loses weight."""
+CONTRAST_LEVELS = 30.0
 
 
 def local_contrast(luminance: Tensor) -> Tensor:
@@ -30,12 +36,6 @@ def local_contrast(luminance: Tensor) -> Tensor:
     detail = blur(images, DETAIL_SIGMA) - blur(images, LIGHT_SIGMA)
     deviation = (blur(detail.square(), LIGHT_SIGMA) + 1e-4).sqrt()
     return (detail / deviation)[:, 0]
-
-
-OUTLIER = 0.5
-"""Residual, in local standard deviations of the image, beyond which a point loses weight."""
-
-CONTRAST_LEVELS = 30.0
 
 
 def stable_skin(head_model: HeadModel, identity: Tensor, spacing: float) -> SurfacePoints:

@@ -1,8 +1,8 @@
 """HeadOutline: where the matte's edge runs around the head, as a measurement of its pose.
 
-The skin of the face says little about a head's distance, and a nod looks much like a shift; the outline
-of hair and skull tells them apart. How far hair stands off each vertex is not known, but it is the same
-in every frame: it is averaged over the clip, as the texture of the face is.
+The skin of the face determines a head's distance poorly, and a nod looks much like a shift; the outline of
+hair and skull separates them. How far hair stands off each vertex is not known, but it is constant over the
+clip: it is averaged, as the texture of the face is.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class HairShell:
 
     Attributes:
         vertices: ``[N]`` vertices of the head above the neck.
-        rivals: ``[M]`` vertices of neck and torso: where they are the outline, nothing is measured.
+        rivals: ``[M]`` vertices of neck and torso: where they form the outline, nothing is measured.
         edges: ``[E, 2]`` neighbours, rows of ``vertices``.
         reach: ``[N]`` metres along the normals.
         spread: ``[N]`` metres: its deviation over the clip; infinite where it was never seen.
@@ -92,12 +92,12 @@ class HairShell:
         )
 
     def learn(self, requests: Tensor, squares: Tensor, weights: Tensor) -> None:
-        """Move the shell by what the frames asked for.
+        """Move the shell by the mean of the frames' measurements, smoothed over neighbours.
 
         Args:
-            requests: ``[N]`` weighted sum of metres each vertex should stand out more.
+            requests: ``[N]`` weighted sum over frames of the metres by which a vertex should stand out more.
             squares: ``[N]`` weighted sum of their squares.
-            weights: ``[N]``.
+            weights: ``[N]`` sum of the weights; 0 for a vertex that no frame measured.
         """
         seen = weights > 0
         mean = torch.where(seen, requests / weights.clamp_min(1e-6), 0.0)

@@ -1,4 +1,4 @@
-"""One Gauss-Newton step of head poses: projection, Jacobian, damped solution."""
+"""One Gauss-Newton step of head poses: sampling of images at projected points, Jacobian, damped solution."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class AlignmentSettings:
         steps: Gauss-Newton steps in each round.
         spacing_m: distance between the surface points.
         rotation_sigma: standard deviation of the correction, in radians.
-        shift_sigma: the same across the view, in metres.
-        depth_sigma: the same along the view.
+        shift_sigma: standard deviation of the shift parallel to the image plane, in metres.
+        depth_sigma: standard deviation of the shift along the viewing direction, in metres.
         outline_weight: points of the skin that one point of the outline counts for.
     """
 
@@ -88,7 +88,7 @@ def damped_step(
 
     Args:
         normal: ``[T, 6, 6]`` sum of the measurements' Jacobian products over their variances.
-        slope: ``[T, 6]`` the same with the residuals.
+        slope: ``[T, 6]`` sum of the Jacobians times the residuals, over their variances.
         moved: rotation ``[T, 3, 3]`` and translation ``[T, 3]`` since the first pose.
         settings: give the prior that holds the first pose.
     """

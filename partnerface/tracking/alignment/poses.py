@@ -1,10 +1,10 @@
 """Pose alignment: sub-pixel head poses that agree on one texture of the face and one outline of the hair.
 
-A landmark detector errs with the pose (its points creep by more than a pixel as the head nods), and its
-residual does not show it. The skin itself does: points of the surface must look the same in every
-frame, and the matte must end equally far from the skull. Each round averages texture and outline over
-the clip and moves every frame's rigid pose towards them (Gauss-Newton on the inverse problem of Lucas
-and Kanade 1981, over a head model instead of a window).
+A landmark detector's error depends on the pose (its points move by more than a pixel over the skin as the
+head nods), and the residuals of the landmark fit do not show it. The pictures do: a point of the skin must
+look alike in every frame, and the matte must end equally far from the skull. Each round averages texture and
+outline over the clip and moves every frame's rigid pose towards them (Gauss-Newton on the inverse problem of
+Lucas and Kanade 1981, over a head model instead of a window).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional
 from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.meshes.rasterizer import vertex_normals
+from partnerface.meshes.normals import vertex_normals
 from partnerface.meshes.surface_points import SurfacePoints
 from partnerface.tracking.alignment.face_texture import (
     average_texture,
@@ -110,7 +110,7 @@ class _Chunk:
         camera: their cameras.
         skin: points of the face and their normals ``[T, Q, 3]`` in the head's rest space.
         outline: vertices of the shell and their normals ``[T, N, 3]`` in the head's rest space.
-        rivals: ``[T, M, 3]`` vertices of the neck in the head's rest space.
+        rivals: ``[T, M, 3]`` vertices of neck and torso, see `HairShell`, in the head's rest space.
         weights: ``[T]``.
         first_rotation, first_translation: the poses of the landmark fit.
         rotation, translation: the poses now.

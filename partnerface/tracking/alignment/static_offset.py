@@ -1,8 +1,8 @@
 """Static offset: one rigid motion of the mesh in the head, the same in every frame of a clip.
 
-Texture and outline that are learned from the clip cannot see it, so an alignment to them drifts along
-it: the mesh slides over the face, and lips and lids open where the person has none. Landmarks see it
-well, since their errors average out over poses.
+Texture and outline are averaged over the clip, so they move with it and an alignment to them drifts along it:
+the mesh slides over the face, and lips and lids open where the person has none. Landmarks determine it well,
+since their errors average out over poses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is a video one shot of one face? Each check raises a UserError that names the frame."""
+"""Does a video show a face in one shot? Each check raises a UserError that names the frame."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.videos import read_video
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
-from partnerface.tracking.detection.landmarks import face_landmarker, landmark_pixels, to_mediapipe_image
 
 MIN_TRACKED_FRAMES = 10
-SECOND_FACE_RATIO = 0.5
-SECOND_FACE_FRAMES = 3
-SECOND_FACE_INTERVAL_S = 0.4
 CUT_CONTENT_CHANGE = 0.03
 CUT_CONTENT_FACTOR = 8.0
 CUT_FACE_JUMP = 0.12
@@ -86,35 +81,3 @@ def _face_jumps(track: LandmarkTrack) -> np.ndarray:
     jumps = np.r_[0.0, steps] / np.nanmedian(track.face_heights())
     both_missing = ~track.valid & ~np.r_[True, track.valid[:-1]]
     return np.where(np.isfinite(jumps), jumps, np.where(both_missing, 0.0, np.inf))
-
-
-def check_single_face(video: Path) -> None:
-    """No second face of comparable size may stay in the picture.
-
-    Frames are sampled and detected on their own: with two faces MediaPipe's video mode would
-    switch its landmark filter off.
-
-    Raises:
-        UserError: several sampled frames show a second face.
-    """
-    crowded = []
-    due = 0.0
-    with face_landmarker(video_mode=False, num_faces=2) as landmarker:
-        for index, frame in enumerate(read_video(video)):
-            if frame.time < due:
-                continue
-            due = frame.time + SECOND_FACE_INTERVAL_S
-            if _has_second_face(landmarker.detect(to_mediapipe_image(frame.image)), frame.image):
-                crowded.append((index, frame.time))
-    if len(crowded) >= SECOND_FACE_FRAMES:
-        index, time = crowded[0]
-        raise UserError(
-            f"{video}: several faces, first at frame {index} ({time:.2f} s); crop the video to one person"
-        )
-
-
-def _has_second_face(result: object, image: np.ndarray) -> bool:
-    heights = sorted(
-        np.ptp(landmark_pixels(face, image.shape[1], image.shape[0])[:, 1]) for face in result.face_landmarks
-    )
-    return len(heights) > 1 and heights[-2] >= SECOND_FACE_RATIO * heights[-1]

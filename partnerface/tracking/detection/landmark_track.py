@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.arrays import read_arrays
+from partnerface.files.arrays import read_arrays, write_arrays
 
 LANDMARKS = 478
 _SHAPES = {
@@ -82,11 +81,12 @@ class LandmarkTrack:
         return heights
 
     def save(self, path: Path) -> None:
-        """Write the npz; a reader never sees a half-written file."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npz")
-        np.savez_compressed(partial, **values)
-        partial.replace(path)
+        """Write a compressed npz; a reader never sees a half-written file.
+
+        Raises:
+            NotWritten: it cannot be written.
+        """
+        write_arrays(path, vars(self))
 
     @classmethod
     def load(cls, path: Path) -> LandmarkTrack:
@@ -117,7 +117,7 @@ class LandmarkTrack:
 
 
 def _fault(values: dict[str, np.ndarray]) -> str | None:
-    """The first field that is missing or whose shape or values cannot be, in words."""
+    """The first field that is missing or has a wrong shape, type or value, in words; None if all is right."""
     sizes = {"l": LANDMARKS, "3": 3, "4": 4}
     for name, axes in _SHAPES.items():
         if name not in values:

@@ -1,4 +1,4 @@
-"""Video frames -> LandmarkTrack, with MediaPipe Tasks' face landmarker (the extra `track`).
+"""LandmarkDetector: video -> LandmarkTrack; the default is MediaPipe's face landmarker (extra `track`).
 
 Three traps shape this file. An array that is not contiguous is read wrongly without an exception.
 Timestamps drive the landmark filter, so they are real milliseconds. The filter starts from the
@@ -7,34 +7,83 @@ detector's crop, so the first frame is fed a few times before its result counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from partnerface.errors import UserError
+from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
+from partnerface.files.videos import read_video
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 
 NUM_LANDMARKS = 478
 WARM_UP_FRAMES = 5
 THUMBNAIL = 32
+SECOND_FACE_RATIO = 0.5
+SECOND_FACE_FRAMES = 3
+SECOND_FACE_INTERVAL_S = 0.4
 
 
-def import_mediapipe() -> Any:
-    """The `mediapipe` module.
+class LandmarkDetector(Protocol):
+    """Finds the landmarks of a person's face in a video, numbered as MediaPipe numbers them.
 
-    Raises:
-        UserError: the extra `track` is not installed.
+    Attributes:
+        model_sha256: digest of the model that it uses, also that of its `LandmarkTrack`; landmarks on disk
+            of another model are not reused.
     """
-    try:
-        import mediapipe
-    except ImportError as error:
-        raise UserError(
-            f"tracking needs MediaPipe ({error}): install it with  pip install 'partnerface[track]'"
-        ) from error
-    return mediapipe
+
+    model_sha256: str
+
+    def detect(self, video: Path, on_frame: Callable[[], None]) -> LandmarkTrack:
+        """Landmarks of every frame; ``on_frame`` is called after each.
+
+        Raises:
+            UserError: the video cannot be read, or shows several people.
+        """
+        ...
+
+
+class MediaPipeDetector:
+    """MediaPipe's face landmarker, one pass over the video.
+
+    No second face of comparable size may stay in the picture. Frames are sampled for that and detected on
+    their own: with two faces MediaPipe's video mode would switch its landmark filter off.
+    """
+
+    model_sha256 = FACE_LANDMARKER.sha256
+
+    def detect(self, video: Path, on_frame: Callable[[], None]) -> LandmarkTrack:
+        """As of `LandmarkDetector`; also raises UserError if MediaPipe or its model file is missing."""
+        crowded: list[tuple[int, float]] = []
+
+        def frames() -> Iterator[tuple[float, np.ndarray]]:
+            due = 0.0
+            with face_landmarker(video_mode=False, num_faces=2) as every_face:
+                for index, frame in enumerate(read_video(video)):
+                    yield frame.time, frame.image
+                    if frame.time >= due:
+                        due = frame.time + SECOND_FACE_INTERVAL_S
+                        if _has_second_face(every_face.detect(to_mediapipe_image(frame.image)), frame.image):
+                            crowded.append((index, frame.time))
+                    on_frame()
+
+        track = detect_landmarks(frames())
+        if len(crowded) >= SECOND_FACE_FRAMES:
+            index, time = crowded[0]
+            raise UserError(
+                f"{video}: several faces, first at frame {index} ({time:.2f} s); crop the video to one person"
+            )
+        return track
+
+
+def _has_second_face(result: Any, image: np.ndarray) -> bool:
+    heights = sorted(
+        np.ptp(landmark_pixels(face, image.shape[1], image.shape[0])[:, 1]) for face in result.face_landmarks
+    )
+    return len(heights) > 1 and heights[-2] >= SECOND_FACE_RATIO * heights[-1]
 
 
 def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
@@ -44,7 +93,7 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
         video_mode: track from frame to frame and filter; else every image on its own.
         num_faces: more than one switches MediaPipe's landmark filter off.
     """
-    mediapipe = import_mediapipe()
+    mediapipe = import_extra("mediapipe")
     vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
     mode = vision.RunningMode.VIDEO if video_mode else vision.RunningMode.IMAGE
     options = vision.FaceLandmarkerOptions(
@@ -59,7 +108,7 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
 
 def to_mediapipe_image(image: np.ndarray) -> Any:
     """A MediaPipe image of ``[H, W, 3]`` uint8 RGB."""
-    mediapipe = import_mediapipe()
+    mediapipe = import_extra("mediapipe")
     contiguous = np.ascontiguousarray(image, np.uint8)
     return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=contiguous)
 

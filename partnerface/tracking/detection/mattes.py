@@ -1,41 +1,62 @@
-"""Head crops -> foreground mattes: MediaPipe's selfie segmentation, or mattes that the user brings."""
+"""ForegroundMatting: head crops -> mattes, with MediaPipe's selfie segmentation or by the user."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from partnerface.errors import UserError
+from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_grey
 from partnerface.tracking.detection.head_crop import HeadCrop
-from partnerface.tracking.detection.landmarks import import_mediapipe, to_mediapipe_image
+from partnerface.tracking.detection.landmarks import to_mediapipe_image
 
 
-def segment_foreground(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB, 255 is the person.
+class ForegroundMatting(Protocol):
+    """Separates the person from the background.
+
+    Attributes:
+        model_sha256: digest of the model that it uses; a dataset made with another one is made again.
+    """
+
+    model_sha256: str
+
+    def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB in time, 255 is the person."""
+        ...
+
+
+class MediaPipeMatting:
+    """MediaPipe's selfie segmentation.
 
     The network works at 256x256; on the head crop it leaks far less than on a wide frame.
-
-    Raises:
-        UserError: MediaPipe or its model file is missing.
     """
-    mediapipe = import_mediapipe()
-    vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
-    options = vision.ImageSegmenterOptions(
-        base_options=tasks.BaseOptions(model_asset_path=str(model_file(SELFIE_SEGMENTATION))),
-        output_confidence_masks=True,
-        output_category_mask=False,
-    )
-    with vision.ImageSegmenter.create_from_options(options) as segmenter:
-        for frame in frames:
-            result = segmenter.segment(to_mediapipe_image(frame))
-            confidence = result.confidence_masks[-1].numpy_view().reshape(frame.shape[:2])
-            yield np.round(confidence * 255).clip(0, 255).astype(np.uint8)
+
+    model_sha256 = SELFIE_SEGMENTATION.sha256
+
+    def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """As of `ForegroundMatting`.
+
+        Raises:
+            UserError: MediaPipe or its model file is missing.
+        """
+        mediapipe = import_extra("mediapipe")
+        vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
+        options = vision.ImageSegmenterOptions(
+            base_options=tasks.BaseOptions(model_asset_path=str(model_file(SELFIE_SEGMENTATION))),
+            output_confidence_masks=True,
+            output_category_mask=False,
+        )
+        with vision.ImageSegmenter.create_from_options(options) as segmenter:
+            for frame in frames:
+                result = segmenter.segment(to_mediapipe_image(frame))
+                confidence = result.confidence_masks[-1].numpy_view().reshape(frame.shape[:2])
+                yield np.round(confidence * 255).clip(0, 255).astype(np.uint8)
 
 
 def temporal_median(mattes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

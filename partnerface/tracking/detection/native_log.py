@@ -1,4 +1,4 @@
-"""Keeps the start-up chatter of MediaPipe's native code from the terminal."""
+"""Keeps the start-up messages of MediaPipe's native code from the terminal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CHATTER = re.compile(rb"[IW]\d{4} |(INFO: Created TensorFlow|WARNING: (All log m
 
 @contextmanager
 def without_native_chatter() -> Iterator[None]:
-    """Hold back what native code writes to file descriptor 2; pass it on at the end, less the chatter.
+    """Hold back what native code writes to file descriptor 2; at the end, pass on all but `CHATTER`.
 
-    No environment variable silences it. Python's own ``sys.stderr`` writes to the terminal all the while,
+    No environment variable silences it. Meanwhile Python's own ``sys.stderr`` still writes to the terminal,
     so that progress bars move.
     """
     sys.stderr.flush()

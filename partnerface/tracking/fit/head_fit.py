@@ -16,23 +16,54 @@ from partnerface.tracking.fit.matte_contour import ContourTargets
 class FitSettings:
     """Weights and lengths of the fit; the defaults were measured on four clips.
 
+    The landmark term has weight 1; its distances are in pixels of a 512-pixel head crop.
+
     Attributes:
         num_identity: identity coefficients that are fitted; the rest stay 0.
         pose_steps: steps of the rigid pose alone.
         steps: steps of everything.
-        smoothness: weight of the accelerations.
+        opening_weight: weight of the openings of lids and lips.
+        iris_weight: weight of the irises.
+        range_weight: weight of expression coefficients that leave their range.
+        expression_weight: weight of an expression coefficient.
+        expression_square_weight: weight of its square.
         score_weight: weight of the detector's centred blendshape scores.
-        contour_weight: weight of the matte's contour.
+        score_gain: expected change of an expression coefficient by that of its score.
+        score_gain_weight: weight of the squared deviation from it, in units of ``score_weight``.
+        smoothness: weight of the squared accelerations together, at 25 frames per second.
+        rotation_smoothness: share of the rotation in it, axis-angle in radians.
+        translation_smoothness: that of the translation, metres.
+        expression_smoothness: that of the expression.
+        gaze_smoothness: that of the gaze, radians.
+        gaze_weight: weight of the squared gaze, radians.
+        focal_weight: weight of the squared deviation of the log focal length from its first guess, in
+            units of ``focal_sigma``.
+        focal_sigma: expected deviation of the log focal length.
         identity_weight: weight of the standard-normal prior of identity.
+        contour_weight: weight of the matte's contour.
     """
 
     num_identity: int = 80
     pose_steps: int = 120
     steps: int = 300
-    smoothness: float = 0.3
+    opening_weight: float = 0.15
+    iris_weight: float = 0.05
+    range_weight: float = 5.0
+    expression_weight: float = 0.02
+    expression_square_weight: float = 0.045
     score_weight: float = 0.4
-    contour_weight: float = 0.15
+    score_gain: float = 0.6
+    score_gain_weight: float = 0.15
+    smoothness: float = 0.3
+    rotation_smoothness: float = 2e3
+    translation_smoothness: float = 1e5
+    expression_smoothness: float = 0.5
+    gaze_smoothness: float = 5.0
+    gaze_weight: float = 0.2
+    focal_weight: float = 0.02
+    focal_sigma: float = 0.5
     identity_weight: float = 0.0005
+    contour_weight: float = 0.15
 
 
 @dataclass(frozen=True)

@@ -77,19 +77,31 @@ class FitProblem:
         low, high = (float(x) for x in variables.head_model.asset.expression_range)
         total = terms.landmark_term(residual, self.geometry.weights, weights)
         if len(self.pairs):
-            total = total + 0.15 * terms.opening_term(residual, self.pairs, weights)
-        total = total + 0.05 * terms.frame_mean(terms.pseudo_huber(iris_distance, 3.0).mean(1), weights)
+            total = total + s.opening_weight * terms.opening_term(residual, self.pairs, weights)
+        total = total + s.iris_weight * terms.frame_mean(
+            terms.pseudo_huber(iris_distance, 3.0).mean(1), weights
+        )
         total = total + s.identity_weight * variables.identity.square().sum()
-        total = total + 5 * terms.range_term(variables.raw_expression, low, high, weights)
-        total = total + terms.expression_prior(expression, weights)
-        total = total + s.score_weight * terms.score_term(
-            expression, self.scores, variables.score_gain, weights
+        total = total + s.range_weight * terms.range_term(variables.raw_expression, low, high, weights)
+        total = total + terms.expression_prior(
+            expression, weights, s.expression_weight, s.expression_square_weight
         )
-        total = total + s.smoothness * terms.smoothness_term(
-            variables.rotation, variables.translation, expression, variables.gaze, self.times
+        scores = terms.score_term(expression, self.scores, variables.score_gain, weights)
+        gain_prior = (variables.score_gain - s.score_gain).square().sum()
+        total = total + s.score_weight * (scores + s.score_gain_weight * gain_prior)
+        accelerations = terms.smoothness_term(
+            (
+                (variables.rotation, s.rotation_smoothness),
+                (variables.translation, s.translation_smoothness),
+                (expression, s.expression_smoothness),
+                (variables.gaze, s.gaze_smoothness),
+            ),
+            self.times,
         )
-        total = total + 0.2 * variables.gaze.square().sum(1).mean()
-        total = total + 0.02 * ((variables.log_focal - self.first_log_focal) / 0.5) ** 2
+        total = total + s.smoothness * accelerations
+        total = total + s.gaze_weight * variables.gaze.square().sum(1).mean()
+        deviation = (variables.log_focal - self.first_log_focal) / s.focal_sigma
+        total = total + s.focal_weight * deviation**2
         if self.targets is not None:
             total = total + s.contour_weight * self.contour.loss(
                 self.targets, variables, rotation, expression

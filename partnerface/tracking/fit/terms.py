@@ -6,6 +6,8 @@ set of weights serves every resolution. Frames are averaged with weights: 0 wher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -47,9 +49,9 @@ def range_term(raw_expression: Tensor, low: float, high: float, frame_weights: T
     return frame_mean(outside.square().sum(1), frame_weights)
 
 
-def expression_prior(expression: Tensor, frame_weights: Tensor) -> Tensor:
-    """Prefer few and small actions."""
-    return frame_mean(0.045 * expression.square().sum(1) + 0.02 * expression.sum(1), frame_weights)
+def expression_prior(expression: Tensor, frame_weights: Tensor, linear: float, square: float) -> Tensor:
+    """Prefer few and small actions: each coefficient of ``[T, E]`` and its square, with these weights."""
+    return frame_mean(square * expression.square().sum(1) + linear * expression.sum(1), frame_weights)
 
 
 def score_term(expression: Tensor, scores: Tensor, gain: Tensor, frame_weights: Tensor) -> Tensor:
@@ -66,8 +68,7 @@ def score_term(expression: Tensor, scores: Tensor, gain: Tensor, frame_weights: 
     """
     share = frame_weights[:, None] / frame_weights.sum()
     centred = expression - (expression * share).sum(0)
-    following = frame_mean((centred - gain.clamp(0, 2) * scores).square().sum(1), frame_weights)
-    return following + 0.15 * (gain - 0.6).square().sum()
+    return frame_mean((centred - gain.clamp(0, 2) * scores).square().sum(1), frame_weights)
 
 
 def second_difference(values: Tensor, times: Tensor) -> Tensor:
@@ -80,13 +81,16 @@ def second_difference(values: Tensor, times: Tensor) -> Tensor:
     return 2 * velocity.diff(dim=0) / (step[1:] + step[:-1]) * REFERENCE_INTERVAL_S**2
 
 
-def smoothness_term(
-    rotation: Tensor, translation: Tensor, expression: Tensor, gaze: Tensor, times: Tensor
-) -> Tensor:
-    """Squared accelerations of all per-frame variables, missed frames included: they are bridged."""
-    total = rotation.new_zeros(())
+def smoothness_term(weighted: Sequence[tuple[Tensor, float]], times: Tensor) -> Tensor:
+    """Squared accelerations of per-frame variables, missed frames included: they are bridged.
+
+    Args:
+        weighted: variables ``[T, n]`` and their weights.
+        times: ``[T]`` seconds.
+    """
+    total = times.new_zeros(())
     if len(times) < 3:
         return total
-    for values, weight in ((rotation, 2e3), (translation, 1e5), (expression, 0.5), (gaze, 5.0)):
+    for values, weight in weighted:
         total = total + weight * second_difference(values, times).square().sum(1).mean()
     return total

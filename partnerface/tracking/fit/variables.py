@@ -8,6 +8,7 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor, nn
 
+from partnerface.cameras.pinhole import OPENGL_TO_OPENCV, perspective
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.landmark_geometry import LinearPoints
@@ -70,8 +71,7 @@ class FitVariables(nn.Module):
 
     def project(self, world: Tensor) -> Tensor:
         """World points ``[..., 3]`` in pixels ``[..., 2]``."""
-        flipped = torch.stack([world[..., 0], -world[..., 1]], -1)
-        return self.focal * flipped / -world[..., 2:] + self.centre
+        return perspective(world * world.new_tensor(OPENGL_TO_OPENCV), self.focal, self.centre)
 
     def pixels(self, points: LinearPoints, rotation: Tensor, expression: Tensor) -> Tensor:
         """``[T, N, 2]`` points that move rigidly with the head, in pixels."""
@@ -103,7 +103,7 @@ class FitVariables(nn.Module):
 
 
 def fitted_expressions(head_model: HeadModel) -> Tensor:
-    """``[E]`` 1 for the actions that pictures of a face can tell, 0 for the others."""
+    """``[E]`` 1 for the actions that are visible in pictures of a face, 0 for the others (the tongue)."""
     fitted = torch.ones(head_model.num_expression)
     for i, name in enumerate(head_model.asset.expression_names):
         if name == "tongueOut":

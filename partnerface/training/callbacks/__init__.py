@@ -1,1 +1,1 @@
-"""What happens beside the training steps: budgets, progress, pictures and records of a run."""
+"""Callbacks: budgets, progress, scores, pictures and configuration of a run, occupancy refreshes."""

@@ -1,4 +1,4 @@
-"""TimeBudget and CpuBudget: training that ends by the clock or after some CPU seconds, schedules included."""
+"""TimeBudget and CpuBudget: end training and its schedules after some time or some CPU seconds."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from lightning.pytorch.callbacks import Timer
 from partnerface.errors import UserError
 
 SETTLING_STEPS = 3
-"""Steps whose time says nothing about the next: kernels are compiled and caches filled in them."""
+"""First steps that no budget counts: kernels are compiled and caches are filled in them."""
 
 
 class TimeBudget(Callback):
-    """Tells the module which share of the trainer's ``max_time`` has passed; without one it does nothing.
+    """Sets the module's ``elapsed_share`` to the share of the trainer's ``max_time`` that has passed.
 
-    Lightning's own timer ends the training, and goes on where it was after a resume. A run under a
-    budget depends on the speed of the machine; for one that can be repeated exactly, set
-    ``trainer.max_steps`` alone.
+    Without ``max_time`` it does nothing. Lightning's timer ends the training; after a resume it continues
+    from the time already spent. Results under a time budget depend on the speed of the machine; for
+    results that can be repeated exactly, set ``trainer.max_steps`` alone.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._first_step = trainer.global_step
         timer = budget_timer(trainer)
-        # A resumed run goes on at the share it had reached.
+        # A resumed run continues from the share it had reached.
         self._settled: float | None = 0.0 if timer and timer.time_elapsed() > 1 else None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch, batch_idx) -> None:
@@ -42,24 +42,25 @@ class TimeBudget(Callback):
 
 
 def budget_timer(trainer: Trainer) -> Timer | None:
-    """The timer that `trainer.max_time` makes, if it is set."""
+    """Lightning's timer of ``trainer.max_time``; None if that is not set."""
     timers = (c for c in trainer.callbacks if isinstance(c, Timer) and c.time_remaining() is not None)
     return next(timers, None)
 
 
 LOGGED = "train/cpu_seconds"
-"""Name of the CPU seconds in the run's log, written at the end of training."""
+"""Name under which the run's log holds the CPU seconds of the whole training, written at its end."""
 
 
 class CpuBudget(Callback):
-    """Counts the CPU seconds of training; with a budget it ends there, and the schedules follow.
+    """Counts the CPU seconds of training; ends training and its schedules when a budget is spent.
 
-    It counts what the whole process spends from one step to the next: data, pruning and whatever
-    validation there is. The first steps are free, for kernels are compiled in them. A resumed run goes on
-    where it was. On a GPU the CPU's seconds say little: set ``trainer.max_time`` or ``trainer.max_steps``.
+    It counts the time of all threads of the process from one step to the next, with data loading,
+    occupancy refreshes and validation. The first steps are not counted, since kernels are compiled in
+    them. A resumed run continues from the count of its checkpoint. On a GPU, CPU seconds say little: use
+    ``trainer.max_time`` or ``trainer.max_steps``.
 
     Args:
-        seconds: the budget; without one it only counts.
+        seconds: the budget in CPU seconds; None only counts.
 
     Raises:
         UserError: the budget is not positive.

@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
 
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.splits import SAMPLE, split_coverage, spread_evenly
-from partnerface.evaluation.evaluation_metrics import EvaluationMetrics
-from partnerface.evaluation.image_strips import comparison, full_strip
-from partnerface.evaluation.lpips import load_lpips
-from partnerface.evaluation.nearest_frame import expression_reach, nearest_training_frames
-from partnerface.evaluation.rendered_frame import RenderedFrame
+from partnerface.evaluation.means import FULL_FRAME, ImageMeans
+from partnerface.evaluation.pictures import RenderedFrame, comparison_strip, full_strip
 from partnerface.evaluation.report import (
-    GEOMETRY_DEFINITION,
     EvaluationProtocol,
     evaluation_report,
+    metrics_protocol,
     report_table,
+    split_protocol,
     write_report,
 )
-from partnerface.evaluation.scores import EvaluationScores, Masks
+from partnerface.evaluation.scores import (
+    EvaluationScores,
+    Masks,
+    expression_displacement,
+    nearest_training_frames,
+)
+from partnerface.evaluation.surface_error import GEOMETRY_DEFINITION
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
+from partnerface.runs.results import print_wide
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 
 STRIP_ROWS = 5
 STRIP_SPLIT = "unseen_expression"
-METRICS_FILE = "metrics.json"
+SCORES_FILE = "metrics.json"
 
 
 class EvaluationReport(Callback):
-    """Scores every rendered frame by split and region, beside the nearest training frame.
+    """Scores rendered frames by split and region, in tests beside the nearest-training-frame baseline.
 
-    Validation logs ``val/psnr`` (full frame), ``val/head_psnr``, ``val/mouth_psnr`` and so on. A test
-    writes its files into the run's folder once all frames are rendered; with refined parameters their
-    names end in ``_refined``, so that they lie beside the strict ones.
+    Validation logs ``val/psnr`` (full frame), ``val/head_psnr``, ``val/mouth_psnr`` and so on, of metrics
+    that are cheap enough. A test writes ``metrics.json``, ``comparison.mp4`` and ``strip.png`` into the
+    run's folder once all frames are rendered; with refined test parameters the names end in ``_refined``
+    before the extension, so that strict and refined files lie side by side.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # LPIPS would cost more than the rendering.
-        self._validation = EvaluationMetrics(["val"], EVALUATION_REGIONS).to(pl_module.device)
+        cheap = {name: metric for name, metric in pl_module.metrics.items() if metric.in_validation}
+        self._validation = ImageMeans(["val"], EVALUATION_REGIONS, cheap).to(pl_module.device)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
@@ -55,67 +61,64 @@ class EvaluationReport(Callback):
         self._validation.update(frame.splits, outputs.image, frame.on_white(), masks)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # The metric adds its sums and counts over processes itself: the value needs no second mean.
+        # The sums and counts were added over processes already: no sync_dist.
         for region, metrics in self._validation.compute()["val"].items():
-            prefix = "" if region == "full_frame" else region.removesuffix("_mask") + "_"
+            prefix = "" if region == FULL_FRAME else region.removesuffix("_mask") + "_"
             values = {f"val/{prefix}{name}": v for name, v in metrics.items() if v is not None}
             pl_module.log_dict(values)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data, splits = trainer.datamodule, trainer.datamodule.sequence.test_splits
-        self._lpips = load_lpips()
-        network = self._lpips.metric
-        if network is not None:
-            network = network.to(pl_module.device).eval()
         self._knows_surface = _true_surface(trainer, data.test_frames[0]) is not None
-        self._scores = EvaluationScores(splits, network, self._knows_surface, pl_module.device)
+        self._scores = EvaluationScores(splits, pl_module.metrics, self._knows_surface, pl_module.device)
         frames = data.test_frames
         self._nearest = dict(zip(frames, _nearest_frames(frames, trainer, pl_module), strict=True))
-        # The sample of a split is spread like the strip: methods tested on samples alone show the same.
-        members = trainer.datamodule.sequence.splits
+        # A method tested on samples of the splits alone shows frames like those of the other methods.
+        members = data.sequence.splits
         shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE) or frames
         self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
+        self._scored: list[str] = []
         self._strips: list[np.ndarray] = []
         self._video: list[np.ndarray] = []
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
     ) -> None:
-        frame = outputs.frame
+        data, number = trainer.datamodule, outputs.frame.frame_index
+        if number - 1 in self._nearest and not self._scores.has_previous(number):
+            # The previous frame is scored by another process; temporal stability needs it here too.
+            previous = pl_module.render(data.evaluation_frame(number - 1).to(pl_module.device))
+            self._scores.set_previous(
+                previous, self._nearest_image(trainer, previous), _masks(pl_module, previous)
+            )
         masks = _masks(pl_module, outputs)
-        if self._scores.lacks_frame_before(frame.frame_index):
-            self._follow_frame_before(trainer, pl_module, frame.frame_index - 1)
-        self._scores.update(outputs, self._nearest_image(trainer, pl_module, frame.frame_index), masks)
+        self._scores.update(outputs, self._nearest_image(trainer, outputs), masks)
         if self._knows_surface:
-            truth = _true_surface(trainer, frame.frame_index).to(pl_module.device)
+            truth = _true_surface(trainer, number).to(pl_module.device)
             depths = outputs.depth, truth.depth
-            canonical = [pl_module.canonical_surface(frame, depth) for depth in depths]
+            canonical = [pl_module.canonical_surface(outputs.frame, depth) for depth in depths]
             self._scores.update_surface(outputs, *canonical, truth, masks)
-        self._video.append(comparison(outputs))
-        if frame.frame_index in self._strip_frames:
-            self._strips.append(full_strip(pl_module.with_parts(outputs)))
+        self._scored += outputs.frame.splits
+        self._video.append(comparison_strip(outputs))
+        if number in self._strip_frames:
+            self._strips.append(full_strip(pl_module.add_part_weights(outputs)))
 
-    def _follow_frame_before(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
-        """Render the last frame of the process before: the first frame here makes a pair with it."""
-        if number in self._nearest:
-            frame = trainer.datamodule.evaluation_frame(number).to(pl_module.device)
-            rendered = pl_module.test_step(frame, 0)
-            masks = _masks(pl_module, rendered)
-            self._scores.follow(rendered, self._nearest_image(trainer, pl_module, number), masks)
-
-    def _nearest_image(self, trainer: Trainer, pl_module: LightningModule, number: int) -> torch.Tensor:
-        frame = trainer.datamodule.evaluation_frame(self._nearest[number])
-        return frame.to(pl_module.device).on_white()
+    def _nearest_image(self, trainer: Trainer, rendered: RenderedFrame) -> torch.Tensor:
+        """``[3, H, W]`` over white: the training frame that is nearest to a rendered one."""
+        frame = trainer.datamodule.evaluation_frame(self._nearest[rendered.frame.frame_index])
+        return frame.to(rendered.image.device).on_white()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         scores, baseline = self._scores.averages()
-        # Processes have runs of frames, in the order of their ranks: the whole is in the order of time.
+        # Each process has a run of frames, in the order of ranks, so that all are in the order of time.
         video, strips = gathered_at_first(self._video), gathered_at_first(self._strips)
+        num_frames = Counter(gathered_at_first(self._scored))
         if not trainer.is_global_zero:
             return
         sequence = trainer.datamodule.sequence
         coverage = split_coverage(sequence.splits, sequence.head)
-        report = evaluation_report(self._protocol(trainer, pl_module), scores, baseline, coverage)
+        protocol = self._protocol(trainer, pl_module, num_frames)
+        report = evaluation_report(protocol, scores, baseline, coverage)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         ending = "_refined" if pl_module.test_parameters == "refined" else ""
@@ -126,19 +129,24 @@ class EvaluationReport(Callback):
         write_video(file("comparison.mp4"), video, sequence.fps)
         if strips:
             write_image(file("strip.png"), np.concatenate(strips))
-        # Last: where it is there, the test has ended.
-        write_report(file(METRICS_FILE), report)
+        # Last, since its presence means that the test has ended.
+        write_report(file(SCORES_FILE), report)
         print_report(report)
 
-    def _protocol(self, trainer: Trainer, pl_module: LightningModule) -> EvaluationProtocol:
+    def _protocol(
+        self, trainer: Trainer, pl_module: LightningModule, num_frames: Counter[str]
+    ) -> EvaluationProtocol:
         data, sequence = trainer.datamodule, trainer.datamodule.sequence
+        metrics = metrics_protocol(pl_module.metrics)
         return EvaluationProtocol(
             dataset=sequence.name,
             resolution=(data.camera.width, data.camera.height),
-            num_frames={name: len(sequence.splits[name]) for name in sequence.test_splits},
+            num_frames={name: num_frames[name] for name in sequence.test_splits},
             num_train_frames=len(data.train_frames),
-            lpips=None if self._lpips.metric is None else "alexnet",
-            lpips_missing=self._lpips.missing,
+            split_protocol=split_protocol(sequence),
+            split_frames={name: len(frames) for name, frames in sequence.splits.items()},
+            metrics=metrics,
+            lpips=None if metrics.get("lpips", {}).get("missing", True) else "alexnet",
             test_parameters=pl_module.test_parameters,
             geometry=GEOMETRY_DEFINITION if self._knows_surface else None,
             refinement=REFINEMENT_DEFINITION if pl_module.test_parameters == "refined" else None,
@@ -146,26 +154,25 @@ class EvaluationReport(Callback):
 
 
 def _masks(pl_module: LightningModule, rendered: RenderedFrame) -> Masks:
-    """Regions of a frame, by its label image and by its tracked parameters as they are."""
+    """``[H, W]`` bool by region, from the frame's label image and its tracked parameters, never refined."""
     frame, view = rendered.frame, rendered.frame.view
     forehead = forehead_mask(pl_module.avatar.head_model, view.head, view.camera)
     return region_masks(frame.matte, frame.labels, forehead)
 
 
 def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
+    """The true surface of a frame; None if the dataset does not know it."""
     data = trainer.datamodule
     return data.reader.true_surface(number, data.camera.select([number]))
 
 
 def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningModule) -> list[int]:
-    head = trainer.datamodule.sequence.head
-    reach = expression_reach(pl_module.avatar.head_model.expression_basis).cpu()
+    """The nearest training frame of each of some frames."""
+    displacement = expression_displacement(pl_module.avatar.head_model.expression_basis).cpu()
     train = trainer.datamodule.train_frames
-    return nearest_training_frames(frames, train, head.rotation, head.translation, head.expression, reach)
+    return nearest_training_frames(frames, train, trainer.datamodule.sequence.head, displacement)
 
 
 def print_report(report: dict) -> None:
-    """Print the table of a report, not cut to the 80 columns that a file or a pipe is taken for."""
-    console = Console()
-    console.width = console.width if console.is_terminal else max(console.width, 120)
-    console.print(report_table(report))
+    """Print the table of a report."""
+    print_wide(report_table(report))

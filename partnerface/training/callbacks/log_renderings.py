@@ -1,4 +1,4 @@
-"""LogRenderings: strips target | render | error | parts | depth while training."""
+"""LogRenderings: pictures of the avatar while it trains."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from partnerface.errors import UserError
-from partnerface.evaluation.image_strips import full_strip
+from partnerface.evaluation.pictures import full_strip
 from partnerface.files.images import write_image
 
 
 class LogRenderings(Callback):
-    """Renders a few frames now and then, into ``renderings/`` of the run's folder and every logger.
+    """Writes strips (target | render | error | parts | depth) to ``renderings/`` and to the loggers.
 
-    Where validation is turned off (``trainer.limit_val_batches: 0``) it renders nothing either.
+    With validation turned off (``trainer.limit_val_batches: 0``) it renders nothing.
 
     Args:
         every_steps: steps between two strips; the last step has one too.
-        frames: how many frames, spread over the validation split (or the training frames without one).
+        frames: number of frames in a strip, spread over the validation split, or over the training frames
+            if there is no validation split.
     """
 
     def __init__(self, every_steps: int = 500, frames: int = 1) -> None:
@@ -57,14 +58,14 @@ class LogRenderings(Callback):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_image(path, strip)
         except (OSError, UserError) as error:
-            # A full disk; the checkpoint says what to do.
+            # A full disk stops the run at its checkpoint, whose message says what to do.
             print(f"partnerface: {error}; training goes on", file=sys.stderr)
         for logger in trainer.loggers:
             log_image(logger, "val/strip", strip, step)
 
 
 def log_image(logger: Logger, name: str, image: np.ndarray, step: int) -> None:
-    """Hand an image ``[H, W, 3]`` uint8 to a logger that takes images."""
+    """Log an image ``[H, W, 3]`` uint8 to W&B or TensorBoard; other loggers take no images."""
     if isinstance(logger, WandbLogger):
         logger.log_image(name, [image], step=step)
     elif isinstance(logger, TensorBoardLogger):

@@ -1,4 +1,4 @@
-"""ProgressDisplay: steps, PSNR and the time left: a bar on a terminal, a line now and then elsewhere."""
+"""ProgressDisplay: progress and time left, as a bar on a terminal and as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from partnerface.training.callbacks.budgets import budget_timer
 
 
 class ProgressDisplay(Callback):
-    """Shows how far training or evaluation is.
+    """Shows the progress of training, testing and prediction on standard error.
 
-    The time left is what the time budget leaves or, without one, the remaining steps at the pace of
-    the steps so far, validation included.
+    The time left in training is that of the remaining steps at the mean pace so far, validation included,
+    or that of the time budget, whichever ends sooner.
 
     Args:
-        seconds_between_lines: pace of the plain lines where standard error is not a terminal.
+        seconds_between_lines: least time between two plain lines, if standard error is no terminal.
     """
 
     def __init__(self, seconds_between_lines: float = 30.0) -> None:
@@ -39,7 +39,12 @@ class ProgressDisplay(Callback):
         self._show(done, left, text)
 
     def _pace(self, steps: int, total: int | None) -> tuple[float, float | None]:
-        """Share done and seconds left."""
+        """Share of the work that is done, and seconds left; None if neither steps nor time are limited.
+
+        Args:
+            steps: steps done since training started or was resumed.
+            total: steps from there to the last one; None if they are not limited.
+        """
         candidates: list[tuple[float, float]] = []
         elapsed = time.monotonic() - self._start
         if total:
@@ -106,7 +111,7 @@ class ProgressDisplay(Callback):
 
 
 def _duration(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes.
+    """Seconds as minutes and seconds, or as hours and minutes.
 
     >>> _duration(62), _duration(7300)
     ('1:02', '2 h 01')

@@ -1,4 +1,4 @@
-"""RefreshOccupancy: prune the learned occupancy grid by the density trained so far."""
+"""RefreshOccupancy: update the occupancy grid from the density trained so far."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 FIRST_FRAMES = 8
+"""Training frames in whose poses the first refresh evaluates density."""
 
 
 class RefreshOccupancy(Callback):
-    """Looks at every candidate cell once density has formed, then at some of them now and then.
+    """Evaluates the density of all candidate cells once, and of some random ones every few steps after.
 
     Args:
-        start_step: when the first, full refresh takes place; earlier, density says nothing yet.
-        every_steps: steps between the later, partial ones.
-        visits: random cells that a partial refresh looks at.
+        start_step: step of the first refresh, of all cells; before it density has not formed yet.
+        every_steps: steps between the later refreshes.
+        visits: number of random cells that a later refresh evaluates.
     """
 
     def __init__(self, start_step: int = 150, every_steps: int = 25, visits: int = 16384) -> None:
@@ -29,13 +30,13 @@ class RefreshOccupancy(Callback):
             return
         candidates = int(grid.candidates.sum())
         if step == self.start_step:
-            # Two draws a cell leave one in seven unseen; those stay occupied until a later visit.
+            # With two draws per cell, one cell in seven is not drawn; it stays occupied until it is.
             frames, visits = FIRST_FRAMES, max(2 * candidates // FIRST_FRAMES, 1)
         else:
             frames, visits = 1, min(self.visits, candidates)
         device, data = torch.device(pl_module.device), trainer.datamodule
         train = data.train_frames
-        # Every process looks at the same cells, for nothing else keeps its grid like that of the others.
+        # Every process draws the same cells: grids are not synchronised otherwise.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(step)
             for _ in range(frames if candidates else 0):

@@ -1,38 +1,30 @@
-"""SaveRunConfig: the whole configuration of a run, in the run's own folder, written by `fit` alone."""
+"""SaveRunConfig: writes the complete configuration of `fit` into the run's folder."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from partnerface.errors import UserError
+from partnerface.files.whole_files import whole_file
 
 
 class SaveRunConfig(SaveConfigCallback):
     """Writes ``config.yaml`` into ``--run_dir``; ``fit --config RUN/config.yaml`` repeats the run.
 
-    Lightning's callback writes into the logger's folder, which W&B runs share (a sweep dies at its
-    second run), and writes for ``test`` too, with keys that ``fit`` refuses.
+    Lightning's own callback writes into the logger's folder, which all W&B runs share, so that the second
+    run of a sweep fails; and it writes the configuration of ``test`` too, with keys that ``fit`` refuses.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit" or self.already_saved or not trainer.is_global_zero or trainer.fast_dev_run:
             return
         path = Path(trainer.default_root_dir) / self.config_filename
-        partial = path.with_name(f".{path.name}.partial")
-        try:
+        with whole_file(path, "choose another --run_dir") as partial:
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
-            partial.write_text(text)
-            os.replace(partial, path)
-        except OSError as error:
-            raise UserError(
-                f"run folder {path.parent} cannot be written ({error.strerror}); choose another --run_dir"
-            ) from error
+            partial.write_text(self.parser.dump(self.config, skip_none=False, skip_link_targets=True))
         self.already_saved = True
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

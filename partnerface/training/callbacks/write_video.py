@@ -1,4 +1,4 @@
-"""WriteVideo: what `predict` renders, as an mp4."""
+"""WriteVideo: writes the frames that `predict` renders as a video."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from partnerface.training.distributed import gathered_at_first
 
 
 class WriteVideo(Callback):
-    """Writes ``prediction.mp4`` into the run's folder: every rendered picture over white.
+    """Writes the rendered views as a video, over white, into the run's folder.
 
     Args:
-        file_name: name of the video in the run's folder.
+        file_name: name of the video.
     """
 
     def __init__(self, file_name: str = "prediction.mp4") -> None:

@@ -1,1 +1,1 @@
-"""Checkpoints and logs from which a killed run goes on exactly."""
+"""Checkpoints and logs with which a killed run can be resumed exactly."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +10,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from partnerface.errors import UserError
+from partnerface.files.whole_files import whole_file
 
 _KINDS = {
     **{"state_dict": dict, "loops": dict, "epoch": int, "global_step": int},
@@ -25,9 +22,6 @@ _OPTIONAL_KINDS = {
 }
 _UNVISITED = "occupancy.density"
 """Infinite in cells that training has not looked at."""
-
-_IMPORTABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-_OURS = re.compile(r"partnerface(\.\w+)+|torch\.optim\.[A-Z]\w*|lightning\.pytorch\.cli\.instantiate_module")
 
 
 def check_contents(checkpoint: Any, path: Path | str) -> None:
@@ -55,32 +49,6 @@ def check_contents(checkpoint: Any, path: Path | str) -> None:
             )
 
 
-def refuse_foreign_code(checkpoint: dict[str, Any], path: Path | str) -> None:
-    """Make sure that hyperparameters name no code but this package's own, so that nothing else is imported.
-
-    Raises:
-        UserError: a value reads like the name of something to import.
-    """
-    for key, value in _texts(checkpoint.get("hyper_parameters", {})):
-        if key != "path" and _IMPORTABLE.fullmatch(value) and not _OURS.fullmatch(value):
-            raise UserError(
-                f"checkpoint {path}: hyper_parameters name {value[:80]!r} for {key!r}, which is never "
-                "imported; build the avatar from its config.yaml instead"
-            )
-
-
-def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text below a node, with the key that it stands under."""
-    if isinstance(node, str):
-        yield key, node
-    elif isinstance(node, dict):
-        for name, value in node.items():
-            yield from _texts(value, str(name))
-    elif isinstance(node, list | tuple | set):
-        for value in node:
-            yield from _texts(value, key)
-
-
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, syncs and renames.
 
@@ -92,30 +60,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            UserError: the folder cannot be written or the disk is full; an earlier checkpoint is kept.
+            NotWritten: the folder cannot be written or the disk is full; an earlier checkpoint is kept.
         """
         target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
+        advice = "free some space or choose another --run_dir; the earlier checkpoint, if any, is kept"
+        with whole_file(target, advice, synced=True) as partial:
             target.parent.mkdir(parents=True, exist_ok=True)
             for abandoned in target.parent.glob(f".{target.name}.*.partial"):
                 # Of a process that was killed while it wrote: each would leave one.
                 abandoned.unlink(missing_ok=True)
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
-            _sync_folder(target.parent)
-        except (OSError, RuntimeError) as error:
-            # torch.save reports a full disk as a RuntimeError of its zip writer.
-            raise UserError(
-                f"checkpoint {target} cannot be written ({_reason(error)}); "
-                "free some space or choose another --run_dir; the earlier checkpoint, if any, is kept"
-            ) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+            try:
+                with partial.open("wb") as file:
+                    torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch.save reports a full disk as a RuntimeError of its zip writer.
+                raise OSError(_reason(error)) from error
 
     def load_checkpoint(self, path, map_location=None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint: data only, whatever ``weights_only`` says.
@@ -130,16 +89,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise UserError(f"checkpoint {path}: not readable ({_reason(error)})") from error
         check_contents(checkpoint, path)
         return checkpoint
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming last through a power failure, where the file system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

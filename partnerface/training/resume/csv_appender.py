@@ -1,4 +1,4 @@
-"""CsvAppender: the log that every run has, one row a value, appended to by every launch."""
+"""CsvAppender: the log that every run has, ``metrics.csv``, one row for each value."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ VALIDATION = "val/"
 class CsvAppender(Logger):
     """Appends rows ``step, seconds, name, value`` to ``metrics.csv`` in the run's folder.
 
-    Lightning's CSV logger deletes the rows of the first launch when a run is resumed in its folder,
-    and rewrites the whole file for every new column. Rows in long form need no columns. A row that
-    cannot be written (a full disk) is told once and left out; training goes on.
+    Lightning's CSV logger deletes earlier rows when a run is resumed in its folder, and rewrites the whole
+    file for every new column; one row for each value needs no new columns. If rows cannot be written (a
+    full disk), they are lost, one line on standard error says so, and training continues.
 
     Args:
         run_dir: folder of the run.
@@ -58,11 +58,16 @@ class CsvAppender(Logger):
         return self.path
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: ``config.yaml`` in the same folder holds them."""
+        """Do nothing: hyperparameters are in ``config.yaml`` in the same folder."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append one row for each value, unless the same were appended last."""
+        """Append one row for each value, unless the last call had the same step and values.
+
+        Args:
+            metrics: values by name.
+            step: number of the training step, from 0.
+        """
         if (step, metrics) == self._last:
             return
         self._last = step, dict(metrics)
@@ -85,23 +90,23 @@ class CsvAppender(Logger):
             size = file.tell()
             content = _as_text(rows if size else [COLUMNS, *rows]).encode()
             if file.write(content) < len(content):
-                # A disk that is nearly full takes a part; half a row would spoil the next.
+                # A disk that is nearly full takes a part of the text; half a row would garble the next.
                 os.ftruncate(file.fileno(), size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def cut(self, last_step: int, without_validation: bool = False) -> None:
-        """Drop what an earlier launch wrote after the state that this one goes on from.
+        """Remove rows that were written after the checkpoint from which a run is resumed.
 
         Args:
-            last_step: the last step whose rows stay; -1 keeps none.
-            without_validation: drop the validation after that step too.
+            last_step: last step whose rows are kept; -1 keeps none.
+            without_validation: remove the rows of the validation after that step too.
         """
         if not self.path.is_file():
             return
         kept = [COLUMNS]
         with self.path.open(newline="") as file:
             for row in csv.reader(file):
-                # A launch that was killed may have left half a row.
+                # A process that was killed may have left half a row.
                 if len(row) != len(COLUMNS) or not row[0].isdigit():
                     continue
                 step = int(row[0])

@@ -1,4 +1,4 @@
-"""Validation between two training steps: whether one follows, and how a resumed run begins with it."""
+"""Validation at a checkpoint: whether it is due, and a resumed run that repeats or does not repeat it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 
 
 def validation_follows(trainer: Trainer) -> bool:
-    """Whether the trainer validates before its next step; asked at the end of a step."""
+    """Whether the trainer will validate before its next step; to be called at the end of a step."""
     loop = trainer.fit_loop
     if not trainer.enable_validation or not sum(trainer.num_val_batches):
         return False
@@ -16,10 +16,10 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 def repeat_validation(fit_loop: dict[str, Any]) -> None:
-    """Make the saved state of the loops that of a run within the validation that follows its last step.
+    """Change a checkpoint so that the run resumed from it begins with the validation after the last step.
 
-    Lightning finishes a validation that it finds begun, from the first frame on, but skips one that it
-    finds neither begun nor done.
+    Lightning skips a validation that was due but had not begun when the checkpoint was written. One that
+    had begun it does again from the first frame, so the state is changed to that.
 
     Args:
         fit_loop: the state of the trainer's fit loop in a checkpoint, changed in place.
@@ -35,10 +35,10 @@ def repeat_validation(fit_loop: dict[str, Any]) -> None:
 
 
 def settle_validation(fit_loop: dict[str, Any]) -> None:
-    """Make the saved state of the loops that of a run with no validation begun that is not done.
+    """Change a checkpoint so that the run resumed from it does not repeat a validation that is done.
 
-    Lightning never takes back the begun frame of a validation that was repeated, so the state saved after
-    the repetition looks like that of a run within it, and the validation would be done a third time.
+    After a validation that was repeated, Lightning still counts one frame as begun but not completed. A
+    run resumed from that state would do the validation a third time.
 
     Args:
         fit_loop: the state of the trainer's fit loop in a checkpoint, changed in place.

@@ -1,4 +1,4 @@
-"""RunCheckpoint: the run's one checkpoint, `checkpoints/last.ckpt`, from which it can go on at any time."""
+"""RunCheckpoint: writes the run's one checkpoint, `checkpoints/last.ckpt`, from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from partnerface.training.resume.pending_validation import (
 
 
 class RunCheckpoint(Checkpoint):
-    """Saves `last.ckpt` in the run's folder: now and then, at the end, and on Ctrl-C or SIGTERM.
+    """Saves ``last.ckpt`` in the run's folder: at intervals, at the end, and on Ctrl-C or SIGTERM.
 
-    Checkpoints are written between two steps, so that a run that goes on from one ends with the weights
-    of a run that was never stopped. One that is written while a validation is due makes the resumed run
-    begin with that validation. A write that fails leaves the earlier checkpoint; training goes on.
+    Checkpoints are written between two steps, so that a run resumed from one ends with the same weights
+    as a run that was never stopped. A run resumed from a checkpoint at which a validation was due begins
+    with that validation. If a write fails, the earlier checkpoint is kept and training continues.
 
     Lightning's ModelCheckpoint has no time interval under manual optimisation. The cosine schedule
     makes the last state the best one, so one file is enough.
 
     Args:
-        every_seconds: time between saves while training.
+        every_seconds: time between two checkpoints while training.
 
     Attributes:
-        validation_pending: whether the state that is saved now has a validation before it.
+        validation_pending: whether a validation is due at the step that was done last.
     """
 
     def __init__(self, every_seconds: float = 120.0) -> None:
@@ -65,7 +65,7 @@ class RunCheckpoint(Checkpoint):
         self.cut_log(trainer)
 
     def cut_log(self, trainer: Trainer) -> None:
-        """Drop the rows that an earlier launch wrote after its last checkpoint: they are written again."""
+        """Remove rows logged after the checkpoint from which the run is resumed: they are logged again."""
         if not trainer.is_global_zero:
             return
         last_step = trainer.fit_loop.epoch_loop._batches_that_stepped if trainer.ckpt_path else -1
@@ -77,7 +77,7 @@ class RunCheckpoint(Checkpoint):
         if validation_follows(trainer):
             return
         # The last step is saved here: at the end of training Lightning counts the epoch as done, and a
-        # run that goes on from there would skip the rest of it.
+        # run resumed from there with more steps would skip the rest of it.
         self._save_if_due(trainer, log_step=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -86,7 +86,7 @@ class RunCheckpoint(Checkpoint):
             self._save_if_due(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
-        # Processes may have different numbers of frames: together they can stop at the end only.
+        # Processes may have different numbers of frames, so that together they can stop only at the end.
         if trainer.state.fn == "fit" and trainer.world_size == 1 and self._signals.received:
             self._save_if_due(trainer)
 
@@ -97,11 +97,11 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._signals.restore()
-        # For whatever else may end the training.
+        # Training may have ended for other reasons than those checked after a step.
         self._save(trainer, must=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        # After any other error, or a second Ctrl-C within a step, the state may be half of a step's.
+        # After any other error, or a second Ctrl-C, a step may be half done.
         if isinstance(exception, Diverged):
             self._save(trainer, must=True)
         self._signals.restore()
@@ -113,17 +113,21 @@ class RunCheckpoint(Checkpoint):
             return
         stop = trainer.strategy.reduce_boolean_decision(self._signals.received, all=False)
         if log_step:
-            # Lightning logs a step after this hook, which a run that is stopped or killed would not reach.
+            # Lightning logs a step after this hook, too late if the run is stopped or killed here.
             trainer._logger_connector.update_train_step_metrics()
         self._save(trainer, must=last or stop)
         if stop:
             self._signals.stop()
 
     def _save(self, trainer: Trainer, must: bool) -> None:
-        """Write the checkpoint; if it ``must`` be written and cannot, the run ends.
+        """Write the checkpoint unless this state was saved already.
+
+        Args:
+            trainer: the trainer.
+            must: whether the run ends if the checkpoint cannot be written.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it must be written and cannot.
         """
         if trainer.fast_dev_run or self._place(trainer) == self._saved:
             return
@@ -133,7 +137,7 @@ class RunCheckpoint(Checkpoint):
             self._saved = self._place(trainer)
         except UserError as error:
             failure = str(error)
-            # Where the others wait for the process that writes.
+            # The other processes wait at this barrier within `save_checkpoint`.
             trainer.strategy.barrier("Trainer.save_checkpoint")
         self._last_save = time.monotonic()
         failure = trainer.strategy.broadcast(failure)
@@ -147,5 +151,5 @@ class RunCheckpoint(Checkpoint):
 
 
 def last_checkpoint(run_dir: Path | str) -> Path:
-    """Where the checkpoint of a run lies."""
+    """Path of a run's checkpoint."""
     return Path(run_dir) / "checkpoints" / "last.ckpt"

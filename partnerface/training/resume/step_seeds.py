@@ -1,4 +1,4 @@
-"""StepSeeds: what a training step draws depends on the run's seed, its process and its number alone."""
+"""StepSeeds: random draws of a training step that depend only on the run's seed, the process and the step."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class StepSeeds(Callback):
-    """Seeds the generators of torch (CPU and CUDA) and of Python before every step.
+    """Seeds the generators of torch (CPU and CUDA) and of Python before every training step.
 
-    A resumed run draws what it would have drawn, whatever validation, loaders and loggers draw in
-    between, and every process draws numbers of its own.
+    A resumed run draws the same numbers as a run that was never stopped, whatever validation, loaders and
+    loggers draw between steps. Every process draws different numbers.
     """
 
     def __init__(self) -> None:
@@ -37,5 +37,5 @@ class StepSeeds(Callback):
 
 
 def step_seed(run_seed: int, rank: int, batch: int) -> int:
-    """A seed for one batch of a process; neighbours have nothing in common."""
+    """A seed for one batch of a process; seeds of neighbouring batches and ranks are unrelated."""
     return int(np.random.SeedSequence((run_seed, rank, batch)).generate_state(1)[0])

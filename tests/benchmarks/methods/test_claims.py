@@ -3,7 +3,7 @@
 import pytest
 
 from partnerface.benchmarks.methods.results import MethodResults
-from partnerface.benchmarks.methods.results_markdown import findings
+from partnerface.benchmarks.methods.results_markdown import measured_gains
 
 OURS = "part_deformation"
 
@@ -24,7 +24,7 @@ OURS = "part_deformation"
     ],
 )
 def test_a_margin(make_row, baseline: str, theirs: tuple[float, float | None], holds: bool) -> None:
-    [found] = findings(MethodResults([make_row(OURS, 27.0, 0.1), make_row(baseline, *theirs)]))
+    [found] = measured_gains(MethodResults([make_row(OURS, 27.0, 0.1), make_row(baseline, *theirs)]))
     assert found.claim.baseline == baseline
     assert found.psnr == pytest.approx(27.0 - theirs[0])
     assert found.holds is holds
@@ -33,12 +33,14 @@ def test_a_margin(make_row, baseline: str, theirs: tuple[float, float | None], h
 def test_a_sample_is_compared_with_the_same_frames_of_ours(make_row) -> None:
     sample = "unseen_expression_sample"
     rows = [make_row(OURS, 27.0), make_row(OURS, 20.0, split=sample), make_row("nerface", 18.0, split=sample)]
-    [found] = findings(MethodResults(rows))
+    [found] = measured_gains(MethodResults(rows))
     assert found.psnr == pytest.approx(2.0)
     assert found.sampled
     assert not found.holds
 
 
 def test_nothing_to_compare(make_row) -> None:
-    assert findings(MethodResults([make_row(OURS, 27.0)])) == []
-    assert findings(MethodResults([make_row("nerface", 27.0), make_row(OURS, 20.0, subject="me")])) == []
+    assert measured_gains(MethodResults([make_row(OURS, 27.0)])) == []
+    assert (
+        measured_gains(MethodResults([make_row("nerface", 27.0), make_row(OURS, 20.0, subject="me")])) == []
+    )

@@ -6,7 +6,7 @@ import torch
 
 from partnerface.avatar.avatar import Avatar
 from partnerface.benchmarks.methods.part_maps import canonical_part_maps, write_part_maps
-from partnerface.evaluation.image_strips import part_colours
+from partnerface.evaluation.pictures import part_colours
 from partnerface.training.avatar_checkpoint import load_avatar
 
 SIZE = 96

@@ -1,29 +1,30 @@
-import statistics
+"""Rows are selected and averaged over seeds, samples stand in, and everything has its order."""
 
-import pytest
+from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, MethodResults
+from partnerface.benchmarks.methods.variant import MethodVariant
+from partnerface.runs.results import SeedScores
 
-from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, MethodResults, Score
+OURS, SPLIT = MethodVariant("ours"), "unseen_expression"
 
 
-def test_scores_over_seeds_against_the_statistics_module(make_row) -> None:
-    values = [27.0, 27.5, 26.2]
+def test_scores_of_all_seeds_and_of_nothing_else(make_row) -> None:
+    values = (27.0, 27.5, 26.2)
     rows = [make_row("ours", value, seed=seed) for seed, value in enumerate(values)]
     rows += [make_row("ours", 1.0, split="temporal"), make_row("ours", 2.0, overrides={"parts": "4"})]
+    rows += [make_row("ours", 3.0, protocol="refined"), make_row("ours", 4.0, subject="me")]
     results = MethodResults(rows)
-    score = results.score("ours", "synthetic_a", "unseen_expression", HEAD_PSNR)
-    assert score.mean == pytest.approx(statistics.mean(values))
-    assert score.spread == pytest.approx(statistics.stdev(values))
-    changed = results.score("ours", "synthetic_a", "unseen_expression", HEAD_PSNR, overrides={"parts": "4"})
-    assert changed == Score((2.0,))
-    assert changed.spread is None
+    changed = MethodVariant("ours", (("parts", "4"),))
+    assert results.scores(OURS, "synthetic_a", SPLIT, HEAD_PSNR) == SeedScores(values)
+    assert results.scores(changed, "synthetic_a", SPLIT, HEAD_PSNR) == SeedScores((2.0,))
+    assert results.scores(OURS, "synthetic_a", SPLIT, HEAD_PSNR, "refined") == SeedScores((3.0,))
 
 
 def test_missing_values_are_no_scores(make_row) -> None:
     results = MethodResults([make_row("ours", 27.0, None)])
-    assert results.score("ours", "synthetic_a", "unseen_expression", HEAD_LPIPS) is None
-    assert results.score("theirs", "synthetic_a", "unseen_expression", HEAD_PSNR) is None
-    assert results.nearest_frame("synthetic_b", "unseen_expression", HEAD_PSNR) is None
-    assert results.nearest_frame("synthetic_a", "unseen_expression", HEAD_PSNR) == 15.0
+    assert results.scores(OURS, "synthetic_a", SPLIT, HEAD_LPIPS) is None
+    assert results.scores(MethodVariant("theirs"), "synthetic_a", SPLIT, HEAD_PSNR) is None
+    assert results.nearest_frame("synthetic_b", SPLIT, HEAD_PSNR) is None
+    assert results.nearest_frame("synthetic_a", SPLIT, HEAD_PSNR) == 15.0
 
 
 def test_a_sample_stands_in_where_the_whole_split_was_not_tested(make_row) -> None:
@@ -35,11 +36,11 @@ def test_a_sample_stands_in_where_the_whole_split_was_not_tested(make_row) -> No
     ]
     results = MethodResults(rows)
     shown = {
-        method: results.score_or_sample(method, "synthetic_a", "unseen_expression", HEAD_PSNR)
+        method: results.scores(MethodVariant(method), "synthetic_a", SPLIT, HEAD_PSNR, or_sample=True)
         for method in results.methods
     }
-    assert shown == {"ours": Score((27.0,)), "slow": Score((13.0,), sampled=True)}
-    assert results.splits == ["unseen_expression"]
+    assert shown == {"ours": SeedScores((27.0,)), "slow": SeedScores((13.0,), sampled=True)}
+    assert results.splits == [SPLIT]
 
 
 def test_variants_are_told_apart_by_their_values_in_any_order(make_row) -> None:
@@ -59,4 +60,4 @@ def test_orders(make_row) -> None:
     results = MethodResults(rows, ["ours", "theirs"])
     assert results.methods == ["ours", "theirs", "other"]
     assert results.subjects == ["synthetic_a", "me"]
-    assert results.splits == ["unseen_expression", "temporal", "blocks"]
+    assert results.splits == [SPLIT, "temporal", "blocks"]

@@ -12,16 +12,13 @@ from partnerface.benchmarks.methods.results_file import (
     merged_rows,
     read_results,
     rows_of,
-    write_environment,
-    write_results,
 )
-from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget
+from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, BenchmarkRun, ComputeBudget
 from partnerface.benchmarks.methods.subject import BenchmarkSubject
 from partnerface.benchmarks.methods.variant import MethodVariant
-from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 
-ENVIRONMENT = {"command": "x", "version": "1", "commit": "abc", "machine": {"cores": 2}}
+ENVIRONMENT = {"version": "1", "commit": "abc", "machine": {"cores": 2}}
 
 
 @pytest.fixture
@@ -29,11 +26,12 @@ def run(tmp_path: Path) -> BenchmarkRun:
     """A finished run on two splits."""
     subject = BenchmarkSubject("synthetic_a", "synthetic_a", Path("sets/a"), 128, frames=240)
     variant = MethodVariant("part_deformation", (("parts", "4"),))
-    run = BenchmarkRun(variant, subject, 7, ComputeBudget(steps=20), tmp_path, CONFIGS)
-    write_environment(run, ENVIRONMENT)
+    run = BenchmarkRun(variant, subject, 7, ComputeBudget(steps=20), tmp_path)
+    run.prepare()
+    (run.folder / ENVIRONMENT_FILE).write_text(json.dumps(ENVIRONMENT))
     (run.folder / "metrics.csv").write_text("step,seconds,name,value\n20,9,train/cpu_seconds,3.5\n")
     _write_report(run, "metrics.json", "strict", {"temporal": 20.0, "unseen_expression": 18.0})
-    run.sweep_run.add_attempt(0, 12.0)
+    run.add_attempt(0, 12.0)
     return run
 
 
@@ -86,7 +84,7 @@ def test_rows_of_other_calls_stay_and_those_of_the_same_run_are_replaced(
     path = tmp_path / "results.json"
     other = rows_of(run)[0] | {"method": "nerface"}
     old = rows_of(run)[0] | {"metrics": {}}
-    write_results(path, [other, old])
+    path.write_text(json.dumps([other, old]))
     rows = gather_rows(path, [run])
     assert rows == read_results(path) == [other, *rows_of(run)]
     assert [entry.name for entry in tmp_path.iterdir() if "partial" in entry.name] == []

@@ -1,11 +1,12 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget
+from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget, planned_runs
 from partnerface.benchmarks.methods.subject import BenchmarkSubject
 from partnerface.benchmarks.methods.variant import MethodVariant
 from partnerface.configuration.config_files import CONFIGS
@@ -27,7 +28,6 @@ def test_steps_are_only_counted_in_cpu_seconds() -> None:
     assert "--trainer.max_steps=20" in budget.fit_flags()
     assert not any("seconds" in flag for flag in budget.fit_flags())
     assert budget.as_json() == {"steps": 20}
-    assert str(budget) == "20 steps"
 
 
 @pytest.mark.parametrize("given", [{}, {"steps": 3, "cpu_seconds": 4.0}])
@@ -49,7 +49,7 @@ EMBEDDED = BenchmarkSubject("synthetic_a", "synthetic_a", Path("sets/a"), 128, f
 @pytest.fixture
 def run(tmp_path: Path) -> BenchmarkRun:
     return BenchmarkRun(
-        MethodVariant("part_deformation"), EMBEDDED, 1, ComputeBudget(cpu_seconds=60.0), tmp_path, CONFIGS
+        MethodVariant("part_deformation"), EMBEDDED, 1, ComputeBudget(cpu_seconds=60.0), tmp_path
     )
 
 
@@ -59,7 +59,7 @@ def _attempt(run: BenchmarkRun, exit_code: int | None, *, logged: bool) -> None:
     (run.folder / "checkpoints" / "last.ckpt").write_bytes(b"")
     rows = "step,seconds,name,value\n" + ("900,70,train/cpu_seconds,60.1\n" if logged else "")
     (run.folder / "metrics.csv").write_text(rows)
-    run.sweep_run.add_attempt(exit_code, 30.0)
+    run.add_attempt(exit_code, 30.0)
 
 
 def test_the_command_is_whole(run: BenchmarkRun) -> None:
@@ -77,7 +77,7 @@ def test_the_command_is_whole(run: BenchmarkRun) -> None:
         f"OMP_NUM_THREADS=1 partnerface test --config {run.folder}/config.yaml "
         f"--ckpt_path {run.folder}/checkpoints/"
     )
-    assert run.remaining_command == run.command
+    assert run.remaining_command == ["sh", "-c", run.command]
 
 
 def test_a_video_is_tracked_first_and_seen_at_the_larger_scale(run: BenchmarkRun) -> None:
@@ -94,14 +94,14 @@ def test_a_method_without_a_hash_field_stays_at_the_scale_that_sizes_none(run: B
 
 def test_an_interrupted_training_goes_on(run: BenchmarkRun) -> None:
     _attempt(run, None, logged=False)
-    assert " --ckpt_path last && OMP_NUM_THREADS=1 partnerface test " in run.remaining_command
-    assert run.sweep_run.state == "interrupted"
+    assert " --ckpt_path last && OMP_NUM_THREADS=1 partnerface test " in run.remaining_command[-1]
+    assert run.state == "interrupted"
 
 
 def test_an_interrupted_test_is_all_that_is_left(run: BenchmarkRun) -> None:
     _attempt(run, None, logged=True)
-    assert run.remaining_command.startswith("OMP_NUM_THREADS=1 partnerface test ")
-    assert run.sweep_run.state == "interrupted"
+    assert run.remaining_command[-1].startswith("OMP_NUM_THREADS=1 partnerface test ")
+    assert run.state == "interrupted"
 
 
 def test_a_test_that_has_left_its_scores_is_not_repeated(run: BenchmarkRun) -> None:
@@ -109,15 +109,15 @@ def test_a_test_that_has_left_its_scores_is_not_repeated(run: BenchmarkRun) -> N
     run = replace(run, refined=True)
     _attempt(run, None, logged=True)
     (run.folder / "metrics.json").write_text("{}")
-    assert run.remaining_command.count("partnerface test") == 1
-    assert run.remaining_command.endswith("--model.test_parameters=refined")
+    assert run.remaining_command[-1].count("partnerface test") == 1
+    assert run.remaining_command[-1].endswith("--model.test_parameters=refined")
     (run.folder / "metrics_refined.json").write_text("{}")
-    assert run.remaining_command == "true"
+    assert run.remaining_command[-1] == "true"
 
 
 def test_a_run_that_ended_well_is_finished(run: BenchmarkRun) -> None:
     _attempt(run, 0, logged=True)
-    assert run.sweep_run.state == "finished"
+    assert run.state == "finished"
     assert json.loads((run.folder / "run.json").read_text())["parameters"]["seed"] == 1
 
 
@@ -132,12 +132,11 @@ def test_refined_parameters_are_a_second_test(run: BenchmarkRun) -> None:
 def test_whatever_changes_the_result_changes_the_folder(run: BenchmarkRun, tmp_path: Path) -> None:
     configs = tmp_path / "configs"
     shutil.copytree(CONFIGS, configs)
-    same = replace(run, configs=configs)
-    assert same.folder == run.folder
+    assert replace(run, configs=configs).folder == run.folder
     method = configs / "method" / "part_deformation.yaml"
     method.write_text(method.read_text().replace("parts: 8", "parts: 9"))
     others = [
-        same,
+        replace(run, configs=configs),
         replace(run, seed=2),
         replace(run, budget=ComputeBudget(cpu_seconds=61.0)),
         replace(run, budget=ComputeBudget(steps=60)),
@@ -145,3 +144,34 @@ def test_whatever_changes_the_result_changes_the_folder(run: BenchmarkRun, tmp_p
         replace(run, variant=MethodVariant("part_deformation", (("parts", "8"),))),
     ]
     assert len({run.folder, *(other.folder for other in others)}) == 7
+
+
+def test_a_folder_names_the_code_and_the_machine(run: BenchmarkRun) -> None:
+    run.prepare()
+    found = json.loads((run.folder / "environment.json").read_text())
+    assert found.keys() == {"version", "commit", "machine"}
+    assert found["machine"]["cores"] == os.cpu_count()
+
+
+def test_budget_pixels_and_refinement_cost_time(run: BenchmarkRun) -> None:
+    usual = run.expected_seconds
+    assert replace(run, budget=ComputeBudget(cpu_seconds=160.0)).expected_seconds == usual + 100
+    large = replace(run, subject=replace(EMBEDDED, size=256))
+    slow = replace(large, variant=MethodVariant("nerface"))
+    assert slow.expected_seconds > large.expected_seconds > usual
+    # Fitting parameters to test frames takes longer than another test, and slow methods are spared it.
+    testing = usual - replace(run, subject=replace(EMBEDDED, size=1)).expected_seconds
+    assert replace(run, refined=True).expected_seconds > usual + 2 * testing
+    assert replace(slow, refined=True).expected_seconds == slow.expected_seconds
+
+
+def test_seeds_come_in_turn_and_clips_have_their_own() -> None:
+    variants = [MethodVariant("skinning_only"), MethodVariant("nerface")]
+    budgets = {True: ComputeBudget(cpu_seconds=60.0), False: ComputeBudget(cpu_seconds=240.0)}
+    runs = planned_runs(variants, [EMBEDDED, CLIP], {True: [0, 2], False: [1, 0]}, budgets, Path("out"), True)
+    assert [(run.seed, run.subject.name, run.variant.method) for run in runs] == [
+        (seed, name, variant.method)
+        for seed, name in [(0, "synthetic_a"), (0, "me"), (1, "me"), (2, "synthetic_a")]
+        for variant in variants
+    ]
+    assert all(run.budget == budgets[run.subject.is_synthetic] and run.refined for run in runs)

@@ -1,6 +1,6 @@
 """What stands in the file stands in the tables, and a missed target says so."""
 
-from partnerface.benchmarks.speed.markdown import speed_markdown
+from partnerface.benchmarks.speed.markdown import print_report, speed_markdown
 from partnerface.benchmarks.speed.result_row import Target, measured_row, missing_row
 
 
@@ -12,7 +12,7 @@ def report(**sections: object) -> dict:
         missing_row("cuda_one", "x", None, "no CUDA device"),
         missing_row("cuda_two", "x", Target(">=", 60), "no CUDA device"),
     ]
-    machine = {"cores": 2, "processor": "AMD EPYC", "cuda": None}
+    machine = {"cores": 2, "processor": "AMD EPYC", "cuda": None, "load_at_start": None}
     return {
         "command": "partnerface benchmark speed",
         "commit": "abc1234",
@@ -42,6 +42,16 @@ def test_stages_sum_up() -> None:
     assert "| total | 40.0 |  |  |" in lines
 
 
+def test_the_printed_rows_say_why_something_is_missing(capsys) -> None:
+    print_report(report())
+    lines = capsys.readouterr().out.splitlines()
+    slow = next(line for line in lines if "slow" in line)
+    assert [cell.strip() for cell in slow.split("│")[1:-1]] == [
+        *("slow", "1.19", "1.19 - 1.19", "", "x", "<= 1.15: missed")
+    ]
+    assert sum("- (no CUDA device)" in line for line in lines) == 2
+
+
 def test_convergence_shows_the_short_training_and_the_way_of_the_long_one() -> None:
     found = {
         "ours": {
@@ -52,11 +62,11 @@ def test_convergence_shows_the_short_training_and_the_way_of_the_long_one() -> N
         "other": {"240": {"psnr": 25.0, "cpu_seconds": 240.0, "curve": [(10.0, 20.0), (240.0, 25.0)]}},
         "interrupted": {"60": {"psnr": 20.0, "cpu_seconds": 60.0, "curve": [(60.0, 20.0)]}},
     }
-    text = speed_markdown(report(convergence=found), {"growth": ".github/speed_growth.png"})
+    text = speed_markdown(report(convergence=found), {"growth": "pictures/speed_growth.png"})
     lines = text.splitlines()
     head = "at 10 s | at 240 s | trained for 60 CPU s | trained for 600 CPU s |"
     assert f"| PSNR inside the head mask, dB | {head}" in lines
     assert "| ours | 22.0 | 27.5 | 26.7 | 27.9 |" in lines
     assert "| other | 20.0 | 25.0 |  |  |" in lines
     assert "interrupted" not in text
-    assert lines[-1] == "![growth of the cost](.github/speed_growth.png)"
+    assert lines[-1] == "![growth of the cost](pictures/speed_growth.png)"

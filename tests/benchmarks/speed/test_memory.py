@@ -18,7 +18,7 @@ def test_the_work_is_what_it_says(build_tiny, monkeypatch):
     """Small stand-ins for the sizes: every training frame is visited, and the frame is as large as said."""
     monkeypatch.setattr(memory_use, "LONG_FRAMES", 30)
     monkeypatch.setattr(memory_use, "LONG_SIZE", 32)
-    monkeypatch.setattr(memory_use, "LARGE_SIZE", 24)
+    monkeypatch.setattr(memory_use, "LARGE_FRAME_SIZE", 24)
     built = []
 
     def build(method: str, *flags: str):

@@ -8,7 +8,7 @@ import torch
 from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest
 from partnerface.benchmarks.speed import process_scaling
 from partnerface.benchmarks.speed.interleaving import Duration
-from partnerface.benchmarks.speed.process_scaling import Training, scaling_row
+from partnerface.benchmarks.speed.process_scaling import ProcessTask, scaling_row
 from partnerface.benchmarks.speed.training_slices import set_up
 
 
@@ -23,9 +23,9 @@ def test_rates_are_those_of_all_processes_together(tiny_method: MethodUnderTest,
     wall = iter([0.1, 0.125, 0.2, 0.2])
     asked = []
 
-    def measured(training: Training, processes: int) -> Duration:
+    def measured(task: ProcessTask, processes: int) -> Duration:
         asked.append(processes)
-        assert torch.load(training.weights, weights_only=True).keys()
+        assert torch.load(task.weights, weights_only=True).keys()
         return Duration(next(wall), 1.0)
 
     monkeypatch.setattr(process_scaling, "_in_processes", measured)
@@ -43,7 +43,7 @@ def test_two_processes_train_from_given_weights(tiny_build: MethodBuilder, tmp_p
     set_up(method)
     torch.save(method.module.avatar.state_dict(), tmp_path / "avatar.pt")
     port = process_scaling._free_port()
-    training = Training(tiny_build, "part_deformation", tmp_path / "avatar.pt", 2, port)
-    step = process_scaling._in_processes(training, 2)
+    task = ProcessTask(tiny_build, "part_deformation", tmp_path / "avatar.pt", 2, port)
+    step = process_scaling._in_processes(task, 2)
     assert step.wall > 0
     assert step.cpu > 0

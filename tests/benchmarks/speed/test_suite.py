@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from partnerface.benchmarks.speed.gpu import ROWS
+from partnerface.benchmarks.speed.markdown import print_report
 from partnerface.benchmarks.speed.rendering import FrameToRender, rendering_rows
 from partnerface.benchmarks.speed.report import SpeedReport
-from partnerface.benchmarks.speed.result_row import Spread
-from partnerface.benchmarks.speed.suite import Effort, SpeedOptions, SpeedSuite, print_report
+from partnerface.benchmarks.speed.suite import Effort, SpeedSuite
 from partnerface.benchmarks.speed.training_slices import set_up
 
 TINY_EFFORT = Effort(training_steps=2, rounds=1, steps=1, growth=False)
@@ -17,8 +18,7 @@ TINY_EFFORT = Effort(training_steps=2, rounds=1, steps=1, growth=False)
 
 def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsys) -> None:
     report = SpeedReport(tmp_path / "speed.json", {"machine": {"cores": 2, "load_at_start": [3.0, 0, 0]}})
-    options = SpeedOptions(out=tmp_path, effort=TINY_EFFORT, threads=2, cuda=False)
-    SpeedSuite(build_tiny, options, report).run()
+    SpeedSuite(build_tiny, report, tmp_path, TINY_EFFORT, threads=2, cuda=False).run()
     rows = {row["name"]: row for row in json.loads((tmp_path / "speed.json").read_text())["rows"]}
     assert [*rows] == [
         "training_rays_per_second",
@@ -36,7 +36,7 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
     ratio = rows["rendering_against_nerface"]
     assert ratio["value"] == pytest.approx(frames * ratio["details"]["nerface_seconds_per_frame"][0])
     assert (tmp_path / "stages.png").is_file()
-    print_report(report)
+    print_report(report.as_json())
     printed = capsys.readouterr().out
     assert all(name in printed for name in rows)
     assert "inverse skinning" in printed
@@ -50,4 +50,4 @@ def test_nerface_on_fewer_rays_is_scaled_by_their_number(build_tiny) -> None:
     frame = FrameToRender.of(ours.data.sequence, 256)
     assert frame.rays == 64 * frame.resized(32).rays
     rows = rendering_rows(ours, peer, rounds=1)
-    assert Spread.of(rows[1].samples).median == rows[1].value
+    assert median(rows[1].samples) == rows[1].value

@@ -7,8 +7,8 @@ from lightning.pytorch import Callback
 from partnerface.benchmarks.method_under_test import continue_from
 from partnerface.benchmarks.speed.stage_clock import StageClock
 from partnerface.benchmarks.speed.training_slices import (
-    Budget,
-    ScoresOnTheWay,
+    ScoresDuringTraining,
+    SecondsBudget,
     StageCallback,
     StepTimer,
     set_up,
@@ -32,7 +32,7 @@ def test_slices_run_in_the_second_stage(tiny_method):
     """With hard part assignment a step would cost half of what it costs later."""
     timed_steps(tiny_method, 1)
     assert tiny_method.module.avatar.deformation.assigner.hard is False
-    train_steps(tiny_method, 1, share_done=None)
+    train_steps(tiny_method, 1, progress=0.0)
     assert tiny_method.module.avatar.deformation.assigner.hard is True
 
 
@@ -48,8 +48,8 @@ def test_every_stage_begun_is_ended(tiny_method):
 
 def test_a_budget_ends_training_and_leads_the_schedules(tiny_method):
     seconds = iter(range(1000))
-    budget = Budget(3, clock=lambda: float(next(seconds)))
-    train_steps(tiny_method, -1, share_done=None, callbacks=[budget])
+    budget = SecondsBudget(3, clock=lambda: float(next(seconds)))
+    train_steps(tiny_method, -1, progress=0.0, callbacks=[budget])
     assert budget.steps == 3
     assert budget.spent == 3
     assert tiny_method.module.elapsed_share == 1
@@ -88,8 +88,8 @@ def test_what_happens_in_a_pause_costs_nothing(tiny_method):
             with budget.paused():
                 time[0] += 100
 
-    budget = Budget(5, clock=clock)
-    train_steps(tiny_method, -1, share_done=None, callbacks=[budget, Pause()])
+    budget = SecondsBudget(5, clock=clock)
+    train_steps(tiny_method, -1, progress=0.0, callbacks=[budget, Pause()])
     # Each step and each beginning of a pause is one reading of the clock.
     assert budget.spent == 5
     assert budget.steps == 3
@@ -97,14 +97,14 @@ def test_what_happens_in_a_pause_costs_nothing(tiny_method):
 
 def test_scores_are_taken_at_their_marks_and_training_goes_on(tiny_method):
     seconds = iter(range(1000))
-    budget = Budget(20, clock=lambda: float(next(seconds)))
+    budget = SecondsBudget(20, clock=lambda: float(next(seconds)))
 
     def score() -> float:
         tiny_method.module.eval()
         return budget.spent
 
-    scores = ScoresOnTheWay(score, budget, [1.5, 2, 7, 100])
-    train_steps(tiny_method, -1, share_done=None, callbacks=[budget, scores])
+    scores = ScoresDuringTraining(score, budget, [1.5, 2, 7, 100])
+    train_steps(tiny_method, -1, progress=0.0, callbacks=[budget, scores])
     assert all(second == value for second, value in scores.found)
     assert [second for second, _ in scores.found] == [2, 7]
     assert tiny_method.module.training

@@ -88,11 +88,11 @@ def test_what_a_killed_process_left_goes(tmp_path, tiny_video):
     root = tmp_path / "set"
     sequence = tiny_video().write(root)
     (root / ".cache").mkdir()
-    abandoned, written = (root / ".cache" / f"frames_16x12_0.{pid}.partial" for pid in (1, 2))
+    abandoned, written = (root / ".cache" / f".frames_16x12_0.npy.{pid}.partial" for pid in (1, 2))
     for path in (abandoned, written):
         path.write_bytes(b"half")
     os.utime(abandoned, (0, 0))
-    gone = root / ".cache" / "frames_16x12_0.3.partial"
+    gone = root / ".cache" / ".frames_16x12_0.npy.3.partial"
     gone.symlink_to("renamed since it was listed")
     FrameStore.build(sequence, 16, 12, root, memory_limit=0)
     assert not abandoned.exists()

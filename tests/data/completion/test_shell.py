@@ -4,7 +4,8 @@ from partnerface.data.completion.labels import labelled_mesh
 from partnerface.data.completion.shell import CAP_M, measure_shell
 from partnerface.data.regions import Region
 from partnerface.head_models.landmark_geometry import landmark_geometry
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.meshes.normals import vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 
 HAIR_M = 0.03
 

@@ -10,7 +10,7 @@ from partnerface.data.synthetic.face_coordinates import face_coordinates
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.head_models.anny import AnnyHead
-from partnerface.meshes.rasterizer import vertex_normals
+from partnerface.meshes.normals import vertex_normals
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """SyntheticReader: renders once, reuses, renders again when something changed."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from PIL import Image
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.regions import Region
+from partnerface.data.synthetic.performance import SPLIT_PROTOCOL, split_frames
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.synthetic.render_subject import SHELL_MARGIN, SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
@@ -37,6 +41,23 @@ def test_sequence_is_complete(sequence):
     assert set(sequence.coverage) == set(sequence.splits)
     assert torch.equal(sequence.torso_motion, torch.eye(2, 3).expand(FRAMES, 2, 3))
     assert sequence.head_model.checksum == AnnyHead().asset.checksum()
+
+
+def test_the_protocol_in_words_is_that_of_the_frames(sequence, root):
+    """Shares in the text against the splits of a long clip; a rendering that does not say is told alike."""
+    assert sequence.split_protocol.keys() == sequence.splits.keys()
+    splits = split_frames(1000)
+    assert list(splits) == ["train", "val", "temporal", "unseen_expression"]
+    for name in ("val", "temporal", "unseen_expression"):
+        (share,) = re.findall(r"([\d.]+) %", SPLIT_PROTOCOL[name])
+        assert float(share) == len(splits[name]) / 10, name
+    assert splits["unseen_expression"][-1] == 999
+    record = json.loads((root / "transforms.json").read_text())
+    protocol = record.pop("split_protocol")
+    (root / "transforms.json").write_text(json.dumps(record))
+    assert PartnerfaceReader(root).read().split_protocol == {}
+    assert SyntheticReader(root, "a", FRAMES, SIZE).read().split_protocol == protocol
+    assert protocol == sequence.split_protocol
 
 
 def test_neck_line_lies_above_every_torso_pixel_of_training(sequence):

@@ -20,7 +20,7 @@ from partnerface.head_models.head_model import HeadModel
 
 def test_without_anny(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "anny", None)
-    with pytest.raises(UserError, match=r"`anny` is not installed; pip install 'partnerface\[bake\]'"):
+    with pytest.raises(UserError, match=r"anny is not installed: pip install 'partnerface\[bake\]'"):
         bake_head(tmp_path / "head.npz")
     assert list(tmp_path.iterdir()) == []
 

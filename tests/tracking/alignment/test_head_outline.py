@@ -4,7 +4,8 @@ from pytorch3d.transforms import axis_angle_to_matrix
 from torch.nn import functional
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.meshes.rasterizer import rasterize_mesh, vertex_normals
+from partnerface.meshes.normals import vertex_normals
+from partnerface.meshes.rasterizer import rasterize_mesh
 from partnerface.tracking.alignment.head_outline import HairShell, measure_outline, outline_equations
 
 SIZE = 192

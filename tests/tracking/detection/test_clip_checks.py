@@ -1,16 +1,12 @@
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from partnerface.errors import UserError
-from partnerface.files.videos import write_video
-from partnerface.tracking.detection import clip_checks as track_checks
 from partnerface.tracking.detection.clip_checks import (
     check_face_found,
-    check_single_face,
     check_single_shot,
     find_cuts,
     smoothing_times,
@@ -78,33 +74,3 @@ def test_face_that_is_hidden_for_a_moment_is_no_cut(synthetic_track):
     assert find_cuts(track) == []
     track.background_change[10] = 0.2
     assert find_cuts(track) == [10]
-
-
-class FakeLandmarker:
-    """Finds faces of the given heights in every frame."""
-
-    def __init__(self, heights):
-        self.heights = heights
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-    def detect(self, _):
-        faces = [[SimpleNamespace(x=0.1, y=0.1 + h * k, z=0.0) for k in (0, 1)] for h in self.heights]
-        return SimpleNamespace(face_landmarks=faces)
-
-
-@pytest.mark.parametrize(("heights", "crowded"), [((0.4, 0.3), True), ((0.4, 0.1), False), ((0.4,), False)])
-def test_second_face_of_comparable_size(monkeypatch, tmp_path, heights, crowded):
-    video = tmp_path / "clip.mp4"
-    write_video(video, [np.zeros((32, 32, 3), np.uint8)] * 20, 10)
-    monkeypatch.setattr(track_checks, "face_landmarker", lambda **_: FakeLandmarker(heights))
-    monkeypatch.setattr(track_checks, "to_mediapipe_image", lambda image: image)
-    if crowded:
-        with pytest.raises(UserError, match=r"clip\.mp4: several faces, first at frame 0"):
-            check_single_face(video)
-    else:
-        check_single_face(video)

@@ -1,9 +1,11 @@
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
 
 from partnerface.tracking.fit.head_fit import FitSettings
-from partnerface.tracking.fit.problem import fit_head
+from partnerface.tracking.fit.problem import FitProblem, fit_head
 
 LOST = (4, 9, 10)
 
@@ -65,3 +67,62 @@ def test_threads_are_given_back(anny, synthetic_track):
     threads = torch.get_num_threads()
     fit_head(synthetic_track(10).track, anny, settings=FitSettings(pose_steps=2, steps=2))
     assert torch.get_num_threads() == threads
+
+
+@pytest.fixture(scope="module")
+def disturbed(anny, synthetic_track):
+    """A fit in the middle of its way: nothing is where it should be, no term is 0."""
+    subject = synthetic_track(6)
+    mattes = torch.zeros(6, subject.track.height, subject.track.width, dtype=torch.uint8)
+    mattes[:, 30:, 70:-70] = 255
+    problem = FitProblem(subject.track, anny, mattes, None, None, FitSettings())
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in problem.variables.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+        problem.variables.raw_expression[:, 3] = 1.5
+        problem.variables.translation[:, 2] -= 0.1
+        problem.variables.log_focal += 0.3
+    problem.targets = problem.find_targets()
+    return problem
+
+
+def test_every_weight_of_the_settings_acts(disturbed):
+    """A weight that the loss did not read would be a claim."""
+    before, settings = disturbed.loss().item(), disturbed.settings
+    lengths = {"num_identity", "pose_steps", "steps"}
+    for name in {f.name for f in fields(FitSettings)} - lengths:
+        disturbed.settings = replace(settings, **{name: 3 * getattr(settings, name)})
+        assert disturbed.loss().item() != before, name
+    disturbed.settings = settings
+
+
+def test_the_gradient_is_that_of_the_loss(disturbed):
+    """Central differences along a random direction of each variable."""
+    variables = disturbed.variables
+    variables.zero_grad()
+    disturbed.loss().backward()
+    generator = torch.Generator().manual_seed(1)
+    # The score gain alone moves the loss too little for single precision.
+    for name, step in {"identity": 1e-2, "rotation": 1e-3, "translation": 1e-4, "gaze": 1e-2}.items():
+        parameter = getattr(variables, name)
+        direction = torch.randn(parameter.shape, generator=generator)
+        slope = float((parameter.grad * direction).sum())
+        with torch.no_grad():
+            start, values = parameter.clone(), []
+            for sign in (1, -1):
+                parameter.copy_(start + sign * step * direction)
+                values.append(disturbed.loss().item())
+            parameter.copy_(start)
+        assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=0.03), name
+
+
+def test_scores_are_centred_over_the_frames_with_a_face(anny, synthetic_track):
+    track = synthetic_track(6, lost=(2,)).track
+    problem = FitProblem(track, anny, None, None, None, FitSettings())
+    column = track.score_names.index("jawOpen")
+    scores = np.delete(track.scores[:, column], 2)
+    found = problem.scores[:, anny.expression_index("jawOpen")].numpy()
+    np.testing.assert_allclose(np.delete(found, 2), scores - scores.mean(), atol=1e-6)
+    assert found[2] == 0
+    assert not problem.scores[:, anny.expression_index("tongueOut")].any()

@@ -49,4 +49,4 @@ def test_frames_of_weight_zero_do_not_count():
 
 def test_short_clips_have_no_acceleration():
     two = torch.randn(2, 3)
-    assert terms.smoothness_term(two, two, two, two, torch.tensor([0.0, 0.04])) == 0
+    assert terms.smoothness_term([(two, 1.0)], torch.tensor([0.0, 0.04])) == 0

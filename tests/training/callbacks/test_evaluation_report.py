@@ -8,28 +8,34 @@ import torch
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.evaluation.scores import EvaluationScores
+from partnerface.training import module
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 
 METRICS = ("_images", "_pairs", "_nearest_images", "_nearest_pairs", "_surface")
 
 
-def scores_of_process(run: Path, folder: Path, rank: int, world: int) -> EvaluationScores:
+def scores_of_process(run: Path, folder: Path, parameters: str, rank: int, world: int) -> EvaluationScores:
     """The sums that one of ``world`` processes hands in after a test."""
     flags = [f"--run_dir={folder}", "--trainer.limit_test_batches=1.0"]
+    flags += [f"--model.test_parameters={parameters}"]
     cli = AvatarCLI(["test", "--config", str(run / "config.yaml"), *flags], execute=False)
     checkpoint = run / "checkpoints" / "last.ckpt"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HeadVideoDataModule, "_process", lambda self: (rank, world))
+        # A few steps of the refinement of test parameters are enough to change every frame.
+        patch.setattr(module, "STEPS", 3)
         cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
     return next(c._scores for c in cli.trainer.callbacks if isinstance(c, EvaluationReport))
 
 
-@pytest.fixture(scope="module")
-def shards(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[EvaluationScores]]:
+@pytest.fixture(scope="module", params=["strict", "refined"])
+def shards(
+    request: pytest.FixtureRequest, trained_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, list[EvaluationScores]]:
     """By number of processes, what each of them counts."""
     folder = tmp_path_factory.mktemp("shards")
     return {
-        world: [scores_of_process(trained_run, folder, rank, world) for rank in range(world)]
+        world: [scores_of_process(trained_run, folder, request.param, rank, world) for rank in range(world)]
         for world in (1, 2)
     }
 

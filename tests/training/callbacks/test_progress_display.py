@@ -1,53 +1,105 @@
-"""The time left, against arithmetic."""
+"""What the display says of the time left, against arithmetic on a clock that the test moves."""
 
-import time
 from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch.callbacks import Timer
 
+from partnerface.training.callbacks import progress_display
 from partnerface.training.callbacks.progress_display import ProgressDisplay
 
 
-def _display(seconds_gone: float, timer: Timer | None = None) -> ProgressDisplay:
-    display = ProgressDisplay()
-    trainer = SimpleNamespace(global_step=0, callbacks=[timer] if timer else [], is_global_zero=False)
-    display.on_train_start(trainer, None)
-    display._start = time.monotonic() - seconds_gone
-    return display
+class _Timer(Timer):
+    """A budget of which as many seconds are gone as the test says."""
+
+    gone = 0.0
+
+    def time_elapsed(self, stage: str = "train") -> float:
+        return self.gone
 
 
-def test_pace_of_steps() -> None:
-    done, left = _display(30.0)._pace(25, 100)
-    assert done == 0.25
-    assert left == pytest.approx(90, rel=1e-3)
+class _Run:
+    """A trainer without a terminal, whose clock stands still but for `later`."""
+
+    def __init__(self, monkeypatch, max_steps: int, timer: Timer | None = None, **settings: float) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(progress_display, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.display = ProgressDisplay(**{"seconds_between_lines": 0.0, **settings})
+        self.trainer = SimpleNamespace(
+            global_step=0,
+            max_steps=max_steps,
+            callbacks=[timer] if timer else [],
+            is_global_zero=True,
+            callback_metrics={},
+        )
+
+    def train(self) -> None:
+        self.display.on_train_start(self.trainer, None)
+
+    def later(self, seconds: float, step: int) -> None:
+        self.now += seconds
+        self.trainer.global_step = step
+        self.display.on_train_batch_end(self.trainer, None)
 
 
-def test_a_budget_that_ends_sooner_goes_first() -> None:
-    timer = Timer({"seconds": 50})
-    timer.time_elapsed = lambda stage="train": 30.0
-    done, left = _display(30.0, timer)._pace(25, 100)
-    assert done == pytest.approx(0.6)
-    assert left == pytest.approx(20)
+def test_the_steps_left_take_what_the_steps_so_far_took(monkeypatch, capsys) -> None:
+    run = _Run(monkeypatch, max_steps=100)
+    run.train()
+    run.trainer.callback_metrics["train/psnr"] = 21.26
+    run.later(30, step=25)
+    assert capsys.readouterr().err == "training: 25% · step 25 · train PSNR 21.3 dB · 1:30 left\n"
 
 
-def test_steps_that_end_sooner_than_the_budget_go_first() -> None:
-    timer = Timer({"seconds": 5000})
-    timer.time_elapsed = lambda stage="train": 30.0
-    assert _display(30.0, timer)._pace(75, 100)[1] == pytest.approx(10, rel=1e-3)
+def test_a_resumed_run_counts_its_own_steps(monkeypatch, capsys) -> None:
+    run = _Run(monkeypatch, max_steps=100)
+    run.trainer.global_step = 60
+    run.train()
+    run.later(30, step=70)
+    assert capsys.readouterr().err == "training: 25% · step 70 · 1:30 left\n"
 
 
-def test_nothing_to_go_by() -> None:
-    assert _display(5.0)._pace(10, None) == (0.0, None)
+@pytest.mark.parametrize(
+    ("budget", "step", "line"),
+    [
+        # 30 of 50 seconds are gone; 75 steps at this pace would take 90 more.
+        (50, 25, "training: 60% · step 25 · 0:20 left\n"),
+        (5000, 75, "training: 75% · step 75 · 0:10 left\n"),
+    ],
+)
+def test_what_ends_sooner_steps_or_budget(monkeypatch, capsys, budget: int, step: int, line: str) -> None:
+    timer = _Timer({"seconds": budget})
+    run = _Run(monkeypatch, max_steps=100, timer=timer)
+    run.train()
+    timer.gone = 30.0
+    run.later(30, step)
+    assert capsys.readouterr().err == line
 
 
-def test_lines_where_there_is_no_terminal(capsys) -> None:
-    display = ProgressDisplay(seconds_between_lines=0)
-    trainer = SimpleNamespace(
-        global_step=0, max_steps=10, callbacks=[], is_global_zero=True, callback_metrics={"train/psnr": 21.26}
-    )
-    display.on_train_start(trainer, None)
-    display._start = time.monotonic() - 50
-    trainer.global_step = 5
-    display.on_train_batch_end(trainer, None)
-    assert "training: 50% · step 5 · train PSNR 21.3 dB · 0:50 left" in capsys.readouterr().err
+def test_without_steps_and_budget_there_is_no_time_left(monkeypatch, capsys) -> None:
+    run = _Run(monkeypatch, max_steps=-1)
+    run.train()
+    run.later(5, step=10)
+    assert capsys.readouterr().err == "training: 0% · step 10\n"
+
+
+def test_lines_come_now_and_then_and_from_one_process(monkeypatch, capsys) -> None:
+    run = _Run(monkeypatch, max_steps=100, seconds_between_lines=30.0)
+    run.train()
+    for step in range(1, 8):
+        run.later(10, step)
+    assert [line.split(" · ")[1] for line in capsys.readouterr().err.splitlines()] == ["step 3", "step 6"]
+    run.trainer.is_global_zero = False
+    run.train()
+    run.later(100, 10)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("stage", ["test", "predict"])
+def test_frames_of_a_test_or_a_prediction(monkeypatch, capsys, stage: str) -> None:
+    run = _Run(monkeypatch, max_steps=100)
+    run.trainer.num_test_batches = run.trainer.num_predict_batches = [4]
+    getattr(run.display, f"on_{stage}_start")(run.trainer, None)
+    run.now += 7200
+    getattr(run.display, f"on_{stage}_batch_end")(run.trainer, None)
+    title = "rendering test frames" if stage == "test" else "rendering frames"
+    assert capsys.readouterr().err == f"{title}: 25% · 1/4 · 6 h 00 left\n"

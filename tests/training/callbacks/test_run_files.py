@@ -26,7 +26,17 @@ def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset
         assert set(regions["mouth"]) - set(regions["full_frame"]) == set(GEOMETRY)
         assert set(regions["nearest_frame"]) == {"full_frame", "head_mask", "matte"}
     assert report["protocol"]["resolution"] == [32, 32]
+    # 24 frames of the embedded subject: its own shares, not those of a tracked clip.
+    assert "last 17 %" in report["protocol"]["split_protocol"]["unseen_expression"]
+    assert report["protocol"]["split_frames"] == {
+        "train": 17,
+        "val": 1,
+        "temporal": 2,
+        "unseen_expression": 4,
+    }
     assert report["protocol"]["test_parameters"] == "strict"
+    # Three batches of the test, the first frames in time: both of `temporal`, one of the four others.
+    assert report["protocol"]["num_frames"] == {"temporal": 2, "unseen_expression": 1}
     with av.open(str(trained_run / "comparison.mp4")) as video:
         assert (video.streams.video[0].width, video.streams.video[0].height) == (96, 32)
     strip = np.asarray(Image.open(trained_run / "strip.png"))

@@ -10,11 +10,7 @@ import pytest
 import torch
 
 from partnerface.errors import UserError
-from partnerface.training.resume.atomic_checkpoint import (
-    AtomicCheckpointIO,
-    check_contents,
-    refuse_foreign_code,
-)
+from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO, check_contents
 
 WHOLE = {
     **{"state_dict": {}, "loops": {}, "epoch": 0, "global_step": 3},
@@ -38,34 +34,6 @@ def test_unvisited_cells_may_be_endless_but_not_undefined() -> None:
         check_contents({**WHOLE, "state_dict": {"occupancy.density": torch.tensor(float("nan"))}}, "a.ckpt")
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"class_path": "partnerface.fields.hash_field.HashField", "init_args": {"levels": 3}},
-        {"optimizer": {"class_path": "torch.optim.AdamW"}, "_instantiator": None},
-        {"placement": "expression_motion", "precision": "32-true", "version": "2.6.0", "name": "0.5"},
-        {"head_model": {"class_path": "partnerface.head_models.flame.FlameHead", "path": "flame.npz"}},
-    ],
-)
-def test_plain_values_and_our_own_parts_pass(values: dict) -> None:
-    refuse_foreign_code({"hyper_parameters": values}, "a.ckpt")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"class_path": "os.system"},
-        {"field": "mine.Field"},
-        {"losses": [{"a": ("x", {"class_path": "builtins.eval"})}]},
-        {"optimizer": {"class_path": "torch.optim.adam.torch.os.system"}},
-        {"class_path": "partnerface_evil.Avatar"},
-    ],
-)
-def test_names_of_other_code_are_refused(values: dict) -> None:
-    with pytest.raises(UserError, match=r"checkpoint a\.ckpt: hyper_parameters name .*never imported"):
-        refuse_foreign_code({"hyper_parameters": values}, "a.ckpt")
-
-
 def test_round_trip_leaves_one_file(tmp_path: Path) -> None:
     target = tmp_path / "checkpoints" / "last.ckpt"
     for value in (1, 2):
@@ -84,7 +52,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch) -
 
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(
-        UserError, match=r"last\.ckpt cannot be written \(No space left on device\)"
+        UserError, match=r"last\.ckpt: cannot be written \(No space left on device\)"
     ) as caught:
         AtomicCheckpointIO().save_checkpoint({"step": 2}, target)
     assert "\n" not in str(caught.value)
@@ -101,7 +69,7 @@ def test_a_file_that_may_not_grow_keeps_the_earlier_checkpoint(tmp_path: Path) -
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"last\.ckpt cannot be written") as caught:
+        with pytest.raises(UserError, match=r"last\.ckpt: cannot be written") as caught:
             AtomicCheckpointIO().save_checkpoint({"step": 2, "w": torch.ones(100_000)}, target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

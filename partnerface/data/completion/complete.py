@@ -1,0 +1,247 @@
+"""complete_sequence: a head tracked by any tracker, with pictures and mattes -> `TrackedSequence`.
+
+What a tracker does not give is worked out here: label images, the torso's pose and motion, the neck line,
+the shell around the head and the splits. Our own tracker and readers of other datasets call the same code.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.completion.frame_labels import FrameLabels, landmark_pixels, require_landmarks
+from partnerface.data.completion.labels import feature_rings, find_neck_line, labelled_mesh
+from partnerface.data.completion.shell import ShellReport, measure_shell
+from partnerface.data.completion.torso_motion import WORKING_SIZE, TorsoMotion, estimate_torso_motion, shrink
+from partnerface.data.completion.torso_pose import median_frame, move_torso, with_torso_pose
+from partnerface.data.formats.plausibility import impossible_frames, left_out_report
+from partnerface.data.regions import Region
+from partnerface.data.sequence import TrackedSequence, head_model_record
+from partnerface.data.splits import SPLIT_PROTOCOL, assign_splits, split_coverage
+from partnerface.errors import UserError
+from partnerface.files.images import image_size, read_grey, read_rgb, write_image
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.landmark_geometry import landmark_geometry
+
+SHELL_FRAMES = 40
+"""Training frames, spread evenly, whose mattes the shell is measured from."""
+SHELL_SIZE = 256
+"""Longer side of their pictures in pixels."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HeadTrack:
+    """A head tracked through T pictures, in our conventions (metres, world y up, OpenCV cameras).
+
+    Attributes:
+        name: shown in logs and tables.
+        image_paths: ``T`` files, uint8 RGB, not multiplied by the matte.
+        matte_paths: ``T`` files, uint8 grey, 255 is the person.
+        camera: ``T`` cameras at the resolution of the files; the camera should stand still.
+        head: ``T`` head parameters; without a torso pose one is estimated.
+        fps: frames per second.
+        frame_weights: ``[T]`` 0 where the head was not tracked, else 1; by default 1 in every frame.
+        landmarks: ``[T, K, 2]`` pixels of the head model's K landmarks (`landmark_geometry`), round which
+            eyes and mouth are labelled; by default where the head model has them.
+        times: ``[T]`` seconds within which motion is smooth; by default evenly spaced.
+        splits: frame indices by split name, for datasets that come with some; by default `assign_splits`.
+    """
+
+    name: str
+    image_paths: list[Path]
+    matte_paths: list[Path]
+    camera: Camera
+    head: HeadParameters
+    fps: float
+    frame_weights: Tensor | None = None
+    landmarks: Tensor | None = None
+    times: Tensor | None = None
+    splits: dict[str, list[int]] | None = None
+
+    @property
+    def weights(self) -> Tensor:
+        """``[T]`` the frame weights."""
+        return torch.ones(len(self.head)) if self.frame_weights is None else self.frame_weights
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What completes a `HeadTrack` to a `TrackedSequence`.
+
+    Attributes:
+        tracked: what was completed.
+        labels: draws the label images; holds the head with its torso pose, and the neck line.
+        torso: motion of the torso and how well it was found.
+        shell: how far hair and skin reach beyond the mesh.
+        splits: frame indices by split name.
+        coverage: pose and expression coverage by split name.
+        left_out: reasons by frame, see `TrackedSequence`.
+    """
+
+    tracked: HeadTrack
+    labels: FrameLabels
+    torso: TorsoMotion
+    shell: ShellReport
+    splits: dict[str, list[int]]
+    coverage: dict[str, dict[str, float]]
+    left_out: dict[int, str] = field(default_factory=dict)
+
+    def sequence(self, label_paths: list[Path]) -> TrackedSequence:
+        """The whole record; ``label_paths`` are the ``T`` files of the label images."""
+        tracked = self.tracked
+        return TrackedSequence(
+            name=tracked.name,
+            image_paths=tracked.image_paths,
+            matte_paths=tracked.matte_paths,
+            label_paths=label_paths,
+            camera=tracked.camera,
+            head=self.labels.head,
+            head_model=head_model_record(self.labels.head_model),
+            fps=tracked.fps,
+            frame_weights=tracked.weights,
+            torso_motion=self.torso.matrices,
+            neck_line=self.labels.neck_line,
+            shell_thickness=self.shell.thickness,
+            splits=self.splits,
+            split_protocol={} if tracked.splits else SPLIT_PROTOCOL,
+            coverage=self.coverage,
+            left_out=self.left_out,
+        )
+
+
+def complete_sequence(
+    tracked: HeadTrack,
+    head_model: HeadModel,
+    label_folder: Path,
+    on_frame: Callable[[], None] = lambda: None,
+) -> TrackedSequence:
+    """Complete a head tracked by another tracker; its label images are written as 00000.png and on.
+
+    Frames whose tracking is impossible (`impossible_frames`) are given weight 0 first, with a warning.
+
+    Args:
+        tracked: the tracked head.
+        head_model: the head model that was tracked.
+        label_folder: where the label images are written; made if missing.
+        on_frame: called after each label image.
+
+    Raises:
+        UserError: see `complete`; or ``label_folder`` cannot be written.
+    """
+    weights = tracked.weights.clone()
+    left_out = impossible_frames(tracked.camera, tracked.head, weights)
+    weights[list(left_out)] = 0
+    if left_out:
+        logger.warning("dataset %s: frames left out: %s", tracked.name, left_out_report(left_out))
+    completion = replace(complete(replace(tracked, frame_weights=weights), head_model), left_out=left_out)
+    try:
+        label_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{label_folder}: cannot be written ({error.strerror})") from error
+    label_paths = [label_folder / f"{frame:05d}.png" for frame in range(len(weights))]
+    for frame, path in enumerate(label_paths):
+        write_image(path, completion.labels.image(frame, read_grey(tracked.matte_paths[frame])))
+        on_frame()
+    return completion.sequence(label_paths)
+
+
+def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
+    """Find torso, neck line, shell and splits of a tracked head.
+
+    Args:
+        tracked: the tracked head.
+        head_model: the head model that was tracked.
+
+    Raises:
+        UserError: the head model has no landmarks, no frame was tracked, or a file is unreadable or of
+            another size than the cameras.
+        ValueError: files, cameras, heads and weights are not equally many.
+    """
+    _check(tracked, head_model)
+    camera, weights, count = tracked.camera, tracked.weights, len(tracked.head)
+    reference = median_frame(tracked.head, weights)
+    estimated = tracked.head.torso_rotation is None
+    head = with_torso_pose(tracked.head, weights, camera) if estimated else tracked.head
+    geometry, landmarks = landmark_geometry(head_model), tracked.landmarks
+    if landmarks is None:
+        landmarks = landmark_pixels(head_model, tracked.head, camera)
+    labels = FrameLabels(
+        head_model=head_model,
+        camera=camera,
+        head=head,
+        landmarks=landmarks,
+        torso_motion=torch.eye(2, 3).repeat(count, 1, 1),
+        neck_line=1.0,
+        mesh=labelled_mesh(head_model, geometry),
+        rings=feature_rings(geometry),
+    )
+    _, pixels, depth = labels.posed(reference)
+    focal = float(camera.intrinsics[reference, 1])
+    labels = replace(labels, neck_line=find_neck_line(labels.mesh, pixels, depth, focal, camera.height))
+    torso = _torso_motion(tracked, labels, reference)
+    head = move_torso(head, camera, torso.matrices) if estimated else head
+    labels = replace(labels, head=head, torso_motion=torso.matrices)
+    splits = tracked.splits or assign_splits(weights, tracked.fps, head.expression)
+    shell = _shell(tracked, labels, splits["train"])
+    return Completion(tracked, labels, torso, shell, splits, split_coverage(splits, head))
+
+
+def _check(tracked: HeadTrack, head_model: HeadModel) -> None:
+    require_landmarks(head_model)
+    names = ("image_paths", "matte_paths", "camera", "head", "weights")
+    counts = {name: len(getattr(tracked, name)) for name in names}
+    if len({*counts.values()}) > 1:
+        raise ValueError(f"{tracked.name}: frames differ in number: {counts}")
+    if not (tracked.weights > 0).any():
+        raise UserError(f"{tracked.name}: no frame in which a head was tracked")
+    size = tracked.camera.width, tracked.camera.height
+    for path in (*tracked.image_paths, *tracked.matte_paths):
+        if (found := image_size(path)) != size:
+            raise UserError(f"{path}: is {found[0]}x{found[1]}, the cameras are {size[0]}x{size[1]}")
+
+
+def _torso_motion(tracked: HeadTrack, labels: FrameLabels, reference: int) -> TorsoMotion:
+    images = np.stack([shrink(read_rgb(path)) for path in tracked.image_paths])
+    mattes = np.stack([shrink(read_grey(path)) for path in tracked.matte_paths])
+    at_reference = labels.image(reference, read_grey(tracked.matte_paths[reference]))
+    torso = _reduced(at_reference, WORKING_SIZE, WORKING_SIZE) == Region.TORSO
+    times = torch.arange(len(images)) / tracked.fps if tracked.times is None else tracked.times
+    return estimate_torso_motion(images, mattes, torso, reference, tracked.weights, times)
+
+
+def _shell(tracked: HeadTrack, labels: FrameLabels, train: list[int]) -> ShellReport:
+    places = np.linspace(0, len(train) - 1, min(SHELL_FRAMES, len(train))).astype(int)
+    chosen = np.array(train)[places].tolist()
+    camera = tracked.camera
+    scale = min(1.0, SHELL_SIZE / max(camera.width, camera.height))
+    width, height = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
+    mattes = [read_grey(tracked.matte_paths[i]) for i in chosen]
+    drawn = [_reduced(labels.image(i, matte), width, height) for i, matte in zip(chosen, mattes, strict=True)]
+    images = [shrink(read_rgb(tracked.image_paths[i]), width, height) for i in chosen]
+    return measure_shell(
+        labels.head_model,
+        torch.stack([labels.posed(i)[0] for i in chosen]),
+        camera.select(chosen).resized(width, height),
+        torch.from_numpy(np.stack(drawn)),
+        torch.from_numpy(np.stack(images)),
+        *labels.mesh.vertex_masks(),
+    )
+
+
+def _reduced(labels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The labels at the centres of the pixels of a smaller image."""
+    rows, columns = (
+        (2 * np.arange(small) + 1) * whole // (2 * small)
+        for small, whole in zip((height, width), labels.shape, strict=True)
+    )
+    return labels[np.ix_(rows, columns)]

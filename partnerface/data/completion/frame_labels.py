@@ -1,0 +1,92 @@
+"""FrameLabels: label images of a tracked head, frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.completion.labels import LabelledMesh, label_image, rasterize_regions
+from partnerface.data.completion.torso_pose import row_in_frame
+from partnerface.data.regions import Region
+from partnerface.errors import UserError
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.landmark_geometry import landmark_geometry
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """Draws the label image of any frame of a tracked head.
+
+    Attributes:
+        head_model: the tracked head model.
+        camera: ``T`` cameras.
+        head: ``T`` head parameters with a torso pose.
+        landmarks: ``[T, K, 2]`` pixels of the landmarks that outline eyes and mouth.
+        torso_motion: ``[T, 2, 3]``, see `TrackedSequence`.
+        neck_line: see `TrackedSequence`.
+        mesh: the head model's surface, divided into regions.
+        rings: rows of ``landmarks`` round eyes and mouth.
+    """
+
+    head_model: HeadModel
+    camera: Camera
+    head: HeadParameters
+    landmarks: Tensor
+    torso_motion: Tensor
+    neck_line: float
+    mesh: LabelledMesh
+    rings: dict[Region, list[list[int]]]
+
+    def posed(self, frame: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Vertices ``[V, 3]`` of one frame, their pixels ``[V, 2]`` and depth ``[V]``."""
+        with torch.no_grad():
+            vertices = self.head_model(self.head.select([frame])).vertices
+            pixels, depth = self.camera.select([frame]).project(vertices)
+        return vertices[0], pixels[0], depth[0]
+
+    def regions(self, frame: int) -> np.ndarray:
+        """``[H, W]`` uint8 regions of the posed mesh alone, whatever the matte."""
+        _, pixels, depth = self.posed(frame)
+        return rasterize_regions(self.mesh, pixels, depth, self.camera.width, self.camera.height)
+
+    def image(self, frame: int, matte: np.ndarray, regions: np.ndarray | None = None) -> np.ndarray:
+        """``[H, W]`` uint8 labels of one frame.
+
+        Args:
+            frame: its number.
+            matte: ``[H, W]`` uint8.
+            regions: those of `regions`, if they have been drawn already.
+        """
+        regions = self.regions(frame) if regions is None else regions
+        neck_row = row_in_frame(self.torso_motion[frame], self.neck_line) * self.camera.height
+        return label_image(regions, self.landmarks[frame], self.rings, matte, neck_row)
+
+
+def landmark_pixels(head_model: HeadModel, head: HeadParameters, camera: Camera) -> Tensor:
+    """``[T, K, 2]`` pixels of the landmarks on posed heads, in the order of `landmark_geometry`.
+
+    Args:
+        head_model: the head model.
+        head: ``T`` head parameters.
+        camera: ``T`` cameras.
+    """
+    rest = landmark_geometry(head_model).points.positions(head.identity, head.expression)
+    return camera.project(rest @ head.rotation.transpose(1, 2) + head.translation[:, None])[0]
+
+
+def require_landmarks(head_model: HeadModel) -> None:
+    """Refuse a head model that the tracker cannot fit and whose face cannot be labelled.
+
+    Raises:
+        UserError: it has no landmark embedding.
+    """
+    if not len(head_model.asset.landmark_faces):
+        raise UserError(
+            f"head model {head_model.asset.name}: has no landmark embedding, without which it can neither be "
+            "fitted to a video nor have its face, eyes and mouth labelled"
+        )

@@ -1,0 +1,68 @@
+"""Vertex normals of triangle meshes."""
+
+from __future__ import annotations
+
+import torch
+import warp as wp
+from torch import Tensor
+from torch.nn import functional
+
+from partnerface.compute.warp_launch import as_vec3, launch
+
+
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Area-weighted unit vertex normals, differentiable.
+
+    Args:
+        vertices: ``[..., V, 3]``.
+        faces: ``[Fc, 3]`` int64, counter-clockwise seen from outside.
+
+    Returns:
+        ``[..., V, 3]`` unit vectors that point outside, zero for a vertex of no face.
+    """
+    a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
+    face_normals = torch.linalg.cross(b - a, c - a)
+    normals = torch.zeros_like(vertices)
+    for k in range(3):
+        normals.index_add_(-2, faces[:, k], face_normals)
+    return functional.normalize(normals, dim=-1)
+
+
+@wp.kernel(enable_backward=False)
+def _add_face_normals(
+    vertices: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.int32), normals: wp.array(dtype=wp.vec3)
+):
+    i = 3 * wp.tid()
+    corner = vertices[faces[i]]
+    normal = wp.cross(vertices[faces[i + 1]] - corner, vertices[faces[i + 2]] - corner)
+    for k in range(3):
+        wp.atomic_add(normals, faces[i + k], normal)
+
+
+@wp.kernel(enable_backward=False)
+def _normalise(normals: wp.array(dtype=wp.vec3)):
+    i = wp.tid()
+    normals[i] = wp.normalize(normals[i])
+
+
+def posed_normals(vertices: Tensor, corners: Tensor) -> Tensor:
+    """`vertex_normals` of one mesh without gradient, in a tenth of the time: for every frame of a batch.
+
+    Sums are taken in another order than there: results agree to rounding, not to the bit.
+
+    Args:
+        vertices: ``[V, 3]`` float32.
+        corners: ``[Fc, 3]`` int32 faces.
+
+    Returns:
+        ``[V, 3]`` unit vectors, zero for a vertex of no face.
+    """
+    normals = torch.zeros_like(vertices)
+    launch(
+        _add_face_normals,
+        len(corners),
+        [as_vec3(vertices), corners.view(-1), as_vec3(normals)],
+        vertices.device,
+    )
+    launch(_normalise, len(vertices), [as_vec3(normals)], vertices.device)
+    return normals

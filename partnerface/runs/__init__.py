@@ -1,0 +1,1 @@
+"""Runs in folders and processes of their own: start, stop, progress, results."""

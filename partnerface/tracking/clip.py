@@ -1,0 +1,118 @@
+"""Clip: the head cut out of every frame of a video, with its mattes, written where the dataset is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.formats.writer import SequenceWriter
+from partnerface.tracking.detection.clip_checks import smoothing_times
+from partnerface.tracking.detection.head_crop import HeadCrop, head_crops
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.detection.mattes import ForegroundMatting, collect_mattes, user_mattes
+from partnerface.tracking.detection.native_log import without_native_chatter
+from partnerface.tracking.fit.head_fit import PictureGeometry
+from partnerface.tracking.stages import TrackingStages
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video cut to the head.
+
+    Attributes:
+        track: detected landmarks in pixels of the crop.
+        view: the whole picture, in pixels of the crop.
+        times: ``[T]`` seconds within which motion is smooth.
+        image_paths: ``T`` files of the crops.
+        matte_paths: ``T`` files of their mattes.
+        mattes: ``[T, H, W]`` uint8, what the files hold.
+    """
+
+    track: LandmarkTrack
+    view: PictureGeometry
+    times: np.ndarray
+    image_paths: list[Path]
+    matte_paths: list[Path]
+    mattes: np.ndarray
+
+    @property
+    def frame_weights(self) -> Tensor:
+        """``[T]`` 1 where a face was found."""
+        return torch.as_tensor(self.track.valid, dtype=torch.float32)
+
+    def camera(self, focal: float) -> Camera:
+        """``T`` static cameras at the crop's resolution; the optical axis meets the whole picture's middle.
+
+        Args:
+            focal: focal length in pixels of the crop.
+        """
+        camera = Camera.static(len(self.track), focal, self.track.width, self.track.height)
+        camera.intrinsics[:, 2:] = torch.tensor(self.view.centre)
+        return camera
+
+
+def cut_clip(
+    video: Path,
+    track: LandmarkTrack,
+    crop: HeadCrop,
+    matting: ForegroundMatting | Path,
+    writer: SequenceWriter,
+    stages: TrackingStages,
+    bars: Progress,
+) -> Clip:
+    """Cut the head out of every frame and separate it from the background, in one pass over the video.
+
+    Args:
+        video: the video.
+        track: its landmarks, in its pixels.
+        crop: where the head lies.
+        matting: makes the mattes, or the folder of the user's.
+        writer: takes crops and mattes.
+        stages: mattes of an unfinished run are taken from there, and new ones go there.
+        bars: shows a bar.
+
+    Raises:
+        UserError: the video, the mattes or the model files cannot be used, or the disk is full.
+    """
+    task = bars.add_task("mattes", total=len(track))
+    image_paths: list[Path] = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for picture in head_crops(video, crop):
+            image_paths.append(writer.add_image(picture))
+            yield picture
+            bars.advance(task)
+
+    shape = (len(track), crop.size, crop.size)
+    mattes = stages.mattes(shape)
+    if mattes is not None:
+        for _ in pictures():
+            pass
+    else:
+        if isinstance(matting, Path):
+            given = user_mattes(matting, crop, track.width, track.height, len(track))
+            found = (matte for matte, _ in zip(given, pictures(), strict=True))
+        else:
+            found = matting.mattes(pictures())
+        mattes = np.empty(shape, np.uint8)
+        with without_native_chatter():
+            collect_mattes(found, mattes)
+        stages.save_mattes(mattes)
+    middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
+    return Clip(
+        track=track.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size),
+        view=PictureGeometry(
+            (middle[0] * crop.scale, middle[1] * crop.scale), min(track.width, track.height) * crop.scale
+        ),
+        times=smoothing_times(track),
+        image_paths=image_paths,
+        matte_paths=[writer.add_matte(matte) for matte in mattes],
+        mattes=mattes,
+    )

@@ -1,0 +1,124 @@
+"""Rendered frames and strips against pixels computed by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from partnerface.avatar.picture import Picture
+from partnerface.data.batches.datasets import EvaluationFrame
+from partnerface.evaluation.pictures import (
+    RenderedFrame,
+    comparison_strip,
+    depth_map,
+    full_strip,
+    part_colours,
+    part_map,
+    picture,
+)
+from partnerface.rendering.rendered_rays import RenderedRays
+from tests.views import random_view
+
+
+def _rendered(parts: bool) -> RenderedFrame:
+    image = torch.zeros(3, 2, 2)
+    image[0] = 1.0
+    matte = torch.tensor([[1.0, 0.5], [0.0, 1.0]])
+    frame = EvaluationFrame(
+        random_view(1), 3, image, matte, torch.zeros(2, 2, dtype=torch.uint8), ["temporal"]
+    )
+    weights = torch.tensor([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 0.0], [0.0, 1.0]]]) if parts else None
+    return RenderedFrame(frame, torch.ones(3, 2, 2), matte, torch.tensor([[1.0, 2.0], [0.0, 1.5]]), weights)
+
+
+def test_a_picture_is_rounded_and_pictures_stand_in_a_row() -> None:
+    image = torch.tensor([[[0.0, 0.5, 2.0]], [[1.0, 0.25, -1.0]], [[0.1, 0.2, 0.3]]])
+    pixels = [[0, 255, 26], [128, 64, 51], [255, 0, 76]]
+    assert picture(image).tolist() == [pixels]
+    assert picture(image, image[:, :, :1]).tolist() == [[*pixels, pixels[0]]]
+
+
+def test_comparison_holds_target_render_and_error() -> None:
+    strip = comparison_strip(_rendered(parts=False))
+    assert strip.shape == (2, 6, 3)
+    assert strip.dtype == np.uint8
+    assert strip[0, 0].tolist() == [255, 0, 0]
+    assert strip[0, 1].tolist() == [255, 128, 128]
+    assert strip[1, 0].tolist() == [255, 255, 255]
+    assert (strip[:, 2:4] == 255).all()
+    assert strip[0, 4].tolist() == [0, 255, 255]
+    assert strip[1, 4].tolist() == [0, 0, 0]
+
+
+def test_full_strip_has_a_panel_less_without_parts() -> None:
+    assert full_strip(_rendered(parts=True)).shape == (2, 10, 3)
+    assert full_strip(_rendered(parts=False)).shape == (2, 8, 3)
+
+
+def test_full_strip_does_not_map_a_single_part() -> None:
+    whole = replace(_rendered(parts=False), part_weights=torch.ones(2, 2, 1))
+    assert np.array_equal(full_strip(whole), full_strip(_rendered(parts=False)))
+
+
+def test_part_map_mixes_the_colours_over_white() -> None:
+    rendered, colours = _rendered(parts=True), part_colours(2)
+    shown = part_map(rendered.part_weights)
+    torch.testing.assert_close(shown[:, 0, 0], colours[0])
+    torch.testing.assert_close(shown[:, 0, 1], colours.mean(0))
+    torch.testing.assert_close(shown[:, 1, 0], torch.ones(3))
+
+
+def test_part_colours_differ() -> None:
+    distance = torch.cdist(part_colours(16), part_colours(16)) + torch.eye(16)
+    assert distance.min() > 0.05
+
+
+def test_depth_map_is_brighter_near_and_black_where_nothing_is() -> None:
+    shown = depth_map(torch.tensor([[1.0, 2.0], [0.0, 1.5]]))[0]
+    assert shown[0, 0] > shown[1, 1] > shown[0, 1] > 0
+    assert shown[1, 0] == 0
+
+
+def test_depth_map_of_nothing_and_of_a_plane_is_finite() -> None:
+    assert (depth_map(torch.zeros(2, 2)) == 0).all()
+    assert torch.isfinite(depth_map(torch.ones(2, 2))).all()
+
+
+HEIGHT, WIDTH = 2, 3
+
+
+def rendered(**changes: torch.Tensor) -> RenderedFrame:
+    count = HEIGHT * WIDTH
+    values = {
+        "rgb": torch.arange(3 * count).view(1, count, 3) / 100,
+        "opacity": torch.ones(1, count),
+        "depth": torch.zeros(1, count),
+        "head_opacity": torch.zeros(1, count),
+    }
+    rays = RenderedRays(**(values | changes))
+    return RenderedFrame.of(None, Picture.from_rays(rays, HEIGHT, WIDTH))
+
+
+def test_rays_lie_row_by_row_and_missing_parts_stay_missing():
+    weights = torch.arange(12.0).view(1, 6, 2)
+    frame = rendered(part_weights=weights)
+    for y in range(HEIGHT):
+        for x in range(WIDTH):
+            ray = y * WIDTH + x
+            expected = torch.tensor([3.0 * ray, 3 * ray + 1, 3 * ray + 2]) / 100
+            torch.testing.assert_close(frame.image[:, y, x], expected)
+            assert torch.equal(frame.part_weights[y, x], weights[0, ray])
+    assert rendered().part_weights is None
+
+
+def test_what_is_not_covered_is_white():
+    opacity = torch.tensor([[0.0, 0.25, 0.5, 0.75, 1.0, 1.0]])
+    frame = rendered(rgb=torch.zeros(1, 6, 3), opacity=opacity)
+    torch.testing.assert_close(frame.image[1].flatten(), 1 - opacity[0])
+    assert torch.equal(frame.opacity.flatten(), opacity[0])
+
+
+def test_depth_is_divided_by_the_heads_opacity_and_fades_nowhere():
+    opacity = torch.tensor([[0.0, 0.1, 0.49, 0.51, 0.8, 1.0]])
+    frame = rendered(depth=1.5 * opacity, head_opacity=opacity)
+    torch.testing.assert_close(frame.depth.flatten(), torch.tensor([0, 0, 0, 1.5, 1.5, 1.5]))
