@@ -1,8 +1,11 @@
 """Rows of memory, with the processes replaced."""
 
+from partnerface.avatar.method import AvatarMethod
+from partnerface.avatar.picture import Picture
 from partnerface.benchmarks.speed import memory as memory_use
 from partnerface.benchmarks.speed.memory import memory_rows, render_large, train_long
 from partnerface.benchmarks.speed.peak_memory import PeakMemory
+from partnerface.data.view import View
 
 
 def test_each_row_is_of_its_own_work_and_target(monkeypatch):
@@ -30,6 +33,13 @@ def test_the_work_is_what_it_says(build_tiny, monkeypatch):
     assert len(built[0].data.sequence) == 30
     assert built[0].module.trainer.global_step * 2 >= len(built[0].data.train_frames)
     rendered = []
-    monkeypatch.setattr(memory_use.FrameToRender, "render", lambda self, avatar: rendered.append(self.rays))
+    render = AvatarMethod.render_image
+
+    def watched(avatar: AvatarMethod, view: View, **options: object) -> Picture:
+        picture = render(avatar, view, **options)
+        rendered.append(picture.rgb.shape)
+        return picture
+
+    monkeypatch.setattr(AvatarMethod, "render_image", watched)
     render_large(build)
-    assert rendered == [24 * 24]
+    assert rendered == [(3, 24, 24)]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from partnerface.benchmarks.speed.rendering import FrameToRender
+from partnerface.benchmarks.speed.rendering import square_view
 from partnerface.benchmarks.speed.stage_profile import rendering_profile, training_profile
 from partnerface.benchmarks.speed.training_slices import set_up
 
@@ -36,8 +36,8 @@ def test_a_training_step_has_all_stages(tiny_method):
 
 def test_a_rendered_frame_has_no_backward_and_counts_every_ray(tiny_method):
     set_up(tiny_method)
-    frame = FrameToRender.of(tiny_method.data.sequence, 16)
-    stages = rendering_profile(tiny_method, frame, 2)
+    view = square_view(tiny_method.data.sequence, 16)
+    stages = rendering_profile(tiny_method, view, 2)
     assert {row["stage"] for row in stages} >= STAGES
     assert not {row["stage"] for row in stages} & {"backward", "optimizer"}
     assert {row["points"] for row in stages if row["stage"] == "torso"} == {256}

@@ -6,12 +6,16 @@ from statistics import median
 
 import pytest
 
+from partnerface.benchmarks.method_under_test import MethodUnderTest
+from partnerface.benchmarks.speed import rendering
 from partnerface.benchmarks.speed.gpu import ROWS
+from partnerface.benchmarks.speed.interleaving import Duration
 from partnerface.benchmarks.speed.markdown import print_report
-from partnerface.benchmarks.speed.rendering import FrameToRender, rendering_rows
+from partnerface.benchmarks.speed.rendering import rendering_rows
 from partnerface.benchmarks.speed.report import SpeedReport
 from partnerface.benchmarks.speed.suite import Effort, SpeedSuite
 from partnerface.benchmarks.speed.training_slices import set_up
+from partnerface.data.view import View
 
 TINY_EFFORT = Effort(training_steps=2, rounds=1, steps=1, growth=False)
 
@@ -43,11 +47,20 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
     assert "The machine was busy" in printed
 
 
-def test_nerface_on_fewer_rays_is_scaled_by_their_number(build_tiny) -> None:
+def test_nerface_on_fewer_rays_is_scaled_by_their_number(build_tiny, monkeypatch) -> None:
     ours, peer = build_tiny("part_deformation"), build_tiny("nerface")
     set_up(ours)
     set_up(peer)
-    frame = FrameToRender.of(ours.data.sequence, 256)
-    assert frame.rays == 64 * frame.resized(32).rays
     rows = rendering_rows(ours, peer, rounds=1)
     assert median(rows[1].samples) == rows[1].value
+    sizes = {}
+
+    def a_second(method: MethodUnderTest, view: View) -> Duration:
+        sizes[method.name] = (len(view), view.camera.width, view.camera.height)
+        return Duration(1.0, 1.0)
+
+    monkeypatch.setattr(rendering, "rendering_time", a_second)
+    frames, ratio = rendering_rows(ours, peer, rounds=1)
+    assert sizes == {"part_deformation": (1, 256, 256), "nerface": (1, 32, 32)}
+    assert frames.value == 1
+    assert ratio.value == 64
