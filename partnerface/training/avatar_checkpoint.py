@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from partnerface.avatar.avatar import Avatar
+from partnerface.avatar.method import AvatarMethod
 from partnerface.errors import UserError
 from partnerface.training.class_paths import (
     check_classes,
@@ -27,7 +27,7 @@ from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 
 def load_avatar(
     checkpoint: Path | str, device: torch.device | str = "cpu", trust: Iterable[str] = ()
-) -> Avatar:
+) -> AvatarMethod:
     """Load a trained avatar, ready to render; its dataset is not needed.
 
     The file's tensors are read without running code. Of the classes that it names, those of Partnerface
