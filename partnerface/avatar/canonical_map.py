@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.cameras.pinhole import image_pixels, pixel_rays
 from partnerface.data.view import View
 from partnerface.deformation.deformation import (
     CanonicalCube,

@@ -13,7 +13,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.head_parts import landmark_points
-from partnerface.head_models.mediapipe_landmarks import FOREHEAD_RING
+from partnerface.head_models.landmark_geometry import FOREHEAD_RING
 
 
 class Region(IntEnum):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.sequence import TrackedSequence, check_head_model
-from partnerface.dataset_checks.finding import Finding
 from partnerface.dataset_checks.frame_checks import check_mattes, frame_statistics
 from partnerface.dataset_checks.pictures import overlay_picture, write_coverage_figure
 from partnerface.dataset_checks.projection_check import check_projection, project_heads
 from partnerface.dataset_checks.sequence_checks import (
+    Finding,
     check_camera,
     check_coverage,
     check_splits,

@@ -12,7 +12,7 @@ from torch import Tensor
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
-from partnerface.dataset_checks.finding import Finding, Severity, graded
+from partnerface.dataset_checks.sequence_checks import Finding, Severity, graded
 from partnerface.files.images import read_grey, read_labels, read_rgb
 
 SOFT_RANGE = (26, 229)

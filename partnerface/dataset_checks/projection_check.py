@@ -14,7 +14,7 @@ from partnerface.data.completion.labels import labelled_mesh, rasterize_regions
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import spread_evenly
-from partnerface.dataset_checks.finding import Finding, Severity, graded
+from partnerface.dataset_checks.sequence_checks import Finding, Severity, graded
 from partnerface.files.images import read_grey, read_labels, read_rgb
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import landmark_geometry

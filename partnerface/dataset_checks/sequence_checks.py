@@ -1,16 +1,50 @@
-"""Checks on the numbers of a dataset: camera, splits, tracking, coverage of pose and expression."""
+"""Findings, and checks on the numbers of a dataset: camera, splits, tracking, coverage of pose and face."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.plausibility import left_out_report
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import split_coverage
-from partnerface.dataset_checks.finding import Finding, Severity, graded
+
+Severity = Literal["ok", "doubt", "unfit"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement about a dataset.
+
+    Attributes:
+        topic: what was looked at.
+        severity: ``unfit`` forbids training, ``doubt`` costs quality, ``ok`` is for the record.
+        text: the statement with its numbers, in words.
+        values: the numbers, for ``check.json``.
+    """
+
+    topic: str
+    severity: Severity
+    text: str
+    values: dict[str, float] = field(default_factory=dict)
+
+
+def graded(topic: str, problems: list[tuple[Severity, str]], fine: str, values: dict) -> list[Finding]:
+    """A finding for each problem, or one that says that all is well.
+
+    Args:
+        topic: what was looked at.
+        problems: severity and statement of each.
+        fine: the statement where there are none.
+        values: the numbers, carried by the first finding.
+    """
+    found = problems or [("ok", fine)]
+    return [Finding(topic, *problem, values if k == 0 else {}) for k, problem in enumerate(found)]
+
 
 FOCAL_RANGE = (0.5, 10.0)
 """Focal length in longer sides of the picture: a field of view of 90 to 6 degrees."""

@@ -1,12 +1,16 @@
-"""Write files and folders so that a reader never sees half of one."""
+"""Write files and folders so that a reader never sees half of one, one process after another."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from partnerface.errors import UserError
 
@@ -108,3 +112,20 @@ def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:
         if entry.name not in replaced_names and not (root / entry.name).exists():
             entry.rename(root / entry.name)
     shutil.rmtree(replaced)
+
+
+@contextmanager
+def one_after_another(folder: Path) -> Iterator[None]:
+    """Run the block while no other process of this machine and user runs one for the same folder.
+
+    The first process renders or caches what is missing and the others, which waited, find it: ranks of one
+    run, workers of a sweep. Processes on other nodes are not held back, since the lock is a file in the
+    system's temporary folder: make a dataset that nodes share before they start. Where no lock file can be
+    made, the block runs at once.
+    """
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):  # the latter from file systems without locks
+            digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+            path = Path(tempfile.gettempdir()) / f"partnerface-{os.getuid()}-{digest}.lock"
+            held.enter_context(FileLock(path))
+        yield

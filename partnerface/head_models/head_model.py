@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,31 @@ from partnerface.head_models.linear_blend_skinning import (
     joint_transforms,
     transform_points,
 )
-from partnerface.head_models.posed_head import PosedHead
+
+
+@dataclass
+class PosedHead:
+    """A head model posed in F frames.
+
+    A vertex obeys ``vertices = vertex_transforms @ (canonical_vertices + displacements)``, so the
+    inverse map of a surface point undoes the transform and then subtracts the displacement.
+
+    Attributes:
+        vertices: ``[F, V, 3]`` in world space, metres.
+        canonical_vertices: ``[V, 3]`` in canonical space: the person's identity, the head model's
+            canonical expression, rest pose.
+        displacements: ``[F, V, 3]`` expression (and pose-corrective) offsets relative to canonical, metres.
+        vertex_transforms: ``[F, V, 3, 4]`` blended joint transforms, rest to world.
+        joints: ``[F, J, 3]`` joint positions in world space.
+        head_rotation: ``[F, 3, 3]`` head to world; its inverse turns view directions into the head's axes.
+    """
+
+    vertices: Tensor
+    canonical_vertices: Tensor
+    displacements: Tensor
+    vertex_transforms: Tensor
+    joints: Tensor
+    head_rotation: Tensor
 
 
 class HeadModel(nn.Module):

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
-from partnerface.head_models.mediapipe_landmarks import (
+from partnerface.head_models.landmark_geometry import (
     BROWS,
     CHEEKS,
     CHIN,
@@ -18,6 +17,7 @@ from partnerface.head_models.mediapipe_landmarks import (
     EYES,
     FOREHEAD_TOP,
     LIPS,
+    MAX_SPREAD_MM,
     TEMPLES,
     WHOLE_NOSE,
 )

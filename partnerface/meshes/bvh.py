@@ -1,14 +1,15 @@
-"""MeshBvh: a bounding volume hierarchy over a mesh whose vertices move, for Warp kernels."""
+"""MeshBvh: a bounding volume hierarchy over a mesh whose vertices move, for Warp kernels; casting of rays."""
 
 from __future__ import annotations
 
 import threading
+from typing import no_type_check
 
 import torch
 import warp as wp
 from torch import Tensor
 
-from partnerface.compute.warp_launch import as_vec3, torch_stream
+from partnerface.compute.warp_launch import as_vec3, launch, torch_stream
 
 
 class MeshBvh:
@@ -70,3 +71,34 @@ class PosedBvhs:
             self._hierarchies[key] = MeshBvh(canonical, faces)
         self._hierarchies[key].refit(vertices)
         return self._hierarchies[key]
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _cast(
+    mesh: wp.uint64,
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    depth: wp.array(dtype=wp.float32),
+):
+    i = wp.tid()
+    hit = wp.mesh_query_ray(mesh, origins[i], directions[i], 1.0e6)
+    depth[i] = wp.where(hit.result, hit.t, -1.0)
+
+
+def cast_rays(vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tensor) -> Tensor:
+    """Distance ``[R]`` in metres to the first face that each ray meets, from either side; -1 for none.
+
+    Args:
+        vertices: ``[V, 3]``.
+        faces: ``[Fc, 3]``.
+        origins: ``[R, 3]``.
+        directions: ``[R, 3]`` unit vectors.
+    """
+    depth = torch.full((len(origins),), -1.0, device=origins.device)
+    if not len(faces) or not len(origins):
+        return depth
+    mesh = MeshBvh(vertices, faces)
+    inputs = [mesh.id, as_vec3(origins.contiguous()), as_vec3(directions.contiguous()), depth]
+    launch(_cast, len(origins), inputs, origins.device)
+    return depth

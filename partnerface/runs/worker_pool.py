@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from partnerface.compute.cores import usable_cores
+from partnerface.compute.threads import usable_cores
 from partnerface.runs.run import LOG_FILE, Run
 from partnerface.runs.stop_signals import Terminated, termination_as_exit
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from partnerface.data.completion.complete import Completion
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.regions import Region
-from partnerface.head_models.mediapipe_landmarks import LEFT_IRIS, REGIONS, RIGHT_IRIS
+from partnerface.head_models.landmark_geometry import LEFT_IRIS, REGIONS, RIGHT_IRIS
 from partnerface.tracking.clip import Clip
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.fit.head_fit import HeadFit

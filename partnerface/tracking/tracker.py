@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from partnerface.compute.process_settings import without_native_chatter
 from partnerface.data.completion.complete import Completion, HeadTrack, complete
 from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
 from partnerface.data.formats.partnerface import PartnerfaceReader
@@ -21,14 +22,20 @@ from partnerface.files.images import read_rgb
 from partnerface.files.videos import probe_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
-from partnerface.tracking.clip import Clip, cut_clip
-from partnerface.tracking.clip_fitting import fit_clip
-from partnerface.tracking.detection.clip_checks import check_face_found, check_single_shot, find_cuts
-from partnerface.tracking.detection.head_crop import choose_head_crop
-from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.clip import Clip, cut_clip, fit_clip
+from partnerface.tracking.detection.landmark_track import (
+    LandmarkTrack,
+    check_face_found,
+    check_single_shot,
+    find_cuts,
+)
 from partnerface.tracking.detection.landmarks import LandmarkDetector, MediaPipeDetector
-from partnerface.tracking.detection.mattes import ForegroundMatting, MediaPipeMatting, mattes_digest
-from partnerface.tracking.detection.native_log import without_native_chatter
+from partnerface.tracking.detection.mattes import (
+    ForegroundMatting,
+    MediaPipeMatting,
+    choose_head_crop,
+    mattes_digest,
+)
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.report import frame_residuals, overlay_frame, report_record, write_report
 from partnerface.tracking.stages import (

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse._common import parsing_settings
 
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import refuse_extremes
+from partnerface.files.plain_values import refuse_extremes
 
 _ROOMS = ("avatar", "head_models", "sampling", "skinning", "deformation", "fields", "rendering", "losses")
 MODEL_PACKAGES = (*(f"partnerface.{room}" for room in _ROOMS), "torch.optim")

@@ -7,7 +7,7 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.avatar.nerface import NeRFace
-from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
+from partnerface.cameras.pinhole import RayBundle, image_pixels, pixel_rays
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.view import View

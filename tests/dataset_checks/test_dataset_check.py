@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from partnerface.dataset_checks.dataset_check import DatasetCheck, check_dataset
-from partnerface.dataset_checks.finding import Finding
+from partnerface.dataset_checks.sequence_checks import Finding
 from partnerface.errors import UserError
 
 

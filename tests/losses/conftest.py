@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
 from tests.views import random_view
 

@@ -22,7 +22,7 @@ import torch
 from lightning.pytorch import Callback
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.data.formats.sequence_reader import SequenceReader
+from partnerface.data.sequence import SequenceReader
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.fields.hash_field import HashField
 from partnerface.losses.loss import Loss

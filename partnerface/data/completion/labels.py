@@ -11,13 +11,13 @@ from torch import Tensor
 
 from partnerface.data.regions import Region
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import LandmarkGeometry
-from partnerface.head_models.mediapipe_landmarks import (
+from partnerface.head_models.landmark_geometry import (
     FOREHEAD_TOP,
     LEFT_EYE,
     OUTER_EYE_CORNERS,
     OUTER_LIPS,
     RIGHT_EYE,
+    LandmarkGeometry,
 )
 from partnerface.meshes.dilation import dilate
 from partnerface.meshes.rasterizer import rasterize_mesh

@@ -20,7 +20,6 @@ from partnerface.data.formats.layout import (
     resolve_inside,
 )
 from partnerface.data.formats.plausibility import impossible_frames, leave_out, left_out_report
-from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.data.formats.values import (
     ADVICE,
     camera_intrinsics,
@@ -36,10 +35,10 @@ from partnerface.data.formats.values import (
     split_protocol_of,
     table,
 )
-from partnerface.data.sequence import TrackedSequence
+from partnerface.data.sequence import SequenceReader, TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import image_size
-from partnerface.files.json_values import read_json_table
+from partnerface.files.plain_values import read_json_table
 
 PATH_KEYS = ("file_path", "fg_mask_path", "label_path", "head_parameters_path")
 LARGEST_IDENTITY = 50.0

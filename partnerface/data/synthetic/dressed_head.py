@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.data.synthetic.face_coordinates import face_coordinates
+from partnerface.data.synthetic.face_coordinates import face_coordinates, smooth_step
 from partnerface.data.synthetic.fine_motion import ExpressionDrive, bulge_heights
 from partnerface.data.synthetic.hair_and_clothes import hair_coverage, hair_thickness, shirt_thickness
 from partnerface.data.synthetic.subject import SyntheticSubject
-from partnerface.data.synthetic.value_noise import smooth_step
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.linear_blend_skinning import transform_points

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partnerface.data.synthetic.value_noise import smooth_step
+from partnerface.data.synthetic.face_coordinates import smooth_step
 from partnerface.head_models.head_model import HeadModel
 
 FOREHEAD_WRINKLE_PERIOD = 0.0095

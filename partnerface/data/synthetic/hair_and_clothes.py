@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from partnerface.data.synthetic.face_coordinates import smooth_step, value_noise
 from partnerface.data.synthetic.subject import HairStyle, SyntheticSubject
-from partnerface.data.synthetic.value_noise import smooth_step, value_noise
 
 EAR_CENTRE = (-0.012, -0.085)
 EAR_RADII = (0.042, 0.022)

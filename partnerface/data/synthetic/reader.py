@@ -15,17 +15,16 @@ from rich.progress import track
 from partnerface.cameras.pinhole import Camera
 from partnerface.compute.threads import single_thread
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.regions import Region
-from partnerface.data.sequence import TrackedSequence, TrueSurface, head_model_record
+from partnerface.data.sequence import SequenceReader, TrackedSequence, TrueSurface, head_model_record
 from partnerface.data.splits import split_coverage
 from partnerface.data.synthetic.performance import FPS, SPLIT_PROTOCOL
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.data.synthetic.subject_surface import subject_surface
 from partnerface.errors import UserError
-from partnerface.files.json_values import read_json_table
+from partnerface.files.plain_values import read_json_table
 from partnerface.head_models.anny import AnnyHead
 
 SETTINGS_FILE = "synthetic.json"

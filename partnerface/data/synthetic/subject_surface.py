@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from partnerface.cameras.pinhole import Camera
-from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.cameras.pinhole import Camera, image_pixels, pixel_rays
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.meshes.rasterizer import rasterize_mesh

@@ -18,8 +18,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.head_parts import head_parts
-from partnerface.meshes.normals import vertex_normals
-from partnerface.meshes.surface_points import spread_points, thin_points
+from partnerface.meshes.normals import spread_points, thin_points, vertex_normals
 from partnerface.tracking.alignment.face_texture import (
     average_texture,
     contrast_images,

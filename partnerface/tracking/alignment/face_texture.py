@@ -14,7 +14,7 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import head_parts
-from partnerface.meshes.surface_points import SurfacePoints, spread_points
+from partnerface.meshes.normals import SurfacePoints, spread_points
 from partnerface.tracking.alignment.pose_step import project_points, sample_planes
 
 DETAIL_SIGMA = 1.0

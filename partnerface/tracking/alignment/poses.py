@@ -20,8 +20,7 @@ from torch.nn import functional
 from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.meshes.normals import vertex_normals
-from partnerface.meshes.surface_points import SurfacePoints
+from partnerface.meshes.normals import SurfacePoints, vertex_normals
 from partnerface.tracking.alignment.face_texture import (
     average_texture,
     contrast_images,
@@ -37,8 +36,12 @@ from partnerface.tracking.alignment.head_outline import (
     measure_outline,
     outline_equations,
 )
-from partnerface.tracking.alignment.pose_step import AlignmentSettings, damped_step, pose_jacobian
-from partnerface.tracking.alignment.static_offset import without_static_offset
+from partnerface.tracking.alignment.pose_step import (
+    AlignmentSettings,
+    damped_step,
+    pose_jacobian,
+    without_static_offset,
+)
 
 WORKING_SIZE = 256
 CHUNK_FRAMES = 50

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import LandmarkGeometry, vertex_points
-from partnerface.head_models.mediapipe_landmarks import CHIN, OUTER_EYE_CORNERS
+from partnerface.head_models.landmark_geometry import CHIN, OUTER_EYE_CORNERS, LandmarkGeometry, vertex_points
 from partnerface.tracking.fit.terms import geman_mcclure, pseudo_huber
 from partnerface.tracking.fit.variables import FitVariables
 

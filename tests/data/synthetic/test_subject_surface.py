@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.cameras.rays import pixel_rays
+from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.data.synthetic.subject_surface import subject_surface

@@ -3,8 +3,7 @@ import pytest
 
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
-from partnerface.tracking.detection.head_crop import HeadCrop
-from partnerface.tracking.detection.mattes import temporal_median, user_mattes
+from partnerface.tracking.detection.mattes import HeadCrop, temporal_median, user_mattes
 
 
 @pytest.mark.parametrize("in_place", [False, True])
