@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from partnerface.compute.frame_record import FrameRecord
+
 OPENGL_TO_OPENCV = (1.0, -1.0, -1.0)
 """Signs that turn OpenGL camera axes (y up, z backward) into OpenCV's (y down, z forward), and back."""
 
 
 @dataclass
-class Camera:
+class Camera(FrameRecord):
     """Pinhole cameras. Camera axes are OpenCV's: x right, y down, z forward.
 
     Attributes:
@@ -39,30 +40,6 @@ class Camera:
         pose[:, :3] = torch.diag(torch.tensor(OPENGL_TO_OPENCV))
         intrinsics = torch.tensor([focal, focal, width / 2, height / 2])
         return cls(intrinsics.repeat(frames, 1), pose.repeat(frames, 1, 1), width, height)
-
-    def select(self, frames: Tensor | slice | Sequence[int]) -> Camera:
-        """The cameras of some frames."""
-        return self._map(lambda value: value[frames])
-
-    def to(self, *args, **kwargs) -> Camera:
-        """Like ``Tensor.to`` for both tensors."""
-        return self._map(lambda value: value.to(*args, **kwargs))
-
-    def clone(self) -> Camera:
-        """A copy that shares no memory."""
-        return self._map(lambda value: value.clone())
-
-    @classmethod
-    def concatenate(cls, pieces: Sequence[Camera]) -> Camera:
-        """Join the frames of pieces of one picture size."""
-        return replace(
-            pieces[0],
-            intrinsics=torch.cat([piece.intrinsics for piece in pieces]),
-            camera_to_world=torch.cat([piece.camera_to_world for piece in pieces]),
-        )
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Camera:
-        return replace(self, intrinsics=change(self.intrinsics), camera_to_world=change(self.camera_to_world))
 
     def resized(self, width: int, height: int) -> Camera:
         """The same view at another resolution."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor, nn
 
+from partnerface.compute.frame_record import FrameRecord
+
 
 @dataclass
-class HeadParameters:
+class HeadParameters(FrameRecord):
     """Identity, expression and pose of one person over F frames.
 
     The rigid pose maps the head's rest space to the world: ``x_world = rotation @ x + translation``.
@@ -30,6 +31,8 @@ class HeadParameters:
         angular_velocity: ``[F, 3]`` radians per second about the head's own axes, from the tracked poses of
             neighbouring frames (a changed ``rotation`` does not change it); None stands for zero.
     """
+
+    SHARED: ClassVar = ("identity",)
 
     identity: Tensor
     expression: Tensor
@@ -54,31 +57,6 @@ class HeadParameters:
             rotation=eye.repeat(frames, 1, 1),
             translation=torch.zeros(frames, 3),
         )
-
-    def select(self, frames: Tensor | slice | Sequence[int]) -> HeadParameters:
-        """The same person at the given frames."""
-        return self._map(lambda name, value: value if name == "identity" else value[frames])
-
-    def to(self, *args, **kwargs) -> HeadParameters:
-        """Move or convert every field as ``Tensor.to`` does."""
-        return self._map(lambda _, value: value.to(*args, **kwargs))
-
-    def clone(self) -> HeadParameters:
-        """A copy that shares no memory."""
-        return self._map(lambda _, value: value.clone())
-
-    @classmethod
-    def concatenate(cls, pieces: Sequence[HeadParameters]) -> HeadParameters:
-        """Join the frames of pieces of one person."""
-        return pieces[0]._map(
-            lambda name, value: (
-                value if name == "identity" else torch.cat([getattr(piece, name) for piece in pieces])
-            )
-        )
-
-    def _map(self, change: Callable[[str, Tensor], Tensor]) -> HeadParameters:
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: None if v is None else change(k, v) for k, v in values.items()})
 
 
 class ParameterRefinement(nn.Module):

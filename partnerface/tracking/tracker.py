@@ -15,8 +15,7 @@ from partnerface.data.completion.complete import Completion, HeadTrack, complete
 from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
-from partnerface.data.sequence import TrackedSequence, head_model_record
-from partnerface.data.splits import SPLIT_PROTOCOL
+from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_rgb
 from partnerface.files.videos import probe_video, write_video
@@ -127,22 +126,8 @@ def track_video(
         write_report(writer.folder, record | {"key": key})
         overlays = _write_labels(clip, fit, completion, writer, bars)
         write_video(writer.folder / OVERLAY_FILE, overlays, track.fps)
-        labels = completion.labels
-        sequence = writer.finish(
-            name=tracked.name,
-            camera=tracked.camera,
-            head=labels.head,
-            head_model=head_model_record(head_model),
-            fps=tracked.fps,
-            frame_weights=tracked.weights,
-            torso_motion=completion.torso.matrices,
-            neck_line=labels.neck_line,
-            shell_thickness=completion.shell.thickness,
-            splits=completion.splits,
-            split_protocol=SPLIT_PROTOCOL,
-            coverage=completion.coverage,
-            landmark_residual=frame_residuals(clip.track, fit.landmark_numbers, aligned),
-        )
+        residuals = frame_residuals(clip.track, fit.landmark_numbers, aligned)
+        sequence = writer.finish(completion.sequence(writer.paths["label_path"]), residuals)
     stages.remove()
     return sequence
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from partnerface.compute.frame_record import FrameRecord
 from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.batches.loader import FrameVisit
 from partnerface.data.batches.pixel_samplers import PixelSample, PixelSampler
@@ -17,7 +18,7 @@ from partnerface.data.view import View
 
 
 @dataclass
-class RayBatch:
+class RayBatch(FrameRecord):
     """R pixels from each of F frames.
 
     Attributes:
@@ -47,21 +48,6 @@ class RayBatch:
         """``[F, R, 3]`` the colour to reach: the person over the random background."""
         alpha = self.alpha[..., None]
         return alpha * self.rgb + (1 - alpha) * self.background
-
-    def select(self, frames: Tensor) -> RayBatch:
-        """Some of the batch's frames, by their places in it."""
-        tensors = {f.name: getattr(self, f.name)[frames] for f in fields(self) if f.name != "view"}
-        return RayBatch(view=self.view.select(frames), **tensors)
-
-    def to(self, device: torch.device | str) -> RayBatch:
-        return RayBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
-
-    @classmethod
-    def concatenate(cls, batches: Sequence[RayBatch]) -> RayBatch:
-        """Join batches along the frames: the collate function of training."""
-        names = [f.name for f in fields(cls) if f.name != "view"]
-        tensors = {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
-        return cls(view=View.concatenate([batch.view for batch in batches]), **tensors)
 
 
 @dataclass

@@ -43,6 +43,7 @@ def move_torso(head: HeadParameters, camera: Camera, matrices: Tensor) -> HeadPa
         camera: ``T`` cameras.
         matrices: ``[T, 2, 3]`` torso motion, frame to reference, see `TrackedSequence`.
     """
+    assert head.torso_translation is not None
     centre = torch.tensor(TORSO_CENTRE)
     inverse = torch.linalg.inv(matrices[..., :2])
     place = (inverse @ (centre - matrices[..., 2])[..., None])[..., 0]
