@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from jaxtyping import Float
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
@@ -28,7 +29,7 @@ class View(FrameRecord):
 
     camera: Camera
     head: HeadParameters
-    torso_motion: Tensor
+    torso_motion: Float[Tensor, "F 2 3"]
 
     def __post_init__(self) -> None:
         counts = {"cameras": len(self.camera), "heads": len(self.head), "torsos": len(self.torso_motion)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor, nn
 
@@ -34,14 +35,14 @@ class HeadParameters(FrameRecord):
 
     SHARED: ClassVar = ("identity",)
 
-    identity: Tensor
-    expression: Tensor
-    joint_rotations: Tensor
-    rotation: Tensor
-    translation: Tensor
-    torso_rotation: Tensor | None = None
-    torso_translation: Tensor | None = None
-    angular_velocity: Tensor | None = None
+    identity: Float[Tensor, " I"]
+    expression: Float[Tensor, "F E"]
+    joint_rotations: Float[Tensor, "F J 3 3"]
+    rotation: Float[Tensor, "F 3 3"]
+    translation: Float[Tensor, "F 3"]
+    torso_rotation: Float[Tensor, "F 3 3"] | None = None
+    torso_translation: Float[Tensor, "F 3"] | None = None
+    angular_velocity: Float[Tensor, "F 3"] | None = None
 
     def __len__(self) -> int:
         return len(self.expression)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import warp as wp
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -79,8 +80,8 @@ class SurfacePoints:
         barycentric: ``[Q, 3]`` their weights, sum to one.
     """
 
-    corners: Tensor
-    barycentric: Tensor
+    corners: Int[Tensor, "Q 3"]
+    barycentric: Float[Tensor, "Q 3"]
 
     def of(self, values: Tensor) -> Tensor:
         """Interpolate values ``[V, C]`` of the vertices: ``[Q, C]`` at the points."""

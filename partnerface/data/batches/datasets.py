@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -33,13 +34,13 @@ class RayBatch(FrameRecord):
     """
 
     view: View
-    frame_index: Tensor
-    pixels: Tensor
-    rgb: Tensor
-    alpha: Tensor
-    region: Tensor
-    background: Tensor
-    loss_weight: Tensor
+    frame_index: Int[Tensor, " F"]
+    pixels: Float[Tensor, "F R 2"]
+    rgb: Float[Tensor, "F R 3"]
+    alpha: Float[Tensor, "F R"]
+    region: UInt8[Tensor, "F R"]
+    background: Float[Tensor, "F R 3"]
+    loss_weight: Float[Tensor, "F R"]
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -65,9 +66,9 @@ class EvaluationFrame:
 
     view: View
     frame_index: int
-    image: Tensor
-    matte: Tensor
-    labels: Tensor
+    image: Float[Tensor, "3 H W"]
+    matte: Float[Tensor, "H W"]
+    labels: UInt8[Tensor, "H W"]
     splits: list[str]
 
     def to(self, device: torch.device | str) -> EvaluationFrame:
