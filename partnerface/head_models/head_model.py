@@ -71,26 +71,14 @@ class HeadModel(nn.Module):
         super().__init__()
         self.asset = asset
         self.parents = [int(p) for p in asset.parents]
-        for name in (
-            "template_vertices",
-            "identity_basis",
-            "expression_basis",
-            "template_joints",
-            "joint_identity_basis",
-            "skinning_weights",
-            "canonical_expression",
-        ):
-            self._add_buffer(name, torch.tensor(np.asarray(getattr(asset, name), np.float32)))
-        for name in ("pose_correctives", "joint_expression_basis"):
+        # The buffers declared above are the asset's arrays of the same names.
+        for name in HeadModel.__annotations__:
             array = getattr(asset, name)
-            self._add_buffer(name, None if array is None else torch.tensor(np.float32(array)))
-        self._add_buffer("faces", torch.tensor(asset.faces.astype(np.int64)))
-        self._add_buffer("face_parts", torch.tensor(asset.face_parts.astype(np.int64)))
+            kind = np.int64 if name in ("faces", "face_parts") else np.float32
+            buffer = None if array is None else torch.tensor(np.asarray(array, kind))
+            self.register_buffer(name, buffer, persistent=False)
         # Stored halves do not sum to one exactly; a transform blended with them would not be affine.
         self.skinning_weights /= self.skinning_weights.sum(1, keepdim=True)
-
-    def _add_buffer(self, name: str, value: Tensor | None) -> None:
-        self.register_buffer(name, value, persistent=False)
 
     @property
     def num_identity(self) -> int:

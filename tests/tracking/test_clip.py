@@ -123,31 +123,31 @@ def test_landmarks_and_camera_are_those_of_the_whole_picture(cut, synthetic_trac
     assert clip.view.shorter_side == SIDE / 2
 
 
-FRAMES, SIZE = 10, 128
+RENDERED_FRAMES, SIZE = 10, 128
 
 
 @pytest.fixture(scope="module")
 def subject(anny):
-    return SubjectRenderer(anny, subject_named("a"), FRAMES, SIZE, seed=0)
+    return SubjectRenderer(anny, subject_named("a"), RENDERED_FRAMES, SIZE, seed=0)
 
 
 @pytest.fixture(scope="module")
 def clip(anny, subject, tmp_path_factory):
     """Rendered pictures, exact landmarks but for a pixel of noise that differs from frame to frame."""
     folder = tmp_path_factory.mktemp("clip")
-    frames = [subject.render(i) for i in range(FRAMES)]
+    frames = [subject.render(i) for i in range(RENDERED_FRAMES)]
     for i, frame in enumerate(frames):
         write_image(folder / f"{i}.png", frame.image)
     with torch.no_grad():
         vertices = anny(subject.head).vertices
     track = project_landmarks(anny, subject.head, vertices, subject.camera)
-    noise = np.random.default_rng(0).normal(size=(FRAMES, 1, 2)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=(RENDERED_FRAMES, 1, 2)).astype(np.float32)
     track.landmarks[..., :2] += noise
     return Clip(
         track=track,
         view=PictureGeometry((SIZE / 2, SIZE / 2), SIZE),
         times=track.timestamps,
-        image_paths=[folder / f"{i}.png" for i in range(FRAMES)],
+        image_paths=[folder / f"{i}.png" for i in range(RENDERED_FRAMES)],
         matte_paths=[],
         mattes=np.stack([frame.matte for frame in frames]),
     )

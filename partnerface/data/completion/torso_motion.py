@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from partnerface.cameras.pinhole import image_pixels
+
 WORKING_SIZE = 96
 ITERATIONS = 24
 FRAMES_AT_ONCE = 200
@@ -109,7 +111,18 @@ class _TorsoView:
 
     @classmethod
     def of(cls, template: Tensor, torso: Tensor) -> _TorsoView:
-        pixels, jacobian, points = _template_jacobian(template, torso)
+        """The view of a template ``[C, h, w]`` whose torso is ``[h, w]`` bool."""
+        channels, height, width = template.shape
+        padded = functional.pad(template[None], (1, 1, 1, 1), mode="replicate")[0]
+        dx = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * (width / 2)
+        dy = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * (height / 2)
+        pixels = torch.where(torso.flatten())[0]
+        points = (image_pixels(width, height) / torch.tensor([width, height]))[pixels]
+        gradient = torch.stack([dx, dy], -1).reshape(channels, -1, 2)[:, pixels]
+        # Camera noise has gradients too; as texture they would lock the torso to nothing.
+        per_pixel = gradient / gradient.new_tensor([width, height])
+        gradient = gradient * (per_pixel.square().sum((0, 2)).sqrt() > MIN_CONTRAST)[:, None]
+        jacobian = torch.einsum("cnk,nkp->cnp", gradient, _generators(points))
         return cls(template.flatten(1)[:, pixels], jacobian, points)
 
     def quadratic_form(
@@ -146,33 +159,11 @@ def _generators(points: Tensor) -> Tensor:
     return torch.stack([across, torch.stack([zero, one, x, y, -y, x], -1)], -2)
 
 
-def _template_jacobian(template: Tensor, torso: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Torso pixels ``[N]``, change of their channels with the motion ``[C, N, 6]``, places ``[N, 2]``."""
-    channels, height, width = template.shape
-    padded = functional.pad(template[None], (1, 1, 1, 1), mode="replicate")[0]
-    dx = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * (width / 2)
-    dy = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * (height / 2)
-    y, x = torch.meshgrid(
-        (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
-    )
-    pixels = torch.where(torso.flatten())[0]
-    points = torch.stack([x, y], -1).reshape(-1, 2)[pixels]
-    gradient = torch.stack([dx, dy], -1).reshape(channels, -1, 2)[:, pixels]
-    # Camera noise has gradients too; as texture they would lock the torso to nothing.
-    per_pixel = gradient / gradient.new_tensor([width, height])
-    gradient = gradient * (per_pixel.square().sum((0, 2)).sqrt() > MIN_CONTRAST)[:, None]
-    return pixels, torch.einsum("cnk,nkp->cnp", gradient, _generators(points)), points
-
-
-def _matrices(motion: Tensor) -> Tensor:
-    """``[T, 2, 3]`` reference to frame: ``x + generators(x) @ motion``."""
+def _frame_to_reference(motion: Tensor) -> Tensor:
+    """``[T, 2, 3]`` inverse of the map ``x + generators(x) @ motion`` from reference to frame."""
     corners = motion.new_tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     moved = corners + (_generators(corners) @ motion[:, None, :, None])[..., 0]
-    return torch.stack([moved[:, 1] - moved[:, 0], moved[:, 2] - moved[:, 0], moved[:, 0]], -1)
-
-
-def _frame_to_reference(motion: Tensor) -> Tensor:
-    forward = _matrices(motion)
+    forward = torch.stack([moved[:, 1] - moved[:, 0], moved[:, 2] - moved[:, 0], moved[:, 0]], -1)
     inverse = torch.linalg.inv(forward[..., :2])
     return torch.cat([inverse, -inverse @ forward[..., 2:]], -1)
 

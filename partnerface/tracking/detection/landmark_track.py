@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.arrays import read_arrays, write_arrays
+from partnerface.files.arrays import read_arrays, shape_fault, write_arrays
 
 LANDMARKS = 478
 _SHAPES = {
-    "landmarks": "T l 3",
-    "scores": "T B",
+    "landmarks": "Tl3",
+    "scores": "TB",
     "score_names": "B",
-    "face_matrices": "T 4 4",
+    "face_matrices": "T44",
     "valid": "T",
     "content_change": "T",
     "background_change": "T",
@@ -104,29 +104,19 @@ class LandmarkTrack:
             raise UserError(f"{path}: not a landmark track ({fault}); delete it and track again")
         values.setdefault("source", "")
         values["score_names"] = [str(name) for name in values["score_names"]]
-        for name, kind in (
-            ("fps", float),
-            ("width", int),
-            ("height", int),
-            ("model_sha256", str),
-            ("mode", str),
-            ("source", str),
-        ):
-            values[name] = kind(values[name])
+        values["fps"] = float(values["fps"])
+        values |= {name: int(values[name]) for name in ("width", "height")}
+        values |= {name: str(values[name]) for name in ("model_sha256", "mode", "source")}
         return cls(**values)
 
 
 def _fault(values: dict[str, np.ndarray]) -> str | None:
     """The first field that is missing or has a wrong shape, type or value, in words; None if all is right."""
-    sizes = {"l": LANDMARKS, "3": 3, "4": 4}
-    for name, axes in _SHAPES.items():
-        if name not in values:
-            return f"no {name}"
-        shape, axes = values[name].shape, axes.split()
-        if len(shape) != len(axes) or any(
-            sizes.setdefault(axis, size) != size for axis, size in zip(axes, shape, strict=True)
-        ):
-            return f"{name} has the wrong shape {shape}"
+    if missing := [name for name in _SHAPES if name not in values]:
+        return f"no {missing[0]}"
+    if fault := shape_fault(values, _SHAPES, {"l": LANDMARKS}):
+        return fault
+    for name in _SHAPES:
         kinds = "US" if name in ("score_names", "model_sha256", "mode") else "fiub"
         if values[name].dtype.kind not in kinds:
             return f"{name} holds values of type {values[name].dtype}"

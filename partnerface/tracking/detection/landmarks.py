@@ -144,21 +144,11 @@ def detect_landmarks(frames: Iterable[tuple[float, np.ndarray]]) -> LandmarkTrac
             stamp = max(stamp + 1, offset + round(time * 1000))
             results.append(_frame_result(landmarker.detect_for_video(picture, stamp), width, height))
             times.append(time)
-            previous, thumbnail = thumbnail, _thumbnail(image)
-            changes.append(_content_change(previous, thumbnail))
+            small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+            previous, thumbnail = thumbnail, np.asarray(small, np.float32) / 255
+            difference = np.abs(thumbnail - (thumbnail if previous is None else previous))
+            changes.append((difference.mean(), np.median(difference.max(-1))))
     return _assemble(times, results, changes, width, height)
-
-
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(small, np.float32) / 255
-
-
-def _content_change(previous: np.ndarray | None, thumbnail: np.ndarray) -> tuple[float, float]:
-    if previous is None:
-        return 0.0, 0.0
-    difference = np.abs(thumbnail - previous)
-    return float(difference.mean()), float(np.median(difference.max(-1)))
 
 
 def _frame_result(result: Any, width: int, height: int) -> tuple | None:
@@ -189,8 +179,8 @@ def _assemble(times: list, results: list, changes: list, width: int, height: int
         score_names=names,
         face_matrices=matrices,
         valid=valid,
-        content_change=np.float32([mean for mean, _ in changes]),
-        background_change=np.float32([median for _, median in changes]),
+        content_change=np.array([mean for mean, _ in changes], np.float32),
+        background_change=np.array([median for _, median in changes], np.float32),
         timestamps=timestamps,
         fps=float((count - 1) / duration) if duration > 0 else 25.0,
         width=width,

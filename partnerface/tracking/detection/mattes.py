@@ -129,27 +129,6 @@ class MediaPipeMatting:
                 yield np.round(confidence * 255).clip(0, 255).astype(np.uint8)
 
 
-def temporal_median(mattes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Median of three neighbouring frames of ``[T, H, W]`` uint8; the first and last frame stay.
-
-    Args:
-        mattes: the mattes.
-        out: where the result goes; may be ``mattes`` itself.
-    """
-    out = np.empty_like(mattes) if out is None else out
-    previous = mattes[0].copy()
-    out[0] = previous
-    for i in range(1, len(mattes)):
-        current = mattes[i].copy()
-        if i + 1 < len(mattes):
-            low, high = np.minimum(previous, current), np.maximum(previous, current)
-            out[i] = np.maximum(low, np.minimum(high, mattes[i + 1]))
-        else:
-            out[i] = current
-        previous = current
-    return out
-
-
 def user_mattes(folder: Path, crop: HeadCrop, width: int, height: int, count: int) -> Iterator[np.ndarray]:
     """Mattes of every video frame from a folder of image files, in name order, cropped like the frames.
 
@@ -192,7 +171,15 @@ def _matte_files(folder: Path) -> list[Path]:
 
 
 def collect_mattes(mattes: Iterable[np.ndarray], out: np.ndarray) -> None:
-    """Store mattes into ``out`` ``[T, H, W]`` uint8 and take out what flickers for a single frame."""
+    """Store mattes into ``out`` ``[T, H, W]`` uint8 and take out what flickers for a single frame.
+
+    That is the median of three neighbouring frames; the first and the last frame stay.
+    """
     for i, matte in enumerate(mattes):
         out[i] = matte
-    temporal_median(out, out)
+    previous = out[0].copy()
+    for i in range(1, len(out) - 1):
+        current = out[i].copy()
+        low, high = np.minimum(previous, current), np.maximum(previous, current)
+        out[i] = np.maximum(low, np.minimum(high, out[i + 1]))
+        previous = current

@@ -73,13 +73,13 @@ class MatteContour:
                 self._find(variables, rotation, expression, slice(i, i + FRAMES_AT_ONCE))
                 for i in range(0, len(rotation), FRAMES_AT_ONCE)
             ]
-        stacked = [torch.cat([getattr(p, k) for p in parts]) for k in ("frames", "points", "pixels")]
-        normals, gaps = (torch.cat([getattr(p, k) for p in parts]) for k in ("normals", "gaps"))
-        return ContourTargets(*stacked, normals, gaps, len(gaps) / (len(rotation) * 2 * ROWS))
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+        return ContourTargets(*columns, usable=len(columns[0]) / (len(rotation) * 2 * ROWS))
 
     def _find(
         self, variables: FitVariables, rotation: Tensor, expression: Tensor, frames: slice
-    ) -> ContourTargets:
+    ) -> tuple[Tensor, ...]:
+        """Tensors of `ContourTargets` for some frames."""
         rotation, expression = rotation[frames], expression[frames]
         offset = variables.translation[frames, None]
         rest = self.points.positions(variables.identity, expression)
@@ -96,14 +96,8 @@ class MatteContour:
         gaps, edge = matte_edges(self.mattes[frames], corners, normals, SEARCH_PX / self.pixel_scale)
         frame, lateral, row = torch.where(found & edge)
         gap, normal = gaps[frame, lateral, row], normals[frame, lateral, row]
-        return ContourTargets(
-            frame + frames.start,
-            outermost[frame, lateral, row],
-            corners[frame, lateral, row] + gap[:, None] * normal,
-            normal,
-            gap,
-            0.0,
-        )
+        pixels = corners[frame, lateral, row] + gap[:, None] * normal
+        return frame + frames.start, outermost[frame, lateral, row], pixels, normal, gap
 
     def _outermost(
         self, pixels: Tensor, eye_line: Tensor, down: Tensor, right: Tensor

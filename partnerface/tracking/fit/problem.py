@@ -21,7 +21,7 @@ from partnerface.head_models.landmark_geometry import (
     landmark_geometry,
 )
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
-from partnerface.tracking.fit import terms as terms
+from partnerface.tracking.fit import terms
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit, PictureGeometry
 from partnerface.tracking.fit.matte_contour import ContourTargets, MatteContour
 from partnerface.tracking.fit.variables import FitVariables, initial_poses, interpolate_missing
@@ -119,12 +119,7 @@ class FitProblem:
             targets = self.contour.find(variables, variables.rotation_matrices(), variables.expression)
         kept = self.frame_weights[targets.frames] > 0
         return ContourTargets(
-            targets.frames[kept],
-            targets.points[kept],
-            targets.pixels[kept],
-            targets.normals[kept],
-            targets.gaps[kept],
-            targets.usable,
+            **{name: v[kept] if isinstance(v, Tensor) else v for name, v in vars(targets).items()}
         )
 
     def minimise(self, on_step: Callable[[int, int], None]) -> None:

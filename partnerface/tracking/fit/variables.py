@@ -54,7 +54,9 @@ class FitVariables(nn.Module):
         self.register_buffer("centre", torch.tensor(centre))
         self.register_buffer("fitted_expressions", fitted_expressions(head_model))
         self.eye_joints = [head_model.joint("eye_left"), head_model.joint("eye_right")]
-        self.eye_radius = _eye_radius(head_model)
+        eye = head_model.template_vertices[head_model.faces[head_model.part_faces("eye_left")].unique()]
+        # Distance of the cornea from the eye joint, metres.
+        self.eye_radius = float((eye[:, 2] - head_model.template_joints[self.eye_joints[0], 2]).max())
 
     @property
     def focal(self) -> Tensor:
@@ -105,18 +107,7 @@ class FitVariables(nn.Module):
 
 def fitted_expressions(head_model: HeadModel) -> Tensor:
     """``[E]`` 1 for the actions that are visible in pictures of a face, 0 for the others (the tongue)."""
-    fitted = torch.ones(head_model.num_expression)
-    for i, name in enumerate(head_model.asset.expression_names):
-        if name == "tongueOut":
-            fitted[i] = 0
-    return fitted
-
-
-def _eye_radius(head_model: HeadModel) -> float:
-    """Distance of the cornea from the eye joint in metres."""
-    vertices = head_model.faces[head_model.part_faces("eye_left")].unique()
-    joint = head_model.template_joints[head_model.joint("eye_left")]
-    return float((head_model.template_vertices[vertices, 2] - joint[2]).max())
+    return torch.tensor([float(name != "tongueOut") for name in head_model.asset.expression_names])
 
 
 def similarity_alignment(source: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

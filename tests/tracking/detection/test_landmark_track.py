@@ -39,9 +39,9 @@ def test_damaged_file_is_named(tmp_path):
     ("changed", "reason"),
     [
         ({"landmarks": None}, "no landmarks"),
-        ({"landmarks": np.zeros((12, 477, 3))}, "landmarks has the wrong shape"),
-        ({"scores": np.zeros((11, 52))}, "scores has the wrong shape"),
-        ({"valid": np.ones(13, bool)}, "valid has the wrong shape"),
+        ({"landmarks": np.zeros((12, 477, 3))}, "landmarks has shape"),
+        ({"scores": np.zeros((11, 52))}, "scores has shape"),
+        ({"valid": np.ones(13, bool)}, "valid has shape"),
         ({"landmarks": np.full((12, 478, 3), np.nan)}, "landmarks of a face that was found are not finite"),
         ({"timestamps": np.full(12, np.inf)}, "timestamps are not finite"),
         ({"fps": np.array(0.0)}, "fps is 0"),
