@@ -10,7 +10,7 @@ from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.labels import LabelledMesh, label_image, rasterize_regions
-from partnerface.data.completion.torso_pose import row_in_frame
+from partnerface.data.completion.torso_motion import row_in_frame
 from partnerface.data.regions import Region
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel

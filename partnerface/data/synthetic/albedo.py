@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.data.synthetic.face_coordinates import smooth_step, value_noise
-from partnerface.data.synthetic.hair_and_clothes import (
+from partnerface.data.synthetic.dressed_head import (
     hair_coverage,
     hair_strands,
     shirt_albedo,
     shirt_coverage,
 )
+from partnerface.data.synthetic.face_coordinates import smooth_step, value_noise
 from partnerface.data.synthetic.subject import SyntheticSubject
 
 IRIS_ANGLE = 0.45

@@ -15,9 +15,8 @@ from partnerface.data.regions import Region
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.synthetic.albedo import chin_occlusion, highlight, irradiance, mouth_occlusion
 from partnerface.data.synthetic.appearance_textures import AppearanceTextures
-from partnerface.data.synthetic.dressed_head import DressedHead
+from partnerface.data.synthetic.dressed_head import DressedHead, shirt_albedo
 from partnerface.data.synthetic.fine_motion import ExpressionDrive, hair_sway, wrinkle_slopes
-from partnerface.data.synthetic.hair_and_clothes import shirt_albedo
 from partnerface.data.synthetic.performance import FPS, perform
 from partnerface.data.synthetic.subject import SyntheticSubject
 from partnerface.head_models.head_model import HeadModel
