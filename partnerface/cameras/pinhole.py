@@ -61,12 +61,9 @@ class Camera(FrameRecord):
 
 
 def perspective(local: Tensor, focal: Tensor, centre: Tensor) -> Tensor:
-    """Points in camera space ``[..., 3]`` to pixels ``[..., 2]``.
+    """Points in camera space ``[..., 3]`` (metres) to pixels ``[..., 2]``.
 
-    Args:
-        local: x right, y down, z forward, in metres.
-        focal: focal length in pixels, a number or ``[..., 2]``.
-        centre: ``[..., 2]`` principal point in pixels.
+    ``focal`` is in pixels, a number or ``[..., 2]``; ``centre`` is the principal point ``[..., 2]``.
     """
     return focal * local[..., :2] / local[..., 2:] + centre
 

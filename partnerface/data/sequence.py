@@ -159,9 +159,7 @@ class SequenceReader(ABC):
     def true_surface(self, frame: int, camera: Camera) -> TrueSurface | None:
         """The surface behind the pixels of a frame; None where nobody knows it, as in any real video.
 
-        Args:
-            frame: its number in the sequence.
-            camera: the frame's camera, at any resolution.
+        ``camera`` is the frame's own, at any resolution.
         """
         del frame, camera
         return None

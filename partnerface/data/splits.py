@@ -77,22 +77,18 @@ def assign_splits(frame_weights: Tensor, fps: float, expression: Tensor) -> dict
     train = np.setdiff1d(before, near)
     splits = {"train": train, **held_out, "temporal": temporal}
     test = np.sort(np.concatenate([held_out["blocks"], temporal]))
-    splits["unseen_expression"] = _farthest_expressions(expression, test, train)
+    if len(test):
+        distance = nearest_distance(expression[test], expression[train])
+        farthest = torch.argsort(distance, descending=True, stable=True)[
+            : max(1, round(UNSEEN_SHARE * len(test)))
+        ]
+        splits["unseen_expression"] = np.sort(test[farthest.cpu().numpy()])
     return {name: frames.tolist() for name, frames in splits.items() if len(frames)}
 
 
 def _runs(frames: np.ndarray, centres: tuple[float, ...], length: int) -> np.ndarray:
     starts = [round(centre * len(frames) - length / 2) for centre in centres]
     return np.concatenate([frames[start : start + length] for start in starts])
-
-
-def _farthest_expressions(expression: Tensor, test: np.ndarray, train: np.ndarray) -> np.ndarray:
-    if len(test) == 0:
-        return test
-    distance = nearest_distance(expression[test], expression[train])
-    count = max(1, round(UNSEEN_SHARE * len(test)))
-    farthest = torch.argsort(distance, descending=True, stable=True)[:count]
-    return np.sort(test[farthest.cpu().numpy()])
 
 
 def nearest_distance(queries: Tensor, references: Tensor) -> Tensor:

@@ -72,9 +72,7 @@ def frame_statistics(
 ) -> FrameStatistics:
     """Decode every frame once, its labels too: damaged ones must not wait for training.
 
-    Args:
-        sequence: the dataset.
-        track: passes frame numbers through and shows how far they are.
+    ``track`` passes frame numbers through and shows how far they are.
 
     Raises:
         UserError: a picture, matte or label image is damaged.
@@ -91,12 +89,7 @@ def frame_statistics(
 
 
 def check_mattes(statistics: FrameStatistics, weights: Tensor) -> list[Finding]:
-    """Empty and full mattes, soft ones, and those that flicker, among tracked frames.
-
-    Args:
-        statistics: of all T frames.
-        weights: ``[T]`` frame weights; frames of weight 0 are not looked at.
-    """
+    """Empty and full mattes, soft ones, and those that flicker, among frames of weight ``[T]`` above 0."""
     tracked = weights.numpy() > 0
     share, soft = statistics.matte_share, statistics.soft_share
     problems: list[tuple[Severity, str]] = []
@@ -186,7 +179,10 @@ def check_dataset(
     head_model = _head_model(sequence, flame)
     findings = check_tracking(sequence) + check_camera(sequence.camera)
     statistics = frame_statistics(sequence, track)
-    _make_folder(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror}); choose another") from error
     files = []
     try:
         check_head_model(sequence, head_model)
@@ -224,10 +220,3 @@ def _head_model(sequence: TrackedSequence, flame: Path | None) -> HeadModel:
             f"not have; those it has are {head_model.asset.name!r} and 'flame'"
         )
     return head_model
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}); choose another") from error

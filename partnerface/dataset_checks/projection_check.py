@@ -165,12 +165,9 @@ def _border(mask: np.ndarray) -> np.ndarray:
 
 
 def write_coverage_figure(path: Path, sequence: TrackedSequence, expression_names: Sequence[str]) -> None:
-    """Yaw against pitch, distance of test expressions to training ones, ranges of expressions.
+    """Yaw against pitch, distance of test expressions to training ones, ranges of the named expressions.
 
-    Args:
-        path: the picture to write.
-        sequence: the dataset.
-        expression_names: names of the coefficients; too few are made up for by numbers.
+    Coefficients beyond ``expression_names`` are numbered.
     """
     figure = Figure(figsize=(15, 4.6), layout="constrained")
     pose, distance, ranges = figure.subplots(1, 3)

@@ -70,11 +70,7 @@ LEAST_USED = 0.15
 
 
 def check_camera(camera: Camera) -> list[Finding]:
-    """Focal length, squareness of the pixels, principal point, and that the camera stands still.
-
-    Args:
-        camera: ``T`` cameras.
-    """
+    """Focal length, squareness of the pixels, principal point, and that the camera stands still."""
     longer = max(camera.width, camera.height)
     horizontal, vertical, centre_x, centre_y = camera.intrinsics.unbind(1)
     lowest, highest = (float(v) / longer for v in (horizontal.min(), horizontal.max()))
@@ -109,11 +105,9 @@ def check_camera(camera: Camera) -> list[Finding]:
 
 
 def check_splits(sequence: TrackedSequence, digests: Sequence[str]) -> list[Finding]:
-    """Pictures that training and test share, and frames that repeat the one before.
+    """Pictures that training and test share, by digests of all T frames' pixels, and frames that repeat.
 
-    Args:
-        sequence: the dataset; its reader has made sure that no frame is in two splits.
-        digests: of the pixels of all T frames.
+    The reader has made sure that no frame is in two splits.
     """
     seen = {digests[i] for i in sequence.splits.get("train", [])}
     problems: list[tuple[Severity, str]] = []
@@ -129,16 +123,10 @@ def check_splits(sequence: TrackedSequence, digests: Sequence[str]) -> list[Find
     repeated = sum(a == b for a, b in pairwise(digests))
     if repeated > MOST_REPEATED * len(digests):
         problems.append(("doubt", f"{repeated} of {len(digests)} frames repeat the one before"))
-    gap = _smallest_gap(sequence)
+    tests = {i for name in sequence.test_splits for i in sequence.splits[name]}
+    gap = min((abs(a - b) for a in tests for b in sequence.splits.get("train", [])), default=0)
     fine = f"no picture of a test is in training; the nearest frames of both are {gap} apart"
     return graded("splits", problems, fine, {"shared": shared, "repeated": repeated, "gap_frames": gap})
-
-
-def _smallest_gap(sequence: TrackedSequence) -> int:
-    """Smallest difference from a test frame to a training frame; 0 where either is missing."""
-    train = sorted(sequence.splits.get("train", []))
-    tests = sorted({i for name in sequence.test_splits for i in sequence.splits[name]})
-    return min((abs(a - b) for a in tests for b in train), default=0)
 
 
 def check_tracking(sequence: TrackedSequence) -> list[Finding]:
@@ -172,12 +160,7 @@ def coverage_of(sequence: TrackedSequence) -> dict[str, dict[str, float]]:
 
 
 def check_coverage(sequence: TrackedSequence, coverage: dict[str, dict[str, float]]) -> list[Finding]:
-    """Whether training frames turn the head and move the face, and whether tests lie within reach.
-
-    Args:
-        sequence: the dataset.
-        coverage: from `coverage_of`.
-    """
+    """Whether training frames turn the head and move the face, by the coverage of `coverage_of`."""
     if not coverage:
         return [Finding("coverage", "unfit", "no training frame to cover anything")]
     train = coverage["train"]

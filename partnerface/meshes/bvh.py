@@ -89,11 +89,7 @@ def _cast(
 def cast_rays(vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tensor) -> Tensor:
     """Distance ``[R]`` in metres to the first face that each ray meets, from either side; -1 for none.
 
-    Args:
-        vertices: ``[V, 3]``.
-        faces: ``[Fc, 3]``.
-        origins: ``[R, 3]``.
-        directions: ``[R, 3]`` unit vectors.
+    Vertices are ``[V, 3]``, faces ``[Fc, 3]``, origins and unit directions of the rays ``[R, 3]``.
     """
     depth = torch.full((len(origins),), -1.0, device=origins.device)
     if not len(faces) or not len(origins):

@@ -14,14 +14,9 @@ from partnerface.compute.warp_launch import as_vec3, launch
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Area-weighted unit vertex normals, differentiable.
+    """Area-weighted unit vertex normals ``[..., V, 3]`` of vertices ``[..., V, 3]``, differentiable.
 
-    Args:
-        vertices: ``[..., V, 3]``.
-        faces: ``[Fc, 3]`` int64, counter-clockwise seen from outside.
-
-    Returns:
-        ``[..., V, 3]`` unit vectors that point outside, zero for a vertex of no face.
+    They point to where the faces ``[Fc, 3]`` are seen counter-clockwise from; zero for a vertex of no face.
     """
     a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
     face_normals = torch.linalg.cross(b - a, c - a)
@@ -51,14 +46,8 @@ def _normalise(normals: wp.array(dtype=wp.vec3)):
 def posed_normals(vertices: Tensor, corners: Tensor) -> Tensor:
     """`vertex_normals` of one mesh without gradient, in a tenth of the time: for every frame of a batch.
 
-    Sums are taken in another order than there: results agree to rounding, not to the bit.
-
-    Args:
-        vertices: ``[V, 3]`` float32.
-        corners: ``[Fc, 3]`` int32 faces.
-
-    Returns:
-        ``[V, 3]`` unit vectors, zero for a vertex of no face.
+    Sums are taken in another order than there: results agree to rounding, not to the bit. Vertices are
+    ``[V, 3]`` float32, ``corners`` the faces ``[Fc, 3]`` int32.
     """
     normals = torch.zeros_like(vertices)
     launch(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 
 from filelock import lock_descriptor
 from rich.console import Console
@@ -79,12 +78,8 @@ def run_all(
 def refuse_failures(command: str, runs: Sequence[Run]) -> None:
     """List failed runs.
 
-    Args:
-        command: begins the message.
-        runs: all runs.
-
     Raises:
-        UserError: a run has failed.
+        UserError: a run has failed; the message begins with ``command``.
     """
     failed = [run for run in runs if run.state == "failed"]
     for run in failed:
@@ -145,9 +140,7 @@ class RunsProgress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def tick(self, running: Running) -> None:
@@ -202,13 +195,8 @@ def seconds_left(
     """Wall time in seconds until the last run ends, if all keep the pace of those that have finished.
 
     Every run is a pair: what it is expected to cost, in any unit (seconds if none has finished), and the
-    seconds that it has taken so far. The pace is the seconds for a unit of cost.
-
-    Args:
-        finished: runs that have finished.
-        running: those that are running; one that is late is taken to end now.
-        waiting: runs to come, in the order of their start.
-        workers: runs at a time.
+    seconds that it has taken so far. The pace is the seconds for a unit of cost. A late one among
+    the running is taken to end now; waiting ones are in the order of their start.
     """
     expected = sum(cost for cost, _ in finished)
     pace = sum(seconds for _, seconds in finished) / expected if expected else 1.0

@@ -137,11 +137,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])
 def fit_clip(clip: Clip, head_model: HeadModel, settings: FitSettings, bars: Progress) -> HeadFit:
     """Fit heads to the landmarks, then align their poses and expressions with the pictures.
 
-    Args:
-        clip: the clip.
-        head_model: the head that is fitted.
-        settings: of the fit.
-        bars: shows a bar for each of the two.
+    ``settings`` are those of the fit; ``bars`` shows a bar for each of the two.
     """
     task = bars.add_task("fit", total=settings.pose_steps + settings.steps)
     fit = fit_head(

@@ -29,10 +29,7 @@ FITTED = (255, 230, 0)
 def landmark_residuals(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor) -> dict[str, float]:
     """Distance of a head's landmarks to the detected ones in tracked frames, in pixels of a 512-pixel crop.
 
-    Args:
-        track: detected landmarks.
-        numbers: ``[K]`` numbers of the compared landmarks.
-        landmarks: ``[T, K, 2]`` pixels of the head's landmarks.
+    ``landmarks`` ``[T, K, 2]`` are pixels of the head's landmarks, ``numbers`` ``[K]`` their numbers.
 
     Returns:
         ``mean``, ``median`` and ``p95``, and the mean of each region of the face.

@@ -145,12 +145,9 @@ class TrackingStages:
 
 
 def stored_landmarks(path: Path, source: str, model_sha256: str | None = None) -> LandmarkTrack | None:
-    """The landmarks in a file if they are of that video, and were found with that model, else None.
+    """The landmarks in a file if they are of the video with the digest ``source``, else None.
 
-    Args:
-        path: the file.
-        source: digest of the video.
-        model_sha256: digest of the detector's model; any if None.
+    They must also have been found with the model ``model_sha256``, unless that is None.
     """
     if not path.is_file():
         return None

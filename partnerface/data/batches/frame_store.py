@@ -64,12 +64,8 @@ class FrameStore:
     ) -> FrameStore:
         """Decode a sequence into a file under ``root/.cache``, or in memory where it is small or must be.
 
-        Args:
-            sequence: the tracked video.
-            width: width of the stored frames; reduced by area averaging.
-            height: height of the stored frames.
-            root: the dataset's folder.
-            memory_limit: bytes above which there must be a file.
+        Frames are reduced to ``width`` and ``height`` by area averaging. ``root`` is the dataset's folder;
+        above ``memory_limit`` bytes there must be a file.
 
         Raises:
             UserError: an image is missing or damaged, or there is no room for a file that must be.
@@ -94,12 +90,7 @@ def reduce_frame(
 ) -> np.ndarray:
     """One frame at another size, its colours those of the person alone.
 
-    Args:
-        image: ``[H, W, 3]`` uint8.
-        matte: ``[H, W]`` uint8.
-        labels: ``[H, W]`` uint8; reduced to the nearest label.
-        width: new width.
-        height: new height.
+    Image ``[H, W, 3]``, matte and labels ``[H, W]`` are uint8; labels are reduced to the nearest.
 
     Returns:
         ``[height, width, 5]`` uint8: red, green, blue, matte, label.
@@ -136,20 +127,16 @@ def _checksum(sequence: TrackedSequence) -> str:
 def _cached(sequence: TrackedSequence, shape: tuple[int, ...], root: Path) -> np.ndarray:
     """The frames ``[T, H, W, 5]``, memory-mapped, from their cache file, which is written if need be."""
     _, height, width, _ = shape
-    path = _cache_folder(root) / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
+    folder = root / CACHE_FOLDER
+    if folder.is_symlink():
+        # Old caches in it are removed, which must not happen elsewhere.
+        raise NotWritten(f"{folder}: is a link, which a dataset's cache may not be; remove it")
+    path = folder / f"frames_{width}x{height}_{_checksum(sequence)}.npy"
     channels = _read_cache(path, shape)
     if channels is None:
         _write_cache(path, shape, _reduced_frames(sequence, width, height))
         channels = np.load(path, mmap_mode="r", allow_pickle=False)
     return channels
-
-
-def _cache_folder(root: Path) -> Path:
-    folder = root / CACHE_FOLDER
-    if folder.is_symlink():
-        # Old caches in it are removed, which must not happen elsewhere.
-        raise NotWritten(f"{folder}: is a link, which a dataset's cache may not be; remove it")
-    return folder
 
 
 def _read_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -163,11 +163,7 @@ def complete_sequence(
 
 
 def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
-    """Find torso, neck line, shell and splits of a tracked head.
-
-    Args:
-        tracked: the tracked head.
-        head_model: the head model that was tracked.
+    """Find torso, neck line, shell and splits of a head tracked with a head model.
 
     Raises:
         UserError: the head model has no landmarks, no frame was tracked, or a file is unreadable or of

@@ -229,10 +229,7 @@ def median_frame(head: HeadParameters, frame_weights: Tensor) -> int:
 def with_torso_pose(head: HeadParameters, frame_weights: Tensor, camera: Camera) -> HeadParameters:
     """Hold the torso at the clip's median head position, upright in the picture and facing the camera.
 
-    Args:
-        head: ``T`` head parameters; a torso pose that they have is replaced.
-        frame_weights: ``[T]``; frames of weight 0 do not count.
-        camera: ``T`` cameras.
+    A torso pose that they have is replaced; frames of weight 0 in ``frame_weights`` ``[T]`` do not count.
     """
     median = head.translation[frame_weights > 0].median(0).values
     upright = camera.camera_to_world[:, :, :3] @ torch.diag(torch.tensor(OPENGL_TO_OPENCV))
@@ -242,10 +239,7 @@ def with_torso_pose(head: HeadParameters, frame_weights: Tensor, camera: Camera)
 def move_torso(head: HeadParameters, camera: Camera, matrices: Tensor) -> HeadParameters:
     """Shift the torso pose parallel to the image plane as the torso's centre moves in the pictures.
 
-    Args:
-        head: ``T`` head parameters with a torso pose.
-        camera: ``T`` cameras.
-        matrices: ``[T, 2, 3]`` torso motion, frame to reference, see `TrackedSequence`.
+    ``matrices`` ``[T, 2, 3]`` are the torso's motion, frame to reference, see `TrackedSequence`.
     """
     assert head.torso_translation is not None
     centre = torch.tensor(TORSO_CENTRE)
@@ -259,11 +253,9 @@ def move_torso(head: HeadParameters, camera: Camera, matrices: Tensor) -> HeadPa
 
 
 def row_in_frame(matrix: Tensor, row: float) -> float:
-    """Where a row of the reference torso image lies in a frame, at the torso's centre column.
+    """Where a row of the reference torso image lies in a frame, at the torso's centre column; both in [0, 1].
 
-    Args:
-        matrix: ``[2, 3]`` the frame's torso motion, frame to reference.
-        row: in [0, 1].
+    ``matrix`` ``[2, 3]`` is the frame's torso motion, frame to reference.
     """
     point = torch.tensor([TORSO_CENTRE[0], row])
     return float(torch.linalg.solve(matrix[:, :2], point - matrix[:, 2])[1])

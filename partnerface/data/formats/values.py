@@ -46,12 +46,7 @@ def frame_arrays(head: HeadParameters, torso_motion: Tensor) -> dict[str, np.nda
 def load_arrays(
     path: Path, shapes: dict[str, tuple[int, ...]], optional: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """Float32 tensors of an npz.
-
-    Args:
-        path: the file.
-        shapes: shape of each array by its name; -1 is any length.
-        optional: names that may be missing.
+    """Float32 tensors of an npz, of ``shapes`` with -1 for any length; those in ``optional`` may be missing.
 
     Raises:
         UserError: the file is damaged, or an array is missing, of another shape or not finite.
@@ -81,15 +76,10 @@ def load_arrays(
 def read_head_parameters(
     paths: list[Path], identity: Tensor, head_model: HeadModelRecord
 ) -> tuple[HeadParameters, Tensor]:
-    """Head parameters and torso motion ``[T, 2, 3]`` of T frames.
-
-    Args:
-        paths: one npz a frame.
-        identity: ``[I]``.
-        head_model: says how many expression coefficients there are.
+    """Head parameters and torso motion ``[T, 2, 3]`` of T frames, one npz each, of an identity ``[I]``.
 
     Raises:
-        UserError: a file is damaged or does not fit the others.
+        UserError: a file is damaged or does not fit the others or the head model.
     """
     shapes = {**FRAME_ARRAYS, "expression": (head_model.num_expression,), **TORSO_ARRAYS}
     frames: list[dict[str, Tensor]] = []

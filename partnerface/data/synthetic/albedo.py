@@ -71,12 +71,9 @@ BROW_INNER, BROW_OUTER = 0.011, 0.053
 
 
 def skin_albedo(points: Tensor, lips: Tensor, subject: SyntheticSubject) -> Tensor:
-    """``[N, 3]`` albedo of the skin surface with all that is painted on it.
+    """``[N, 3]`` albedo of the skin at face coordinates ``[N, 3]`` with all that is painted on it.
 
-    Args:
-        points: ``[N, 3]`` face coordinates.
-        lips: ``[N]`` 1 on the lips, 0 off them.
-        subject: whose skin.
+    ``lips`` ``[N]`` is 1 on the lips and 0 off them.
     """
     albedo = _beard(points, _complexion(points, subject), subject)
     grain = 1 + 0.10 * value_noise(points * torch.tensor([900.0, 300.0, 300.0]), 7)
@@ -168,9 +165,7 @@ def chin_occlusion(points: Tensor) -> Tensor:
 def mouth_occlusion(points: Tensor, lips_apart: float) -> Tensor:
     """``[N]`` light that reaches teeth, tongue and cavity: the less, the farther behind the lips.
 
-    Args:
-        points: ``[N, 3]`` face coordinates.
-        lips_apart: 0 where the lips are closed, 1 from half open on.
+    ``lips_apart`` is 0 where the lips are closed and 1 from half open on.
     """
     opening = 0.35 + 0.65 * lips_apart
     return 0.10 + 0.80 * opening * smooth_step(-0.030, 0.022, points[:, 2])

@@ -22,12 +22,9 @@ EAR_RADII = (0.042, 0.022)
 
 
 def hair_coverage(points: Tensor, style: HairStyle, softness: float = 0.004) -> Tensor:
-    """How much hair grows at face coordinates ``[..., 3]``: ``[...]`` in [0, 1].
+    """How much hair grows on the skin at face coordinates ``[..., 3]``: ``[...]`` in [0, 1].
 
-    Args:
-        points: places on the skin.
-        style: shape of the hair.
-        softness: half width of the hair line in metres.
+    ``softness`` is half the width of the hair line in metres.
     """
     x, y, z = points.unbind(-1)
     line = (
@@ -129,11 +126,9 @@ class DressedHead:
         self.torso_weights = torch.cat([torso, torch.ones(len(self._edge))])
 
     def fine_offsets(self, expression: Tensor, sway: Tensor) -> Tensor:
-        """``[V, 3]`` rest-space offsets that do not follow from the head parameters.
+        """``[V, 3]`` rest-space offsets that do not follow from the head parameters of a frame.
 
-        Args:
-            expression: ``[E]`` of one frame.
-            sway: ``[3]`` of the hair, in metres.
+        They follow from its expression ``[E]`` and the sway of the hair ``[3]``, metres.
         """
         drive = ExpressionDrive.from_expression(expression, self.head_model)
         bulges = self._normals * bulge_heights(self._points, drive)[:, None]

@@ -114,11 +114,9 @@ class SubjectRenderer:
 
     @torch.no_grad()
     def true_surface(self, frame: int, camera: Camera) -> TrueSurface:
-        """The surface behind the pixels' centres. The torso hides the head and is none of it.
+        """The surface behind the pixels' centres of a frame. The torso hides the head and is none of it.
 
-        Args:
-            frame: number in the clip.
-            camera: that frame's camera, at any resolution.
+        ``camera`` is the frame's own, at any resolution.
         """
         width, height, dressed = camera.width, camera.height, self.dressed
         _, fragments = self.rasterize(frame, camera)

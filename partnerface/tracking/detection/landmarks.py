@@ -89,9 +89,8 @@ def _has_second_face(result: Any, image: np.ndarray) -> bool:
 def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
     """A face landmarker, to be used in a ``with`` block: without one it complains at exit.
 
-    Args:
-        video_mode: track from frame to frame and filter; else every image on its own.
-        num_faces: more than one switches MediaPipe's landmark filter off.
+    In video mode it tracks from frame to frame and filters, which more than one face switches off; else every
+    image is on its own.
     """
     mediapipe = import_extra("mediapipe")
     vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
