@@ -43,18 +43,9 @@ SPLIT_PROTOCOL = {
 
 
 def assign_splits(frame_weights: Tensor, fps: float, expression: Tensor) -> dict[str, list[int]]:
-    """Divide the tracked frames of one video.
+    """Divide the tracked frames of one video, those of weight ``[T]`` above 0, by `SPLIT_PROTOCOL`.
 
-    ``temporal``: the last 20 %. ``blocks``: three runs of 5 % each before that. ``val``: one shorter
-    run. Both keep a gap of 0.2 s (less in clips under 40 gaps long) to training frames on either
-    side. ``unseen_expression``: the quarter of all test frames farthest from every training
-    expression. ``train``: the rest. A split that would be empty is left out; a clip too short for
-    any test trains on all its frames.
-
-    Args:
-        frame_weights: ``[T]``; frames of weight 0 are in no split.
-        fps: frames per second.
-        expression: ``[T, E]``.
+    A split that would be empty is left out; a clip too short for any test trains on all its frames.
 
     Returns:
         Sorted frame indices by split name, ``train`` always among them.

@@ -93,12 +93,9 @@ def _is_alive(process: int) -> bool:
 
 
 def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:
-    """Rename ``folder`` to ``root``, in place of a folder that may be there.
+    """Rename ``folder`` to its neighbour ``root``, in place of a folder that may be there.
 
-    Args:
-        folder: the new folder, beside ``root``.
-        root: its final path.
-        replaced_names: entries of the old ``root`` that are removed; all others move into the new one.
+    Entries of the old ``root`` in ``replaced_names`` are removed; all others move into the new one.
     """
     if not root.exists():
         folder.rename(root)

@@ -59,12 +59,8 @@ class PosedBvhs:
     def posed(self, vertices: Tensor, canonical: Tensor, faces: Tensor, frame: int) -> MeshBvh:
         """The hierarchy at vertices ``[V, 3]``, valid until this thread poses the same frame number again.
 
-        Args:
-            vertices: ``[V, 3]`` posed.
-            canonical: ``[V, 3]``, over which the tree is built: of triangles that are equally close a query
-                finds the first in the tree, which must not depend on the pose that came first.
-            faces: ``[Fc, 3]``.
-            frame: number of the frame in its batch.
+        The tree is built over ``canonical`` ``[V, 3]``: of triangles that are equally close a query finds the
+        first in the tree, which must not depend on the pose that came first.
         """
         key = (threading.get_ident(), frame, vertices.device)
         if key not in self._hierarchies:

@@ -22,13 +22,10 @@ LOCK_FILE = ".lock"
 
 @contextmanager
 def locked(out: Path) -> Iterator[int]:
-    """Hold a folder against every other command that makes runs in it.
+    """Hold an existing folder against every other command that makes runs in it.
 
     Yields the descriptor of the lock. Children that inherit it hold the folder too, so that a run left
     behind by a killed command is not started a second time.
-
-    Args:
-        out: an existing folder.
 
     Raises:
         UserError: another command, or a run that one has left behind, uses the folder.

@@ -32,13 +32,9 @@ class IdentityBasis:
 
 
 def sample_adults(model, source: AnnySource, count: int = SAMPLES, seed: int = 0) -> Tensor:
-    """``[count, C]`` blendshape coefficients of random adults, all facial actions zero.
+    """``[count, C]`` blendshape coefficients of random adults of the Anny model, all facial actions zero.
 
-    Args:
-        model: the Anny model.
-        source: its arrays; sliders that move no vertex of it by a millimetre stay at zero.
-        count: number of adults.
-        seed: of the random numbers.
+    Sliders that move no vertex of ``source`` by a millimetre stay at zero.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -95,15 +91,10 @@ def centre_on_head(source: AnnySource) -> AnnySource:
 
 
 def identity_basis(source: AnnySource, samples: Tensor, count: int) -> IdentityBasis:
-    """Principal components of sampled identities with unit standard deviation.
+    """Principal components of sampled identities ``[N, C]`` with unit standard deviation.
 
-    The vertices are weighted: the torso varies by centimetres where faces vary by millimetres and
-    would fill the first components.
-
-    Args:
-        source: arrays without translation (see `centre_on_head`).
-        samples: ``[N, C]`` sampled coefficients.
-        count: number of components.
+    The vertices are weighted: the torso varies by centimetres where faces vary by millimetres and would fill
+    the first components. ``source`` is without translation (see `centre_on_head`).
     """
     head = source.skinning_weights[:, JOINT_NAMES.index("head") :].sum(1)
     neck = source.skinning_weights[:, JOINT_NAMES.index("neck")]

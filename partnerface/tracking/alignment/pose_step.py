@@ -122,11 +122,8 @@ def without_static_offset(
         camera: ``T`` cameras.
         points: ``[Q, 3]`` in the head's rest space.
         first: rotation ``[T, 3, 3]`` and translation ``[T, 3]``, head to world, that are right on average.
-        moved: the same, right but for a static offset.
+        moved: the same, right but for one rigid motion of the rest space, which is found by Gauss-Newton.
         frame_weights: ``[T]``; frames of weight 0 are not moved.
-
-    Returns:
-        Rotation and translation, ``moved`` times one rigid motion of the rest space (Gauss-Newton).
     """
     target, _ = camera.project(_placed(points, first))
     rotation, translation = moved

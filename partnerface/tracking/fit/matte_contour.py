@@ -137,11 +137,8 @@ class MatteContour:
 def matte_edges(mattes: Tensor, points: Tensor, normals: Tensor, reach: float) -> tuple[Tensor, Tensor]:
     """Nearest place along each normal where the matte falls below a half.
 
-    Args:
-        mattes: ``[F, H, W]`` uint8.
-        points: ``[F, A, B, 2]`` pixels.
-        normals: ``[F, A, B, 2]`` unit vectors.
-        reach: how far to look either way, pixels.
+    Mattes are ``[F, H, W]`` uint8, points (pixels) and unit normals ``[F, A, B, 2]``; ``reach`` is how far to
+    look either way in pixels.
 
     Returns:
         Signed distances ``[F, A, B]`` in pixels and whether there is an edge ``[F, A, B]``.
