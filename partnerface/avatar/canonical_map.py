@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.cameras.pinhole import image_pixels, pixel_rays
 from partnerface.data.view import View
 from partnerface.deformation.deformation import (
     CanonicalCube,

@@ -113,7 +113,7 @@ def _seeds(flag: str, text: str) -> list[int]:
 
 
 def _print_plan(runs: Sequence[BenchmarkRun], workers: int) -> None:
-    from partnerface.runs.progress import RunsProgress
+    from partnerface.runs.engine import RunsProgress
 
     for run in runs:
         print(f"{run.title}: {run.state}\n  {run.command}")

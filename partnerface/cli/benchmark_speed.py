@@ -60,7 +60,7 @@ def benchmark_speed(
     from partnerface.benchmarks.speed.report import SpeedReport
     from partnerface.benchmarks.speed.suite import QUICK, Effort, SpeedSuite, check_device
     from partnerface.configuration.avatar_cli import require_writable
-    from partnerface.runs.environment import environment
+    from partnerface.runs.results import environment
 
     out, cuda = Path(out), check_device(device)
     if readme is not None:

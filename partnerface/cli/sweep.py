@@ -38,7 +38,7 @@ def sweep(
     # Imported here: --help need not wait for torch.
     from partnerface.configuration.avatar_cli import require_writable
     from partnerface.runs.engine import locked, refuse_failures, run_all
-    from partnerface.runs.environment import environment
+    from partnerface.runs.results import environment
     from partnerface.sweeps.sweep_file import read_sweep
     from partnerface.sweeps.sweep_report import check_folder, write_report
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from partnerface.compute.ranges import Between
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
 from partnerface.losses.photometric import Photometric

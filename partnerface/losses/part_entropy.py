@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.losses.loss import Loss, deformation_statistics
 from partnerface.rendering.rendered_rays import Rendering
 

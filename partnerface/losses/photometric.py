@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.compute.ranges import Between
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.losses.loss import Loss
 from partnerface.rendering.rendered_rays import Rendering
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from partnerface.head_models.head_model import HeadModel
+from partnerface.meshes.bvh import cast_rays
 from partnerface.meshes.normals import vertex_normals
-from partnerface.meshes.ray_casting import cast_rays
 
 SOLID_PARTS = ("eye_left", "eye_right", "mouth_cavity", "teeth_upper", "teeth_lower", "tongue")
 THINNEST_OVER_SOLID = 0.5

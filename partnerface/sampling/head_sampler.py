@@ -13,12 +13,10 @@ from partnerface.compute.ranges import Between
 from partnerface.compute.threads import thread_generator
 from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.errors import UserError
-from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.meshes.bvh import MeshBvh, PosedBvhs
-from partnerface.meshes.normals import posed_normals
-from partnerface.meshes.surface_points import SurfacePoints, spread_points
+from partnerface.meshes.normals import SurfacePoints, posed_normals, spread_points
 from partnerface.sampling.backstop import backstop_surface
 from partnerface.sampling.moving_skin import shell_cells
 from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.meshes.dilation import dilate
-from partnerface.meshes.surface_points import SurfacePoints
+from partnerface.meshes.normals import SurfacePoints
 from partnerface.sampling.occupancy import SURFACE_CELLS
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from partnerface.compute.ranges import Between
 from partnerface.compute.threads import thread_generator
 from partnerface.errors import UserError
-from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
 
 PARALLEL = 1e-9

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import parse_yaml, read_yaml_text
+from partnerface.files.plain_values import parse_yaml, read_yaml_text
 from partnerface.sweeps.parameter_choice import ParameterChoice, parameter_choice
 from partnerface.sweeps.sweep_run import DEFAULT_COMMAND, SweepRun, check_macros, expand_command
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from partnerface.errors import UserError
-from partnerface.files.json_values import read_json_table
+from partnerface.files.plain_values import read_json_table
 from partnerface.files.whole_files import replace_text
 from partnerface.runs.engine import LOCK_FILE
 from partnerface.runs.results import TextTable
@@ -45,7 +45,7 @@ def write_report(out: Path, sweep: Sweep, runs: Sequence[SweepRun], environment:
         out: folder of the sweep.
         sweep: the question.
         runs: all of its runs, in any state.
-        environment: command, commit and machine; see `partnerface.runs.environment.environment`.
+        environment: command, commit and machine; see `partnerface.runs.results.environment`.
     """
     content = {
         "name": sweep.name,

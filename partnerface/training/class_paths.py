@@ -17,7 +17,7 @@ import yaml
 from jsonargparse._common import parsing_settings
 
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import refuse_extremes
+from partnerface.files.plain_values import refuse_extremes
 
 _PARTS = ("avatar", "head_models", "sampling", "skinning", "deformation", "fields", "rendering")
 _ROOMS = (*_PARTS, "losses", "evaluation")

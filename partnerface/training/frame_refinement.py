@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
-from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.head_models.head_parameters import HeadParameters, ParameterRefinement
 from partnerface.training.optimisation import cosine_factor
 
 STEPS = 40

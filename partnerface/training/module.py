@@ -17,21 +17,19 @@ from torch.optim import Optimizer
 from partnerface import __version__
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
-from partnerface.cameras.rays import pixel_rays
+from partnerface.cameras.pinhole import pixel_rays
 from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.compute.ranges import Between
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
-from partnerface.data.batches.datasets import EvaluationFrame, rays_of_frame
+from partnerface.data.batches.datasets import EvaluationFrame, RayBatch, rays_of_frame
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels
-from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.metrics import chosen_metrics
 from partnerface.evaluation.pictures import RenderedFrame
-from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.head_models.head_parameters import HeadParameters, ParameterRefinement
 from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.training.distributed import of_every_process, with_all_parameters
 from partnerface.training.finite_steps import (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
 from partnerface.losses.coarse_photometric import CoarsePhotometric
 from partnerface.losses.photometric import Photometric

@@ -3,8 +3,7 @@
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
-from partnerface.meshes.normals import posed_normals
-from partnerface.meshes.surface_points import SurfacePoints
+from partnerface.meshes.normals import SurfacePoints, posed_normals
 from partnerface.sampling.moving_skin import shell_cells
 
 LOW, EXTENT = torch.tensor([-0.1, 0.2, 0.3]), torch.tensor(0.4)

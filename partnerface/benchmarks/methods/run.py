@@ -19,7 +19,7 @@ from partnerface.benchmarks.methods.variant import TESTED_ON_SAMPLES, MethodVari
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 from partnerface.files.whole_files import replace_text
-from partnerface.runs.environment import environment
+from partnerface.runs.results import environment
 from partnerface.runs.run import LAST_CHECKPOINT, Run
 from partnerface.training.callbacks.budgets import LOGGED, CpuBudget
 

@@ -14,7 +14,7 @@ from partnerface.benchmarks.method_under_test import OURS, PEER, PEER_RAYS, Meth
 from partnerface.benchmarks.speed.report import SpeedReport
 from partnerface.benchmarks.speed.result_row import ResultRow, Target, missing_row
 from partnerface.benchmarks.speed.training_slices import ScoresDuringTraining, SecondsBudget, train_steps
-from partnerface.cameras.rays import pixel_rays
+from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.regions import HEAD

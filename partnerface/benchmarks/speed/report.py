@@ -8,7 +8,7 @@ from typing import Any
 
 from partnerface.benchmarks.speed.result_row import ResultRow
 from partnerface.errors import UserError
-from partnerface.files.json_values import read_json_table
+from partnerface.files.plain_values import read_json_table
 from partnerface.files.whole_files import replace_text
 
 FORMAT_VERSION = 1
@@ -21,7 +21,7 @@ class SpeedReport:
 
     Args:
         path: the JSON file, written at once so that a wrong path ends the run at its start.
-        environment: command, commit and machine; see `partnerface.runs.environment.environment`.
+        environment: command, commit and machine; see `partnerface.runs.results.environment`.
 
     Attributes:
         rows: measured values.

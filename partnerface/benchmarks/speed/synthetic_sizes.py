@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.data.formats.sequence_reader import SequenceReader
-from partnerface.data.sequence import TrackedSequence, head_model_record
+from partnerface.data.sequence import SequenceReader, TrackedSequence, head_model_record
 from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel

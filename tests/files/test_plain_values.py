@@ -1,9 +1,17 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import LARGEST_BYTES, MOST_VALUES, parse_yaml, read_yaml, refuse_extremes
+from partnerface.files.plain_values import (
+    LARGEST_YAML,
+    MOST_VALUES,
+    parse_yaml,
+    read_json_table,
+    read_yaml,
+    refuse_extremes,
+)
 
 
 def test_values_come_back(tmp_path: Path) -> None:
@@ -51,7 +59,7 @@ def test_text_that_nests_as_far_as_it_may() -> None:
 
 
 def test_a_large_file_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("a: 1\n" + "#" * LARGEST_BYTES)
+    (tmp_path / "a.yaml").write_text("a: 1\n" + "#" * LARGEST_YAML)
     with pytest.raises(UserError, match=r"a\.yaml: 1\.0 MB; YAML of at most 1 MB is read"):
         read_yaml(tmp_path / "a.yaml")
 
@@ -61,3 +69,37 @@ def test_one_line_for_what_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"^a\.yaml: ") as refused:
         parse_yaml(text, "a.yaml")
     assert "\n" not in str(refused.value)
+
+
+def test_a_table_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"é": [1, 2.5, null]}', encoding="utf-8")
+    assert read_json_table(tmp_path / "a.json", "") == {"é": [1, 2.5, None]}
+
+
+def test_a_large_file_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.touch()
+    os.truncate(path, 10**10)
+    with pytest.raises(UserError, match=r"a\.json: .*\(10,000 MB, 128 MB at most\); track again"):
+        read_json_table(path, "track again")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        (b"", "Expecting value"),
+        (b"[1]", "is not a table of keys"),
+        (b"\xff\xfe", "codec"),
+        (b"[" * 10**6, "nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
+    ],
+)
+def test_what_is_no_table(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=reason) as refused:
+        read_json_table(path, "advice")
+    assert str(refused.value).startswith(f"{path}: ")
+    assert str(refused.value).endswith("; advice")

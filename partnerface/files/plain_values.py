@@ -1,7 +1,8 @@
-"""YAML that may come from strangers: plain values only, of limited size, depth and number."""
+"""YAML and JSON that may come from strangers: plain values only, of limited size, depth and number."""
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import yaml
 
 from partnerface.errors import UserError
 
-LARGEST_BYTES = 1_000_000
-"""Limit to a file."""
+LARGEST_YAML, LARGEST_JSON = 1_000_000, 128_000_000
+"""Bytes of a file: the cameras of two hours of video take as much as the second."""
 
 MOST_VALUES = 100_000
 """Limit to the values of a file; what an alias repeats counts each time."""
@@ -42,9 +43,9 @@ def read_yaml_text(path: Path, source: str) -> str:
         UserError: the file is missing, too large or not text.
     """
     try:
-        if (size := path.stat().st_size) > LARGEST_BYTES:
+        if (size := path.stat().st_size) > LARGEST_YAML:
             raise UserError(
-                f"{source}: {size / 1e6:,.1f} MB; YAML of at most {LARGEST_BYTES / 1e6:g} MB is read"
+                f"{source}: {size / 1e6:,.1f} MB; YAML of at most {LARGEST_YAML / 1e6:g} MB is read"
             )
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -120,3 +121,28 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
         children = node.value if isinstance(node, yaml.SequenceNode) else []
     known[id(node)] = 1 + sum(_count(child, known) for child in children)
     return known[id(node)]
+
+
+def read_json_table(path: Path, advice: str, largest_bytes: int = LARGEST_JSON) -> dict:
+    """The table of a JSON file.
+
+    Args:
+        path: the file.
+        advice: what the user can do about an unusable file; ends the message.
+        largest_bytes: a larger file is refused without reading it.
+
+    Raises:
+        UserError: the file is missing, too large, damaged, or holds no table.
+    """
+    try:
+        if (size := path.stat().st_size) > largest_bytes:
+            raise ValueError(f"{size / 1e6:,.0f} MB, {largest_bytes / 1e6:,.0f} MB at most")
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise UserError(f"{path}: cannot be read (nested too deeply); {advice}") from error
+    except (OSError, ValueError, MemoryError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot be read ({reason}); {advice}") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: is not a table of keys; {advice}")
+    return record
