@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from partnerface.avatar.method import AvatarMethod
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
-from partnerface.fields.conditioned_field import ConditionedField
+from partnerface.fields.frequency_field import ConditionedField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.rendered_rays import Rendering
 from partnerface.rendering.torso_layer import TorsoLayer

@@ -57,7 +57,6 @@ def sweep(
 
 
 def _print_results(out: Path, question: Sweep, runs: Sequence[SweepRun]) -> None:
-    from partnerface.sweeps.setting import settings_of
     from partnerface.sweeps.sweep_figure import write_sweep_figure
     from partnerface.sweeps.sweep_report import (
         CSV_FILE,
@@ -66,6 +65,7 @@ def _print_results(out: Path, question: Sweep, runs: Sequence[SweepRun]) -> None
         runs_table,
         settings_table,
     )
+    from partnerface.sweeps.sweep_run import settings_of
 
     if all(run.state == "failed" for run in runs):
         return

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from partnerface.runs.figures import draw_curve, draw_grid, label_numbers
-from partnerface.sweeps.setting import Setting, short_names, short_value
+from partnerface.sweeps.sweep_run import Setting, short_names, short_value
 
 MOST_LINES = 8
 """Curves of a panel; more cannot be told apart, and are drawn as points alone."""

@@ -15,9 +15,8 @@ from partnerface.files.json_values import read_json_table
 from partnerface.files.whole_files import replace_text
 from partnerface.runs.engine import LOCK_FILE
 from partnerface.runs.results import TextTable
-from partnerface.sweeps.setting import Setting, settings_of, short_names, short_value
 from partnerface.sweeps.sweep_file import Sweep
-from partnerface.sweeps.sweep_run import SweepRun
+from partnerface.sweeps.sweep_run import Setting, SweepRun, settings_of, short_names, short_value
 
 JSON_FILE, CSV_FILE, FIGURE_FILE = "sweep.json", "sweep.csv", "sweep.png"
 

@@ -5,12 +5,8 @@ import torch
 
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
-from partnerface.losses.matte import Matte
-from partnerface.losses.offset_size import OffsetSize
-from partnerface.losses.offset_smoothness import OffsetSmoothness
-from partnerface.losses.part_balance import PartBalance
-from partnerface.losses.part_entropy import PartEntropy
-from partnerface.losses.photometric import Photometric
+from partnerface.losses.photometric import Matte, Photometric
+from partnerface.losses.regularisers import OffsetSize, OffsetSmoothness, PartBalance, PartEntropy
 
 TERMS = {
     Photometric: ("rgb", "opacity"),
