@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.configuration.config_files import CONFIGS, config_arguments
 from partnerface.data.datamodule import HeadVideoDataModule
@@ -86,21 +84,6 @@ def embedded_subject(root: Path, frames: int, size: int, *flags: str) -> MethodB
     """
     SyntheticReader(root, frames=frames, size=size).read()
     return MethodBuilder(root, *flags)
-
-
-def continue_from(variant: MethodUnderTest, trained: MethodUnderTest) -> None:
-    """Copy all state of a trained method that fits into a variant of it: field, torso and occupancy.
-
-    Args:
-        variant: has been set up; with other parts it then samples the same pruned space.
-        trained: keeps its state.
-    """
-    state = variant.module.avatar.state_dict()
-    source = trained.module.avatar.state_dict()
-    with torch.no_grad():
-        for name, value in state.items():
-            if name in source and source[name].shape == value.shape:
-                value.copy_(source[name])
 
 
 @contextmanager

@@ -56,8 +56,7 @@ def benchmark_speed(
         without_notices,
     )
     from partnerface.benchmarks.sections import SPEED_SECTION, read_section
-    from partnerface.benchmarks.speed.markdown import print_report
-    from partnerface.benchmarks.speed.report import SpeedReport
+    from partnerface.benchmarks.speed.report import SpeedReport, print_report
     from partnerface.benchmarks.speed.suite import QUICK, Effort, SpeedSuite, check_device
     from partnerface.configuration.avatar_cli import require_writable
     from partnerface.runs.environment import environment
@@ -94,7 +93,7 @@ def benchmark_speed(
 def _write_readme(readme: Path, report: dict[str, Any], out: Path) -> None:
     """Write tables, and copy the figures that this run or an earlier one has written into ``out``."""
     from partnerface.benchmarks.sections import SPEED_SECTION, write_section
-    from partnerface.benchmarks.speed.markdown import FIGURES, speed_markdown
+    from partnerface.benchmarks.speed.report import FIGURES, speed_markdown
 
     figures = {}
     for name in FIGURES:

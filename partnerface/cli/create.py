@@ -13,10 +13,7 @@ TRACKED_SIZE = 512
 
 
 def create(
-    video: Path,
-    out: Path | None = None,
-    preset: Literal["quick", "full"] = "quick",
-    size: int = 256,
+    video: Path, out: Path | None = None, preset: Literal["quick", "full"] = "quick", size: int = 256
 ) -> None:
     """Make an avatar from a video of one person.
 

@@ -10,10 +10,7 @@ from partnerface.errors import UserError
 
 
 def demo(
-    out: Path = Path("runs/demo"),
-    subject: Literal["a", "b"] = "a",
-    size: int = 128,
-    minutes: float = 2.9,
+    out: Path = Path("runs/demo"), subject: Literal["a", "b"] = "a", size: int = 128, minutes: float = 2.9
 ) -> None:
     """Train an avatar of the embedded subject and score it on unseen expressions.
 

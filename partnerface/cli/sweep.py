@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    file: Path,
-    out: Path | None = None,
-    workers: int = 1,
-    count: int | None = None,
-    seed: int = 0,
+    file: Path, out: Path | None = None, workers: int = 1, count: int | None = None, seed: int = 0
 ) -> None:
     """Run a W&B sweep file here, without a server: methods grid and random.
 
@@ -58,13 +54,7 @@ def sweep(
 
 def _print_results(out: Path, question: Sweep, runs: Sequence[SweepRun]) -> None:
     from partnerface.sweeps.sweep_figure import write_sweep_figure
-    from partnerface.sweeps.sweep_report import (
-        CSV_FILE,
-        FIGURE_FILE,
-        JSON_FILE,
-        runs_table,
-        settings_table,
-    )
+    from partnerface.sweeps.sweep_report import CSV_FILE, FIGURE_FILE, JSON_FILE, runs_table, settings_table
     from partnerface.sweeps.sweep_run import settings_of
 
     if all(run.state == "failed" for run in runs):

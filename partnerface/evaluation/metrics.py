@@ -55,11 +55,7 @@ def multi_scale_ssim(first: Tensor, second: Tensor) -> Tensor:
         for images in (first, second)
     )
     return multiscale_structural_similarity_index_measure(
-        first,
-        second,
-        data_range=1.0,
-        reduction="none",
-        normalize="relu",
+        first, second, data_range=1.0, reduction="none", normalize="relu"
     )
 
 

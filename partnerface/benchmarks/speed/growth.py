@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import linear_regression, median
 
-from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest, continue_from
-from partnerface.benchmarks.speed.interleaving import Duration, duration_of, interleaved
-from partnerface.benchmarks.speed.rendering import rendering_time, square_view
-from partnerface.benchmarks.speed.result_row import ResultRow, Target
+from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest
+from partnerface.benchmarks.speed.measurement import Duration, ResultRow, Target, duration_of, interleaved
 from partnerface.benchmarks.speed.synthetic_sizes import sequence_for
-from partnerface.benchmarks.speed.training import parts_variant, variant_of
-from partnerface.benchmarks.speed.training_slices import set_up, timed_steps
+from partnerface.benchmarks.speed.throughput import parts_variant, rendering_time, square_view, variant_of
+from partnerface.benchmarks.speed.training_slices import continue_from, timed_steps
 from partnerface.compute.threads import single_thread
 
 FITTED_SIZES = 3
@@ -60,14 +58,11 @@ class GrowthCurve:
 
 def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """Slope of the least-squares line through ``log size, log cost``: 1 is linear, 0 is constant."""
-    x, y = ([math.log(v) for v in values] for values in (sizes, costs))
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
-    return covariance / sum((a - mean_x) ** 2 for a in x)
+    return linear_regression(*([math.log(v) for v in values] for values in (sizes, costs))).slope
 
 
 def measured_curve(
-    name: str, axis: str, cost: str, measures: dict[float, Callable[[], Duration]], rounds: int
+    name: str, axis: str, cost: str, measures: Mapping[int, Callable[[], Duration]], rounds: int
 ) -> GrowthCurve:
     """Measure all sizes in turn, after one round to warm up.
 
@@ -86,25 +81,31 @@ def measured_curve(
     return GrowthCurve(name, axis, cost, list(measures), milliseconds)
 
 
-def parts_growth(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
+def _step_curve(
+    name: str, axis: str, variants: Mapping[int, MethodUnderTest], rounds: int, steps: int
+) -> GrowthCurve:
+    measures = {size: lambda v=v: timed_steps(v, steps) for size, v in variants.items()}
+    return measured_curve(name, axis, "one training step", measures, rounds)
+
+
+def _parts(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> list[GrowthCurve]:
     variants = {parts: parts_variant(build, trained, parts) for parts in PARTS}
-    return measured_curve("parts", "parts P, top-2", "one training step", _steps(variants, steps), rounds)
+    return [_step_curve("parts", "parts P, top-2", variants, rounds, steps)]
 
 
-def samples_growth(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
+def _samples(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> list[GrowthCurve]:
     flag = "--model.avatar.sampler.init_args.samples"
     variants = {count: variant_of(build, trained, f"{flag}={count}") for count in SAMPLES}
-    return measured_curve("samples", "samples a ray", "one training step", _steps(variants, steps), rounds)
+    return [_step_curve("samples", "samples a ray", variants, rounds, steps)]
 
 
-def image_growth(trained: MethodUnderTest, rounds: int) -> GrowthCurve:
-    frame = square_view(trained.data.sequence, IMAGE_SIZES[0])
-    frames = {size * size: frame.resized(size, size) for size in IMAGE_SIZES}
-    measures = {rays: lambda f=f: rendering_time(trained, f) for rays, f in frames.items()}
-    return measured_curve("image", "pixels of the frame", "one rendered frame", measures, rounds)
+def _image(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> list[GrowthCurve]:
+    views = {size**2: square_view(trained.data.sequence, size) for size in IMAGE_SIZES}
+    measures = {pixels: lambda v=v: rendering_time(trained, v) for pixels, v in views.items()}
+    return [measured_curve("image", "pixels of the frame", "one rendered frame", measures, rounds)]
 
 
-def mesh_growth(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> GrowthCurve:
+def _mesh(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> list[GrowthCurve]:
     """Cost with the head model's own mesh and with finer ones; the field is the same."""
     variants = {}
     for levels in SUBDIVISIONS:
@@ -115,34 +116,35 @@ def mesh_growth(build: MethodBuilder, trained: MethodUnderTest, rounds: int, ste
         )
         head = variant.module.avatar.head_model
         variant.data.sequence = sequence_for(trained.data.sequence, head)
-        train_on_pruned_space(variant, trained)
-        variants[len(head.faces)] = variant
-    return measured_curve("mesh", "triangles", "one training step", _steps(variants, steps), rounds)
+        variants[len(head.faces)] = continue_from(variant, trained)
+    return [_step_curve("mesh", "triangles", variants, rounds, steps)]
 
 
-def frames_growth(
-    build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int
-) -> tuple[GrowthCurve, GrowthCurve]:
+def _frames(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> list[GrowthCurve]:
     """Cost of a training step, which should be constant, and of reading, decoding and adapting before."""
-    steps_by_length, preparations = {}, {}
-    for count in CLIP_LENGTHS:
-        flags = repeated_flags(count)
-        variant = build(trained.name, *flags)
-        train_on_pruned_space(variant, trained)
-        steps_by_length[count] = variant
 
-        def prepare(flags: tuple[str, ...] = flags) -> Duration:
-            fresh = build(trained.name, *flags)
-            return duration_of(
-                lambda: (fresh.data.setup("fit"), fresh.module.avatar.adapt_to(fresh.data.sequence))
-            )
+    def prepared(frames: int) -> Duration:
+        fresh = build(trained.name, *repeated_flags(frames))
+        return duration_of(
+            lambda: (fresh.data.setup("fit"), fresh.module.avatar.adapt_to(fresh.data.sequence))
+        )
 
-        preparations[count] = prepare
-    step = measured_curve(
-        "frames_step", "frames", "one training step", _steps(steps_by_length, steps), rounds
-    )
-    before = measured_curve("frames_preparation", "frames", "decoding and adapting", preparations, 1)
-    return step, before
+    variants = {n: continue_from(build(trained.name, *repeated_flags(n)), trained) for n in CLIP_LENGTHS}
+    measures = {frames: lambda n=frames: prepared(n) for frames in CLIP_LENGTHS}
+    return [
+        _step_curve("frames_step", "frames", variants, rounds, steps),
+        measured_curve("frames_preparation", "frames", "decoding and adapting", measures, 1),
+    ]
+
+
+GROWTH = {
+    "parts": _parts,
+    "samples": _samples,
+    "image size": _image,
+    "mesh size": _mesh,
+    "number of frames": _frames,
+}
+"""By what grows: functions of builder, trained method, rounds and training steps in a round."""
 
 
 def repeated_flags(frames: int) -> tuple[str, str]:
@@ -151,13 +153,3 @@ def repeated_flags(frames: int) -> tuple[str, str]:
         "--data.reader.class_path=partnerface.benchmarks.speed.synthetic_sizes.RepeatedReader",
         f"--data.reader.init_args.frames={frames}",
     )
-
-
-def train_on_pruned_space(variant: MethodUnderTest, trained: MethodUnderTest) -> None:
-    """Set a variant with its own data up, and copy the state of the trained method into it."""
-    set_up(variant)
-    continue_from(variant, trained)
-
-
-def _steps(variants: dict[int, MethodUnderTest], steps: int) -> dict[int, Callable[[], Duration]]:
-    return {size: lambda v=v: timed_steps(v, steps) for size, v in variants.items()}

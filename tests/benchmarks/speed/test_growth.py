@@ -5,7 +5,7 @@ import math
 import pytest
 
 from partnerface.benchmarks.speed.growth import LINEAR, GrowthCurve, growth_exponent, measured_curve
-from partnerface.benchmarks.speed.interleaving import Duration
+from partnerface.benchmarks.speed.measurement import Duration
 
 SIZES = [1.0, 2.0, 4.0, 8.0, 64.0]
 

@@ -2,16 +2,14 @@
 
 import json
 from pathlib import Path
-from statistics import median
 
 import pytest
 
-from partnerface.benchmarks.speed.gpu import ROWS
-from partnerface.benchmarks.speed.markdown import print_report
-from partnerface.benchmarks.speed.rendering import FrameToRender, rendering_rows
-from partnerface.benchmarks.speed.report import SpeedReport
+from partnerface.benchmarks.speed import throughput
+from partnerface.benchmarks.speed.measurement import Duration
+from partnerface.benchmarks.speed.report import SpeedReport, print_report
 from partnerface.benchmarks.speed.suite import Effort, SpeedSuite
-from partnerface.benchmarks.speed.training_slices import set_up
+from partnerface.benchmarks.speed.throughput import CUDA_ROWS
 
 TINY_EFFORT = Effort(training_steps=2, rounds=1, steps=1, growth=False)
 
@@ -27,7 +25,7 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
         "training_step_many_parts_against_few",
         "rendering_frames_per_second",
         "rendering_against_nerface",
-        *ROWS,
+        *CUDA_ROWS,
     ]
     rate = rows["training_rays_per_second"]["value"]
     against = rows["training_against_nerface_float32"]
@@ -43,11 +41,17 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
     assert "The machine was busy" in printed
 
 
-def test_nerface_on_fewer_rays_is_scaled_by_their_number(build_tiny) -> None:
+def test_nerface_on_fewer_rays_is_scaled_by_their_number(build_tiny, monkeypatch) -> None:
+    """A second for every pixel: NeRFace, of 32 x 32 rays, is given the time of 256 x 256."""
+
+    def rendering_time(method, view) -> Duration:
+        seconds = float(view.camera.width * view.camera.height)
+        return Duration(seconds, 2 * seconds)
+
+    monkeypatch.setattr(throughput, "rendering_time", rendering_time)
     ours, peer = build_tiny("part_deformation"), build_tiny("nerface")
-    set_up(ours)
-    set_up(peer)
-    frame = FrameToRender.of(ours.data.sequence, 256)
-    assert frame.rays == 64 * frame.resized(32).rays
-    rows = rendering_rows(ours, peer, rounds=1)
-    assert median(rows[1].samples) == rows[1].value
+    ours.data.setup("fit")
+    frames, ratio = throughput.rendering_rows(ours, peer, rounds=2)
+    assert frames.samples == [1 / 256**2] * 2
+    assert ratio.samples == ratio.by_cpu_time == [1.0] * 2
+    assert ratio.details["nerface_seconds_per_frame"] == [256.0**2] * 2
