@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from partnerface.errors import UserError
 
 if TYPE_CHECKING:
-    from partnerface.benchmarks.methods.results_file import Row
+    from partnerface.benchmarks.methods.results import Row
     from partnerface.benchmarks.methods.run import BenchmarkRun
 
 QUICK_STEPS = 20
@@ -58,7 +58,8 @@ def benchmark_methods(
         raise UserError(f"--workers {workers}: must be 1 or more")
     # Imported here: --help need not wait for torch.
     from partnerface.benchmarks.method_under_test import method_names
-    from partnerface.benchmarks.methods.results_file import (
+    from partnerface.benchmarks.methods.compared import Resolution, parse_subjects, parse_variants, relative
+    from partnerface.benchmarks.methods.results import (
         RESULTS_FILE,
         check_budgets,
         gather_rows,
@@ -66,8 +67,6 @@ def benchmark_methods(
         read_results,
     )
     from partnerface.benchmarks.methods.run import ComputeBudget, planned_runs
-    from partnerface.benchmarks.methods.subject import Resolution, parse_subjects, relative
-    from partnerface.benchmarks.methods.variant import parse_variants
     from partnerface.benchmarks.sections import METHODS_SECTION, read_section
     from partnerface.configuration.avatar_cli import require_writable
     from partnerface.runs.engine import locked, refuse_failures, run_all
@@ -143,7 +142,7 @@ def _report(out: Path, rows: Sequence[Row], order: Sequence[str], readme: Path |
 
     from partnerface.benchmarks.method_under_test import without_notices
     from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
-    from partnerface.benchmarks.methods.results_file import RESULTS_FILE
+    from partnerface.benchmarks.methods.results import RESULTS_FILE
     from partnerface.benchmarks.sections import METHODS_SECTION, write_section
     from partnerface.runs.results import print_wide
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from partnerface.benchmarks.method_under_test import OURS
-from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity
-from partnerface.benchmarks.methods.results_file import Row
-from partnerface.benchmarks.methods.subject import SYNTHETIC
-from partnerface.benchmarks.methods.variant import MethodVariant
+from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
+from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity, Row
 from partnerface.data.splits import SAMPLE
 from partnerface.runs.results import SeedScores, TextTable
 

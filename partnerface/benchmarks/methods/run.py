@@ -14,8 +14,7 @@ from typing import Any
 
 import yaml
 
-from partnerface.benchmarks.methods.subject import BenchmarkSubject
-from partnerface.benchmarks.methods.variant import TESTED_ON_SAMPLES, MethodVariant
+from partnerface.benchmarks.methods.compared import TESTED_ON_SAMPLES, BenchmarkSubject, MethodVariant
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 from partnerface.files.whole_files import replace_text

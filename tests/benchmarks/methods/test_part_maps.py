@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from partnerface.avatar.avatar import Avatar
-from partnerface.benchmarks.methods.part_maps import canonical_part_maps, write_part_maps
+from partnerface.benchmarks.methods.report import canonical_part_maps, write_part_maps
 from partnerface.evaluation.pictures import part_colours
 from partnerface.training.avatar_checkpoint import load_avatar
 
@@ -28,7 +28,7 @@ def test_hard_parts_left_and_right_of_the_face(avatar: Avatar) -> None:
     parts = avatar.deformation.parts
     neutral = avatar.head_model.neutral_parameters()
     skin = avatar.head_model(neutral).canonical_vertices[avatar.skinning.faces.unique()]
-    middle = ((skin.amin(0) + skin.amax(0)) / 2 - avatar.cube_low) / avatar.cube_extent
+    middle = avatar.cube((skin.amin(0) + skin.amax(0)) / 2)
     sides = middle + torch.tensor([[-0.2, 0.0, 0.0], [0.2, 0.0, 0.0]])
     avatar.deformation.place_parts(torch.cat([sides, torch.full((parts - 2, 3), 50.0)]))
     assigner.biases.data.zero_()
