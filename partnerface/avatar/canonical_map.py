@@ -19,7 +19,7 @@ from partnerface.deformation.deformation import (
     part_entropy,
     part_usage,
 )
-from partnerface.rendering.rendered_rays import DeformationStatistics
+from partnerface.rendering.volume_rendering import DeformationStatistics
 from partnerface.sampling.ray_sampler import SampledRays
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, InverseSkinning
 

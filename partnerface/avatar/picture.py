@@ -11,7 +11,7 @@ from torch import Tensor
 
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
-from partnerface.rendering.rendered_rays import RenderedRays
+from partnerface.rendering.volume_rendering import RenderedRays
 
 
 @dataclass

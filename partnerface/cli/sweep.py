@@ -53,8 +53,14 @@ def sweep(
 
 
 def _print_results(out: Path, question: Sweep, runs: Sequence[SweepRun]) -> None:
-    from partnerface.sweeps.sweep_figure import write_sweep_figure
-    from partnerface.sweeps.sweep_report import CSV_FILE, FIGURE_FILE, JSON_FILE, runs_table, settings_table
+    from partnerface.sweeps.sweep_report import (
+        CSV_FILE,
+        FIGURE_FILE,
+        JSON_FILE,
+        runs_table,
+        settings_table,
+        write_sweep_figure,
+    )
     from partnerface.sweeps.sweep_run import settings_of
 
     if all(run.state == "failed" for run in runs):

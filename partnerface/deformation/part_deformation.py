@@ -8,8 +8,7 @@ from torch import Tensor
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints, dense_part_weights
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
 from partnerface.deformation.local_networks import LocalNetworks, settled_share
-from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule
-from partnerface.deformation.part_centres import PartPlacement, placed_centres
+from partnerface.deformation.parts import PartAssigner, PartPlacement, TemperatureSchedule, placed_centres
 from partnerface.fields.encodings import frequency_encoding, frequency_window
 
 LEAST_PART_WEIGHT = 0.1

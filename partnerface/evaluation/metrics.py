@@ -15,7 +15,7 @@ from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric, enlarged, masked_crops
 from partnerface.evaluation.lpips import LPIPS
 from partnerface.evaluation.means import TEMPORAL
-from partnerface.evaluation.surface_error import GEOMETRY
+from partnerface.evaluation.scores import GEOMETRY
 
 HIGHEST_PSNR = 100.0
 """PSNR in dB of identical images, whose true value is infinite and would spoil every mean."""

@@ -18,10 +18,9 @@ from partnerface.head_models.posed_head import PosedHead
 from partnerface.meshes.bvh import MeshBvh, PosedBvhs
 from partnerface.meshes.normals import posed_normals
 from partnerface.meshes.surface_points import SurfacePoints, spread_points
-from partnerface.sampling.backstop import backstop_surface
-from partnerface.sampling.moving_skin import shell_cells
 from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
+from partnerface.sampling.skin_surfaces import backstop_surface, shell_cells
 
 POINT_SPACING = 0.004
 """Metres between the points that mark the moving skin: about one cell of the surface grid."""

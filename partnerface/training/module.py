@@ -32,9 +32,17 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.parameter_refinement import ParameterRefinement
 from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.training.distributed import of_every_process, with_all_parameters
-from partnerface.training.finite_steps import SkippedSteps, clipped_norm, tell_by_gradient, what_is_not_finite
 from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
-from partnerface.training.optimisation import LearningRates, adamw, cosine_factor, parameter_groups
+from partnerface.training.optimisation import (
+    LearningRates,
+    SkippedSteps,
+    adamw,
+    clipped_norm,
+    cosine_factor,
+    parameter_groups,
+    tell_by_gradient,
+    what_is_not_finite,
+)
 
 DEFAULT_RATES = LearningRates()
 

@@ -22,8 +22,8 @@ from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.parameter_refinement import ParameterRefinement
-from partnerface.rendering.rendered_rays import RenderedRays, Rendering
 from partnerface.rendering.torso_layer import TorsoLayer
+from partnerface.rendering.volume_rendering import RenderedRays, Rendering
 from partnerface.sampling.head_sampler import HeadRaySampler
 from partnerface.sampling.ray_sampler import RaySamples
 from partnerface.skinning.nearest_surface import NearestSurface

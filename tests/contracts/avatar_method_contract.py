@@ -19,7 +19,7 @@ from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.head_models.head_model import HeadModel
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.volume_rendering import Rendering
 from partnerface.training.optimisation import LearningRates, parameter_groups
 from tests.contracts.subjects import (
     disturb,

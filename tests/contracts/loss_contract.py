@@ -15,7 +15,7 @@ from torch import Tensor
 
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.losses.loss import Loss, weighted_sum
-from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
+from partnerface.rendering.volume_rendering import DeformationStatistics, RenderedRays, Rendering
 from tests.contracts.subjects import shared_head_model, tracked_sequence, views_of
 
 FRAMES, RAYS, PARTS = 2, 6, 4

@@ -9,8 +9,12 @@ from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEARE
 from partnerface.data.sequence import TrueSurface
 from partnerface.evaluation.metrics import L1, PSNR
 from partnerface.evaluation.pictures import RenderedFrame
-from partnerface.evaluation.scores import EvaluationScores, expression_displacement, nearest_training_frames
-from partnerface.evaluation.surface_error import GEOMETRY
+from partnerface.evaluation.scores import (
+    GEOMETRY,
+    EvaluationScores,
+    expression_displacement,
+    nearest_training_frames,
+)
 from partnerface.head_models.head_parameters import HeadParameters
 
 SIZE = 16

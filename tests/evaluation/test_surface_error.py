@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from partnerface.evaluation.surface_error import GEOMETRY, SurfaceError
+from partnerface.evaluation.scores import GEOMETRY, SurfaceError
 
 
 def surface():

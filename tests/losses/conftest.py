@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from partnerface.data.batches.ray_batch import RayBatch
-from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
+from partnerface.rendering.volume_rendering import DeformationStatistics, RenderedRays, Rendering
 from tests.views import random_view
 
 

@@ -23,12 +23,12 @@ from partnerface.evaluation.report import (
     write_report,
 )
 from partnerface.evaluation.scores import (
+    GEOMETRY_DEFINITION,
     EvaluationScores,
     Masks,
     expression_displacement,
     nearest_training_frames,
 )
-from partnerface.evaluation.surface_error import GEOMETRY_DEFINITION
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
 from partnerface.runs.results import print_wide

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import StopSignals
-from partnerface.training.finite_steps import Diverged
+from partnerface.training.optimisation import Diverged
 from partnerface.training.resume.csv_appender import CsvAppender
 
 
