@@ -28,14 +28,7 @@ GEOMETRY = ("depth_mm", "depth_coverage", "correspondence_mm", "correspondence_t
 class SurfaceError(SplitMeans):
     """Errors in millimetres, per-image means over the pixels of a region whose ray meets the true head.
 
-    ``depth_coverage`` is the share of them that show the avatar's head. Over those, ``depth_mm`` is the
-    mean absolute difference of depth along the ray and ``correspondence_mm`` the mean distance between
-    the pixel's canonical point in the avatar and in the truth. ``correspondence_true_depth_mm`` is that
-    distance for the true surface point of every pixel, so that errors of depth do not enter.
-
-    Args:
-        splits: names of the splits.
-        regions: names of the regions.
+    `GEOMETRY_DEFINITION` says which.
     """
 
     def __init__(self, splits: Iterable[str], regions: Iterable[str]) -> None:
@@ -47,35 +40,32 @@ class SurfaceError(SplitMeans):
         depth: Tensor,
         canonical: Tensor | None,
         canonical_at_truth: Tensor | None,
-        true_depth: Tensor,
-        true_canonical: Tensor,
+        truth: TrueSurface,
         masks: Mapping[str, Tensor],
     ) -> None:
-        """Score one image.
+        """Score the surface that one image shows.
 
         Args:
             names: the splits that hold it; unknown names are ignored.
             depth: ``[H, W]`` the avatar's depth, metres along the ray, 0 where it shows no head.
             canonical: ``[H, W, 3]`` canonical points in metres that the avatar finds for the points at
                 that depth, NaN where it finds none; None if the method has no canonical head.
-            canonical_at_truth: ``[H, W, 3]`` canonical points that it finds for those at the true depth,
-                or None.
-            true_depth: ``[H, W]`` metres along the ray, 0 where it meets no head.
-            true_canonical: ``[H, W, 3]`` true canonical points in metres.
+            canonical_at_truth: ``[H, W, 3]`` those that it finds for the points at the true depth, or None.
+            truth: the true surface.
             masks: ``[H, W]`` bool by region.
         """
         if not (places := self.places(names)):
             return
-        depth_error = 1000 * (depth - true_depth).abs()
+        depth_error = 1000 * (depth - truth.depth).abs()
         point_error, motion_error = (
             torch.full_like(depth, torch.nan)
             if points is None
-            else 1000 * (points - true_canonical).norm(dim=-1)
+            else 1000 * (points - truth.canonical).norm(dim=-1)
             for points in (canonical, canonical_at_truth)
         )
         rows = []
         for region in self.regions:
-            real = masks[region] & (true_depth > 0)
+            real = masks[region] & (truth.depth > 0)
             shown = real & (depth > 0)
             # Means over no pixel are NaN, missing values.
             coverage = (depth > 0)[real].float().mean()
@@ -99,6 +89,9 @@ class EvaluationScores:
         metrics: image metrics by the name under which they are reported.
         with_surface: whether the true surface is known.
         device: of the frames.
+
+    Attributes:
+        surface: scores of the surface, to be updated by itself; None if the true one is not known.
     """
 
     def __init__(
@@ -118,7 +111,7 @@ class EvaluationScores:
 
         self._images, self._nearest_images = images(EVALUATION_REGIONS), images(NEAREST_FRAME_REGIONS)
         self._pairs, self._nearest_pairs = pairs(EVALUATION_REGIONS), pairs(NEAREST_FRAME_REGIONS)
-        self._surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
+        self.surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
 
     def update(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
         """Score one frame, by its picture.
@@ -134,27 +127,6 @@ class EvaluationScores:
         self._nearest_images.update(names, nearest, target, masks)
         self._nearest_pairs.update(number, names, nearest, target, masks)
 
-    def update_surface(
-        self,
-        rendered: RenderedFrame,
-        canonical: Tensor | None,
-        canonical_at_truth: Tensor | None,
-        truth: TrueSurface,
-        masks: Masks,
-    ) -> None:
-        """Score the surface that a frame shows.
-
-        Args:
-            rendered: the frame.
-            canonical: ``[H, W, 3]`` canonical points in metres of the points at its depth; None if the
-                method has no canonical head.
-            canonical_at_truth: ``[H, W, 3]`` canonical points of the points at the true depth, or None.
-            truth: the true surface.
-            masks: ``[H, W]`` bool by region.
-        """
-        surface = rendered.depth, canonical, canonical_at_truth, truth.depth, truth.canonical
-        self._surface.update(rendered.frame.splits, *surface, masks)
-
     def has_previous(self, frame: int) -> bool:
         """Whether the frame given last is the previous one of the video."""
         return self._pairs.has_previous(frame)
@@ -169,8 +141,8 @@ class EvaluationScores:
     def averages(self) -> tuple[Averages, Averages]:
         """Means of the avatar and of the nearest training frames, over all processes."""
         tables = [self._images.compute(), self._pairs.compute()]
-        if self._surface is not None:
-            tables.append(self._surface.compute())
+        if self.surface is not None:
+            tables.append(self.surface.compute())
         return merged(*tables), merged(self._nearest_images.compute(), self._nearest_pairs.compute())
 
 

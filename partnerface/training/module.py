@@ -138,16 +138,13 @@ class AvatarModule(LightningModule):
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":
             keep_freed_memory()
-        if self._runs_in_threads():
+        if self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1:
             self._pool = single_threaded_pool(self.cpu_threads)
 
     def on_fit_end(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-
-    def _runs_in_threads(self) -> bool:
-        return self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
         """Load weights.
@@ -276,11 +273,10 @@ class AvatarModule(LightningModule):
     def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         return self.render(batch)
 
+    test_step = validation_step
+
     def on_test_end(self) -> None:
         self._refined.clear()
-
-    def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
-        return self.render(batch)
 
     def add_part_weights(self, rendered: RenderedFrame) -> RenderedFrame:
         """The same picture with its part weights, which cost another rendering."""

@@ -68,7 +68,7 @@ def test_the_surface_has_its_keys_in_regions_of_the_head_only():
     measured.update(frame, nearest, masks)
     places = torch.zeros(SIZE, SIZE, 3)
     truth = TrueSurface(torch.full((SIZE, SIZE), 1.004), places)
-    measured.update_surface(frame, places + 0.003, places + 0.001, truth, masks)
+    measured.surface.update(["temporal"], frame.depth, places + 0.003, places + 0.001, truth, masks)
     avatar, _ = measured.averages()
     for region, values in avatar["temporal"].items():
         assert (set(GEOMETRY) <= values.keys()) == (region in GEOMETRY_REGIONS)
