@@ -25,8 +25,9 @@ from partnerface.deformation.deformation import CanonicalCube, CanonicalHead, De
 from partnerface.deformation.driving_signal import DrivingSignal
 from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
+from partnerface.rendering.rendered_rays import Rendering
 from partnerface.rendering.torso_layer import TorsoLayer
-from partnerface.rendering.volume_rendering import Rendering, composite_over_torso, render_head
+from partnerface.rendering.volume_rendering import composite_over_torso, render_head
 from partnerface.sampling.ray_sampler import RaySampler, SampledRays
 from partnerface.skinning.inverse_skinning import InverseSkinning
 

@@ -18,8 +18,8 @@ from partnerface.data.view import View
 from partnerface.deformation.driving_signal import rotation_against_torso
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.rendering.rendered_rays import RenderedRays, Rendering
 from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
-from partnerface.rendering.volume_rendering import RenderedRays, Rendering
 from partnerface.sampling.ray_sampler import RaySampler, SampledRays
 from partnerface.skinning.head_surface import head_surface
 

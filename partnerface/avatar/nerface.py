@@ -19,13 +19,9 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.fields.frequency_field import ConditionedField
 from partnerface.head_models.head_model import HeadModel
+from partnerface.rendering.rendered_rays import Rendering
 from partnerface.rendering.torso_layer import TorsoLayer
-from partnerface.rendering.volume_rendering import (
-    HeadRays,
-    Rendering,
-    composite_over_torso,
-    rendering_weights,
-)
+from partnerface.rendering.volume_rendering import HeadRays, composite_over_torso, rendering_weights
 from partnerface.sampling.ray_sampler import RaySamples, SampledRays
 from partnerface.sampling.uniform import RigidFrame, UniformSampler
 

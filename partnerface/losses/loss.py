@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.errors import UserError
-from partnerface.rendering.volume_rendering import DeformationStatistics, Rendering
+from partnerface.rendering.rendered_rays import DeformationStatistics, Rendering
 
 
 class Loss(nn.Module, ABC):

@@ -10,7 +10,7 @@ from torch.nn import functional
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
-from partnerface.rendering.volume_rendering import Rendering
+from partnerface.rendering.rendered_rays import Rendering
 
 
 class Photometric(Loss):

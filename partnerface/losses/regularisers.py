@@ -8,7 +8,7 @@ from torch import Tensor
 
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.losses.loss import Loss, deformation_statistics
-from partnerface.rendering.volume_rendering import Rendering
+from partnerface.rendering.rendered_rays import Rendering
 
 
 class OffsetSize(Loss):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from partnerface.avatar.picture import Picture
 from partnerface.errors import UserError
-from partnerface.rendering.volume_rendering import RenderedRays
+from partnerface.rendering.rendered_rays import RenderedRays
 
 
 def two_pixels() -> Picture:

@@ -12,7 +12,7 @@ from partnerface.avatar.voxel_map import VoxelMap
 from partnerface.cameras.rays import image_pixels, pixel_rays
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.view import View
-from partnerface.rendering.volume_rendering import Rendering
+from partnerface.rendering.rendered_rays import Rendering
 from tests.avatar.test_avatar import make_avatar, render, wake
 from tests.views import views_of
 

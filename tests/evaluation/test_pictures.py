@@ -15,7 +15,7 @@ from partnerface.evaluation.pictures import (
     part_map,
     picture,
 )
-from partnerface.rendering.volume_rendering import RenderedRays
+from partnerface.rendering.rendered_rays import RenderedRays
 
 
 def _rendered(parts: bool) -> RenderedFrame:

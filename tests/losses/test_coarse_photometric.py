@@ -6,7 +6,7 @@ import torch
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.errors import UserError
 from partnerface.losses.photometric import CoarsePhotometric, Photometric
-from partnerface.rendering.volume_rendering import RenderedRays, Rendering
+from partnerface.rendering.rendered_rays import RenderedRays, Rendering
 from tests.views import random_view
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.rendering.volume_rendering import DeformationStatistics, RenderedRays, Rendering
+from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
 
 PER_RAY = ("rgb", "opacity", "depth", "head_opacity", "part_weights")
 

@@ -1,0 +1,101 @@
+"""RenderedRays and Rendering: what an avatar returns for rays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass
+class RenderedRays:
+    """R rays of F frames.
+
+    Attributes:
+        rgb: ``[F, R, 3]`` colour, premultiplied by opacity.
+        opacity: ``[F, R]``.
+        depth: ``[F, R]`` depth along the ray in metres, weighted by the samples' share of the head's opacity
+            and not divided by it: 0 where there is no head.
+        head_opacity: ``[F, R]`` opacity of the head alone, without the torso layer.
+        part_weights: ``[F, R, P]`` part weights composited along the ray, or None.
+    """
+
+    rgb: Float[Tensor, "F R 3"]
+    opacity: Float[Tensor, "F R"]
+    depth: Float[Tensor, "F R"]
+    head_opacity: Float[Tensor, "F R"]
+    part_weights: Float[Tensor, "F R P"] | None = None
+
+    def over(self, background: Tensor) -> Tensor:
+        """Colour ``[F, R, 3]`` over an opaque background ``[F, R, 3]`` (or broadcastable to it)."""
+        return self.rgb + (1 - self.opacity[..., None]) * background
+
+    def surface_depth(self) -> Tensor:
+        """``[F, R]`` depth in metres where the head covers at least half of a ray, 0 elsewhere."""
+        covered = self.head_opacity > 0.5
+        return torch.where(covered, self.depth / self.head_opacity.clamp_min(0.5), 0.0)
+
+    def in_order(self, order: Tensor) -> RenderedRays:
+        """Rays ``[1, R]`` of which the k-th is number ``order[k]``, in the order of their numbers."""
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order), device=order.device)
+        ordered: dict[str, Any] = {k: v if v is None else v[:, place] for k, v in vars(self).items()}
+        return replace(self, **ordered)
+
+    @classmethod
+    def join(cls, pieces: Sequence[RenderedRays], dim: int) -> RenderedRays:
+        """Concatenate frames (``dim`` 0) or rays of the same frames (``dim`` 1)."""
+        return cls(**_joined(pieces, lambda values: torch.cat(values, dim)))
+
+
+@dataclass
+class DeformationStatistics:
+    """What regularisers need to know of the fine motion: means over the samples of each of F frames.
+
+    Attributes:
+        offset_size: ``[F]`` squared canonical offset in square millimetres.
+        offset_roughness: ``[F]`` squared change of the canonical offset per distance, see `offset_roughness`.
+        part_usage: ``[F, P]`` share of the samples' part weights that each part takes.
+        part_entropy: ``[F]`` entropy of the samples' part weights in nats.
+    """
+
+    offset_size: Float[Tensor, " F"]
+    offset_roughness: Float[Tensor, " F"]
+    part_usage: Float[Tensor, "F P"]
+    part_entropy: Float[Tensor, " F"]
+
+
+@dataclass
+class Rendering:
+    """Rendered rays with all that the losses need.
+
+    Attributes:
+        rays: the rays as they are seen.
+        deformation: in training, of methods that deform; None otherwise.
+        coarse: the first pass of methods with two, or None.
+    """
+
+    rays: RenderedRays
+    deformation: DeformationStatistics | None = None
+    coarse: RenderedRays | None = None
+
+    @classmethod
+    def stack(cls, frames: Sequence[Rendering]) -> Rendering:
+        """Join the renderings of single frames, ``[1, R]`` each, to F frames."""
+        statistics = [frame.deformation for frame in frames if frame.deformation is not None]
+        coarse = [frame.coarse for frame in frames if frame.coarse is not None]
+        return cls(
+            rays=RenderedRays.join([frame.rays for frame in frames], 0),
+            deformation=DeformationStatistics(**_joined(statistics, torch.cat)) if statistics else None,
+            coarse=RenderedRays.join(coarse, 0) if coarse else None,
+        )
+
+
+def _joined(records: Sequence, join: Callable[[list[Tensor]], Tensor]) -> dict[str, Any]:
+    """Each field of some records of one kind, joined; None where the first record has None."""
+    values = {f.name: [getattr(record, f.name) for record in records] for f in fields(records[0])}
+    return {name: None if pieces[0] is None else join(pieces) for name, pieces in values.items()}
