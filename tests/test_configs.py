@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_origin, get_type_hints
@@ -14,9 +14,12 @@ import yaml
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.configuration.config_files import CONFIGS, config_arguments
-from partnerface.deformation.global_deformation import global_deformation
+from partnerface.deformation.deformation import Deformation
+from partnerface.deformation.driving_signal import DrivingSignal
+from partnerface.deformation.global_deformation import GlobalDeformation
 from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.head_models.head_model import HeadModel
 from partnerface.training.module import AvatarModule
 from partnerface.training.optimisation import adamw
 
@@ -91,12 +94,24 @@ def test_every_method_trains_a_step(method: str, synthetic_dataset: Path, tmp_pa
 
 
 def _method(name: str) -> dict:
-    return yaml.safe_load((CONFIGS / f"method/{name}.yaml").read_text())["model"]["avatar"]
+    return yaml.safe_load((CONFIGS / f"method/{name}.yaml").read_text())["model"]["avatar"]["init_args"]
 
 
-def test_one_network_has_the_parameters_of_all_parts_together() -> None:
-    ours = PartDeformation(**_method("part_deformation")["deformation"]["init_args"])
-    whole = global_deformation(**_method("global_deformation")["deformation"]["init_args"])
+@pytest.fixture
+def made(anny: HeadModel) -> Callable[[type[Deformation], str], Deformation]:
+    """Makes the deformation of a method's file for the driving signal of the default head model."""
+
+    def make(kind: type[Deformation], method: str) -> Deformation:
+        stated = _method(method)["deformation"]
+        assert stated["class_path"] == f"{kind.__module__}.{kind.__name__}"
+        return kind(DrivingSignal(anny.num_expression).width, **stated["init_args"])
+
+    return make
+
+
+def test_one_network_has_the_parameters_of_all_parts_together(made) -> None:
+    ours = made(PartDeformation, "part_deformation")
+    whole = made(GlobalDeformation, "global_deformation").whole_head
     count, of_whole = (sum(p.numel() for p in d.networks.parameters()) for d in (ours, whole))
     assert of_whole == pytest.approx(count, rel=0.01)
 
@@ -104,10 +119,10 @@ def test_one_network_has_the_parameters_of_all_parts_together() -> None:
 OF_A_POINT = ("weight1", "weight2", "weight3", "code_weight")
 
 
-def test_one_network_costs_a_point_what_the_parts_that_act_on_it_do() -> None:
+def test_one_network_costs_a_point_what_the_parts_that_act_on_it_do(made) -> None:
     """Multiplications per point; what the driving signal adds is paid once a frame."""
-    ours = PartDeformation(**_method("part_deformation")["deformation"]["init_args"])
-    whole = global_deformation(**_method("global_deformation_equal_compute")["deformation"]["init_args"])
+    ours = made(PartDeformation, "part_deformation")
+    whole = made(GlobalDeformation, "global_deformation_equal_compute").whole_head
     cost, of_whole = (
         d.assigner.top_k
         * sum(p[0].numel() for name, p in d.networks.named_parameters() if name in OF_A_POINT)
@@ -116,37 +131,42 @@ def test_one_network_costs_a_point_what_the_parts_that_act_on_it_do() -> None:
     assert of_whole == pytest.approx(cost, rel=0.01)
 
 
-def test_fixed_parts_stay_where_landmarks_put_them() -> None:
-    fixed = PartDeformation(**_method("fixed_parts")["deformation"]["init_args"])
+def test_fixed_parts_stay_where_landmarks_put_them(made) -> None:
+    fixed = made(PartDeformation, "fixed_parts")
     assert fixed.placement == "landmarks"
     assert not any(p.requires_grad for p in fixed.assigner.parameters())
     assert all(p.requires_grad for p in fixed.networks.parameters())
 
 
 def test_methods_differ_in_what_they_are_about_and_share_the_rest() -> None:
-    """Sampling, torso, photometric and matte terms are the same; so is the field, but for its code."""
+    """Sampling, torso, photometric and matte terms are the same, and the field."""
     ours = _method("part_deformation")
     for name in ("fixed_parts", "global_deformation", "global_deformation_equal_compute", "skinning_only"):
-        assert all(_method(name)[part] == ours[part] for part in ("skinning", "sampler", "torso")), name
-    for name in ("fixed_parts", "global_deformation", "global_deformation_equal_compute"):
-        assert _method(name)["field"] == ours["field"], name
+        for part in ("skinning", "field", "sampler", "torso"):
+            assert _method(name)[part] == ours[part], (name, part)
     insta = _method("insta_like")
     assert insta["skinning"]["class_path"].endswith("NearestTriangle")
     assert insta["deformation"]["class_path"].endswith(LipExpression.__name__)
     for part in ("sampler", "torso"):
         assert insta[part] == ours[part]
-    own_field = {"appearance_width": 16, "condition_density": True}
-    assert insta["field"]["init_args"] == {**ours["field"]["init_args"], **own_field}
+    assert insta["field"]["init_args"] == {**ours["field"]["init_args"], "condition_density": True}
 
 
 def test_the_method_file_states_every_choice_of_the_deformation() -> None:
     """What is off by default is seen where it is switched on."""
     stated = _method("part_deformation")["deformation"]["init_args"]
-    assert set(stated) == set(inspect.signature(PartDeformation).parameters)
+    assert set(stated) == set(inspect.signature(PartDeformation).parameters) - {"driving_width"}
+
+
+def test_no_file_states_a_width_that_follows_from_another_part() -> None:
+    """The avatar gives the deformation its driving width and the field its appearance width."""
+    for name in METHODS:
+        parts = _method(name.removeprefix("method/"))
+        assert "driving_width" not in parts.get("deformation", {}).get("init_args", {}), name
+        assert "appearance_width" not in parts.get("field", {}).get("init_args", {}), name
 
 
 OWN_VALUES = {
-    "avatar.field.appearance_width",  # the deformation's, which gives the code
     # An objective weighs its terms against the photometric one.
     *(f"losses.{name}.weight" for name in ("matte", "offset_size", "part_balance")),
     *(f"losses.{name}.weight" for name in ("part_entropy", "offset_smoothness")),

@@ -8,6 +8,7 @@ import yaml
 
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.deformation.global_deformation import GlobalDeformation
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 from partnerface.training.resume.csv_appender import CsvAppender
@@ -70,10 +71,12 @@ def test_a_changed_class_takes_its_own_defaults(smoke_arguments: list[str], tmp_
     cli = _build(
         smoke_arguments,
         tmp_path,
-        "--model.avatar.deformation=partnerface.deformation.global_deformation.global_deformation",
+        "--model.avatar.deformation=partnerface.deformation.global_deformation.GlobalDeformation",
         "--model.avatar.deformation.hidden_width=128",
     )
-    assert cli.model.avatar.deformation.parts == 1
+    assert isinstance(cli.model.avatar.deformation, GlobalDeformation)
+    assert cli.model.avatar.deformation.whole_head.networks.weight2.shape[-1] == 128
+    assert cli.model.avatar.parts == 1
 
 
 def test_flags_beat_the_checkpoint(trained_run: Path) -> None:

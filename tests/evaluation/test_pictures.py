@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from partnerface.avatar.picture import Picture
 from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.evaluation.pictures import (
     RenderedFrame,
@@ -16,13 +17,16 @@ from partnerface.evaluation.pictures import (
     picture,
 )
 from partnerface.rendering.rendered_rays import RenderedRays
+from tests.views import random_view
 
 
 def _rendered(parts: bool) -> RenderedFrame:
     image = torch.zeros(3, 2, 2)
     image[0] = 1.0
     matte = torch.tensor([[1.0, 0.5], [0.0, 1.0]])
-    frame = EvaluationFrame(3, image, matte, torch.zeros(2, 2, dtype=torch.uint8), ["temporal"])
+    frame = EvaluationFrame(
+        random_view(1), 3, image, matte, torch.zeros(2, 2, dtype=torch.uint8), ["temporal"]
+    )
     weights = torch.tensor([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 0.0], [0.0, 1.0]]]) if parts else None
     return RenderedFrame(frame, torch.ones(3, 2, 2), matte, torch.tensor([[1.0, 2.0], [0.0, 1.5]]), weights)
 
@@ -83,36 +87,38 @@ def test_depth_map_of_nothing_and_of_a_plane_is_finite() -> None:
 HEIGHT, WIDTH = 2, 3
 
 
-def rays(**changes: torch.Tensor) -> RenderedRays:
+def rendered(**changes: torch.Tensor) -> RenderedFrame:
     count = HEIGHT * WIDTH
     values = {
         "rgb": torch.arange(3 * count).view(1, count, 3) / 100,
         "opacity": torch.ones(1, count),
         "depth": torch.zeros(1, count),
         "head_opacity": torch.zeros(1, count),
-        "offset_size": torch.zeros(()),
-        "part_usage": torch.zeros(1),
     }
-    return RenderedRays(**(values | changes))
+    rays = RenderedRays(**(values | changes))
+    return RenderedFrame.of(None, Picture.from_rays(rays, HEIGHT, WIDTH))
 
 
 def test_rays_lie_row_by_row_and_missing_parts_stay_missing():
-    rendered = rays(part_weights=torch.arange(12.0).view(1, 6, 2))
-    frame = RenderedFrame.from_rays(None, rendered, HEIGHT, WIDTH)
+    weights = torch.arange(12.0).view(1, 6, 2)
+    frame = rendered(part_weights=weights)
     for y in range(HEIGHT):
         for x in range(WIDTH):
-            assert torch.equal(frame.image[:, y, x], rendered.rgb[0, y * WIDTH + x])
-            assert torch.equal(frame.part_weights[y, x], rendered.part_weights[0, y * WIDTH + x])
-    assert RenderedFrame.from_rays(None, rays(), HEIGHT, WIDTH).part_weights is None
+            ray = y * WIDTH + x
+            expected = torch.tensor([3.0 * ray, 3 * ray + 1, 3 * ray + 2]) / 100
+            torch.testing.assert_close(frame.image[:, y, x], expected)
+            assert torch.equal(frame.part_weights[y, x], weights[0, ray])
+    assert rendered().part_weights is None
 
 
 def test_what_is_not_covered_is_white():
     opacity = torch.tensor([[0.0, 0.25, 0.5, 0.75, 1.0, 1.0]])
-    frame = RenderedFrame.from_rays(None, rays(rgb=torch.zeros(1, 6, 3), opacity=opacity), HEIGHT, WIDTH)
+    frame = rendered(rgb=torch.zeros(1, 6, 3), opacity=opacity)
     torch.testing.assert_close(frame.image[1].flatten(), 1 - opacity[0])
+    assert torch.equal(frame.opacity.flatten(), opacity[0])
 
 
 def test_depth_is_divided_by_the_heads_opacity_and_fades_nowhere():
     opacity = torch.tensor([[0.0, 0.1, 0.49, 0.51, 0.8, 1.0]])
-    frame = RenderedFrame.from_rays(None, rays(depth=1.5 * opacity, head_opacity=opacity), HEIGHT, WIDTH)
+    frame = rendered(depth=1.5 * opacity, head_opacity=opacity)
     torch.testing.assert_close(frame.depth.flatten(), torch.tensor([0, 0, 0, 1.5, 1.5, 1.5]))

@@ -16,6 +16,7 @@ from partnerface.evaluation.scores import (
     nearest_training_frames,
 )
 from partnerface.head_models.head_parameters import HeadParameters
+from tests.views import random_view
 
 SIZE = 16
 
@@ -23,7 +24,7 @@ SIZE = 16
 def rendered(number: int, error: float) -> tuple[RenderedFrame, torch.Tensor, dict]:
     """A grey frame whose render is off by ``error`` and whose nearest training frame by 0.2."""
     grey, ones = torch.full((3, SIZE, SIZE), 0.5), torch.ones(SIZE, SIZE)
-    frame = EvaluationFrame(number, grey, ones, ones.byte(), ["temporal"])
+    frame = EvaluationFrame(random_view(1), number, grey, ones, ones.byte(), ["temporal"])
     masks = {name: torch.ones(SIZE, SIZE, dtype=torch.bool) for name in EVALUATION_REGIONS}
     return RenderedFrame(frame, grey + error, ones, ones), grey + 0.2, masks
 

@@ -28,15 +28,15 @@ FLAGS = [
 def _overlay(folder: Path) -> Path:
     """Every step is saved, and the occupancy pruned early."""
     callbacks = {
-        "run_checkpoint.RunCheckpoint": {"every_seconds": 0},
-        "step_seeds.StepSeeds": {},
-        "time_budget.TimeBudget": {},
-        "cpu_budget.CpuBudget": {},
-        "refresh_occupancy.RefreshOccupancy": {"start_step": 5, "every_steps": 3, "visits": 500},
-        "evaluation_report.EvaluationReport": {},
+        "resume.run_checkpoint.RunCheckpoint": {"every_seconds": 0},
+        "resume.step_seeds.StepSeeds": {},
+        "callbacks.budgets.TimeBudget": {},
+        "callbacks.budgets.CpuBudget": {},
+        "callbacks.refresh_occupancy.RefreshOccupancy": {"start_step": 5, "every_steps": 3, "visits": 500},
+        "callbacks.evaluation_report.EvaluationReport": {},
     }
     entries = [
-        {"class_path": f"partnerface.training.callbacks.{name}", "init_args": values}
+        {"class_path": f"partnerface.training.{name}", "init_args": values}
         for name, values in callbacks.items()
     ]
     path = folder / "overlay.yaml"
