@@ -259,26 +259,10 @@ class HeadRaySampler(RaySampler):
         depths, length = torch.empty(shape, device=device), torch.empty(count, device=device)
         opaque, hit = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
         grid = self.occupancy
-        inputs = [
-            bounds.backstop.id,
-            as_vec3(origins.contiguous()),
-            as_vec3(directions.contiguous()),
-            bounds.rotation,
-            bounds.translation,
-            grid.low,
-            grid.extent.view(1),
-            bounds.box,
-            grid.cells,
-            grid.occupied,
-            SURFACE_CELLS,
-            bounds.surface,
-            self.step_m,
-            self.samples,
-            jitter,
-            depths,
-            length,
-            opaque,
-            hit,
-        ]
+        rays = as_vec3(origins.contiguous()), as_vec3(directions.contiguous())
+        place = bounds.rotation, bounds.translation, grid.low, grid.extent.view(1), bounds.box
+        cells = grid.cells, grid.occupied, SURFACE_CELLS, bounds.surface
+        found = depths, length, opaque, hit
+        inputs = [bounds.backstop.id, *rays, *place, *cells, self.step_m, self.samples, jitter, *found]
         launch(_sample, count, inputs, device)
         return RaySamples(depths, length[:, None].expand(shape), opaque, hit)

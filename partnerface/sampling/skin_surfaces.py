@@ -123,21 +123,9 @@ def shell_cells(
         cube: lowest corner ``[3]`` and side of the cube in the rigid head frame.
         cells: along an axis.
     """
-    rotation, translation = pose
-    low, extent = cube
+    (rotation, translation), (low, extent) = pose, cube
     marked = torch.zeros(cells, cells, cells, dtype=torch.uint8, device=vertices.device)
-    inputs = [
-        as_vec3(vertices),
-        as_vec3(normals),
-        points.corners,
-        as_vec3(points.barycentric),
-        reach,
-        rotation.contiguous(),
-        translation.contiguous(),
-        low,
-        extent.view(1),
-        cells,
-        marked,
-    ]
-    launch(_mark_shell, len(reach), inputs, vertices.device)
+    surface = as_vec3(vertices), as_vec3(normals), points.corners, as_vec3(points.barycentric), reach
+    place = rotation.contiguous(), translation.contiguous(), low, extent.view(1)
+    launch(_mark_shell, len(reach), [*surface, *place, cells, marked], vertices.device)
     return dilate(marked).view(-1)

@@ -43,13 +43,9 @@ def check_folder(out: Path, sweep: Sweep) -> None:
 
 
 def write_report(out: Path, sweep: Sweep, runs: Sequence[SweepRun], environment: Mapping[str, Any]) -> None:
-    """Write ``sweep.json`` and ``sweep.csv``.
+    """Write ``sweep.json`` and ``sweep.csv`` of all runs, in any state, into the folder of the sweep.
 
-    Args:
-        out: folder of the sweep.
-        sweep: the question.
-        runs: all of its runs, in any state.
-        environment: command, commit and machine; see `partnerface.runs.environment.environment`.
+    ``environment`` holds command, commit and machine; see `partnerface.runs.environment.environment`.
     """
     content = {
         "name": sweep.name,
@@ -58,7 +54,15 @@ def write_report(out: Path, sweep: Sweep, runs: Sequence[SweepRun], environment:
         "metric": {"name": sweep.metric, "goal": "maximize" if sweep.maximize else "minimize"},
         **_template(sweep),
         **environment,
-        "settings": [_setting_row(setting) for setting in _best_first(sweep, runs)],
+        "settings": [
+            {
+                "parameters": setting.parameters,
+                "mean": setting.scores.mean,
+                "spread": setting.scores.spread or 0.0,
+                "values": list(setting.scores.values),
+            }
+            for setting in _best_first(sweep, runs)
+        ],
         "runs": [_run_row(run) for run in runs],
     }
     replace_text(out / JSON_FILE, json.dumps(content, indent=1, default=str) + "\n")
@@ -90,20 +94,17 @@ def settings_table(sweep: Sweep, runs: Sequence[SweepRun]) -> TextTable:
 
 def runs_table(sweep: Sweep, runs: Sequence[SweepRun]) -> TextTable:
     """Every run: parameters, metric or state, seconds and folder."""
-    rows = []
-    for run in runs:
-        attempts, state = run.attempts(), run.state
-        rows.append(
-            [
-                *(short_value(value) for value in run.parameters.values()),
-                f"{run.value():.4g}" if state == "finished" else state,
-                short_value(attempts.seconds) if attempts else "",
-                run.folder.name,
-            ]
-        )
-    return TextTable(
-        [*short_names(list(runs[0].parameters)).values(), sweep.metric, "seconds", "folder"], rows, "runs"
-    )
+    rows = [
+        [
+            *(short_value(value) for value in run.parameters.values()),
+            f"{run.value():.4g}" if (state := run.state) == "finished" else state,
+            short_value(attempts.seconds) if (attempts := run.attempts()) else "",
+            run.folder.name,
+        ]
+        for run in runs
+    ]
+    titles = [*short_names(list(runs[0].parameters)).values(), sweep.metric, "seconds", "folder"]
+    return TextTable(titles, rows, "runs")
 
 
 def _template(sweep: Sweep) -> dict[str, Any]:
@@ -113,12 +114,6 @@ def _template(sweep: Sweep) -> dict[str, Any]:
 
 def _best_first(sweep: Sweep, runs: Sequence[SweepRun]) -> list[Setting]:
     return sorted(settings_of(runs), key=lambda setting: setting.scores.mean, reverse=sweep.maximize)
-
-
-def _setting_row(setting: Setting) -> dict[str, Any]:
-    scores = setting.scores
-    values = {"mean": scores.mean, "spread": scores.spread or 0.0, "values": list(scores.values)}
-    return {"parameters": setting.parameters, **values}
 
 
 def _run_row(run: SweepRun) -> dict[str, Any]:
@@ -141,11 +136,7 @@ MOST_LINES = 8
 def write_sweep_figure(path: Path, settings: Sequence[Setting], metric: str, title: str) -> None:
     """Write a figure with a panel for each parameter; error bars are the standard deviation over seeds.
 
-    Args:
-        path: file of the figure.
-        settings: at least one, all with the same parameters.
-        metric: label of the scores.
-        title: of the figure.
+    Two parameters of a grid have a map, too. ``settings``, at least one, have the same parameters.
     """
     short = short_names(list(settings[0].parameters))
     with_map = len(short) == 2 and _is_grid(settings)

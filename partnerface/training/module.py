@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -207,9 +208,8 @@ class AvatarModule(LightningModule):
 
         if count > 1:
             seeds = torch.randint(2**31, (count,)).tolist()
-            sharded_backward(
-                [lambda k=k, s=s: in_thread(k, s) for k, s in enumerate(seeds)], count, self._pool
-            )
+            work = [partial(in_thread, k, seed) for k, seed in enumerate(seeds)]
+            sharded_backward(work, count, self._pool)
         else:
             total = objective(0)
             if self.trainer.world_size > 1:
@@ -243,8 +243,8 @@ class AvatarModule(LightningModule):
             return total, terms
 
         found = what_is_not_finite(batch.frame_index.tolist(), objective, self._trained())
-        reasons = [reason for reason in of_every_process(found) if reason]
-        reason = "; ".join(reasons) or "the gradient of all frames together is not a finite number"
+        reason = "; ".join(filter(None, of_every_process(found)))
+        reason = reason or "the gradient of all frames together is not a finite number"
         line = self.skipped_steps.skip(self.global_step, reason)
         if line and self.trainer.is_global_zero:
             print(f"partnerface: {line}", file=sys.stderr)

@@ -158,7 +158,7 @@ def what_is_not_finite(
     """Name the frames of a batch, and their loss terms or else the gradient, that are not finite.
 
     Args:
-        frames: numbers of the batch's frames.
+        frames: their numbers.
         objective: loss and terms by name of the batch's k-th frame.
         parameters: what is trained.
 

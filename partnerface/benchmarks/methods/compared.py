@@ -54,16 +54,10 @@ class MethodVariant:
         return [*FIT_FLAGS.get(self.method, ()), *changed]
 
     def test_flags(self, sample_frames: int) -> list[str]:
-        """Flags of ``partnerface test``.
-
-        Args:
-            sample_frames: length of the sample of each split.
-        """
+        """Flags of ``partnerface test``; ``sample_frames`` is the length of the sample of each split."""
         only = TESTED_ON_SAMPLES.get(self.method)
-        return [
-            f"--data.sample_frames={sample_frames}",
-            *([f"--data.test_splits=[{','.join(only)}]"] if only else []),
-        ]
+        splits = [f"--data.test_splits=[{','.join(only)}]"] if only else []
+        return [f"--data.sample_frames={sample_frames}", *splits]
 
 
 def parse_variants(text: str, known: Sequence[str]) -> list[MethodVariant]:
@@ -161,11 +155,7 @@ class BenchmarkSubject:
         return ["partnerface", "track", str(self.video), "--out", str(self.root)] if self.video else []
 
     def prepare(self, run: Callable[[list[str]], None]) -> None:
-        """Render or track the dataset unless it exists.
-
-        Args:
-            run: function that runs a command, given its words.
-        """
+        """Render or track the dataset unless it exists; ``run`` runs a command, given its words."""
         if self.is_synthetic:
             # Here and not in the runs, because those that start together would each render it.
             SyntheticReader(self.root, self.name.removeprefix(SYNTHETIC), self.frames, self.size).read()

@@ -95,11 +95,7 @@ def changed_values(results: MethodResults) -> dict[tuple[str, str], list[float]]
 def write_curves(path: Path, results: MethodResults, method: str, name: str) -> None:
     """Draw PSNR and LPIPS of a method's variants against one setting, with a curve for each subject.
 
-    Args:
-        path: file of the figure.
-        results: rows.
-        method: name of the method.
-        name: name of the setting; together a key of `changed_values`.
+    ``method, name`` is a key of `changed_values`.
     """
     measured = {row["split"] for row in results.select(method=method) if name in row["overrides"]}
     splits = [split for split in results.splits if split in measured]
@@ -141,16 +137,9 @@ LARGEST_SIDE = 160
 
 
 def write_strips(path: Path, runs: Path, results: MethodResults, subject: str) -> bool:
-    """Draw the target and each method's render and error, for the frames that all strips have.
+    """Draw the target and each method's render and error, of its lowest seed, for frames in all strips.
 
-    Args:
-        path: file of the figure.
-        runs: the folder that holds the runs' folders.
-        results: rows; the lowest seed of each method is shown.
-        subject: name of the person.
-
-    Returns:
-        Whether a figure was written: not if no frame is in all strips.
+    ``runs`` holds the runs' folders. Returns whether a figure was written: not if no frame is in all strips.
     """
     rows = results.select(subject=subject, protocol=STRICT, overrides={})
     # Of each method the row with the lowest seed.

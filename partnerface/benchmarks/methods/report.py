@@ -28,15 +28,9 @@ MARKDOWN_FILE, BARS_FILE = "results.md", "bars.png"
 
 
 def write_method_report(out: Path, rows: Sequence[Row], order: Sequence[str]) -> list[Path]:
-    """Write tables and figures into the folder of a benchmark.
+    """Write tables and figures of one or more rows into the folder of a benchmark, and return the files.
 
-    Args:
-        out: folder of the benchmark.
-        rows: at least one.
-        order: names of the methods in the order of tables.
-
-    Returns:
-        The files.
+    ``order`` names the methods in the order of tables.
     """
     results = MethodResults(rows, order)
     written = [out / MARKDOWN_FILE]
@@ -52,24 +46,21 @@ def write_method_report(out: Path, rows: Sequence[Row], order: Sequence[str]) ->
         path = out / f"strips_{subject}.png"
         if write_strips(path, out / RUNS_FOLDER, results, subject):
             written.append(path)
-    if maps := _write_part_maps(out, results):
-        written.append(maps)
+    if avatars := _part_avatars(out, results):
+        written.append(out / "parts.png")
+        write_part_maps(written[-1], avatars)
     return written
 
 
-def _write_part_maps(out: Path, results: MethodResults) -> Path | None:
-    """Draw the parts of our method on every subject, from the run with the lowest seed."""
-    shown = []
+def _part_avatars(out: Path, results: MethodResults) -> list[tuple[str, Avatar]]:
+    """Our method on every subject, titled, from the run with the lowest seed."""
+    found = []
     for subject in results.subjects:
         rows = results.select(subject=subject, method=OURS, overrides={}, protocol=STRICT)
         first = min(rows, key=lambda row: row["seed"], default=None)
         if first is not None and (checkpoint := out / RUNS_FOLDER / first["run"] / LAST_CHECKPOINT).is_file():
-            shown.append((f"{subject.replace('_', ' ')}, seed {first['seed']}", load_avatar(checkpoint)))
-    if not shown:
-        return None
-    path = out / "parts.png"
-    write_part_maps(path, shown)
-    return path
+            found.append((f"{subject.replace('_', ' ')}, seed {first['seed']}", load_avatar(checkpoint)))
+    return found
 
 
 VIEWS = {"front": 0.0, "side": 90.0}
@@ -84,11 +75,10 @@ AMBIENT = 0.45
 
 @torch.no_grad()
 def canonical_part_maps(avatar: Avatar, size: int = 320) -> np.ndarray:
-    """Part weights on the canonical skin, neutral expression, as colours ``[size, 2 size, 3]`` uint8.
+    """Part weights on the canonical skin of a trained avatar, from two sides, in neutral expression.
 
-    Args:
-        avatar: a trained avatar whose deformation has parts.
-        size: width and height of a view in pixels.
+    Returns:
+        ``[size, 2 size, 3]`` uint8, the colours of the parts.
     """
     neutral = avatar.head_model.neutral_parameters()
     neutral.identity = avatar.identity
@@ -123,12 +113,7 @@ def _view(vertices: Tensor, faces: Tensor, weights: Tensor, degrees: float, size
 
 
 def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
-    """Draw a row of views for each avatar.
-
-    Args:
-        path: file of the figure.
-        avatars: titles and trained avatars.
-    """
+    """Draw a row of views for each trained avatar, with its title."""
     figure = Figure(figsize=(5.6, 2.9 * len(avatars)), layout="constrained")
     axes = figure.subplots(len(avatars), 1, squeeze=False)[:, 0]
     for panel, (title, avatar) in zip(axes, avatars, strict=True):

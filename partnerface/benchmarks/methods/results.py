@@ -83,15 +83,13 @@ def read_results(path: Path) -> list[Row]:
     return rows
 
 
-def merged_rows(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
-    """Old rows and new ones; a new one replaces that of the same method, subject, split and seed."""
-    return list({_key(row): row for row in [*before, *new]}.values())
-
-
 def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
-    """Add the rows of all finished runs to the file and return all that it holds then."""
-    finished = [run for run in runs if run.state == "finished"]
-    rows = merged_rows(read_results(path), (row for run in finished for row in rows_of(run)))
+    """Add the rows of all finished runs to the file and return all that it holds then.
+
+    A row replaces that of the same method, subject, split and seed.
+    """
+    new = [row for run in runs if run.state == "finished" for row in rows_of(run)]
+    rows = list({_key(row): row for row in [*read_results(path), *new]}.values())
     replace_text(path, json.dumps(rows, indent=1) + "\n")
     return rows
 
@@ -109,13 +107,8 @@ def head_psnr_text(run: BenchmarkRun) -> str:
 def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun]) -> None:
     """Keep results under different budgets in different folders.
 
-    Args:
-        path: of the results, for the message.
-        rows: what it holds.
-        runs: what is to be added.
-
     Raises:
-        UserError: the rows of a subject have another budget than its runs.
+        UserError: the rows of a subject, from the file ``path``, have another budget than its new runs.
     """
     budgets = {run.subject.name: run.budget.as_json() for run in runs}
     for row in rows:
@@ -181,7 +174,7 @@ class MethodResults:
     @property
     def methods(self) -> list[str]:
         """Names of methods with unchanged settings."""
-        found = _unique(row["method"] for row in self.rows if not row["overrides"])
+        found = dict.fromkeys(row["method"] for row in self.rows if not row["overrides"])
         ranks = {name: place for place, name in enumerate(self._order)}
         return sorted(found, key=lambda name: ranks.get(name, len(ranks)))
 
@@ -199,19 +192,14 @@ class MethodResults:
     @property
     def subjects(self) -> list[str]:
         """Names of subjects, embedded ones first."""
-        found = _unique(row["subject"] for row in self.rows)
+        found = dict.fromkeys(row["subject"] for row in self.rows)
         return sorted(found, key=lambda name: not name.startswith("synthetic_"))
 
     @property
     def splits(self) -> list[str]:
         """Names of test splits, the hardest first; samples count as their split."""
-        found = _unique(row["split"].removesuffix(SAMPLE) for row in self.rows)
+        found = dict.fromkeys(row["split"].removesuffix(SAMPLE) for row in self.rows)
         return sorted(found, key=lambda name: (name != "unseen_expression", name != "temporal"))
-
-    @property
-    def protocols(self) -> list[str]:
-        """Where the head parameters of test frames came from: ``strict``, ``refined``."""
-        return _unique(row["protocol"] for row in self.rows)
 
     def select(self, **wanted: Any) -> list[Row]:
         """Rows with these values."""
@@ -233,7 +221,7 @@ class MethodResults:
             subject: name of the person.
             split: name of the test split.
             quantity: the metric.
-            protocol: see `protocols`.
+            protocol: where the head parameters of test frames came from, ``strict`` or ``refined``.
             or_sample: take the sample of the split where the method was tested on that alone.
         """
         wanted = {"method": variant.method, "overrides": dict(variant.overrides)}
@@ -250,7 +238,3 @@ class MethodResults:
         rows = self.select(subject=subject, split=split, protocol=STRICT)
         scores = quantity.scores(row[NEAREST_FRAME] for row in rows)
         return None if scores is None else scores.mean
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))

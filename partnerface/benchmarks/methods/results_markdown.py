@@ -109,7 +109,7 @@ DETAILS = {
 def results_markdown(results: MethodResults) -> str:
     """All tables and commands, without a heading."""
     blocks = [_preface(results)]
-    for protocol in results.protocols:
+    for protocol in dict.fromkeys(row["protocol"] for row in results.rows):
         blocks += [_scores_table(results, split, protocol) for split in results.splits]
     blocks += [_details_table(results), _claims_table(measured_gains(results)), _commands(results)]
     return "\n\n".join(block for block in blocks if block)
@@ -133,16 +133,13 @@ def cell(psnr: SeedScores | None, lpips: SeedScores | None) -> str:
 def _preface(results: MethodResults) -> str:
     rows = results.rows
     budgets = _grouped({row["subject"]: _budget_text(row) for row in rows})
-    seeds = _grouped(
-        {s: _listed(sorted({r["seed"] for r in results.select(subject=s)})) for s in results.subjects}
-    )
-    commits = _listed(sorted({str(row["commit"]) for row in rows}))
-    machines = _listed(
-        sorted({f"{r['machine']['cores']} cores of {r['machine']['processor']}" for r in rows})
-    )
+    seeds = {s: sorted({row["seed"] for row in results.select(subject=s)}) for s in results.subjects}
+    commits = sorted({str(row["commit"]) for row in rows})
+    machines = sorted({f"{row['machine']['cores']} cores of {row['machine']['processor']}" for row in rows})
     samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE)})
     lines = [
-        f"Training: {budgets}. Seeds: {seeds}. Commit {commits}, {machines}.",
+        f"Training: {budgets}. Seeds: {_grouped({s: _listed(found) for s, found in seeds.items()})}. "
+        f"Commit {_listed(commits)}, {_listed(machines)}.",
         "PSNR inside the head mask in dB, ± its standard deviation over seeds / LPIPS of the head.",
     ]
     if samples:
@@ -179,26 +176,17 @@ def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
 def _details_table(results: MethodResults) -> str:
     """Other regions and metrics of the hardest split: means over the subjects that have them."""
     split = results.splits[0]
-    lines = {}
+    lines: dict[str, dict[str, str]] = {}
     for variant in results.variants:
-        means = {
-            title: _mean_over_subjects(results, variant, split, quantity)
-            for title, quantity in DETAILS.items()
-        }
-        if any(mean is not None for mean in means.values()):
-            lines[str(variant)] = means
-    titles = [title for title in DETAILS if any(means[title] is not None for means in lines.values())]
-    rows = [[name, *(_number(means[t], DETAILS[t]) for t in titles)] for name, means in lines.items()]
+        for title, quantity in DETAILS.items():
+            # A method tested on a sample alone stays out: its frames are not those of the others.
+            scores = (results.scores(variant, subject, split, quantity) for subject in results.subjects)
+            if known := [score.mean for score in scores if score is not None]:
+                digits = 4 if quantity.metric == "temporal" else 2
+                lines.setdefault(str(variant), {})[title] = f"{fmean(known):.{digits}f}"
+    titles = [title for title in DETAILS if any(title in means for means in lines.values())]
+    rows = [[name, *(means.get(title, "-") for title in titles)] for name, means in lines.items()]
     return TextTable([f"{split.replace('_', ' ')}, mean over subjects", *titles], rows).as_markdown()
-
-
-def _mean_over_subjects(
-    results: MethodResults, variant: MethodVariant, split: str, quantity: Quantity
-) -> float | None:
-    # A method tested on a sample alone stays out: its frames are not those of the others.
-    scores = (results.scores(variant, subject, split, quantity) for subject in results.subjects)
-    known = [score.mean for score in scores if score is not None]
-    return fmean(known) if known else None
 
 
 def _claims_table(gains: Sequence[MeasuredGain]) -> str:
@@ -224,11 +212,7 @@ def _commands(results: MethodResults) -> str:
 
 
 def repeat_command(rows: Sequence[Row]) -> str:
-    """The shortest command that makes these rows.
-
-    Args:
-        rows: of one method or variant.
-    """
+    """The shortest command that makes these rows of one method or variant."""
     variant = MethodVariant(rows[0]["method"], tuple(rows[0]["overrides"].items()))
     embedded = [row for row in rows if row["subject"].startswith(SYNTHETIC)]
     clips = [row for row in rows if not row["subject"].startswith(SYNTHETIC)]
@@ -259,9 +243,3 @@ def _grouped(texts: dict[str, str]) -> str:
 
 def _listed(values: Iterable[object], separator: str = ", ") -> str:
     return separator.join(str(value) for value in values)
-
-
-def _number(value: float | None, quantity: Quantity) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if quantity.metric == "temporal" else f"{value:.2f}"

@@ -64,14 +64,9 @@ def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
 def measured_curve(
     name: str, axis: str, cost: str, measures: Mapping[int, Callable[[], Duration]], rounds: int
 ) -> GrowthCurve:
-    """Measure all sizes in turn, after one round to warm up.
+    """Measure all sizes in turn: after one round to warm up ``rounds`` of them, of which the median counts.
 
-    Args:
-        name: what grows.
-        axis: label of the sizes.
-        cost: label of the measured work.
-        measures: function that does and times the work, by size.
-        rounds: repetitions, of which the median counts.
+    ``measures`` do and time the work, by size; the labels are those of `GrowthCurve`.
     """
     labelled = {str(size): measure for size, measure in measures.items()}
     with single_thread():

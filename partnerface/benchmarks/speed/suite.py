@@ -111,9 +111,9 @@ class SpeedSuite:
 
     def run_processes(self) -> None:
         """Measure training in two processes against one."""
-        trained, effort = self._trained("cpu"), self.effort
+        trained = self._trained("cpu")
         self._say("two processes against one")
-        self.report.add(scaling_row(self.build, trained, effort.rounds, SCALING_STEPS))
+        self.report.add(scaling_row(self.build, trained, self.effort.rounds, SCALING_STEPS))
 
     def run_quality(self, build: MethodBuilder) -> None:
         """Measure what each saving costs in PSNR: a quarter of an hour, on a longer clip."""
@@ -182,10 +182,7 @@ class SpeedSuite:
 
 
 def check_device(device: str) -> bool:
-    """Whether to measure on a CUDA device.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
+    """Whether to measure on a CUDA device, if ``device`` is ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         UserError: ``cuda`` on a machine without one.

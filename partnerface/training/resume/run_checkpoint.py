@@ -117,12 +117,8 @@ class RunCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer, must: bool) -> None:
         """Write the checkpoint unless this state was saved already.
 
-        Args:
-            trainer: the trainer.
-            must: whether the run ends if the checkpoint cannot be written.
-
         Raises:
-            UserError: it must be written and cannot.
+            UserError: it cannot be written and ``must`` be: the run ends.
         """
         if trainer.fast_dev_run or self._place(trainer) == self._saved:
             return
@@ -159,32 +155,25 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 def repeat_validation(fit_loop: dict[str, Any]) -> None:
-    """Change a checkpoint so that the run resumed from it begins with the validation after the last step.
+    """Let a run that is resumed from a checkpoint begin with the validation after the last step.
 
     Lightning skips a validation that was due but had not begun when the checkpoint was written. One that
-    had begun it does again from the first frame, so the state is changed to that.
-
-    Args:
-        fit_loop: the state of the trainer's fit loop in a checkpoint, changed in place.
+    had begun it does again from the first frame, so the state of the checkpoint's fit loop is changed to that.
     """
     batches = fit_loop["epoch_loop.batch_progress"]
     for progress in (batches["total"], batches["current"]):
         progress["completed"] = progress["processed"]
-    begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
     frames = fit_loop["epoch_loop.val_loop.batch_progress"]
     for progress in (frames["total"], frames["current"]):
-        progress.update(begun)
+        progress.update({"ready": 1, "started": 1, "processed": 0, "completed": 0})
     frames["is_last_batch"] = False
 
 
 def settle_validation(fit_loop: dict[str, Any]) -> None:
-    """Change a checkpoint so that the run resumed from it does not repeat a validation that is done.
+    """Keep a run that is resumed from a checkpoint from repeating a validation that is done.
 
-    After a validation that was repeated, Lightning still counts one frame as begun but not completed. A
-    run resumed from that state would do the validation a third time.
-
-    Args:
-        fit_loop: the state of the trainer's fit loop in a checkpoint, changed in place.
+    After a validation that was repeated, Lightning still counts one frame as begun but not completed, and
+    would do the validation a third time. The state of the checkpoint's fit loop is changed in place.
     """
     frames = fit_loop["epoch_loop.val_loop.batch_progress"]
     for progress in (frames["total"], frames["current"]):

@@ -13,7 +13,6 @@ from partnerface.benchmarks.methods.results import (
     check_budgets,
     gather_rows,
     head_psnr_text,
-    merged_rows,
     read_results,
     rows_of,
 )
@@ -93,7 +92,7 @@ def test_rows_of_other_calls_stay_and_those_of_the_same_run_are_replaced(
     assert [entry.name for entry in tmp_path.iterdir() if "partial" in entry.name] == []
 
 
-def test_rows_that_differ_in_what_was_asked_are_kept_apart(make_row) -> None:
+def test_rows_that_differ_in_what_was_asked_are_kept_apart(make_row, tmp_path: Path) -> None:
     rows = [
         make_row("ours", 1.0),
         make_row("ours", 1.0, seed=1),
@@ -102,7 +101,8 @@ def test_rows_that_differ_in_what_was_asked_are_kept_apart(make_row) -> None:
         make_row("ours", 1.0, split="temporal"),
         make_row("ours", 1.0, subject="me"),
     ]
-    assert merged_rows(rows, rows) == rows
+    (tmp_path / "results.json").write_text(json.dumps([*rows, *rows]))
+    assert gather_rows(tmp_path / "results.json", []) == rows
 
 
 def test_results_under_another_budget(run: BenchmarkRun, tmp_path: Path) -> None:
