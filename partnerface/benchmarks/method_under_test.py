@@ -74,13 +74,9 @@ def method_names() -> list[str]:
 
 
 def embedded_subject(root: Path, frames: int, size: int, *flags: str) -> MethodBuilder:
-    """A builder of methods on the embedded subject.
+    """A builder of methods on a clip of the embedded subject, of ``size`` pixels a side.
 
-    Args:
-        root: folder of the dataset; the frames are rendered into it unless it holds them.
-        frames: length of the clip.
-        size: width and height of the frames in pixels.
-        flags: flags of ``partnerface fit`` for every method.
+    The frames are rendered into ``root`` unless it holds them; ``flags`` are those of `MethodBuilder`.
     """
     SyntheticReader(root, frames=frames, size=size).read()
     return MethodBuilder(root, *flags)

@@ -25,11 +25,8 @@ LEAST_STRENGTH = 0.3
 def expression_masks(head: CanonicalHead, part_weights: Tensor) -> Tensor:
     """``[P, E]``: 1 where an expression moves a part and 0 elsewhere.
 
-    A part without a vertex of its own is conditioned on all that moves the head.
-
-    Args:
-        head: the person's canonical head.
-        part_weights: ``[U, P]`` part weights of the vertices ``head.used``.
+    ``part_weights`` ``[U, P]`` are those of the vertices ``head.used``. A part without a vertex of its own is
+    conditioned on all that moves the head.
     """
     strongest = head.expression.abs().amax(0).clamp_min(LEAST_STRENGTH)
     motion = head.head_model.expression_basis[:, head.used].norm(dim=-1) * strongest[:, None]

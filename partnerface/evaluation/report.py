@@ -92,17 +92,10 @@ def evaluation_report(
     nearest_frame: Averages,
     coverage: dict[str, dict[str, float]],
 ) -> dict:
-    """The content of ``metrics.json``.
+    """The content of ``metrics.json``: a table of ``protocol``, ``splits`` and ``coverage``.
 
-    Args:
-        protocol: how the numbers were measured.
-        scores: means of the avatar.
-        nearest_frame: means of the nearest-training-frame baseline.
-        coverage: pose and expression coverage of each split, ``train`` among them.
-
-    Returns:
-        A table of ``protocol``, ``splits`` and ``coverage``; in ``splits`` a value by split, region and
-        metric, the baseline's under the region ``nearest_frame``.
+    In ``splits`` are values by split, region and metric, those of the nearest-training-frame baseline under
+    the region ``nearest_frame``; ``coverage`` is that of pose and expression by split, ``train`` among them.
     """
     splits = {
         split: {**regions, NEAREST_FRAME: nearest_frame.get(split, {})} for split, regions in scores.items()

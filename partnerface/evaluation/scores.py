@@ -114,13 +114,7 @@ class EvaluationScores:
         self.surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
 
     def update(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
-        """Score one frame, by its picture.
-
-        Args:
-            rendered: the frame.
-            nearest: ``[3, H, W]`` over white, the nearest training frame.
-            masks: ``[H, W]`` bool by region.
-        """
+        """Score one frame, by its picture and by ``nearest`` ``[3, H, W]``, its nearest training frame."""
         names, number, target = rendered.frame.splits, rendered.frame.frame_index, rendered.frame.on_white()
         self._images.update(names, rendered.image, target, masks)
         self._pairs.update(number, names, rendered.image, target, masks)

@@ -1,4 +1,4 @@
-"""Regularisers of the fine motion and of the parts."""
+"""Regularisers of the fine motion and of the parts; a method without deformation raises UserError."""
 
 from __future__ import annotations
 
@@ -26,9 +26,6 @@ class OffsetSmoothness(Loss):
     """Mean squared change of the offset per distance between neighbouring samples of a ray, no unit.
 
     The directional form of Nerfies' elastic term (Park et al. 2021, eq. 4) without a second evaluation.
-
-    Raises:
-        UserError: the method moves nothing.
     """
 
     def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
@@ -44,11 +41,7 @@ class PartBalance(Loss):
 
 
 class PartEntropy(Loss):
-    """Mean entropy of the samples' part weights, in nats: 0 where each belongs to one part alone.
-
-    Raises:
-        UserError: the method has no parts.
-    """
+    """Mean entropy of the samples' part weights, in nats: 0 where each belongs to one part alone."""
 
     def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
         return deformation_statistics(rendered, "part_entropy").part_entropy.mean()

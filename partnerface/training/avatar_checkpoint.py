@@ -54,14 +54,8 @@ def model_yaml(checkpoint: Path | str, trust: Iterable[str]) -> str:
     """The ``model:`` section of the configuration that a checkpoint was trained with, as YAML.
 
     Its class paths have been imported and checked, so that all of them are trusted classes of the
-    right interface. The number of frames is left out: it belongs to the dataset.
-
-    Args:
-        checkpoint: the file.
-        trust: names of packages beside Partnerface whose classes it may name.
-
-    Raises:
-        UserError: as `load_avatar`.
+    right interface. The number of frames is left out: it belongs to the dataset. Arguments and errors
+    are those of `load_avatar`.
     """
     path = Path(checkpoint)
     values = _checked_hyper_parameters(path)

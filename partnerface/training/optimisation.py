@@ -51,12 +51,9 @@ class LearningRates:
 
 
 def adamw(groups: Iterable[dict[str, Any]]) -> Optimizer:
-    """AdamW with the values of ``configs/base.yaml``.
+    """AdamW of `parameter_groups` with the values of ``configs/base.yaml``.
 
     ``eps`` is that of Instant-NGP: gradients of hash tables are often smaller than the usual 1e-8.
-
-    Args:
-        groups: as of `parameter_groups`.
     """
     return torch.optim.AdamW(groups, lr=2e-3, betas=(0.9, 0.99), eps=1e-15, weight_decay=0.01, fused=True)
 
@@ -157,13 +154,8 @@ def what_is_not_finite(
 ) -> str:
     """Name the frames of a batch, and their loss terms or else the gradient, that are not finite.
 
-    Args:
-        frames: their numbers.
-        objective: loss and terms by name of the batch's k-th frame.
-        parameters: what is trained.
-
-    Returns:
-        A few words, empty if every frame alone is fine.
+    ``objective`` gives loss and terms by name of the batch's k-th frame. Returns a few words, none if every
+    frame alone is fine.
     """
     found = []
     for k, frame in enumerate(frames):
@@ -171,13 +163,10 @@ def what_is_not_finite(
         names = [name for name, value in terms.items() if not torch.isfinite(value)]
         if not names and not torch.isfinite(loss):
             names = ["the loss"]
-        if not names and not _finite_gradient(loss, parameters):
-            names = ["the gradient"]
+        if not names:
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
+                names = ["the gradient"]
         if names:
             found.append(f"{', '.join(names)} of frame {frame}")
     return f"{' and '.join(found)} is not a finite number" if found else ""
-
-
-def _finite_gradient(loss: Tensor, parameters: Sequence[Tensor]) -> bool:
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return all(bool(torch.isfinite(g).all()) for g in gradients if g is not None)

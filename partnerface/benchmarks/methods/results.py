@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
     A row replaces that of the same method, subject, split and seed.
     """
     new = [row for run in runs if run.state == "finished" for row in rows_of(run)]
-    rows = list({_key(row): row for row in [*read_results(path), *new]}.values())
+    key = itemgetter("method", "overrides", "subject", "split", "protocol", "seed")
+    found = {json.dumps(key(row), sort_keys=True): row for row in [*read_results(path), *new]}
+    rows = list(found.values())
     replace_text(path, json.dumps(rows, indent=1) + "\n")
     return rows
 
@@ -115,11 +118,6 @@ def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun])
         if row["budget"] != budgets.get(row["subject"], row["budget"]):
             found = " ".join(f"{name} {value:g}" for name, value in row["budget"].items())
             raise UserError(f"{path}: holds {row['subject']} under {found}; choose another --out")
-
-
-def _key(row: Row) -> tuple[str, ...]:
-    names = ("method", "overrides", "subject", "split", "protocol", "seed")
-    return tuple(json.dumps(row[name], sort_keys=True) for name in names)
 
 
 def _load(path: Path) -> Any:
@@ -216,13 +214,8 @@ class MethodResults:
     ) -> SeedScores | None:
         """Scores of all seeds; None where no run has the metric.
 
-        Args:
-            variant: the method.
-            subject: name of the person.
-            split: name of the test split.
-            quantity: the metric.
-            protocol: where the head parameters of test frames came from, ``strict`` or ``refined``.
-            or_sample: take the sample of the split where the method was tested on that alone.
+        ``protocol`` says where the head parameters of test frames came from, ``strict`` or ``refined``. With
+        ``or_sample`` the sample of the split counts where the method was tested on that alone.
         """
         wanted = {"method": variant.method, "overrides": dict(variant.overrides)}
         wanted |= {"subject": subject, "protocol": protocol}

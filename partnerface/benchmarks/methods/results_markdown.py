@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -70,27 +71,21 @@ class MeasuredGain:
 
 def measured_gains(results: MethodResults) -> list[MeasuredGain]:
     """All claims on all subjects that have both methods: means over seeds, on the same frames."""
-    found = [_measured_gain(results, claim, subject) for claim in CLAIMS for subject in results.subjects]
-    return [gain for gain in found if gain is not None]
-
-
-def _measured_gain(results: MethodResults, claim: Claim, subject: str) -> MeasuredGain | None:
-    for split in (CLAIMED_SPLIT, CLAIMED_SPLIT + SAMPLE):
-        psnr = _mean_pair(results, claim, subject, split, HEAD_PSNR)
-        if psnr is not None:
-            lpips = _mean_pair(results, claim, subject, split, HEAD_LPIPS)
-            gain = None if lpips is None or lpips[1] == 0 else 1 - lpips[0] / lpips[1]
-            return MeasuredGain(claim, subject, psnr[0] - psnr[1], gain, split.endswith(SAMPLE))
-    return None
-
-
-def _mean_pair(
-    results: MethodResults, claim: Claim, subject: str, split: str, quantity: Quantity
-) -> tuple[float, float] | None:
-    """Mean of our method and of the baseline; None if either is missing."""
-    variants = (MethodVariant(method) for method in (OURS, claim.baseline))
-    ours, baseline = (results.scores(variant, subject, split, quantity) for variant in variants)
-    return None if ours is None or baseline is None else (ours.mean, baseline.mean)
+    found = []
+    for claim, subject in itertools.product(CLAIMS, results.subjects):
+        variants = MethodVariant(OURS), MethodVariant(claim.baseline)
+        for split in (CLAIMED_SPLIT, CLAIMED_SPLIT + SAMPLE):
+            psnr, lpips = (
+                [results.scores(variant, subject, split, quantity) for variant in variants]
+                for quantity in (HEAD_PSNR, HEAD_LPIPS)
+            )
+            if None not in psnr:
+                gain = psnr[0].mean - psnr[1].mean
+                known = None not in lpips and lpips[1].mean > 0
+                relative = 1 - lpips[0].mean / lpips[1].mean if known else None
+                found.append(MeasuredGain(claim, subject, gain, relative, split.endswith(SAMPLE)))
+                break
+    return found
 
 
 NEAREST = "nearest training frame"
@@ -111,7 +106,13 @@ def results_markdown(results: MethodResults) -> str:
     blocks = [_preface(results)]
     for protocol in dict.fromkeys(row["protocol"] for row in results.rows):
         blocks += [_scores_table(results, split, protocol) for split in results.splits]
-    blocks += [_details_table(results), _claims_table(measured_gains(results)), _commands(results)]
+    # For each method and variant a command that repeats its rows whatever else has been run.
+    commands = [
+        repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
+        for variant in results.variants
+    ]
+    blocks += [_details_table(results), _claims_table(measured_gains(results))]
+    blocks += ["\n".join(["```bash", *commands, "```"])]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -200,15 +201,6 @@ def _claims_table(gains: Sequence[MeasuredGain]) -> str:
         lines.append([claim.baseline + sampled, claimed, *(str(measured.get(s, "-")) for s in subjects)])
     titles = ["part_deformation gains over", "claimed", *subjects]
     return TextTable(titles, lines).as_markdown() if lines else ""
-
-
-def _commands(results: MethodResults) -> str:
-    """A command for each method and variant, which repeats its rows whatever else has been run."""
-    lines = [
-        repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
-        for variant in results.variants
-    ]
-    return "\n".join(["```bash", *lines, "```"])
 
 
 def repeat_command(rows: Sequence[Row]) -> str:

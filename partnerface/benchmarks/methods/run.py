@@ -215,13 +215,7 @@ def planned_runs(
 ) -> list[BenchmarkRun]:
     """Every variant on every subject with every seed; seed by seed, so that tables fill evenly.
 
-    Args:
-        variants: methods.
-        subjects: people.
-        seeds: of embedded subjects (True) and of all others (False).
-        budgets: of training on embedded subjects (True) and on all others (False).
-        out: folder of the benchmark.
-        refined: see `BenchmarkRun`.
+    Embedded subjects have the ``seeds`` and ``budgets`` of True, all others those of False.
     """
     return [
         BenchmarkRun(variant, subject, seed, budgets[subject.is_synthetic], out, refined)

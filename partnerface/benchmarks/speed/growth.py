@@ -1,18 +1,127 @@
-"""Growth of the cost with the number of parts, samples, pixels, triangles and frames."""
+"""Growth of the cost with parts, samples, pixels, and with finer meshes and longer clips made for it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import linear_regression, median
+
+import numpy as np
+import torch
 
 from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest
 from partnerface.benchmarks.speed.measurement import Duration, ResultRow, Target, duration_of, interleaved
-from partnerface.benchmarks.speed.synthetic_sizes import sequence_for
 from partnerface.benchmarks.speed.throughput import parts_variant, rendering_time, square_view, variant_of
 from partnerface.benchmarks.speed.training_slices import continue_from, timed_steps
 from partnerface.compute.threads import single_thread
+from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.data.formats.sequence_reader import SequenceReader
+from partnerface.data.sequence import TrackedSequence, head_model_record
+from partnerface.errors import UserError
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model_asset import HeadModelAsset
+
+
+class RepeatedReader(SequenceReader):
+    """Reads a dataset of our own format repeatedly until it has ``frames`` frames; no file is copied."""
+
+    def __init__(self, root: Path, frames: int) -> None:
+        if frames < 1:
+            raise UserError(f"frames {frames}: a clip needs at least one frame")
+        self.root, self.frames = Path(root), frames
+
+    def read(self) -> TrackedSequence:
+        once = PartnerfaceReader(self.root).read()
+        order = torch.arange(self.frames) % len(once)
+        places = order.tolist()
+        members = {name: {*frames} for name, frames in once.splits.items()}
+        return replace(
+            once,
+            image_paths=[once.image_paths[i] for i in places],
+            matte_paths=[once.matte_paths[i] for i in places],
+            label_paths=[once.label_paths[i] for i in places],
+            camera=once.camera.select(order),
+            head=once.head.select(order),
+            frame_weights=once.frame_weights[order],
+            torso_motion=once.torso_motion[order],
+            splits={name: [t for t, i in enumerate(places) if i in some] for name, some in members.items()},
+        )
+
+
+class SubdividedHead(HeadModel):
+    """Anny's head, in which every level cuts each triangle into four; it has no landmarks.
+
+    Args:
+        levels: how often triangles are cut; 0 is the head itself.
+    """
+
+    def __init__(self, levels: int = 1) -> None:
+        asset = AnnyHead().asset
+        for _ in range(levels):
+            asset = subdivided(asset)
+        super().__init__(asset)
+
+
+def subdivided(asset: HeadModelAsset) -> HeadModelAsset:
+    """Cut every triangle into four at the midpoints of its edges; the surface does not move."""
+    faces, edges = cut_faces(asset.faces)
+    uv_faces, uv_edges = cut_faces(asset.uv_faces)
+
+    def midpoints(values: np.ndarray | None, axis: int, ends: np.ndarray = edges) -> np.ndarray | None:
+        if values is None:
+            return None
+        values = np.asarray(values, np.float32)
+        middle = (values.take(ends[:, 0], axis) + values.take(ends[:, 1], axis)) / 2
+        return np.concatenate([values, middle], axis)
+
+    return replace(
+        asset,
+        version=f"{asset.version}, subdivided",
+        template_vertices=midpoints(asset.template_vertices, 0),
+        identity_basis=midpoints(asset.identity_basis, 1),
+        expression_basis=midpoints(asset.expression_basis, 1),
+        skinning_weights=midpoints(asset.skinning_weights, 0),
+        pose_correctives=midpoints(asset.pose_correctives, 1),
+        faces=faces,
+        uv=midpoints(asset.uv, 0, uv_edges),
+        uv_faces=uv_faces,
+        face_parts=np.repeat(asset.face_parts, 4),
+        landmark_faces=asset.landmark_faces[:0],
+        landmark_barycentric=asset.landmark_barycentric[:0],
+        landmark_spread=asset.landmark_spread[:0],
+        source_vertex_ids=None,
+    )
+
+
+def cut_faces(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut faces ``[Fc, 3]`` into four each, at the midpoints of their edges.
+
+    Returns:
+        The new faces ``[4 Fc, 3]``, those of one face in a row, and the edges ``[Ed, 2]`` whose midpoints
+        are new vertices: that of edge ``e`` is vertex ``V + e``, with V the number of old vertices.
+    """
+    corners = np.asarray(faces, np.int64)
+    sides = np.sort(np.stack([corners, np.roll(corners, -1, 1)], 2).reshape(-1, 2), 1)
+    edges, which = np.unique(sides, axis=0, return_inverse=True)
+    middles = corners.max() + 1 + which.reshape(-1, 3)
+    a, b, c = corners.T
+    ab, bc, ca = middles.T
+    cut = np.stack([a, ab, ca, ab, b, bc, ca, bc, c, ab, bc, ca], 1)
+    return cut.reshape(-1, 3), edges
+
+
+def sequence_for(sequence: TrackedSequence, head: SubdividedHead) -> TrackedSequence:
+    """A video that was tracked with the plain head, converted to a subdivided one."""
+    # A new vertex has the mean thickness of its edge's ends, level by level.
+    thickness, faces = sequence.shell_thickness, AnnyHead().asset.faces
+    while len(thickness) < len(head.template_vertices):
+        faces, edges = cut_faces(faces)
+        thickness = torch.cat([thickness, thickness[torch.from_numpy(edges)].mean(1)])
+    return replace(sequence, head_model=head_model_record(head), shell_thickness=thickness)
+
 
 FITTED_SIZES = 3
 """Number of the largest sizes to which the exponent is fitted: there fixed costs hide the least."""
@@ -106,7 +215,7 @@ def _mesh(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: in
     for levels in SUBDIVISIONS:
         variant = build(
             trained.name,
-            "--model.avatar.head_model.class_path=partnerface.benchmarks.speed.synthetic_sizes.SubdividedHead",
+            "--model.avatar.head_model.class_path=partnerface.benchmarks.speed.growth.SubdividedHead",
             f"--model.avatar.head_model.init_args.levels={levels}",
         )
         head = variant.module.avatar.head_model
@@ -145,6 +254,6 @@ GROWTH = {
 def repeated_flags(frames: int) -> tuple[str, str]:
     """Flags of ``partnerface fit`` that repeat the dataset until it has so many frames."""
     return (
-        "--data.reader.class_path=partnerface.benchmarks.speed.synthetic_sizes.RepeatedReader",
+        "--data.reader.class_path=partnerface.benchmarks.speed.growth.RepeatedReader",
         f"--data.reader.init_args.frames={frames}",
     )

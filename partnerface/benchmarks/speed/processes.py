@@ -118,35 +118,14 @@ SCALING = Target(">=", 1.8)
 SCALING_STEPS, WARM_UP = 40, 5
 
 
-@dataclass(frozen=True)
-class ProcessTask:
-    """What every process of a measurement does.
-
-    Attributes:
-        build: builds the method.
-        name: name of the method.
-        weights: file with the state of the avatar, so that all sample the same pruned space.
-        steps: number of timed steps.
-        port: TCP port where the processes meet.
-    """
-
-    build: MethodBuilder
-    name: str
-    weights: Path
-    steps: int
-    port: int
-
-
 def scaling_row(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> ResultRow:
     """Rays per second of two processes over those of one, each with one thread and a batch of its own."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "avatar.pt"
         torch.save(trained.module.avatar.state_dict(), weights)
 
-        def measure(processes: int) -> Duration:
-            return _in_processes(ProcessTask(build, trained.name, weights, steps, _free_port()), processes)
-
-        variants = {str(n): lambda n=n: measure(n) for n in (1, PROCESSES)}
+        task = build, trained.name, weights, steps
+        variants = {str(n): lambda n=n: _in_processes(n, *task) for n in (1, PROCESSES)}
         found = interleaved(variants, rounds)
     rays = rays_per_step(trained)
     rates = {name: [int(name) * rays / step.wall for step in found[name]] for name in found}
@@ -160,28 +139,28 @@ def scaling_row(build: MethodBuilder, trained: MethodUnderTest, rounds: int, ste
     )
 
 
-def _in_processes(task: ProcessTask, processes: int) -> Duration:
-    """Mean duration of a step in new interpreters."""
+def _in_processes(processes: int, *task: Any) -> Duration:
+    """Mean duration of a step in new interpreters, which meet at a TCP port; for ``task`` see `_train`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        started = [pool.submit(_train, task, rank, processes) for rank in range(processes)]
+        started = [pool.submit(_train, rank, processes, port, *task) for rank in range(processes)]
         first, *_ = [training.result() for training in started]
         return first
 
 
-def _train(task: ProcessTask, rank: int, processes: int) -> Duration:
+def _train(
+    rank: int, processes: int, port: int, build: MethodBuilder, name: str, weights: Path, steps: int
+) -> Duration:
+    """Time steps of a method with given ``weights``, so that all sample the same pruned space."""
     torch.set_num_threads(1)
-    method = task.build(task.name)
+    method = build(name)
     set_up(method)
-    method.module.avatar.load_state_dict(torch.load(task.weights, weights_only=True))
+    method.module.avatar.load_state_dict(torch.load(weights, weights_only=True))
     if processes > 1:
         place = {"LOCAL_RANK": rank, "NODE_RANK": 0, "OMP_NUM_THREADS": 1}
-        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": task.port}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in place.items()})
-    return timed_steps(method, task.steps, warm_up=WARM_UP, processes=processes)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return timed_steps(method, steps, warm_up=WARM_UP, processes=processes)

@@ -100,13 +100,17 @@ def speed_markdown(report: dict[str, Any], figures: dict[str, str]) -> str:
     """
     pictures = [f"![{FIGURES[name]}]({place})" for name, place in figures.items()]
     measured = [row for row in report["rows"] if row["value"] is not None]
+    missing: dict[str, list[str]] = {}
+    for row in report["rows"]:
+        if row["value"] is None:
+            missing.setdefault(row["note"], []).append(row["name"])
     machine = report["machine"]
     devices = f"{machine['cores']} cores of {machine['processor']}"
     devices += f" and {machine['cuda']}" if machine["cuda"] else ""
     blocks = [
         f"`{report['command']}`, commit {report['commit']}, {devices}:",
         rows_table(measured).as_markdown(),
-        _missing(report["rows"]),
+        " ".join(f"Not measured, {reason}: {', '.join(names)}." for reason, names in missing.items()),
         *(table.as_markdown() for table in stages_tables(report)),
         _convergence_table(report.get("convergence", {})),
         *pictures,
@@ -152,29 +156,16 @@ def three_digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _missing(rows: Sequence[dict[str, Any]]) -> str:
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        if row["value"] is None:
-            reasons.setdefault(row["note"], []).append(row["name"])
-    return " ".join(f"Not measured, {reason}: {', '.join(names)}." for reason, names in reasons.items())
-
-
 def stages_tables(report: dict[str, Any]) -> list[TextTable]:
     """For each profile its stages with milliseconds, share and points, and their sum."""
     tables = []
     for name, stages in report.get("profile", {}).items():
-        rows = [
-            [
-                row["stage"],
-                f"{row['milliseconds']:.1f}",
-                f"{row['share']:.0%}",
-                "" if row["points"] is None else f"{row['points']:,}",
-            ]
-            for row in stages
-        ]
-        total = ["total", f"{sum(row['milliseconds'] for row in stages):.1f}", "", ""]
-        tables.append(TextTable((PROFILE_TITLES[name], "CPU ms", "share", "points"), [*rows, total]))
+        rows = []
+        for row in stages:
+            points = "" if row["points"] is None else f"{row['points']:,}"
+            rows.append([row["stage"], f"{row['milliseconds']:.1f}", f"{row['share']:.0%}", points])
+        rows.append(["total", f"{sum(row['milliseconds'] for row in stages):.1f}", "", ""])
+        tables.append(TextTable((PROFILE_TITLES[name], "CPU ms", "share", "points"), rows))
     return tables
 
 

@@ -49,13 +49,8 @@ def against_nerface(
 ) -> list[ResultRow]:
     """Rays per second on rays that hit the head, and the ratios to NeRFace.
 
-    Args:
-        ours: our method.
-        peers: NeRFace by the floating-point type of its fields.
-        rounds: interleaved repetitions.
-        steps: training steps of ours in a round.
-        threads: CPU threads of every method, over which the frames of a batch are spread.
-        device: ``cpu`` or ``cuda``.
+    A round has ``steps`` training steps of ours and one of each peer: NeRFace by the floating-point type of
+    its fields. The frames of a batch are spread over ``threads`` on a CPU.
     """
 
     def our_step() -> Duration:

@@ -158,7 +158,7 @@ def repeat_validation(fit_loop: dict[str, Any]) -> None:
     """Let a run that is resumed from a checkpoint begin with the validation after the last step.
 
     Lightning skips a validation that was due but had not begun when the checkpoint was written. One that
-    had begun it does again from the first frame, so the state of the checkpoint's fit loop is changed to that.
+    had begun it does again from the first frame: the state of the checkpoint's fit loop is changed to that.
     """
     batches = fit_loop["epoch_loop.batch_progress"]
     for progress in (batches["total"], batches["current"]):

@@ -11,7 +11,6 @@ from partnerface.benchmarks.speed import processes
 from partnerface.benchmarks.speed.measurement import Duration
 from partnerface.benchmarks.speed.processes import (
     PeakMemory,
-    ProcessTask,
     in_new_process,
     memory_rows,
     peak_memory,
@@ -90,7 +89,7 @@ def test_rates_are_those_of_all_processes_together(tiny_method: MethodUnderTest,
     wall = iter([0.1, 0.125, 0.2, 0.2])
     asked = []
 
-    def measured(task: ProcessTask, processes: int) -> Duration:
+    def measured(task: processes: int) -> Duration:
         asked.append(processes)
         assert torch.load(task.weights, weights_only=True).keys()
         return Duration(next(wall), 1.0)
@@ -109,8 +108,7 @@ def test_two_processes_train_from_given_weights(tiny_build: MethodBuilder, tmp_p
     method = tiny_build("part_deformation")
     set_up(method)
     torch.save(method.module.avatar.state_dict(), tmp_path / "avatar.pt")
-    port = processes._free_port()
-    task = ProcessTask(tiny_build, "part_deformation", tmp_path / "avatar.pt", 2, port)
-    step = processes._in_processes(task, 2)
+    task = tiny_build, "part_deformation", tmp_path / "avatar.pt", 2
+    step = processes._in_processes(2, *task)
     assert step.wall > 0
     assert step.cpu > 0
