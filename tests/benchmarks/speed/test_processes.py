@@ -89,9 +89,9 @@ def test_rates_are_those_of_all_processes_together(tiny_method: MethodUnderTest,
     wall = iter([0.1, 0.125, 0.2, 0.2])
     asked = []
 
-    def measured(task: processes: int) -> Duration:
+    def measured(processes: int, build, name: str, weights: Path, steps: int) -> Duration:
         asked.append(processes)
-        assert torch.load(task.weights, weights_only=True).keys()
+        assert torch.load(weights, weights_only=True).keys()
         return Duration(next(wall), 1.0)
 
     monkeypatch.setattr(processes, "_in_processes", measured)
