@@ -41,7 +41,7 @@ def check_records() -> list[type]:
 
 
 def _has_shapes(record: type) -> bool:
-    """Whether a record has annotated shapes, and no default that a factory makes: those jaxtyping misreads."""
+    """Whether a record has annotated shapes and no default that a factory makes, which jaxtyping misreads."""
     fields = dataclasses.fields(record)
     made = any(field.default_factory is not dataclasses.MISSING for field in fields)
     return not made and any("[Tensor" in str(field.type) for field in fields)

@@ -19,6 +19,7 @@ from torch import Tensor
 from partnerface.avatar.canonical_map import ExactMap, PosedFrame, canonical_points_of_pixels
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.voxel_map import picture_map
+from partnerface.compute.ranges import Between
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.deformation import CanonicalCube, CanonicalHead, Deformation
@@ -60,8 +61,8 @@ class Avatar(AvatarMethod):
         field: Callable[[int], RadianceField],
         sampler: RaySampler,
         torso: TorsoLayer,
-        warm_up: float = 0.15,
-        driving_noise: float = 0.03,
+        warm_up: Between[float, 0, 1] = 0.15,
+        driving_noise: Between[float, 0, 10] = 0.03,
         clamp_driving: bool = True,
     ) -> None:
         super().__init__(head_model, sampler, torso)

@@ -34,6 +34,7 @@ class DefaultView(nn.Module):
     translation: Tensor
     torso_rotation: Tensor
     torso_translation: Tensor
+    has_torso_pose: Tensor
     torso_motion: Tensor
     intrinsics: Tensor
     camera_to_world: Tensor
@@ -49,9 +50,9 @@ class DefaultView(nn.Module):
         self.register_buffer("joint_rotations", eye.repeat(joints, 1, 1))
         self.register_buffer("rotation", eye)
         self.register_buffer("translation", torch.zeros(3))
-        # Not a number: the torso follows the rigid pose of the head.
-        self.register_buffer("torso_rotation", torch.full((3, 3), torch.nan))
-        self.register_buffer("torso_translation", torch.full((3,), torch.nan))
+        self.register_buffer("torso_rotation", eye.clone())
+        self.register_buffer("torso_translation", torch.zeros(3))
+        self.register_buffer("has_torso_pose", torch.zeros((), dtype=torch.bool))
         self.register_buffer("torso_motion", torch.eye(2, 3))
         self.register_buffer("intrinsics", torch.ones(4))
         self.register_buffer("camera_to_world", torch.eye(3, 4))
@@ -70,8 +71,9 @@ class DefaultView(nn.Module):
             (frame.camera, ("intrinsics", "camera_to_world")),
         ):
             for name in names:
-                value = getattr(record, name)
-                getattr(self, name).copy_(torch.tensor(torch.nan) if value is None else value[0])
+                if (value := getattr(record, name)) is not None:
+                    getattr(self, name).copy_(value[0])
+        self.has_torso_pose.fill_(head.torso_rotation is not None)
         self.width_and_height.copy_(torch.tensor([camera.width, camera.height]))
         self.expression_low.copy_(head.expression.amin(0))
         self.expression_high.copy_(head.expression.amax(0))
@@ -82,7 +84,7 @@ class DefaultView(nn.Module):
             identity=identity.clone(),
             **{name: getattr(self, name)[None].clone() for name in HEAD_BUFFERS},
         )
-        if self.torso_rotation.isnan().any():
+        if not self.has_torso_pose:
             head.torso_rotation = head.torso_translation = None
         width, height = self.width_and_height.tolist()
         camera = Camera(self.intrinsics[None].clone(), self.camera_to_world[None].clone(), width, height)

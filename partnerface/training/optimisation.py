@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
+from partnerface.compute.ranges import Between
 from partnerface.errors import UserError
 
 
@@ -44,10 +45,10 @@ class LearningRates:
         refinement: corrections of tracked pose and expression.
     """
 
-    grids: float = 2e-2
-    networks: float = 6e-3
-    torso: float = 5e-3
-    refinement: float = 3e-5
+    grids: Between[float, 0, 100] = 2e-2
+    networks: Between[float, 0, 100] = 6e-3
+    torso: Between[float, 0, 100] = 5e-3
+    refinement: Between[float, 0, 100] = 3e-5
 
 
 def adamw(groups: Iterable[dict[str, Any]]) -> Optimizer:
