@@ -80,11 +80,7 @@ class UniformSampler(RaySampler):
         return _samples(depths, near, far)
 
     def importance_samples(
-        self,
-        samples: RaySamples,
-        weights: Tensor,
-        count: int,
-        rays: tuple[Tensor, Tensor],
+        self, samples: RaySamples, weights: Tensor, count: int, rays: tuple[Tensor, Tensor]
     ) -> RaySamples:
         """The samples of a first pass and M more, drawn where it found density.
 

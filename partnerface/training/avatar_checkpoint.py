@@ -64,14 +64,8 @@ def model_yaml(checkpoint: Path | str, trust: Iterable[str]) -> str:
     """The configuration that a checkpoint's model was trained with: YAML with the key ``model``.
 
     Its class paths have been imported and checked, so that all of them are trusted classes of the
-    right interface. The number of frames is left out: it belongs to the dataset.
-
-    Args:
-        checkpoint: the file.
-        trust: names of packages beside Partnerface whose classes it may name.
-
-    Raises:
-        UserError: as `load_avatar`.
+    right interface. The number of frames is left out: it belongs to the dataset. Arguments and errors
+    are those of `load_avatar`.
     """
     path = Path(checkpoint)
     content = _content(path)

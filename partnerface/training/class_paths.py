@@ -152,11 +152,7 @@ def innermost(error: BaseException) -> BaseException:
 def extension_error(error: BaseException) -> str | None:
     """What went wrong in a class that is not ours, while it was imported or built; None if nothing did.
 
-    Args:
-        error: what the parser raised.
-
-    Returns:
-        A line that names the module or the class, and what it raised.
+    The line names the module or the class, and what it raised for the parser to raise ``error``.
     """
     first = innermost(error)
     if isinstance(first, UserError | MemoryError | KeyboardInterrupt):

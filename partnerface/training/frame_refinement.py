@@ -39,13 +39,10 @@ def refined_parameters(
     out of the score, at the price of having seen the test picture.
 
     Args:
-        head: tracked parameters of one frame.
+        head: tracked parameters of one frame; the corrected ones are returned, without gradient.
         batches: rays of the frame, one batch a step.
         objective: loss of a batch under given parameters, a scalar.
         prior: weight of the corrections' squared size, see `ParameterRefinement.size`.
-
-    Returns:
-        The corrected parameters, without gradient.
 
     Raises:
         UserError: the loss is not a finite number.

@@ -198,7 +198,7 @@ NAMES: dict[str, tuple[tuple, Any, str]] = {
     ),
     "another load by its own name": (AVATAR, "partnerface.training.avatar_checkpoint.load_avatar", "load"),
     "a class of ours of another kind": (AVATAR, "partnerface.fields.hash_field.HashField", "Avatar"),
-    "a loss for a field": ((*FIELD, "class_path"), "partnerface.losses.matte.Matte", "RadianceField"),
+    "a loss for a field": ((*FIELD, "class_path"), "partnerface.losses.photometric.Matte", "RadianceField"),
     "an abstract class": (
         (*FIELD[:2], "deformation"),
         {"class_path": "partnerface.deformation.deformation.Deformation"},

@@ -1,32 +1,77 @@
-"""ResultRow: one measured value with its target."""
+"""Interleaved measurements, in which other load on the machine slows all variants, and rows of results."""
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le}
+import torch
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Time that a piece of work took, in seconds.
+
+    Attributes:
+        wall: by the clock on the wall.
+        cpu: CPU time of the whole process, all threads.
+    """
+
+    wall: float
+    cpu: float
+
+    def per(self, count: float) -> Duration:
+        """The time of one of ``count`` equal pieces."""
+        return Duration(self.wall / count, self.cpu / count)
+
+    def plus(self, other: Duration) -> Duration:
+        """The time of both."""
+        return Duration(self.wall + other.wall, self.cpu + other.cpu)
+
+
+def duration_of(work: Callable[[], object], device: str = "cpu") -> Duration:
+    """Run and time work; on CUDA until the device is done."""
+    synchronise(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    synchronise(device)
+    return Duration(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def synchronise(device: str) -> None:
+    """Wait until a CUDA device is done; does nothing for ``cpu``."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def interleaved(variants: Mapping[str, Callable[[], Duration]], rounds: int) -> dict[str, list[Duration]]:
+    """Durations of every variant, by name and round; each is measured once a round.
+
+    Args:
+        variants: functions that do and time their work.
+        rounds: number of repetitions.
+    """
+    collected: dict[str, list[Duration]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, measure in variants.items():
+            collected[name].append(measure())
+    return collected
+
+
+def ratios(numerators: list[float], denominators: list[float]) -> list[float]:
+    """Ratios round by round, in which load that slows both cancels."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A bound that a value should keep.
+    """A bound that a value should keep, in the unit of the row."""
 
-    Attributes:
-        comparison: ``>=`` or ``<=``.
-        bound: in the unit of the row.
-    """
-
-    comparison: str
+    comparison: Literal[">=", "<="]
     bound: float
-
-    def __post_init__(self) -> None:
-        if self.comparison not in _COMPARISONS:
-            raise ValueError(f"comparison {self.comparison!r} is not one of {', '.join(_COMPARISONS)}")
 
     def __str__(self) -> str:
         return f"{self.comparison} {self.bound:g}"
@@ -35,7 +80,7 @@ class Target:
         """Whether a value keeps the bound; NaN never does, and None stays None."""
         if value is None:
             return None
-        return not math.isnan(value) and _COMPARISONS[self.comparison](value, self.bound)
+        return value >= self.bound if self.comparison == ">=" else value <= self.bound
 
 
 @dataclass
@@ -96,8 +141,3 @@ def measured_row(
 ) -> ResultRow:
     """A row with the median of ``samples`` as its value."""
     return ResultRow(name, median(samples), unit, target, note, samples, by_cpu_time or [], details)
-
-
-def missing_row(name: str, unit: str, target: Target | None, reason: str) -> ResultRow:
-    """A row without a value, and the reason for it."""
-    return ResultRow(name, None, unit, target, reason)

@@ -1,13 +1,22 @@
-"""Every moment counts once, for the innermost stage, in every thread; with a clock that the test turns."""
+"""Every moment counts once, for the innermost stage, in every thread; the real avatar has every stage."""
 
 import threading
+import time
 import types
 
 import pytest
 import torch
 from torch import nn
 
-from partnerface.benchmarks.speed.stage_clock import StageClock, TimedMethod, stage_table
+from partnerface.benchmarks.speed.stages import (
+    StageClock,
+    TimedMethod,
+    rendering_profile,
+    stage_table,
+    training_profile,
+)
+from partnerface.benchmarks.speed.throughput import square_view
+from partnerface.benchmarks.speed.training_slices import set_up
 
 
 class HandClock:
@@ -142,10 +151,45 @@ def test_the_table_has_the_slowest_first_and_its_shares_sum_to_one(hand):
     for name, seconds in (("a", 1.0), ("b", 6.0), ("c", 3.0)):
         with clock.stage(name):
             hand.turn(seconds)
-    clock.add_points("b", 40)
+    clock.points["b"] = 40
     table = stage_table(clock, repeats=4)
     assert [row["stage"] for row in table] == ["b", "c", "a"]
     assert table[0] == {"stage": "b", "milliseconds": 1500.0, "share": 0.6, "points": 10}
     assert table[1]["points"] is None
     assert sum(row["share"] for row in table) == pytest.approx(1)
     assert stage_table(StageClock(hand), 1) == []
+
+
+STAGES = {
+    "posing",
+    "ray sampling",
+    "inverse skinning",
+    "deformation bank",
+    "hash encoding",
+    "field heads",
+    "torso",
+    "compositing, gathering",
+}
+
+
+def test_a_training_step_has_all_stages(tiny_method):
+    set_up(tiny_method)
+    start = time.thread_time()
+    stages = training_profile(tiny_method, 2)
+    taken = time.thread_time() - start
+    names = {row["stage"] for row in stages}
+    assert names >= STAGES | {"backward", "optimizer", "losses"}
+    assert sum(row["share"] for row in stages) == pytest.approx(1)
+    assert 0 < 2 * sum(row["milliseconds"] for row in stages) < 1000 * taken
+    points = {row["stage"]: row["points"] for row in stages}
+    assert points["ray sampling"] == points["torso"] == 2 * 64
+    assert 0 < points["deformation bank"] <= points["inverse skinning"] <= 2 * 64 * 16
+
+
+def test_a_rendered_frame_has_no_backward_and_counts_every_ray(tiny_method):
+    set_up(tiny_method)
+    frame = square_view(tiny_method.data.sequence, 16)
+    stages = rendering_profile(tiny_method, frame, 2)
+    assert {row["stage"] for row in stages} >= STAGES
+    assert not {row["stage"] for row in stages} & {"backward", "optimizer"}
+    assert {row["points"] for row in stages if row["stage"] == "torso"} == {256}
