@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from partnerface.training.avatar_checkpoint import load_avatar
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["load_avatar"]
 
 _API = {"load_avatar": "partnerface.training.avatar_checkpoint"}

@@ -14,7 +14,10 @@ from hypothesis import HealthCheck, settings
 from partnerface.configuration.config_files import config_arguments
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
+from tests.checked_records import check_records
 from tests.contracts.subjects import strong_parameters
+
+check_records()
 
 # The same examples in every run, none remembered, no clock.
 settings.register_profile(

@@ -20,6 +20,7 @@ from partnerface.avatar.canonical_map import ExactMap, canonical_points_of_pixel
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.posed_frame import PosedFrame
 from partnerface.avatar.voxel_map import picture_map
+from partnerface.compute.ranges import Between
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.deformation import CanonicalCube, CanonicalHead, Deformation
@@ -61,8 +62,8 @@ class Avatar(AvatarMethod):
         field: Callable[[int], RadianceField],
         sampler: RaySampler,
         torso: TorsoLayer,
-        warm_up: float = 0.15,
-        driving_noise: float = 0.03,
+        warm_up: Between[float, 0, 1] = 0.15,
+        driving_noise: Between[float, 0, 10] = 0.03,
         clamp_driving: bool = True,
     ) -> None:
         super().__init__(head_model, sampler, torso)

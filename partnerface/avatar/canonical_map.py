@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from partnerface.cameras.rays import image_pixels, pixel_rays
@@ -39,10 +40,10 @@ class CanonicalSamples:
         statistics: of the fine motion, for regularisers; None without gradients.
     """
 
-    kept: Tensor
-    positions: Tensor
-    appearance: Tensor | None
-    part_weights: Tensor | None = None
+    kept: Int[Tensor, " K"]
+    positions: Float[Tensor, "K 3"]
+    appearance: Float[Tensor, "K A"] | None
+    part_weights: Float[Tensor, "K P"] | None = None
     statistics: DeformationStatistics | None = None
 
 

@@ -28,6 +28,7 @@ class DefaultView(nn.Module):
     translation: Tensor
     torso_rotation: Tensor
     torso_translation: Tensor
+    has_torso_pose: Tensor
     torso_motion: Tensor
     intrinsics: Tensor
     camera_to_world: Tensor
@@ -43,9 +44,9 @@ class DefaultView(nn.Module):
         self.register_buffer("joint_rotations", eye.repeat(joints, 1, 1))
         self.register_buffer("rotation", eye)
         self.register_buffer("translation", torch.zeros(3))
-        # Not a number: the torso follows the rigid pose of the head.
-        self.register_buffer("torso_rotation", torch.full((3, 3), torch.nan))
-        self.register_buffer("torso_translation", torch.full((3,), torch.nan))
+        self.register_buffer("torso_rotation", eye.clone())
+        self.register_buffer("torso_translation", torch.zeros(3))
+        self.register_buffer("has_torso_pose", torch.zeros((), dtype=torch.bool))
         self.register_buffer("torso_motion", torch.eye(2, 3))
         self.register_buffer("intrinsics", torch.ones(4))
         self.register_buffer("camera_to_world", torch.eye(3, 4))
@@ -69,17 +70,16 @@ class DefaultView(nn.Module):
             "intrinsics": camera.intrinsics,
             "camera_to_world": camera.camera_to_world,
         }.items():
-            if values is None:
-                getattr(self, name).fill_(torch.nan)
-            else:
+            if values is not None:
                 getattr(self, name).copy_(values[neutral])
+        self.has_torso_pose.fill_(head.torso_rotation is not None)
         self.width_and_height.copy_(torch.tensor([camera.width, camera.height]))
         self.expression_low.copy_(head.expression.amin(0))
         self.expression_high.copy_(head.expression.amax(0))
 
     def view(self, identity: Tensor) -> View:
         """The default view (F = 1) of a person's identity ``[I]``; the head does not turn."""
-        with_torso = not bool(self.torso_rotation.isnan().any())
+        with_torso = bool(self.has_torso_pose)
         head = HeadParameters(
             identity=identity.clone(),
             expression=self.expression[None].clone(),

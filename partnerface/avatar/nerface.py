@@ -15,6 +15,7 @@ from pytorch3d.transforms import matrix_to_axis_angle
 from torch import Tensor, nn
 
 from partnerface.avatar.method import AvatarMethod
+from partnerface.compute.ranges import Between
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.fields.conditioned_field import ConditionedField
@@ -68,10 +69,10 @@ class NeRFace(AvatarMethod):
         head_model: HeadModel,
         sampler: UniformSampler,
         torso: TorsoLayer,
-        importance: int = 64,
-        layers: int = 8,
-        hidden_width: int = 256,
-        code_width: int = 32,
+        importance: Between[int, 1, 4096] = 64,
+        layers: Between[int, 1, 64] = 8,
+        hidden_width: Between[int, 1, 4096] = 256,
+        code_width: Between[int, 0, 4096] = 32,
         bfloat16: bool = False,
     ) -> None:
         super().__init__(head_model, sampler, torso)

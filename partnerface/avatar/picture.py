@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from partnerface.errors import UserError
@@ -25,10 +26,10 @@ class Picture:
         part_weights: ``[H, W, P]`` part weights composited along the ray, or None if not requested.
     """
 
-    rgb: Tensor
-    alpha: Tensor
-    depth: Tensor
-    part_weights: Tensor | None = None
+    rgb: Float[Tensor, "3 H W"]
+    alpha: Float[Tensor, "H W"]
+    depth: Float[Tensor, "H W"]
+    part_weights: Float[Tensor, "H W P"] | None = None
 
     @classmethod
     def from_rays(cls, rays: RenderedRays, height: int, width: int) -> Picture:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 OPENGL_TO_OPENCV = (1.0, -1.0, -1.0)
@@ -23,8 +24,8 @@ class Camera:
         height: image height in pixels.
     """
 
-    intrinsics: Tensor
-    camera_to_world: Tensor
+    intrinsics: Float[Tensor, "F 4"]
+    camera_to_world: Float[Tensor, "F 3 4"]
     width: int
     height: int
 

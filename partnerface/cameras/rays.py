@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,9 +22,9 @@ class RayBundle:
         image_uv: ``[F, R, 2]`` image coordinates divided by width and height, in [0, 1].
     """
 
-    origins: Tensor
-    directions: Tensor
-    image_uv: Tensor
+    origins: Float[Tensor, "F R 3"]
+    directions: Float[Tensor, "F R 3"]
+    image_uv: Float[Tensor, "F R 2"]
 
     def frame(self, index: int) -> RayBundle:
         """The rays ``[1, R]`` of one frame."""

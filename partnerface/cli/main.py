@@ -1,4 +1,4 @@
-"""Entry point: `fit | validate | test | predict` go to the trainer, the rest to plain functions."""
+"""The ``partnerface`` command: fit, validate, test and predict run the trainer, all others a function."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ TRAINER_COMMANDS = {
 
 @dataclass(frozen=True)
 class Tool:
-    """A command that is a plain typed function; its docstring is its help.
+    """A command that calls a function, whose typed arguments are its options and docstring its help.
 
     Attributes:
-        function: where it lives, as ``module:name``; imported only when it runs.
-        summary: its line in ``partnerface --help``.
-        first: the option that a leading argument without a dash stands for.
+        function: the function as ``module:name``; imported when the command runs.
+        summary: the command's line in ``partnerface --help``.
+        first: option that gets the first argument if that is no option itself.
     """
 
     function: str
@@ -67,9 +67,12 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
+    Args:
+        argv: command and options; those of the process if None.
+
     Returns:
-        0, 1 from a check that found something unfit, 2 after one line about bad input or a lost process,
-        130 after an interrupt, or 143 after a SIGTERM that could be heeded.
+        The exit code: 0 for success, 1 if ``check`` finds a dataset unfit, 2 after one line about bad
+        input or a lost process, 130 after an interrupt, 143 after a SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -156,9 +159,10 @@ def _run_tool(command: str, arguments: list[str]) -> int:
 
 
 def _user_message(error: BaseException | None) -> str | None:
-    """What to say about bad input, missing software, an unusable disk, too little memory or a lost process.
+    """The line for an error that the user can do something about, wherever it is in the chain of causes.
 
-    Anywhere in a chain of causes; None for all else, which is a mistake of ours.
+    These are bad input, missing software, an unusable disk, too little memory and a lost process. None
+    for any other error: a mistake of this package, shown with its traceback.
     """
     if isinstance(error, MemoryError):
         return f"out of memory ({error or 'no more could be had'}); choose a smaller size or fewer frames"
@@ -174,7 +178,7 @@ def _user_message(error: BaseException | None) -> str | None:
 
 
 def _one_line(message: str) -> str:
-    """Printable and short, whatever a hostile file has put into it."""
+    """A message on one line, printable and cut to `LONGEST_MESSAGE`: a file may have put anything into it."""
     text = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in message)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 4]} ..."

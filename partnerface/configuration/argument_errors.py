@@ -9,6 +9,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from partnerface.configuration.config_files import yaml_files
 from partnerface.errors import UserError
@@ -92,14 +93,11 @@ def _missing_methods(class_path: str) -> list[str]:
 def _source(key: str, arguments: list[str]) -> str:
     """``FILE: `` if the key comes from a configuration file; nothing if it was given as a flag."""
     plain = key.replace(".init_args", "")
-    if any(flag.replace(".init_args", "") == plain for flag in _flags(arguments)):
+    if any(flag.replace(".init_args", "") == plain for flag, _ in _flags(arguments)):
         return ""
-    name, source = key.rsplit(".", 1)[-1], ""
-    for path in yaml_files(arguments):
-        with suppress(UserError):
-            if name in _keys(read_yaml(path)):
-                source = f"{path}: "
-    return source
+    name = key.rsplit(".", 1)[-1]
+    holding = [path for path, tree in _trees(arguments) if any(found == name for found, _ in _entries(tree))]
+    return f"{holding[-1]}: " if holding else ""
 
 
 def _flag_below(key: str, reason: str, arguments: list[str]) -> str | None:
@@ -108,35 +106,14 @@ def _flag_below(key: str, reason: str, arguments: list[str]) -> str | None:
     Either the reason has the class path of the flag's value, or the flag begins an entry that no file
     holds, most likely a misspelt name.
     """
-    known = {"class_path", "init_args"}.union(*(_keys(tree) for tree in _trees(arguments)))
-    for argument in arguments:
-        flag, _, value = argument.lstrip("-").partition("=")
+    known = {"", "class_path", "init_args", *(name for name, _ in _entries_of_files(arguments))}
+    for flag, value in _flags(arguments):
         if flag.startswith((f"{key}.", f"{key}+")):
-            name = flag[len(key) + 1 :].partition(".")[0]
             if "." in value and value in reason:
                 return flag
-            if name and name not in known:
+            if (name := flag[len(key) + 1 :].partition(".")[0]) not in known:
                 return f"{key}.{name}"
     return None
-
-
-def _flags(arguments: list[str]) -> list[str]:
-    """The keys that are given on a command line."""
-    return [argument.partition("=")[0].lstrip("-") for argument in arguments if argument.startswith("--")]
-
-
-def _trees(arguments: list[str]) -> Iterator[object]:
-    """What stands in the readable YAML files that a command line names."""
-    for path in yaml_files(arguments):
-        with suppress(UserError):
-            yield read_yaml(path)
-
-
-def _keys(node: object) -> set[str]:
-    """Every key below a node."""
-    if isinstance(node, dict):
-        return {str(key) for key in node}.union(*(_keys(value) for value in node.values()))
-    return set().union(*(_keys(item) for item in node)) if isinstance(node, list) else set()
 
 
 def _nearest(key: str, arguments: list[str], valid_keys: Iterable[str]) -> str:
@@ -163,17 +140,41 @@ def _constructor_arguments(arguments: list[str]) -> set[str]:
 
 
 def _class_paths(arguments: list[str]) -> set[str]:
-    """Every class path in flags and files, and texts that look like one."""
-    values = {argument.rpartition("=")[2] for argument in arguments}
-    paths = {value for value in values if re.fullmatch(r"\w+(\.\w+)+", value)}
-    return {"partnerface.avatar.avatar.Avatar"}.union(paths, *map(_find_class_paths, _trees(arguments)))
+    """Every class path in files, and every value of a flag that looks like one."""
+    in_flags = {value for _, value in _flags(arguments) if re.fullmatch(r"\w+(\.\w+)+", value)}
+    in_files = {str(value) for name, value in _entries_of_files(arguments) if name == "class_path"}
+    return {"partnerface.avatar.avatar.Avatar"} | in_flags | in_files
 
 
-def _find_class_paths(node: object) -> Iterator[str]:
+def _flags(arguments: list[str]) -> list[tuple[str, str]]:
+    """Key and value of every flag on a command line; values after a space count too."""
+    flags = []
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument.startswith("--"):
+            key, equals, value = argument.lstrip("-").partition("=")
+            flags.append((key, value if equals else after))
+    return flags
+
+
+def _trees(arguments: list[str]) -> Iterator[tuple[Path, object]]:
+    """The readable YAML files that a command line names, with what stands in them."""
+    for path in yaml_files(arguments):
+        with suppress(UserError):
+            yield path, read_yaml(path)
+
+
+def _entries_of_files(arguments: list[str]) -> Iterator[tuple[str, object]]:
+    """Every key in the YAML files of a command line, with its value."""
+    for _, tree in _trees(arguments):
+        yield from _entries(tree)
+
+
+def _entries(node: object) -> Iterator[tuple[str, object]]:
+    """Every key below a node, with its value."""
     if isinstance(node, dict):
-        if isinstance(node.get("class_path"), str):
-            yield node["class_path"]
-        node = list(node.values())
-    if isinstance(node, list):
+        for name, value in node.items():
+            yield str(name), value
+            yield from _entries(value)
+    elif isinstance(node, list):
         for item in node:
-            yield from _find_class_paths(item)
+            yield from _entries(item)

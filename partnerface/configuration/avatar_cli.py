@@ -1,4 +1,7 @@
-"""AvatarCLI: LightningCLI for avatars. Links only; values are in signatures and in `configs/`."""
+"""AvatarCLI: the commands fit, validate, test and predict, as a LightningCLI.
+
+No values stand here: defaults are in the signatures of the classes, choices in ``configs/``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import termination_as_exit
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
-from partnerface.training.class_paths import extension_error, guard_parser
+from partnerface.training.class_paths import check_classes, extension_error, guard_parser
 from partnerface.training.distributed import outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.csv_appender import CsvAppender
@@ -35,15 +38,19 @@ _COMMANDS = ("fit", "validate", "test", "predict")
 
 
 class AvatarCLI(LightningCLI):
-    """``fit | validate | test | predict`` from YAML files and flags.
+    """Builds trainer, model and datamodule from YAML files and flags, and runs the command.
 
     Args:
-        arguments: the command line after ``partnerface``.
-        execute: false builds `trainer`, `model` and `datamodule` for the command without running it.
+        arguments: the command line after ``partnerface``, beginning with ``fit``, ``validate``, ``test``
+            or ``predict``.
+        execute: false builds `trainer`, `model` and `datamodule` without running the command.
+
+    Raises:
+        UserError: a file, key, value, class or checkpoint is wrong; one line that names it.
     """
 
     def __init__(self, arguments: Sequence[str], execute: bool = True) -> None:
-        # An abbreviated key would be taken in silence for a key that only begins like it.
+        # With abbreviations a misspelt key could silently set another one that begins with it.
         parsing = {"exit_on_error": False, "allow_abbrev": False}
         self._execute = execute
         guard_parser()
@@ -78,12 +85,14 @@ class AvatarCLI(LightningCLI):
         args = with_model_of_checkpoint(args)
         try:
             self.config = parser.parse_args(args)
-        # Of a module that exits while it is imported, too.
+        # A module may exit while it is imported.
         except (Exception, SystemExit) as error:
             if (message := short_message(error, args, self._valid_keys())) is None:
                 raise
             raise UserError(message) from error
-        check_ranges(self.config[self.config["subcommand"]].as_dict())
+        chosen = self.config[self.config["subcommand"]]
+        check_ranges(chosen.as_dict())
+        check_classes(chosen)
 
     def _valid_keys(self) -> set[str]:
         parsers = self._subcommand_parsers.values()
@@ -147,14 +156,14 @@ class AvatarCLI(LightningCLI):
                 super()._run_subcommand(subcommand)
 
     def after_fit(self) -> None:
-        """A run that was stopped within its last validation has nothing left to train, but that to do."""
+        """Run the last validation of a run that was stopped within it: nothing is left to train."""
         checkpoint = next((c for c in self.trainer.callbacks if isinstance(c, RunCheckpoint)), None)
         if checkpoint is not None and checkpoint.validation_pending:
             checkpoint.cut_log(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The CSV log is always there; W&B or TensorBoard come beside it by ``trainer.logger``."""
+        """Make the trainer with the CSV log, and the loggers of ``trainer.logger`` beside it."""
         run_dir = self._get(self.config, "run_dir")
         chosen = self._get(self.config_init, "trainer")["logger"]
         if not chosen or chosen is True:
@@ -169,7 +178,15 @@ class AvatarCLI(LightningCLI):
 
 
 def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
-    """Run one of the trainer's commands."""
+    """Run ``fit``, ``validate``, ``test`` or ``predict``.
+
+    Args:
+        arguments: the command line after ``partnerface``.
+
+    Raises:
+        UserError: a value of the configuration is wrong.
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
     # Lightning announces devices, limits and products; what a user needs to know is printed here.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -186,14 +203,14 @@ def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
 
 
 def require_writable(folder: Path) -> None:
-    """Make the folder and prove that it takes files.
+    """Make an output folder and check that files can be written into it.
 
     Raises:
-        UserError: it does not.
+        UserError: they cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # One without a name: nothing is left by a kill, and nodes that share a disk do not meet.
+        # A file without a name: a kill leaves nothing behind, and nodes that share a disk do not collide.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -203,12 +220,12 @@ def require_writable(folder: Path) -> None:
 
 
 def _default_run_dir() -> str:
-    """A new folder for every run; under a W&B agent the one named after its run."""
+    """A new folder for every run, named after the W&B run if an agent has started it."""
     return f"runs/{os.environ.get('WANDB_RUN_ID') or time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _silence_expected_warnings() -> None:
-    """Warnings about choices that are right here: loaders without workers, a CPU, short epochs."""
+    """Silence Lightning's warnings about intended choices: loaders without workers, a CPU, short epochs."""
     for message in (
         ".*does not have many workers.*",
         ".*GPU available but not used.*",

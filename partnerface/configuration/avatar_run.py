@@ -1,4 +1,4 @@
-"""Train an avatar and test it, in one folder; a second run continues or reuses what lies there."""
+"""Training and testing an avatar in one folder; a second call continues or reuses what is in it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ OUTPUTS = ("checkpoints/last.ckpt", SCORES_FILE, "comparison.mp4", "strip.png")
 
 
 def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
-    """Fit and test.
+    """Train an avatar, or continue its training, and test it.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of the run; a finished run in it is not repeated.
         arguments: configuration files and flags of ``partnerface fit``.
 
     Returns:
         The content of ``metrics.json``.
+
+    Raises:
+        UserError: a value of the configuration or a file of the folder is wrong.
     """
     checkpoint, metrics = last_checkpoint(run_dir), run_dir / SCORES_FILE
     config = run_dir / "config.yaml"
@@ -44,10 +47,15 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
 
 
 def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
-    """Record what a folder was made with, or make sure that it was made with the same.
+    """Record a folder's settings in ``settings.json``, or check that the recorded ones are the same.
+
+    Args:
+        run_dir: folder of the run.
+        settings: names and values that must not change between two calls.
 
     Raises:
-        UserError: the folder holds an avatar made with other settings, or cannot be written.
+        UserError: the folder holds an avatar made with other settings or other files, or cannot be
+            written.
     """
     path = run_dir / SETTINGS_FILE
     if path.is_file():
@@ -57,7 +65,7 @@ def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
             what = ", ".join(f"{key} {recorded.get(key)}" for key in changed)
             raise UserError(f"--out {run_dir}: holds an avatar made with {what}; choose another folder")
         return
-    # What a kill within the write of the settings left is no other file.
+    # A kill while the settings were written leaves a partial file, which is no reason to refuse.
     if run_dir.exists() and any(entry.suffix != ".partial" for entry in run_dir.iterdir()):
         raise UserError(f"--out {run_dir}: holds other files; choose another folder")
     require_writable(run_dir)
@@ -65,7 +73,7 @@ def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
 
 
 def print_outputs(run_dir: Path, next_steps: list[str]) -> None:
-    """Say what was made and what can be done with it."""
+    """Print the paths of a run's results, then lines that say what can be done with them."""
     for name in OUTPUTS:
         if (run_dir / name).is_file():
             print(f"  {run_dir / name}")

@@ -15,7 +15,7 @@ _AVATAR_FLAGS = ("--model", "--model.avatar", "--model.avatar.class_path")
 
 
 def with_model_of_checkpoint(arguments: Sequence[str]) -> list[str]:
-    """Add ``--model`` from the file of ``--ckpt_path`` if neither files nor flags name an avatar.
+    """Add the model of ``--ckpt_path`` as a configuration if neither files nor flags name an avatar.
 
     It stands behind the configuration files, so that flags after them still change the model.
 
@@ -42,4 +42,4 @@ def with_model_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     in_files = [str(name) for tree in trees for name in tree.get("trust") or ()]
     model = model_yaml(path, [*given.trust, *in_files])
     after = max((k for k, a in enumerate(arguments) if a.endswith((".yaml", ".yml"))), default=0) + 1
-    return [*arguments[:after], f"--model={model}", *arguments[after:]]
+    return [*arguments[:after], f"--config={model}", *arguments[after:]]

@@ -1,4 +1,4 @@
-"""The configuration files that come with the package, found from any working directory."""
+"""Configuration files: those that come with the package, and those that a command line names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ CONFIGS = Path(partnerface.__file__).parent / "configs"
 
 
 def config_file(name: str) -> Path:
-    """A shipped configuration file, such as ``method/part_deformation``."""
+    """Path of a configuration file of the package.
+
+    Args:
+        name: such as ``method/part_deformation``.
+
+    Raises:
+        UserError: the installation lacks it.
+    """
     path = CONFIGS / f"{name}.yaml"
     if not path.is_file():
         raise UserError(f"configuration {name}: not in this installation ({path}); install partnerface again")
@@ -21,15 +28,18 @@ def config_file(name: str) -> Path:
 
 
 def config_arguments(*names: str) -> list[str]:
-    """``--config`` arguments for shipped files, in order."""
+    """``--config`` arguments for configuration files of the package, in order."""
     return [argument for name in names for argument in ("--config", str(config_file(name)))]
 
 
 def resolve_config_paths(arguments: list[str]) -> list[str]:
-    """Let ``--config configs/base.yaml`` mean the shipped file where the working directory has none.
+    """Replace ``--config configs/base.yaml`` by the package's file where the working directory has none.
+
+    Args:
+        arguments: a command line.
 
     Raises:
-        UserError: a file is missing, or is no YAML of plain values.
+        UserError: a file is missing, or is not YAML with plain values.
     """
     resolved = list(arguments)
     for i, argument in enumerate(arguments):
@@ -55,6 +65,6 @@ def _shipped_instead(value: str) -> str:
 
 
 def yaml_files(arguments: Sequence[str]) -> list[Path]:
-    """The YAML files that a command line names."""
+    """The existing YAML files that a command line names, as values of any flag."""
     values = [argument.rpartition("=")[2] for argument in arguments]
     return [Path(v) for v in values if v.endswith((".yaml", ".yml")) and Path(v).is_file()]

@@ -1,4 +1,4 @@
-"""Errors of Lightning and of checkpoints that come from the user's values, as one line each."""
+"""Errors of Lightning that come from the user's values or checkpoint, as one line each."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from partnerface.errors import UserError
 
 _OF_THE_CONSTRUCTOR = (ImportError, AttributeError, RuntimeError, TypeError, ValueError, KeyError)
-"""What it raises about its arguments beside its own exception; ImportError: a strategy that is an extra."""
+"""What `Trainer` raises about its arguments, beside its own exception; ImportError: a missing extra."""
+_RESTORING = "checkpoint_connector.py"
+"""The file of Lightning that restores a run from a checkpoint."""
 
 
 @contextmanager
 def named_trainer_values(constructing: bool = False) -> Iterator[None]:
-    """Whatever Lightning refuses about the trainer's values is a matter of the configuration.
+    """Turn what Lightning refuses about a value of the configuration into one line.
 
     Args:
-        constructing: only the trainer is made inside, so that every error is about a value of it.
+        constructing: nothing but the trainer is made inside, so that every error is about its arguments.
 
     Raises:
         UserError: with Lightning's reason.
@@ -33,41 +35,36 @@ def named_trainer_values(constructing: bool = False) -> Iterator[None]:
         raise UserError(f"trainer: {error}") from error
 
 
-_RESTORING = "checkpoint_connector.py"
-"""The file of Lightning that takes a checkpoint apart."""
-
-
 @contextmanager
 def named_checkpoint(checkpoint: str | None) -> Iterator[None]:
-    """Whatever a checkpoint's contents raise while they are restored is the checkpoint's fault.
+    """Turn what is raised while a run is restored from a checkpoint into one line that names it.
 
     Args:
-        checkpoint: its path, for the message; None if there is none.
+        checkpoint: its path; None if the run starts from nothing.
 
     Raises:
-        UserError: naming the checkpoint.
+        UserError: its contents cannot be restored.
     """
     try:
         yield
     except Exception as error:
-        if checkpoint is None or isinstance(error, UserError) or not _while_restoring(error):
+        frames = traceback.extract_tb(error.__traceback__)
+        restoring = any(
+            f.filename.endswith(_RESTORING) and f.name.startswith(("restore", "resume")) for f in frames
+        )
+        if checkpoint is None or isinstance(error, UserError) or not restoring:
             raise
-        reason = f"{type(error).__name__}: {error}"
         raise UserError(
-            f"checkpoint {checkpoint}: cannot be restored ({reason}); take an earlier one or train again"
+            f"checkpoint {checkpoint}: cannot be restored ({type(error).__name__}: {error}); "
+            "take an earlier one or train again"
         ) from error
 
 
-def _while_restoring(error: Exception) -> bool:
-    frames = traceback.extract_tb(error.__traceback__)
-    return any(f.filename.endswith(_RESTORING) and f.name.startswith(("restore", "resume")) for f in frames)
-
-
 def require_data_only(weights_only: bool | None) -> None:
-    """Refuse a configuration that asks for checkpoints with code.
+    """Refuse a configuration in which checkpoints may hold code.
 
     Raises:
-        UserError: it does.
+        UserError: ``weights_only`` is false.
     """
     if weights_only is False:
         raise UserError("weights_only: must be true; a checkpoint holds data, its code is never run")

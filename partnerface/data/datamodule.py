@@ -9,6 +9,7 @@ import lightning
 from torch.utils.data import DataLoader
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.compute.ranges import Between
 from partnerface.data.batches.datasets import EvaluationFrame, EvaluationFrames, RayDataset
 from partnerface.data.batches.frame_samplers import ShardedFrames, ShuffledFrames
 from partnerface.data.batches.frame_store import FrameStore
@@ -53,17 +54,17 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     def __init__(
         self,
         reader: SequenceReader,
-        image_size: int = 256,
-        rays_per_frame: int = 1024,
-        frames_per_batch: int = 2,
-        batches_per_epoch: int | None = None,
+        image_size: Between[int, 16, 8192] = 256,
+        rays_per_frame: Between[int, 1, 1_000_000] = 1024,
+        frames_per_batch: Between[int, 1, 4096] = 2,
+        batches_per_epoch: Between[int, 1, 10**9] | None = None,
         pixel_sampler: PixelSampler | None = None,
         predict_frames: str = "held_out",
         driver: Driver | None = None,
-        sample_frames: int = 0,
+        sample_frames: Between[int, 0, 10**9] = 0,
         test_splits: list[str] | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
+        num_workers: Between[int, 0, 256] = 0,
+        seed: Between[int, 0, 2**63] = 0,
     ) -> None:
         super().__init__()
         sizes = {

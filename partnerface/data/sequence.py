@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
@@ -25,8 +26,8 @@ class TrueSurface:
             motion that expressions bring.
     """
 
-    depth: Tensor
-    canonical: Tensor
+    depth: Float[Tensor, "H W"]
+    canonical: Float[Tensor, "H W 3"]
 
     def to(self, device: torch.device) -> TrueSurface:
         return TrueSurface(self.depth.to(device), self.canonical.to(device))
@@ -80,10 +81,10 @@ class TrackedSequence:
     head: HeadParameters
     head_model: HeadModelRecord
     fps: float
-    frame_weights: Tensor
-    torso_motion: Tensor
+    frame_weights: Float[Tensor, " T"]
+    torso_motion: Float[Tensor, "T 2 3"]
     neck_line: float
-    shell_thickness: Tensor
+    shell_thickness: Float[Tensor, " V"]
     splits: dict[str, list[int]]
     split_protocol: dict[str, str] = field(default_factory=dict)
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)

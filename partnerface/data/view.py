@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
@@ -29,7 +30,7 @@ class View:
 
     camera: Camera
     head: HeadParameters
-    torso_motion: Tensor
+    torso_motion: Float[Tensor, "F 2 3"]
 
     def __post_init__(self) -> None:
         counts = {"cameras": len(self.camera), "heads": len(self.head), "torsos": len(self.torso_motion)}

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from partnerface.head_models.head_model import HeadModel
@@ -45,9 +46,9 @@ class CanonicalHead:
     """
 
     head_model: HeadModel
-    vertices: Tensor
-    used: Tensor
-    expression: Tensor
+    vertices: Float[Tensor, "V 3"]
+    used: Int[Tensor, " U"]
+    expression: Float[Tensor, "F E"]
     in_cube: CanonicalCube
 
 
@@ -62,10 +63,10 @@ class DeformedPoints:
         part_index: ``[N, k]`` their numbers.
     """
 
-    offsets: Tensor
-    appearance: Tensor | None
-    part_weights: Tensor
-    part_index: Tensor
+    offsets: Float[Tensor, "N 3"]
+    appearance: Float[Tensor, "N A"] | None
+    part_weights: Float[Tensor, "N k"]
+    part_index: Int[Tensor, "N k"]
 
 
 class Deformation(nn.Module, ABC):

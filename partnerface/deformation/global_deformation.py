@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from partnerface.compute.ranges import Between
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints
 from partnerface.deformation.part_deformation import PartDeformation
 
@@ -38,9 +39,9 @@ class GlobalDeformation(Deformation):
     def __init__(
         self,
         driving_width: int,
-        hidden_width: int = 128,
-        num_frequencies: int = 4,
-        appearance_width: int = 4,
+        hidden_width: Between[int, 1, 4096] = 128,
+        num_frequencies: Between[int, 0, 16] = 4,
+        appearance_width: Between[int, 0, 256] = 4,
         windowed_frequencies: bool = False,
     ) -> None:
         super().__init__()

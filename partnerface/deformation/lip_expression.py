@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from partnerface.compute.ranges import Between
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
 from partnerface.deformation.part_centres import part_centres
@@ -30,7 +31,7 @@ class LipExpression(Deformation):
     anchors: Tensor
     spacing: Tensor
 
-    def __init__(self, driving_width: int, code_width: int = 16) -> None:
+    def __init__(self, driving_width: int, code_width: Between[int, 0, 256] = 16) -> None:
         super().__init__()
         self.driving_width, self.appearance_width = driving_width, code_width
         signal_width = driving_width - VELOCITY_WIDTH

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from partnerface.compute.ranges import Between
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints, dense_part_weights
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
 from partnerface.deformation.local_driving import expression_masks
@@ -51,17 +52,17 @@ class PartDeformation(Deformation):
     def __init__(
         self,
         driving_width: int,
-        parts: int = 8,
-        temperature: float = 0.25,
-        top_k: int = 2,
-        hidden_width: int = 32,
-        num_frequencies: int = 4,
-        appearance_width: int = 4,
+        parts: Between[int, 1, 1024] = 8,
+        temperature: Between[float, 1e-12, 1e6] = 0.25,
+        top_k: Between[int, 1, 1024] = 2,
+        hidden_width: Between[int, 1, 4096] = 32,
+        num_frequencies: Between[int, 0, 16] = 4,
+        appearance_width: Between[int, 0, 256] = 4,
         placement: PartPlacement = "expression_motion",
         learn_parts: bool = True,
         temperature_schedule: TemperatureSchedule = "constant",
-        start_temperature: float = 1.0,
-        residual_frequencies: int = 0,
+        start_temperature: Between[float, 1e-12, 1e6] = 1.0,
+        residual_frequencies: Between[int, 0, 16] = 0,
         windowed_frequencies: bool = False,
         local_driving: bool = True,
     ) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from partnerface.compute.ranges import Between
 from partnerface.fields.encodings import frequency_encoding
 from partnerface.fields.radiance_field import RadianceField
 
@@ -29,10 +30,10 @@ class FrequencyField(RadianceField):
     def __init__(
         self,
         appearance_width: int,
-        layers: int = 4,
-        hidden_width: int = 128,
-        position_frequencies: int = 8,
-        direction_frequencies: int = 4,
+        layers: Between[int, 1, 64] = 4,
+        hidden_width: Between[int, 1, 4096] = 128,
+        position_frequencies: Between[int, 0, 16] = 8,
+        direction_frequencies: Between[int, 0, 16] = 4,
     ) -> None:
         super().__init__()
         self.appearance_width = appearance_width

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from partnerface.compute.ranges import Between
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_grid import HashGrid
 from partnerface.fields.radiance_field import RadianceField
@@ -36,10 +37,10 @@ class HashField(RadianceField):
     def __init__(
         self,
         appearance_width: int,
-        levels: int = 8,
-        log2_table_size: int = 15,
-        finest: int = 384,
-        hidden_width: int = 64,
+        levels: Between[int, 1, 32] = 8,
+        log2_table_size: Between[int, 1, 24] = 15,
+        finest: Between[int, 1, 65_536] = 384,
+        hidden_width: Between[int, 1, 4096] = 64,
         bfloat16: bool = False,
         condition_density: bool = False,
     ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -30,14 +31,14 @@ class HeadParameters:
             neighbouring frames (a changed ``rotation`` does not change it); None stands for zero.
     """
 
-    identity: Tensor
-    expression: Tensor
-    joint_rotations: Tensor
-    rotation: Tensor
-    translation: Tensor
-    torso_rotation: Tensor | None = None
-    torso_translation: Tensor | None = None
-    angular_velocity: Tensor | None = None
+    identity: Float[Tensor, " I"]
+    expression: Float[Tensor, "F E"]
+    joint_rotations: Float[Tensor, "F J 3 3"]
+    rotation: Float[Tensor, "F 3 3"]
+    translation: Float[Tensor, "F 3"]
+    torso_rotation: Float[Tensor, "F 3 3"] | None = None
+    torso_translation: Float[Tensor, "F 3"] | None = None
+    angular_velocity: Float[Tensor, "F 3"] | None = None
 
     def __len__(self) -> int:
         return len(self.expression)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -24,9 +25,9 @@ class PosedHead:
         head_rotation: ``[F, 3, 3]`` head to world; its inverse turns view directions into the head's axes.
     """
 
-    vertices: Tensor
-    canonical_vertices: Tensor
-    displacements: Tensor
-    vertex_transforms: Tensor
-    joints: Tensor
-    head_rotation: Tensor
+    vertices: Float[Tensor, "F V 3"]
+    canonical_vertices: Float[Tensor, "V 3"]
+    displacements: Float[Tensor, "F V 3"]
+    vertex_transforms: Float[Tensor, "F V 3 4"]
+    joints: Float[Tensor, "F J 3"]
+    head_rotation: Float[Tensor, "F 3 3"]

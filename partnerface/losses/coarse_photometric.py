@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from partnerface.compute.ranges import Between
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
@@ -26,7 +27,7 @@ class CoarsePhotometric(Loss):
         UserError: the method has one pass only.
     """
 
-    def __init__(self, weight: float = 1.0, delta: float = 0.1) -> None:
+    def __init__(self, weight: Between[float, 0, 1e6] = 1.0, delta: Between[float, 1e-12, 1e6] = 0.1) -> None:
         super().__init__(weight)
         self.photometric = Photometric(delta=delta)
 

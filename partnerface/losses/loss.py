@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from partnerface.compute.ranges import Between
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.errors import UserError
 from partnerface.rendering.rendered_rays import DeformationStatistics, Rendering
@@ -19,7 +20,7 @@ class Loss(nn.Module, ABC):
         weight: factor of the term.
     """
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(self, weight: Between[float, 0, 1e6] = 1.0) -> None:
         super().__init__()
         self.weight = weight
 

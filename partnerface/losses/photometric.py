@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from partnerface.compute.ranges import Between
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.losses.loss import Loss
 from partnerface.rendering.rendered_rays import Rendering
@@ -21,7 +22,7 @@ class Photometric(Loss):
         delta: colour error at which the loss turns from square to linear.
     """
 
-    def __init__(self, weight: float = 1.0, delta: float = 0.1) -> None:
+    def __init__(self, weight: Between[float, 0, 1e6] = 1.0, delta: Between[float, 1e-12, 1e6] = 0.1) -> None:
         super().__init__(weight)
         self.delta = delta
 

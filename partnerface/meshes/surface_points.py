@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -17,8 +18,8 @@ class SurfacePoints:
         barycentric: ``[Q, 3]`` their weights, sum to one.
     """
 
-    corners: Tensor
-    barycentric: Tensor
+    corners: Int[Tensor, "Q 3"]
+    barycentric: Float[Tensor, "Q 3"]
 
     def of(self, values: Tensor) -> Tensor:
         """Interpolate values ``[V, C]`` of the vertices: ``[Q, C]`` at the points."""

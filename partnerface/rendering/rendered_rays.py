@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -23,11 +24,11 @@ class RenderedRays:
         part_weights: ``[F, R, P]`` part weights composited along the ray, or None.
     """
 
-    rgb: Tensor
-    opacity: Tensor
-    depth: Tensor
-    head_opacity: Tensor
-    part_weights: Tensor | None = None
+    rgb: Float[Tensor, "F R 3"]
+    opacity: Float[Tensor, "F R"]
+    depth: Float[Tensor, "F R"]
+    head_opacity: Float[Tensor, "F R"]
+    part_weights: Float[Tensor, "F R P"] | None = None
 
     def over(self, background: Tensor) -> Tensor:
         """Colour ``[F, R, 3]`` over an opaque background ``[F, R, 3]`` (or broadcastable to it)."""
@@ -62,10 +63,10 @@ class DeformationStatistics:
         part_entropy: ``[F]`` entropy of the samples' part weights in nats.
     """
 
-    offset_size: Tensor
-    offset_roughness: Tensor
-    part_usage: Tensor
-    part_entropy: Tensor
+    offset_size: Float[Tensor, " F"]
+    offset_roughness: Float[Tensor, " F"]
+    part_usage: Float[Tensor, "F P"]
+    part_entropy: Float[Tensor, " F"]
 
 
 @dataclass

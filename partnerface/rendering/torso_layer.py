@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from partnerface.compute.ranges import Between
+
 POSE_WIDTH = 6
 
 YIELDING_SCALE = 0.1
@@ -34,10 +36,10 @@ class TorsoLayer(nn.Module):
 
     def __init__(
         self,
-        resolutions: tuple[int, ...] = (32, 128, 256),
-        channels: int = 8,
-        margin: float = 0.03,
-        yielding_cells: int = 8,
+        resolutions: tuple[Between[int, 1, 4096], ...] = (32, 128, 256),
+        channels: Between[int, 1, 256] = 8,
+        margin: Between[float, 1e-4, 10] = 0.03,
+        yielding_cells: Between[int, 1, 4096] = 8,
     ) -> None:
         super().__init__()
         self.margin = margin

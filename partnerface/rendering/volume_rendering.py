@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from partnerface.rendering.rendered_rays import RenderedRays
@@ -51,9 +52,9 @@ class HeadRays:
         part_weights: ``[M, P]`` composited part weights, or None.
     """
 
-    weights: Tensor
-    rgb: Tensor
-    part_weights: Tensor | None = None
+    weights: Float[Tensor, "M S"]
+    rgb: Float[Tensor, "M 3"]
+    part_weights: Float[Tensor, "M P"] | None = None
 
 
 def render_head(

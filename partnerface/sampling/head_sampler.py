@@ -9,6 +9,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from partnerface.compute.ranges import Between
 from partnerface.compute.threads import thread_generator
 from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.errors import UserError
@@ -183,11 +184,11 @@ class HeadRaySampler(RaySampler):
 
     def __init__(
         self,
-        samples: int = 16,
-        step_m: float = 0.002,
-        cells: int = 128,
-        erosion_m: float = 0.006,
-        thinnest_m: float = 0.02,
+        samples: Between[int, 2, 4096] = 16,
+        step_m: Between[float, 1e-5, 1] = 0.002,
+        cells: Between[int, 2, 512] = 128,
+        erosion_m: Between[float, 0, 1] = 0.006,
+        thinnest_m: Between[float, 0, 1] = 0.02,
     ) -> None:
         super().__init__()
         if samples < 2:

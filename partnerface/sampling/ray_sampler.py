@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from partnerface.cameras.rays import RayBundle
@@ -28,10 +29,10 @@ class RaySamples:
         hit: ``[R]`` bool: the ray has samples at all.
     """
 
-    depths: Tensor
-    lengths: Tensor
-    opaque: Tensor
-    hit: Tensor
+    depths: Float[Tensor, "R S"]
+    lengths: Float[Tensor, "R S"]
+    opaque: Bool[Tensor, " R"]
+    hit: Bool[Tensor, " R"]
 
     @property
     def count(self) -> int:
@@ -60,7 +61,7 @@ class SampledRays:
     """
 
     rays: RayBundle
-    hit: Tensor
+    hit: Int[Tensor, " M"]
     samples: RaySamples
 
     @classmethod

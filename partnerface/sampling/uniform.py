@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from partnerface.compute.ranges import Between
 from partnerface.compute.threads import thread_generator
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
@@ -54,7 +55,7 @@ class UniformSampler(RaySampler):
     low: Tensor
     high: Tensor
 
-    def __init__(self, samples: int = 64) -> None:
+    def __init__(self, samples: Between[int, 3, 4096] = 64) -> None:
         super().__init__()
         if samples < 3:
             raise UserError(f"sampler: samples is {samples}; choose 3 or more")

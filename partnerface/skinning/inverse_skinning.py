@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from partnerface.errors import UserError
@@ -28,11 +29,11 @@ class CanonicalPoints:
         barycentric: ``[N, 3]`` of the closest surface point.
     """
 
-    points: Tensor
-    valid: Tensor
-    distance: Tensor
-    faces: Tensor
-    barycentric: Tensor
+    points: Float[Tensor, "N 3"]
+    valid: Bool[Tensor, " N"]
+    distance: Float[Tensor, " N"]
+    faces: Int[Tensor, " N"]
+    barycentric: Float[Tensor, "N 3"]
 
     def select(self, points: Tensor) -> CanonicalPoints:
         """Some of the points ``[M]``."""

@@ -14,6 +14,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from partnerface.compute.ranges import Between
 from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.head_models.posed_head import PosedHead
@@ -124,7 +125,7 @@ class NearestSurface(InverseSkinning):
             its distance.
     """
 
-    def __init__(self, margin: float = 0.002) -> None:
+    def __init__(self, margin: Between[float, 0, 1] = 0.002) -> None:
         super().__init__()
         self.margin = margin
         self._search_radius = margin

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from partnerface.compute.ranges import Between
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
@@ -42,7 +43,7 @@ class NearestTriangle(InverseSkinning):
         margin: metres added to the shell when searching.
     """
 
-    def __init__(self, margin: float = 0.002) -> None:
+    def __init__(self, margin: Between[float, 0, 1] = 0.002) -> None:
         super().__init__()
         self.search = NearestSurface(margin)
 

@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from partnerface.avatar.avatar import Avatar
 from partnerface.errors import UserError
-from partnerface.training.class_paths import denied_path, extension_error, imports_only, innermost, refusal
+from partnerface.training.class_paths import (
+    check_classes,
+    denied_path,
+    extension_error,
+    imports_only,
+    innermost,
+    refusal,
+)
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 
@@ -42,16 +49,19 @@ def load_avatar(
             not trusted.
     """
     path = Path(checkpoint)
-    _checked_hyper_parameters(path)
-    with _refusals(path), imports_only(trust), warnings.catch_warnings():
+    content = _content(path)
+    with imports_only(trust), _refusals(path), warnings.catch_warnings():
         # Lightning would have the avatar left out of the hyper-parameters, where only its class path is.
         warnings.filterwarnings("ignore", ".*already saved during checkpointing.*")
-        module = AvatarModule.load_from_checkpoint(path, map_location=device, weights_only=True)
+        parser, configuration = _parsed(content)
+        module = parser.instantiate(configuration).model
+        module.on_load_checkpoint(content)
+        module.load_state_dict(content["state_dict"])
     return module.avatar.to(device).eval()
 
 
 def model_yaml(checkpoint: Path | str, trust: Iterable[str]) -> str:
-    """The ``model:`` section of the configuration that a checkpoint was trained with, as YAML.
+    """The configuration that a checkpoint's model was trained with: YAML with the key ``model``.
 
     Its class paths have been imported and checked, so that all of them are trusted classes of the
     right interface. The number of frames is left out: it belongs to the dataset.
@@ -64,22 +74,30 @@ def model_yaml(checkpoint: Path | str, trust: Iterable[str]) -> str:
         UserError: as `load_avatar`.
     """
     path = Path(checkpoint)
-    values = _checked_hyper_parameters(path)
-    values.pop("num_frames", None)
-    parser = ArgumentParser(exit_on_error=False)
-    with _refusals(path), imports_only(trust):
-        parser.add_class_arguments(AvatarModule, skip={"num_frames"}, fail_untyped=False)
-        return parser.dump(parser.parse_object(values))
+    content = _content(path)
+    with imports_only(trust), _refusals(path):
+        parser, configuration = _parsed(content)
+        del configuration["model.num_frames"]
+        return parser.dump(configuration)
 
 
-def _checked_hyper_parameters(path: Path) -> dict[str, Any]:
-    """The keyword arguments of `AvatarModule` in a checkpoint whose contents are whole."""
+def _content(path: Path) -> dict[str, Any]:
+    """A checkpoint whose contents are whole."""
     if not path.is_file():
         raise UserError(f"checkpoint {path}: no such file")
-    content = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
+    return AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
+
+
+def _parsed(content: dict[str, Any]) -> tuple[ArgumentParser, Namespace]:
+    """A parser for `AvatarModule` and the arguments in a checkpoint, their classes imported and checked."""
     values = dict(content.get("hyper_parameters", {}))
+    # Lightning's note of how it would build the module itself.
     values.pop("_instantiator", None)
-    return values
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(AvatarModule, "model", fail_untyped=False)
+    configuration = parser.parse_object({"model": values})
+    check_classes(configuration)
+    return parser, configuration
 
 
 @contextmanager
@@ -91,10 +109,9 @@ def _refusals(path: Path) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if denied := denied_path(error):
             raise UserError(f"checkpoint {path}: {refusal(denied)}") from error
-        if isinstance(error, UserError):
-            raise
         first = innermost(error)
-        reason = extension_error(error) or f"{type(first).__name__}: {first}"
+        reason = str(first) if isinstance(first, UserError) else extension_error(error)
+        reason = reason or f"{type(first).__name__}: {first}"
         # Torch and the parser explain at length.
         reason = next(iter(reason.strip().splitlines()), "")[:300]
         raise UserError(f"checkpoint {path}: no avatar can be made of it ({reason})") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 import re
 import sys
 import threading
@@ -17,7 +19,8 @@ from jsonargparse._common import parsing_settings
 from partnerface.errors import UserError
 from partnerface.files.yaml_values import refuse_extremes
 
-_ROOMS = ("avatar", "head_models", "sampling", "skinning", "deformation", "fields", "rendering", "losses")
+_PARTS = ("avatar", "head_models", "sampling", "skinning", "deformation", "fields", "rendering")
+_ROOMS = (*_PARTS, "losses", "evaluation")
 MODEL_PACKAGES = (*(f"partnerface.{room}" for room in _ROOMS), "torch.optim")
 """Packages whose classes a checkpoint may always name.
 
@@ -93,6 +96,39 @@ def refusal(path: str) -> str:
         f"names {path}, a class that is not trusted; if you trust its package, "
         f"give --trust {package} (in Python trust=['{package}'])"
     )
+
+
+def check_classes(configuration: Any, key: str = "") -> None:
+    """Make sure that every class path names a class that can be built, before anything is built.
+
+    For an argument that is a factory (``Callable[[int], Deformation]``) the parser would take a function
+    too, and call it with whatever arguments stand beside its name.
+
+    Args:
+        configuration: what the parser has read: nested namespaces, tables and lists.
+        key: where it stands, for the message.
+
+    Raises:
+        UserError: a class path names a function, or a class that lacks methods of its interface.
+    """
+    if isinstance(configuration, list | tuple):
+        for value in configuration:
+            check_classes(value, key)
+    elif isinstance(configuration, dict | jsonargparse.Namespace):
+        values = configuration if isinstance(configuration, dict) else vars(configuration)
+        if isinstance(path := values.get("class_path"), str):
+            _check_class(pkgutil.resolve_name(path), path, key)
+        for name, value in values.items():
+            check_classes(value, f"{key}.{name}".lstrip("."))
+    elif inspect.isroutine(configuration):
+        _check_class(configuration, f"{configuration.__module__}.{configuration.__qualname__}", key)
+
+
+def _check_class(found: Any, path: str, key: str) -> None:
+    if not isinstance(found, type):
+        raise UserError(f"{key}: {path} is no class; give the path of a class")
+    if lacking := sorted(getattr(found, "__abstractmethods__", ())):
+        raise UserError(f"{key}: {path} is abstract: it lacks {', '.join(lacking)}")
 
 
 def innermost(error: BaseException) -> BaseException:

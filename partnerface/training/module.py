@@ -14,10 +14,12 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from partnerface import __version__
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.rays import pixel_rays
 from partnerface.compute.process_settings import keep_freed_memory
+from partnerface.compute.ranges import Between
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
 from partnerface.data.batches.datasets import EvaluationFrame, rays_of_frame
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels
@@ -77,10 +79,10 @@ class AvatarModule(LightningModule):
         num_frames: int = 1,
         refine_tracking: bool = False,
         test_parameters: Literal["strict", "refined"] = "strict",
-        refinement_prior: float = 1e-3,
-        gradient_clip: float = 1.0,
-        cpu_threads: int = 2,
-        skipped_in_a_row: int = 10,
+        refinement_prior: Between[float, 0, 1e6] = 1e-3,
+        gradient_clip: Between[float, 0, 1e6] = 1.0,
+        cpu_threads: Between[int, 1, 1024] = 2,
+        skipped_in_a_row: Between[int, 1, 10**9] = 10,
         metrics: dict[str, ImageMetric | None] | None = None,
     ) -> None:
         super().__init__()
@@ -257,6 +259,7 @@ class AvatarModule(LightningModule):
         self.skipped_steps.check()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["partnerface_version"] = __version__
         checkpoint["skipped_steps"] = self.skipped_steps.total
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

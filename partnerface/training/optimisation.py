@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from partnerface.compute.ranges import Between
+
 
 def cosine_factor(progress: float, warm_up: float = 0.02, final: float = 0.05) -> float:
     """Factor of the learning rate.
@@ -41,10 +43,10 @@ class LearningRates:
         refinement: corrections of tracked pose and expression.
     """
 
-    grids: float = 2e-2
-    networks: float = 6e-3
-    torso: float = 5e-3
-    refinement: float = 3e-5
+    grids: Between[float, 0, 100] = 2e-2
+    networks: Between[float, 0, 100] = 6e-3
+    torso: Between[float, 0, 100] = 5e-3
+    refinement: Between[float, 0, 100] = 3e-5
 
 
 def adamw(groups: Iterable[dict[str, Any]]) -> Optimizer:

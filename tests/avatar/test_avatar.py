@@ -1,13 +1,11 @@
 """The whole avatar on a tiny rendered subject: what rays see, what survives a checkpoint, what learns."""
 
-import copy
 import math
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.canonical_map import LEAST_DISTANCE
@@ -243,52 +241,6 @@ def test_triangle_transfer_with_the_expression_at_the_lips(sequence):
     avatar.refresh_occupancy(view, visits=5000)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 1000, 10**6])
-def test_picture_does_not_depend_on_the_chunks(avatar, sequence, chunk):
-    wake(avatar)
-    small = replace_size(sequence, 8 if chunk == 1 else 32)
-    expected = render(avatar, small, 2, with_parts=True, chunk=200)
-    assert_same_picture(render(avatar, small, 2, with_parts=True, chunk=chunk), expected)
-
-
-def replace_size(sequence: TrackedSequence, size: int) -> TrackedSequence:
-    return replace(sequence, camera=sequence.camera.resized(size, size))
-
-
-def test_forward_of_a_batch_is_each_frame_by_itself(avatar, sequence):
-    wake(avatar)
-    frames = [5, 0, 11]
-    rays, views = training_rays(sequence, frames, 40), views_of(sequence, frames)
-    together = avatar(rays, views)
-    for f in range(3):
-        alone = avatar(rays.frame(f), views.select([f]))
-        for name in ("rgb", "opacity", "depth", "head_opacity"):
-            torch.testing.assert_close(getattr(together.rays, name)[f], getattr(alone.rays, name)[0])
-        for name, value in vars(alone.deformation).items():
-            torch.testing.assert_close(getattr(together.deformation, name)[f], value[0])
-
-
-def test_moving_the_whole_world_changes_nothing(avatar, sequence):
-    """Head, torso and rays under one rigid motion: points and view directions must turn with the head."""
-    wake(avatar)
-    turn, shift = axis_angle_to_matrix(torch.tensor([0.5, -1.2, 0.8])), torch.tensor([0.3, -2.0, 0.7])
-    view, rays = views_of(sequence, [6]), training_rays(sequence, [6], 400)
-    head = view.head
-    moved = replace(
-        head,
-        rotation=turn @ head.rotation,
-        translation=head.translation @ turn.T + shift,
-        torso_rotation=turn @ head.torso_rotation,
-        torso_translation=head.torso_translation @ turn.T + shift,
-    )
-    moved_rays = RayBundle(rays.origins @ turn.T + shift, rays.directions @ turn.T, rays.image_uv)
-    expected, found = avatar(rays, view).rays, avatar(moved_rays, replace(view, head=moved)).rays
-    error = (found.rgb - expected.rgb).abs().amax(-1)
-    # A sample on the rim of a cell or of the shell may fall to the other side.
-    assert error.quantile(0.95) < 2e-3
-    torch.testing.assert_close(found.head_opacity.mean(), expected.head_opacity.mean(), atol=2e-3, rtol=0)
-
-
 def test_torso_is_behind_the_head(avatar, sequence):
     """Where the head covers everything, the torso changes nothing; beside it, it shows alone."""
     avatar.torso.neck_line.zero_()
@@ -302,24 +254,6 @@ def test_torso_is_behind_the_head(avatar, sequence):
     assert not alone.rgb[0, beside].any()
     assert (with_torso.opacity[0, beside] > 0).all()
     assert torch.equal(with_torso.head_opacity, alone.head_opacity)
-
-
-def test_a_fresh_avatar_with_the_same_state_renders_the_same(avatar, sequence):
-    wake(avatar)
-    torch.manual_seed(3)
-    avatar.refresh_occupancy(views_of(sequence, [0]), visits=20000)
-    fresh = make_avatar(seed=9).eval()
-    fresh.load_state_dict(avatar.state_dict())
-    frame = sequence.splits["temporal"][-1]
-    assert_same_picture(
-        render(fresh, sequence, frame, with_parts=True), render(avatar, sequence, frame, with_parts=True)
-    )
-
-
-def test_a_copy_of_a_used_avatar_renders_the_same(avatar, sequence):
-    before = render(avatar, sequence, 0, with_parts=True)
-    copied = copy.deepcopy(avatar)
-    assert_same_picture(render(copied, sequence, 0, with_parts=True), before)
 
 
 def test_state_is_finite_and_without_the_head_model(avatar):
@@ -394,17 +328,6 @@ def test_closed_eyes_zero_expression_and_extremes_stay_finite(avatar, sequence):
         assert rendered.head_opacity.max().item() == pytest.approx(1, abs=1e-4)
 
 
-def test_a_clip_of_one_training_frame_is_enough(sequence):
-    avatar = make_avatar()
-    avatar.adapt_to(replace(sequence, splits={"train": [4]}))
-    avatar.train()
-    rendered = avatar(training_rays(sequence, [4], 100), views_of(sequence, [4])).rays
-    rendered.rgb.sum().backward()
-    assert rendered.head_opacity.max().item() == pytest.approx(1, abs=1e-4)
-    assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
-    assert render(avatar.eval(), sequence, 20).rgb.isfinite().all()
-
-
 def empty_field(avatar: Avatar) -> None:
     with torch.no_grad():
         avatar.field.density_head[2].weight.zero_()
@@ -447,12 +370,6 @@ def test_refresh_keeps_what_is_dense_and_frees_what_is_empty(avatar, sequence):
         avatar.refresh_occupancy(view, visits=3 * candidates)
     assert int(grid.occupied.sum()) < 0.05 * candidates
     assert torch.equal(grid.occupied.bool() & ~grid.candidates, torch.zeros_like(grid.candidates))
-
-
-def test_a_picture_of_one_pixel(avatar, sequence):
-    shown = render(avatar, replace_size(sequence, 1), 0, with_parts=True)
-    assert shown.rgb.shape == (3, 1, 1)
-    assert shown.rgb.isfinite().all()
 
 
 @pytest.mark.parametrize(("parts", "top_k"), [(1, 1), (1, 5), (3, 8)])
@@ -575,15 +492,3 @@ def test_statistics_of_each_frame_equal_a_loop_over_its_samples(avatar, sequence
         )
         assert float(found["offset_roughness"][f]) == pytest.approx(sum(rough) / len(rough), rel=1e-3)
         torch.testing.assert_close(found["part_usage"][f], usage / len(sizes), atol=1e-4, rtol=1e-3)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_picture_on_the_gpu_is_that_of_the_cpu(avatar, sequence):
-    wake(avatar)
-    expected = render(avatar, sequence, 3)
-    shown = copy.deepcopy(avatar).to("cuda").render_image(views_of(sequence, [3]).to("cuda"))
-    # The closest point is ambiguous where surfaces touch, so a few pixels may differ.
-    difference = (shown.rgb.cpu() - expected.rgb).abs()
-    assert difference.mean() < 1e-3
-    assert (difference > 0.02).float().mean() < 0.01

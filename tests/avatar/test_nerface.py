@@ -7,10 +7,9 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.avatar.nerface import NeRFace
-from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
+from partnerface.cameras.rays import RayBundle, pixel_rays
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.synthetic.reader import SyntheticReader
-from partnerface.data.view import View
 from partnerface.head_models.anny import AnnyHead
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.sampling.uniform import UniformSampler
@@ -45,10 +44,6 @@ def nerface(sequence, anny) -> NeRFace:
 def rays_of(sequence: TrackedSequence, frames: list[int], count: int = 40) -> RayBundle:
     pixels = 32 * torch.rand(len(frames), count, 2, generator=torch.Generator().manual_seed(1))
     return pixel_rays(sequence.camera.select(frames), pixels)
-
-
-def small(sequence: TrackedSequence, width: int, height: int) -> View:
-    return views_of(sequence, [0]).resized(width, height)
 
 
 def test_the_box_holds_every_vertex_of_every_training_head(nerface, sequence):
@@ -137,33 +132,6 @@ def test_evaluation_takes_the_mean_code_of_the_training_frames(nerface, sequence
     torch.testing.assert_close(condition[-4:], nerface.frame_codes[train].mean(0))
 
 
-def test_a_picture_is_its_rays_in_any_chunks(nerface, sequence):
-    nerface.eval()
-    view = small(sequence, 6, 5)
-    whole = nerface.render_image(view, with_parts=True)
-    pieces = nerface.render_image(view, with_parts=True, chunk=7)
-    for name in ("rgb", "alpha", "depth", "part_weights"):
-        torch.testing.assert_close(getattr(whole, name), getattr(pieces, name), msg=name)
-    with torch.no_grad():
-        alone = nerface(pixel_rays(view.camera, torch.tensor([[[2.5, 3.5]]])), view).rays
-    torch.testing.assert_close(whole.rgb[:, 3, 2], alone.rgb[0, 0])
-
-
-def test_part_weights_change_no_bit_of_the_picture(nerface, sequence):
-    """There is one part, which takes all of the head."""
-    nerface.eval()
-    view = small(sequence, 12, 12)
-    plain, with_parts = nerface.render_image(view), nerface.render_image(view, with_parts=True)
-    assert plain.part_weights is None
-    for name in ("rgb", "alpha", "depth"):
-        assert torch.equal(getattr(with_parts, name), getattr(plain, name)), name
-    assert nerface.parts == 1
-    pixels = image_pixels(12, 12)
-    with torch.no_grad():
-        opacity = nerface(pixel_rays(view.camera, pixels[None]), view).rays.head_opacity
-    torch.testing.assert_close(with_parts.part_weights[..., 0], opacity.view(12, 12))
-
-
 def test_there_is_no_canonical_head_and_no_statistic_of_a_deformation(nerface, sequence):
     view = views_of(sequence, [5])
     assert nerface.canonical_surface(view, torch.ones(32, 32)) is None
@@ -180,40 +148,3 @@ def test_bfloat16_is_close_and_composites_in_float32(nerface, sequence):
     assert rounded.rgb.dtype == rounded.depth.dtype == torch.float32
     assert not torch.equal(rounded.rgb, exact.rgb)
     torch.testing.assert_close(rounded.rgb, exact.rgb, atol=0.02, rtol=0)
-
-
-def test_a_picture_of_one_pixel(nerface, sequence):
-    assert nerface.render_image(small(sequence, 1, 1)).rgb.isfinite().all()
-
-
-def test_weights_load_into_a_new_one_that_has_seen_no_video(nerface, sequence, anny):
-    with torch.no_grad():
-        nerface.frame_codes.normal_()
-    loaded = make_nerface(anny)
-    loaded.load_state_dict(nerface.state_dict())
-    torch.testing.assert_close(loaded.frame_codes, nerface.frame_codes)
-    assert torch.equal(loaded.is_training_frame, nerface.is_training_frame)
-    assert torch.equal(loaded.sampler.high, nerface.sampler.high)
-    view = loaded.eval().default_view()
-    assert (view.camera.width, view.camera.height) == (32, 32)
-    shown, expected = (one.eval().render_image(view.resized(8, 8)) for one in (loaded, nerface))
-    assert torch.equal(shown.rgb, expected.rgb)
-
-
-def test_it_learns_the_picture_of_a_frame(nerface, sequence):
-    """Both passes: the loss of a red head on one frame falls by half in a few steps."""
-    view, rays = views_of(sequence, [0]), rays_of(sequence, [0], 200)
-    optimizer = torch.optim.Adam(nerface.parameters(), 5e-3)
-    with torch.no_grad():
-        inside = nerface(rays, view).rays.head_opacity[0] > 0.3
-    red = torch.tensor([1.0, 0.0, 0.0])
-    losses = []
-    for _ in range(25):
-        rendered = nerface(rays, view, frame_index=torch.tensor([0]))
-        first, second = (r.over(torch.ones(3))[0, inside] for r in (rendered.coarse, rendered.rays))
-        loss = (first - red).square().mean() + (second - red).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.5 * losses[0]

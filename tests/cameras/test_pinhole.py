@@ -51,7 +51,7 @@ def test_points_on_a_pixels_ray_project_to_the_pixel(camera):
     torch.testing.assert_close(found, pixels, atol=1e-2, rtol=0)
     assert (depth > 0).all()
     torch.testing.assert_close(rays.directions.norm(dim=-1), torch.ones(2, 50))
-    torch.testing.assert_close(rays.pixels, pixels / torch.tensor([64.0, 40.0]))
+    torch.testing.assert_close(rays.image_uv, pixels / torch.tensor([64.0, 40.0]))
 
 
 def test_resized_camera_sees_the_same_share_of_the_image(camera):
@@ -91,7 +91,7 @@ def test_frames_and_rays_are_taken_apart(camera):
     rays = pixel_rays(camera, torch.rand(2, 7, 2))
     second = rays.frame(1)
     assert torch.equal(second.origins, rays.origins[1:])
-    assert torch.equal(second.pixels, rays.pixels[1:])
+    assert torch.equal(second.image_uv, rays.image_uv[1:])
     some = rays.select(torch.tensor([6, 0]))
     assert torch.equal(some.directions[:, 0], rays.directions[:, 6])
     assert torch.equal(rays.select(slice(2, 4)).origins, rays.origins[:, 2:4])

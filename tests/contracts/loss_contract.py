@@ -16,7 +16,7 @@ from torch import Tensor
 from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
-from tests.contracts.subjects import shared_head_model, tracked_sequence, views_of
+from tests.views import random_view
 
 FRAMES, RAYS, PARTS = 2, 6, 4
 
@@ -32,7 +32,7 @@ def exact_rendering() -> tuple[Rendering, RayBatch]:
         return torch.rand(shape, generator=generator)
 
     batch = RayBatch(
-        view=views_of(tracked_sequence(shared_head_model(), FRAMES)),
+        view=random_view(FRAMES),
         frame_index=torch.tensor([3, 5]),
         pixels=rand(FRAMES, RAYS, 2),
         rgb=rand(FRAMES, RAYS, 3),

@@ -128,11 +128,6 @@ def tracked_sequence(head_model: HeadModel, frames: int = 10, size: int = 24) ->
     )
 
 
-def views_of(sequence: TrackedSequence) -> View:
-    """All T views of a tracked video."""
-    return View(sequence.camera, sequence.head, sequence.torso_motion)
-
-
 def disturb(module: nn.Module, scale: float, seed: int = 0) -> None:
     """Add noise to all parameters, as training would: what starts at zero is zero no more."""
     generator = torch.Generator().manual_seed(seed)

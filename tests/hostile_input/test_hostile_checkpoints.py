@@ -71,6 +71,7 @@ CONTENTS: dict[str, tuple[Callable[[dict], Any], str]] = {
     "a step that is text": (_set("global_step", to="3"), "global_step"),
     "an epoch that is none": (_set("epoch", to=None), "epoch"),
     "no version": (_without("pytorch-lightning_version"), "version"),
+    "of an older Partnerface": (_without("partnerface_version"), "written by Partnerface 0.1"),
     "a version that is a number": (_set("pytorch-lightning_version", to=2), "version"),
     "a version that is none": (_set("pytorch-lightning_version", to="x.y"), ""),
     "no loops": (_without("loops"), "loops"),
@@ -196,17 +197,15 @@ NAMES: dict[str, tuple[tuple, Any, str]] = {
     ),
     "another load by its own name": (AVATAR, "partnerface.training.avatar_checkpoint.load_avatar", "load"),
     "a class of ours of another kind": (AVATAR, "partnerface.fields.hash_field.HashField", "Avatar"),
-    "a loss for a field": ((*FIELD, "class_path"), "partnerface.losses.matte.Matte", "HashField"),
+    "a loss for a field": ((*FIELD, "class_path"), "partnerface.losses.matte.Matte", "RadianceField"),
     "an abstract class": (
-        (*FIELD[:2], "deformation", "class_path"),
-        "partnerface.deformation.deformation.Deformation",
+        (*FIELD[:2], "deformation"),
+        {"class_path": "partnerface.deformation.deformation.Deformation"},
         "abstract",
     ),
-    "a function as Lightning's maker": (("_instantiator",), "canary_module.instantiate", ""),
-    "another module for Lightning": (("_class_path",), "canary_module.AvatarModule", ""),
+    "another module for Lightning": (("_class_path",), "canary_module.AvatarModule", "_class_path"),
     "aliases that unfold in a text": (FIELD, BOMB, "unfold"),
 }
-LIGHTNINGS = ("_instantiator", "_class_path")
 
 
 @pytest.fixture
@@ -238,11 +237,10 @@ def test_names_of_code_that_is_not_trusted(
         partnerface.load_avatar(checkpoint, trust=["another_package"])
     assert word in str(refused.value)
     assert ("--trust canary_module " in str(refused.value)) == ("canary_module" in word)
-    if keys[-1] not in LIGHTNINGS:
-        config = str(_without_method(trained_run, bench.folder))
-        arguments = ["--config", config, "--ckpt_path", str(checkpoint), f"--run_dir={bench.out}"]
-        for command in ("fit", "validate"):
-            bench.refuses([command, *arguments, "--trust", "another_package"], "strange.ckpt", word)
+    config = str(_without_method(trained_run, bench.folder))
+    arguments = ["--config", config, "--ckpt_path", str(checkpoint), f"--run_dir={bench.out}"]
+    for command in ("fit", "validate"):
+        bench.refuses([command, *arguments, "--trust", "another_package"], "strange.ckpt", word)
     assert not bench.canary.exists()
 
 
@@ -262,6 +260,31 @@ def test_trust_in_our_package_opens_no_more_of_it(bench, checkpoint: Path, whole
     torch.save(content, checkpoint)
     with pytest.raises(UserError, match="no class that an avatar is made of"):
         partnerface.load_avatar(checkpoint, trust=["partnerface"])
+
+
+def test_the_function_that_lightning_would_build_with_is_not_read(
+    bench, checkpoint: Path, whole: dict, canary_module
+) -> None:
+    content = copy.deepcopy(whole)
+    content["hyper_parameters"]["_instantiator"] = "canary_module.instantiate"
+    torch.save(content, checkpoint)
+    assert partnerface.load_avatar(checkpoint).head_model is not None
+    assert not bench.canary.exists()
+
+
+@pytest.mark.parametrize("place", ["deformation", "field", "skinning"])
+def test_a_function_is_never_called(bench, checkpoint: Path, whole: dict, monkeypatch, place: str) -> None:
+    """For a part that is a factory the parser itself would call one, even of a trusted package."""
+    (bench.folder / "trusted_functions.py").write_text("def touch(path: str):\n    open(path, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(bench.folder))
+    arguments = {"path": str(bench.canary)}
+    content = copy.deepcopy(whole)
+    part = {"class_path": "trusted_functions.touch", "init_args": arguments}
+    _set("hyper_parameters", "avatar", "init_args", place, to=part)(content)
+    torch.save(content, checkpoint)
+    with pytest.raises(UserError, match=r"strange\.ckpt: .*(touch is no class|does not correspond)"):
+        partnerface.load_avatar(checkpoint, trust=["trusted_functions"])
+    assert not bench.canary.exists()
 
 
 def test_a_trusted_package_is_imported(bench, checkpoint: Path, whole: dict, canary_module) -> None:

@@ -43,7 +43,7 @@ class LackingReader(SequenceReader):
 
 
 class Raising(Deformation):
-    def __init__(self, width: int = 3) -> None:
+    def __init__(self, driving_width: int, width: int = 3) -> None:
         raise KeyError("no such width")
 
     def forward(self, positions, driving): ...
@@ -70,7 +70,7 @@ class RaisingCallback(Callback):
 
 
 class Demanding(Deformation):
-    def __init__(self, needed: int) -> None:
+    def __init__(self, driving_width: int, needed: int) -> None:
         super().__init__()
 
     def forward(self, positions, driving): ...
@@ -123,10 +123,14 @@ CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a deformation for a loss": (LOSS, "classes.Raising", ("Raising", "Loss")),
     "a reader for a callback": (CALLBACK, "classes.ExitingReader", ("ExitingReader", "Callback")),
     "a loss that is no Loss": (LOSS, "classes.LossWithoutBase", ("LossWithoutBase", "Loss")),
-    "a number": (DEFORMATION, "classes.NOT_A_CLASS", ("NOT_A_CLASS",)),
-    "a function": (DEFORMATION, "classes.function", ("function", "Deformation")),
+    "a number": (DEFORMATION, "classes.NOT_A_CLASS", ("object 3",)),
+    "a function": (DEFORMATION, "classes.function", ("function", "class")),
     "our command line": (DEFORMATION, "partnerface.cli.main.main", ("partnerface.cli.main.main",)),
-    "the load of an avatar": (DEFORMATION, "partnerface.load_avatar", ("load_avatar", "Deformation")),
+    "the load of an avatar": (
+        DEFORMATION,
+        "partnerface.load_avatar",
+        ("init_args.deformation",),
+    ),
     "an evaluation": (DEFORMATION, "builtins.eval", ("builtins.eval",)),
     "a program for a callback": (CALLBACK, "subprocess.Popen", ("subprocess.Popen",)),
 }

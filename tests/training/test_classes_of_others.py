@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from lightning.pytorch import Callback
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.fields.hash_field import HashField
 from partnerface.losses.loss import Loss
 from partnerface.sampling.head_sampler import HeadRaySampler
@@ -33,8 +35,8 @@ from partnerface.skinning.nearest_surface import NearestSurface
 class Shift(PartDeformation):
     """Parts, and one learned offset for all points."""
 
-    def __init__(self, start: float = 0.001, title: str = "torch.nn.ReLU", driving_width: int = 58) -> None:
-        super().__init__(parts=2, top_k=2, driving_width=driving_width)
+    def __init__(self, driving_width: int, start: float = 0.001, title: str = "torch.nn.ReLU") -> None:
+        super().__init__(driving_width, parts=2, top_k=2)
         self.title, self.shift = title, torch.nn.Parameter(torch.full((3,), start))
 
     def forward(self, *arguments, **named):
@@ -57,7 +59,14 @@ class Skinning(NearestSurface):
 
 class Squared(Loss):
     def forward(self, rendered, batch):
-        return (rendered.rgb - rendered.rgb.detach() + 0.1).square().mean()
+        return (rendered.rays.rgb - rendered.rays.rgb.detach() + 0.1).square().mean()
+
+
+class Brightest(ImageMetric):
+    higher_is_better, ideal, definition = True, 1.0, "the brightest value of the picture"
+
+    def per_image(self, rendered, target, mask):
+        return (rendered if mask is None else rendered[:, mask]).max()
 
 
 class Adam(torch.optim.AdamW):
@@ -111,10 +120,12 @@ trainer:
 model:
   optimizer: {{class_path: {place}.Adam, init_args: {{lr: 0.002}}}}
   avatar:
-    deformation: {{class_path: {place}.Shift, init_args: {{start: 0.002}}}}
-    field: {{class_path: {place}.Field}}
-    sampler: {{class_path: {place}.Sampler}}
-    skinning: {{class_path: {place}.Skinning}}
+    init_args:
+      deformation: {{class_path: {place}.Shift, init_args: {{start: 0.002}}}}
+      field: {{class_path: {place}.Field}}
+      sampler: {{class_path: {place}.Sampler}}
+      skinning: {{class_path: {place}.Skinning}}
+  metrics: {{brightest: {{class_path: {place}.Brightest}}}}
   losses:
     photometric: {{class_path: partnerface.losses.photometric.Photometric, init_args: {{weight: 1.0}}}}
     squared: {{class_path: {place}.Squared, init_args: {{weight: 0.5}}}}
@@ -179,6 +190,9 @@ def test_the_commands_take_it_by_the_configuration_of_its_run(
 ) -> None:
     arguments = ["--config", str(run / "config.yaml"), "--ckpt_path", str(_checkpoint(run))]
     assert main([command, *arguments, f"--run_dir={tmp_path}", "--data.sample_frames=2"]) == 0
+    if command == "test":
+        scores = json.loads((tmp_path / "metrics.json").read_text())["splits"]
+        assert all(0 < regions["full_frame"]["brightest"] <= 1 for regions in scores.values())
 
 
 def test_the_commands_take_it_from_the_file_alone(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -32,9 +33,9 @@ class EvaluationFrame:
 
     view: View
     frame_index: int
-    image: Tensor
-    matte: Tensor
-    labels: Tensor
+    image: Float[Tensor, "3 H W"]
+    matte: Float[Tensor, "H W"]
+    labels: UInt8[Tensor, "H W"]
     splits: list[str]
 
     def to(self, device: torch.device | str) -> EvaluationFrame:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from partnerface.data.view import View
@@ -27,13 +28,13 @@ class RayBatch:
     """
 
     view: View
-    frame_index: Tensor
-    pixels: Tensor
-    rgb: Tensor
-    alpha: Tensor
-    region: Tensor
-    background: Tensor
-    loss_weight: Tensor
+    frame_index: Int[Tensor, " F"]
+    pixels: Float[Tensor, "F R 2"]
+    rgb: Float[Tensor, "F R 3"]
+    alpha: Float[Tensor, "F R"]
+    region: UInt8[Tensor, "F R"]
+    background: Float[Tensor, "F R 3"]
+    loss_weight: Float[Tensor, "F R"]
 
     def __len__(self) -> int:
         return len(self.frame_index)

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from partnerface.compute.ranges import Between
 from partnerface.errors import UserError
 from partnerface.evaluation.pictures import full_strip
 from partnerface.files.images import write_image
@@ -26,7 +27,7 @@ class LogRenderings(Callback):
             if there is no validation split.
     """
 
-    def __init__(self, every_steps: int = 500, frames: int = 1) -> None:
+    def __init__(self, every_steps: Between[int, 1, 10**9] = 500, frames: Between[int, 1, 10**9] = 1) -> None:
         self.every_steps, self.frames = every_steps, frames
         self._last_step = -1
 

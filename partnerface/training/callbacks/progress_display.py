@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from partnerface.compute.ranges import Between
 from partnerface.training.callbacks.budgets import budget_timer
 
 
@@ -21,7 +22,7 @@ class ProgressDisplay(Callback):
         seconds_between_lines: least time between two plain lines, if standard error is no terminal.
     """
 
-    def __init__(self, seconds_between_lines: float = 30.0) -> None:
+    def __init__(self, seconds_between_lines: Between[float, 0, 1e9] = 30.0) -> None:
         self.seconds_between_lines = seconds_between_lines
         self._console = Console(stderr=True)
         self._progress: Progress | None = None

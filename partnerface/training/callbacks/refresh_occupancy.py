@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from partnerface.compute.ranges import Between
+
 FIRST_FRAMES = 8
 """Training frames in whose poses the first refresh evaluates density."""
 
@@ -18,7 +20,12 @@ class RefreshOccupancy(Callback):
         visits: number of random cells that a later refresh evaluates.
     """
 
-    def __init__(self, start_step: int = 150, every_steps: int = 25, visits: int = 16384) -> None:
+    def __init__(
+        self,
+        start_step: Between[int, 0, 10**9] = 150,
+        every_steps: Between[int, 1, 10**9] = 25,
+        visits: Between[int, 1, 10**9] = 16384,
+    ) -> None:
         self.start_step, self.every_steps, self.visits = start_step, every_steps, visits
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch, batch_idx) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from partnerface.errors import UserError
 from partnerface.files.whole_files import whole_file
@@ -22,6 +24,8 @@ _OPTIONAL_KINDS = {
 }
 _UNVISITED = "occupancy.density"
 """Infinite in cells that training has not looked at."""
+
+_PLAIN_ONLY = "states and hyper-parameters may hold tensors and plain values only"
 
 
 def check_contents(checkpoint: Any, path: Path | str) -> None:
@@ -38,6 +42,10 @@ def check_contents(checkpoint: Any, path: Path | str) -> None:
         if name in checkpoint and not isinstance(checkpoint[name], kind):
             found = type(checkpoint[name]).__name__
             raise UserError(f"checkpoint {path}: {name!r} is a {found}, not a {kind.__name__}; train again")
+    if "partnerface_version" not in checkpoint:
+        raise UserError(
+            f"checkpoint {path}: written by Partnerface 0.1, which named its parts otherwise; train again"
+        )
     for name, value in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise UserError(f"checkpoint {path}: state_dict[{name!r}] is no tensor; train again")
@@ -61,6 +69,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
         Raises:
             NotWritten: the folder cannot be written or the disk is full; an earlier checkpoint is kept.
+            UserError: it holds an object that is neither tensor nor plain value, for instance in the
+                ``state_dict`` of somebody's own callback, and so could never be loaded again.
         """
         target = Path(path)
         advice = "free some space or choose another --run_dir; the earlier checkpoint, if any, is kept"
@@ -75,6 +85,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             except RuntimeError as error:
                 # torch.save reports a full disk as a RuntimeError of its zip writer.
                 raise OSError(_reason(error)) from error
+            except (PicklingError, AttributeError, TypeError) as error:
+                raise UserError(f"checkpoint {target}: {_reason(error)}; {_PLAIN_ONLY}") from error
+            if objects := get_unsafe_globals_in_checkpoint(partial):
+                raise UserError(f"checkpoint {target}: holds {', '.join(sorted(objects))}; {_PLAIN_ONLY}")
 
     def load_checkpoint(self, path, map_location=None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint: data only, whatever ``weights_only`` says.

@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from partnerface.compute.ranges import Between
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import StopSignals
 from partnerface.training.finite_steps import Diverged
@@ -38,7 +39,7 @@ class RunCheckpoint(Checkpoint):
         validation_pending: whether a validation is due at the step that was done last.
     """
 
-    def __init__(self, every_seconds: float = 120.0) -> None:
+    def __init__(self, every_seconds: Between[float, 0, 1e9] = 120.0) -> None:
         self.every_seconds = every_seconds
         self.validation_pending = False
         self._signals = StopSignals()

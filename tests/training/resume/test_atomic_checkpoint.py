@@ -14,7 +14,7 @@ from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO, ch
 
 WHOLE = {
     **{"state_dict": {}, "loops": {}, "epoch": 0, "global_step": 3},
-    **{"pytorch-lightning_version": "2.6.0", "hyper_parameters": {}},
+    **{"pytorch-lightning_version": "2.6.0", "partnerface_version": "0.2.0", "hyper_parameters": {}},
 }
 
 
@@ -40,6 +40,21 @@ def test_round_trip_leaves_one_file(tmp_path: Path) -> None:
         AtomicCheckpointIO().save_checkpoint({"step": value, "w": torch.ones(3)}, target)
     assert torch.load(target, weights_only=True)["step"] == 2
     assert [p.name for p in target.parent.iterdir()] == ["last.ckpt"]
+
+
+class State:
+    """What a callback of somebody's might keep."""
+
+
+@pytest.mark.parametrize("value", [State(), [State], lambda: 1, open])
+def test_what_could_not_be_loaded_again_is_not_saved(tmp_path: Path, value) -> None:
+    """Found at the first checkpoint, not after hours when the run is resumed."""
+    target = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, target)
+    with pytest.raises(UserError, match=r"last\.ckpt: .*; states and hyper-parameters may hold tensors"):
+        AtomicCheckpointIO().save_checkpoint({"callbacks": {"Own": {"state": value}}}, target)
+    assert torch.load(target, weights_only=True) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch) -> None:
