@@ -74,4 +74,5 @@ def test_every_method_is_built_on_rays_that_hit_the_head(synthetic_dataset: Path
     batch = next(iter(method.data.train_dataloader()))
     on_head = torch.tensor([Region.FACE, Region.EYES, Region.MOUTH, Region.HAIR], dtype=torch.uint8)
     assert torch.isin(batch.region, on_head).all()
-    assert method.module.avatar.sampler.coarse == 64
+    avatar = method.module.avatar
+    assert (avatar.sampler.samples, avatar.importance) == (64, 64)
