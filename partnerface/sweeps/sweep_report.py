@@ -45,7 +45,7 @@ def check_folder(out: Path, sweep: Sweep) -> None:
 def write_report(out: Path, sweep: Sweep, runs: Sequence[SweepRun], environment: Mapping[str, Any]) -> None:
     """Write ``sweep.json`` and ``sweep.csv`` of all runs, in any state, into the folder of the sweep.
 
-    ``environment`` holds command, commit and machine; see `partnerface.runs.environment.environment`.
+    ``environment`` holds command, commit and machine; see `partnerface.runs.results.environment`.
     """
     content = {
         "name": sweep.name,
