@@ -36,11 +36,8 @@ class Finding:
 def graded(topic: str, problems: list[tuple[Severity, str]], fine: str, values: dict) -> list[Finding]:
     """A finding for each problem, or one that says that all is well.
 
-    Args:
-        topic: what was looked at.
-        problems: severity and statement of each.
-        fine: the statement where there are none.
-        values: the numbers, carried by the first finding.
+    Problems are severity and statement; ``fine`` is the statement where there are none, ``values`` are the
+    numbers, carried by the first finding.
     """
     found = problems or [("ok", fine)]
     return [Finding(topic, *problem, values if k == 0 else {}) for k, problem in enumerate(found)]

@@ -39,11 +39,7 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def read_labels(path: Path, highest: int) -> np.ndarray:
-    """``[H, W]`` uint8 values of a one-channel image file whose values are numbers, not brightness.
-
-    Args:
-        path: the file.
-        highest: the largest number that is allowed.
+    """``[H, W]`` uint8 values of a one-channel image file whose values are numbers up to ``highest``.
 
     Raises:
         UserError: the file is missing or no image of one channel, or holds a larger number.

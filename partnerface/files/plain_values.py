@@ -33,11 +33,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_yaml_text(path: Path, source: str) -> str:
-    """The text of a YAML file, not parsed.
-
-    Args:
-        path: the file.
-        source: its name in the message.
+    """The text of a YAML file, not parsed; ``source`` is its name in the message.
 
     Raises:
         UserError: the file is missing, too large or not text.
@@ -55,11 +51,7 @@ def read_yaml_text(path: Path, source: str) -> str:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The values of YAML text.
-
-    Args:
-        text: the YAML.
-        source: its name in the message.
+    """The values of YAML text; ``source`` is its name in the message.
 
     Raises:
         UserError: it is not YAML, has tags of Python objects, or its aliases unfold to too many values.

@@ -160,13 +160,10 @@ def report_text(record: dict) -> str:
 def overlay_frame(
     image: np.ndarray, regions: np.ndarray, detected: np.ndarray | None, fitted: np.ndarray
 ) -> np.ndarray:
-    """Draw the tracking over one frame.
+    """Draw the tracking over one frame ``[H, W, 3]`` uint8.
 
-    Args:
-        image: ``[H, W, 3]`` uint8.
-        regions: ``[H, W]`` regions of the posed mesh; their borders are drawn green.
-        detected: ``[K, 2]`` detected landmarks in pixels (red), None where no face was found.
-        fitted: ``[K, 2]`` fitted landmarks in pixels (yellow).
+    Borders of the posed mesh's regions ``[H, W]`` are drawn green, detected landmarks ``[K, 2]`` in pixels red
+    (None where no face was found) and fitted ones yellow.
     """
     canvas = image.copy()
     border = np.zeros(regions.shape, bool)

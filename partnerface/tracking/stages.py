@@ -52,12 +52,8 @@ def settings_key(
 ) -> str:
     """Digest of everything that a dataset depends on, the tracker's own version included.
 
-    Args:
-        source: digest of the video.
-        size: side of the head crop in pixels.
-        models: digest of the landmark detector, and of the matting network or the user's mattes.
-        head_model: the fitted head model.
-        settings: of the fit.
+    ``source`` is the digest of the video, ``size`` the side of the head crop in pixels; ``models`` has the
+    digests of the landmark detector, and of the matting network or the user's mattes.
     """
     used = {"size": size, "models": models, "head": asdict(head_model_record(head_model))}
     alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())

@@ -92,12 +92,10 @@ def embed_landmarks(
     views: Iterable[RenderedView],
     detect: Callable[[np.ndarray], np.ndarray | None] = detect_still,
 ) -> LandmarkEmbedding:
-    """Read the surface under every landmark in every view and keep the most central hit.
+    """Read the surface under every landmark in every view and keep the most central hit on the mean head.
 
-    Args:
-        head_model: whose mean head the hits are compared on.
-        views: pictures in which the first faces of the surface are the head model's.
-        detect: picture in, ``[K, 2]`` landmarks in pixels out, None where it finds no face.
+    The first faces of the views' surfaces are the head model's. ``detect`` gives a picture's landmarks
+    ``[K, 2]`` in pixels, None where it finds no face.
     """
     skin = head_model.part_faces("skin")
     hits: list[list[tuple[int, Tensor]]] = [[] for _ in range(NUM_LANDMARKS)]

@@ -55,16 +55,10 @@ def expression_prior(expression: Tensor, frame_weights: Tensor, linear: float, s
 
 
 def score_term(expression: Tensor, scores: Tensor, gain: Tensor, frame_weights: Tensor) -> Tensor:
-    """Follow the change of the detector's blendshape scores over time, not their level.
+    """Follow the change of the detector's blendshape scores ``[T, E]`` over time, not their level.
 
-    A score's level carries an offset that belongs to the person's face at rest, so both sides are
-    centred; a gain per action absorbs differences of scale.
-
-    Args:
-        expression: ``[T, E]``.
-        scores: ``[T, E]`` centred over the valid frames.
-        gain: ``[E]``.
-        frame_weights: ``[T]``.
+    A score's level carries an offset that belongs to the person's face at rest, so both sides are centred
+    over the valid frames; a ``gain`` per action ``[E]`` absorbs differences of scale.
     """
     share = frame_weights[:, None] / frame_weights.sum()
     centred = expression - (expression * share).sum(0)
