@@ -29,7 +29,7 @@ WANTS = {
 ONE_PLACE = {
     "pickle.Unpickler": {"head_models/safe_unpickling.py"},
     "json.loads": {
-        *("files/json_values.py", "benchmarks/speed/report.py", "benchmarks/methods/results_file.py"),
+        *("files/json_values.py", "benchmarks/speed/report.py", "benchmarks/methods/results.py"),
         *(
             "runs/run.py",
             "tracking/stages.py",

@@ -114,7 +114,7 @@ def place_candidates(
 ) -> None:
     """Let the grid enclose the shells of some training frames, and mark the cells inside them.
 
-    ``faces`` ``[Fc, 3]`` are those of the head without the torso, ``thickness`` ``[V]`` is the shell's, metres.
+    ``faces`` ``[Fc, 3]`` are the head's without the torso, ``thickness`` ``[V]`` is the shell's, metres.
 
     Raises:
         UserError: no cell lies inside a shell.
