@@ -82,16 +82,13 @@ class UniformSampler(RaySampler):
     def importance_samples(
         self, samples: RaySamples, weights: Tensor, count: int, rays: tuple[Tensor, Tensor]
     ) -> RaySamples:
-        """The samples of a first pass and M more, drawn where it found density.
+        """The S samples of a first pass, from `forward`, and ``count`` more, drawn where it found density.
 
         Args:
-            samples: S samples of R rays, from `forward`.
+            samples: S samples of R rays.
             weights: ``[R, S]`` their rendering weights.
-            count: number M of new samples.
+            count: number of new samples.
             rays: origins and directions ``[R, 3]`` in the rigid head frame.
-
-        Returns:
-            S + M samples of each ray.
         """
         near, far = box_interval(*rays, self.low, self.high)
         edges = (samples.depths[:, 1:] + samples.depths[:, :-1]) / 2

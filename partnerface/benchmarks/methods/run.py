@@ -163,19 +163,11 @@ class BenchmarkRun(Run):
         replace_text(self.folder / ENVIRONMENT_FILE, json.dumps(kept, indent=1) + "\n")
 
     def _configs(self) -> list[str]:
-        return [
-            "base",
-            f"method/{self.variant.method}",
-            "head_model/anny",
-            self.subject.data_config,
-            f"scale/{self._scale()}",
-        ]
-
-    def _scale(self) -> str:
-        method = yaml.safe_load((self.configs / "method" / f"{self.variant.method}.yaml").read_text())
-        avatar = method["model"]["avatar"]
+        method = f"method/{self.variant.method}"
+        avatar = yaml.safe_load((self.configs / f"{method}.yaml").read_text())["model"]["avatar"]
         # The larger scale sizes the hash field, which not every method has.
-        return "demo" if self.subject.is_synthetic or "field" not in avatar["init_args"] else "quick"
+        scale = "demo" if self.subject.is_synthetic or "field" not in avatar["init_args"] else "quick"
+        return ["base", method, "head_model/anny", self.subject.data_config, f"scale/{scale}"]
 
     def _settings(self) -> list[str]:
         return [

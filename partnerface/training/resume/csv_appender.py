@@ -62,12 +62,7 @@ class CsvAppender(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append one row for each value, unless the last call had the same step and values.
-
-        Args:
-            metrics: values by name.
-            step: number of the training step, from 0.
-        """
+        """Append one row for each value by name, unless the last call had the same step and values."""
         if (step, metrics) == self._last:
             return
         self._last = step, dict(metrics)
@@ -97,9 +92,8 @@ class CsvAppender(Logger):
     def cut(self, last_step: int, without_validation: bool = False) -> None:
         """Remove rows that were written after the checkpoint from which a run is resumed.
 
-        Args:
-            last_step: last step whose rows are kept; -1 keeps none.
-            without_validation: remove the rows of the validation after that step too.
+        Rows up to ``last_step`` are kept, none for -1; those of the validation after that step too, unless
+        ``without_validation``.
         """
         if not self.path.is_file():
             return
