@@ -2,13 +2,15 @@
 
 A video of a head, tracked with a parametric head model (3DMM), becomes rays; points on a ray are
 carried back into the canonical head by inverse skinning, moved by a part deformation, coloured by
-one canonical radiance field and composited by volume rendering. Every package is one clause of that
-sentence; `partnerface.avatar.avatar` shows all of it on one page.
+one canonical radiance field and composited by volume rendering: `partnerface.avatar.avatar` shows all
+of it on one page.
 
 Axis alphabet used in every shape annotation:
     F frames, R rays per frame, S samples per ray, N points (any flattening of F, R, S),
-    V vertices, J joints, E expression coefficients, I identity coefficients, P parts, K landmarks,
-    D driving signal, H W image height and width.
+    M rays that meet the head, K kept samples or landmarks (a docstring says which), T frames of a video,
+    V vertices, U used vertices, Fc faces, Q points on a surface, J joints, E expression coefficients,
+    I identity coefficients, P parts, D driving signal, A appearance code, C channels, B pictures in a batch,
+    H W image height and width.
 
 Conventions, the same everywhere; readers convert once, at the boundary:
     lengths in metres; rotations as 3x3 matrices in records;
@@ -24,12 +26,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from partnerface.data.view import View
     from partnerface.training.avatar_checkpoint import load_avatar
 
 __version__ = "0.2.0"
-__all__ = ["load_avatar"]
+__all__ = ["View", "load_avatar"]
 
-_API = {"load_avatar": "partnerface.training.avatar_checkpoint"}
+_API = {"load_avatar": "partnerface.training.avatar_checkpoint", "View": "partnerface.data.view"}
 """Where the names of the Python API are defined."""
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from partnerface.cameras.rays import RayBundle
+from partnerface.cameras.pinhole import RayBundle
 from partnerface.sampling.ray_sampler import RaySamples
 
 

@@ -29,7 +29,7 @@ WANTS = {
 ONE_PLACE = {
     "pickle.Unpickler": {"head_models/safe_unpickling.py"},
     "json.loads": {
-        *("files/json_values.py", "benchmarks/speed/report.py", "benchmarks/methods/results_file.py"),
+        *("files/plain_values.py", "benchmarks/speed/report.py", "benchmarks/methods/results_file.py"),
         *(
             "runs/run.py",
             "tracking/stages.py",
@@ -37,7 +37,7 @@ ONE_PLACE = {
         ),
     },
     "json.load": set(),
-    "yaml.safe_load": {"files/yaml_values.py", "benchmarks/methods/run.py"},
+    "yaml.safe_load": {"files/plain_values.py", "benchmarks/methods/run.py"},
     "Image.open": {"files/images.py"},
     "av.open": {"files/videos.py"},
     "importlib.import_module": {"__init__.py", "cli/main.py", "errors.py"},

@@ -16,9 +16,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from partnerface.avatar.canonical_map import ExactMap, canonical_points_of_pixels
+from partnerface.avatar.canonical_map import ExactMap, PosedFrame, canonical_points_of_pixels
 from partnerface.avatar.method import AvatarMethod
-from partnerface.avatar.posed_frame import PosedFrame
 from partnerface.avatar.voxel_map import picture_map
 from partnerface.compute.ranges import Between
 from partnerface.data.sequence import TrackedSequence

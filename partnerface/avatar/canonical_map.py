@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.cameras.pinhole import image_pixels, pixel_rays
 from partnerface.data.view import View
 from partnerface.deformation.deformation import (
     CanonicalCube,
@@ -154,3 +154,24 @@ def canonical_points_of_pixels(exact: ExactMap, view: View, depth: Tensor) -> Te
     points = torch.full((depth.numel(), 3), torch.nan, device=depth.device)
     points[seen] = torch.where(values[:, 3:4] > BEYOND_SEARCH, values[:, :3], torch.nan)
     return points.view(*depth.shape, 3)
+
+
+@dataclass
+class PosedFrame:
+    """One frame, posed and ready for rays.
+
+    Attributes:
+        bounds: what rays are sampled against, as the sampler gives it.
+        exact: inverse skinning and deformation of this frame.
+        canonical_map: the map to use: ``exact``, or a faster one for a whole picture.
+        pose: rotation ``[3, 3]`` and translation ``[3]`` of the rigid head, head to world, metres.
+        view_rotation: ``[3, 3]`` head to world with its joints: undoes the head's turn in view directions.
+        torso: motion of the torso ``[2, 3]`` and the head's pose relative to the mean of training ``[6]``.
+    """
+
+    bounds: Any
+    exact: ExactMap
+    canonical_map: CanonicalMap
+    pose: tuple[Tensor, Tensor]
+    view_rotation: Tensor
+    torso: tuple[Tensor, Tensor]

@@ -10,6 +10,12 @@ from partnerface.data.view import View
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 
+HEAD_BUFFERS = (
+    *("expression", "joint_rotations", "rotation", "translation"),
+    *("torso_rotation", "torso_translation"),
+)
+"""Head parameters of the default view that are saved, beside the identity."""
+
 
 class DefaultView(nn.Module):
     """The view of the training frame with the least expression, and the range of training expressions.
@@ -58,20 +64,15 @@ class DefaultView(nn.Module):
         """Take neutral frame and range from the views of the training frames."""
         strength = head_model.expression_basis.norm(dim=-1).amax(1).to(train.head.expression.device)
         neutral = int((train.head.expression.abs() * strength).sum(1).argmin())
-        camera, head = train.camera, train.head
-        for name, values in {
-            "expression": head.expression,
-            "joint_rotations": head.joint_rotations,
-            "rotation": head.rotation,
-            "translation": head.translation,
-            "torso_rotation": head.torso_rotation,
-            "torso_translation": head.torso_translation,
-            "torso_motion": train.torso_motion,
-            "intrinsics": camera.intrinsics,
-            "camera_to_world": camera.camera_to_world,
-        }.items():
-            if values is not None:
-                getattr(self, name).copy_(values[neutral])
+        frame, camera, head = train.select([neutral]), train.camera, train.head
+        for record, names in (
+            (frame.head, HEAD_BUFFERS),
+            (frame, ("torso_motion",)),
+            (frame.camera, ("intrinsics", "camera_to_world")),
+        ):
+            for name in names:
+                if (value := getattr(record, name)) is not None:
+                    getattr(self, name).copy_(value[0])
         self.has_torso_pose.fill_(head.torso_rotation is not None)
         self.width_and_height.copy_(torch.tensor([camera.width, camera.height]))
         self.expression_low.copy_(head.expression.amin(0))
@@ -79,16 +80,12 @@ class DefaultView(nn.Module):
 
     def view(self, identity: Tensor) -> View:
         """The default view (F = 1) of a person's identity ``[I]``; the head does not turn."""
-        with_torso = bool(self.has_torso_pose)
         head = HeadParameters(
             identity=identity.clone(),
-            expression=self.expression[None].clone(),
-            joint_rotations=self.joint_rotations[None].clone(),
-            rotation=self.rotation[None].clone(),
-            translation=self.translation[None].clone(),
-            torso_rotation=self.torso_rotation[None].clone() if with_torso else None,
-            torso_translation=self.torso_translation[None].clone() if with_torso else None,
+            **{name: getattr(self, name)[None].clone() for name in HEAD_BUFFERS},
         )
+        if not self.has_torso_pose:
+            head.torso_rotation = head.torso_translation = None
         width, height = self.width_and_height.tolist()
         camera = Camera(self.intrinsics[None].clone(), self.camera_to_world[None].clone(), width, height)
         return View(camera, head, self.torso_motion[None].clone())

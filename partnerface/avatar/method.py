@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from partnerface.avatar.default_view import DefaultView
 from partnerface.avatar.picture import Picture
-from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
+from partnerface.cameras.pinhole import RayBundle, image_pixels, pixel_rays
 from partnerface.compute.chunks import cpu_threads, evenly_spread, in_smaller_chunks, map_chunks, rays_at_once
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View

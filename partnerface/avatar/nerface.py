@@ -18,7 +18,7 @@ from partnerface.avatar.method import AvatarMethod
 from partnerface.compute.ranges import Between
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
-from partnerface.fields.conditioned_field import ConditionedField
+from partnerface.fields.frequency_field import ConditionedField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.rendered_rays import Rendering
 from partnerface.rendering.torso_layer import TorsoLayer

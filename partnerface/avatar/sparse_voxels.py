@@ -146,15 +146,9 @@ class SparseVoxels:
         count, groups = len(points), self.values.shape[1] // 4
         found = torch.empty(count, groups, 4, device=points.device)
         trusted = torch.empty(count, dtype=torch.bool, device=points.device)
-        inputs = [
-            as_vec3(points),
-            self.into_voxels,
-            self.row,
-            wp.from_torch(self.values.view(-1, groups, 4), dtype=wp.vec4),
-            self.even,
-            wp.from_torch(found, dtype=wp.vec4),
-            trusted,
-        ]
+        values = wp.from_torch(self.values.view(-1, groups, 4), dtype=wp.vec4)
+        into = wp.from_torch(found, dtype=wp.vec4)
+        inputs = [as_vec3(points), self.into_voxels, self.row, values, self.even, into, trusted]
         launch(_interpolate, len(points), inputs, points.device)
         return found.flatten(1), trusted
 

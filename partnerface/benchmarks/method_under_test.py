@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.configuration.config_files import CONFIGS, config_arguments
 from partnerface.data.datamodule import HeadVideoDataModule
@@ -76,31 +74,12 @@ def method_names() -> list[str]:
 
 
 def embedded_subject(root: Path, frames: int, size: int, *flags: str) -> MethodBuilder:
-    """A builder of methods on the embedded subject.
+    """A builder of methods on a clip of the embedded subject, of ``size`` pixels a side.
 
-    Args:
-        root: folder of the dataset; the frames are rendered into it unless it holds them.
-        frames: length of the clip.
-        size: width and height of the frames in pixels.
-        flags: flags of ``partnerface fit`` for every method.
+    The frames are rendered into ``root`` unless it holds them; ``flags`` are those of `MethodBuilder`.
     """
     SyntheticReader(root, frames=frames, size=size).read()
     return MethodBuilder(root, *flags)
-
-
-def continue_from(variant: MethodUnderTest, trained: MethodUnderTest) -> None:
-    """Copy all state of a trained method that fits into a variant of it: field, torso and occupancy.
-
-    Args:
-        variant: has been set up; with other parts it then samples the same pruned space.
-        trained: keeps its state.
-    """
-    state = variant.module.avatar.state_dict()
-    source = trained.module.avatar.state_dict()
-    with torch.no_grad():
-        for name, value in state.items():
-            if name in source and source[name].shape == value.shape:
-                value.copy_(source[name])
 
 
 @contextmanager

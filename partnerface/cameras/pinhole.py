@@ -1,20 +1,22 @@
-"""Camera: pinhole cameras of F frames in OpenCV axes."""
+"""Camera: pinhole cameras of F frames in OpenCV axes; RayBundle: rays through their pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
+
+from partnerface.compute.frame_record import FrameRecord
 
 OPENGL_TO_OPENCV = (1.0, -1.0, -1.0)
 """Signs that turn OpenGL camera axes (y up, z backward) into OpenCV's (y down, z forward), and back."""
 
 
 @dataclass
-class Camera:
+class Camera(FrameRecord):
     """Pinhole cameras. Camera axes are OpenCV's: x right, y down, z forward.
 
     Attributes:
@@ -40,30 +42,6 @@ class Camera:
         intrinsics = torch.tensor([focal, focal, width / 2, height / 2])
         return cls(intrinsics.repeat(frames, 1), pose.repeat(frames, 1, 1), width, height)
 
-    def select(self, frames: Tensor | slice | Sequence[int]) -> Camera:
-        """The cameras of some frames."""
-        return self._map(lambda value: value[frames])
-
-    def to(self, *args, **kwargs) -> Camera:
-        """Like ``Tensor.to`` for both tensors."""
-        return self._map(lambda value: value.to(*args, **kwargs))
-
-    def clone(self) -> Camera:
-        """A copy that shares no memory."""
-        return self._map(lambda value: value.clone())
-
-    @classmethod
-    def concatenate(cls, pieces: Sequence[Camera]) -> Camera:
-        """Join the frames of pieces of one picture size."""
-        return replace(
-            pieces[0],
-            intrinsics=torch.cat([piece.intrinsics for piece in pieces]),
-            camera_to_world=torch.cat([piece.camera_to_world for piece in pieces]),
-        )
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Camera:
-        return replace(self, intrinsics=change(self.intrinsics), camera_to_world=change(self.camera_to_world))
-
     def resized(self, width: int, height: int) -> Camera:
         """The same view at another resolution."""
         scale = torch.tensor([width / self.width, height / self.height]).repeat(2)
@@ -83,11 +61,50 @@ class Camera:
 
 
 def perspective(local: Tensor, focal: Tensor, centre: Tensor) -> Tensor:
-    """Points in camera space ``[..., 3]`` to pixels ``[..., 2]``.
+    """Points in camera space ``[..., 3]`` (metres) to pixels ``[..., 2]``.
 
-    Args:
-        local: x right, y down, z forward, in metres.
-        focal: focal length in pixels, a number or ``[..., 2]``.
-        centre: ``[..., 2]`` principal point in pixels.
+    ``focal`` is in pixels, a number or ``[..., 2]``; ``centre`` is the principal point ``[..., 2]``.
     """
     return focal * local[..., :2] / local[..., 2:] + centre
+
+
+@dataclass
+class RayBundle:
+    """R rays for each of F frames.
+
+    Attributes:
+        origins: ``[F, R, 3]`` world space, metres.
+        directions: ``[F, R, 3]`` unit vectors in world space.
+        image_uv: ``[F, R, 2]`` image coordinates divided by width and height, in [0, 1].
+    """
+
+    origins: Float[Tensor, "F R 3"]
+    directions: Float[Tensor, "F R 3"]
+    image_uv: Float[Tensor, "F R 2"]
+
+    def frame(self, index: int) -> RayBundle:
+        """The rays ``[1, R]`` of one frame."""
+        f = slice(index, index + 1)
+        return RayBundle(self.origins[f], self.directions[f], self.image_uv[f])
+
+    def select(self, rays: slice | Tensor) -> RayBundle:
+        """Some rays of every frame."""
+        return RayBundle(self.origins[:, rays], self.directions[:, rays], self.image_uv[:, rays])
+
+
+def pixel_rays(camera: Camera, pixels: Tensor) -> RayBundle:
+    """Rays through pixel positions ``[F, R, 2]`` (x, y in pixels, centres at +0.5)."""
+    focal, centre = camera.intrinsics[:, None, :2], camera.intrinsics[:, None, 2:]
+    plane = (pixels - centre) / focal
+    local = torch.cat([plane, torch.ones_like(plane[..., :1])], -1)
+    rotation = camera.camera_to_world[:, :, :3]
+    directions = functional.normalize(local @ rotation.transpose(1, 2), dim=-1)
+    origins = camera.camera_to_world[:, None, :, 3].expand_as(directions)
+    size = torch.tensor([camera.width, camera.height]).to(pixels)
+    return RayBundle(origins, directions, pixels / size)
+
+
+def image_pixels(width: int, height: int) -> Tensor:
+    """``[H * W, 2]`` centres of all pixels, row by row."""
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return torch.stack([x, y], -1).reshape(-1, 2)

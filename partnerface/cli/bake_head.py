@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.head_models.anny_baking.baking import bake_anny
-from partnerface.head_models.anny_baking.landmarks import AnnyLandmarks
+from partnerface.head_models.anny_baking.baking import AnnyLandmarks, bake_anny
 
 SHIPPED_LANDMARKS = Path(__file__).parents[1] / "head_models" / "assets" / "anny_landmarks.npz"
 

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from partnerface.errors import UserError
-
-if TYPE_CHECKING:
-    from partnerface.benchmarks.methods.results_file import Row
-    from partnerface.benchmarks.methods.run import BenchmarkRun
 
 QUICK_STEPS = 20
 
@@ -57,8 +51,12 @@ def benchmark_methods(
     if workers < 1:
         raise UserError(f"--workers {workers}: must be 1 or more")
     # Imported here: --help need not wait for torch.
-    from partnerface.benchmarks.method_under_test import method_names
-    from partnerface.benchmarks.methods.results_file import (
+    from rich.markdown import Markdown
+
+    from partnerface.benchmarks.method_under_test import method_names, without_notices
+    from partnerface.benchmarks.methods.compared import Resolution, parse_subjects, parse_variants, relative
+    from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
+    from partnerface.benchmarks.methods.results import (
         RESULTS_FILE,
         check_budgets,
         gather_rows,
@@ -66,11 +64,10 @@ def benchmark_methods(
         read_results,
     )
     from partnerface.benchmarks.methods.run import ComputeBudget, planned_runs
-    from partnerface.benchmarks.methods.subject import Resolution, parse_subjects, relative
-    from partnerface.benchmarks.methods.variant import parse_variants
-    from partnerface.benchmarks.sections import METHODS_SECTION, read_section
+    from partnerface.benchmarks.sections import METHODS_SECTION, read_section, write_section
     from partnerface.configuration.avatar_cli import require_writable
-    from partnerface.runs.engine import locked, refuse_failures, run_all
+    from partnerface.runs.engine import RunsProgress, locked, refuse_failures, run_all
+    from partnerface.runs.results import print_wide
 
     known = method_names()
     out, steps = relative(Path(out)), QUICK_STEPS if quick and steps is None else steps
@@ -88,7 +85,10 @@ def benchmark_methods(
         refined,
     )
     if plan:
-        _print_plan(runs, workers)
+        for run in runs:
+            print(f"{run.title}: {run.state}\n  {run.command}")
+        with RunsProgress("methods", runs, workers):
+            pass
         return
     readme = None if readme is None else Path(readme)
     if readme is not None:
@@ -101,7 +101,14 @@ def benchmark_methods(
             subject.prepare(_run_command)
         run_all("methods", runs, workers, lock, lambda: gather_rows(path, runs), head_psnr_text)
         if rows := gather_rows(path, runs):
-            _report(out, rows, known, readme)
+            with without_notices():
+                written = [path, *write_method_report(out, rows, known)]
+            text = (out / MARKDOWN_FILE).read_text().strip()
+            print_wide(Markdown(text))
+            if readme is not None:
+                write_section(readme, METHODS_SECTION, text)
+                written.append(readme)
+            print(*(f"  {file}" for file in written), sep="\n")
     refuse_failures("benchmark methods", runs)
 
 
@@ -110,15 +117,6 @@ def _seeds(flag: str, text: str) -> list[int]:
     if not all(word.isdecimal() for word in words):
         raise UserError(f"--{flag} {text}: must be whole numbers with commas between, such as 0,1,2")
     return [int(word) for word in words]
-
-
-def _print_plan(runs: Sequence[BenchmarkRun], workers: int) -> None:
-    from partnerface.runs.progress import RunsProgress
-
-    for run in runs:
-        print(f"{run.title}: {run.state}\n  {run.command}")
-    with RunsProgress("methods", runs, workers):
-        pass
 
 
 def _run_command(words: list[str]) -> None:
@@ -135,23 +133,3 @@ def _run_command(words: list[str]) -> None:
         ended = subprocess.run([sys.executable, "-m", *words])
     if ended.returncode:
         raise UserError(f"{' '.join(words)}: ended with code {ended.returncode}")
-
-
-def _report(out: Path, rows: Sequence[Row], order: Sequence[str], readme: Path | None) -> None:
-    """Write and print tables, write figures and list all files."""
-    from rich.markdown import Markdown
-
-    from partnerface.benchmarks.method_under_test import without_notices
-    from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
-    from partnerface.benchmarks.methods.results_file import RESULTS_FILE
-    from partnerface.benchmarks.sections import METHODS_SECTION, write_section
-    from partnerface.runs.results import print_wide
-
-    with without_notices():
-        written = [out / RESULTS_FILE, *write_method_report(out, rows, order)]
-    text = (out / MARKDOWN_FILE).read_text().strip()
-    print_wide(Markdown(text))
-    if readme is not None:
-        write_section(readme, METHODS_SECTION, text)
-        written.append(readme)
-    print(*(f"  {path}" for path in written), sep="\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from partnerface.errors import UserError
 
@@ -55,16 +55,16 @@ def benchmark_speed(
         method_names,
         without_notices,
     )
-    from partnerface.benchmarks.sections import SPEED_SECTION, read_section
-    from partnerface.benchmarks.speed.markdown import print_report
-    from partnerface.benchmarks.speed.report import SpeedReport
+    from partnerface.benchmarks.sections import SPEED_SECTION, read_section, write_section
+    from partnerface.benchmarks.speed.report import FIGURES, SpeedReport, print_report, speed_markdown
     from partnerface.benchmarks.speed.suite import QUICK, Effort, SpeedSuite, check_device
     from partnerface.configuration.avatar_cli import require_writable
-    from partnerface.runs.environment import environment
+    from partnerface.runs.results import environment
 
     out, cuda = Path(out), check_device(device)
+    readme = None if readme is None else Path(readme)
     if readme is not None:
-        read_section(Path(readme), SPEED_SECTION)
+        read_section(readme, SPEED_SECTION)
     require_writable(out)
     report = SpeedReport(Path(json) if json else out / "speed.json", environment())
 
@@ -88,20 +88,11 @@ def benchmark_speed(
     print_report(report.as_json())
     print(f"  {report.path}")
     if readme is not None:
-        _write_readme(Path(readme), report.as_json(), out)
-
-
-def _write_readme(readme: Path, report: dict[str, Any], out: Path) -> None:
-    """Write tables, and copy the figures that this run or an earlier one has written into ``out``."""
-    from partnerface.benchmarks.sections import SPEED_SECTION, write_section
-    from partnerface.benchmarks.speed.markdown import FIGURES, speed_markdown
-
-    figures = {}
-    for name in FIGURES:
-        if (out / f"{name}.png").is_file():
-            place = f"pictures/speed_{name}.png"
+        # Figures of this run, or of an earlier one in the same folder.
+        found = {name: out / f"{name}.png" for name in FIGURES if (out / f"{name}.png").is_file()}
+        pictures = {name: f"pictures/speed_{name}.png" for name in found}
+        for name, place in pictures.items():
             (readme.parent / "pictures").mkdir(exist_ok=True)
-            shutil.copyfile(out / f"{name}.png", readme.parent / place)
-            figures[name] = place
-    write_section(readme, SPEED_SECTION, speed_markdown(report, figures))
-    print(f"  {readme}")
+            shutil.copyfile(found[name], readme.parent / place)
+        write_section(readme, SPEED_SECTION, speed_markdown(report.as_json(), pictures))
+        print(f"  {readme}")

@@ -13,10 +13,7 @@ TRACKED_SIZE = 512
 
 
 def create(
-    video: Path,
-    out: Path | None = None,
-    preset: Literal["quick", "full"] = "quick",
-    size: int = 256,
+    video: Path, out: Path | None = None, preset: Literal["quick", "full"] = "quick", size: int = 256
 ) -> None:
     """Make an avatar from a video of one person.
 
@@ -42,22 +39,15 @@ def create(
     dataset = out / "dataset"
     # The tracker wants an even size, and landmarks and mattes are better at its usual one.
     track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))
+    configs = "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{preset}"
     arguments = [
-        *config_arguments(
-            "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{preset}"
-        ),
+        *config_arguments(*configs),
         f"--data.reader.init_args.root={dataset}",
         f"--data.image_size={size}",
     ]
     train_and_test(out, arguments)
-    longer = []
+    lines = ["Next: render the held-out frames."]
+    lines += [f"  partnerface predict --config {out / 'config.yaml'} --ckpt_path last"]
     if preset == "quick":
-        longer = ["Or train longer.", f"  partnerface create {video} --out {out}_full --preset full"]
-    print_outputs(
-        out,
-        [
-            "Next: render the held-out frames.",
-            f"  partnerface predict --config {out / 'config.yaml'} --ckpt_path last",
-            *longer,
-        ],
-    )
+        lines += ["Or train longer.", f"  partnerface create {video} --out {out}_full --preset full"]
+    print_outputs(out, lines)

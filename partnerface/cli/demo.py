@@ -10,10 +10,7 @@ from partnerface.errors import UserError
 
 
 def demo(
-    out: Path = Path("runs/demo"),
-    subject: Literal["a", "b"] = "a",
-    size: int = 128,
-    minutes: float = 2.9,
+    out: Path = Path("runs/demo"), subject: Literal["a", "b"] = "a", size: int = 128, minutes: float = 2.9
 ) -> None:
     """Train an avatar of the embedded subject and score it on unseen expressions.
 
@@ -32,10 +29,9 @@ def demo(
 
     out = Path(out)
     same_settings(out, {"subject": subject, "size": size, "minutes": minutes})
+    configs = "base", "method/part_deformation", "head_model/anny", "data/synthetic", "scale/demo"
     arguments = [
-        *config_arguments(
-            "base", "method/part_deformation", "head_model/anny", "data/synthetic", "scale/demo"
-        ),
+        *config_arguments(*configs),
         f"--data.reader.init_args.root={out / 'dataset'}",
         f"--data.reader.init_args.subject={subject}",
         f"--data.reader.init_args.size={size}",
@@ -46,14 +42,9 @@ def demo(
     unseen = report["splits"].get("unseen_expression", {}).get("head_mask", {}).get("psnr")
     if unseen is not None:
         print(f"Unseen expressions: {unseen:.1f} dB inside the head mask.")
-    print_outputs(
-        out,
-        [
-            "Next: your own video. One person, a still camera, the head turned to both sides.",
-            '  pip install -c constraints.txt -e ".[pytorch3d,track]"',
-            "  partnerface create video.mp4 --out avatars/me",
-        ],
-    )
+    lines = ["Next: your own video. One person, a still camera, the head turned to both sides."]
+    lines += ['  pip install -c constraints.txt -e ".[pytorch3d,track]"']
+    print_outputs(out, [*lines, "  partnerface create video.mp4 --out avatars/me"])
 
 
 def as_max_time(minutes: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
-from partnerface.head_models.anny_baking.landmarks import AnnyLandmarks
+from partnerface.head_models.anny_baking.baking import AnnyLandmarks
 from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
 from partnerface.tracking.detection.landmark_embedding import embed_landmarks as find_embedding
 from partnerface.tracking.detection.landmark_embedding import render_views

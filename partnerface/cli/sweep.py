@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    file: Path,
-    out: Path | None = None,
-    workers: int = 1,
-    count: int | None = None,
-    seed: int = 0,
+    file: Path, out: Path | None = None, workers: int = 1, count: int | None = None, seed: int = 0
 ) -> None:
     """Run a W&B sweep file here, without a server: methods grid and random.
 
@@ -38,9 +34,19 @@ def sweep(
     # Imported here: --help need not wait for torch.
     from partnerface.configuration.avatar_cli import require_writable
     from partnerface.runs.engine import locked, refuse_failures, run_all
-    from partnerface.runs.environment import environment
+    from partnerface.runs.results import environment
     from partnerface.sweeps.sweep_file import read_sweep
-    from partnerface.sweeps.sweep_report import check_folder, write_report
+    from partnerface.sweeps.sweep_report import (
+        CSV_FILE,
+        FIGURE_FILE,
+        JSON_FILE,
+        check_folder,
+        runs_table,
+        settings_table,
+        write_report,
+        write_sweep_figure,
+    )
+    from partnerface.sweeps.sweep_run import settings_of
 
     question = read_sweep(Path(file))
     out = Path("runs") / "sweeps" / question.name if out is None else Path(out)
@@ -51,29 +57,14 @@ def sweep(
     with locked(out) as lock:
         write_report(out, question, runs, here)
         run_all(question.name, runs, workers, lock, lambda: write_report(out, question, runs, here))
-    _print_results(out, question, runs)
+    if not all(run.state == "failed" for run in runs):
+        runs_table(question, runs).print()
+        settings_table(question, runs).print()
+        title = question.question or question.name
+        write_sweep_figure(out / FIGURE_FILE, settings_of(runs), question.metric, title)
+        print(*(f"  {out / name}" for name in (JSON_FILE, CSV_FILE, FIGURE_FILE)), sep="\n")
     _refuse_unlogged_metric(question, runs)
     refuse_failures(f"sweep {question.name}", runs)
-
-
-def _print_results(out: Path, question: Sweep, runs: Sequence[SweepRun]) -> None:
-    from partnerface.sweeps.setting import settings_of
-    from partnerface.sweeps.sweep_figure import write_sweep_figure
-    from partnerface.sweeps.sweep_report import (
-        CSV_FILE,
-        FIGURE_FILE,
-        JSON_FILE,
-        runs_table,
-        settings_table,
-    )
-
-    if all(run.state == "failed" for run in runs):
-        return
-    runs_table(question, runs).print()
-    settings_table(question, runs).print()
-    title = question.question or question.name
-    write_sweep_figure(out / FIGURE_FILE, settings_of(runs), question.metric, title)
-    print(*(f"  {out / name}" for name in (JSON_FILE, CSV_FILE, FIGURE_FILE)), sep="\n")
 
 
 def _refuse_unlogged_metric(question: Sweep, runs: Sequence[SweepRun]) -> None:

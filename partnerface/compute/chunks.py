@@ -10,8 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from partnerface.compute.cores import usable_cores
 from partnerface.compute.process_settings import keep_freed_memory
+from partnerface.compute.threads import usable_cores
 from partnerface.errors import UserError
 
 Chunk = TypeVar("Chunk")

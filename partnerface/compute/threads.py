@@ -1,4 +1,4 @@
-"""CPU threads: one torch thread for a block, a generator for each thread, shards of a batch side by side.
+"""CPU threads: usable cores, one torch thread for a block, a generator a thread, shards side by side.
 
 On a CPU the small matrices of a ray batch leave torch's inner threads mostly idle: two of them are
 worth 1.2 times one. Two Python threads that each run a shard with a single-threaded torch are worth 1.9 times
@@ -10,6 +10,7 @@ have its own.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,13 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on: under SLURM or in a container often fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from partnerface.configuration.config_files import yaml_files
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import read_yaml
+from partnerface.files.plain_values import read_yaml
 from partnerface.training.class_paths import denied_path, extension_error, innermost
 
 _LONGEST = 300

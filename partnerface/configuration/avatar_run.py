@@ -8,7 +8,7 @@ from pathlib import Path
 
 from partnerface.configuration.avatar_cli import require_writable, run_trainer_command
 from partnerface.errors import UserError
-from partnerface.files.json_values import read_json_table
+from partnerface.files.plain_values import read_json_table
 from partnerface.files.whole_files import replace_text
 from partnerface.training.callbacks.evaluation_report import SCORES_FILE, print_report
 from partnerface.training.resume.run_checkpoint import last_checkpoint

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partnerface.configuration.config_files import yaml_files
-from partnerface.files.yaml_values import read_yaml
+from partnerface.files.plain_values import read_yaml
 from partnerface.training.avatar_checkpoint import model_yaml
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 

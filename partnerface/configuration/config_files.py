@@ -7,7 +7,7 @@ from pathlib import Path
 
 import partnerface
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import read_yaml
+from partnerface.files.plain_values import read_yaml
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
 

@@ -10,20 +10,16 @@ from torch.utils.data import DataLoader
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.compute.ranges import Between
-from partnerface.data.batches.datasets import EvaluationFrame, EvaluationFrames, RayDataset
-from partnerface.data.batches.frame_samplers import ShardedFrames, ShuffledFrames
+from partnerface.data.batches.datasets import EvaluationFrame, EvaluationFrames, RayBatch, RayDataset
 from partnerface.data.batches.frame_store import FrameStore
-from partnerface.data.batches.loader import ResumableLoader
+from partnerface.data.batches.loader import ResumableLoader, ShardedFrames, ShuffledFrames
 from partnerface.data.batches.pixel_samplers import PixelSampler, RegionWeightedPixels
-from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.data.drivers.driver import Driver, OwnFrames
-from partnerface.data.formats.sequence_reader import SequenceReader
-from partnerface.data.head_motion import with_angular_velocity
-from partnerface.data.sequence import TrackedSequence
-from partnerface.data.splits import sampled_sequence
+from partnerface.data.sequence import SequenceReader, TrackedSequence
+from partnerface.data.splits import sampled_sequence, with_angular_velocity
 from partnerface.data.view import View
 from partnerface.errors import UserError
-from partnerface.files.locks import one_after_another
+from partnerface.files.whole_files import one_after_another
 
 VISITS_PER_EPOCH = 4
 """How often an epoch sees each training frame, unless ``batches_per_epoch`` is given."""

@@ -13,7 +13,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.head_parts import landmark_points
-from partnerface.head_models.mediapipe_landmarks import FOREHEAD_RING
+from partnerface.head_models.landmark_geometry import FOREHEAD_RING
 
 
 class Region(IntEnum):
@@ -60,10 +60,8 @@ MATTE_THRESHOLD = 0.5
 def region_masks(matte: Tensor, labels: Tensor, forehead: Tensor) -> dict[str, Tensor]:
     """``[H, W]`` bool for each of `EVALUATION_REGIONS`.
 
-    Args:
-        matte: ``[H, W]`` in [0, 1].
-        labels: ``[H, W]`` uint8, values of `Region`.
-        forehead: ``[H, W]`` bool, where the forehead would be seen without hair over it.
+    ``matte`` is ``[H, W]`` in [0, 1], ``labels`` ``[H, W]`` uint8 (`Region`), ``forehead`` ``[H, W]`` bool:
+    where it would be seen without hair over it.
     """
     person = matte > MATTE_THRESHOLD
     masks = {
@@ -79,11 +77,6 @@ def forehead_mask(head_model: HeadModel, head: HeadParameters, camera: Camera) -
 
     Hair over it and what a turned head hides are not left out: label images hold both. A head model without
     a landmark embedding has no forehead.
-
-    Args:
-        head_model: whose landmarks.
-        head: parameters of one frame.
-        camera: camera of that frame.
     """
     height, width = camera.height, camera.width
     if not len(head_model.asset.landmark_faces):

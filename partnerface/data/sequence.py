@@ -1,7 +1,8 @@
-"""TrackedSequence: a tracked video, what every reader returns and every writer takes."""
+"""TrackedSequence: a tracked video, what every reader returns and every writer takes; SequenceReader."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,3 +137,29 @@ def _described(record: HeadModelRecord) -> str:
         f"{record.name} {record.version} (checksum {record.checksum}, {record.num_identity} identity and "
         f"{record.num_expression} expression coefficients)"
     )
+
+
+class SequenceReader(ABC):
+    """Reads one tracked video.
+
+    Attributes:
+        root: the dataset's folder; derived files (the frame cache) are kept in it.
+    """
+
+    root: Path
+
+    @abstractmethod
+    def read(self) -> TrackedSequence:
+        """Read and check the dataset, converting to our conventions; images stay on disk.
+
+        Raises:
+            UserError: something is missing or wrong; the message names the file.
+        """
+
+    def true_surface(self, frame: int, camera: Camera) -> TrueSurface | None:
+        """The surface behind the pixels of a frame; None where nobody knows it, as in any real video.
+
+        ``camera`` is the frame's own, at any resolution.
+        """
+        del frame, camera
+        return None

@@ -1,6 +1,4 @@
-"""Splits of a video: which frames train an avatar and which test it, how far the tests go beyond
-training, and samples of few frames for methods that render slowly.
-"""
+"""Splits of a video: which frames train, which test, how far tests go beyond training, what each may see."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from pytorch3d.transforms import matrix_to_euler_angles
+from pytorch3d.transforms import matrix_to_axis_angle, matrix_to_euler_angles
 from torch import Tensor
 
 from partnerface.data.sequence import TrackedSequence
@@ -45,18 +43,9 @@ SPLIT_PROTOCOL = {
 
 
 def assign_splits(frame_weights: Tensor, fps: float, expression: Tensor) -> dict[str, list[int]]:
-    """Divide the tracked frames of one video.
+    """Divide the tracked frames of one video, those of weight ``[T]`` above 0, by `SPLIT_PROTOCOL`.
 
-    ``temporal``: the last 20 %. ``blocks``: three runs of 5 % each before that. ``val``: one shorter
-    run. Both keep a gap of 0.2 s (less in clips under 40 gaps long) to training frames on either
-    side. ``unseen_expression``: the quarter of all test frames farthest from every training
-    expression. ``train``: the rest. A split that would be empty is left out; a clip too short for
-    any test trains on all its frames.
-
-    Args:
-        frame_weights: ``[T]``; frames of weight 0 are in no split.
-        fps: frames per second.
-        expression: ``[T, E]``.
+    A split that would be empty is left out; a clip too short for any test trains on all its frames.
 
     Returns:
         Sorted frame indices by split name, ``train`` always among them.
@@ -79,22 +68,18 @@ def assign_splits(frame_weights: Tensor, fps: float, expression: Tensor) -> dict
     train = np.setdiff1d(before, near)
     splits = {"train": train, **held_out, "temporal": temporal}
     test = np.sort(np.concatenate([held_out["blocks"], temporal]))
-    splits["unseen_expression"] = _farthest_expressions(expression, test, train)
+    if len(test):
+        distance = nearest_distance(expression[test], expression[train])
+        farthest = torch.argsort(distance, descending=True, stable=True)[
+            : max(1, round(UNSEEN_SHARE * len(test)))
+        ]
+        splits["unseen_expression"] = np.sort(test[farthest.cpu().numpy()])
     return {name: frames.tolist() for name, frames in splits.items() if len(frames)}
 
 
 def _runs(frames: np.ndarray, centres: tuple[float, ...], length: int) -> np.ndarray:
     starts = [round(centre * len(frames) - length / 2) for centre in centres]
     return np.concatenate([frames[start : start + length] for start in starts])
-
-
-def _farthest_expressions(expression: Tensor, test: np.ndarray, train: np.ndarray) -> np.ndarray:
-    if len(test) == 0:
-        return test
-    distance = nearest_distance(expression[test], expression[train])
-    count = max(1, round(UNSEEN_SHARE * len(test)))
-    farthest = torch.argsort(distance, descending=True, stable=True)[:count]
-    return np.sort(test[farthest.cpu().numpy()])
 
 
 def nearest_distance(queries: Tensor, references: Tensor) -> Tensor:
@@ -178,3 +163,51 @@ def sampled_sequence(
     splits = {**others, **kept}
     kept_protocol = {name: text for name, text in protocol.items() if name in splits}
     return replace(sequence, splits=splits, split_protocol=kept_protocol)
+
+
+REACH = 2
+"""Frames before and after a frame whose poses give its velocity: a single difference is mostly noise."""
+
+
+def with_angular_velocity(sequence: TrackedSequence) -> TrackedSequence:
+    """The same sequence, its head parameters with the head's angular velocity.
+
+    No pose of a held-out frame reaches training: the velocity of a training frame is computed from training
+    frames alone, of a validation frame from those and validation frames, of a test frame from all.
+    """
+    access = torch.full((len(sequence),), 2)
+    for level, name in enumerate(("train", "val")):
+        access[sequence.splits.get(name, [])] = level
+    head = sequence.head
+    velocity = angular_velocity(head.rotation, sequence.fps, sequence.frame_weights == 1, access)
+    return replace(sequence, head=replace(head, angular_velocity=velocity))
+
+
+def angular_velocity(rotation: Tensor, fps: float, trusted: Tensor, access: Tensor) -> Tensor:
+    """Slope of the head's rotation over the frames around each frame, by least squares.
+
+    Args:
+        rotation: ``[T, 3, 3]`` head to world, in time.
+        fps: frames per second.
+        trusted: ``[T]`` bool, frames whose pose counts.
+        access: ``[T]`` a level for each frame; neighbours of a higher level do not count.
+
+    Returns:
+        ``[T, 3]`` radians per second in the head's own axes; zero for a frame that is not trusted or that
+        has no neighbour that counts.
+    """
+    frames = len(rotation)
+    offsets = torch.arange(-REACH, REACH + 1)
+    neighbours = torch.arange(frames)[:, None] + offsets
+    inside = neighbours.clamp(0, frames - 1)
+    known = access[inside] <= access[:, None]
+    counts = (neighbours == inside) & known & trusted[inside] & trusted[:, None]
+    turned = matrix_to_axis_angle(rotation[:, None].transpose(2, 3) @ rotation[inside])
+    # A frame that does not count may hold anything.
+    turned = torch.where(counts[..., None], turned, 0.0)
+    weight = counts.to(rotation)[..., None]
+    time = offsets.to(rotation)[:, None] / fps
+    mean_time = (weight * time).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
+    centred = weight * (time - mean_time)
+    spread = (centred * time).sum(1)
+    return torch.where(spread > 0, (centred * turned).sum(1) / spread.clamp_min(1e-12), 0.0)

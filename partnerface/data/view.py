@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.compute.frame_record import FrameRecord
 from partnerface.errors import UserError
 from partnerface.head_models.head_parameters import HeadParameters
 
 
 @dataclass
-class View:
+class View(FrameRecord):
     """F pictures to render: from where, of which pose and expression, with which torso.
 
     Attributes:
@@ -41,28 +40,6 @@ class View:
     def __len__(self) -> int:
         return len(self.head)
 
-    def select(self, frames: Tensor | slice | Sequence[int]) -> View:
-        """The views of some frames."""
-        return View(self.camera.select(frames), self.head.select(frames), self.torso_motion[frames])
-
-    def to(self, *args, **kwargs) -> View:
-        """Like ``Tensor.to`` for every tensor."""
-        camera, head = self.camera.to(*args, **kwargs), self.head.to(*args, **kwargs)
-        return View(camera, head, self.torso_motion.to(*args, **kwargs))
-
-    def clone(self) -> View:
-        """A copy that shares no memory."""
-        return View(self.camera.clone(), self.head.clone(), self.torso_motion.clone())
-
     def resized(self, width: int, height: int) -> View:
         """The same views in pictures of another size."""
         return replace(self, camera=self.camera.resized(width, height))
-
-    @classmethod
-    def concatenate(cls, views: Sequence[View]) -> View:
-        """Join the frames of views of one person at one picture size."""
-        return cls(
-            Camera.concatenate([view.camera for view in views]),
-            HeadParameters.concatenate([view.head for view in views]),
-            torch.cat([view.torso_motion for view in views]),
-        )

@@ -1,16 +1,50 @@
-"""Checks on the numbers of a dataset: camera, splits, tracking, coverage of pose and expression."""
+"""Findings, and checks on the numbers of a dataset: camera, splits, tracking, coverage of pose and face."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.plausibility import left_out_report
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import split_coverage
-from partnerface.dataset_checks.finding import Finding, Severity, graded
+
+Severity = Literal["ok", "doubt", "unfit"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement about a dataset.
+
+    Attributes:
+        topic: what was looked at.
+        severity: ``unfit`` forbids training, ``doubt`` costs quality, ``ok`` is for the record.
+        text: the statement with its numbers, in words.
+        values: the numbers, for ``check.json``.
+    """
+
+    topic: str
+    severity: Severity
+    text: str
+    values: dict[str, float] = field(default_factory=dict)
+
+
+def graded(topic: str, problems: list[tuple[Severity, str]], fine: str, values: dict) -> list[Finding]:
+    """A finding for each problem, or one that says that all is well.
+
+    Args:
+        topic: what was looked at.
+        problems: severity and statement of each.
+        fine: the statement where there are none.
+        values: the numbers, carried by the first finding.
+    """
+    found = problems or [("ok", fine)]
+    return [Finding(topic, *problem, values if k == 0 else {}) for k, problem in enumerate(found)]
+
 
 FOCAL_RANGE = (0.5, 10.0)
 """Focal length in longer sides of the picture: a field of view of 90 to 6 degrees."""
@@ -36,11 +70,7 @@ LEAST_USED = 0.15
 
 
 def check_camera(camera: Camera) -> list[Finding]:
-    """Focal length, squareness of the pixels, principal point, and that the camera stands still.
-
-    Args:
-        camera: ``T`` cameras.
-    """
+    """Focal length, squareness of the pixels, principal point, and that the camera stands still."""
     longer = max(camera.width, camera.height)
     horizontal, vertical, centre_x, centre_y = camera.intrinsics.unbind(1)
     lowest, highest = (float(v) / longer for v in (horizontal.min(), horizontal.max()))
@@ -75,11 +105,9 @@ def check_camera(camera: Camera) -> list[Finding]:
 
 
 def check_splits(sequence: TrackedSequence, digests: Sequence[str]) -> list[Finding]:
-    """Pictures that training and test share, and frames that repeat the one before.
+    """Pictures that training and test share, by digests of all T frames' pixels, and frames that repeat.
 
-    Args:
-        sequence: the dataset; its reader has made sure that no frame is in two splits.
-        digests: of the pixels of all T frames.
+    The reader has made sure that no frame is in two splits.
     """
     seen = {digests[i] for i in sequence.splits.get("train", [])}
     problems: list[tuple[Severity, str]] = []
@@ -95,16 +123,10 @@ def check_splits(sequence: TrackedSequence, digests: Sequence[str]) -> list[Find
     repeated = sum(a == b for a, b in pairwise(digests))
     if repeated > MOST_REPEATED * len(digests):
         problems.append(("doubt", f"{repeated} of {len(digests)} frames repeat the one before"))
-    gap = _smallest_gap(sequence)
+    tests = {i for name in sequence.test_splits for i in sequence.splits[name]}
+    gap = min((abs(a - b) for a in tests for b in sequence.splits.get("train", [])), default=0)
     fine = f"no picture of a test is in training; the nearest frames of both are {gap} apart"
     return graded("splits", problems, fine, {"shared": shared, "repeated": repeated, "gap_frames": gap})
-
-
-def _smallest_gap(sequence: TrackedSequence) -> int:
-    """Smallest difference from a test frame to a training frame; 0 where either is missing."""
-    train = sorted(sequence.splits.get("train", []))
-    tests = sorted({i for name in sequence.test_splits for i in sequence.splits[name]})
-    return min((abs(a - b) for a in tests for b in train), default=0)
 
 
 def check_tracking(sequence: TrackedSequence) -> list[Finding]:
@@ -138,12 +160,7 @@ def coverage_of(sequence: TrackedSequence) -> dict[str, dict[str, float]]:
 
 
 def check_coverage(sequence: TrackedSequence, coverage: dict[str, dict[str, float]]) -> list[Finding]:
-    """Whether training frames turn the head and move the face, and whether tests lie within reach.
-
-    Args:
-        sequence: the dataset.
-        coverage: from `coverage_of`.
-    """
+    """Whether training frames turn the head and move the face, by the coverage of `coverage_of`."""
     if not coverage:
         return [Finding("coverage", "unfit", "no training frame to cover anything")]
     train = coverage["train"]

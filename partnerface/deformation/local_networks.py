@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -98,9 +99,7 @@ class LocalNetworks(nn.Module):
         # add a tensor as large as all parts together for every one of them.
         layers = zip(*(tensor.unbind(0) for tensor in tensors), strict=True)
         segments = features.index_select(0, point).split(counts)
-        outputs = [
-            self._of_one_part(segment, *layer) for segment, layer in zip(segments, layers, strict=True)
-        ]
+        outputs = [self._of_one_part(*part) for part in zip(segments, layers, strict=True)]
         weighted = torch.cat(outputs) * weights.reshape(-1).index_select(0, order)[:, None]
         total = weighted.new_zeros(len(features), weighted.shape[1])
         return total.index_add(0, point, weighted)
@@ -115,17 +114,8 @@ class LocalNetworks(nn.Module):
             of_driving = torch.cat([of_driving, of_code], 1)
         return of_driving + self.bias1
 
-    def _of_one_part(
-        self,
-        segment: Tensor,
-        bias1: Tensor,
-        weight1: Tensor,
-        bias2: Tensor,
-        weight2: Tensor,
-        bias3: Tensor,
-        weight3: Tensor,
-        *code_layer: Tensor,
-    ) -> Tensor:
+    def _of_one_part(self, segment: Tensor, layers: Sequence[Tensor]) -> Tensor:
+        bias1, weight1, bias2, weight2, bias3, weight3, *code_layer = layers
         hidden = torch.addmm(bias1, segment, weight1).relu_()
         offset = torch.addmm(bias2, hidden[:, : len(bias2)], weight2).relu_()
         offset = torch.addmm(bias3, offset, weight3)

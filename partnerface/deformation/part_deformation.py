@@ -8,11 +8,33 @@ from torch import Tensor
 from partnerface.compute.ranges import Between
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints, dense_part_weights
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
-from partnerface.deformation.local_driving import expression_masks
 from partnerface.deformation.local_networks import LocalNetworks, settled_share
-from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule
-from partnerface.deformation.part_centres import PartPlacement, placed_centres
+from partnerface.deformation.parts import PartAssigner, PartPlacement, TemperatureSchedule, placed_centres
 from partnerface.fields.encodings import frequency_encoding, frequency_window
+
+LEAST_PART_WEIGHT = 0.1
+"""A vertex belongs to every part that has at least this weight there."""
+
+LEAST_MOTION_M = 5e-4
+"""Metres: a part is conditioned on the expressions that move a vertex of it by more, at their strongest in
+training."""
+
+LEAST_STRENGTH = 0.3
+"""Coefficient that an expression is assumed to reach, if training shows it more weakly."""
+
+
+def expression_masks(head: CanonicalHead, part_weights: Tensor) -> Tensor:
+    """``[P, E]``: 1 where an expression moves a part and 0 elsewhere.
+
+    ``part_weights`` ``[U, P]`` are those of the vertices ``head.used``. A part without a vertex of its own is
+    conditioned on all that moves the head.
+    """
+    strongest = head.expression.abs().amax(0).clamp_min(LEAST_STRENGTH)
+    motion = head.head_model.expression_basis[:, head.used].norm(dim=-1) * strongest[:, None]
+    members = part_weights > LEAST_PART_WEIGHT
+    reach = [motion[:, of_part].amax(1) if of_part.any() else motion.amax(1) for of_part in members.T]
+    return (torch.stack(reach) > LEAST_MOTION_M).to(motion)
+
 
 OFFSET_SCALE = 0.02
 """An output of one moves a point by this share of the canonical cube's side (about 8 mm)."""

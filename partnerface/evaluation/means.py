@@ -128,20 +128,13 @@ TEMPORAL_DEFINITION = (
 class TemporalStability(SplitMeans):
     """Error of frame-to-frame differences, averaged over the pairs of consecutive frames of each split.
 
-    For frames t and t + 1 of a split, over the pixels that belong to the region in both and the three
-    channels, with render r and target y::
-
-        temporal = sqrt(mean(((r[t + 1] - r[t]) - (y[t + 1] - y[t])) ** 2))
-
-    It is dtSSD of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting" (BMVC 2015), of
-    colour instead of alpha and as a mean over pixels. A constant error gives 0, flicker does not.
+    See `TEMPORAL_DEFINITION`: dtSSD of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting"
+    (BMVC 2015), of colour instead of alpha and as a mean over pixels. A constant error gives 0, flicker
+    does not.
 
     Frames come in the order of time. Where a run of frames is divided over processes, the later process
-    begins with `set_previous`; otherwise the pair at the cut is not counted.
-
-    Args:
-        splits: names of the splits.
-        regions: names of the regions beside ``full_frame``.
+    begins with `set_previous`; otherwise the pair at the cut is not counted. ``regions`` are those beside
+    ``full_frame``.
     """
 
     def __init__(self, splits: Iterable[str], regions: Iterable[str]) -> None:
@@ -151,14 +144,9 @@ class TemporalStability(SplitMeans):
     def update(
         self, frame: int, names: list[str], render: Tensor, target: Tensor, masks: Mapping[str, Tensor]
     ) -> None:
-        """Count the pair of a frame and the previous one of the video, if that was given last.
+        """Count the pair of frame number ``frame`` and the previous one of the video, if that was given last.
 
-        Args:
-            frame: its number in the video.
-            names: the splits that hold it; unknown names are ignored.
-            render: ``[3, H, W]`` over white; values are clamped to [0, 1].
-            target: ``[3, H, W]`` over white, in [0, 1].
-            masks: ``[H, W]`` bool by region.
+        The other arguments are those of `ImageMeans.update`.
         """
         known, previous = self.has_previous(frame), self._previous
         self.set_previous(frame, names, render, target, masks)

@@ -15,7 +15,7 @@ from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric, enlarged, masked_crops
 from partnerface.evaluation.lpips import LPIPS
 from partnerface.evaluation.means import TEMPORAL
-from partnerface.evaluation.surface_error import GEOMETRY
+from partnerface.evaluation.scores import GEOMETRY
 
 HIGHEST_PSNR = 100.0
 """PSNR in dB of identical images, whose true value is infinite and would spoil every mean."""
@@ -55,11 +55,7 @@ def multi_scale_ssim(first: Tensor, second: Tensor) -> Tensor:
         for images in (first, second)
     )
     return multiscale_structural_similarity_index_measure(
-        first,
-        second,
-        data_range=1.0,
-        reduction="none",
-        normalize="relu",
+        first, second, data_range=1.0, reduction="none", normalize="relu"
     )
 
 

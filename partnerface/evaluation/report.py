@@ -86,24 +86,16 @@ def metrics_protocol(metrics: Mapping[str, ImageMetric]) -> dict[str, dict[str, 
     }
 
 
-Coverage = dict[str, dict[str, float]]
-"""Pose and expression coverage by split name, ``train`` among them."""
-
-
 def evaluation_report(
-    protocol: EvaluationProtocol, scores: Averages, nearest_frame: Averages, coverage: Coverage
+    protocol: EvaluationProtocol,
+    scores: Averages,
+    nearest_frame: Averages,
+    coverage: dict[str, dict[str, float]],
 ) -> dict:
-    """The content of ``metrics.json``.
+    """The content of ``metrics.json``: a table of ``protocol``, ``splits`` and ``coverage``.
 
-    Args:
-        protocol: how the numbers were measured.
-        scores: means of the avatar.
-        nearest_frame: means of the nearest-training-frame baseline.
-        coverage: pose and expression coverage of each split.
-
-    Returns:
-        A table of ``protocol``, ``splits`` and ``coverage``; in ``splits`` a value by split, region and
-        metric, the baseline's under the region ``nearest_frame``.
+    In ``splits`` are values by split, region and metric, those of the nearest-training-frame baseline under
+    the region ``nearest_frame``; ``coverage`` is that of pose and expression by split, ``train`` among them.
     """
     splits = {
         split: {**regions, NEAREST_FRAME: nearest_frame.get(split, {})} for split, regions in scores.items()
@@ -139,17 +131,13 @@ def report_table(report: dict) -> Table:
         table.add_column(column, justify="left" if column in ("split", "region") else "right", no_wrap=True)
     for split, regions in report["splits"].items():
         rows = [(name, values) for name, values in regions.items() if name != NEAREST_FRAME]
-        for place, (name, values) in enumerate(rows):
+        first = split, str(protocol["num_frames"][split])
+        for name, values in rows:
             baseline = regions[NEAREST_FRAME].get(name, {}).get("psnr")
-            shown = [_shown(values.get(name), protocols.get(name)) for name in metrics]
-            first = (split, str(protocol["num_frames"][split])) if place == 0 else ("", "")
-            table.add_row(
-                *first,
-                name,
-                *shown,
-                _shown(baseline, protocols.get("psnr")),
-                end_section=place == len(rows) - 1,
-            )
+            shown = [_shown(values.get(metric), protocols.get(metric)) for metric in metrics]
+            table.add_row(*first, name, *shown, _shown(baseline, protocols.get("psnr")))
+            first = "", ""
+        table.add_section()
     return table
 
 

@@ -1,8 +1,4 @@
-"""EvaluationScores: all that a test measures, of rendered frames and of the nearest-training-frame baseline.
-
-The baseline shows the training frame whose tracked parameters are nearest to those of the test frame. A
-method that is not better than it on a split has shown nothing there.
-"""
+"""All that a test measures, of rendered frames and of the nearest-training-frame baseline."""
 
 from __future__ import annotations
 
@@ -14,10 +10,69 @@ from torch import Tensor
 from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEAREST_FRAME_REGIONS
 from partnerface.data.sequence import TrueSurface
 from partnerface.evaluation.image_metric import ImageMetric
-from partnerface.evaluation.means import Averages, ImageMeans, TemporalStability, merged
+from partnerface.evaluation.means import Averages, ImageMeans, SplitMeans, TemporalStability, merged
 from partnerface.evaluation.pictures import RenderedFrame
-from partnerface.evaluation.surface_error import SurfaceError
 from partnerface.head_models.head_parameters import HeadParameters
+
+GEOMETRY_DEFINITION = (
+    "over a region's pixels whose ray meets the true head; depth_coverage: share of them that show the "
+    "avatar's head (opacity above 0.5); over those, depth_mm: mean absolute difference of expected depth "
+    "along the ray; correspondence_mm: mean distance of the canonical point of the pixel (inverse skinning "
+    "and fine motion of the point at the expected depth) from the true one; correspondence_true_depth_mm: "
+    "the same of the true surface point, free of depth; null for a method without a canonical head; per "
+    "image, then averaged"
+)
+GEOMETRY = ("depth_mm", "depth_coverage", "correspondence_mm", "correspondence_true_depth_mm")
+
+
+class SurfaceError(SplitMeans):
+    """Errors in millimetres, per-image means over the pixels of a region whose ray meets the true head.
+
+    `GEOMETRY_DEFINITION` says which.
+    """
+
+    def __init__(self, splits: Iterable[str], regions: Iterable[str]) -> None:
+        super().__init__(splits, regions, GEOMETRY)
+
+    def update(
+        self,
+        names: list[str],
+        depth: Tensor,
+        canonical: Tensor | None,
+        canonical_at_truth: Tensor | None,
+        truth: TrueSurface,
+        masks: Mapping[str, Tensor],
+    ) -> None:
+        """Score the surface that one image shows.
+
+        Args:
+            names: the splits that hold it; unknown names are ignored.
+            depth: ``[H, W]`` the avatar's depth, metres along the ray, 0 where it shows no head.
+            canonical: ``[H, W, 3]`` canonical points in metres that the avatar finds for the points at
+                that depth, NaN where it finds none; None if the method has no canonical head.
+            canonical_at_truth: ``[H, W, 3]`` those that it finds for the points at the true depth, or None.
+            truth: the true surface.
+            masks: ``[H, W]`` bool by region.
+        """
+        if not (places := self.places(names)):
+            return
+        depth_error = 1000 * (depth - truth.depth).abs()
+        point_error, motion_error = (
+            torch.full_like(depth, torch.nan)
+            if points is None
+            else 1000 * (points - truth.canonical).norm(dim=-1)
+            for points in (canonical, canonical_at_truth)
+        )
+        rows = []
+        for region in self.regions:
+            real = masks[region] & (truth.depth > 0)
+            shown = real & (depth > 0)
+            # Means over no pixel are NaN, missing values.
+            coverage = (depth > 0)[real].float().mean()
+            points = point_error[shown].nanmean(), motion_error[real].nanmean()
+            rows.append(torch.stack([depth_error[shown].mean(), coverage, *points]))
+        self.add(places, torch.stack(rows))
+
 
 HEAD_RADIUS = 0.1
 """Metres: a turn by an angle moves the surface of the head by about this times the angle."""
@@ -34,6 +89,9 @@ class EvaluationScores:
         metrics: image metrics by the name under which they are reported.
         with_surface: whether the true surface is known.
         device: of the frames.
+
+    Attributes:
+        surface: scores of the surface, to be updated by itself; None if the true one is not known.
     """
 
     def __init__(
@@ -53,42 +111,15 @@ class EvaluationScores:
 
         self._images, self._nearest_images = images(EVALUATION_REGIONS), images(NEAREST_FRAME_REGIONS)
         self._pairs, self._nearest_pairs = pairs(EVALUATION_REGIONS), pairs(NEAREST_FRAME_REGIONS)
-        self._surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
+        self.surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
 
     def update(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
-        """Score one frame, by its picture.
-
-        Args:
-            rendered: the frame.
-            nearest: ``[3, H, W]`` over white, the nearest training frame.
-            masks: ``[H, W]`` bool by region.
-        """
+        """Score one frame, by its picture and by ``nearest`` ``[3, H, W]``, its nearest training frame."""
         names, number, target = rendered.frame.splits, rendered.frame.frame_index, rendered.frame.on_white()
         self._images.update(names, rendered.image, target, masks)
         self._pairs.update(number, names, rendered.image, target, masks)
         self._nearest_images.update(names, nearest, target, masks)
         self._nearest_pairs.update(number, names, nearest, target, masks)
-
-    def update_surface(
-        self,
-        rendered: RenderedFrame,
-        canonical: Tensor | None,
-        canonical_at_truth: Tensor | None,
-        truth: TrueSurface,
-        masks: Masks,
-    ) -> None:
-        """Score the surface that a frame shows.
-
-        Args:
-            rendered: the frame.
-            canonical: ``[H, W, 3]`` canonical points in metres of the points at its depth; None if the
-                method has no canonical head.
-            canonical_at_truth: ``[H, W, 3]`` canonical points of the points at the true depth, or None.
-            truth: the true surface.
-            masks: ``[H, W]`` bool by region.
-        """
-        surface = rendered.depth, canonical, canonical_at_truth, truth.depth, truth.canonical
-        self._surface.update(rendered.frame.splits, *surface, masks)
 
     def has_previous(self, frame: int) -> bool:
         """Whether the frame given last is the previous one of the video."""
@@ -104,8 +135,8 @@ class EvaluationScores:
     def averages(self) -> tuple[Averages, Averages]:
         """Means of the avatar and of the nearest training frames, over all processes."""
         tables = [self._images.compute(), self._pairs.compute()]
-        if self._surface is not None:
-            tables.append(self._surface.compute())
+        if self.surface is not None:
+            tables.append(self.surface.compute())
         return merged(*tables), merged(self._nearest_images.compute(), self._nearest_pairs.compute())
 
 

@@ -18,12 +18,8 @@ def frequency_encoding(positions: Tensor, frequencies: int) -> Tensor:
 def frequency_window(frequencies: int, reach: float) -> Tensor:
     """Factors ``[3 + 6 * frequencies]`` that let the octaves of `frequency_encoding` in from coarse to fine.
 
-    Octave k opens with a raised cosine while ``reach`` goes from k to k + 1; the position itself is always
-    open (BARF, Lin et al. 2021, eq. 14; Nerfies, Park et al. 2021, eq. 8).
-
-    Args:
-        frequencies: octaves of the encoding.
-        reach: from 0 (position alone) to ``frequencies`` (everything).
+    Octave k opens with a raised cosine while ``reach`` goes from k to k + 1, from 0 (the position alone) to
+    ``frequencies`` (BARF, Lin et al. 2021, eq. 14; Nerfies, Park et al. 2021, eq. 8).
     """
     opening = (reach - torch.arange(frequencies)).clamp(0, 1)
     return torch.cat([torch.ones(3), (0.5 * (1 - torch.cos(math.pi * opening))).repeat(6)])

@@ -1,4 +1,4 @@
-"""FrequencyField: a radiance field as one MLP over sines and cosines of the position."""
+"""MLPs over frequency-encoded positions: FrequencyField in canonical space, ConditionedField of NeRFace."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from torch.nn import functional
 
 from partnerface.compute.ranges import Between
 from partnerface.fields.encodings import frequency_encoding
-from partnerface.fields.radiance_field import RadianceField
-
-DENSITY_SCALE = 100.0
-"""Densities are of the order of 100 per metre before anything is learned."""
+from partnerface.fields.radiance_field import DENSITY_SCALE, RadianceField
 
 
 class FrequencyField(RadianceField):
@@ -63,3 +60,70 @@ class FrequencyField(RadianceField):
 
     def _density(self, feature: Tensor) -> Tensor:
         return functional.softplus(self.density_head(feature)[:, 0]) * DENSITY_SCALE
+
+
+INITIAL_BIAS = -3.0
+"""A density of about 5 per metre before anything is learned: a head's depth of it is half transparent."""
+
+
+class ConditionedField(nn.Module):
+    """Density and colour of points in the rigid head frame (NeRFace, Gafni et al. 2021, section 3.2).
+
+    The condition is the same for all points of a frame. It is concatenated to the encoded position at
+    the input and at the skip; here it enters there as a bias, which is the same function and cheaper.
+
+    Args:
+        condition_width: length C of the condition.
+        layers: hidden layers of the trunk.
+        hidden_width: their width.
+        skip: hidden layer at which the input enters once more.
+        position_frequencies: octaves of the position encoding.
+        direction_frequencies: octaves of the view direction's.
+    """
+
+    def __init__(
+        self,
+        condition_width: int,
+        layers: int = 8,
+        hidden_width: int = 256,
+        skip: int = 4,
+        position_frequencies: int = 10,
+        direction_frequencies: int = 4,
+    ) -> None:
+        super().__init__()
+        self.skip = skip
+        self.position_frequencies, self.direction_frequencies = position_frequencies, direction_frequencies
+        position_width, direction_width = 3 + 6 * position_frequencies, 3 + 6 * direction_frequencies
+        self.input_layer = nn.Linear(position_width, hidden_width)
+        self.input_condition = nn.Linear(condition_width, hidden_width, bias=False)
+        self.hidden_layers = nn.ModuleList([nn.Linear(hidden_width, hidden_width) for _ in range(layers - 1)])
+        self.skip_position = nn.Linear(position_width, hidden_width, bias=False)
+        self.skip_condition = nn.Linear(condition_width, hidden_width, bias=False)
+        self.density_head = nn.Linear(hidden_width, 1)
+        self.feature_layer = nn.Linear(hidden_width, hidden_width)
+        self.colour_layer = nn.Linear(hidden_width + direction_width, hidden_width // 2)
+        self.colour_head = nn.Linear(hidden_width // 2, 3)
+
+    def forward(self, positions: Tensor, directions: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Density ``[R, S]`` per metre and rgb ``[R, S, 3]``.
+
+        Args:
+            positions: ``[R, S, 3]`` in [0, 1].
+            directions: ``[R, 3]`` unit view directions in the rigid head frame.
+            condition: ``[C]`` condition of the frame.
+        """
+        count, samples = positions.shape[:2]
+        encoded = frequency_encoding(positions.reshape(-1, 3), self.position_frequencies)
+        hidden = (self.input_layer(encoded) + self.input_condition(condition)).relu()
+        for number, layer in enumerate(self.hidden_layers, 1):
+            hidden = layer(hidden)
+            if number == self.skip:
+                hidden = hidden + self.skip_position(encoded) + self.skip_condition(condition)
+            hidden = hidden.relu()
+        raw = self.density_head(hidden)[:, 0].float()
+        view = frequency_encoding((directions + 1) / 2, self.direction_frequencies)
+        view = view.repeat_interleave(samples, 0)
+        colour = self.colour_layer(torch.cat([self.feature_layer(hidden), view], 1)).relu()
+        rgb = self.colour_head(colour).float().sigmoid()
+        density = functional.softplus(raw + INITIAL_BIAS) * DENSITY_SCALE
+        return density.view(count, samples), rgb.view(count, samples, 3)

@@ -11,11 +11,7 @@ from torch.nn import functional
 from partnerface.compute.ranges import Between
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.hash_grid import HashGrid
-from partnerface.fields.radiance_field import RadianceField
-
-DENSITY_SCALE = 100.0
-"""Densities are of the order of 100 per metre before anything is learned, so that a step of a
-millimetre neither saturates nor vanishes at initialisation."""
+from partnerface.fields.radiance_field import DENSITY_SCALE, RadianceField
 
 CACHED_POINTS = 4096
 """Points of a picture that a CPU core evaluates at once: their activations stay in its cache."""

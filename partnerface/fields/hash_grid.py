@@ -14,7 +14,6 @@ from partnerface.compute.warp_launch import as_vec3, as_vec4, launch
 FEATURES = 4
 """Features of a table entry: one Warp vec4."""
 
-
 RUN_LENGTH = 16
 """Consecutive points that one CPU thread encodes at a level: what the level has in common is worked out
 once. On a GPU, where points must run side by side, the run is one point."""
@@ -141,12 +140,8 @@ class _HashEncoding(torch.autograd.Function):
         levels = len(resolutions)
         table_gradient, position_gradient = torch.zeros_like(tables), torch.zeros_like(positions)
         feature_gradient = gradient.contiguous().view(-1, levels, FEATURES)
-        inputs = [
-            resolutions,
-            wp.from_torch(feature_gradient, dtype=wp.vec4),
-            as_vec4(table_gradient),
-            as_vec3(position_gradient),
-        ]
+        given = wp.from_torch(feature_gradient, dtype=wp.vec4)
+        inputs = [resolutions, given, as_vec4(table_gradient), as_vec3(position_gradient)]
         _launch_over_points(_encode_backward, positions, tables, inputs)
         return position_gradient, table_gradient, None
 

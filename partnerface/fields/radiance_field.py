@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+DENSITY_SCALE = 100.0
+"""Densities are of the order of 100 per metre before anything is learned, so that a step of a
+millimetre neither saturates nor vanishes at initialisation."""
+
 
 class RadianceField(nn.Module, ABC):
     """Density and colour of canonical points.

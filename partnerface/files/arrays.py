@@ -57,6 +57,29 @@ def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
         np.savez_compressed(file, **arrays)
 
 
+def shape_fault(
+    arrays: Mapping[str, np.ndarray], axes: Mapping[str, str], sizes: dict[str, int] | None = None
+) -> str | None:
+    """The first array whose shape contradicts those before it, in words; None where all agree.
+
+    Args:
+        arrays: by name; those that ``axes`` does not name are not looked at.
+        axes: a letter for each axis of an array, of one length wherever it stands; a digit is a length.
+        sizes: lengths by letter that are known; those that are found are added.
+    """
+    sizes = {} if sizes is None else sizes
+    for name, letters in axes.items():
+        if name not in arrays:
+            continue
+        shape = arrays[name].shape
+        lengths = zip(letters, shape, strict=False)
+        differs = any(sizes.setdefault(a, int(a) if a.isdigit() else n) != n for a, n in lengths)
+        if differs or len(shape) != len(letters):
+            wanted = " x ".join(str(sizes.get(letter, "any")) for letter in letters)
+            return f"{name} has shape {shape}, expected {wanted or 'a number'}"
+    return None
+
+
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
     with archive.open(member) as file:
         _check_header(file, member.file_size, name)

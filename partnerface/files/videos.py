@@ -89,7 +89,9 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
                 # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
                 last = time if last is None else max(time, last + 1e-3)
                 start = last if start is None else start
-                image = _upright(frame)
+                # The display matrix turns the frame counter-clockwise by this angle, as np.rot90 does.
+                upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
+                image = np.ascontiguousarray(upright)
                 shape = shape or image.shape
                 if image.shape != shape:
                     raise UserError(
@@ -136,12 +138,6 @@ def _encode(path: Path, container_format: str, frames: Iterable[np.ndarray], fps
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
             frame = next(frames, None)
         container.mux(stream.encode(None))
-
-
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    # The display matrix turns the frame counter-clockwise by this angle, as np.rot90 does.
-    quarter_turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns))
 
 
 def _opened(path: Path) -> av.container.InputContainer:

@@ -1,12 +1,16 @@
-"""Write files and folders so that a reader never sees half of one."""
+"""Write files and folders so that a reader never sees half of one, one process after another."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from partnerface.errors import UserError
 
@@ -83,20 +87,15 @@ def remove_abandoned(root: Path) -> None:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 
 def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:
-    """Rename ``folder`` to ``root``, in place of a folder that may be there.
+    """Rename ``folder`` to its neighbour ``root``, in place of a folder that may be there.
 
-    Args:
-        folder: the new folder, beside ``root``.
-        root: its final path.
-        replaced_names: entries of the old ``root`` that are removed; all others move into the new one.
+    Entries of the old ``root`` in ``replaced_names`` are removed; all others move into the new one.
     """
     if not root.exists():
         folder.rename(root)
@@ -108,3 +107,20 @@ def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:
         if entry.name not in replaced_names and not (root / entry.name).exists():
             entry.rename(root / entry.name)
     shutil.rmtree(replaced)
+
+
+@contextmanager
+def one_after_another(folder: Path) -> Iterator[None]:
+    """Run the block while no other process of this machine and user runs one for the same folder.
+
+    The first process renders or caches what is missing and the others, which waited, find it: ranks of one
+    run, workers of a sweep. Processes on other nodes are not held back, since the lock is a file in the
+    system's temporary folder: make a dataset that nodes share before they start. Where no lock file can be
+    made, the block runs at once.
+    """
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):  # the latter from file systems without locks
+            digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+            path = Path(tempfile.gettempdir()) / f"partnerface-{os.getuid()}-{digest}.lock"
+            held.enter_context(FileLock(path))
+        yield

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.arrays import read_arrays
+from partnerface.files.arrays import read_arrays, shape_fault
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
@@ -16,7 +16,16 @@ JOINT_NAMES = ("root", "neck", "jaw", "eye_left", "eye_right")
 SURFACE_NAMES = ("skin", "eye_left", "eye_right")
 _FILE_IDENTITIES = 300
 _EXPRESSION_RANGE = (-3.0, 3.0)
-_REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+_SHAPES = {
+    "v_template": "V3",
+    "shapedirs": "V3S",
+    "posedirs": "V3P",
+    "J_regressor": "JV",
+    "weights": "VJ",
+    "kintree_table": "2J",
+    "f": "F3",
+}
+"""Axes of the arrays that a file must hold, as in `shape_fault`."""
 
 
 class FlameHead(HeadModel):
@@ -37,11 +46,10 @@ class FlameHead(HeadModel):
     """
 
     def __init__(self, path: Path, num_identity: int = 100, num_expression: int = 50) -> None:
-        super().__init__(load_flame(Path(path), num_identity, num_expression))
+        super().__init__(_load(Path(path), num_identity, num_expression))
 
 
-def load_flame(path: Path, num_identity: int, num_expression: int) -> HeadModelAsset:
-    """A FLAME file as an asset; arguments and errors as in `FlameHead`."""
+def _load(path: Path, num_identity: int, num_expression: int) -> HeadModelAsset:
     arrays = _read_arrays(path)
     template, regressor = arrays["v_template"], arrays["J_regressor"]
     shapes = np.moveaxis(arrays["shapedirs"], 2, 0)
@@ -65,7 +73,8 @@ def load_flame(path: Path, num_identity: int, num_expression: int) -> HeadModelA
         expression_basis=expression.astype(np.float32),
         template_joints=(joints - origin).astype(np.float32),
         joint_identity_basis=(regressor @ identity).astype(np.float32),
-        parents=_parents(arrays["kintree_table"]),
+        # The file marks the root's parent with the largest unsigned number.
+        parents=np.array([-1, *arrays["kintree_table"][0, 1:].astype(np.int64)]),
         skinning_weights=arrays["weights"].astype(np.float32),
         faces=faces,
         uv=np.zeros((1, 2), np.float32),
@@ -82,13 +91,6 @@ def load_flame(path: Path, num_identity: int, num_expression: int) -> HeadModelA
         pose_correctives=np.moveaxis(arrays["posedirs"], 2, 0).astype(np.float32),
         joint_expression_basis=(regressor @ expression).astype(np.float32),
     )
-
-
-def _parents(kinematic_table: np.ndarray) -> np.ndarray:
-    # The file marks the root's parent with the largest unsigned number.
-    parents = kinematic_table[0].astype(np.int64)
-    parents[0] = -1
-    return parents
 
 
 def _face_parts(faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -108,45 +110,26 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".pkl":
         values = load_pickled_arrays(path)
     elif path.suffix == ".npz":
-        values = read_arrays(path, _REQUIRED)
+        values = read_arrays(path, _SHAPES)
     else:
         raise UserError(f"FLAME file {path}: must end in .npz or .pkl")
-    if missing := [key for key in _REQUIRED if key not in values]:
+    if missing := [key for key in _SHAPES if key not in values]:
         raise UserError(f"FLAME file {path}: has no {', '.join(missing)}; is it a FLAME 2020 or 2023 file?")
     arrays = {}
-    for key in _REQUIRED:
+    for key in _SHAPES:
         try:
             arrays[key] = dense_array(values[key])
         except (ValueError, MemoryError) as error:
             raise UserError(f"FLAME file {path}: {key} is no array ({error})") from error
-    _check_shapes(path, arrays)
+    if fault := shape_fault(arrays, _SHAPES, {"J": len(JOINT_NAMES), "P": 9 * (len(JOINT_NAMES) - 1)}):
+        raise UserError(f"FLAME file {path}: {fault}")
     _check_values(path, arrays)
     return arrays
 
 
-def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    vertices, joints = len(arrays["v_template"]), len(JOINT_NAMES)
-    expected = {
-        "v_template": (vertices, 3),
-        "shapedirs": (vertices, 3, None),
-        "posedirs": (vertices, 3, 9 * (joints - 1)),
-        "J_regressor": (joints, vertices),
-        "weights": (vertices, joints),
-        "kintree_table": (2, joints),
-        "f": (None, 3),
-    }
-    for key, shape in expected.items():
-        found = arrays[key].shape
-        if len(found) != len(shape) or any(
-            e is not None and e != f for e, f in zip(shape, found, strict=True)
-        ):
-            wanted = " x ".join("any" if size is None else str(size) for size in shape)
-            raise UserError(f"FLAME file {path}: {key} has shape {found}, expected {wanted}")
-
-
 def _check_values(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    for key in _REQUIRED:
-        if not np.isfinite(arrays[key]).all():
+    for key, array in arrays.items():
+        if not np.isfinite(array).all():
             raise UserError(f"FLAME file {path}: {key} holds values that are not finite")
     faces = arrays["f"]
     if not faces.size or not 0 <= faces.min() <= faces.max() < len(arrays["v_template"]):

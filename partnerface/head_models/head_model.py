@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from partnerface.head_models.head_model_asset import HeadModelAsset
@@ -15,7 +18,31 @@ from partnerface.head_models.linear_blend_skinning import (
     joint_transforms,
     transform_points,
 )
-from partnerface.head_models.posed_head import PosedHead
+
+
+@dataclass
+class PosedHead:
+    """A head model posed in F frames.
+
+    A vertex obeys ``vertices = vertex_transforms @ (canonical_vertices + displacements)``, so the
+    inverse map of a surface point undoes the transform and then subtracts the displacement.
+
+    Attributes:
+        vertices: ``[F, V, 3]`` in world space, metres.
+        canonical_vertices: ``[V, 3]`` in canonical space: the person's identity, the head model's
+            canonical expression, rest pose.
+        displacements: ``[F, V, 3]`` expression (and pose-corrective) offsets relative to canonical, metres.
+        vertex_transforms: ``[F, V, 3, 4]`` blended joint transforms, rest to world.
+        joints: ``[F, J, 3]`` joint positions in world space.
+        head_rotation: ``[F, 3, 3]`` head to world; its inverse turns view directions into the head's axes.
+    """
+
+    vertices: Float[Tensor, "F V 3"]
+    canonical_vertices: Float[Tensor, "V 3"]
+    displacements: Float[Tensor, "F V 3"]
+    vertex_transforms: Float[Tensor, "F V 3 4"]
+    joints: Float[Tensor, "F J 3"]
+    head_rotation: Float[Tensor, "F 3 3"]
 
 
 class HeadModel(nn.Module):
@@ -44,26 +71,14 @@ class HeadModel(nn.Module):
         super().__init__()
         self.asset = asset
         self.parents = [int(p) for p in asset.parents]
-        for name in (
-            "template_vertices",
-            "identity_basis",
-            "expression_basis",
-            "template_joints",
-            "joint_identity_basis",
-            "skinning_weights",
-            "canonical_expression",
-        ):
-            self._add_buffer(name, torch.tensor(np.asarray(getattr(asset, name), np.float32)))
-        for name in ("pose_correctives", "joint_expression_basis"):
+        # The buffers declared above are the asset's arrays of the same names.
+        for name in HeadModel.__annotations__:
             array = getattr(asset, name)
-            self._add_buffer(name, None if array is None else torch.tensor(np.float32(array)))
-        self._add_buffer("faces", torch.tensor(asset.faces.astype(np.int64)))
-        self._add_buffer("face_parts", torch.tensor(asset.face_parts.astype(np.int64)))
+            kind = np.int64 if name in ("faces", "face_parts") else np.float32
+            buffer = None if array is None else torch.tensor(np.asarray(array, kind))
+            self.register_buffer(name, buffer, persistent=False)
         # Stored halves do not sum to one exactly; a transform blended with them would not be affine.
         self.skinning_weights /= self.skinning_weights.sum(1, keepdim=True)
-
-    def _add_buffer(self, name: str, value: Tensor | None) -> None:
-        self.register_buffer(name, value, persistent=False)
 
     @property
     def num_identity(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.arrays import read_arrays, write_arrays
+from partnerface.files.arrays import read_arrays, shape_fault, write_arrays
 
 # The axes of each array by their letters in the docstrings; a digit is a fixed length.
 _SHAPES = {
@@ -115,8 +115,7 @@ class HeadModelAsset:
         Raises:
             NotWritten: it cannot be written.
         """
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        write_arrays(path, {k: v for k, v in values.items() if v is not None})
+        write_arrays(path, {name: value for name, value in vars(self).items() if value is not None})
 
     @classmethod
     def load(cls, path: Path) -> HeadModelAsset:
@@ -141,15 +140,9 @@ class HeadModelAsset:
 
 def _shape_fault(values: dict[str, np.ndarray]) -> str | None:
     """The first array whose shape or indices contradict the others, in words."""
-    sizes = {"2": 2, "3": 3}
-    for key, axes in _SHAPES.items():
-        if key not in values:
-            continue
-        shape = values[key].shape
-        if len(shape) != len(axes) or any(
-            sizes.setdefault(axis, size) != size for axis, size in zip(axes, shape, strict=True)
-        ):
-            return f"{key} has the wrong shape {shape}"
+    sizes: dict[str, int] = {}
+    if fault := shape_fault(values, _SHAPES, sizes):
+        return fault
     indexed = {"faces": "V", "uv_faces": "U", "landmark_faces": "F"}
     for key, axis in indexed.items():
         indices = values[key]

@@ -1,18 +1,20 @@
-"""HeadParameters: everything that poses a head model, for a batch of frames."""
+"""HeadParameters: everything that poses a head model, for a batch of frames, and its learned correction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from pytorch3d.transforms import axis_angle_to_matrix
+from torch import Tensor, nn
+
+from partnerface.compute.frame_record import FrameRecord
 
 
 @dataclass
-class HeadParameters:
+class HeadParameters(FrameRecord):
     """Identity, expression and pose of one person over F frames.
 
     The rigid pose maps the head's rest space to the world: ``x_world = rotation @ x + translation``.
@@ -30,6 +32,8 @@ class HeadParameters:
         angular_velocity: ``[F, 3]`` radians per second about the head's own axes, from the tracked poses of
             neighbouring frames (a changed ``rotation`` does not change it); None stands for zero.
     """
+
+    SHARED: ClassVar = ("identity",)
 
     identity: Float[Tensor, " I"]
     expression: Float[Tensor, "F E"]
@@ -55,27 +59,36 @@ class HeadParameters:
             translation=torch.zeros(frames, 3),
         )
 
-    def select(self, frames: Tensor | slice | Sequence[int]) -> HeadParameters:
-        """The same person at the given frames."""
-        return self._map(lambda name, value: value if name == "identity" else value[frames])
 
-    def to(self, *args, **kwargs) -> HeadParameters:
-        """Move or convert every field as ``Tensor.to`` does."""
-        return self._map(lambda _, value: value.to(*args, **kwargs))
+class ParameterRefinement(nn.Module):
+    """A correction of rotation, translation and expression for every frame, zero at the start.
 
-    def clone(self) -> HeadParameters:
-        """A copy that shares no memory."""
-        return self._map(lambda _, value: value.clone())
+    Applied in training only: test metrics use the tracked parameters unchanged.
 
-    @classmethod
-    def concatenate(cls, pieces: Sequence[HeadParameters]) -> HeadParameters:
-        """Join the frames of pieces of one person."""
-        return pieces[0]._map(
-            lambda name, value: (
-                value if name == "identity" else torch.cat([getattr(piece, name) for piece in pieces])
-            )
+    Args:
+        num_frames: frames of the sequence.
+        expressions: expression coefficients E.
+    """
+
+    def __init__(self, num_frames: int, expressions: int) -> None:
+        super().__init__()
+        self.rotation = nn.Parameter(torch.zeros(num_frames, 3))
+        self.translation = nn.Parameter(torch.zeros(num_frames, 3))
+        self.expression = nn.Parameter(torch.zeros(num_frames, expressions))
+
+    def forward(self, head: HeadParameters, frame_index: Tensor) -> HeadParameters:
+        """Correct the parameters of frames ``[F]``: axis-angle in radians, metres, coefficients."""
+        turn = axis_angle_to_matrix(self.rotation[frame_index])
+        return replace(
+            head,
+            rotation=turn @ head.rotation,
+            translation=head.translation + self.translation[frame_index],
+            expression=head.expression + self.expression[frame_index],
         )
 
-    def _map(self, change: Callable[[str, Tensor], Tensor]) -> HeadParameters:
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: None if v is None else change(k, v) for k, v in values.items()})
+    def size(self, frame_index: Tensor) -> Tensor:
+        """A scalar for a prior: mean squared corrections in units of 0.5 degrees, 1 mm and 0.1."""
+        rotation = self.rotation[frame_index] / 0.0087
+        translation = self.translation[frame_index] / 0.001
+        expression = self.expression[frame_index] / 0.1
+        return rotation.square().mean() + translation.square().mean() + expression.square().mean()

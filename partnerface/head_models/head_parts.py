@@ -9,8 +9,7 @@ from torch import Tensor
 
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
-from partnerface.head_models.mediapipe_landmarks import (
+from partnerface.head_models.landmark_geometry import (
     BROWS,
     CHEEKS,
     CHIN,
@@ -18,6 +17,7 @@ from partnerface.head_models.mediapipe_landmarks import (
     EYES,
     FOREHEAD_TOP,
     LIPS,
+    MAX_SPREAD_MM,
     TEMPLES,
     WHOLE_NOSE,
 )
@@ -107,8 +107,12 @@ def head_parts(head_model: HeadModel, identity: Tensor | None = None) -> HeadPar
     weights["ears"] = _ear_weight(vertices, landmarks, unit) * ~inner * (1 - weights["torso"])
     weights["neck"] = _neck_weight(vertices, landmarks, unit) * ~inner * (1 - weights["torso"])
     head = (1 - weights["neck"]) * (1 - weights["torso"]) * ~inner
-    weights["scalp"] = _scalp_weight(vertices, landmarks, unit) * head * (1 - weights["ears"])
-    weights["jaw"] = _jaw_weight(head_model) * head
+    # The scalp lies above and behind the plane through the upper forehead and the temples.
+    temples = landmarks[list(TEMPLES)].mean(0)
+    beyond = _plane_distance(vertices, landmarks[FOREHEAD_TOP], temples) / unit
+    weights["scalp"] = _ramp(beyond, -0.05, 0.3) * head * (1 - weights["ears"])
+    jaw = head_model.skinning_weights[:, head_model.joint("jaw")]
+    weights["jaw"] = _ramp(jaw.maximum(_action_motion(head_model, ("jawOpen",))), 0.1, 0.7) * head
     return HeadParts({name: weights[name] for name in PART_NAMES})
 
 
@@ -159,11 +163,6 @@ def _action_motion(head_model: HeadModel, actions: tuple[str, ...]) -> Tensor:
     return motion
 
 
-def _jaw_weight(head_model: HeadModel) -> Tensor:
-    jaw = head_model.skinning_weights[:, head_model.joint("jaw")]
-    return _ramp(jaw.maximum(_action_motion(head_model, ("jawOpen",))), 0.1, 0.7)
-
-
 def _ear_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
     """Ears are what stands out sideways behind the cheeks, at the height of the nose."""
     weight = torch.zeros_like(vertices[:, 0])
@@ -183,12 +182,6 @@ def _neck_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
     above = _plane_distance(vertices, landmarks[CHIN], angles) / unit
     low = (angles[1] - vertices[:, 1]) / unit
     return _ramp(-above, 0.05, 0.35) * _ramp(low, -0.1, 0.25)
-
-
-def _scalp_weight(vertices: Tensor, landmarks: Tensor, unit: Tensor) -> Tensor:
-    """Above and behind the plane through the upper forehead and the temples."""
-    beyond = _plane_distance(vertices, landmarks[FOREHEAD_TOP], landmarks[list(TEMPLES)].mean(0)) / unit
-    return _ramp(beyond, -0.05, 0.3)
 
 
 def _plane_distance(points: Tensor, front: Tensor, back: Tensor) -> Tensor:

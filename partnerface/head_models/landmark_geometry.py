@@ -1,4 +1,4 @@
-"""The head model restricted to its landmarks: a small linear model of a few hundred points."""
+"""MediaPipe's landmarks on a head model: their numbers, and a linear model of those few hundred points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,49 @@ import torch
 from torch import Tensor
 
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.mediapipe_landmarks import EYES, FACE_OVAL, LIPS
+
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+"""A closed ring."""
+FOREHEAD_OVAL = (10, 338, 297, 332, 284, 251, 389, 162, 21, 54, 103, 67, 109)
+"""The part of the oval that moves with the detector's crop."""
+OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+"""A closed ring."""
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+"""A closed ring."""
+LIPS = OUTER_LIPS + INNER_LIPS
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+"""A closed ring."""
+LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+"""A closed ring."""
+EYES = RIGHT_EYE + LEFT_EYE
+BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
+NOSE = (1, 2, 98, 327, 4, 5, 6, 168, 197, 195, 48, 278, 64, 294, 219, 439)
+"""Ridge, tip and wings."""
+WHOLE_NOSE = (1, 2, 4, 5, 6, 19, 48, 64, 94, 97, 98, 168, 195, 197, 278, 294, 326, 327)
+"""Ridge, tip, wings and nostrils."""
+CHEEKS = (36, 50, 101, 117, 118, 123, 187, 205, 207, 266, 280, 330, 346, 347, 352, 411, 425, 427)
+FOREHEAD_RING = (
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+    *(284, 332, 297, 338, 10, 109, 67, 103, 54),
+)
+"""A ring round the forehead: along the upper edge of the brows, back along the hairline."""
+LEFT_IRIS, RIGHT_IRIS = 473, 468
+FOREHEAD_TOP, CHIN = 10, 152
+"""The ends of the face's midline."""
+TEMPLES, EAR_FRONTS = (127, 356), (234, 454)
+"""Right and left."""
+OUTER_EYE_CORNERS = (33, 263)
+OPENINGS = (
+    *((159, 145), (386, 374), (158, 153), (385, 380), (160, 144), (387, 373)),
+    *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (61, 291)),
+)
+"""Pairs whose distance is the opening of a lid or of the lips."""
+
+REGIONS = {"lips": LIPS, "eyes": EYES, "brows": BROWS, "nose": NOSE, "oval": FACE_OVAL}
+
 
 MAX_SPREAD_MM = 3.0
 """Landmarks whose place on the head model scatters more are not used."""

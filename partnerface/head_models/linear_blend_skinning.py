@@ -41,15 +41,10 @@ def compose_rigid(rotation: Tensor, translation: Tensor, transforms: Tensor) -> 
 
 
 def halfway_transform(first: Tensor, second: Tensor, pivot: Tensor) -> Tensor:
-    """The rigid transform halfway between two: half the relative rotation, pivot at the mean place.
+    """The rigid transform ``[F, 3, 4]`` halfway between two, half the relative rotation.
 
-    Args:
-        first: ``[F, 3, 4]``.
-        second: ``[F, 3, 4]``.
-        pivot: ``[F, 3]`` rest point that is mapped to the mean of its images under both.
-
-    Returns:
-        ``[F, 3, 4]``. The mean of the two matrices would shrink the neck where they differ.
+    The rest point ``pivot`` ``[F, 3]`` is mapped to the mean of its images under both. The mean of the two
+    matrices would shrink the neck where they differ.
     """
     # A quaternion with positive real part plus one points halfway and, unlike the axis of a rotation,
     # is smooth at the identity; `quaternion_to_matrix` divides by its length.

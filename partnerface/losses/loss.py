@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from partnerface.compute.ranges import Between
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
 from partnerface.rendering.rendered_rays import DeformationStatistics, Rendering
 

@@ -1,14 +1,15 @@
-"""MeshBvh: a bounding volume hierarchy over a mesh whose vertices move, for Warp kernels."""
+"""MeshBvh: a bounding volume hierarchy over a mesh whose vertices move, for Warp kernels; casting of rays."""
 
 from __future__ import annotations
 
 import threading
+from typing import no_type_check
 
 import torch
 import warp as wp
 from torch import Tensor
 
-from partnerface.compute.warp_launch import as_vec3, torch_stream
+from partnerface.compute.warp_launch import as_vec3, launch, torch_stream
 
 
 class MeshBvh:
@@ -58,15 +59,38 @@ class PosedBvhs:
     def posed(self, vertices: Tensor, canonical: Tensor, faces: Tensor, frame: int) -> MeshBvh:
         """The hierarchy at vertices ``[V, 3]``, valid until this thread poses the same frame number again.
 
-        Args:
-            vertices: ``[V, 3]`` posed.
-            canonical: ``[V, 3]``, over which the tree is built: of triangles that are equally close a query
-                finds the first in the tree, which must not depend on the pose that came first.
-            faces: ``[Fc, 3]``.
-            frame: number of the frame in its batch.
+        The tree is built over ``canonical`` ``[V, 3]``: of triangles that are equally close a query finds the
+        first in the tree, which must not depend on the pose that came first.
         """
         key = (threading.get_ident(), frame, vertices.device)
         if key not in self._hierarchies:
             self._hierarchies[key] = MeshBvh(canonical, faces)
         self._hierarchies[key].refit(vertices)
         return self._hierarchies[key]
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _cast(
+    mesh: wp.uint64,
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    depth: wp.array(dtype=wp.float32),
+):
+    i = wp.tid()
+    hit = wp.mesh_query_ray(mesh, origins[i], directions[i], 1.0e6)
+    depth[i] = wp.where(hit.result, hit.t, -1.0)
+
+
+def cast_rays(vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tensor) -> Tensor:
+    """Distance ``[R]`` in metres to the first face that each ray meets, from either side; -1 for none.
+
+    Vertices are ``[V, 3]``, faces ``[Fc, 3]``, origins and unit directions of the rays ``[R, 3]``.
+    """
+    depth = torch.full((len(origins),), -1.0, device=origins.device)
+    if not len(faces) or not len(origins):
+        return depth
+    mesh = MeshBvh(vertices, faces)
+    inputs = [mesh.id, as_vec3(origins.contiguous()), as_vec3(directions.contiguous()), depth]
+    launch(_cast, len(origins), inputs, origins.device)
+    return depth

@@ -1,9 +1,12 @@
-"""Vertex normals of triangle meshes."""
+"""Vertex normals of triangle meshes, and points spread over them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import warp as wp
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,14 +14,9 @@ from partnerface.compute.warp_launch import as_vec3, launch
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Area-weighted unit vertex normals, differentiable.
+    """Area-weighted unit vertex normals ``[..., V, 3]`` of vertices ``[..., V, 3]``, differentiable.
 
-    Args:
-        vertices: ``[..., V, 3]``.
-        faces: ``[Fc, 3]`` int64, counter-clockwise seen from outside.
-
-    Returns:
-        ``[..., V, 3]`` unit vectors that point outside, zero for a vertex of no face.
+    They point to where the faces ``[Fc, 3]`` are seen counter-clockwise from; zero for a vertex of no face.
     """
     a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
     face_normals = torch.linalg.cross(b - a, c - a)
@@ -48,14 +46,8 @@ def _normalise(normals: wp.array(dtype=wp.vec3)):
 def posed_normals(vertices: Tensor, corners: Tensor) -> Tensor:
     """`vertex_normals` of one mesh without gradient, in a tenth of the time: for every frame of a batch.
 
-    Sums are taken in another order than there: results agree to rounding, not to the bit.
-
-    Args:
-        vertices: ``[V, 3]`` float32.
-        corners: ``[Fc, 3]`` int32 faces.
-
-    Returns:
-        ``[V, 3]`` unit vectors, zero for a vertex of no face.
+    Sums are taken in another order than there: results agree to rounding, not to the bit. Vertices are
+    ``[V, 3]`` float32, ``corners`` the faces ``[Fc, 3]`` int32.
     """
     normals = torch.zeros_like(vertices)
     launch(
@@ -66,3 +58,47 @@ def posed_normals(vertices: Tensor, corners: Tensor) -> Tensor:
     )
     launch(_normalise, len(vertices), [as_vec3(normals)], vertices.device)
     return normals
+
+
+@dataclass
+class SurfacePoints:
+    """Q points on a mesh.
+
+    Attributes:
+        corners: ``[Q, 3]`` vertices of each point's face.
+        barycentric: ``[Q, 3]`` their weights, sum to one.
+    """
+
+    corners: Int[Tensor, "Q 3"]
+    barycentric: Float[Tensor, "Q 3"]
+
+    def of(self, values: Tensor) -> Tensor:
+        """Interpolate values ``[V, C]`` of the vertices: ``[Q, C]`` at the points."""
+        return (values[self.corners] * self.barycentric[..., None]).sum(1)
+
+
+def spread_points(vertices: Tensor, faces: Tensor, spacing: float) -> SurfacePoints:
+    """Points no farther than ``spacing`` metres from their neighbours on faces ``[Fc, 3]``."""
+    corners = vertices[faces]
+    longest = (corners - corners.roll(1, 1)).norm(dim=-1).amax(1)
+    pieces = (longest / spacing).ceil().clamp_min(1).long()
+    chosen, barycentric = [faces[:0]], [vertices[:0, :3]]
+    for n in pieces.unique().tolist():
+        first, second = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+        inside = first + second < n
+        u = (first[inside] + 1 / 3) / n
+        v = (second[inside] + 1 / 3) / n
+        pattern = torch.stack([u, v, 1 - u - v], 1).to(vertices)
+        some = faces[pieces == n]
+        chosen.append(some.repeat_interleave(len(pattern), 0))
+        barycentric.append(pattern.repeat(len(some), 1))
+    return SurfacePoints(torch.cat(chosen), torch.cat(barycentric))
+
+
+def thin_points(points: SurfacePoints, vertices: Tensor, spacing: float) -> SurfacePoints:
+    """Keep one of the points in each cube with sides of ``spacing`` metres; vertices are ``[V, 3]``."""
+    cells = (points.of(vertices) / spacing).floor().long()
+    _, cell = cells.unique(dim=0, return_inverse=True)
+    number = torch.arange(len(cell), device=cell.device)
+    first = number.new_full((int(cell.max()) + 1,), len(cell)).scatter_reduce(0, cell, number, "amin")
+    return SurfacePoints(points.corners[first], points.barycentric[first])

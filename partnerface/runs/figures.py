@@ -19,17 +19,9 @@ MOST_TICKS = 12
 def draw_curve(
     panel: Axes, x: Sequence[float], scores: Sequence[SeedScores], label: str | None, joined: bool = True
 ) -> str:
-    """Draw means over seeds, with their sample standard deviations as error bars.
+    """Draw means over seeds, with their sample standard deviations as error bars, and return the colour.
 
-    Args:
-        panel: where to draw.
-        x: place of each mean.
-        scores: as many.
-        label: for the legend.
-        joined: connect the means.
-
-    Returns:
-        The colour.
+    ``x`` has the place of each of the ``scores``; ``label`` is for the legend, ``joined`` connects the means.
     """
     means = [score.mean for score in scores]
     has_seeds = any(len(score.values) > 1 for score in scores)
@@ -47,12 +39,7 @@ def draw_grid(panel: Axes, axis: str = "both") -> None:
 
 
 def label_numbers(panel: Axes, values: Sequence[float]) -> None:
-    """Make the x axis logarithmic if the values suggest it, with a tick at each value if they are few.
-
-    Args:
-        panel: its x axis.
-        values: in ascending order.
-    """
+    """Make the x axis logarithmic if the ascending values suggest it, with a tick at each if they are few."""
     if values[0] > 0 and values[-1] / values[0] >= LOGARITHMIC_FROM:
         panel.set_xscale("log")
     if len(values) <= MOST_TICKS:

@@ -1,14 +1,23 @@
-"""What many runs found: scores over seeds, and tables of text that are printed or written as Markdown."""
+"""What many runs found: scores over seeds, tables of text, and where a measured number comes from."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
+import torch
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
+
+import partnerface
 
 CONSOLE_WIDTH = 160
 """Columns of output into a file or a pipe, which would be taken for 80."""
@@ -78,3 +87,45 @@ def print_wide(content: RenderableType) -> None:
     if not console.is_terminal:
         console.width = max(console.width, CONSOLE_WIDTH)
     console.print(content)
+
+
+def environment() -> dict[str, Any]:
+    """Command line, version, commit and machine of this process, as a table for JSON."""
+    return {
+        "command": " ".join(["partnerface", *sys.argv[1:]]),
+        "version": partnerface.__version__,
+        "commit": _commit(),
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "load_at_start": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+
+
+def _commit() -> str | None:
+    """Short commit of the checkout, a plus if tracked files were changed; None for an installed wheel."""
+    folder = Path(partnerface.__file__).parent
+
+    def git(*arguments: str) -> str:
+        ended = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        return ended.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != folder.parent:
+            return None
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

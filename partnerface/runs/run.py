@@ -99,12 +99,7 @@ class Run(ABC):
             return None
 
     def add_attempt(self, exit_code: int | None, seconds: float) -> None:
-        """Record how an attempt ended.
-
-        Args:
-            exit_code: of the process; None if it was interrupted.
-            seconds: its wall time.
-        """
+        """Record how an attempt ended and its wall time; ``exit_code`` is None if it was interrupted."""
         before = self.attempts()
         total = round(seconds + (before.seconds if before else 0.0), 2)
         content = {"parameters": self.parameters, "exit_code": exit_code, "seconds": total}

@@ -10,10 +10,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from partnerface.compute.cores import usable_cores
+from partnerface.compute.threads import usable_cores
 from partnerface.runs.run import LOG_FILE, Run
 from partnerface.runs.stop_signals import Terminated, termination_as_exit
 
@@ -75,10 +75,8 @@ class ChildProcess:
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and all that it has started."""
         if self._process is not None and self._process.poll() is None:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                return
 
 
 @contextmanager

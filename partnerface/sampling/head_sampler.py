@@ -13,16 +13,13 @@ from partnerface.compute.ranges import Between
 from partnerface.compute.threads import thread_generator
 from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.errors import UserError
-from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.meshes.bvh import MeshBvh, PosedBvhs
-from partnerface.meshes.normals import posed_normals
-from partnerface.meshes.surface_points import SurfacePoints, spread_points
-from partnerface.sampling.backstop import backstop_surface
-from partnerface.sampling.moving_skin import shell_cells
+from partnerface.meshes.normals import SurfacePoints, posed_normals, spread_points
 from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
+from partnerface.sampling.skin_surfaces import backstop_surface, shell_cells
 
 POINT_SPACING = 0.004
 """Metres between the points that mark the moving skin: about one cell of the surface grid."""
@@ -261,26 +258,10 @@ class HeadRaySampler(RaySampler):
         depths, length = torch.empty(shape, device=device), torch.empty(count, device=device)
         opaque, hit = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
         grid = self.occupancy
-        inputs = [
-            bounds.backstop.id,
-            as_vec3(origins.contiguous()),
-            as_vec3(directions.contiguous()),
-            bounds.rotation,
-            bounds.translation,
-            grid.low,
-            grid.extent.view(1),
-            bounds.box,
-            grid.cells,
-            grid.occupied,
-            SURFACE_CELLS,
-            bounds.surface,
-            self.step_m,
-            self.samples,
-            jitter,
-            depths,
-            length,
-            opaque,
-            hit,
-        ]
+        rays = as_vec3(origins.contiguous()), as_vec3(directions.contiguous())
+        place = bounds.rotation, bounds.translation, grid.low, grid.extent.view(1), bounds.box
+        cells = grid.cells, grid.occupied, SURFACE_CELLS, bounds.surface
+        found = depths, length, opaque, hit
+        inputs = [bounds.backstop.id, *rays, *place, *cells, self.step_m, self.samples, jitter, *found]
         launch(_sample, count, inputs, device)
         return RaySamples(depths, length[:, None].expand(shape), opaque, hit)

@@ -114,15 +114,10 @@ def place_candidates(
 ) -> None:
     """Let the grid enclose the shells of some training frames, and mark the cells inside them.
 
-    Args:
-        grid: the grid to set.
-        head_model: poses the training frames.
-        faces: ``[Fc, 3]`` faces of the head without the torso.
-        thickness: ``[V]`` shell thickness in metres.
-        train: head parameters of the training frames.
+    ``faces`` ``[Fc, 3]`` are those of the head without the torso, ``thickness`` ``[V]`` the shell in metres.
 
     Raises:
-        UserError: there are none.
+        UserError: no cell lies inside a shell.
     """
     chosen = torch.linspace(0, len(train) - 1, min(CANDIDATE_FRAMES, len(train))).long()
     some = train.select(chosen)

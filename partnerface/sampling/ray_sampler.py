@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from partnerface.cameras.rays import RayBundle
-from partnerface.head_models.head_model import HeadModel
+from partnerface.cameras.pinhole import RayBundle
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.sampling.occupancy import OccupancyGrid
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from partnerface.compute.ranges import Between
 from partnerface.compute.threads import thread_generator
 from partnerface.errors import UserError
-from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
 
 PARALLEL = 1e-9
@@ -81,11 +80,7 @@ class UniformSampler(RaySampler):
         return _samples(depths, near, far)
 
     def importance_samples(
-        self,
-        samples: RaySamples,
-        weights: Tensor,
-        count: int,
-        rays: tuple[Tensor, Tensor],
+        self, samples: RaySamples, weights: Tensor, count: int, rays: tuple[Tensor, Tensor]
     ) -> RaySamples:
         """The samples of a first pass and M more, drawn where it found density.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.posed_head import PosedHead
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.skinning.nearest_surface import NearestSurface
 
 TORSO_WEIGHT = 0.3

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from partnerface.errors import UserError
-from partnerface.head_models.posed_head import PosedHead
+from partnerface.head_models.head_model import PosedHead
 
 BEYOND_SEARCH = -1.0
 """`InverseSkinning.depth_inside`, in metres, of a point beyond the search radius."""

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from partnerface.compute.ranges import Between
 from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.meshes.bvh import MeshBvh, PosedBvhs
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.compute.ranges import Between
+from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
 

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import parse_yaml, read_yaml_text
+from partnerface.files.plain_values import parse_yaml, read_yaml_text
 from partnerface.sweeps.parameter_choice import ParameterChoice, parameter_choice
 from partnerface.sweeps.sweep_run import DEFAULT_COMMAND, SweepRun, check_macros, expand_command
 
@@ -21,12 +21,10 @@ METHODS = ("grid", "random")
 DRAWS_PER_RUN = 100
 """Draws for each wanted run after which a random sweep counts as exhausted: all combinations have come."""
 DIGEST_LENGTH = 10
-# fmt: off
 _KEYS = {
-    "name", "description", "project", "entity", "program",
-    "method", "metric", "parameters", "command", "run_cap",
+    *("name", "description", "project", "entity", "program"),
+    *("method", "metric", "parameters", "command", "run_cap"),
 }
-# fmt: on
 
 
 @dataclass(frozen=True)
@@ -86,14 +84,11 @@ class Sweep:
 
     def runs(self, out: Path, count: int | None = None, seed: int = 0) -> list[SweepRun]:
         """The runs of all `combinations`, each with a folder in ``out``."""
+        rows = self.combinations(count, seed)
+        commands = [tuple(expand_command(self.command, self.program, row)) for row in rows]
         return [
-            SweepRun(
-                out / parameter_digest(row),
-                row,
-                self.metric,
-                tuple(expand_command(self.command, self.program, row)),
-            )
-            for row in self.combinations(count, seed)
+            SweepRun(out / parameter_digest(row), row, self.metric, command)
+            for row, command in zip(rows, commands, strict=True)
         ]
 
 

@@ -1,4 +1,4 @@
-"""Clip: the head cut out of every frame of a video, with its mattes, written where the dataset is made."""
+"""Clip: the head cut out of every frame of a video, with its mattes; fitted and aligned by fit_clip."""
 
 from __future__ import annotations
 
@@ -12,13 +12,25 @@ from rich.progress import Progress
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.compute.process_settings import without_native_chatter
+from partnerface.compute.threads import single_thread
+from partnerface.data.completion.torso_motion import shrink
 from partnerface.data.formats.writer import SequenceWriter
-from partnerface.tracking.detection.clip_checks import smoothing_times
-from partnerface.tracking.detection.head_crop import HeadCrop, head_crops
-from partnerface.tracking.detection.landmark_track import LandmarkTrack
-from partnerface.tracking.detection.mattes import ForegroundMatting, collect_mattes, user_mattes
-from partnerface.tracking.detection.native_log import without_native_chatter
-from partnerface.tracking.fit.head_fit import PictureGeometry
+from partnerface.files.images import read_rgb
+from partnerface.head_models.head_model import HeadModel
+from partnerface.tracking.alignment.expressions import ExpressionSettings, align_expressions
+from partnerface.tracking.alignment.pose_step import AlignmentSettings
+from partnerface.tracking.alignment.poses import WORKING_SIZE, align_poses
+from partnerface.tracking.detection.landmark_track import LandmarkTrack, smoothing_times
+from partnerface.tracking.detection.mattes import (
+    ForegroundMatting,
+    HeadCrop,
+    collect_mattes,
+    head_crops,
+    user_mattes,
+)
+from partnerface.tracking.fit.head_fit import FitSettings, HeadFit, PictureGeometry
+from partnerface.tracking.fit.problem import fit_head
 from partnerface.tracking.stages import TrackingStages
 
 
@@ -116,3 +128,44 @@ def cut_clip(
         matte_paths=[writer.add_matte(matte) for matte in mattes],
         mattes=mattes,
     )
+
+
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue (ITU-R BT.601)."""
+
+
+def fit_clip(clip: Clip, head_model: HeadModel, settings: FitSettings, bars: Progress) -> HeadFit:
+    """Fit heads to the landmarks, then align their poses and expressions with the pictures.
+
+    ``settings`` are those of the fit; ``bars`` shows a bar for each of the two.
+    """
+    task = bars.add_task("fit", total=settings.pose_steps + settings.steps)
+    fit = fit_head(
+        clip.track,
+        head_model,
+        torch.from_numpy(clip.mattes),
+        clip.times,
+        clip.view,
+        settings,
+        lambda step, _: bars.update(task, completed=step),
+    )
+    bars.update(task, completed=settings.pose_steps + settings.steps)
+    task = bars.add_task("align", total=AlignmentSettings().rounds + ExpressionSettings().rounds)
+    side = min(WORKING_SIZE, clip.track.height)
+    luminance = torch.from_numpy(np.stack([_luminance(read_rgb(p), side) for p in clip.image_paths]))
+    mattes = torch.from_numpy(np.stack([shrink(matte, side) for matte in clip.mattes]))
+    camera = clip.camera(fit.focal).resized(side, side)
+    weights = clip.frame_weights
+
+    def advance(_: int) -> None:
+        bars.advance(task)
+
+    with single_thread():
+        fit.head = align_poses(luminance, mattes, camera, fit.head, weights, head_model, on_round=advance)
+        fit.head = align_expressions(luminance, camera, fit.head, weights, head_model, on_round=advance)
+    return fit
+
+
+def _luminance(image: np.ndarray, side: int) -> np.ndarray:
+    """``[side, side]`` uint8 of a square picture ``[H, H, 3]`` uint8."""
+    return (shrink(image, side) @ LUMINANCE).astype(np.uint8)

@@ -13,7 +13,7 @@ from torch import Tensor
 from partnerface.data.completion.complete import Completion
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.regions import Region
-from partnerface.head_models.mediapipe_landmarks import LEFT_IRIS, REGIONS, RIGHT_IRIS
+from partnerface.head_models.landmark_geometry import LEFT_IRIS, REGIONS, RIGHT_IRIS
 from partnerface.tracking.clip import Clip
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.fit.head_fit import HeadFit
@@ -29,10 +29,7 @@ FITTED = (255, 230, 0)
 def landmark_residuals(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor) -> dict[str, float]:
     """Distance of a head's landmarks to the detected ones in tracked frames, in pixels of a 512-pixel crop.
 
-    Args:
-        track: detected landmarks.
-        numbers: ``[K]`` numbers of the compared landmarks.
-        landmarks: ``[T, K, 2]`` pixels of the head's landmarks.
+    ``landmarks`` ``[T, K, 2]`` are pixels of the head's landmarks, ``numbers`` ``[K]`` their numbers.
 
     Returns:
         ``mean``, ``median`` and ``p95``, and the mean of each region of the face.

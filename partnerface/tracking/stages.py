@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,12 +145,9 @@ class TrackingStages:
 
 
 def stored_landmarks(path: Path, source: str, model_sha256: str | None = None) -> LandmarkTrack | None:
-    """The landmarks in a file if they are of that video, and were found with that model, else None.
+    """The landmarks in a file if they are of the video with the digest ``source``, else None.
 
-    Args:
-        path: the file.
-        source: digest of the video.
-        model_sha256: digest of the detector's model; any if None.
+    They must also have been found with the model ``model_sha256``, unless that is None.
     """
     if not path.is_file():
         return None
@@ -174,23 +172,11 @@ def _fit_arrays(fit: HeadFit) -> dict[str, np.ndarray]:
 
 
 def _fit_from(arrays: dict[str, np.ndarray]) -> HeadFit:
-    def record(prefix: str) -> dict[str, Tensor]:
-        begin = f"{prefix}."
-        return {
-            name.removeprefix(begin): torch.from_numpy(array)
-            for name, array in arrays.items()
-            if name.startswith(begin)
-        }
-
-    contour = record("contour")
-    if contour:
-        contour["usable"] = float(contour["usable"])
-    return HeadFit(
-        head=HeadParameters(**record("head")),
-        focal=float(arrays["focal"]),
-        landmark_numbers=arrays["landmark_numbers"],
-        landmarks=torch.from_numpy(arrays["landmarks"]),
-        irises=torch.from_numpy(arrays["irises"]),
-        contour=ContourTargets(**contour) if contour else None,
-        cpu_seconds=float(arrays["cpu_seconds"]),
-    )
+    values: dict[str, dict[str, Any]] = {"": {}, "head": {}, "contour": {}}
+    for name, array in arrays.items():
+        record, _, field = name.rpartition(".")
+        values[record][field] = torch.from_numpy(array) if array.ndim else float(array)
+    fit = {**values[""], "landmark_numbers": arrays["landmark_numbers"], "contour": None}
+    if values["contour"]:
+        fit["contour"] = ContourTargets(**values["contour"])
+    return HeadFit(head=HeadParameters(**values["head"]), **fit)

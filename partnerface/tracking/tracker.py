@@ -10,25 +10,31 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from partnerface.compute.process_settings import without_native_chatter
 from partnerface.data.completion.complete import Completion, HeadTrack, complete
 from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
-from partnerface.data.sequence import TrackedSequence, head_model_record
-from partnerface.data.splits import SPLIT_PROTOCOL
+from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_rgb
 from partnerface.files.videos import probe_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
-from partnerface.tracking.clip import Clip, cut_clip
-from partnerface.tracking.clip_fitting import fit_clip
-from partnerface.tracking.detection.clip_checks import check_face_found, check_single_shot, find_cuts
-from partnerface.tracking.detection.head_crop import choose_head_crop
-from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.clip import Clip, cut_clip, fit_clip
+from partnerface.tracking.detection.landmark_track import (
+    LandmarkTrack,
+    check_face_found,
+    check_single_shot,
+    find_cuts,
+)
 from partnerface.tracking.detection.landmarks import LandmarkDetector, MediaPipeDetector
-from partnerface.tracking.detection.mattes import ForegroundMatting, MediaPipeMatting, mattes_digest
-from partnerface.tracking.detection.native_log import without_native_chatter
+from partnerface.tracking.detection.mattes import (
+    ForegroundMatting,
+    MediaPipeMatting,
+    choose_head_crop,
+    mattes_digest,
+)
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.report import frame_residuals, overlay_frame, report_record, write_report
 from partnerface.tracking.stages import (
@@ -120,22 +126,8 @@ def track_video(
         write_report(writer.folder, record | {"key": key})
         overlays = _write_labels(clip, fit, completion, writer, bars)
         write_video(writer.folder / OVERLAY_FILE, overlays, track.fps)
-        labels = completion.labels
-        sequence = writer.finish(
-            name=tracked.name,
-            camera=tracked.camera,
-            head=labels.head,
-            head_model=head_model_record(head_model),
-            fps=tracked.fps,
-            frame_weights=tracked.weights,
-            torso_motion=completion.torso.matrices,
-            neck_line=labels.neck_line,
-            shell_thickness=completion.shell.thickness,
-            splits=completion.splits,
-            split_protocol=SPLIT_PROTOCOL,
-            coverage=completion.coverage,
-            landmark_residual=frame_residuals(clip.track, fit.landmark_numbers, aligned),
-        )
+        residuals = frame_residuals(clip.track, fit.landmark_numbers, aligned)
+        sequence = writer.finish(completion.sequence(writer.paths["label_path"]), residuals)
     stages.remove()
     return sequence
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from partnerface.avatar.avatar import Avatar
+from partnerface.avatar.method import AvatarMethod
 from partnerface.errors import UserError
 from partnerface.training.class_paths import (
     check_classes,
@@ -27,7 +27,7 @@ from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 
 def load_avatar(
     checkpoint: Path | str, device: torch.device | str = "cpu", trust: Iterable[str] = ()
-) -> Avatar:
+) -> AvatarMethod:
     """Load a trained avatar, ready to render; its dataset is not needed.
 
     The file's tensors are read without running code. Of the classes that it names, those of Partnerface
@@ -64,14 +64,8 @@ def model_yaml(checkpoint: Path | str, trust: Iterable[str]) -> str:
     """The configuration that a checkpoint's model was trained with: YAML with the key ``model``.
 
     Its class paths have been imported and checked, so that all of them are trusted classes of the
-    right interface. The number of frames is left out: it belongs to the dataset.
-
-    Args:
-        checkpoint: the file.
-        trust: names of packages beside Partnerface whose classes it may name.
-
-    Raises:
-        UserError: as `load_avatar`.
+    right interface. The number of frames is left out: it belongs to the dataset. Arguments and errors
+    are those of `load_avatar`.
     """
     path = Path(checkpoint)
     content = _content(path)

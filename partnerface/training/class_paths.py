@@ -17,7 +17,7 @@ import yaml
 from jsonargparse._common import parsing_settings
 
 from partnerface.errors import UserError
-from partnerface.files.yaml_values import refuse_extremes
+from partnerface.files.plain_values import refuse_extremes
 
 _PARTS = ("avatar", "head_models", "sampling", "skinning", "deformation", "fields", "rendering")
 _ROOMS = (*_PARTS, "losses", "evaluation")
@@ -29,7 +29,12 @@ a checkpoint could name it, with another checkpoint and its own `trust` as argum
 """
 
 _PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_NEVER_TRUSTED = sys.stdlib_module_names | {"jsonargparse"}
+_NEVER_TRUSTED = sys.stdlib_module_names | {
+    *("jsonargparse", "torch", "lightning", "pytorch_lightning", "torchmetrics", "numpy", "warp", "kornia"),
+    *("wandb", "tensorboard", "av", "PIL", "rich", "matplotlib", "yaml", "filelock", "jaxtyping"),
+    *("pytorch3d", "mediapipe", "anny", "scipy", "fsspec", "pip", "setuptools"),
+}
+"""Python and the libraries: they hold functions that fetch or run code, and no part of an avatar."""
 _LOAD_YAML = jsonargparse.get_loader("yaml")
 """The parser's own YAML, with its rules for numbers."""
 _SETTINGS_LOCK = threading.RLock()
@@ -40,10 +45,16 @@ def guard_parser() -> None:
 
     YAML that nests or unfolds without measure is refused; class paths that start programs or load code
     (``os``, ``subprocess``, ``pickle``, ``builtins.eval`` and their like) are never imported, whoever
-    names them; an argument without a type keeps its value instead of building the class that it names.
+    names them; an argument without a type keeps its value instead of building the class that it names;
+    a text where a table belongs may name a file, never an address of the network.
     """
     jsonargparse.set_loader("yaml", _load_guarded, (yaml.YAMLError,))
-    jsonargparse.set_parsing_settings(import_path_denylist=[], instantiate_subclass_spec_in_any=False)
+    jsonargparse.set_parsing_settings(
+        import_path_denylist=[],
+        instantiate_subclass_spec_in_any=False,
+        config_read_mode_urls_enabled=False,
+        config_read_mode_fsspec_enabled=False,
+    )
 
 
 def _load_guarded(text: str) -> Any:
@@ -141,11 +152,7 @@ def innermost(error: BaseException) -> BaseException:
 def extension_error(error: BaseException) -> str | None:
     """What went wrong in a class that is not ours, while it was imported or built; None if nothing did.
 
-    Args:
-        error: what the parser raised.
-
-    Returns:
-        A line that names the module or the class, and what it raised.
+    The line names the module or the class, and what it raised for the parser to raise ``error``.
     """
     first = innermost(error)
     if isinstance(first, UserError | MemoryError | KeyboardInterrupt):

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
-from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.head_models.head_parameters import HeadParameters, ParameterRefinement
 from partnerface.training.optimisation import cosine_factor
 
 STEPS = 40
@@ -40,13 +39,10 @@ def refined_parameters(
     out of the score, at the price of having seen the test picture.
 
     Args:
-        head: tracked parameters of one frame.
+        head: tracked parameters of one frame; the corrected ones are returned, without gradient.
         batches: rays of the frame, one batch a step.
         objective: loss of a batch under given parameters, a scalar.
         prior: weight of the corrections' squared size, see `ParameterRefinement.size`.
-
-    Returns:
-        The corrected parameters, without gradient.
 
     Raises:
         UserError: the loss is not a finite number.

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,31 +18,32 @@ from torch.optim import Optimizer
 from partnerface import __version__
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
-from partnerface.cameras.rays import pixel_rays
+from partnerface.cameras.pinhole import pixel_rays
 from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.compute.ranges import Between
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
-from partnerface.data.batches.datasets import EvaluationFrame, rays_of_frame
+from partnerface.data.batches.datasets import EvaluationFrame, RayBatch, rays_of_frame
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels
-from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.metrics import chosen_metrics
 from partnerface.evaluation.pictures import RenderedFrame
-from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.head_models.head_parameters import HeadParameters, ParameterRefinement
 from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.training.distributed import of_every_process, with_all_parameters
-from partnerface.training.finite_steps import (
+from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
+from partnerface.training.optimisation import (
+    LearningRates,
     SkippedSteps,
+    adamw,
     clipped_norm,
+    cosine_factor,
+    parameter_groups,
     tell_by_gradient,
     what_is_not_finite,
 )
-from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
-from partnerface.training.optimisation import LearningRates, adamw, cosine_factor, parameter_groups
 
 DEFAULT_RATES = LearningRates()
 
@@ -137,16 +139,13 @@ class AvatarModule(LightningModule):
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":
             keep_freed_memory()
-        if self._runs_in_threads():
+        if self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1:
             self._pool = single_threaded_pool(self.cpu_threads)
 
     def on_fit_end(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-
-    def _runs_in_threads(self) -> bool:
-        return self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
         """Load weights.
@@ -209,9 +208,8 @@ class AvatarModule(LightningModule):
 
         if count > 1:
             seeds = torch.randint(2**31, (count,)).tolist()
-            sharded_backward(
-                [lambda k=k, s=s: in_thread(k, s) for k, s in enumerate(seeds)], count, self._pool
-            )
+            work = [partial(in_thread, k, seed) for k, seed in enumerate(seeds)]
+            sharded_backward(work, count, self._pool)
         else:
             total = objective(0)
             if self.trainer.world_size > 1:
@@ -245,8 +243,8 @@ class AvatarModule(LightningModule):
             return total, terms
 
         found = what_is_not_finite(batch.frame_index.tolist(), objective, self._trained())
-        reasons = [reason for reason in of_every_process(found) if reason]
-        reason = "; ".join(reasons) or "the gradient of all frames together is not a finite number"
+        reason = "; ".join(filter(None, of_every_process(found)))
+        reason = reason or "the gradient of all frames together is not a finite number"
         line = self.skipped_steps.skip(self.global_step, reason)
         if line and self.trainer.is_global_zero:
             print(f"partnerface: {line}", file=sys.stderr)
@@ -276,11 +274,10 @@ class AvatarModule(LightningModule):
     def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
         return self.render(batch)
 
+    test_step = validation_step
+
     def on_test_end(self) -> None:
         self._refined.clear()
-
-    def test_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
-        return self.render(batch)
 
     def add_part_weights(self, rendered: RenderedFrame) -> RenderedFrame:
         """The same picture with its part weights, which cost another rendering."""

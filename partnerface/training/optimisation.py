@@ -1,17 +1,19 @@
-"""Learning rates: parameter groups, and a warm-up with a cosine over the share of training that is done."""
+"""One step: learning rates by kind of parameter and their schedule; what is done if it is not finite."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from partnerface.compute.ranges import Between
+from partnerface.errors import UserError
 
 
 def cosine_factor(progress: float, warm_up: float = 0.02, final: float = 0.05) -> float:
@@ -50,12 +52,9 @@ class LearningRates:
 
 
 def adamw(groups: Iterable[dict[str, Any]]) -> Optimizer:
-    """AdamW with the values of ``configs/base.yaml``.
+    """AdamW of `parameter_groups` with the values of ``configs/base.yaml``.
 
     ``eps`` is that of Instant-NGP: gradients of hash tables are often smaller than the usual 1e-8.
-
-    Args:
-        groups: as of `parameter_groups`.
     """
     return torch.optim.AdamW(groups, lr=2e-3, betas=(0.9, 0.99), eps=1e-15, weight_decay=0.01, fused=True)
 
@@ -83,3 +82,92 @@ def parameter_groups(
         for kind in ("grids", "networks", "torso", "refinement")
         if trainable.get(kind) and (rate := getattr(rates, kind)) > 0
     ]
+
+
+SHOWN_STEPS = 20
+"""Skipped steps that are told one by one; of those after them, every hundredth."""
+
+
+class Diverged(UserError):
+    """Too many steps in a row were skipped; the weights are those before the first of them."""
+
+
+def tell_by_gradient(loss: Tensor) -> Tensor:
+    """The loss, which makes every gradient NaN if it is NaN or infinite itself.
+
+    Its value decides without being looked at, so that no device has to be waited for, and where
+    gradients are averaged over processes all of them learn of it.
+    """
+    return loss * (1 + 0 * loss.detach())
+
+
+def clipped_norm(parameters: Iterable[Tensor], limit: float) -> Tensor:
+    """Norm of the gradient before it is clipped to ``limit``; 0 does not clip."""
+    parameters = [p for p in parameters if p.grad is not None]
+    if limit > 0:
+        return clip_grad_norm_(parameters, limit)
+    return get_total_norm([p.grad for p in parameters])
+
+
+class SkippedSteps:
+    """Counts skipped steps, and says when it is time to give up.
+
+    Args:
+        limit: skipped steps in a row that end training.
+
+    Attributes:
+        total: skipped steps of the whole run.
+        in_a_row: since the last step that was made.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.total = self.in_a_row = 0
+        self._reason = ""
+
+    def skip(self, step: int, reason: str) -> str | None:
+        """Count one; returns a line about it unless there were many."""
+        self.total += 1
+        self.in_a_row += 1
+        self._reason = reason
+        if self.total > SHOWN_STEPS and self.total % 100:
+            return None
+        return f"step {step} skipped: {reason} ({self.total} skipped so far)"
+
+    def check(self) -> None:
+        """Give up if it is time.
+
+        Raises:
+            Diverged: the limit is reached.
+        """
+        if self.in_a_row >= self.limit:
+            raise Diverged(
+                f"training diverged: {self.in_a_row} steps in a row were skipped, the last because "
+                f"{self._reason}; the checkpoint holds the weights before them; look at these frames, or "
+                "lower --model.learning_rates or the loss weights"
+            )
+
+
+def what_is_not_finite(
+    frames: Sequence[int],
+    objective: Callable[[int], tuple[Tensor, dict[str, Tensor]]],
+    parameters: Sequence[Tensor],
+) -> str:
+    """Name the frames of a batch, and their loss terms or else the gradient, that are not finite.
+
+    ``objective`` gives loss and terms by name of the batch's k-th frame. Returns a few words, none if every
+    frame alone is fine.
+    """
+    found = []
+    for k, frame in enumerate(frames):
+        loss, terms = objective(k)
+        names = [name for name, value in terms.items() if not torch.isfinite(value)]
+        if not names and not torch.isfinite(loss):
+            names = ["the loss"]
+        if not names:
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
+                names = ["the gradient"]
+        if names:
+            found.append(f"{', '.join(names)} of frame {frame}")
+    return f"{' and '.join(found)} is not a finite number" if found else ""

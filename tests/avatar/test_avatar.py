@@ -10,7 +10,7 @@ import torch
 from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.canonical_map import LEAST_DISTANCE
 from partnerface.avatar.picture import Picture
-from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
+from partnerface.cameras.pinhole import RayBundle, image_pixels, pixel_rays
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.view import View
@@ -19,7 +19,7 @@ from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.anny import AnnyHead
-from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.head_models.head_parameters import ParameterRefinement
 from partnerface.rendering.rendered_rays import RenderedRays, Rendering
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.sampling.head_sampler import HeadRaySampler

@@ -5,7 +5,7 @@ import torch
 
 from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.canonical_map import LEAST_DISTANCE, offset_roughness
-from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.cameras.pinhole import image_pixels, pixel_rays
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.view import View
 from partnerface.meshes.rasterizer import rasterize_mesh

@@ -7,7 +7,7 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.avatar.nerface import NeRFace
-from partnerface.cameras.rays import RayBundle, pixel_rays
+from partnerface.cameras.pinhole import RayBundle, pixel_rays
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.head_models.anny import AnnyHead

@@ -9,7 +9,7 @@ from partnerface.avatar import voxel_map
 from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.canonical_map import ExactMap
 from partnerface.avatar.voxel_map import VoxelMap
-from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.cameras.pinhole import image_pixels, pixel_rays
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.view import View
 from partnerface.rendering.rendered_rays import Rendering

@@ -14,8 +14,8 @@ TINY = {
     "nerface": (
         "--model.avatar.init_args.layers=2",
         "--model.avatar.init_args.hidden_width=16",
-        "--model.avatar.init_args.importance=8",
         "--model.avatar.sampler.init_args.samples=8",
+        "--model.avatar.init_args.importance=8",
     ),
 }
 

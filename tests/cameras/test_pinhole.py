@@ -6,8 +6,7 @@ import pytest
 import torch
 from pytorch3d.transforms import random_rotations
 
-from partnerface.cameras.pinhole import Camera
-from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.cameras.pinhole import Camera, image_pixels, pixel_rays
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from partnerface.benchmarks.methods.compared import BenchmarkSubject
 from partnerface.benchmarks.methods.run import BenchmarkRun
-from partnerface.benchmarks.methods.subject import BenchmarkSubject
 from partnerface.benchmarks.sections import METHODS_SECTION, markers, read_section
 from partnerface.cli.main import main
 from partnerface.runs.worker_pool import WorkerPool

@@ -1,4 +1,4 @@
-"""Commands set up their process; a program that imports the package keeps its own settings."""
+"""Commands set up a process of their own; a program that imports the package keeps its settings."""
 
 import os
 import subprocess
@@ -60,3 +60,28 @@ def test_a_command_and_its_children_start_quietly_and_take_freed_memory_again(ki
     seen, said = _process(kind)
     assert said == []
     assert seen["faults"] < 50
+
+
+SCRIPT = """
+import os, sys
+from partnerface.compute.process_settings import without_native_chatter
+try:
+    with without_native_chatter():
+        os.write(2, b"W0000 00:00:1.2 33 graph.cc:181] Sets acceleration.\\n")
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\n")
+        print("progress", file=sys.stderr)
+        os.write(2, b"E0000 00:00:1.2 33 graph.cc:9] a real error\\n")
+        {body}
+except KeyError:
+    pass
+print("after", file=sys.stderr)
+os.write(2, b"W0000 later\\n")
+"""
+
+
+@pytest.mark.parametrize("body", ["pass", "raise KeyError"])
+def test_only_the_chatter_is_lost(body: str) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(body=body)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = run.stderr.splitlines()
+    assert lines == ["progress", "E0000 00:00:1.2 33 graph.cc:9] a real error", "after", "W0000 later"]

@@ -1,5 +1,6 @@
 """The number of threads is one inside and restored after, whatever happens."""
 
+import os
 import threading
 
 import pytest
@@ -12,6 +13,7 @@ from partnerface.compute.threads import (
     single_thread,
     single_threaded_pool,
     thread_generator,
+    usable_cores,
 )
 
 
@@ -112,3 +114,14 @@ def test_an_error_of_a_shard_is_raised_after_all_have_ended() -> None:
     with single_threaded_pool(2) as pool, pytest.raises(ValueError, match="no rays"):
         sharded_backward([fails, lambda: weight.sum()], 2, pool)
     assert weight.grad is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_cores_that_a_process_may_not_use_do_not_count() -> None:
+    before = os.sched_getaffinity(0)
+    assert usable_cores() == len(before)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)

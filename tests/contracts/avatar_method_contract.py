@@ -15,7 +15,7 @@ from torch import Tensor
 
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
-from partnerface.cameras.rays import RayBundle, image_pixels, pixel_rays
+from partnerface.cameras.pinhole import RayBundle, image_pixels, pixel_rays
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.head_models.head_model import HeadModel

@@ -16,9 +16,8 @@ from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor
 
 from partnerface.errors import UserError
-from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, CanonicalPoints, InverseSkinning
 from tests.contracts.subjects import (

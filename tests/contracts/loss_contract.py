@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
 from tests.views import random_view

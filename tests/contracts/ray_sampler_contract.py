@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.posed_head import PosedHead
-from partnerface.meshes.ray_casting import cast_rays
+from partnerface.meshes.bvh import cast_rays
 from partnerface.sampling.occupancy import OccupancyGrid
 from partnerface.sampling.ray_sampler import RaySampler
 from partnerface.skinning.head_surface import head_surface

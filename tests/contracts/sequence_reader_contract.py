@@ -12,9 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.data.regions import Region
-from partnerface.data.sequence import TrackedSequence, check_head_model
+from partnerface.data.sequence import SequenceReader, TrackedSequence, check_head_model
 from partnerface.head_models.head_model import HeadModel
 from tests.contracts.subjects import shared_head_model
 

@@ -17,7 +17,7 @@ from partnerface.head_models.head_parameters import HeadParameters
 
 @dataclass
 class TinyVideo:
-    """Random frames and what `SequenceWriter.finish` takes."""
+    """Random frames and the other fields of their `TrackedSequence`."""
 
     frames: int = 6
     width: int = 32
@@ -65,10 +65,17 @@ class TinyVideo:
         for image, matte, labels in zip(self.images, self.mattes, self.labels, strict=True):
             writer.add_frame(image, matte, labels)
 
+    def finish(
+        self, writer: SequenceWriter, landmark_residual: torch.Tensor | None = None, **changed: object
+    ) -> TrackedSequence:
+        paths = dict(zip(("image_paths", "matte_paths", "label_paths"), writer.paths.values(), strict=True))
+        sequence = TrackedSequence(**{**self.parameters(), **paths, **changed})
+        return writer.finish(sequence, landmark_residual)
+
     def write(self, root: Path, **changed: object) -> TrackedSequence:
         with SequenceWriter(root) as writer:
             self.add_frames(writer)
-            return writer.finish(**{**self.parameters(), **changed})
+            return self.finish(writer, **changed)
 
 
 @pytest.fixture

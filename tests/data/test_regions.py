@@ -15,7 +15,7 @@ from partnerface.data.regions import (
     region_masks,
 )
 from partnerface.head_models.head_parts import landmark_points
-from partnerface.head_models.mediapipe_landmarks import FOREHEAD_RING
+from partnerface.head_models.landmark_geometry import FOREHEAD_RING
 
 
 def test_masks_pixel_by_pixel():

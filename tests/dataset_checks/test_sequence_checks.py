@@ -7,11 +7,13 @@ import torch
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.plausibility import leave_out
 from partnerface.dataset_checks.sequence_checks import (
+    Finding,
     check_camera,
     check_coverage,
     check_splits,
     check_tracking,
     coverage_of,
+    graded,
 )
 
 
@@ -162,3 +164,11 @@ def test_no_training_frame(make_sequence):
     sequence = make_sequence(splits={"train": [], "temporal": [1]})
     assert coverage_of(sequence) == {}
     assert check(sequence)[0].severity == "unfit"
+
+
+def test_problems_or_one_word_that_all_is_well():
+    assert graded("topic", [], "fine", {"n": 1}) == [Finding("topic", "ok", "fine", {"n": 1})]
+    assert graded("topic", [("unfit", "a"), ("doubt", "b")], "fine", {"n": 1}) == [
+        Finding("topic", "unfit", "a", {"n": 1}),
+        Finding("topic", "doubt", "b"),
+    ]

@@ -2,8 +2,12 @@
 
 import torch
 
-from partnerface.deformation.local_driving import LEAST_MOTION_M, LEAST_PART_WEIGHT, expression_masks
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_deformation import (
+    LEAST_MOTION_M,
+    LEAST_PART_WEIGHT,
+    PartDeformation,
+    expression_masks,
+)
 from tests.contracts.subjects import canonical_head
 
 

@@ -1,6 +1,5 @@
 """The README's Python draws a picture from a checkpoint alone."""
 
-import inspect
 import re
 import shutil
 from pathlib import Path
@@ -9,17 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import partnerface
-from partnerface.training.avatar_checkpoint import load_avatar
-
 README = (Path(__file__).parents[2] / "README.md").read_text()
-API = pytest.mark.skipif(
-    "trust" not in inspect.signature(load_avatar).parameters or not hasattr(partnerface, "load_avatar"),
-    reason="the Python API is not there yet",
-)
 
 
-@API
 def test_six_lines_draw_the_avatar_without_its_dataset(
     trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,12 @@ from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEARE
 from partnerface.data.sequence import TrueSurface
 from partnerface.evaluation.metrics import L1, PSNR
 from partnerface.evaluation.pictures import RenderedFrame
-from partnerface.evaluation.scores import EvaluationScores, expression_displacement, nearest_training_frames
-from partnerface.evaluation.surface_error import GEOMETRY
+from partnerface.evaluation.scores import (
+    GEOMETRY,
+    EvaluationScores,
+    expression_displacement,
+    nearest_training_frames,
+)
 from partnerface.head_models.head_parameters import HeadParameters
 from tests.views import random_view
 
@@ -65,7 +69,7 @@ def test_the_surface_has_its_keys_in_regions_of_the_head_only():
     measured.update(frame, nearest, masks)
     places = torch.zeros(SIZE, SIZE, 3)
     truth = TrueSurface(torch.full((SIZE, SIZE), 1.004), places)
-    measured.update_surface(frame, places + 0.003, places + 0.001, truth, masks)
+    measured.surface.update(["temporal"], frame.depth, places + 0.003, places + 0.001, truth, masks)
     avatar, _ = measured.averages()
     for region, values in avatar["temporal"].items():
         assert (set(GEOMETRY) <= values.keys()) == (region in GEOMETRY_REGIONS)

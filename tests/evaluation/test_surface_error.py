@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from partnerface.evaluation.surface_error import GEOMETRY, SurfaceError
+from partnerface.data.sequence import TrueSurface
+from partnerface.evaluation.scores import GEOMETRY, SurfaceError
 
 
 def surface():
@@ -14,7 +15,7 @@ def surface():
     canonical[0, 1] = torch.nan
     canonical[1, 1] = 9.0
     at_truth = torch.full((2, 3, 3), 0.001)
-    return depth, canonical, at_truth, true_depth, true_canonical
+    return depth, canonical, at_truth, TrueSurface(true_depth, true_canonical)
 
 
 EVERYWHERE = {"head_mask": torch.ones(2, 3, dtype=torch.bool)}
@@ -34,7 +35,7 @@ def test_by_hand():
 def test_images_count_once_and_regions_only_where_they_are():
     depth, *rest = surface()
     metric = SurfaceError(["temporal"], ["head_mask"])
-    metric.update(["temporal"], rest[2], *rest, {"head_mask": EVERYWHERE["head_mask"].clone()})
+    metric.update(["temporal"], rest[2].depth, *rest, {"head_mask": EVERYWHERE["head_mask"].clone()})
     one = torch.zeros(2, 3, dtype=torch.bool)
     one[0, 1] = True
     metric.update(["temporal"], depth, *rest, {"head_mask": one})
@@ -43,9 +44,9 @@ def test_images_count_once_and_regions_only_where_they_are():
 
 
 def test_a_method_without_canonical_head_has_depth_only():
-    depth, _, _, *truth = surface()
+    depth, _, _, truth = surface()
     metric = SurfaceError(["temporal"], ["head_mask"])
-    metric.update(["temporal"], depth, None, None, *truth, EVERYWHERE)
+    metric.update(["temporal"], depth, None, None, truth, EVERYWHERE)
     found = metric.compute()["temporal"]["head_mask"]
     assert found["depth_mm"] > 0
     assert found["correspondence_mm"] is found["correspondence_true_depth_mm"] is None

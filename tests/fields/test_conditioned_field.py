@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize, softplus
 
-from partnerface.fields.conditioned_field import DENSITY_SCALE, INITIAL_BIAS, ConditionedField
 from partnerface.fields.encodings import frequency_encoding
+from partnerface.fields.frequency_field import INITIAL_BIAS, ConditionedField
+from partnerface.fields.radiance_field import DENSITY_SCALE
 
 
 @pytest.fixture

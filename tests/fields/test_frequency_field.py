@@ -4,7 +4,8 @@ import torch
 from torch.nn.functional import normalize, softplus
 
 from partnerface.fields.encodings import frequency_encoding
-from partnerface.fields.frequency_field import DENSITY_SCALE, FrequencyField
+from partnerface.fields.frequency_field import FrequencyField
+from partnerface.fields.radiance_field import DENSITY_SCALE
 from tests.contracts.radiance_field_contract import RadianceFieldContract
 
 

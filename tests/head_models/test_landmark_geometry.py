@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from partnerface.head_models.landmark_geometry import landmark_geometry, vertex_points
-from partnerface.head_models.mediapipe_landmarks import FACE_OVAL, LIPS, NOSE
+from partnerface.head_models.landmark_geometry import FACE_OVAL, LIPS, NOSE, landmark_geometry, vertex_points
 
 
 @pytest.fixture(scope="module")

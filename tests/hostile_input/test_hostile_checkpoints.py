@@ -6,6 +6,7 @@ import copy
 import io
 import os
 import pickle
+import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -197,7 +198,7 @@ NAMES: dict[str, tuple[tuple, Any, str]] = {
     ),
     "another load by its own name": (AVATAR, "partnerface.training.avatar_checkpoint.load_avatar", "load"),
     "a class of ours of another kind": (AVATAR, "partnerface.fields.hash_field.HashField", "Avatar"),
-    "a loss for a field": ((*FIELD, "class_path"), "partnerface.losses.matte.Matte", "RadianceField"),
+    "a loss for a field": ((*FIELD, "class_path"), "partnerface.losses.photometric.Matte", "RadianceField"),
     "an abstract class": (
         (*FIELD[:2], "deformation"),
         {"class_path": "partnerface.deformation.deformation.Deformation"},
@@ -244,7 +245,25 @@ def test_names_of_code_that_is_not_trusted(
     assert not bench.canary.exists()
 
 
-@pytest.mark.parametrize("trust", ["os", "builtins", "subprocess.Popen", "*", "jsonargparse", "a b", "a..b"])
+def test_an_address_in_the_place_of_a_table_is_not_fetched(
+    bench, checkpoint: Path, whole: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser reads a table from a file that a text names; a stranger may not have us call a server."""
+    calls = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: calls.append(address))
+    for place in ("learning_rates", "losses"):
+        asking = copy.deepcopy(whole)
+        asking["hyper_parameters"][place] = "http://127.0.0.1:9/x.yaml"
+        torch.save(asking, checkpoint)
+        with pytest.raises(UserError, match=r"strange\.ckpt"):
+            partnerface.load_avatar(checkpoint)
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    "trust",
+    ["os", "builtins", "subprocess.Popen", "*", "jsonargparse", "torch", "torch.hub", "numpy", "a b", "a..b"],
+)
 def test_what_cannot_be_trusted(bench, checkpoint: Path, trained_run: Path, whole: dict, trust: str) -> None:
     content = copy.deepcopy(whole)
     _set("hyper_parameters", *AVATAR, to="os.system")(content)

@@ -25,7 +25,7 @@ MODULES = {
     "classes": """
 from lightning.pytorch import Callback
 
-from partnerface.data.formats.sequence_reader import SequenceReader
+from partnerface.data.sequence import SequenceReader
 from partnerface.deformation.deformation import Deformation
 from partnerface.losses.loss import Loss
 

@@ -21,8 +21,7 @@ from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.errors import UserError
 from partnerface.files.arrays import read_arrays
 from partnerface.files.images import image_size, read_grey, read_labels, read_rgb
-from partnerface.files.json_values import read_json_table
-from partnerface.files.yaml_values import parse_yaml, read_yaml
+from partnerface.files.plain_values import parse_yaml, read_json_table, read_yaml
 from partnerface.head_models.safe_unpickling import dense_array, load_pickled_arrays
 from partnerface.sweeps.sweep_file import read_sweep
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.rendering.rendered_rays import Rendering
 from tests.contracts.loss_contract import exact_rendering
 

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
-from partnerface.losses.coarse_photometric import CoarsePhotometric
-from partnerface.losses.photometric import Photometric
+from partnerface.losses.photometric import CoarsePhotometric, Photometric
 from partnerface.rendering.rendered_rays import RenderedRays, Rendering
 from tests.views import random_view
 

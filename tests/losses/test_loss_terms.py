@@ -4,14 +4,9 @@ import pytest
 import torch
 
 from partnerface.errors import UserError
-from partnerface.losses.coarse_photometric import CoarsePhotometric
 from partnerface.losses.loss import Loss
-from partnerface.losses.matte import Matte
-from partnerface.losses.offset_size import OffsetSize
-from partnerface.losses.offset_smoothness import OffsetSmoothness
-from partnerface.losses.part_balance import PartBalance
-from partnerface.losses.part_entropy import PartEntropy
-from partnerface.losses.photometric import Photometric
+from partnerface.losses.photometric import CoarsePhotometric, Matte, Photometric
+from partnerface.losses.regularisers import OffsetSize, OffsetSmoothness, PartBalance, PartEntropy
 from tests.contracts.loss_contract import LossContract
 
 

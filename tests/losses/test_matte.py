@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.losses.matte import Matte
+from partnerface.losses.photometric import Matte
 
 
 def test_mean_absolute_difference(make_pair):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from partnerface.losses.part_balance import PartBalance
+from partnerface.losses.regularisers import PartBalance
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from partnerface.cameras.pinhole import Camera
-from partnerface.cameras.rays import image_pixels, pixel_rays
+from partnerface.cameras.pinhole import Camera, image_pixels, pixel_rays
 from partnerface.meshes.rasterizer import rasterize_mesh
 
 

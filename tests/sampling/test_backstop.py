@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from partnerface.head_models.head_parts import head_parts, surface_vertices
+from partnerface.meshes.bvh import cast_rays
 from partnerface.meshes.normals import vertex_normals
-from partnerface.meshes.ray_casting import cast_rays
-from partnerface.sampling.backstop import backstop_surface
+from partnerface.sampling.skin_surfaces import backstop_surface
 from partnerface.skinning.head_surface import head_surface
 from tests.meshes.plain_ray_casting import box
 

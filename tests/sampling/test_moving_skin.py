@@ -3,9 +3,8 @@
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
-from partnerface.meshes.normals import posed_normals
-from partnerface.meshes.surface_points import SurfacePoints
-from partnerface.sampling.moving_skin import shell_cells
+from partnerface.meshes.normals import SurfacePoints, posed_normals
+from partnerface.sampling.skin_surfaces import shell_cells
 
 LOW, EXTENT = torch.tensor([-0.1, 0.2, 0.3]), torch.tensor(0.4)
 POSE = axis_angle_to_matrix(torch.tensor([0.4, -0.8, 0.3])), torch.tensor([0.3, -0.1, -1.0])

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.nearest_surface import NearestSurface
 from tests.contracts.inverse_skinning_contract import InverseSkinningContract

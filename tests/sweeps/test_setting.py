@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partnerface.sweeps.setting import compared_parameters, settings_of, short_names, short_value
-from partnerface.sweeps.sweep_run import SweepRun
+from partnerface.sweeps.sweep_run import SweepRun, compared_parameters, settings_of, short_names, short_value
 
 
 def _finished(folder: Path, parameters: dict, value: float, code: int = 0) -> SweepRun:

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from partnerface.runs.results import SeedScores
-from partnerface.sweeps.setting import Setting
-from partnerface.sweeps.sweep_figure import mean_map, options, write_sweep_figure
+from partnerface.sweeps.sweep_report import mean_map, options, write_sweep_figure
+from partnerface.sweeps.sweep_run import Setting
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The head cut out of a video: pictures, mattes, landmarks and camera must agree with the uncut ones."""
+"""The head cut out of a video agrees with the uncut one; fit and alignment of heads that are known."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,16 @@ from rich.progress import Progress
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.writer import SequenceWriter
-from partnerface.files.images import read_grey, read_rgb
+from partnerface.data.synthetic.render_subject import SubjectRenderer
+from partnerface.data.synthetic.subject import subject_named
+from partnerface.files.images import read_grey, read_rgb, write_image
 from partnerface.files.videos import read_video, write_video
-from partnerface.tracking.clip import cut_clip
-from partnerface.tracking.detection.head_crop import HeadCrop
+from partnerface.tracking.clip import Clip, _luminance, cut_clip, fit_clip
+from partnerface.tracking.detection.mattes import HeadCrop
+from partnerface.tracking.fit.head_fit import FitSettings, PictureGeometry
+from partnerface.tracking.fit.problem import fit_head
 from partnerface.tracking.stages import TrackingStages
+from tests.tracking.conftest import project_landmarks
 
 FRAMES, SIDE = 6, 256
 CROP = HeadCrop(offset_x=40, offset_y=20, side=160, size=80)
@@ -116,3 +121,59 @@ def test_landmarks_and_camera_are_those_of_the_whole_picture(cut, synthetic_trac
     torch.testing.assert_close(found, (uncut - torch.tensor([40.0, 20.0])) * 0.5, atol=1e-3, rtol=0)
     torch.testing.assert_close(found_depth, depth)
     assert clip.view.shorter_side == SIDE / 2
+
+
+RENDERED_FRAMES, SIZE = 10, 128
+
+
+@pytest.fixture(scope="module")
+def subject(anny):
+    return SubjectRenderer(anny, subject_named("a"), RENDERED_FRAMES, SIZE, seed=0)
+
+
+@pytest.fixture(scope="module")
+def clip(anny, subject, tmp_path_factory):
+    """Rendered pictures, exact landmarks but for a pixel of noise that differs from frame to frame."""
+    folder = tmp_path_factory.mktemp("clip")
+    frames = [subject.render(i) for i in range(RENDERED_FRAMES)]
+    for i, frame in enumerate(frames):
+        write_image(folder / f"{i}.png", frame.image)
+    with torch.no_grad():
+        vertices = anny(subject.head).vertices
+    track = project_landmarks(anny, subject.head, vertices, subject.camera)
+    noise = np.random.default_rng(0).normal(size=(RENDERED_FRAMES, 1, 2)).astype(np.float32)
+    track.landmarks[..., :2] += noise
+    return Clip(
+        track=track,
+        view=PictureGeometry((SIZE / 2, SIZE / 2), SIZE),
+        times=track.timestamps,
+        image_paths=[folder / f"{i}.png" for i in range(RENDERED_FRAMES)],
+        matte_paths=[],
+        mattes=np.stack([frame.matte for frame in frames]),
+    )
+
+
+def test_pictures_correct_what_landmarks_get_wrong_from_frame_to_frame(anny, subject, clip):
+    """Pixels from the truth at the nose bridge, without the clip's mean, before and after the alignment."""
+
+    def places(head, camera):
+        bridge = head.rotation @ torch.tensor([0.0, 0.03, 0.11]) + head.translation
+        return camera.project(bridge[:, None])[0][:, 0]
+
+    def jitter(fit):
+        off = places(fit.head, clip.camera(fit.focal)) - places(subject.head, subject.camera)
+        return (off - off.mean(0)).norm(dim=1).mean()
+
+    settings = FitSettings(pose_steps=30, steps=60)
+    before = jitter(fit_head(clip.track, anny, torch.from_numpy(clip.mattes), settings=settings))
+    with Progress(disable=True) as bars:
+        after = jitter(fit_clip(clip, anny, settings, bars))
+        assert [task.description for task in bars.tasks] == ["fit", "align"]
+        assert all(task.finished for task in bars.tasks)
+    assert after < 0.6 * before
+
+
+def test_luminance_is_pillows_grey():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    expected = np.asarray(Image.fromarray(image).convert("L")).astype(int)
+    assert np.abs(_luminance(image, 32).astype(int) - expected).max() <= 1

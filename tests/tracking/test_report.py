@@ -9,7 +9,7 @@ import torch
 from partnerface.data.completion.shell import ShellReport
 from partnerface.data.completion.torso_motion import TorsoMotion
 from partnerface.data.regions import Region
-from partnerface.head_models.mediapipe_landmarks import LIPS, NOSE
+from partnerface.head_models.landmark_geometry import LIPS, NOSE
 from partnerface.tracking.report import (
     DETECTED,
     FITTED,

@@ -19,7 +19,7 @@ from partnerface.files.downloads import ASSETS_VARIABLE
 from partnerface.files.images import read_grey
 from partnerface.files.videos import read_video, write_video
 from partnerface.head_models.flame import FlameHead
-from partnerface.tracking import clip_fitting, tracker
+from partnerface.tracking import clip, tracker
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.tracker import track_video
 from tests.head_models.flame_files import flame_arrays
@@ -192,7 +192,7 @@ def test_folder_that_cannot_be_written(tmp_path, video, track):
 STAGES = (
     (SyntheticDetector, "detect"),
     (BorderMatting, "mattes"),
-    (clip_fitting, "fit_head"),
+    (clip, "fit_head"),
     (tracker, "write_video"),
 )
 
@@ -239,8 +239,8 @@ def test_stages_of_other_settings_or_damaged_ones_are_run_again(
                 track(video, tmp_path / "out", settings=settings)
 
     fits = []
-    fit_head = clip_fitting.fit_head
-    monkeypatch.setattr(clip_fitting, "fit_head", lambda *args: fits.append(1) or fit_head(*args))
+    fit_head = clip.fit_head
+    monkeypatch.setattr(clip, "fit_head", lambda *args: fits.append(1) or fit_head(*args))
     interrupted(QUICK)
     [stages] = tmp_path.glob(".out.*.stages")
     interrupted(FitSettings(pose_steps=30, steps=61))
@@ -283,7 +283,7 @@ def test_mattes_that_were_repaired_after_an_interrupt_are_read_again(tmp_path, v
 def test_a_finished_dataset_leaves_other_settings_unfinished(tmp_path, video, track, monkeypatch):
     track(video, tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(clip_fitting, "fit_head", stop)
+        patch.setattr(clip, "fit_head", stop)
         with pytest.raises(KeyboardInterrupt):
             track(video, tmp_path / "out", size=96)
     track(video, tmp_path / "out")

@@ -23,7 +23,7 @@ import torch
 from lightning.pytorch import Callback
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.data.formats.sequence_reader import SequenceReader
+from partnerface.data.sequence import SequenceReader
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.fields.hash_field import HashField

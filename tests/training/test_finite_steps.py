@@ -8,14 +8,14 @@ import torch
 
 from partnerface.cli.main import main
 from partnerface.losses.photometric import Photometric
-from partnerface.training.finite_steps import (
+from partnerface.training.module import AvatarModule
+from partnerface.training.optimisation import (
     Diverged,
     SkippedSteps,
     clipped_norm,
     tell_by_gradient,
     what_is_not_finite,
 )
-from partnerface.training.module import AvatarModule
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 

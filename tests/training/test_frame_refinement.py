@@ -8,7 +8,7 @@ from torch import nn
 
 from partnerface.cli.main import main
 from partnerface.errors import UserError
-from partnerface.head_models.parameter_refinement import ParameterRefinement
+from partnerface.head_models.head_parameters import ParameterRefinement
 from partnerface.training.frame_refinement import STEPS, frozen, refined_parameters
 
 

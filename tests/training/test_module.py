@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from partnerface.avatar import voxel_map
-from partnerface.cameras.rays import pixel_rays
+from partnerface.cameras.pinhole import pixel_rays
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.training.module import AvatarModule
 

@@ -1,25 +1,43 @@
-"""Figures of results.json: bars for the methods, curves over the values that variants change."""
+"""Figures of results.json: bars for the methods, curves over the values that variants change, strips."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, MethodResults, Quantity
-from partnerface.benchmarks.methods.variant import MethodVariant
+from partnerface.benchmarks.methods.compared import MethodVariant
+from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity, Row
+from partnerface.files.images import read_rgb
 from partnerface.runs.figures import draw_curve, draw_grid, label_numbers, save_with_legend
 from partnerface.runs.results import SeedScores
 
 QUANTITIES = ((HEAD_PSNR, "PSNR inside the head, dB"), (HEAD_LPIPS, "LPIPS of the head"))
 
 
-def _drawn_quantities(results: MethodResults) -> list[tuple[Quantity, str]]:
-    """Quantities that some row has: LPIPS is missing where its weights could not be downloaded."""
+def _write_panels(
+    path: Path,
+    results: MethodResults,
+    splits: Sequence[str],
+    size: tuple[float, float],
+    draw: Callable[[Axes, str, Quantity], None],
+) -> None:
+    """Write a figure with a row of panels for each split, a panel for each quantity that some row has."""
     found = [entry for entry in QUANTITIES if any(entry[0].of(row["metrics"]) for row in results.rows)]
-    return found or list(QUANTITIES[:1])
+    # LPIPS is missing where its weights could not be downloaded.
+    quantities = found or QUANTITIES[:1]
+    width, height = size[0] * len(quantities), size[1] * len(splits) + 0.6
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(len(splits), len(quantities), squeeze=False)
+    for split, line in zip(splits, axes, strict=True):
+        for (quantity, title), panel in zip(quantities, line, strict=True):
+            draw(panel, split, quantity)
+            panel.set_title(f"{split.replace('_', ' ')}: {title}", size=9)
+    save_with_legend(figure, axes[0, 0], path)
 
 
 def write_bars(path: Path, results: MethodResults) -> None:
@@ -28,18 +46,11 @@ def write_bars(path: Path, results: MethodResults) -> None:
     Error bars are the sample standard deviation over seeds, hatched bars were measured on a sample of the
     frames, and black lines are the scores of the nearest training frame.
     """
-    splits, quantities = results.splits, _drawn_quantities(results)
-    width = max(1.5 + 1.1 * len(results.subjects), 4.0)
-    figure = Figure(figsize=(width * len(quantities), 2.6 * len(splits) + 0.6), layout="constrained")
-    axes = figure.subplots(len(splits), len(quantities), squeeze=False)
-    for split, line in zip(splits, axes, strict=True):
-        for (quantity, title), panel in zip(quantities, line, strict=True):
-            _draw_bars(panel, results, split, quantity)
-            panel.set_title(f"{split.replace('_', ' ')}: {title}", size=9)
-    save_with_legend(figure, axes[0, 0], path)
+    size = max(1.5 + 1.1 * len(results.subjects), 4.0), 2.6
+    _write_panels(path, results, results.splits, size, partial(_draw_bars, results))
 
 
-def _draw_bars(panel: Axes, results: MethodResults, split: str, quantity: Quantity) -> None:
+def _draw_bars(results: MethodResults, panel: Axes, split: str, quantity: Quantity) -> None:
     methods, subjects = results.methods, results.subjects
     width = 0.85 / max(len(methods), 1)
     heights = []
@@ -84,28 +95,15 @@ def changed_values(results: MethodResults) -> dict[tuple[str, str], list[float]]
 def write_curves(path: Path, results: MethodResults, method: str, name: str) -> None:
     """Draw PSNR and LPIPS of a method's variants against one setting, with a curve for each subject.
 
-    Args:
-        path: file of the figure.
-        results: rows.
-        method: name of the method.
-        name: name of the setting; together a key of `changed_values`.
+    ``method, name`` is a key of `changed_values`.
     """
-    values, quantities = changed_values(results)[method, name], _drawn_quantities(results)
     measured = {row["split"] for row in results.select(method=method) if name in row["overrides"]}
     splits = [split for split in results.splits if split in measured]
-    figure = Figure(figsize=(4.4 * len(quantities), 2.9 * len(splits) + 0.5), layout="constrained")
-    axes = figure.subplots(len(splits), len(quantities), squeeze=False)
-    for split, line in zip(splits, axes, strict=True):
-        for (quantity, title), panel in zip(quantities, line, strict=True):
-            _draw_curves(panel, results, method, name, split, quantity)
-            label_numbers(panel, values)
-            panel.set_xlabel(name)
-            panel.set_title(f"{split.replace('_', ' ')}: {title}", size=9)
-    save_with_legend(figure, axes[0, 0], path)
+    _write_panels(path, results, splits, (4.4, 2.9), partial(_draw_curves, results, method, name))
 
 
 def _draw_curves(
-    panel: Axes, results: MethodResults, method: str, name: str, split: str, quantity: Quantity
+    results: MethodResults, method: str, name: str, panel: Axes, split: str, quantity: Quantity
 ) -> None:
     """Join variants that differ in nothing but the setting."""
     curves: dict[str, dict[float, SeedScores]] = {}
@@ -121,6 +119,8 @@ def _draw_curves(
     for label, points in curves.items():
         places = sorted(points)
         draw_curve(panel, places, [points[place] for place in places], label)
+    label_numbers(panel, changed_values(results)[method, name])
+    panel.set_xlabel(name)
     draw_grid(panel)
 
 
@@ -129,3 +129,64 @@ def _as_number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+STRIP_FILE = "strip.png"
+LARGEST_SIDE = 160
+"""Largest side of a frame in the figure in pixels; larger frames are subsampled."""
+
+
+def write_strips(path: Path, runs: Path, results: MethodResults, subject: str) -> bool:
+    """Draw the target and each method's render and error, of its lowest seed, for frames in all strips.
+
+    ``runs`` holds the runs' folders. Returns whether a figure was written: not if no frame is in all strips.
+    """
+    rows = results.select(subject=subject, protocol=STRICT, overrides={})
+    # Of each method the row with the lowest seed.
+    lowest = {row["method"]: row for row in sorted(rows, key=lambda row: -row["seed"])}
+    strips = {method: _strip(runs, lowest[method]) for method in results.methods if method in lowest}
+    strips = {method: strip for method, strip in strips.items() if strip}
+    first = next(iter(strips.values()), {})
+    shared = [key for key in first if all(key in strip for strip in strips.values())]
+    if not shared:
+        return False
+    columns = {"target": _stacked([first[key][0] for key in shared])}
+    for method, strip in strips.items():
+        columns[method] = _stacked([strip[key][1] for key in shared])
+        columns[f"{method} error"] = _stacked([strip[key][2] for key in shared])
+    _draw(path, columns, subject)
+    return True
+
+
+def _strip(runs: Path, row: Row) -> dict[bytes, list[np.ndarray]]:
+    """Target, render and error ``[H, W, 3]`` of each frame of a run's strip, by the target's pixels."""
+    path = runs / row["run"] / STRIP_FILE
+    if not path.is_file():
+        return {}
+    image, (width, height) = read_rgb(path), row["resolution"]
+    frames = (image[y : y + height] for y in range(0, image.shape[0], height))
+    pieces = ([frame[:, k * width : (k + 1) * width] for k in range(3)] for frame in frames)
+    return {frame[0].tobytes(): frame for frame in pieces}
+
+
+def _stacked(frames: Sequence[np.ndarray]) -> np.ndarray:
+    step = -(-max(frames[0].shape[:2]) // LARGEST_SIDE)
+    return np.concatenate([frame[::step, ::step] for frame in frames])
+
+
+def _draw(path: Path, columns: dict[str, np.ndarray], title: str) -> None:
+    height, width = next(iter(columns.values())).shape[:2]
+    inches = 1.25
+    headings = [name.replace("_", "\n") for name in columns]
+    above = 0.15 + 0.12 * max(heading.count("\n") + 1 for heading in headings)
+    size = (inches * len(columns), inches * height / width + above)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    for panel, heading, image in zip(axes, headings, columns.values(), strict=True):
+        panel.imshow(image)
+        panel.set_title(heading, size=7)
+        panel.axis("off")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+    # Over the short title of the first column, clear of the long ones.
+    figure.suptitle(title.replace("_", " "), size=9, x=0.003, ha="left")
+    figure.savefig(path, dpi=130)

@@ -1,16 +1,131 @@
-"""MethodResults: rows of results.json, selected and averaged over seeds."""
+"""results.json: a row for each run, test split and protocol; MethodResults selects and averages its rows."""
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
-from partnerface.benchmarks.methods.results_file import Row
-from partnerface.benchmarks.methods.variant import MethodVariant
+from partnerface.benchmarks.methods.compared import MethodVariant
+from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, METRICS_FILES, BenchmarkRun
 from partnerface.data.splits import SAMPLE
+from partnerface.errors import UserError
 from partnerface.evaluation.report import NEAREST_FRAME
+from partnerface.files.whole_files import replace_text
 from partnerface.runs.results import SeedScores
+from partnerface.runs.run import LOGGED_VALUES_FILE
+
+RESULTS_FILE = "results.json"
+
+Row = dict[str, Any]
+
+
+def rows_of(run: BenchmarkRun) -> list[Row]:
+    """The rows of a finished run.
+
+    Raises:
+        UserError: a file in the run's folder is unreadable.
+    """
+    environment, attempts = _load(run.folder / ENVIRONMENT_FILE), run.attempts()
+    paths = [path for name in METRICS_FILES if (path := run.folder / name).is_file()]
+    return [
+        {
+            "method": run.variant.method,
+            "overrides": dict(run.variant.overrides),
+            "subject": run.subject.name,
+            "source": run.subject.spec,
+            "split": split,
+            "protocol": protocol["test_parameters"],
+            "seed": run.seed,
+            "budget": run.budget.as_json(),
+            "metrics": {name: values for name, values in regions.items() if name != NEAREST_FRAME},
+            NEAREST_FRAME: regions.get(NEAREST_FRAME, {}),
+            "frames": protocol["num_frames"][split],
+            "train_frames": protocol["num_train_frames"],
+            "resolution": protocol["resolution"],
+            "lpips": protocol["lpips"],
+            "coverage": report.get("coverage", {}).get(split),
+            "steps": _steps(run),
+            "cpu_seconds": run.logged().get(run.metric),
+            "wall_seconds": attempts.seconds if attempts else None,
+            "command": run.command,
+            **environment,
+            "run": run.folder.name,
+        }
+        for report in map(_load, paths)
+        for protocol in [report["protocol"]]
+        for split, regions in report["splits"].items()
+    ]
+
+
+def _steps(run: BenchmarkRun) -> int | None:
+    """Steps of the whole training; None if none was logged."""
+    with (run.folder / LOGGED_VALUES_FILE).open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row.get("name") == run.metric]
+    return steps[-1] if steps else None
+
+
+def read_results(path: Path) -> list[Row]:
+    """Rows that earlier calls have written; none if there is no file.
+
+    Raises:
+        UserError: the file does not hold such rows.
+    """
+    if not path.is_file():
+        return []
+    rows = _load(path)
+    keys = {"method", "overrides", "subject", "split", "protocol", "seed", "budget", "metrics", "command"}
+    if not isinstance(rows, list) or any(not isinstance(r, dict) or keys - r.keys() for r in rows):
+        raise UserError(f"{path}: holds something else than a benchmark's results; choose another --out")
+    return rows
+
+
+def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
+    """Add the rows of all finished runs to the file and return all that it holds then.
+
+    A row replaces that of the same method, subject, split and seed.
+    """
+    new = [row for run in runs if run.state == "finished" for row in rows_of(run)]
+    key = itemgetter("method", "overrides", "subject", "split", "protocol", "seed")
+    found = {json.dumps(key(row), sort_keys=True): row for row in [*read_results(path), *new]}
+    rows = list(found.values())
+    replace_text(path, json.dumps(rows, indent=1) + "\n")
+    return rows
+
+
+def head_psnr_text(run: BenchmarkRun) -> str:
+    """PSNR inside the head mask of a finished run by split, for a line of progress."""
+    values = {row["split"]: row["metrics"].get("head_mask", {}).get("psnr") for row in rows_of(run)}
+    whole = {split: value for split, value in values.items() if not split.endswith(SAMPLE)}
+    shown = [
+        f"{split.replace('_', ' ')} {v:.2f} dB" for split, v in (whole or values).items() if v is not None
+    ]
+    return ", ".join(shown) or "no score"
+
+
+def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun]) -> None:
+    """Keep results under different budgets in different folders.
+
+    Raises:
+        UserError: the rows of a subject, from the file ``path``, have another budget than its new runs.
+    """
+    budgets = {run.subject.name: run.budget.as_json() for run in runs}
+    for row in rows:
+        if row["budget"] != budgets.get(row["subject"], row["budget"]):
+            found = " ".join(f"{name} {value:g}" for name, value in row["budget"].items())
+            raise UserError(f"{path}: holds {row['subject']} under {found}; choose another --out")
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove it and run again") from error
+
 
 STRICT = "strict"
 """The protocol in which head parameters of test frames are those of the tracker."""
@@ -57,7 +172,7 @@ class MethodResults:
     @property
     def methods(self) -> list[str]:
         """Names of methods with unchanged settings."""
-        found = _unique(row["method"] for row in self.rows if not row["overrides"])
+        found = dict.fromkeys(row["method"] for row in self.rows if not row["overrides"])
         ranks = {name: place for place, name in enumerate(self._order)}
         return sorted(found, key=lambda name: ranks.get(name, len(ranks)))
 
@@ -75,19 +190,14 @@ class MethodResults:
     @property
     def subjects(self) -> list[str]:
         """Names of subjects, embedded ones first."""
-        found = _unique(row["subject"] for row in self.rows)
+        found = dict.fromkeys(row["subject"] for row in self.rows)
         return sorted(found, key=lambda name: not name.startswith("synthetic_"))
 
     @property
     def splits(self) -> list[str]:
         """Names of test splits, the hardest first; samples count as their split."""
-        found = _unique(row["split"].removesuffix(SAMPLE) for row in self.rows)
+        found = dict.fromkeys(row["split"].removesuffix(SAMPLE) for row in self.rows)
         return sorted(found, key=lambda name: (name != "unseen_expression", name != "temporal"))
-
-    @property
-    def protocols(self) -> list[str]:
-        """Where the head parameters of test frames came from: ``strict``, ``refined``."""
-        return _unique(row["protocol"] for row in self.rows)
 
     def select(self, **wanted: Any) -> list[Row]:
         """Rows with these values."""
@@ -104,13 +214,8 @@ class MethodResults:
     ) -> SeedScores | None:
         """Scores of all seeds; None where no run has the metric.
 
-        Args:
-            variant: the method.
-            subject: name of the person.
-            split: name of the test split.
-            quantity: the metric.
-            protocol: see `protocols`.
-            or_sample: take the sample of the split where the method was tested on that alone.
+        ``protocol`` says where the head parameters of test frames came from, ``strict`` or ``refined``. With
+        ``or_sample`` the sample of the split counts where the method was tested on that alone.
         """
         wanted = {"method": variant.method, "overrides": dict(variant.overrides)}
         wanted |= {"subject": subject, "protocol": protocol}
@@ -126,7 +231,3 @@ class MethodResults:
         rows = self.select(subject=subject, split=split, protocol=STRICT)
         scores = quantity.scores(row[NEAREST_FRAME] for row in rows)
         return None if scores is None else scores.mean
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from partnerface.benchmarks.method_under_test import OURS
-from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity
-from partnerface.benchmarks.methods.results_file import Row
-from partnerface.benchmarks.methods.subject import SYNTHETIC
-from partnerface.benchmarks.methods.variant import MethodVariant
+from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
+from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity, Row
 from partnerface.data.splits import SAMPLE
 from partnerface.runs.results import SeedScores, TextTable
 
@@ -72,27 +71,21 @@ class MeasuredGain:
 
 def measured_gains(results: MethodResults) -> list[MeasuredGain]:
     """All claims on all subjects that have both methods: means over seeds, on the same frames."""
-    found = [_measured_gain(results, claim, subject) for claim in CLAIMS for subject in results.subjects]
-    return [gain for gain in found if gain is not None]
-
-
-def _measured_gain(results: MethodResults, claim: Claim, subject: str) -> MeasuredGain | None:
-    for split in (CLAIMED_SPLIT, CLAIMED_SPLIT + SAMPLE):
-        psnr = _mean_pair(results, claim, subject, split, HEAD_PSNR)
-        if psnr is not None:
-            lpips = _mean_pair(results, claim, subject, split, HEAD_LPIPS)
-            gain = None if lpips is None or lpips[1] == 0 else 1 - lpips[0] / lpips[1]
-            return MeasuredGain(claim, subject, psnr[0] - psnr[1], gain, split.endswith(SAMPLE))
-    return None
-
-
-def _mean_pair(
-    results: MethodResults, claim: Claim, subject: str, split: str, quantity: Quantity
-) -> tuple[float, float] | None:
-    """Mean of our method and of the baseline; None if either is missing."""
-    variants = (MethodVariant(method) for method in (OURS, claim.baseline))
-    ours, baseline = (results.scores(variant, subject, split, quantity) for variant in variants)
-    return None if ours is None or baseline is None else (ours.mean, baseline.mean)
+    found = []
+    for claim, subject in itertools.product(CLAIMS, results.subjects):
+        variants = MethodVariant(OURS), MethodVariant(claim.baseline)
+        for split in (CLAIMED_SPLIT, CLAIMED_SPLIT + SAMPLE):
+            psnr, lpips = (
+                [results.scores(variant, subject, split, quantity) for variant in variants]
+                for quantity in (HEAD_PSNR, HEAD_LPIPS)
+            )
+            if None not in psnr:
+                gain = psnr[0].mean - psnr[1].mean
+                known = None not in lpips and lpips[1].mean > 0
+                relative = 1 - lpips[0].mean / lpips[1].mean if known else None
+                found.append(MeasuredGain(claim, subject, gain, relative, split.endswith(SAMPLE)))
+                break
+    return found
 
 
 NEAREST = "nearest training frame"
@@ -111,9 +104,15 @@ DETAILS = {
 def results_markdown(results: MethodResults) -> str:
     """All tables and commands, without a heading."""
     blocks = [_preface(results)]
-    for protocol in results.protocols:
+    for protocol in dict.fromkeys(row["protocol"] for row in results.rows):
         blocks += [_scores_table(results, split, protocol) for split in results.splits]
-    blocks += [_details_table(results), _claims_table(measured_gains(results)), _commands(results)]
+    # For each method and variant a command that repeats its rows whatever else has been run.
+    commands = [
+        repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
+        for variant in results.variants
+    ]
+    blocks += [_details_table(results), _claims_table(measured_gains(results))]
+    blocks += ["\n".join(["```bash", *commands, "```"])]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -135,16 +134,13 @@ def cell(psnr: SeedScores | None, lpips: SeedScores | None) -> str:
 def _preface(results: MethodResults) -> str:
     rows = results.rows
     budgets = _grouped({row["subject"]: _budget_text(row) for row in rows})
-    seeds = _grouped(
-        {s: _listed(sorted({r["seed"] for r in results.select(subject=s)})) for s in results.subjects}
-    )
-    commits = _listed(sorted({str(row["commit"]) for row in rows}))
-    machines = _listed(
-        sorted({f"{r['machine']['cores']} cores of {r['machine']['processor']}" for r in rows})
-    )
+    seeds = {s: sorted({row["seed"] for row in results.select(subject=s)}) for s in results.subjects}
+    commits = sorted({str(row["commit"]) for row in rows})
+    machines = sorted({f"{row['machine']['cores']} cores of {row['machine']['processor']}" for row in rows})
     samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE)})
     lines = [
-        f"Training: {budgets}. Seeds: {seeds}. Commit {commits}, {machines}.",
+        f"Training: {budgets}. Seeds: {_grouped({s: _listed(found) for s, found in seeds.items()})}. "
+        f"Commit {_listed(commits)}, {_listed(machines)}.",
         "PSNR inside the head mask in dB, ± its standard deviation over seeds / LPIPS of the head.",
     ]
     if samples:
@@ -181,26 +177,17 @@ def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
 def _details_table(results: MethodResults) -> str:
     """Other regions and metrics of the hardest split: means over the subjects that have them."""
     split = results.splits[0]
-    lines = {}
+    lines: dict[str, dict[str, str]] = {}
     for variant in results.variants:
-        means = {
-            title: _mean_over_subjects(results, variant, split, quantity)
-            for title, quantity in DETAILS.items()
-        }
-        if any(mean is not None for mean in means.values()):
-            lines[str(variant)] = means
-    titles = [title for title in DETAILS if any(means[title] is not None for means in lines.values())]
-    rows = [[name, *(_number(means[t], DETAILS[t]) for t in titles)] for name, means in lines.items()]
+        for title, quantity in DETAILS.items():
+            # A method tested on a sample alone stays out: its frames are not those of the others.
+            scores = (results.scores(variant, subject, split, quantity) for subject in results.subjects)
+            if known := [score.mean for score in scores if score is not None]:
+                digits = 4 if quantity.metric == "temporal" else 2
+                lines.setdefault(str(variant), {})[title] = f"{fmean(known):.{digits}f}"
+    titles = [title for title in DETAILS if any(title in means for means in lines.values())]
+    rows = [[name, *(means.get(title, "-") for title in titles)] for name, means in lines.items()]
     return TextTable([f"{split.replace('_', ' ')}, mean over subjects", *titles], rows).as_markdown()
-
-
-def _mean_over_subjects(
-    results: MethodResults, variant: MethodVariant, split: str, quantity: Quantity
-) -> float | None:
-    # A method tested on a sample alone stays out: its frames are not those of the others.
-    scores = (results.scores(variant, subject, split, quantity) for subject in results.subjects)
-    known = [score.mean for score in scores if score is not None]
-    return fmean(known) if known else None
 
 
 def _claims_table(gains: Sequence[MeasuredGain]) -> str:
@@ -216,21 +203,8 @@ def _claims_table(gains: Sequence[MeasuredGain]) -> str:
     return TextTable(titles, lines).as_markdown() if lines else ""
 
 
-def _commands(results: MethodResults) -> str:
-    """A command for each method and variant, which repeats its rows whatever else has been run."""
-    lines = [
-        repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
-        for variant in results.variants
-    ]
-    return "\n".join(["```bash", *lines, "```"])
-
-
 def repeat_command(rows: Sequence[Row]) -> str:
-    """The shortest command that makes these rows.
-
-    Args:
-        rows: of one method or variant.
-    """
+    """The shortest command that makes these rows of one method or variant."""
     variant = MethodVariant(rows[0]["method"], tuple(rows[0]["overrides"].items()))
     embedded = [row for row in rows if row["subject"].startswith(SYNTHETIC)]
     clips = [row for row in rows if not row["subject"].startswith(SYNTHETIC)]
@@ -261,9 +235,3 @@ def _grouped(texts: dict[str, str]) -> str:
 
 def _listed(values: Iterable[object], separator: str = ", ") -> str:
     return separator.join(str(value) for value in values)
-
-
-def _number(value: float | None, quantity: Quantity) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if quantity.metric == "temporal" else f"{value:.2f}"

@@ -14,12 +14,11 @@ from typing import Any
 
 import yaml
 
-from partnerface.benchmarks.methods.subject import BenchmarkSubject
-from partnerface.benchmarks.methods.variant import TESTED_ON_SAMPLES, MethodVariant
+from partnerface.benchmarks.methods.compared import TESTED_ON_SAMPLES, BenchmarkSubject, MethodVariant
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 from partnerface.files.whole_files import replace_text
-from partnerface.runs.environment import environment
+from partnerface.runs.results import environment
 from partnerface.runs.run import LAST_CHECKPOINT, Run
 from partnerface.training.callbacks.budgets import LOGGED, CpuBudget
 
@@ -216,13 +215,7 @@ def planned_runs(
 ) -> list[BenchmarkRun]:
     """Every variant on every subject with every seed; seed by seed, so that tables fill evenly.
 
-    Args:
-        variants: methods.
-        subjects: people.
-        seeds: of embedded subjects (True) and of all others (False).
-        budgets: of training on embedded subjects (True) and on all others (False).
-        out: folder of the benchmark.
-        refined: see `BenchmarkRun`.
+    Embedded subjects have the ``seeds`` and ``budgets`` of True, all others those of False.
     """
     return [
         BenchmarkRun(variant, subject, seed, budgets[subject.is_synthetic], out, refined)

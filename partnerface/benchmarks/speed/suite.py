@@ -12,30 +12,27 @@ import torch
 from rich.console import Console
 
 from partnerface.benchmarks.method_under_test import OURS, PEER, PEER_RAYS, MethodBuilder, MethodUnderTest
-from partnerface.benchmarks.speed.convergence import convergence_rows
-from partnerface.benchmarks.speed.figures import (
+from partnerface.benchmarks.speed.growth import GROWTH, GrowthCurve
+from partnerface.benchmarks.speed.measurement import ResultRow
+from partnerface.benchmarks.speed.processes import SCALING_STEPS, memory_rows, scaling_row
+from partnerface.benchmarks.speed.quality import convergence_rows, cuda_convergence_row, quality_rows
+from partnerface.benchmarks.speed.report import (
+    PROFILE_TITLES,
+    SpeedReport,
     write_convergence_figure,
     write_growth_figure,
     write_stage_figure,
 )
-from partnerface.benchmarks.speed.gpu import gpu_convergence_row, gpu_rendering_row, rows_without_device
-from partnerface.benchmarks.speed.growth import (
-    GrowthCurve,
-    frames_growth,
-    image_growth,
-    mesh_growth,
-    parts_growth,
-    samples_growth,
+from partnerface.benchmarks.speed.stages import rendering_profile, training_profile
+from partnerface.benchmarks.speed.throughput import (
+    FRAME_SIZE,
+    against_nerface,
+    cuda_rendering_row,
+    many_parts_row,
+    missing_cuda_rows,
+    rendering_rows,
+    square_view,
 )
-from partnerface.benchmarks.speed.markdown import PROFILE_TITLES
-from partnerface.benchmarks.speed.memory import memory_rows
-from partnerface.benchmarks.speed.process_scaling import SCALING_STEPS, scaling_row
-from partnerface.benchmarks.speed.quality import quality_rows
-from partnerface.benchmarks.speed.rendering import FRAME_SIZE, rendering_rows, square_view
-from partnerface.benchmarks.speed.report import SpeedReport
-from partnerface.benchmarks.speed.result_row import ResultRow
-from partnerface.benchmarks.speed.stage_profile import rendering_profile, training_profile
-from partnerface.benchmarks.speed.training import against_nerface, many_parts_row
 from partnerface.benchmarks.speed.training_slices import set_up, train_steps
 from partnerface.compute.threads import single_thread
 from partnerface.errors import UserError
@@ -105,7 +102,7 @@ class SpeedSuite:
         write_stage_figure(self.out / "stages.png", titled)
         if effort.growth:
             self._growth(ours)
-        report.add(*(self._cuda_rows() if self.cuda else rows_without_device()))
+        report.add(*(self._cuda_rows() if self.cuda else missing_cuda_rows("no CUDA device")))
 
     def run_memory(self, large_build: MethodBuilder) -> None:
         """Measure memory, which needs gigabytes of disk for the embedded subject at 512x512."""
@@ -114,9 +111,9 @@ class SpeedSuite:
 
     def run_processes(self) -> None:
         """Measure training in two processes against one."""
-        trained, effort = self._trained("cpu"), self.effort
+        trained = self._trained("cpu")
         self._say("two processes against one")
-        self.report.add(scaling_row(self.build, trained, effort.rounds, SCALING_STEPS))
+        self.report.add(scaling_row(self.build, trained, self.effort.rounds, SCALING_STEPS))
 
     def run_quality(self, build: MethodBuilder) -> None:
         """Measure what each saving costs in PSNR: a quarter of an hour, on a longer clip."""
@@ -135,7 +132,7 @@ class SpeedSuite:
         self.report.add(*rows)
         write_convergence_figure(self.out / "convergence.png", self.report.sections["convergence"])
         if large_build is not None:
-            self.report.replace(gpu_convergence_row(large_build))
+            self.report.replace(cuda_convergence_row(large_build))
 
     def _trained(self, device: str, *flags: str) -> MethodUnderTest:
         """Our method after a short training with its configured pruning."""
@@ -162,17 +159,11 @@ class SpeedSuite:
         }
 
     def _growth(self, ours: MethodUnderTest) -> None:
-        build, rounds, steps = self.build, max(self.effort.rounds // 2, 1), self.effort.steps
         curves: list[GrowthCurve] = []
-        for name, measure in {
-            "parts": lambda: [parts_growth(build, ours, rounds, steps)],
-            "samples": lambda: [samples_growth(build, ours, rounds, steps)],
-            "image size": lambda: [image_growth(ours, rounds)],
-            "mesh size": lambda: [mesh_growth(build, ours, rounds, steps)],
-            "number of frames": lambda: frames_growth(build, ours, rounds, steps),
-        }.items():
+        rounds = max(self.effort.rounds // 2, 1)
+        for name, measure in GROWTH.items():
             self._say(f"growth with {name}")
-            found = measure()
+            found = measure(self.build, ours, rounds, self.effort.steps)
             curves += found
             self.report.add(*(curve.row() for curve in found))
         write_growth_figure(self.out / "growth.png", curves)
@@ -181,20 +172,17 @@ class SpeedSuite:
         self._say("CUDA device")
         effort = self.effort
         ours, peers = self._trained("cuda", CUDA_RAYS), self._peers(CUDA_PEER_RAYS)
-        rows = [gpu_rendering_row(ours, 4 * effort.rounds)]
+        rows = [cuda_rendering_row(ours, 4 * effort.rounds)]
         rows += against_nerface(ours, peers, effort.rounds, effort.steps, self.threads, "cuda")
         self.report.sections["cuda_profile"] = self._profiles(ours, "cuda")
-        return [*rows, rows_without_device("only with --convergence true")[-1]]
+        return [*rows, missing_cuda_rows("only with --convergence true")[-1]]
 
     def _say(self, line: str) -> None:
         self._console.print(f"{time.monotonic() - self._start:5.0f} s  {line}")
 
 
 def check_device(device: str) -> bool:
-    """Whether to measure on a CUDA device.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
+    """Whether to measure on a CUDA device, if ``device`` is ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         UserError: ``cuda`` on a machine without one.

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from partnerface.benchmarks.method_under_test import MethodUnderTest
-from partnerface.benchmarks.speed.interleaving import Duration, synchronise
-from partnerface.benchmarks.speed.stage_clock import StageClock
+from partnerface.benchmarks.speed.measurement import Duration, synchronise
 from partnerface.training.distributed import set_ddp_options
 
 MID_TRAINING = 0.5
@@ -38,36 +38,6 @@ class StepTimer(Callback):
         step = Duration(time.perf_counter() - self._wall, time.process_time() - self._cpu)
         if trainer.global_step > self.warm_up:
             self.steps.append(step)
-
-
-class StageCallback(Callback):
-    """Times backward, optimizer and the rest of a step as stages of a `StageClock`.
-
-    Backward is timed only if the module runs it in the calling thread, that is with one CPU thread.
-
-    Args:
-        clock: adds up the times; the forward pass is timed by `StageClock.timing`.
-    """
-
-    def __init__(self, clock: StageClock) -> None:
-        self.clock = clock
-
-    def on_train_batch_start(self, *args) -> None:
-        self.clock.enter("schedules, clipping, log")
-
-    def on_before_backward(self, *args) -> None:
-        self.clock.enter("backward")
-
-    def on_after_backward(self, *args) -> None:
-        self.clock.leave()
-
-    def on_before_optimizer_step(self, *args) -> None:
-        self.clock.enter("optimizer")
-
-    def on_train_batch_end(self, *args) -> None:
-        # The optimizer is the last thing of a step.
-        self.clock.leave()
-        self.clock.leave()
 
 
 class SecondsBudget(Callback):
@@ -190,3 +160,19 @@ def timed_steps(
 def set_up(method: MethodUnderTest) -> None:
     """Run one training step, which fits a new method's buffers to the person."""
     train_steps(method, 1)
+
+
+def continue_from(variant: MethodUnderTest, trained: MethodUnderTest) -> MethodUnderTest:
+    """Set a new variant of a trained method up, and copy all state that fits: field, torso, occupancy.
+
+    Args:
+        variant: with other parts or data it samples the same pruned space; is returned.
+        trained: keeps its state.
+    """
+    set_up(variant)
+    state = variant.module.avatar.state_dict()
+    with torch.no_grad():
+        for name, value in trained.module.avatar.state_dict().items():
+            if name in state and state[name].shape == value.shape:
+                state[name].copy_(value)
+    return variant

@@ -1,4 +1,4 @@
-"""Datasets over a FrameStore: random rays for training, whole frames for evaluation."""
+"""RayBatch and EvaluationFrame, and the datasets over a FrameStore: random rays, whole frames."""
 
 from __future__ import annotations
 
@@ -7,15 +7,48 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from partnerface.data.batches.frame_samplers import FrameVisit
+from partnerface.compute.frame_record import FrameRecord
 from partnerface.data.batches.frame_store import FrameStore
+from partnerface.data.batches.loader import FrameVisit
 from partnerface.data.batches.pixel_samplers import PixelSample, PixelSampler
-from partnerface.data.batches.ray_batch import RayBatch
 from partnerface.data.view import View
+
+
+@dataclass
+class RayBatch(FrameRecord):
+    """R pixels from each of F frames.
+
+    Attributes:
+        view: the F frames at the training resolution.
+        frame_index: ``[F]`` their numbers in the sequence.
+        pixels: ``[F, R, 2]`` x and y in pixels of the training resolution, centres at +0.5.
+        rgb: ``[F, R, 3]`` colour of the image, in [0, 1].
+        alpha: ``[F, R]`` matte, in [0, 1].
+        region: ``[F, R]`` uint8, values of `Region`.
+        background: ``[F, R, 3]`` random colour behind the person.
+        loss_weight: ``[F, R]`` weight of each ray in the losses, mean one over a frame.
+    """
+
+    view: View
+    frame_index: Int[Tensor, " F"]
+    pixels: Float[Tensor, "F R 2"]
+    rgb: Float[Tensor, "F R 3"]
+    alpha: Float[Tensor, "F R"]
+    region: UInt8[Tensor, "F R"]
+    background: Float[Tensor, "F R 3"]
+    loss_weight: Float[Tensor, "F R"]
+
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
+    def target(self) -> Tensor:
+        """``[F, R, 3]`` the colour to reach: the person over the random background."""
+        alpha = self.alpha[..., None]
+        return alpha * self.rgb + (1 - alpha) * self.background
 
 
 @dataclass

@@ -94,10 +94,8 @@ class RegionWeightedPixels(PixelSampler):
         self.weights = np.array([background, face, eyes, mouth, hair, neck, torso], np.float64)
         if not (self.weights >= 0).all() or self.weights.sum() == 0:
             raise UserError("pixel_sampler: region weights must be 0 or more, and not all 0")
-        for name, share in (
-            ("uniform_share", uniform_share),
-            ("importance_correction", importance_correction),
-        ):
+        shares = {"uniform_share": uniform_share, "importance_correction": importance_correction}
+        for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise UserError(f"pixel_sampler.{name}: {share} is not between 0 and 1")
         self.uniform_share = uniform_share

@@ -19,8 +19,15 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.frame_labels import FrameLabels, landmark_pixels, require_landmarks
 from partnerface.data.completion.labels import feature_rings, find_neck_line, labelled_mesh
 from partnerface.data.completion.shell import ShellReport, measure_shell
-from partnerface.data.completion.torso_motion import WORKING_SIZE, TorsoMotion, estimate_torso_motion, shrink
-from partnerface.data.completion.torso_pose import median_frame, move_torso, with_torso_pose
+from partnerface.data.completion.torso_motion import (
+    WORKING_SIZE,
+    TorsoMotion,
+    estimate_torso_motion,
+    median_frame,
+    move_torso,
+    shrink,
+    with_torso_pose,
+)
 from partnerface.data.formats.plausibility import impossible_frames, left_out_report
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence, head_model_record
@@ -156,11 +163,7 @@ def complete_sequence(
 
 
 def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
-    """Find torso, neck line, shell and splits of a tracked head.
-
-    Args:
-        tracked: the tracked head.
-        head_model: the head model that was tracked.
+    """Find torso, neck line, shell and splits of a head tracked with a head model.
 
     Raises:
         UserError: the head model has no landmarks, no frame was tracked, or a file is unreadable or of

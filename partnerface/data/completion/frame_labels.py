@@ -10,7 +10,7 @@ from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.labels import LabelledMesh, label_image, rasterize_regions
-from partnerface.data.completion.torso_pose import row_in_frame
+from partnerface.data.completion.torso_motion import row_in_frame
 from partnerface.data.regions import Region
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
@@ -55,12 +55,9 @@ class FrameLabels:
         return rasterize_regions(self.mesh, pixels, depth, self.camera.width, self.camera.height)
 
     def image(self, frame: int, matte: np.ndarray, regions: np.ndarray | None = None) -> np.ndarray:
-        """``[H, W]`` uint8 labels of one frame.
+        """``[H, W]`` uint8 labels of one frame by its matte, ``[H, W]`` uint8.
 
-        Args:
-            frame: its number.
-            matte: ``[H, W]`` uint8.
-            regions: those of `regions`, if they have been drawn already.
+        ``regions`` are those of `regions`, if they have been drawn already.
         """
         regions = self.regions(frame) if regions is None else regions
         neck_row = row_in_frame(self.torso_motion[frame], self.neck_line) * self.camera.height
@@ -68,13 +65,7 @@ class FrameLabels:
 
 
 def landmark_pixels(head_model: HeadModel, head: HeadParameters, camera: Camera) -> Tensor:
-    """``[T, K, 2]`` pixels of the landmarks on posed heads, in the order of `landmark_geometry`.
-
-    Args:
-        head_model: the head model.
-        head: ``T`` head parameters.
-        camera: ``T`` cameras.
-    """
+    """``[T, K, 2]`` pixels of the landmarks on posed heads, in the order of `landmark_geometry`."""
     rest = landmark_geometry(head_model).points.positions(head.identity, head.expression)
     return camera.project(rest @ head.rotation.transpose(1, 2) + head.translation[:, None])[0]
 

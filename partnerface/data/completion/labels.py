@@ -11,13 +11,13 @@ from torch import Tensor
 
 from partnerface.data.regions import Region
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import LandmarkGeometry
-from partnerface.head_models.mediapipe_landmarks import (
+from partnerface.head_models.landmark_geometry import (
     FOREHEAD_TOP,
     LEFT_EYE,
     OUTER_EYE_CORNERS,
     OUTER_LIPS,
     RIGHT_EYE,
+    LandmarkGeometry,
 )
 from partnerface.meshes.dilation import dilate
 from partnerface.meshes.rasterizer import rasterize_mesh
@@ -91,12 +91,8 @@ def labelled_mesh(head_model: HeadModel, landmarks: LandmarkGeometry) -> Labelle
 def find_neck_line(mesh: LabelledMesh, pixels: Tensor, depth: Tensor, focal: float, height: int) -> float:
     """Row in [0, 1] above which the torso never reaches: a centimetre over the trapezius.
 
-    Args:
-        mesh: names the torso's vertices.
-        pixels: ``[V, 2]`` posed vertices of the reference frame in pixels.
-        depth: ``[V]`` metres.
-        focal: focal length in pixels.
-        height: image height.
+    ``pixels`` ``[V, 2]`` and ``depth`` ``[V]`` (metres) are the reference frame's posed vertices; ``focal``
+    is in pixels.
     """
     rows, distance = pixels[mesh.torso_vertices, 1], depth[mesh.torso_vertices].mean()
     return float(((rows.min() - NECK_LINE_MARGIN_M * focal / distance) / height).clamp(0, 1))
@@ -150,12 +146,7 @@ def rasterize_regions(
 ) -> np.ndarray:
     """``[H, W]`` uint8 region of the mesh at each pixel, drawn at half the resolution.
 
-    Args:
-        mesh: surface with regions.
-        pixels: ``[V, 2]`` posed vertices in pixels.
-        depth: ``[V]`` metres along the camera's z.
-        width: image width.
-        height: image height.
+    ``pixels`` ``[V, 2]`` are the posed vertices, ``depth`` ``[V]`` is metres along the camera's z.
     """
     small_width, small_height = round(width * RASTER_SCALE), round(height * RASTER_SCALE)
     scale = pixels.new_tensor([small_width / width, small_height / height])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.regions import HEAD
@@ -63,68 +64,43 @@ def measure_shell(
         torso_vertices: ``[V]`` bool.
     """
     faces = head_model.faces[head_model.part_faces("skin")]
-    floor = torch.where(face_vertices, FACE_FLOOR_M, FLOOR_M)
     normals = vertex_normals(vertices, faces)
     wanted = torch.isin(labels, torch.tensor([int(r) for r in HEAD]))
-    thickness = floor.clone()
+    thickness = torch.where(face_vertices, FACE_FLOOR_M, FLOOR_M)
+
+    def missed(i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """``[H, W]`` bool, head pixels that the shell misses in a frame; the shell's pixels and depth."""
+        pixels, depth = camera.select([i]).project((vertices[i] + thickness[:, None] * normals[i])[None])
+        drawn = rasterize_mesh(pixels[0], depth[0], faces, camera.width, camera.height, False).mask
+        return wanted[i] & ~drawn, pixels[0], depth[0]
+
+    def shortfall(i: int) -> Tensor:
+        """``[V]`` metres by which each vertex falls short in a frame, 0 where it falls short of nothing."""
+        metres = torch.zeros(len(thickness))
+        pixel_missed, pixels, depth = missed(i)
+        y, x = torch.where(pixel_missed)
+        if len(y) == 0:
+            return metres
+        view = functional.normalize(vertices[i] - camera.camera_to_world[i, :, 3], dim=-1)
+        outline = ((normals[i] * view).sum(-1).abs() < 0.5) & ~torso_vertices
+        candidates = torch.where(outline & (normals[i].square().sum(-1) > 0.5))[0]
+        places = torch.stack([x + 0.5, y + 0.5], -1)[:: max(1, len(x) // MAX_MISSED_PIXELS)]
+        distance, nearest = torch.cdist(places, pixels[candidates]).min(1)
+        vertex = candidates[nearest]
+        reach = (distance + MARGIN_PX) * depth[vertex] / camera.intrinsics[i, 0]
+        return metres.scatter_reduce(0, vertex, reach, "amax")
+
     for _ in range(ROUNDS):
-        requests = torch.stack(
-            [
-                _requests(
-                    vertices[i], normals[i], thickness, faces, camera.select([i]), wanted[i], torso_vertices
-                )
-                for i in range(len(vertices))
-            ]
-        )
+        requests = torch.stack([shortfall(i) for i in range(len(vertices))])
         if requests.max() <= 0:
             break
         asked = torch.where(requests > 0, requests, torch.nan)
         growth = asked.nanquantile(QUANTILE, dim=0).nan_to_num(0.0)
         thickness = _smoothed(thickness, thickness + growth, faces, torso_vertices).clamp(max=CAP_M)
-    unreached = torch.stack(
-        [
-            wanted[i] & ~_drawn(vertices[i] + thickness[:, None] * normals[i], faces, camera.select([i]))
-            for i in range(len(vertices))
-        ]
-    )
-    return ShellReport(thickness, *_coverage(unreached, wanted, images))
-
-
-def _project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-    pixels, depth = camera.project(points[None])
-    return pixels[0], depth[0]
-
-
-def _drawn(points: Tensor, faces: Tensor, camera: Camera) -> Tensor:
-    pixels, depth = _project(points, camera)
-    return rasterize_mesh(pixels, depth, faces, camera.width, camera.height, False).mask
-
-
-def _requests(
-    vertices: Tensor,
-    normals: Tensor,
-    thickness: Tensor,
-    faces: Tensor,
-    camera: Camera,
-    wanted: Tensor,
-    torso_vertices: Tensor,
-) -> Tensor:
-    """``[V]`` metres by which each vertex falls short in one frame, 0 where it falls short of nothing."""
-    inflated = vertices + thickness[:, None] * normals
-    requests = torch.zeros(len(vertices))
-    y, x = torch.where(wanted & ~_drawn(inflated, faces, camera))
-    if len(y) == 0:
-        return requests
-    pixels, depth = _project(inflated, camera)
-    view = torch.nn.functional.normalize(vertices - camera.camera_to_world[0, :, 3], dim=-1)
-    outline = ((normals * view).sum(-1).abs() < 0.5) & ~torso_vertices
-    outline &= normals.square().sum(-1) > 0.5
-    candidates = torch.where(outline)[0]
-    missed = torch.stack([x + 0.5, y + 0.5], -1)[:: max(1, len(x) // MAX_MISSED_PIXELS)]
-    distance, nearest = torch.cdist(missed, pixels[candidates]).min(1)
-    vertex = candidates[nearest]
-    metres = (distance + MARGIN_PX) * depth[vertex] / camera.intrinsics[0, 0]
-    return requests.scatter_reduce(0, vertex, metres, "amax")
+    unreached = torch.stack([missed(i)[0] for i in range(len(vertices))])
+    error = ((1 - images.float() / 255).square().mean(-1) * unreached).mean((1, 2)).clamp_min(1e-10)
+    ceiling = float((-10 * error.log10()).mean()) if len(error) else math.inf
+    return ShellReport(thickness, float(unreached.sum() / wanted.sum().clamp_min(1)), ceiling)
 
 
 def _smoothed(before: Tensor, after: Tensor, faces: Tensor, torso_vertices: Tensor) -> Tensor:
@@ -138,10 +114,3 @@ def _smoothed(before: Tensor, after: Tensor, faces: Tensor, torso_vertices: Tens
         # Keep what a vertex needs, lift its neighbours towards it.
         smooth = torch.maximum(0.5 * (after + mean), mean)
     return torch.where(torso_vertices, before, torch.maximum(before, smooth))
-
-
-def _coverage(unreached: Tensor, wanted: Tensor, images: Tensor) -> tuple[float, float]:
-    share = float(unreached.sum() / wanted.sum().clamp_min(1))
-    error = ((1 - images.float() / 255).square().mean(-1) * unreached).mean((1, 2))
-    error = error.clamp_min(1e-10)
-    return share, float((-10 * error.log10()).mean()) if len(error) else math.inf

@@ -1,4 +1,4 @@
-"""The torso's own 2-D motion: an affine transform per frame, found by aligning the picture directly.
+"""The torso's motion: an affine map per frame, found by aligning the picture directly, and a pose in space.
 
 Inverse-compositional Gauss-Newton (Baker and Matthews 2004): the reference's gradients serve every
 frame. Steps of all frames are solved together with a prior towards no motion and a smooth path.
@@ -8,13 +8,16 @@ collar three pixels off, and its residual was 2.5 to 3.5 dB larger.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+
+from partnerface.cameras.pinhole import OPENGL_TO_OPENCV, Camera, image_pixels
+from partnerface.head_models.head_parameters import HeadParameters
 
 WORKING_SIZE = 96
 ITERATIONS = 24
@@ -109,7 +112,18 @@ class _TorsoView:
 
     @classmethod
     def of(cls, template: Tensor, torso: Tensor) -> _TorsoView:
-        pixels, jacobian, points = _template_jacobian(template, torso)
+        """The view of a template ``[C, h, w]`` whose torso is ``[h, w]`` bool."""
+        channels, height, width = template.shape
+        padded = functional.pad(template[None], (1, 1, 1, 1), mode="replicate")[0]
+        dx = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * (width / 2)
+        dy = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * (height / 2)
+        pixels = torch.where(torso.flatten())[0]
+        points = (image_pixels(width, height) / torch.tensor([width, height]))[pixels]
+        gradient = torch.stack([dx, dy], -1).reshape(channels, -1, 2)[:, pixels]
+        # Camera noise has gradients too; as texture they would lock the torso to nothing.
+        per_pixel = gradient / gradient.new_tensor([width, height])
+        gradient = gradient * (per_pixel.square().sum((0, 2)).sqrt() > MIN_CONTRAST)[:, None]
+        jacobian = torch.einsum("cnk,nkp->cnp", gradient, _generators(points))
         return cls(template.flatten(1)[:, pixels], jacobian, points)
 
     def quadratic_form(
@@ -146,33 +160,11 @@ def _generators(points: Tensor) -> Tensor:
     return torch.stack([across, torch.stack([zero, one, x, y, -y, x], -1)], -2)
 
 
-def _template_jacobian(template: Tensor, torso: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Torso pixels ``[N]``, change of their channels with the motion ``[C, N, 6]``, places ``[N, 2]``."""
-    channels, height, width = template.shape
-    padded = functional.pad(template[None], (1, 1, 1, 1), mode="replicate")[0]
-    dx = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * (width / 2)
-    dy = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * (height / 2)
-    y, x = torch.meshgrid(
-        (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
-    )
-    pixels = torch.where(torso.flatten())[0]
-    points = torch.stack([x, y], -1).reshape(-1, 2)[pixels]
-    gradient = torch.stack([dx, dy], -1).reshape(channels, -1, 2)[:, pixels]
-    # Camera noise has gradients too; as texture they would lock the torso to nothing.
-    per_pixel = gradient / gradient.new_tensor([width, height])
-    gradient = gradient * (per_pixel.square().sum((0, 2)).sqrt() > MIN_CONTRAST)[:, None]
-    return pixels, torch.einsum("cnk,nkp->cnp", gradient, _generators(points)), points
-
-
-def _matrices(motion: Tensor) -> Tensor:
-    """``[T, 2, 3]`` reference to frame: ``x + generators(x) @ motion``."""
+def _frame_to_reference(motion: Tensor) -> Tensor:
+    """``[T, 2, 3]`` inverse of the map ``x + generators(x) @ motion`` from reference to frame."""
     corners = motion.new_tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     moved = corners + (_generators(corners) @ motion[:, None, :, None])[..., 0]
-    return torch.stack([moved[:, 1] - moved[:, 0], moved[:, 2] - moved[:, 0], moved[:, 0]], -1)
-
-
-def _frame_to_reference(motion: Tensor) -> Tensor:
-    forward = _matrices(motion)
+    forward = torch.stack([moved[:, 1] - moved[:, 0], moved[:, 2] - moved[:, 0], moved[:, 0]], -1)
     inverse = torch.linalg.inv(forward[..., :2])
     return torch.cat([inverse, -inverse @ forward[..., 2:]], -1)
 
@@ -220,3 +212,50 @@ def _smooth_solution(hessian: Tensor, right: Tensor, times: Tensor) -> Tensor:
 def _difference_adjoint(values: Tensor) -> Tensor:
     """Transpose of ``diff(dim=0)``."""
     return functional.pad(values, (0, 0, 1, 0)) - functional.pad(values, (0, 0, 0, 1))
+
+
+TORSO_CENTRE = (0.5, 0.85)
+"""Column and row in [0, 1] of the point whose motion the torso follows."""
+
+
+def median_frame(head: HeadParameters, frame_weights: Tensor) -> int:
+    """The tracked frame whose head pose is nearest to the clip's median."""
+    tracked = torch.where(frame_weights > 0)[0]
+    # Ten centimetres count as much as one radian.
+    pose = torch.cat([head.rotation.flatten(1), head.translation * 10], 1)[tracked]
+    return int(tracked[(pose - pose.median(0).values).square().sum(1).argmin()])
+
+
+def with_torso_pose(head: HeadParameters, frame_weights: Tensor, camera: Camera) -> HeadParameters:
+    """Hold the torso at the clip's median head position, upright in the picture and facing the camera.
+
+    A torso pose that they have is replaced; frames of weight 0 in ``frame_weights`` ``[T]`` do not count.
+    """
+    median = head.translation[frame_weights > 0].median(0).values
+    upright = camera.camera_to_world[:, :, :3] @ torch.diag(torch.tensor(OPENGL_TO_OPENCV))
+    return replace(head, torso_rotation=upright, torso_translation=median.repeat(len(head), 1))
+
+
+def move_torso(head: HeadParameters, camera: Camera, matrices: Tensor) -> HeadParameters:
+    """Shift the torso pose parallel to the image plane as the torso's centre moves in the pictures.
+
+    ``matrices`` ``[T, 2, 3]`` are the torso's motion, frame to reference, see `TrackedSequence`.
+    """
+    assert head.torso_translation is not None
+    centre = torch.tensor(TORSO_CENTRE)
+    inverse = torch.linalg.inv(matrices[..., :2])
+    place = (inverse @ (centre - matrices[..., 2])[..., None])[..., 0]
+    shift = (place - centre) * torch.tensor([camera.width, camera.height])
+    depth = camera.world_to_camera(head.torso_translation[:, None])[:, 0, 2:]
+    metres = shift * depth / camera.intrinsics[:, :2]
+    moved = (camera.camera_to_world[:, :, :2] @ metres[..., None])[..., 0]
+    return replace(head, torso_translation=head.torso_translation + moved)
+
+
+def row_in_frame(matrix: Tensor, row: float) -> float:
+    """Where a row of the reference torso image lies in a frame, at the torso's centre column; both in [0, 1].
+
+    ``matrix`` ``[2, 3]`` is the frame's torso motion, frame to reference.
+    """
+    point = torch.tensor([TORSO_CENTRE[0], row])
+    return float(torch.linalg.solve(matrix[:, :2], point - matrix[:, 2])[1])

@@ -55,12 +55,7 @@ def flip_camera_axes(camera_to_world: Tensor) -> Tensor:
 
 
 def resolve_inside(root: Path, relative: object, source: Path) -> Path:
-    """The file that a dataset's own text names, which must lie in the dataset's folder.
-
-    Args:
-        root: the dataset's folder.
-        relative: the path as written in ``source``.
-        source: the file that names it, for the message.
+    """The file in the dataset's folder ``root`` that is written as ``relative`` in the file ``source``.
 
     Raises:
         UserError: it is not text, or absolute, or leaves the folder, by ``..`` or by a link.

@@ -13,6 +13,7 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.layout import (
     CANONICAL_HEAD,
+    FILE_PATTERNS,
     FORMAT_NAME,
     FORMAT_VERSION,
     RESIDUAL,
@@ -20,28 +21,27 @@ from partnerface.data.formats.layout import (
     resolve_inside,
 )
 from partnerface.data.formats.plausibility import impossible_frames, leave_out, left_out_report
-from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.data.formats.values import (
     ADVICE,
+    LONGEST_NAME,
     camera_intrinsics,
     camera_poses,
     checked_splits,
     coverage_of_splits,
     head_model_of,
+    line_of_text,
     load_arrays,
     neck_line_of,
     positive,
-    printable_name,
     read_head_parameters,
     split_protocol_of,
     table,
 )
-from partnerface.data.sequence import TrackedSequence
+from partnerface.data.sequence import SequenceReader, TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import image_size
-from partnerface.files.json_values import read_json_table
+from partnerface.files.plain_values import read_json_table
 
-PATH_KEYS = ("file_path", "fg_mask_path", "label_path", "head_parameters_path")
 LARGEST_IDENTITY = 50.0
 """Standard deviations of one coefficient."""
 
@@ -102,7 +102,7 @@ class PartnerfaceReader(SequenceReader):
             raise ValueError(f"frame {wrong[0]} is not a table of keys")
         width, height = int(record["w"]), int(record["h"])
         camera = Camera(camera_intrinsics(entries), camera_poses(entries), width, height)
-        paths = {key: self._files(entries, key, source) for key in PATH_KEYS}
+        paths = {key: self._files(entries, key, source) for key in FILE_PATTERNS}
         for path in (*paths["file_path"], *paths["fg_mask_path"], *paths["label_path"]):
             if (size := image_size(path)) != (width, height):
                 raise UserError(f"{path}: is {size[0]}x{size[1]}, the dataset is {width}x{height}; {ADVICE}")
@@ -116,7 +116,7 @@ class PartnerfaceReader(SequenceReader):
             raise ValueError("'frame_weight' is not between 0 and 1")
         residual = torch.tensor([float(e.get(RESIDUAL, "nan")) for e in entries])
         sequence = TrackedSequence(
-            name=printable_name(record["name"]),
+            name=line_of_text(record["name"], "name", LONGEST_NAME),
             image_paths=paths["file_path"],
             matte_paths=paths["fg_mask_path"],
             label_paths=paths["label_path"],

@@ -27,16 +27,13 @@ RESIDUAL_FACTOR, RESIDUAL_FLOOR_PX = 4.0, 12.0
 def impossible_frames(
     camera: Camera, head: HeadParameters, weights: Tensor, residual: Tensor | None = None
 ) -> dict[int, str]:
-    """Frames whose tracking must be wrong, and why.
+    """Frames whose tracking must be wrong, with the reason in words.
 
     Args:
         camera: ``T`` cameras.
         head: ``T`` head parameters.
         weights: ``[T]``; frames of weight 0 are not looked at.
         residual: ``[T]`` landmark residual in pixels of a picture 512 high; NaN where not known.
-
-    Returns:
-        A reason in words for each frame that breaks a rule.
     """
     pixels, depth = camera.project(head.translation[:, None])
     pixels, depth = pixels[:, 0], depth[:, 0]

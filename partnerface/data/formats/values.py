@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,12 +46,7 @@ def frame_arrays(head: HeadParameters, torso_motion: Tensor) -> dict[str, np.nda
 def load_arrays(
     path: Path, shapes: dict[str, tuple[int, ...]], optional: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """Float32 tensors of an npz.
-
-    Args:
-        path: the file.
-        shapes: shape of each array by its name; -1 is any length.
-        optional: names that may be missing.
+    """Float32 tensors of an npz, of ``shapes`` with -1 for any length; those in ``optional`` may be missing.
 
     Raises:
         UserError: the file is damaged, or an array is missing, of another shape or not finite.
@@ -80,18 +76,13 @@ def load_arrays(
 def read_head_parameters(
     paths: list[Path], identity: Tensor, head_model: HeadModelRecord
 ) -> tuple[HeadParameters, Tensor]:
-    """Head parameters and torso motion ``[T, 2, 3]`` of T frames.
-
-    Args:
-        paths: one npz a frame.
-        identity: ``[I]``.
-        head_model: says how many expression coefficients there are.
+    """Head parameters and torso motion ``[T, 2, 3]`` of T frames, one npz each, of an identity ``[I]``.
 
     Raises:
-        UserError: a file is damaged or does not fit the others.
+        UserError: a file is damaged or does not fit the others or the head model.
     """
     shapes = {**FRAME_ARRAYS, "expression": (head_model.num_expression,), **TORSO_ARRAYS}
-    frames = []
+    frames: list[dict[str, Tensor]] = []
     for path in paths:
         frame = load_arrays(path, shapes, optional=tuple(TORSO_ARRAYS))
         if frames and (
@@ -119,19 +110,19 @@ def are_rotations(matrices: Tensor) -> Tensor:
 
 def camera_intrinsics(entries: list[dict]) -> Tensor:
     """``[T, 4]`` fx, fy, cx, cy of the frames' entries."""
-    for key in INTRINSICS:
-        values = _finite(torch.tensor([float(entry[key]) for entry in entries]), key)
-        if key.startswith("fl") and (values <= 0).any():
+    intrinsics = torch.tensor([[float(entry[key]) for key in INTRINSICS] for entry in entries])
+    for key, values in zip(INTRINSICS, intrinsics.unbind(1), strict=True):
+        if (_finite(values, key) <= 0).any() and key.startswith("fl"):
             raise ValueError(f"{key!r} is {float(values.min()):g}, a focal length is more than 0")
-    return torch.tensor([[float(entry[key]) for key in INTRINSICS] for entry in entries])
+    return intrinsics
 
 
 def head_model_of(record: dict) -> HeadModelRecord:
     """The head model that a dataset names."""
     values = {field.name: record[field.name] for field in fields(HeadModelRecord)}
     for name, value in values.items():
-        wanted = int if name.startswith("num_") else str
-        if type(value) is not wanted or (wanted is int and value < 1):
+        number = name.startswith("num_")
+        if not (type(value) is int and value > 0 if number else type(value) is str):
             raise ValueError(f"'head_model' has {name} {value!r}")
     return HeadModelRecord(**values)
 
@@ -139,13 +130,12 @@ def head_model_of(record: dict) -> HeadModelRecord:
 def camera_poses(entries: list[dict]) -> Tensor:
     """``[T, 3, 4]`` camera to world, in OpenCV's axes, of the frames' entries."""
     try:
-        matrices = [torch.tensor(e["transform_matrix"], dtype=torch.float32) for e in entries]
+        frames = [torch.tensor(e["transform_matrix"], dtype=torch.float32) for e in entries]
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError("'transform_matrix' is not a 4x4 matrix of numbers") from error
-    if any(matrix.shape != (4, 4) for matrix in matrices):
+    if any(matrix.shape != (4, 4) for matrix in frames):
         raise ValueError("'transform_matrix' is not a 4x4 matrix")
-    matrices = torch.stack(matrices)
-    poses = flip_camera_axes(_finite(matrices, "transform_matrix")[:, :3])
+    poses = flip_camera_axes(_finite(torch.stack(frames), "transform_matrix")[:, :3])
     if not are_rotations(poses[:, :, :3]).all():
         raise ValueError("'transform_matrix' does not hold a rotation")
     return poses
@@ -157,7 +147,7 @@ def _finite(values: Tensor, name: str) -> Tensor:
     return values
 
 
-def positive(value: object, name: str) -> float:
+def positive(value: Any, name: str) -> float:
     """A finite number above 0."""
     number = float(value)
     if not 0 < number < float("inf"):
@@ -165,28 +155,24 @@ def positive(value: object, name: str) -> float:
     return number
 
 
-def printable_name(value: object) -> str:
-    """A name that fits into a line of a log."""
-    return _line_of_text(value, "name", LONGEST_NAME)
-
-
 def split_protocol_of(record: dict) -> dict[str, str]:
     """How the frames of each split were chosen; empty for a dataset of before this was written down."""
     protocol = table(record.get("split_protocol", {}), "split_protocol")
     return {
-        name: _line_of_text(text, "split_protocol", LONGEST_PROTOCOL)
+        name: line_of_text(text, "split_protocol", LONGEST_PROTOCOL)
         for name, text in protocol.items()
         if name in record["splits"]
     }
 
 
-def _line_of_text(value: object, key: str, longest: int) -> str:
+def line_of_text(value: object, key: str, longest: int) -> str:
+    """Printable text of one line."""
     if not isinstance(value, str) or len(value) > longest or not value.isprintable():
         raise ValueError(f"{key!r} is not a line of text of up to {longest} letters")
     return value
 
 
-def neck_line_of(value: object) -> float:
+def neck_line_of(value: Any) -> float:
     """A row in [0, 1]."""
     number = float(value)
     if not 0 <= number <= 1:

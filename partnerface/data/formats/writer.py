@@ -8,6 +8,7 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,11 +30,10 @@ from partnerface.data.formats.layout import (
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.values import float_array, frame_arrays
 from partnerface.data.regions import Region
-from partnerface.data.sequence import HeadModelRecord, TrackedSequence
+from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
 from partnerface.files.whole_files import hidden_folder, move_into_place, remove_abandoned
-from partnerface.head_models.head_parameters import HeadParameters
 
 OUR_FILES = {
     *(Path(pattern).parts[0] for pattern in FILE_PATTERNS.values()),
@@ -54,6 +54,8 @@ class SequenceWriter:
 
     Attributes:
         folder: the hidden folder; whatever else is put there arrives in ``root`` with the dataset.
+        paths: files of the pictures that were added, in ``folder`` until `finish` moves them, by their keys
+            ``file_path``, ``fg_mask_path`` and ``label_path``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -63,11 +65,12 @@ class SequenceWriter:
             UserError: ``root`` holds something that is not a dataset, or cannot be written.
         """
         self.root = Path(root).absolute()
-        if self.root.exists() and not _replaceable(self.root):
+        empty = self.root.is_dir() and not any(self.root.iterdir())
+        if self.root.exists() and not empty and not (self.root / TRANSFORMS).is_file():
             raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")
         self.folder = hidden_folder(self.root)
         self._size: tuple[int, int] | None = None
-        self._written = dict.fromkeys(PICTURES, 0)
+        self.paths: dict[str, list[Path]] = {key: [] for key in PICTURES}
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(self.root)
@@ -115,80 +118,69 @@ class SequenceWriter:
     def add_labels(self, labels: np.ndarray) -> Path:
         """Write the next label image: ``[H, W]`` uint8, values of `Region`; else as `add_matte`."""
         if labels.max() > max(Region):
-            raise ValueError(f"frame {self._written['label_path']}: label {labels.max()} is no Region")
+            raise ValueError(f"frame {len(self.paths['label_path'])}: label {labels.max()} is no Region")
         return self._add("label_path", labels)
 
     def _add(self, key: str, array: np.ndarray, *channels: int) -> Path:
-        frame = self._written[key]
+        frame = len(self.paths[key])
         self._size = self._size or array.shape[:2]
         shape = (*self._size, *channels)
         if array.shape != shape or array.dtype != np.uint8:
             raise ValueError(f"frame {frame}: expected uint8 {shape}, got {array.dtype} {array.shape}")
         path = self.folder / FILE_PATTERNS[key].format(frame)
         write_image(path, array)
-        self._written[key] += 1
+        self.paths[key].append(path)
         return path
 
-    def finish(
-        self,
-        *,
-        name: str,
-        camera: Camera,
-        head: HeadParameters,
-        head_model: HeadModelRecord,
-        fps: float,
-        frame_weights: Tensor,
-        torso_motion: Tensor,
-        neck_line: float,
-        shell_thickness: Tensor,
-        splits: dict[str, list[int]],
-        split_protocol: dict[str, str] | None = None,
-        coverage: dict[str, dict[str, float]] | None = None,
-        landmark_residual: Tensor | None = None,
-    ) -> TrackedSequence:
+    def finish(self, sequence: TrackedSequence, landmark_residual: Tensor | None = None) -> TrackedSequence:
         """Write everything but the images, move the folder into place and read it back.
 
-        The arguments are the fields of `TrackedSequence`, for the frames that were added;
-        ``landmark_residual`` ``[T]``, if known, is the mean distance of tracked to detected landmarks in
-        pixels of a picture 512 high. The reader leaves out frames where it is far too large.
+        Args:
+            sequence: the added frames; its paths are those of `paths`.
+            landmark_residual: ``[T]`` mean distance of tracked to detected landmarks, pixels of a picture 512
+                high, if known. The reader leaves out frames where it is far too large.
 
         Raises:
             ValueError: a length differs from the number of frames, or a value is not finite.
             UserError: the disk cannot take the files.
         """
-        head, camera = head.to("cpu", torch.float32), camera.to("cpu", torch.float32)
-        arrays = frame_arrays(head, torso_motion)
-        self._check(camera, {**arrays, "frame_weights": frame_weights, "camera": camera.camera_to_world})
-        canonical = {"identity": float_array(head.identity), "shell_thickness": float_array(shell_thickness)}
-        entries = _frame_entries(camera, frame_weights)
+        head, camera = sequence.head.to("cpu", torch.float32), sequence.camera.to("cpu", torch.float32)
+        arrays = frame_arrays(head, sequence.torso_motion)
+        weights = sequence.frame_weights
+        known = {} if landmark_residual is None else {"landmark_residual": landmark_residual}
+        self._check(camera, {**arrays, **known, "frame_weights": weights, "camera": camera.camera_to_world})
+        entries = _frame_entries(camera, weights)
         if landmark_residual is not None:
-            self._check(camera, {"landmark_residual": landmark_residual})
             for entry, residual in zip(entries, landmark_residual.tolist(), strict=True):
                 entry[RESIDUAL] = round(residual, 3)
         header = {
             "format": FORMAT_NAME,
             "format_version": FORMAT_VERSION,
-            "name": name,
-            "fps": float(fps),
-            "head_model": asdict(head_model),
-            "neck_line": float(neck_line),
+            "name": sequence.name,
+            "fps": float(sequence.fps),
+            "head_model": asdict(sequence.head_model),
+            "neck_line": float(sequence.neck_line),
             **{k: v for k, v in entries[0].items() if k in (*INTRINSICS, "w", "h")},
             "camera_angle_x": 2 * math.atan(camera.width / (2 * entries[0]["fl_x"])),
             "camera_angle_y": 2 * math.atan(camera.height / (2 * entries[0]["fl_y"])),
             "camera_indices": [0],
         }
-        splits = {key: [int(i) for i in frames] for key, frames in splits.items()}
+        splits = {key: [int(i) for i in frames] for key, frames in sequence.splits.items()}
         try:
             for index in range(len(entries)):
-                path = self.folder / FILE_PATTERNS["head_parameters_path"].format(index)
-                np.savez(path, **{key: array[index] for key, array in arrays.items()})
-            np.savez(self.folder / CANONICAL_HEAD, **canonical)
+                values: dict[str, Any] = {key: array[index] for key, array in arrays.items()}
+                np.savez(self.folder / FILE_PATTERNS["head_parameters_path"].format(index), **values)
+            np.savez(
+                self.folder / CANONICAL_HEAD,
+                identity=float_array(head.identity),
+                shell_thickness=float_array(sequence.shell_thickness),
+            )
             for use in USES:
-                self._write_json(
-                    f"transforms_{use}.json", header, [entries[i] for i in _frames_of(use, splits)]
-                )
-            protocol = {key: text for key, text in (split_protocol or {}).items() if key in splits}
-            header |= {"splits": splits, "split_protocol": protocol, "coverage": coverage or {}}
+                names = [use] if use != "test" else [name for name in splits if name not in ("train", "val")]
+                frames = sorted({frame for name in names for frame in splits.get(name, [])})
+                self._write_json(f"transforms_{use}.json", header, [entries[i] for i in frames])
+            protocol = {key: text for key, text in sequence.split_protocol.items() if key in splits}
+            header |= {"splits": splits, "split_protocol": protocol, "coverage": sequence.coverage}
             self._write_json(TRANSFORMS, header, entries)
             move_into_place(self.folder, self.root, OUR_FILES)
         except OSError as error:
@@ -196,11 +188,12 @@ class SequenceWriter:
         return PartnerfaceReader(self.root).read()
 
     def _check(self, camera: Camera, per_frame: dict[str, np.ndarray | Tensor]) -> None:
-        frames = self._written[PICTURES[0]]
+        written = {key: len(paths) for key, paths in self.paths.items()}
+        frames = written[PICTURES[0]]
         if frames == 0:
             raise ValueError("a sequence needs at least one frame")
-        if {*self._written.values()} != {frames}:
-            raise ValueError(f"pictures differ in number: {self._written}")
+        if {*written.values()} != {frames}:
+            raise ValueError(f"pictures differ in number: {written}")
         if (camera.height, camera.width) != self._size:
             raise ValueError(f"camera is {camera.width}x{camera.height}, images are (H, W) = {self._size}")
         for name, values in per_frame.items():
@@ -229,12 +222,3 @@ def _frame_entries(camera: Camera, frame_weights: Tensor) -> list[dict]:
         }
         for index in range(len(camera))
     ]
-
-
-def _frames_of(use: str, splits: dict[str, list[int]]) -> list[int]:
-    names = [use] if use != "test" else [name for name in splits if name not in ("train", "val")]
-    return sorted({frame for name in names for frame in splits.get(name, [])})
-
-
-def _replaceable(root: Path) -> bool:
-    return root.is_dir() and ((root / TRANSFORMS).is_file() or not any(root.iterdir()))

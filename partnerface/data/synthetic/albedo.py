@@ -1,4 +1,4 @@
-"""Colours of the embedded subjects: eyes, mouth and skin."""
+"""Appearance of the embedded subjects: colours of eyes, mouth and skin, light, occlusion and highlights."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.data.synthetic.hair_and_clothes import (
+from partnerface.data.synthetic.dressed_head import (
     hair_coverage,
     hair_strands,
     shirt_albedo,
     shirt_coverage,
 )
+from partnerface.data.synthetic.face_coordinates import smooth_step, value_noise
 from partnerface.data.synthetic.subject import SyntheticSubject
-from partnerface.data.synthetic.value_noise import smooth_step, value_noise
 
 IRIS_ANGLE = 0.45
 PUPIL_ANGLE = 0.17
@@ -71,12 +71,9 @@ BROW_INNER, BROW_OUTER = 0.011, 0.053
 
 
 def skin_albedo(points: Tensor, lips: Tensor, subject: SyntheticSubject) -> Tensor:
-    """``[N, 3]`` albedo of the skin surface with all that is painted on it.
+    """``[N, 3]`` albedo of the skin at face coordinates ``[N, 3]`` with all that is painted on it.
 
-    Args:
-        points: ``[N, 3]`` face coordinates.
-        lips: ``[N]`` 1 on the lips, 0 off them.
-        subject: whose skin.
+    ``lips`` ``[N]`` is 1 on the lips and 0 off them.
     """
     albedo = _beard(points, _complexion(points, subject), subject)
     grain = 1 + 0.10 * value_noise(points * torch.tensor([900.0, 300.0, 300.0]), 7)
@@ -124,3 +121,57 @@ def brow_coverage(points: Tensor) -> Tensor:
     ends = smooth_step(-0.12, 0.05, along) * smooth_step(1.12, 0.92, along) * (z > -0.025)
     hairs = torch.stack([(x.abs() + y) * 600, y * 250, torch.zeros_like(y)], -1)
     return (arch * ends * (0.68 + 0.32 * value_noise(hairs, 8))).clamp(0, 1)
+
+
+LIGHT = (
+    (0.62, 0.60, 0.60),
+    (0.10, 0.11, 0.13),
+    (0.22, 0.21, 0.20),
+    (0.20, 0.17, 0.14),
+    (0.04, 0.04, 0.03),
+    (0.02, 0.02, 0.03),
+    (0.05, 0.05, 0.05),
+    (0.07, 0.06, 0.05),
+    (0.02, 0.02, 0.02),
+)
+"""``[9, 3]`` light in the order of `harmonics`: a warm key from the front left, a cool sky."""
+
+KEY_DIRECTION = (0.35, 0.45, 0.80)
+LEAST_IRRADIANCE = 0.03
+
+
+def harmonics(normals: Tensor) -> Tensor:
+    """The nine second-order polynomials of unit normals ``[N, 3]``: ``[N, 9]``, constants left out.
+
+    Source: Ramamoorthi and Hanrahan 2001: irradiance is close to quadratic in the normal.
+    """
+    x, y, z = normals.unbind(-1)
+    return torch.stack([torch.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], -1)
+
+
+def irradiance(normals: Tensor) -> Tensor:
+    """``[N, 3]`` irradiance at world normals ``[N, 3]``."""
+    return (harmonics(normals) @ torch.tensor(LIGHT)).clamp_min(LEAST_IRRADIANCE)
+
+
+def chin_occlusion(points: Tensor) -> Tensor:
+    """``[N]`` light that reaches the neck under the chin and below it, in face coordinates."""
+    _, y, z = points.unbind(-1)
+    return 1 - 0.35 * smooth_step(-0.100, -0.135, y) * smooth_step(-0.09, -0.02, z) * smooth_step(
+        -0.20, -0.16, y
+    )
+
+
+def mouth_occlusion(points: Tensor, lips_apart: float) -> Tensor:
+    """``[N]`` light that reaches teeth, tongue and cavity: the less, the farther behind the lips.
+
+    ``lips_apart`` is 0 where the lips are closed and 1 from half open on.
+    """
+    opening = 0.35 + 0.65 * lips_apart
+    return 0.10 + 0.80 * opening * smooth_step(-0.030, 0.022, points[:, 2])
+
+
+def highlight(normals: Tensor, view: Tensor, exponent: Tensor) -> Tensor:
+    """``[N]`` Blinn-Phong lobe of the key light at normals and view directions ``[N, 3]``."""
+    half = functional.normalize(view + functional.normalize(torch.tensor(KEY_DIRECTION), dim=0), dim=-1)
+    return (normals * half).sum(-1).clamp_min(0) ** exponent

@@ -12,10 +12,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.data.synthetic.albedo import eye_albedo, flat_albedo, skin_albedo, teeth_albedo
-from partnerface.data.synthetic.face_coordinates import face_coordinates, lip_outline, signed_distance
-from partnerface.data.synthetic.hair_and_clothes import hair_coverage, shirt_coverage
+from partnerface.data.synthetic.dressed_head import hair_coverage, shirt_coverage
+from partnerface.data.synthetic.face_coordinates import (
+    face_coordinates,
+    lip_outline,
+    signed_distance,
+    smooth_step,
+    value_noise,
+)
 from partnerface.data.synthetic.subject import SyntheticSubject
-from partnerface.data.synthetic.value_noise import smooth_step, value_noise
 from partnerface.head_models.head_model import HeadModel
 from partnerface.meshes.rasterizer import rasterize_mesh
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partnerface.data.synthetic.value_noise import smooth_step
+from partnerface.data.synthetic.face_coordinates import smooth_step
 from partnerface.head_models.head_model import HeadModel
 
 FOREHEAD_WRINKLE_PERIOD = 0.0095
@@ -76,12 +76,8 @@ def bulge_heights(points: Tensor, drive: ExpressionDrive) -> Tensor:
 def wrinkle_slopes(points: Tensor, drive: ExpressionDrive, phase: Tensor) -> Tensor:
     """Tilt that wrinkles add to unit normals at face coordinates ``[N, 3]``: ``[N, 3]``.
 
-    Forehead lines with the brows' raise, glabella lines with the frown, crow's feet with the smile.
-
-    Args:
-        points: face coordinates of skin.
-        drive: expression of the frame.
-        phase: ``[N]`` noise that bends the lines.
+    Forehead lines with the brows' raise, glabella lines with the frown, crow's feet with the smile; ``phase``
+    ``[N]`` is noise that bends the lines.
     """
     x, y, z = points.unbind(-1)
     forehead = torch.exp(-(((y - 0.042) / 0.016) ** 2) - (x / 0.038) ** 2) * (z > -0.01)
@@ -99,9 +95,7 @@ def wrinkle_slopes(points: Tensor, drive: ExpressionDrive, phase: Tensor) -> Ten
 def hair_sway(head_angles: Tensor, fps: float) -> Tensor:
     """How the hair lags behind the head and hangs with gravity: ``[T, 3]`` metres in head space.
 
-    Args:
-        head_angles: ``[T, 3]`` pitch, yaw and roll in radians.
-        fps: frames per second.
+    ``head_angles`` ``[T, 3]`` are pitch, yaw and roll in radians.
     """
     rate = torch.zeros_like(head_angles)
     if len(head_angles) > 1:

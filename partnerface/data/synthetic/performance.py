@@ -9,7 +9,7 @@ import torch
 from pytorch3d.transforms import euler_angles_to_matrix
 from torch import Tensor
 
-from partnerface.data.synthetic.value_noise import smooth_step
+from partnerface.data.synthetic.face_coordinates import smooth_step
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 

@@ -15,17 +15,15 @@ from rich.progress import track
 from partnerface.cameras.pinhole import Camera
 from partnerface.compute.threads import single_thread
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.regions import Region
-from partnerface.data.sequence import TrackedSequence, TrueSurface, head_model_record
+from partnerface.data.sequence import SequenceReader, TrackedSequence, TrueSurface, head_model_record
 from partnerface.data.splits import split_coverage
 from partnerface.data.synthetic.performance import FPS, SPLIT_PROTOCOL
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
-from partnerface.data.synthetic.subject_surface import subject_surface
 from partnerface.errors import UserError
-from partnerface.files.json_values import read_json_table
+from partnerface.files.plain_values import read_json_table
 from partnerface.head_models.anny import AnnyHead
 
 SETTINGS_FILE = "synthetic.json"
@@ -95,7 +93,7 @@ class SyntheticReader(SequenceReader):
 
     def true_surface(self, frame: int, camera: Camera) -> TrueSurface:
         """Worked out anew from the subject and the seed, so that renderings of any age have it."""
-        return subject_surface(self._truth, frame, camera)
+        return self._truth.true_surface(frame, camera)
 
     @cached_property
     def _truth(self) -> SubjectRenderer:
@@ -121,7 +119,10 @@ class SyntheticReader(SequenceReader):
                     rows = np.flatnonzero((rendered.labels == Region.TORSO).any(1))
                     torso_top = min([torso_top, *rows[:1].tolist()])
             (writer.folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1))
-            return writer.finish(
+            sequence = TrackedSequence(
+                image_paths=writer.paths["file_path"],
+                matte_paths=writer.paths["fg_mask_path"],
+                label_paths=writer.paths["label_path"],
                 name=f"synthetic-{self.subject.name}",
                 camera=renderer.camera,
                 head=renderer.head,
@@ -135,3 +136,4 @@ class SyntheticReader(SequenceReader):
                 split_protocol=SPLIT_PROTOCOL,
                 coverage=split_coverage(splits, renderer.head),
             )
+            return writer.finish(sequence)

@@ -1,4 +1,4 @@
-"""SubjectRenderer: frame number in; image, matte and labels out."""
+"""SubjectRenderer: frame number in; image, matte and labels out, or the true surface behind the pixels."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.cameras.pinhole import Camera
+from partnerface.cameras.pinhole import Camera, image_pixels, pixel_rays
 from partnerface.data.regions import Region
+from partnerface.data.sequence import TrueSurface
+from partnerface.data.synthetic.albedo import chin_occlusion, highlight, irradiance, mouth_occlusion
 from partnerface.data.synthetic.appearance_textures import AppearanceTextures
-from partnerface.data.synthetic.dressed_head import DressedHead
+from partnerface.data.synthetic.dressed_head import DressedHead, shirt_albedo
 from partnerface.data.synthetic.fine_motion import ExpressionDrive, hair_sway, wrinkle_slopes
-from partnerface.data.synthetic.hair_and_clothes import shirt_albedo
 from partnerface.data.synthetic.performance import FPS, perform
-from partnerface.data.synthetic.shading import chin_occlusion, highlight, irradiance, mouth_occlusion
 from partnerface.data.synthetic.subject import SyntheticSubject
 from partnerface.head_models.head_model import HeadModel
 from partnerface.meshes.dilation import dilate
 from partnerface.meshes.normals import vertex_normals
-from partnerface.meshes.rasterizer import rasterize_mesh
+from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
 
 SUPERSAMPLING = 2
 FOCAL = 2.3
@@ -30,6 +30,9 @@ FOCAL = 2.3
 
 SHELL_MARGIN = 0.002
 """Metres."""
+
+TORSO_SHARE = 0.5
+"""Of the skinning weights: from here on a surface point is torso, as in the label images."""
 
 REGION_MARGIN = 0.012
 """Eyes and mouth are widened by this share of the image width, two pixels at least."""
@@ -86,21 +89,47 @@ class SubjectRenderer:
 
     def render(self, frame: int) -> SubjectFrame:
         """Render one frame."""
-        head, sway = self.head.select([frame]), self.sway[frame]
         size = self.camera.width * SUPERSAMPLING
-        camera = self.camera.select([frame]).resized(size, size)
-        vertices = self.dressed.vertices(head, sway)
-        pixels, depth = camera.project(vertices[None])
-        # Both sides are drawn: the inside of the cheeks is seen through the open mouth.
-        fragments = rasterize_mesh(pixels[0], depth[0], self.dressed.faces, size, size, cull_backfaces=False)
+        vertices, fragments = self.rasterize(frame, self.camera.select([frame]).resized(size, size))
         surface = self._surface(fragments, vertices)
-        samples = self._background(size)
-        samples[fragments.mask] = self._shade(surface, head.expression[0])
+        # A plain wall, a little darker towards the floor.
+        top, bottom = (torch.tensor(colour) for colour in self.subject.background)
+        samples = torch.lerp(top, bottom, torch.linspace(0, 1, size)[:, None, None]).repeat(1, size, 1)
+        samples[fragments.mask] = self._shade(surface, self.head.expression[frame])
         image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], SUPERSAMPLING)[0].permute(1, 2, 0)
         coverage = functional.avg_pool2d(fragments.mask.float()[None], SUPERSAMPLING)[0]
         return SubjectFrame(
             _to_bytes(image), _to_bytes(coverage), self._labels(surface, fragments.mask, coverage)
         )
+
+    def rasterize(self, frame: int, camera: Camera) -> tuple[Tensor, MeshFragments]:
+        """Vertices ``[V + S, 3]`` of one frame, and what its camera, at any resolution, sees of them."""
+        vertices = self.dressed.vertices(self.head.select([frame]), self.sway[frame])
+        pixels, depth = camera.project(vertices[None])
+        # Both sides are drawn: the inside of the cheeks is seen through the open mouth.
+        fragments = rasterize_mesh(
+            pixels[0], depth[0], self.dressed.faces, camera.width, camera.height, cull_backfaces=False
+        )
+        return vertices, fragments
+
+    @torch.no_grad()
+    def true_surface(self, frame: int, camera: Camera) -> TrueSurface:
+        """The surface behind the pixels' centres of a frame. The torso hides the head and is none of it.
+
+        ``camera`` is the frame's own, at any resolution.
+        """
+        width, height, dressed = camera.width, camera.height, self.dressed
+        _, fragments = self.rasterize(frame, camera)
+        rays = pixel_rays(camera, image_pixels(width, height)[None])
+        # A ray that is one metre long goes this far along the camera's axis.
+        forward = (rays.directions[0] @ camera.camera_to_world[0, :, 2]).view(height, width)
+        canonical = torch.zeros(len(dressed.torso_weights), 3)
+        grown = self.head_model(self.head.select([frame])).canonical_vertices + dressed.growth
+        canonical[: len(grown)] = grown
+        met = fragments.interpolate(torch.cat([canonical, dressed.torso_weights[:, None]], 1), dressed.faces)
+        places, on_head = torch.zeros(height, width, 3), torch.zeros(height, width, dtype=torch.bool)
+        places[fragments.mask], on_head[fragments.mask] = met[:, :3], met[:, 3] <= TORSO_SHARE
+        return TrueSurface(torch.where(on_head, fragments.depth / forward, 0.0), places)
 
     def shell_thickness(self, frames: list[int]) -> Tensor:
         """``[V]`` metres that the dressed surface stands off the tracked one in any of some frames, plus a
@@ -109,7 +138,7 @@ class SubjectRenderer:
         reach = [self.dressed.reach(self.head.expression[i], self.sway[i]) for i in frames]
         return torch.stack(reach).amax(0) + SHELL_MARGIN
 
-    def _surface(self, fragments, vertices: Tensor) -> _Surface:
+    def _surface(self, fragments: MeshFragments, vertices: Tensor) -> _Surface:
         dressed, mask = self.dressed, fragments.mask
         face, barycentric = fragments.faces[mask], fragments.barycentric[mask]
         attributes = torch.cat(
@@ -129,11 +158,8 @@ class SubjectRenderer:
         normals = torch.where(away[:, None], -normals, normals)
         sleeve = face >= len(self.head_model.faces)
         texture = self.textures.sample(torch.where(sleeve, 0, face), barycentric)
-        cloth = torch.zeros_like(texture["albedo"][sleeve])
-        if len(cloth):
-            cloth = shirt_albedo(seen[sleeve, :3], self.subject)
-        for name, value in {"albedo": cloth, "shirt": 1.0}.items():
-            texture[name][sleeve] = value
+        texture["albedo"][sleeve] = shirt_albedo(seen[sleeve, :3], self.subject)
+        texture["shirt"][sleeve] = 1.0
         for name in ("bump", "lips", "hair", "eye_region", "mouth_region"):
             texture[name][sleeve] = 0.0
         skin = self.head_model.asset.part_names.index("skin")
@@ -162,18 +188,13 @@ class SubjectRenderer:
         exponent = torch.where(eyes, 150.0, torch.where(lips > 0.5, 30.0, 18.0))
         return (diffuse + (gloss * highlight(normals, view, exponent))[:, None]).clamp(0, 1)
 
-    def _background(self, size: int) -> Tensor:
-        """``[size, size, 3]`` plain wall, a little darker towards the floor."""
-        top, bottom = (torch.tensor(colour) for colour in self.subject.background)
-        return torch.lerp(top, bottom, torch.linspace(0, 1, size)[:, None, None]).repeat(1, size, 1)
-
     def _labels(self, surface: _Surface, mask: Tensor, coverage: Tensor) -> np.ndarray:
         """Most frequent region among the samples of each pixel that the matte covers by half."""
         regions = torch.full(surface.part.shape, int(Region.FACE))
         regions[surface.head_weights < 0.5] = Region.NECK
         regions[surface.texture["hair"][:, 0] > 0.5] = Region.HAIR
         regions[surface.texture["shirt"][:, 0] > 0.5] = Region.TORSO
-        regions[(surface.torso_weights > 0.5)] = Region.TORSO
+        regions[surface.torso_weights > TORSO_SHARE] = Region.TORSO
         samples = torch.zeros(mask.shape, dtype=torch.long)
         samples[mask] = regions
         votes = functional.one_hot(samples, len(Region)).permute(2, 0, 1).float()

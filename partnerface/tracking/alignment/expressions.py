@@ -18,8 +18,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.head_parts import head_parts
-from partnerface.meshes.normals import vertex_normals
-from partnerface.meshes.surface_points import spread_points, thin_points
+from partnerface.meshes.normals import spread_points, thin_points, vertex_normals
 from partnerface.tracking.alignment.face_texture import (
     average_texture,
     contrast_images,
@@ -90,7 +89,9 @@ def align_expressions(
     for number in range(settings.rounds):
         texture, seen_often = average_texture([chunk.texture(face) for chunk in chunks], frame_weights)
         moved = torch.cat([chunk.step_towards(texture, seen_often, face, settings) for chunk in chunks])
-        moved = _smoothed(_without_mean(moved, frame_weights), frame_weights, settings.smooth_frames)
+        # Without the clip's mean correction: the texture, learned with it, cannot see it and drifts.
+        moved = moved - frame_weights @ moved / frame_weights.sum().clamp_min(1e-6)
+        moved = _smoothed(moved, frame_weights, settings.smooth_frames)
         expression = (head.expression + moved * frame_weights[:, None]).clamp(low, high)
         for chunk, values in zip(chunks, expression.split(CHUNK_FRAMES), strict=True):
             chunk.expression = values
@@ -176,11 +177,6 @@ class _Chunk:
         so_far = self.expression - self.first_expression
         prior = precision * torch.eye(len(face.basis))
         return so_far - torch.linalg.solve(normal + prior, slope + precision * so_far)
-
-
-def _without_mean(moved: Tensor, frame_weights: Tensor) -> Tensor:
-    """Undo the clip's mean correction: the texture, learned with it, cannot see it and drifts."""
-    return moved - frame_weights @ moved / frame_weights.sum().clamp_min(1e-6)
 
 
 def _smoothed(moved: Tensor, frame_weights: Tensor, sigma: float) -> Tensor:

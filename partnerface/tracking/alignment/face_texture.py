@@ -14,7 +14,7 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import head_parts
-from partnerface.meshes.surface_points import SurfacePoints, spread_points
+from partnerface.meshes.normals import SurfacePoints, spread_points
 from partnerface.tracking.alignment.pose_step import project_points, sample_planes
 
 DETAIL_SIGMA = 1.0
@@ -64,14 +64,8 @@ def texture_sums(
 ) -> tuple[Tensor, Tensor]:
     """Weighted sum ``[Q]`` of what points show in T frames, and the weight ``[Q]``.
 
-    Args:
-        contrast: ``[T, H, W]``, see `contrast_images`.
-        camera: ``T`` cameras.
-        points: ``[T, Q, 3]`` in the head's rest space.
-        normals: ``[T, Q, 3]``.
-        rotation: ``[T, 3, 3]`` head to world.
-        translation: ``[T, 3]``.
-        frame_weights: ``[T]``.
+    ``contrast`` ``[T, H, W]`` is from `contrast_images`; points and normals ``[T, Q, 3]`` are in the head's
+    rest space, rotation ``[T, 3, 3]`` and translation ``[T, 3]`` head to world.
     """
     pixels, _, visible = project_points(camera, points, normals, rotation, translation)
     weight = visible * frame_weights[:, None]

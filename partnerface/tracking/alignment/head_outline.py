@@ -94,10 +94,8 @@ class HairShell:
     def learn(self, requests: Tensor, squares: Tensor, weights: Tensor) -> None:
         """Move the shell by the mean of the frames' measurements, smoothed over neighbours.
 
-        Args:
-            requests: ``[N]`` weighted sum over frames of the metres by which a vertex should stand out more.
-            squares: ``[N]`` weighted sum of their squares.
-            weights: ``[N]`` sum of the weights; 0 for a vertex that no frame measured.
+        ``requests`` ``[N]`` is the weighted sum over frames of the metres by which a vertex should stand out,
+        ``squares`` that of their squares, ``weights`` the sum of weights; 0 for a vertex never measured.
         """
         seen = weights > 0
         mean = torch.where(seen, requests / weights.clamp_min(1e-6), 0.0)

@@ -21,7 +21,6 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.meshes.normals import vertex_normals
-from partnerface.meshes.surface_points import SurfacePoints
 from partnerface.tracking.alignment.face_texture import (
     average_texture,
     contrast_images,
@@ -37,8 +36,12 @@ from partnerface.tracking.alignment.head_outline import (
     measure_outline,
     outline_equations,
 )
-from partnerface.tracking.alignment.pose_step import AlignmentSettings, damped_step, pose_jacobian
-from partnerface.tracking.alignment.static_offset import without_static_offset
+from partnerface.tracking.alignment.pose_step import (
+    AlignmentSettings,
+    damped_step,
+    pose_jacobian,
+    without_static_offset,
+)
 
 WORKING_SIZE = 256
 CHUNK_FRAMES = 50
@@ -75,12 +78,30 @@ def align_poses(
     settings = settings or AlignmentSettings()
     points = stable_skin(head_model, head.identity, settings.spacing_m)
     shell = HairShell.bare(head_model)
-    chunks = [
-        _Chunk.of(frames, luminance, mattes, camera, head, frame_weights, head_model, points, shell)
-        for frames in torch.arange(len(head)).split(CHUNK_FRAMES)
-    ]
+
+    def chunk_of(frames: Tensor) -> _Chunk:
+        some = head.select(frames)
+        vertices, normals = _rest_vertices(head_model, some)
+        skin = [torch.stack([points.of(frame) for frame in values]) for values in (vertices, normals)]
+        return _Chunk(
+            contrast=contrast_images(luminance[frames]),
+            mattes=mattes[frames],
+            camera=camera.select(frames),
+            skin=(skin[0], functional.normalize(skin[1], dim=-1)),
+            outline=(vertices[:, shell.vertices], functional.normalize(normals[:, shell.vertices], dim=-1)),
+            rivals=vertices[:, shell.rivals],
+            weights=frame_weights[frames],
+            first_rotation=some.rotation,
+            first_translation=some.translation,
+            rotation=some.rotation,
+            translation=some.translation,
+        )
+
+    chunks = [chunk_of(frames) for frames in torch.arange(len(head)).split(CHUNK_FRAMES)]
+    _, depth = camera.project(head.translation[:, None])
+    pixels_per_metre = float((camera.intrinsics[:, 0] / depth[:, 0]).mean())
     for gate in FIRST_GATES_M:
-        _learn_shell(shell, chunks, gate * _pixels_per_metre(camera, head))
+        _learn_shell(shell, chunks, gate * pixels_per_metre)
     for number in range(settings.rounds):
         texture, seen_often = average_texture([chunk.texture() for chunk in chunks], frame_weights)
         _learn_shell(shell, chunks, GATE_PX)
@@ -89,9 +110,7 @@ def align_poses(
         _hold_mean_place(chunks)
         if on_round is not None:
             on_round(number + 1)
-    moved = tuple(
-        torch.cat(pose) for pose in zip(*((c.rotation, c.translation) for c in chunks), strict=True)
-    )
+    moved = torch.cat([c.rotation for c in chunks]), torch.cat([c.translation for c in chunks])
     skin = points.of(head_model.identity_vertices(head.identity))
     skin = skin[:: max(1, len(skin) // STATIC_POINTS)]
     rotation, translation = without_static_offset(
@@ -127,36 +146,6 @@ class _Chunk:
     first_translation: Tensor
     rotation: Tensor
     translation: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        frames: Tensor,
-        luminance: Tensor,
-        mattes: Tensor,
-        camera: Camera,
-        head: HeadParameters,
-        frame_weights: Tensor,
-        head_model: HeadModel,
-        points: SurfacePoints,
-        shell: HairShell,
-    ) -> _Chunk:
-        some = head.select(frames)
-        vertices, normals = _rest_vertices(head_model, some)
-        skin = [torch.stack([points.of(frame) for frame in values]) for values in (vertices, normals)]
-        return cls(
-            contrast=contrast_images(luminance[frames]),
-            mattes=mattes[frames],
-            camera=camera.select(frames),
-            skin=(skin[0], functional.normalize(skin[1], dim=-1)),
-            outline=(vertices[:, shell.vertices], functional.normalize(normals[:, shell.vertices], dim=-1)),
-            rivals=vertices[:, shell.rivals],
-            weights=frame_weights[frames],
-            first_rotation=some.rotation,
-            first_translation=some.translation,
-            rotation=some.rotation,
-            translation=some.translation,
-        )
 
     def texture(self) -> tuple[Tensor, Tensor]:
         pose = self.rotation, self.translation
@@ -205,11 +194,6 @@ def _learn_shell(shell: HairShell, chunks: list[_Chunk], gate: float) -> None:
         metres = -rows.residual * rows.metres_per_pixel
         sums.index_add_(1, rows.vertices, torch.stack([weight * metres, weight * metres.square(), weight]))
     shell.learn(*sums)
-
-
-def _pixels_per_metre(camera: Camera, head: HeadParameters) -> float:
-    _, depth = camera.project(head.translation[:, None])
-    return float((camera.intrinsics[:, 0] / depth[:, 0]).mean())
 
 
 def _rest_vertices(head_model: HeadModel, head: HeadParameters) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.head_models.head_model import HeadModel
-from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
+from partnerface.meshes.rasterizer import MeshFragments
 from partnerface.tracking.detection.landmarks import detect_landmarks
 
 NUM_LANDMARKS = 468
@@ -77,15 +77,8 @@ def render_views(head_model: HeadModel) -> Iterator[RenderedView]:
         head.joint_rotations = torch.eye(3).expand_as(head.joint_rotations).clone()
         renderer.sway = torch.zeros_like(renderer.sway)
         for view in range(len(VIEW_ANGLES)):
-            yield RenderedView(renderer.render(view).image, _surface(renderer, view))
-
-
-def _surface(renderer: SubjectRenderer, view: int) -> MeshFragments:
-    vertices = renderer.dressed.vertices(renderer.head.select([view]), renderer.sway[view])
-    pixels, depth = renderer.camera.select([view]).project(vertices[None])
-    return rasterize_mesh(
-        pixels[0], depth[0], renderer.dressed.faces, VIEW_SIZE, VIEW_SIZE, cull_backfaces=False
-    )
+            _, fragments = renderer.rasterize(view, renderer.camera.select([view]))
+            yield RenderedView(renderer.render(view).image, fragments)
 
 
 def detect_still(image: np.ndarray) -> np.ndarray | None:

@@ -89,9 +89,8 @@ def _has_second_face(result: Any, image: np.ndarray) -> bool:
 def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
     """A face landmarker, to be used in a ``with`` block: without one it complains at exit.
 
-    Args:
-        video_mode: track from frame to frame and filter; else every image on its own.
-        num_faces: more than one switches MediaPipe's landmark filter off.
+    In video mode it tracks from frame to frame and filters, which more than one face switches off; else every
+    image is on its own.
     """
     mediapipe = import_extra("mediapipe")
     vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
@@ -144,21 +143,11 @@ def detect_landmarks(frames: Iterable[tuple[float, np.ndarray]]) -> LandmarkTrac
             stamp = max(stamp + 1, offset + round(time * 1000))
             results.append(_frame_result(landmarker.detect_for_video(picture, stamp), width, height))
             times.append(time)
-            previous, thumbnail = thumbnail, _thumbnail(image)
-            changes.append(_content_change(previous, thumbnail))
+            small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+            previous, thumbnail = thumbnail, np.asarray(small, np.float32) / 255
+            difference = np.abs(thumbnail - (thumbnail if previous is None else previous))
+            changes.append((difference.mean(), np.median(difference.max(-1))))
     return _assemble(times, results, changes, width, height)
-
-
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(small, np.float32) / 255
-
-
-def _content_change(previous: np.ndarray | None, thumbnail: np.ndarray) -> tuple[float, float]:
-    if previous is None:
-        return 0.0, 0.0
-    difference = np.abs(thumbnail - previous)
-    return float(difference.mean()), float(np.median(difference.max(-1)))
 
 
 def _frame_result(result: Any, width: int, height: int) -> tuple | None:
@@ -189,8 +178,8 @@ def _assemble(times: list, results: list, changes: list, width: int, height: int
         score_names=names,
         face_matrices=matrices,
         valid=valid,
-        content_change=np.float32([mean for mean, _ in changes]),
-        background_change=np.float32([median for _, median in changes]),
+        content_change=np.array([mean for mean, _ in changes], np.float32),
+        background_change=np.array([median for _, median in changes], np.float32),
         timestamps=timestamps,
         fps=float((count - 1) / duration) if duration > 0 else 25.0,
         width=width,

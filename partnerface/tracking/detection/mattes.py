@@ -1,9 +1,11 @@
-"""ForegroundMatting: head crops -> mattes, with MediaPipe's selfie segmentation or by the user."""
+"""The static square that is cut out of a clip, and its mattes, by MediaPipe or by the user."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +15,76 @@ from PIL import Image
 from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_grey
-from partnerface.tracking.detection.head_crop import HeadCrop
+from partnerface.files.videos import read_video
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.landmarks import to_mediapipe_image
+
+CROP_FACE_HEIGHTS = 2.6
+"""Side of the crop in face heights (brow line to chin counts as one): hair and shoulders fit in."""
+FACE_ROW = 0.48
+KEEP_WHOLE_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class HeadCrop:
+    """A square of the video, resized: ``crop pixel = (video pixel - offset) * scale``.
+
+    Attributes:
+        offset_x: left edge in video pixels.
+        offset_y: upper edge in video pixels.
+        side: side of the square in video pixels.
+        size: side in pixels after resizing.
+    """
+
+    offset_x: int
+    offset_y: int
+    side: int
+    size: int
+
+    @property
+    def scale(self) -> float:
+        return self.size / self.side
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Crop and resize ``[H, W, 3]`` uint8 (area filter when shrinking)."""
+        x, y, side = self.offset_x, self.offset_y, self.side
+        square = image[y : y + side, x : x + side]
+        if side == self.size:
+            return np.ascontiguousarray(square)
+        filter_ = Image.Resampling.BOX if side % self.size == 0 else Image.Resampling.LANCZOS
+        return np.asarray(
+            Image.fromarray(np.ascontiguousarray(square)).resize((self.size, self.size), filter_)
+        )
+
+    def save(self, path: Path) -> None:
+        """Write offset, side, size and scale as JSON."""
+        path.write_text(json.dumps(asdict(self) | {"scale": self.scale}, indent=1))
+
+
+def choose_head_crop(track: LandmarkTrack, size: int) -> HeadCrop:
+    """One crop for the clip, from all its faces: it holds them, hair and shoulders, and stays still.
+
+    A video that is hardly larger than the wanted square keeps its whole shorter side. The crop is
+    never enlarged beyond the video's own pixels; its size is even.
+    """
+    points = track.landmarks[track.valid, :468, :2]
+    low, high = points.min(1), points.max(1)
+    face_height = float(np.nanmedian(track.face_heights()))
+    centre = np.median((low + high) / 2, axis=0)
+    reach = np.quantile(high, 0.98, axis=0) - np.quantile(low, 0.02, axis=0)
+    side = max(CROP_FACE_HEIGHTS * face_height, float(reach.max()) + 1.2 * face_height)
+    shorter = min(track.width, track.height)
+    side = shorter if side > KEEP_WHOLE_SHARE * shorter else round(side)
+    side -= side % 2
+    corner = centre - side * np.array([0.5, FACE_ROW])
+    limit = np.array([track.width - side, track.height - side])
+    x, y = np.clip(np.round(corner), 0, limit).astype(int)
+    return HeadCrop(int(x), int(y), int(side), int(min(size, side)))
+
+
+def head_crops(video: Path, crop: HeadCrop) -> Iterator[np.ndarray]:
+    """``[H, W, 3]`` uint8 RGB of every frame of a video."""
+    return (crop.apply(frame.image) for frame in read_video(video))
 
 
 class ForegroundMatting(Protocol):
@@ -59,27 +129,6 @@ class MediaPipeMatting:
                 yield np.round(confidence * 255).clip(0, 255).astype(np.uint8)
 
 
-def temporal_median(mattes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Median of three neighbouring frames of ``[T, H, W]`` uint8; the first and last frame stay.
-
-    Args:
-        mattes: the mattes.
-        out: where the result goes; may be ``mattes`` itself.
-    """
-    out = np.empty_like(mattes) if out is None else out
-    previous = mattes[0].copy()
-    out[0] = previous
-    for i in range(1, len(mattes)):
-        current = mattes[i].copy()
-        if i + 1 < len(mattes):
-            low, high = np.minimum(previous, current), np.maximum(previous, current)
-            out[i] = np.maximum(low, np.minimum(high, mattes[i + 1]))
-        else:
-            out[i] = current
-        previous = current
-    return out
-
-
 def user_mattes(folder: Path, crop: HeadCrop, width: int, height: int, count: int) -> Iterator[np.ndarray]:
     """Mattes of every video frame from a folder of image files, in name order, cropped like the frames.
 
@@ -122,7 +171,15 @@ def _matte_files(folder: Path) -> list[Path]:
 
 
 def collect_mattes(mattes: Iterable[np.ndarray], out: np.ndarray) -> None:
-    """Store mattes into ``out`` ``[T, H, W]`` uint8 and take out what flickers for a single frame."""
+    """Store mattes into ``out`` ``[T, H, W]`` uint8 and take out what flickers for a single frame.
+
+    That is the median of three neighbouring frames; the first and the last frame stay.
+    """
     for i, matte in enumerate(mattes):
         out[i] = matte
-    temporal_median(out, out)
+    previous = out[0].copy()
+    for i in range(1, len(out) - 1):
+        current = out[i].copy()
+        low, high = np.minimum(previous, current), np.maximum(previous, current)
+        out[i] = np.maximum(low, np.minimum(high, out[i + 1]))
+        previous = current

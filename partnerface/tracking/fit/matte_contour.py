@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import LandmarkGeometry, vertex_points
-from partnerface.head_models.mediapipe_landmarks import CHIN, OUTER_EYE_CORNERS
+from partnerface.head_models.landmark_geometry import CHIN, OUTER_EYE_CORNERS, LandmarkGeometry, vertex_points
 from partnerface.tracking.fit.terms import geman_mcclure, pseudo_huber
 from partnerface.tracking.fit.variables import FitVariables
 
@@ -74,13 +73,13 @@ class MatteContour:
                 self._find(variables, rotation, expression, slice(i, i + FRAMES_AT_ONCE))
                 for i in range(0, len(rotation), FRAMES_AT_ONCE)
             ]
-        stacked = [torch.cat([getattr(p, k) for p in parts]) for k in ("frames", "points", "pixels")]
-        normals, gaps = (torch.cat([getattr(p, k) for p in parts]) for k in ("normals", "gaps"))
-        return ContourTargets(*stacked, normals, gaps, len(gaps) / (len(rotation) * 2 * ROWS))
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+        return ContourTargets(*columns, usable=len(columns[0]) / (len(rotation) * 2 * ROWS))
 
     def _find(
         self, variables: FitVariables, rotation: Tensor, expression: Tensor, frames: slice
-    ) -> ContourTargets:
+    ) -> tuple[Tensor, ...]:
+        """Tensors of `ContourTargets` for some frames."""
         rotation, expression = rotation[frames], expression[frames]
         offset = variables.translation[frames, None]
         rest = self.points.positions(variables.identity, expression)
@@ -97,14 +96,8 @@ class MatteContour:
         gaps, edge = matte_edges(self.mattes[frames], corners, normals, SEARCH_PX / self.pixel_scale)
         frame, lateral, row = torch.where(found & edge)
         gap, normal = gaps[frame, lateral, row], normals[frame, lateral, row]
-        return ContourTargets(
-            frame + frames.start,
-            outermost[frame, lateral, row],
-            corners[frame, lateral, row] + gap[:, None] * normal,
-            normal,
-            gap,
-            0.0,
-        )
+        pixels = corners[frame, lateral, row] + gap[:, None] * normal
+        return frame + frames.start, outermost[frame, lateral, row], pixels, normal, gap
 
     def _outermost(
         self, pixels: Tensor, eye_line: Tensor, down: Tensor, right: Tensor
@@ -144,11 +137,8 @@ class MatteContour:
 def matte_edges(mattes: Tensor, points: Tensor, normals: Tensor, reach: float) -> tuple[Tensor, Tensor]:
     """Nearest place along each normal where the matte falls below a half.
 
-    Args:
-        mattes: ``[F, H, W]`` uint8.
-        points: ``[F, A, B, 2]`` pixels.
-        normals: ``[F, A, B, 2]`` unit vectors.
-        reach: how far to look either way, pixels.
+    Mattes are ``[F, H, W]`` uint8, points (pixels) and unit normals ``[F, A, B, 2]``; ``reach`` is how far to
+    look either way in pixels.
 
     Returns:
         Signed distances ``[F, A, B]`` in pixels and whether there is an edge ``[F, A, B]``.

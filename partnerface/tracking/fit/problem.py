@@ -13,14 +13,18 @@ from torch import Tensor
 
 from partnerface.compute.threads import single_thread
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import LandmarkGeometry, landmark_geometry
-from partnerface.head_models.mediapipe_landmarks import LEFT_IRIS, OPENINGS, RIGHT_IRIS
+from partnerface.head_models.landmark_geometry import (
+    LEFT_IRIS,
+    OPENINGS,
+    RIGHT_IRIS,
+    LandmarkGeometry,
+    landmark_geometry,
+)
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
-from partnerface.tracking.fit import terms as terms
+from partnerface.tracking.fit import terms
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit, PictureGeometry
 from partnerface.tracking.fit.matte_contour import ContourTargets, MatteContour
-from partnerface.tracking.fit.rigid_initialisation import initial_poses, interpolate_missing
-from partnerface.tracking.fit.variables import FitVariables
+from partnerface.tracking.fit.variables import FitVariables, initial_poses, interpolate_missing
 
 REFERENCE_FACE_HEIGHT_PX = 512 / 2.2
 FOCAL_IMAGE_SIDES = 2.2
@@ -115,12 +119,7 @@ class FitProblem:
             targets = self.contour.find(variables, variables.rotation_matrices(), variables.expression)
         kept = self.frame_weights[targets.frames] > 0
         return ContourTargets(
-            targets.frames[kept],
-            targets.points[kept],
-            targets.pixels[kept],
-            targets.normals[kept],
-            targets.gaps[kept],
-            targets.usable,
+            **{name: v[kept] if isinstance(v, Tensor) else v for name, v in vars(targets).items()}
         )
 
     def minimise(self, on_step: Callable[[int, int], None]) -> None:

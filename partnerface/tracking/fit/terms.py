@@ -82,11 +82,9 @@ def second_difference(values: Tensor, times: Tensor) -> Tensor:
 
 
 def smoothness_term(weighted: Sequence[tuple[Tensor, float]], times: Tensor) -> Tensor:
-    """Squared accelerations of per-frame variables, missed frames included: they are bridged.
+    """Weighted squared accelerations of per-frame variables ``[T, n]`` at ``times`` ``[T]`` in seconds.
 
-    Args:
-        weighted: variables ``[T, n]`` and their weights.
-        times: ``[T]`` seconds.
+    Missed frames are included: they are bridged.
     """
     total = times.new_zeros(())
     if len(times) < 3:

@@ -1,9 +1,10 @@
-"""FitVariables: what the tracker's fit optimises, for all frames of a clip at once."""
+"""FitVariables: what the tracker's fit optimises, for all frames of a clip at once; poses to start from."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor, nn
@@ -53,7 +54,9 @@ class FitVariables(nn.Module):
         self.register_buffer("centre", torch.tensor(centre))
         self.register_buffer("fitted_expressions", fitted_expressions(head_model))
         self.eye_joints = [head_model.joint("eye_left"), head_model.joint("eye_right")]
-        self.eye_radius = _eye_radius(head_model)
+        eye = head_model.template_vertices[head_model.faces[head_model.part_faces("eye_left")].unique()]
+        # Distance of the cornea from the eye joint, metres.
+        self.eye_radius = float((eye[:, 2] - head_model.template_joints[self.eye_joints[0], 2]).max())
 
     @property
     def focal(self) -> Tensor:
@@ -104,15 +107,56 @@ class FitVariables(nn.Module):
 
 def fitted_expressions(head_model: HeadModel) -> Tensor:
     """``[E]`` 1 for the actions that are visible in pictures of a face, 0 for the others (the tongue)."""
-    fitted = torch.ones(head_model.num_expression)
-    for i, name in enumerate(head_model.asset.expression_names):
-        if name == "tongueOut":
-            fitted[i] = 0
-    return fitted
+    return torch.tensor([float(name != "tongueOut") for name in head_model.asset.expression_names])
 
 
-def _eye_radius(head_model: HeadModel) -> float:
-    """Distance of the cornea from the eye joint in metres."""
-    vertices = head_model.faces[head_model.part_faces("eye_left")].unique()
-    joint = head_model.template_joints[head_model.joint("eye_left")]
-    return float((head_model.template_vertices[vertices, 2] - joint[2]).max())
+def similarity_alignment(source: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Least-squares similarity transforms from one point set onto many (Umeyama 1991).
+
+    Args:
+        source: ``[K, 3]``.
+        targets: ``[F, K, 3]``.
+
+    Returns:
+        Rotation ``[F, 3, 3]``, scale ``[F]`` and offset ``[F, 3]`` with
+        ``targets ~ scale * rotation @ source + offset``. The rotation is proper.
+    """
+    source_mean, target_mean = source.mean(0), targets.mean(1)
+    centred = source - source_mean
+    u, singular, vh = torch.linalg.svd((targets - target_mean[:, None]).transpose(1, 2) @ centred)
+    sign = torch.ones_like(singular)
+    sign[:, 2] = torch.det(u @ vh)
+    rotation = u @ torch.diag_embed(sign) @ vh
+    scale = (singular * sign).sum(1) / centred.square().sum()
+    return rotation, scale, target_mean - scale[:, None] * (rotation @ source_mean)
+
+
+def initial_poses(
+    landmarks: Tensor, template: Tensor, focal: float, centre: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Head poses before the camera at the origin (world y up, looking along -z).
+
+    Args:
+        landmarks: ``[F, K, 3]`` detected landmarks in pixels, depth scaled like x.
+        template: ``[K, 3]`` the same landmarks on the mean head, metres.
+        focal: focal length in pixels.
+        centre: principal point in pixels.
+
+    Returns:
+        Rotation ``[F, 3, 3]`` and translation ``[F, 3]`` in metres, in double precision.
+    """
+    flipped = landmarks.double() * torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
+    template = template.double()
+    rotation, scale, _ = similarity_alignment(template, flipped)
+    # Scaled orthography and perspective agree at the landmarks' centroid.
+    centred = flipped.mean(1)[:, :2] - torch.tensor([centre[0], -centre[1]], dtype=torch.float64)
+    centroid = torch.cat([centred / scale[:, None], -(focal / scale)[:, None]], 1)
+    return rotation, centroid - rotation @ template.mean(0)
+
+
+def interpolate_missing(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Fill the frames of ``values`` ``[T, ...]`` that are not valid, linearly in time; ends are held."""
+    frames = np.arange(len(values))
+    flat = values.reshape(len(values), -1)
+    filled = [np.interp(frames, frames[valid], column[valid]) for column in flat.T]
+    return np.stack(filled, 1).reshape(values.shape).astype(values.dtype)

@@ -23,12 +23,12 @@ from partnerface.evaluation.report import (
     write_report,
 )
 from partnerface.evaluation.scores import (
+    GEOMETRY_DEFINITION,
     EvaluationScores,
     Masks,
     expression_displacement,
     nearest_training_frames,
 )
-from partnerface.evaluation.surface_error import GEOMETRY_DEFINITION
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
 from partnerface.runs.results import print_wide
@@ -56,8 +56,7 @@ class EvaluationReport(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
     ) -> None:
-        frame = outputs.frame
-        masks = _masks(pl_module, outputs)
+        frame, masks = outputs.frame, _masks(pl_module, outputs)
         self._validation.update(frame.splits, outputs.image, frame.on_white(), masks)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,7 +71,9 @@ class EvaluationReport(Callback):
         self._knows_surface = _true_surface(trainer, data.test_frames[0]) is not None
         self._scores = EvaluationScores(splits, pl_module.metrics, self._knows_surface, pl_module.device)
         frames = data.test_frames
-        self._nearest = dict(zip(frames, _nearest_frames(frames, trainer, pl_module), strict=True))
+        displacement = expression_displacement(pl_module.avatar.head_model.expression_basis).cpu()
+        nearest = nearest_training_frames(frames, data.train_frames, data.sequence.head, displacement)
+        self._nearest = dict(zip(frames, nearest, strict=True))
         # A method tested on samples of the splits alone shows frames like those of the other methods.
         members = data.sequence.splits
         shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE) or frames
@@ -97,7 +98,7 @@ class EvaluationReport(Callback):
             truth = _true_surface(trainer, number).to(pl_module.device)
             depths = outputs.depth, truth.depth
             canonical = [pl_module.canonical_surface(outputs.frame, depth) for depth in depths]
-            self._scores.update_surface(outputs, *canonical, truth, masks)
+            self._scores.surface.update(outputs.frame.splits, outputs.depth, *canonical, truth, masks)
         self._scored += outputs.frame.splits
         self._video.append(comparison_strip(outputs))
         if number in self._strip_frames:
@@ -164,13 +165,6 @@ def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
     """The true surface of a frame; None if the dataset does not know it."""
     data = trainer.datamodule
     return data.reader.true_surface(number, data.camera.select([number]))
-
-
-def _nearest_frames(frames: list[int], trainer: Trainer, pl_module: LightningModule) -> list[int]:
-    """The nearest training frame of each of some frames."""
-    displacement = expression_displacement(pl_module.avatar.head_model.expression_basis).cpu()
-    train = trainer.datamodule.train_frames
-    return nearest_training_frames(frames, train, trainer.datamodule.sequence.head, displacement)
 
 
 def print_report(report: dict) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from partnerface.compute.ranges import Between
+from partnerface.data.splits import spread_evenly
 from partnerface.errors import UserError
 from partnerface.evaluation.pictures import full_strip
 from partnerface.files.images import write_image
@@ -39,19 +40,17 @@ class LogRenderings(Callback):
         self._render(trainer, pl_module)
 
     def _render(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        step = trainer.global_step
-        if not trainer.is_global_zero or step == self._last_step or trainer.fast_dev_run:
+        step, data = trainer.global_step, trainer.datamodule
+        if not trainer.is_global_zero or step == self._last_step:
             return
-        if trainer.limit_val_batches == 0:
+        if trainer.fast_dev_run or trainer.limit_val_batches == 0:
             return
         self._last_step = step
-        data = trainer.datamodule
-        candidates = data.val_frames or data.train_frames
-        places = np.linspace(0, len(candidates) - 1, min(self.frames, len(candidates))).round().astype(int)
+        shown = spread_evenly(data.val_frames or data.train_frames, self.frames)
         training = pl_module.training
         pl_module.eval()
         with torch.no_grad():
-            frames = [data.evaluation_frame(candidates[p]).to(pl_module.device) for p in places]
+            frames = [data.evaluation_frame(number).to(pl_module.device) for number in shown]
             strip = np.concatenate([full_strip(pl_module.render(frame, with_parts=True)) for frame in frames])
         pl_module.train(training)
         path = Path(trainer.default_root_dir) / "renderings" / f"step_{step:06d}.png"
@@ -62,12 +61,8 @@ class LogRenderings(Callback):
             # A full disk stops the run at its checkpoint, whose message says what to do.
             print(f"partnerface: {error}; training goes on", file=sys.stderr)
         for logger in trainer.loggers:
-            log_image(logger, "val/strip", strip, step)
-
-
-def log_image(logger: Logger, name: str, image: np.ndarray, step: int) -> None:
-    """Log an image ``[H, W, 3]`` uint8 to W&B or TensorBoard; other loggers take no images."""
-    if isinstance(logger, WandbLogger):
-        logger.log_image(name, [image], step=step)
-    elif isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_image(name, image, step, dataformats="HWC")
+            # Other loggers take no images.
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/strip", [strip], step=step)
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("val/strip", strip, step, dataformats="HWC")

@@ -42,9 +42,7 @@ class ProgressDisplay(Callback):
     def _pace(self, steps: int, total: int | None) -> tuple[float, float | None]:
         """Share of the work that is done, and seconds left; None if neither steps nor time are limited.
 
-        Args:
-            steps: steps done since training started or was resumed.
-            total: steps from there to the last one; None if they are not limited.
+        Both ``steps`` and ``total``, None if not limited, count from where training started or was resumed.
         """
         candidates: list[tuple[float, float]] = []
         elapsed = time.monotonic() - self._start
@@ -57,6 +55,8 @@ class ProgressDisplay(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close()
+
+    on_test_end = on_predict_end = on_train_end
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer, "rendering test frames")
@@ -74,11 +74,6 @@ class ProgressDisplay(Callback):
 
     on_predict_batch_end = on_test_batch_end
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()
-
-    on_predict_end = on_test_end
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()
 
@@ -87,13 +82,8 @@ class ProgressDisplay(Callback):
         self._title = title
         self._visible = trainer.is_global_zero
         if self._visible and self._console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[text]}"),
-                console=self._console,
-            )
+            columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+            self._progress = Progress(*columns, TextColumn("{task.fields[text]}"), console=self._console)
             self._progress.start()
             self._task = self._progress.add_task(title, total=1.0, text="")
 

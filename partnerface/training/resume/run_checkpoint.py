@@ -13,13 +13,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from partnerface.compute.ranges import Between
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import StopSignals
-from partnerface.training.finite_steps import Diverged
+from partnerface.training.optimisation import Diverged
 from partnerface.training.resume.csv_appender import CsvAppender
-from partnerface.training.resume.pending_validation import (
-    repeat_validation,
-    settle_validation,
-    validation_follows,
-)
 
 
 class RunCheckpoint(Checkpoint):
@@ -123,12 +118,8 @@ class RunCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer, must: bool) -> None:
         """Write the checkpoint unless this state was saved already.
 
-        Args:
-            trainer: the trainer.
-            must: whether the run ends if the checkpoint cannot be written.
-
         Raises:
-            UserError: it must be written and cannot.
+            UserError: it cannot be written and ``must`` be: the run ends.
         """
         if trainer.fast_dev_run or self._place(trainer) == self._saved:
             return
@@ -154,3 +145,37 @@ class RunCheckpoint(Checkpoint):
 def last_checkpoint(run_dir: Path | str) -> Path:
     """Path of a run's checkpoint."""
     return Path(run_dir) / "checkpoints" / "last.ckpt"
+
+
+def validation_follows(trainer: Trainer) -> bool:
+    """Whether the trainer will validate before its next step; to be called at the end of a step."""
+    loop = trainer.fit_loop
+    if not trainer.enable_validation or not sum(trainer.num_val_batches):
+        return False
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+
+
+def repeat_validation(fit_loop: dict[str, Any]) -> None:
+    """Let a run that is resumed from a checkpoint begin with the validation after the last step.
+
+    Lightning skips a validation that was due but had not begun when the checkpoint was written. One that
+    had begun it does again from the first frame: the state of the checkpoint's fit loop is changed to that.
+    """
+    batches = fit_loop["epoch_loop.batch_progress"]
+    for progress in (batches["total"], batches["current"]):
+        progress["completed"] = progress["processed"]
+    frames = fit_loop["epoch_loop.val_loop.batch_progress"]
+    for progress in (frames["total"], frames["current"]):
+        progress.update({"ready": 1, "started": 1, "processed": 0, "completed": 0})
+    frames["is_last_batch"] = False
+
+
+def settle_validation(fit_loop: dict[str, Any]) -> None:
+    """Keep a run that is resumed from a checkpoint from repeating a validation that is done.
+
+    After a validation that was repeated, Lightning still counts one frame as begun but not completed, and
+    would do the validation a third time. The state of the checkpoint's fit loop is changed in place.
+    """
+    frames = fit_loop["epoch_loop.val_loop.batch_progress"]
+    for progress in (frames["total"], frames["current"]):
+        progress["ready"] = progress["started"] = progress["processed"] = progress["completed"]

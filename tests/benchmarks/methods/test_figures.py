@@ -1,4 +1,4 @@
-"""What is drawn, read back from the axes."""
+"""What is drawn, read back from the axes; frames are matched by their targets, whatever else strips hold."""
 
 from pathlib import Path
 
@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from partnerface.benchmarks.methods.figures import changed_values, write_bars, write_curves
+from partnerface.benchmarks.methods.figures import (
+    LARGEST_SIDE,
+    changed_values,
+    write_bars,
+    write_curves,
+    write_strips,
+)
 from partnerface.benchmarks.methods.results import MethodResults
+from partnerface.files.images import write_image
 
 
 @pytest.fixture
@@ -62,3 +69,57 @@ def test_words_and_single_values_make_no_curve(make_row) -> None:
     rows = [make_row("ours", 1.0, overrides={"placement": place}) for place in ("landmarks", "farthest")]
     rows += [make_row("ours", 1.0, overrides={"parts": "8"})]
     assert changed_values(MethodResults(rows)) == {}
+
+
+SIZE = 8
+
+
+def _frame(value: int) -> np.ndarray:
+    return np.full((SIZE, SIZE, 3), value, np.uint8)
+
+
+def _write_strip(folder: Path, frames: list[int], render: int) -> None:
+    folder.mkdir(parents=True)
+    lines = [np.concatenate([_frame(v) for v in (frame, render + frame, 7, 9, 9)], 1) for frame in frames]
+    write_image(folder / "strip.png", np.concatenate(lines))
+
+
+def _columns(figure: Figure) -> dict[str, np.ndarray]:
+    """Pictures of a figure by title."""
+    return {panel.get_title(): panel.images[0].get_array().data for panel in figure.axes}
+
+
+def test_frames_that_all_methods_have(make_row, tmp_path: Path, drawn: list[Figure]) -> None:
+    _write_strip(tmp_path / "ours-run", [1, 2, 3], 100)
+    _write_strip(tmp_path / "slow-run", [4, 3, 1], 200)
+    _write_strip(tmp_path / "later", [1], 0)
+    small = {"resolution": [SIZE, SIZE]}
+    rows = [make_row("ours", 1.0, seed=1, run="later", **small), make_row("ours", 1.0, **small)]
+    rows += [make_row("slow", 1.0, split="unseen_expression_sample", **small), make_row("none", 1.0, **small)]
+    assert write_strips(tmp_path / "strips.png", tmp_path, MethodResults(rows, ["ours"]), "synthetic_a")
+    values = {name: column[::SIZE, 0, 0].tolist() for name, column in _columns(drawn[0]).items()}
+    assert values == {
+        "target": [1, 3],
+        "ours": [101, 103],
+        "ours error": [7, 7],
+        "slow": [201, 203],
+        "slow error": [7, 7],
+    }
+    assert (tmp_path / "strips.png").is_file()
+
+
+def test_large_frames_are_thinned(make_row, tmp_path: Path, drawn: list[Figure]) -> None:
+    size = 2 * LARGEST_SIDE
+    (tmp_path / "ours-run").mkdir()
+    write_image(tmp_path / "ours-run" / "strip.png", np.zeros((size, 4 * size, 3), np.uint8))
+    results = MethodResults([make_row("ours", 1.0, resolution=[size, size])])
+    assert write_strips(tmp_path / "strips.png", tmp_path, results, "synthetic_a")
+    assert _columns(drawn[0])["target"].shape == (LARGEST_SIDE, LARGEST_SIDE, 3)
+
+
+def test_nothing_to_show(make_row, tmp_path: Path) -> None:
+    path = tmp_path / "strips.png"
+    results = MethodResults([make_row("ours", 1.0, resolution=[SIZE, SIZE])])
+    assert not write_strips(path, tmp_path, results, "synthetic_a")
+    assert not write_strips(path, tmp_path, results, "me")
+    assert not path.exists()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from partnerface.avatar.avatar import Avatar
-from partnerface.benchmarks.methods.part_maps import canonical_part_maps, write_part_maps
+from partnerface.benchmarks.methods.report import canonical_part_maps, write_part_maps
 from partnerface.evaluation.pictures import part_colours
 from partnerface.training.avatar_checkpoint import load_avatar
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from partnerface.benchmarks.methods.compared import BenchmarkSubject, MethodVariant
 from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget, planned_runs
-from partnerface.benchmarks.methods.subject import BenchmarkSubject
-from partnerface.benchmarks.methods.variant import MethodVariant
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 

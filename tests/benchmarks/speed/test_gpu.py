@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from partnerface.benchmarks.speed.gpu import ROWS, gpu_rendering_row, rows_without_device
 from partnerface.benchmarks.speed.suite import check_device
+from partnerface.benchmarks.speed.throughput import CUDA_ROWS, cuda_rendering_row, missing_cuda_rows
 from partnerface.benchmarks.speed.training_slices import set_up
 from partnerface.errors import UserError
 
 
 def test_without_a_device_every_row_says_so():
-    rows = rows_without_device()
-    assert [row.name for row in rows] == list(ROWS)
+    rows = missing_cuda_rows("no CUDA device")
+    assert [row.name for row in rows] == list(CUDA_ROWS)
     for row in rows:
         assert row.as_json()["value"] is None
         assert row.as_json()["holds"] is None
@@ -35,6 +35,6 @@ def test_a_device_is_used_unless_it_is_not_wanted(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_frame_is_rendered_on_the_device(tiny_method):
     set_up(tiny_method)
-    row = gpu_rendering_row(tiny_method, rounds=1)
+    row = cuda_rendering_row(tiny_method, rounds=1)
     assert row.value > 0
     assert next(tiny_method.module.parameters()).device.type == "cuda"

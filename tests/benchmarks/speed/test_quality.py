@@ -1,13 +1,77 @@
-"""What savings cost: the sign and the mean of the losses, and that nothing is trained twice."""
+"""What savings and short trainings cost in PSNR, and that what the file holds is not trained again."""
 
 from pathlib import Path
 
 import pytest
 
 from partnerface.benchmarks.speed import quality
-from partnerface.benchmarks.speed.quality import AS_SHIPPED, TRAININGS, quality_rows, saving_rows, voxels_loss
+from partnerface.benchmarks.speed.quality import (
+    AS_SHIPPED,
+    TRAININGS,
+    convergence_row,
+    convergence_rows,
+    quality_rows,
+    saving_rows,
+    time_row,
+    voxels_loss,
+)
 from partnerface.benchmarks.speed.report import SpeedReport
 from partnerface.benchmarks.speed.training_slices import set_up
+
+
+def test_the_loss_is_the_difference_and_holds_up_to_a_decibel():
+    entries = {"60": {"psnr": 29.0}, "600": {"psnr": 30.5}}
+    assert convergence_row(entries).value == 1.5
+    assert convergence_row(entries).holds is False
+    entries["60"]["psnr"] = 29.6
+    assert convergence_row(entries).holds is True
+
+
+def test_half_a_measurement_is_none():
+    row = convergence_row({"60": {"psnr": 29.0}})
+    assert row.value is None
+    assert row.holds is None
+
+
+def test_an_interrupted_run_goes_on_with_the_next_training(tmp_path: Path, monkeypatch):
+    trained = []
+
+    def train(method, budget: float, threads: int) -> dict:
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        trained.append((method, budget))
+        return {"psnr": 20.0 + budget / 100, "cpu_seconds": budget, "steps": 1}
+
+    monkeypatch.setattr(quality, "trained_to", train)
+    path, methods = tmp_path / "speed.json", ["part_deformation", "nerface"]
+
+    def run() -> list:
+        return convergence_rows(lambda name, *flags: name, methods, 1, SpeedReport(path, {}))
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    ours = [("part_deformation", budget) for budget in (60, 240, 600)]
+    assert trained == [*ours, ("nerface", 60)]
+    done, trained[:] = list(trained), []
+    rows = run()
+    assert trained == [("nerface", 240)]
+    assert rows[0].value == pytest.approx(5.4)
+    assert [row.name for row in rows[1:]] == ["time_to_28_db_part_deformation", "time_to_28_db_nerface"]
+    assert done[-1] == ("nerface", 60)
+
+
+def test_time_to_a_score_is_interpolated_in_the_logarithm():
+    curve = [(10.0, 20.0), (40.0, 27.0), (160.0, 29.0), (240.0, 28.5)]
+    row = time_row("ours", {"240": {"curve": curve}})
+    assert row.value == pytest.approx(80.0)
+    assert time_row("ours", {"240": {"curve": [(10.0, 28.1), (240.0, 30.0)]}}).value == 10.0
+
+
+def test_a_score_that_is_never_reached_says_how_far_it_came():
+    row = time_row("nerface", {"240": {"curve": [(10.0, 10.0), (240.0, 16.0)]}})
+    assert row.value is None
+    assert row.note == "16.0 dB after 240 CPU s"
+    assert time_row("nerface", {}).note == "not measured"
 
 
 def test_a_saving_loses_what_training_without_it_gains():

@@ -2,20 +2,14 @@
 
 import json
 from pathlib import Path
-from statistics import median
 
 import pytest
 
-from partnerface.benchmarks.method_under_test import MethodUnderTest
-from partnerface.benchmarks.speed import rendering
-from partnerface.benchmarks.speed.gpu import ROWS
-from partnerface.benchmarks.speed.interleaving import Duration
-from partnerface.benchmarks.speed.markdown import print_report
-from partnerface.benchmarks.speed.rendering import rendering_rows
-from partnerface.benchmarks.speed.report import SpeedReport
+from partnerface.benchmarks.speed import throughput
+from partnerface.benchmarks.speed.measurement import Duration
+from partnerface.benchmarks.speed.report import SpeedReport, print_report
 from partnerface.benchmarks.speed.suite import Effort, SpeedSuite
-from partnerface.benchmarks.speed.training_slices import set_up
-from partnerface.data.view import View
+from partnerface.benchmarks.speed.throughput import CUDA_ROWS
 
 TINY_EFFORT = Effort(training_steps=2, rounds=1, steps=1, growth=False)
 
@@ -31,7 +25,7 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
         "training_step_many_parts_against_few",
         "rendering_frames_per_second",
         "rendering_against_nerface",
-        *ROWS,
+        *CUDA_ROWS,
     ]
     rate = rows["training_rays_per_second"]["value"]
     against = rows["training_against_nerface_float32"]
@@ -48,19 +42,16 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
 
 
 def test_nerface_on_fewer_rays_is_scaled_by_their_number(build_tiny, monkeypatch) -> None:
+    """A second for every pixel: NeRFace, of 32 x 32 rays, is given the time of 256 x 256."""
+
+    def rendering_time(method, view) -> Duration:
+        seconds = float(view.camera.width * view.camera.height)
+        return Duration(seconds, 2 * seconds)
+
+    monkeypatch.setattr(throughput, "rendering_time", rendering_time)
     ours, peer = build_tiny("part_deformation"), build_tiny("nerface")
-    set_up(ours)
-    set_up(peer)
-    rows = rendering_rows(ours, peer, rounds=1)
-    assert median(rows[1].samples) == rows[1].value
-    sizes = {}
-
-    def a_second(method: MethodUnderTest, view: View) -> Duration:
-        sizes[method.name] = (len(view), view.camera.width, view.camera.height)
-        return Duration(1.0, 1.0)
-
-    monkeypatch.setattr(rendering, "rendering_time", a_second)
-    frames, ratio = rendering_rows(ours, peer, rounds=1)
-    assert sizes == {"part_deformation": (1, 256, 256), "nerface": (1, 32, 32)}
-    assert frames.value == 1
-    assert ratio.value == 64
+    ours.data.setup("fit")
+    frames, ratio = throughput.rendering_rows(ours, peer, rounds=2)
+    assert frames.samples == [1 / 256**2] * 2
+    assert ratio.samples == ratio.by_cpu_time == [1.0] * 2
+    assert ratio.details["nerface_seconds_per_frame"] == [256.0**2] * 2

@@ -4,13 +4,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from partnerface.benchmarks.method_under_test import continue_from
-from partnerface.benchmarks.speed.stage_clock import StageClock
+from partnerface.benchmarks.speed.stages import StageCallback, StageClock
 from partnerface.benchmarks.speed.training_slices import (
     ScoresDuringTraining,
     SecondsBudget,
-    StageCallback,
     StepTimer,
+    continue_from,
     set_up,
     timed_steps,
     train_steps,
@@ -62,7 +61,6 @@ def test_a_variant_takes_over_what_fits(build_tiny, tiny_method):
         trained.field.grid.tables.fill_(0.25)
         trained.sampler.occupancy.occupied.zero_()
     variant = build_tiny("part_deformation", "--model.avatar.deformation.init_args.parts=3")
-    set_up(variant)
     continue_from(variant, tiny_method)
     avatar = variant.module.avatar
     assert (avatar.field.grid.tables == 0.25).all()

@@ -9,16 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from partnerface.data.batches.ray_batch import RayBatch
+from partnerface.data.batches.datasets import RayBatch
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.data.formats.sequence_reader import SequenceReader
-from partnerface.data.sequence import TrackedSequence
+from partnerface.data.sequence import SequenceReader, TrackedSequence
 from partnerface.deformation.deformation import Deformation, DeformedPoints
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.fields.radiance_field import RadianceField
-from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.posed_head import PosedHead
 from partnerface.losses.loss import Loss
 from partnerface.rendering.rendered_rays import Rendering
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples

@@ -12,9 +12,8 @@ from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.complete import HeadTrack, complete, complete_sequence
-from partnerface.data.formats.sequence_reader import SequenceReader
 from partnerface.data.regions import Region
-from partnerface.data.sequence import check_head_model
+from partnerface.data.sequence import SequenceReader, check_head_model
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.errors import UserError

@@ -6,10 +6,10 @@ from pytorch3d.transforms import random_rotations
 from partnerface.data.formats.values import (
     are_rotations,
     checked_splits,
+    line_of_text,
     load_arrays,
     neck_line_of,
     positive,
-    printable_name,
     table,
 )
 from partnerface.errors import UserError
@@ -40,7 +40,7 @@ def test_any_length_and_optional_arrays(tmp_path):
 
 def test_values_that_are_right_come_back():
     assert positive("25", "fps") == 25
-    assert printable_name("Клип 1") == "Клип 1"
+    assert line_of_text("Клип 1", "name", 200) == "Клип 1"
     assert neck_line_of(0) == 0
     assert table({}, "x") == {}
 
@@ -48,7 +48,7 @@ def test_values_that_are_right_come_back():
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[31m", "\u202eevil", "x" * 201, 3])
 def test_names_that_would_spoil_a_line(name):
     with pytest.raises(ValueError, match="'name' is not a line of text"):
-        printable_name(name)
+        line_of_text(name, "name", 200)
 
 
 def test_unseen_expressions_may_be_of_another_test_but_no_frame_of_two():

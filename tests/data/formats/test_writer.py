@@ -89,7 +89,7 @@ def test_replacing_drops_old_frames_and_keeps_foreign_files(tmp_path, tiny_video
     with SequenceWriter(root) as writer:
         video.add_frames(writer)
         (writer.folder / "overlay.mp4").write_bytes(b"new")
-        writer.finish(**video.parameters())
+        video.finish(writer)
     assert len(list((root / "images").iterdir())) == 2
     assert (root / "detections.npz").read_bytes() == b"kept"
     assert (root / "overlay.mp4").read_bytes() == b"new"

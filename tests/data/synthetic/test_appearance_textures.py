@@ -5,8 +5,8 @@ import torch
 
 from partnerface.data.synthetic.albedo import eye_albedo
 from partnerface.data.synthetic.appearance_textures import AppearanceTextures
+from partnerface.data.synthetic.dressed_head import hair_coverage, shirt_coverage
 from partnerface.data.synthetic.face_coordinates import face_coordinates
-from partnerface.data.synthetic.hair_and_clothes import hair_coverage, shirt_coverage
 from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.head_models.anny import AnnyHead
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from partnerface.cameras.rays import pixel_rays
+from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.regions import Region
 from partnerface.data.synthetic.albedo import IRIS_ANGLE, axis_angle_from_pupil
 from partnerface.data.synthetic.render_subject import SubjectRenderer

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from partnerface.cameras.rays import pixel_rays
+from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import SUBJECTS
-from partnerface.data.synthetic.subject_surface import subject_surface
 
 SIZE, FRAME = 40, 9
 
@@ -32,7 +31,7 @@ def first_hit(direction, corners):
 
 def test_depth_and_canonical_places_against_ray_casting(renderer, anny):
     camera = renderer.camera.select([FRAME])
-    found = subject_surface(renderer, FRAME, camera)
+    found = renderer.true_surface(FRAME, camera)
     head = renderer.head.select([FRAME])
     vertices = renderer.dressed.vertices(head, renderer.sway[FRAME]).double()
     faces, torso = renderer.dressed.faces, renderer.dressed.torso_weights
@@ -60,7 +59,7 @@ def test_depth_and_canonical_places_against_ray_casting(renderer, anny):
 
 def test_any_resolution_shows_the_same_surface(renderer):
     camera = renderer.camera.select([FRAME])
-    small, large = (subject_surface(renderer, FRAME, camera.resized(k * SIZE, k * SIZE)) for k in (1, 3))
+    small, large = (renderer.true_surface(FRAME, camera.resized(k * SIZE, k * SIZE)) for k in (1, 3))
     # The middle of three pixels is the pixel.
     middle = slice(1, None, 3)
     both = (small.depth > 0) & (large.depth[middle, middle] > 0)
@@ -77,5 +76,5 @@ def test_a_point_of_the_person_keeps_its_canonical_place(renderer):
         nose = int(renderer.dressed.face_points[: len(renderer.head_model.template_vertices), 2].argmax())
         vertices = renderer.dressed.vertices(head, renderer.sway[frame])
         x, y = camera.project(vertices[None, nose : nose + 1])[0][0, 0].long().tolist()
-        places.append(subject_surface(renderer, frame, camera).canonical[y, x])
+        places.append(renderer.true_surface(frame, camera).canonical[y, x])
     assert (places[0] - places[1]).norm() < 2 * 1.05 / (2.3 * 300)

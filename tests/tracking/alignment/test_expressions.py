@@ -6,7 +6,7 @@ import torch
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.head_models.head_parts import landmark_points
-from partnerface.head_models.mediapipe_landmarks import LIPS
+from partnerface.head_models.landmark_geometry import LIPS
 from partnerface.tracking.alignment.expressions import align_expressions
 
 FRAMES = 24

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.head_models.landmark_geometry import landmark_geometry
-from partnerface.head_models.mediapipe_landmarks import EYES, LIPS, NOSE
+from partnerface.head_models.landmark_geometry import EYES, LIPS, NOSE, landmark_geometry
 from partnerface.tracking.alignment.face_texture import (
     CONTRAST_LEVELS,
     OUTLIER,

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.evaluation.surface_error import GEOMETRY
+from partnerface.evaluation.scores import GEOMETRY
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 
 

@@ -1,0 +1,207 @@
+"""What is compared: methods of `configs/method` with some settings changed, on people."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS
+from partnerface.data.formats.layout import TRANSFORMS
+from partnerface.data.splits import SAMPLE
+from partnerface.data.synthetic.reader import SyntheticReader
+from partnerface.errors import UserError
+
+DEFORMATION = "model.avatar.deformation.init_args"
+
+FIT_FLAGS = {PEER: (PEER_RAYS, "--model.avatar.init_args.bfloat16=true")}
+"""Flags that let a method do its best under a small budget: rays of NeRFace cost a hundred times as much."""
+
+TESTED_ON_SAMPLES = {PEER: ("temporal" + SAMPLE, "unseen_expression" + SAMPLE)}
+"""Test splits of methods that render too slowly for all test frames; others are tested on these too."""
+
+
+@dataclass(frozen=True)
+class MethodVariant:
+    """A method with or without changed settings.
+
+    Attributes:
+        method: name of its file in ``configs/method``.
+        overrides: names and values of changed settings; a name without a dot is one of the deformation.
+    """
+
+    method: str
+    overrides: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """The variant as given on the command line.
+
+        >>> str(MethodVariant("part_deformation", (("parts", "4"),)))
+        'part_deformation:parts=4'
+        """
+        return ":".join([self.method, *(f"{name}={value}" for name, value in self.overrides)])
+
+    def fit_flags(self) -> list[str]:
+        """Flags of ``partnerface fit`` for the method's settings."""
+        changed = [
+            f"--{name}={value}" if "." in name else f"--{DEFORMATION}.{name}={value}"
+            for name, value in self.overrides
+        ]
+        return [*FIT_FLAGS.get(self.method, ()), *changed]
+
+    def test_flags(self, sample_frames: int) -> list[str]:
+        """Flags of ``partnerface test``; ``sample_frames`` is the length of the sample of each split."""
+        only = TESTED_ON_SAMPLES.get(self.method)
+        splits = [f"--data.test_splits=[{','.join(only)}]"] if only else []
+        return [f"--data.sample_frames={sample_frames}", *splits]
+
+
+def parse_variants(text: str, known: Sequence[str]) -> list[MethodVariant]:
+    """Parse the flag ``--methods``.
+
+    Args:
+        text: names with commas between; ``NAME:key=value`` changes a setting, ``NAME:key=1/2/4`` makes a
+            variant of each value.
+        known: names of all methods.
+
+    Raises:
+        UserError: a method does not exist, or a change is not ``key=value``.
+
+    >>> [str(v) for v in parse_variants("a,b:parts=1/2", ["a", "b"])]
+    ['a', 'b:parts=1', 'b:parts=2']
+    """
+    found: dict[MethodVariant, None] = {}
+    for entry in text.split(","):
+        name, *settings = entry.strip().split(":")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(known)}"
+            raise UserError(f"--methods: no method '{name}'; {hint}")
+        options = [_options(name, setting) for setting in settings]
+        found |= {MethodVariant(name, overrides): None for overrides in itertools.product(*options)}
+    return list(found)
+
+
+def _options(method: str, setting: str) -> list[tuple[str, str]]:
+    name, equals, values = setting.partition("=")
+    if not name or not equals or not all(values.split("/")):
+        raise UserError(f"--methods: '{setting}' of {method} is not key=value")
+    return [(name, value) for value in values.split("/")]
+
+
+SYNTHETIC = "synthetic_"
+DATASETS = "datasets"
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Sizes of the training data.
+
+    Attributes:
+        synthetic: width and height of the frames of embedded subjects in pixels.
+        frames: length of the clips of embedded subjects.
+        clip: longer side of the training frames of datasets and videos in pixels.
+    """
+
+    synthetic: int = 128
+    frames: int = 240
+    clip: int = 256
+
+
+@dataclass(frozen=True)
+class BenchmarkSubject:
+    """One person.
+
+    Attributes:
+        name: name in tables and file names.
+        spec: the subject as given on the command line.
+        root: folder of the dataset.
+        size: longer side of the training frames in pixels.
+        frames: length of the clip of an embedded subject; 0 for all others.
+        video: the video from which the dataset is to be tracked; None for all others.
+    """
+
+    name: str
+    spec: str
+    root: Path
+    size: int
+    frames: int = 0
+    video: Path | None = None
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether it is one of the embedded subjects."""
+        return self.frames > 0
+
+    @property
+    def data_config(self) -> str:
+        """Name of the configuration file of the dataset's reader."""
+        return "data/synthetic" if self.is_synthetic else "data/partnerface"
+
+    def fit_flags(self) -> list[str]:
+        """Flags of ``partnerface fit`` that select the dataset."""
+        flags = {"root": self.root}
+        if self.is_synthetic:
+            flags |= {"subject": self.name.removeprefix(SYNTHETIC), "frames": self.frames, "size": self.size}
+        reader = [f"--data.reader.init_args.{name}={value}" for name, value in flags.items()]
+        return [*reader, f"--data.image_size={self.size}"]
+
+    def track_words(self) -> list[str]:
+        """The command that tracks the video; empty for all but videos."""
+        return ["partnerface", "track", str(self.video), "--out", str(self.root)] if self.video else []
+
+    def prepare(self, run: Callable[[list[str]], None]) -> None:
+        """Render or track the dataset unless it exists; ``run`` runs a command, given its words."""
+        if self.is_synthetic:
+            # Here and not in the runs, because those that start together would each render it.
+            SyntheticReader(self.root, self.name.removeprefix(SYNTHETIC), self.frames, self.size).read()
+        elif self.video is not None:
+            run(self.track_words())
+
+
+def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[BenchmarkSubject]:
+    """Parse the flag ``--subjects``.
+
+    Args:
+        text: ``synthetic_a``, ``synthetic_b``, folders of tracked datasets and videos, with commas between.
+        out: folder of the benchmark; new datasets go into its folder ``datasets``.
+        resolution: sizes of the training data.
+
+    Raises:
+        UserError: a subject does not exist, or two share a name.
+    """
+    found: dict[str, BenchmarkSubject] = {}
+    for spec in (entry.strip() for entry in text.split(",")):
+        subject = _subject(spec, out, resolution)
+        if subject.name in found:
+            raise UserError(
+                f"--subjects: {found[subject.name].spec} and {spec} are both called {subject.name}"
+            )
+        found[subject.name] = subject
+    return list(found.values())
+
+
+def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
+    if spec in (f"{SYNTHETIC}a", f"{SYNTHETIC}b"):
+        return BenchmarkSubject(
+            spec, spec, out / DATASETS / spec, resolution.synthetic, frames=resolution.frames
+        )
+    path = Path(spec)
+    name = re.sub(r"[^\w-]+", "_", path.stem if path.is_file() else path.name)
+    if spec and (path / TRANSFORMS).is_file():
+        return BenchmarkSubject(name, spec, relative(path), resolution.clip)
+    if path.is_file():
+        return BenchmarkSubject(name, spec, out / DATASETS / name, resolution.clip, video=relative(path))
+    raise UserError(
+        f"--subjects: '{spec}' is neither {SYNTHETIC}a, {SYNTHETIC}b, a tracked dataset nor a video"
+    )
+
+
+def relative(path: Path) -> Path:
+    """The path relative to the working directory if it lies inside: valid in copies of the directory."""
+    inside = os.path.relpath(path)
+    return path if inside.startswith(os.pardir) else Path(inside)

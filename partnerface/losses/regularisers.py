@@ -1,0 +1,47 @@
+"""Regularisers of the fine motion and of the parts; a method without deformation raises UserError."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from partnerface.data.batches.datasets import RayBatch
+from partnerface.losses.loss import Loss, deformation_statistics
+from partnerface.rendering.rendered_rays import Rendering
+
+
+class OffsetSize(Loss):
+    """Mean squared offset in square millimetres.
+
+    A small weight keeps offsets from growing where no picture constrains them. A large one forbids what there
+    is to learn: at 0.001 a millimetre cost more than all that the sway of hair could gain.
+    """
+
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        return deformation_statistics(rendered, "offset_size").offset_size.mean()
+
+
+class OffsetSmoothness(Loss):
+    """Mean squared change of the offset per distance between neighbouring samples of a ray, no unit.
+
+    The directional form of Nerfies' elastic term (Park et al. 2021, eq. 4) without a second evaluation.
+    """
+
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        return deformation_statistics(rendered, "offset_smoothness").offset_roughness.mean()
+
+
+class PartBalance(Loss):
+    """Kullback-Leibler divergence of the parts' mean usage from uniform, in nats."""
+
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        usage = deformation_statistics(rendered, "part_balance").part_usage.mean(0).clamp_min(1e-6)
+        return (usage * usage.log()).sum() + math.log(len(usage))
+
+
+class PartEntropy(Loss):
+    """Mean entropy of the samples' part weights, in nats: 0 where each belongs to one part alone."""
+
+    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+        return deformation_statistics(rendered, "part_entropy").part_entropy.mean()

@@ -1,0 +1,128 @@
+"""Variants and subjects, as the command line names them."""
+
+from pathlib import Path
+
+import pytest
+
+from partnerface.benchmarks.methods.compared import (
+    BenchmarkSubject,
+    MethodVariant,
+    Resolution,
+    parse_subjects,
+    parse_variants,
+    relative,
+)
+from partnerface.errors import UserError
+
+KNOWN = ["part_deformation", "skinning_only", "nerface"]
+
+
+def test_a_grid_of_variants_without_repetitions() -> None:
+    found = parse_variants(
+        "skinning_only,part_deformation:parts=1/8:temperature=0.1/0.2,skinning_only", KNOWN
+    )
+    assert [str(variant) for variant in found] == [
+        "skinning_only",
+        "part_deformation:parts=1:temperature=0.1",
+        "part_deformation:parts=1:temperature=0.2",
+        "part_deformation:parts=8:temperature=0.1",
+        "part_deformation:parts=8:temperature=0.2",
+    ]
+
+
+def test_a_name_without_a_dot_is_the_deformations() -> None:
+    variant = MethodVariant("part_deformation", (("parts", "4"), ("model.gradient_clip", "0.5")))
+    assert variant.fit_flags() == [
+        "--model.avatar.deformation.init_args.parts=4",
+        "--model.gradient_clip=0.5",
+    ]
+    assert variant.test_flags(5) == ["--data.sample_frames=5"]
+
+
+def test_the_method_that_renders_slowly_is_tested_on_samples_alone() -> None:
+    flags = MethodVariant("nerface").test_flags(3)
+    assert flags == [
+        "--data.sample_frames=3",
+        "--data.test_splits=[temporal_sample,unseen_expression_sample]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("part_deformatoin", "did you mean 'part_deformation'?"),
+        ("", "no method ''; choose from"),
+        ("skinning_only,", "no method ''"),
+        ("skinning_only:parts", "'parts' of skinning_only is not key=value"),
+        ("skinning_only:parts=", "not key=value"),
+        ("skinning_only:parts=1//2", "not key=value"),
+        ("skinning_only:=4", "not key=value"),
+    ],
+)
+def test_methods_that_it_refuses(text: str, part: str) -> None:
+    with pytest.raises(UserError, match="--methods") as refused:
+        parse_variants(text, KNOWN)
+    assert part in str(refused.value)
+
+
+OUT = Path("out")
+
+
+def _parse(text: str) -> list[BenchmarkSubject]:
+    return parse_subjects(text, OUT, Resolution(128, 240, 256))
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tracked dataset and two videos in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sets" / "me").mkdir(parents=True)
+    (tmp_path / "sets" / "me" / "transforms.json").write_text("{}")
+    for name in ("you.mp4", "sets/my clip.mov"):
+        (tmp_path / name).write_bytes(b"")
+
+
+def test_every_kind(tmp_path: Path) -> None:
+    embedded, tracked, video = _parse(f"synthetic_b, {tmp_path}/sets/me,sets/my clip.mov")
+    assert embedded.is_synthetic
+    assert embedded.fit_flags() == [
+        "--data.reader.init_args.root=out/datasets/synthetic_b",
+        "--data.reader.init_args.subject=b",
+        "--data.reader.init_args.frames=240",
+        "--data.reader.init_args.size=128",
+        "--data.image_size=128",
+    ]
+    assert not tracked.is_synthetic
+    assert tracked.fit_flags() == ["--data.reader.init_args.root=sets/me", "--data.image_size=256"]
+    assert tracked.track_words() == []
+    assert video.name == "my_clip"
+    assert video.track_words() == [
+        *("partnerface", "track", "sets/my clip.mov", "--out", "out/datasets/my_clip")
+    ]
+
+
+def test_only_a_video_needs_a_command() -> None:
+    ran: list[list[str]] = []
+    for subject in _parse("sets/me,you.mp4"):
+        subject.prepare(ran.append)
+    assert ran == [["partnerface", "track", "you.mp4", "--out", "out/datasets/you"]]
+
+
+def test_a_path_outside_keeps_its_name(tmp_path: Path) -> None:
+    assert relative(Path("/etc/hosts")) == Path("/etc/hosts")
+    assert relative(tmp_path / "sets") == Path("sets")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("synthetic_c", "'synthetic_c' is neither"),
+        ("sets", "'sets' is neither"),
+        ("", "'' is neither"),
+        ("sets/me,sets/me", "both called me"),
+    ],
+)
+def test_subjects_that_it_refuses(text: str, part: str) -> None:
+    with pytest.raises(UserError, match="--subjects") as refused:
+        _parse(text)
+    assert part in str(refused.value)
