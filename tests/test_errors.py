@@ -13,7 +13,7 @@ from partnerface import errors
 from partnerface.cli.main import TOOLS, TRAINER_COMMANDS, main
 from partnerface.errors import UserError, import_extra, missing_software
 from partnerface.files.videos import write_video
-from partnerface.tracking import tracker
+from partnerface.tracking.detection.landmarks import MediaPipeDetector
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,7 +88,7 @@ def test_tracking_without_a_native_library(clip: list[str], monkeypatch, capsys,
     def cannot_load(*_):
         raise OSError(f"{library}: cannot open shared object file: No such file or directory")
 
-    monkeypatch.setattr(tracker, "detect_landmarks", cannot_load)
+    monkeypatch.setattr(MediaPipeDetector, "detect", cannot_load)
     assert main(clip) == 2
     assert last_line(capsys) == f"partnerface: the native library {library} is missing: apt install {package}"
 

@@ -22,6 +22,8 @@ class FrameRecord:
 
     def select(self, frames: Tensor | slice | Sequence[int]) -> Self:
         """The record of some frames."""
+        # A tuple would index the axes of a tensor.
+        frames = list(frames) if isinstance(frames, tuple | range) else frames
         return self._map(
             lambda _, value: value.select(frames) if isinstance(value, FrameRecord) else value[frames]
         )

@@ -43,6 +43,8 @@ def test_concatenation_of_selections_is_the_whole(torso):
 def test_a_selection_has_the_frames_in_the_order_given():
     whole = random_view(4)
     chosen = whole.select([3, 1, 1])
+    assert_same(whole.select((3, 1, 1)), chosen)
+    assert_same(whole.select(range(1, 3)), whole.select(slice(1, 3)))
     for place, frame in enumerate([3, 1, 1]):
         assert_same(chosen.select([place]), whole.select([frame]))
     assert len(whole.select([])) == 0
