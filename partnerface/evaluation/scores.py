@@ -122,7 +122,7 @@ class EvaluationScores:
         self._nearest_pairs.update(number, names, nearest, target, masks)
 
     def has_previous(self, frame: int) -> bool:
-        """Whether the frame given last is the previous one of the video."""
+        """See `TemporalStability.has_previous`."""
         return self._pairs.has_previous(frame)
 
     def set_previous(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:

@@ -106,7 +106,7 @@ CANDIDATE_FRAMES = 12
 """Frames whose shells make up the candidate cells."""
 
 HALF_DIAGONAL = 0.87
-"""Of a cell, in units of its side."""
+"""Half the space diagonal of a cell, in cell sides: sqrt(3) / 2, rounded up."""
 
 
 def place_candidates(
