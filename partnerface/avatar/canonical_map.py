@@ -37,7 +37,7 @@ class MappedSamples:
         positions: ``[N, 3]`` after the fine motion, in [0, 1] of the canonical cube.
         appearance: ``[N, A]`` appearance code, or None.
         part_weights: ``[N, P]``, or None if not requested.
-        statistics: of the fine motion, for regularisers; None without gradients.
+        statistics: statistics of the fine motion, for regularisers; None without gradients.
     """
 
     kept: Int[Tensor, " N"]

@@ -15,7 +15,7 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None) -> 
 
     Projects the head on frames (overlay.png), plots the coverage of pose and expression (coverage.png),
     looks at mattes, splits and camera, and writes it all to check.json. Ends with code 0 for a dataset that
-    is fit, 1 for one that is not, 2 for one that cannot be read.
+    is fit, 1 for one that is not, 2 for an unreadable one.
 
     Args:
         dataset: folder of the dataset; it is not changed.

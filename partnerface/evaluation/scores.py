@@ -88,7 +88,7 @@ class EvaluationScores:
         splits: names of the test splits.
         metrics: image metrics by the name under which they are reported.
         with_surface: whether the true surface is known.
-        device: of the frames.
+        device: device of the frames.
 
     Attributes:
         surface: scores of the surface, to be updated by itself; None if the true one is not known.

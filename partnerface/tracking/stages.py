@@ -57,7 +57,7 @@ def settings_key(
         size: side of the head crop in pixels.
         models: digest of the landmark detector, and of the matting network or the user's mattes.
         head_model: the fitted head model.
-        settings: of the fit.
+        settings: settings of the fit.
     """
     used = {"size": size, "models": models, "head": asdict(head_model_record(head_model))}
     alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())
@@ -76,7 +76,7 @@ def recorded_key(out: Path) -> str | None:
 class TrackingStages:
     """A hidden folder beside the dataset; it appears with the first result and ends with the last.
 
-    Saving only spares the next run time: an error in it is ignored, and a file that cannot be read counts
+    Saving only spares the next run time: an error in it is ignored, and an unreadable file counts
     as missing.
 
     Args:

@@ -18,7 +18,7 @@ RAYS = 1024
 """Rays of a step, drawn as in training."""
 
 LEARNING_RATES = {"rotation": 0.002, "translation": 0.0003, "expression": 0.02}
-"""Of Adam, in radians, metres and coefficients: one step at most of about that size."""
+"""Learning rate of Adam, about the largest step, in radians, metres and coefficients."""
 
 REFINEMENT_DEFINITION = (
     f"rotation, translation and expression of each test frame fitted to its own picture, apart from every "

@@ -161,7 +161,7 @@ class MethodResults:
     """Selections and averages of rows.
 
     Args:
-        rows: of ``results.json``.
+        rows: the rows of ``results.json``.
         order: names of methods in the order of tables; others follow.
     """
 

@@ -11,7 +11,7 @@ from partnerface.errors import UserError
 from partnerface.files.arrays import read_arrays, shape_fault, write_arrays
 
 LANDMARKS = 478
-"""Of MediaPipe: those of the skin, then ten of the irises."""
+"""Number of MediaPipe's landmarks: those of the skin, then ten of the irises."""
 
 SKIN_LANDMARKS = 468
 _SHAPES = {

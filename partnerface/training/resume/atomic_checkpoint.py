@@ -77,7 +77,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with whole_file(target, advice, synced=True) as partial:
             target.parent.mkdir(parents=True, exist_ok=True)
             for abandoned in target.parent.glob(f".{target.name}.*.partial"):
-                # Of a process that was killed while it wrote: each would leave one.
+                # Left by a process that was killed while it wrote.
                 abandoned.unlink(missing_ok=True)
             try:
                 with partial.open("wb") as file:
