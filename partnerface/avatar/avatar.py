@@ -116,9 +116,9 @@ class Avatar(AvatarMethod):
         return Rendering(composite_over_torso(head, samples, hit, torso), moved.statistics)
 
     def for_picture(
-        self, frame: PosedFrame, sampled: Sequence[SampledBundle], with_parts: bool
+        self, frame: PosedFrame, bundles: Sequence[SampledBundle], with_parts: bool
     ) -> PosedFrame:
-        faster = picture_map(frame.exact, sampled, frame.pose, self.sampler.occupancy, with_parts)
+        faster = picture_map(frame.exact, bundles, frame.pose, self.sampler.occupancy, with_parts)
         return replace(frame, canonical_map=faster)
 
     def training_schedule(self, progress: float) -> None:

@@ -151,7 +151,7 @@ class AvatarMethod(nn.Module, ABC):
     def shade(self, sampled: SampledBundle, frame: Any, with_parts: bool = False) -> Rendering:
         """Colour sampled rays of one prepared frame; ``with_parts`` adds part weights, no more."""
 
-    def for_picture(self, frame: Any, sampled: Sequence[SampledBundle], with_parts: bool) -> Any:
+    def for_picture(self, frame: Any, bundles: Sequence[SampledBundle], with_parts: bool) -> Any:
         """A prepared frame that shades a whole picture faster, given its sampled rays, if there is one."""
         return frame
 

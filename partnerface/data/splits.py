@@ -150,9 +150,7 @@ def sampled_sequence(
     tests = {name: sequence.splits[name] for name in sequence.test_splits}
     protocol = dict(sequence.split_protocol)
     if sample_frames:
-        samples = {
-            f"{name}{SAMPLE_SUFFIX}": spread_evenly(frames, sample_frames) for name, frames in tests.items()
-        }
+        samples = {key + SAMPLE_SUFFIX: spread_evenly(frames, sample_frames) for key, frames in tests.items()}
         protocol |= {
             name + SAMPLE_SUFFIX: f"up to {sample_frames} frames of {name}, evenly spread" for name in tests
         }

@@ -105,11 +105,7 @@ class RaySampler(nn.Module, ABC):
     def adapt_to(
         self, head_model: HeadModel, surface: Tensor, thickness: Tensor, train: HeadParameters
     ) -> None:
-        """Enclose the shells of the training frames ``train``; called once before fit.
-
-        ``surface`` ``[Fc]`` bool marks the faces of the head without the torso, ``thickness`` ``[V]`` is the
-        shell's in metres.
-        """
+        """Enclose the shells of the training frames ``train``, before fit; the rest as in `set_surface`."""
 
     @abstractmethod
     def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> Any:

@@ -23,8 +23,8 @@ LEARNING_RATES = {"rotation": 0.002, "translation": 0.0003, "expression": 0.02}
 REFINEMENT_DEFINITION = (
     f"rotation, translation and expression of each test frame fitted to its own picture, apart from every "
     f"other frame, with the avatar frozen: {REFINEMENT_STEPS} steps of Adam on {RAYS} rays by the training "
-    "objective and the prior --model.refinement_prior; torso motion, angular velocity, gaze and camera as "
-    "tracked"
+    "objective and the prior --model.refinement_prior; torso motion, angular velocity, gaze and camera "
+    "as tracked"
 )
 
 

@@ -82,10 +82,8 @@ def estimate_torso_motion(
         return _blurred(torch.cat([images, alpha], 1))
 
     view = _TorsoView.of(pictures(slice(reference, reference + 1))[0], torch.as_tensor(torso))
-    chunks = [
-        slice(i, min(i + TORSO_FRAMES_AT_ONCE, len(frames)))
-        for i in range(0, len(frames), TORSO_FRAMES_AT_ONCE)
-    ]
+    starts = range(0, len(frames), TORSO_FRAMES_AT_ONCE)
+    chunks = [slice(start, min(start + TORSO_FRAMES_AT_ONCE, len(frames))) for start in starts]
     motion = torch.zeros(len(frames), PARAMETERS)
     mismatches = []
     for _ in range(ITERATIONS + 1):

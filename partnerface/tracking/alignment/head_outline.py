@@ -27,9 +27,8 @@ FARTHEST_M = 0.1
 GATE_PX = 5.0
 """Matte edges farther from the predicted outline are ignored; pixels at `poses.ALIGNMENT_SIZE`."""
 ROBUST_PX = 1.5
-"""Residual at which the robust loss becomes linear, same pixels."""
 NOISE_PX = 0.7
-"""Standard deviation of the matte's edge, same pixels."""
+"""Residual at which the robust loss becomes linear and standard deviation of the edge, same pixels."""
 
 SMOOTHING_ROUNDS = 60
 STIFFNESS = 2.0
