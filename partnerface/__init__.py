@@ -6,11 +6,10 @@ one canonical radiance field and composited by volume rendering: `partnerface.av
 of it on one page.
 
 Axis alphabet used in every shape annotation:
-    F frames, R rays per frame, S samples per ray, N points (any flattening of F, R, S),
-    M rays that meet the head, K kept samples or landmarks (a docstring says which), T frames of a video,
-    V vertices, U used vertices, Fc faces, Q points on a surface, J joints, E expression coefficients,
-    I identity coefficients, P parts, D driving signal, A appearance code, C channels, B pictures in a batch,
-    H W image height and width.
+    F frames, R rays per frame, S samples per ray, N points (any flattening of F, R, S) or kept samples,
+    M rays that meet the head, K landmarks, T frames of a video, V vertices, U used vertices, Fc faces,
+    Q points on a surface, J joints, E expression coefficients, I identity coefficients, P parts,
+    D driving signal, A appearance code, C channels, B pictures in a batch, H W image height and width.
 
 Conventions, the same everywhere; readers convert once, at the boundary:
     lengths in metres; rotations as 3x3 matrices in records;

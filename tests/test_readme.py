@@ -1,9 +1,11 @@
 """README and docs are true: every command parses, every file and name exists, every table has one vintage."""
 
+import ast
 import functools
 import importlib
 import re
 import shlex
+import tokenize
 from pathlib import Path
 
 from partnerface.cli.main import TOOLS, TRAINER_COMMANDS, main, split_command
@@ -175,6 +177,30 @@ def test_names_of_the_vocabulary_stand_in_code_or_configuration() -> None:
 
 
 def test_private_metaphors_stay_out() -> None:
-    banned = r"\b(hears?|heard|deaf|is told|that cannot be|likewise|listens?)\b"
-    pages = {page: text.split("## Say, do not say")[0] for page, text in PAGES.items()}
-    assert [(page, found) for page, text in pages.items() for found in re.findall(banned, text)] == []
+    """Of the pages, and of all comments and docstrings of the package."""
+    banned = (
+        r"\b(hears?|heard|deaf|(?:is|are) told|that cannot be|[Ll]ikewise|in silence|heeded"
+        r"|[Ss]ee the function|The same for|go(?:es)? on|[Nn]othing of this)\b"
+        r"|\bas of `|[Aa]rguments as above"
+    )
+    texts = {page: text.split("## Say, do not say")[0] for page, text in PAGES.items()}
+    for path in sorted((ROOT / "partnerface").rglob("*.py")):
+        with path.open("rb") as file:
+            kinds = (tokenize.COMMENT, tokenize.STRING)
+            words = [token.string for token in tokenize.tokenize(file.readline) if token.type in kinds]
+        texts[path.relative_to(ROOT).as_posix()] = "\n".join(words)
+    texts = {name: " ".join(text.split()) for name, text in texts.items()}
+    assert [(name, found) for name, text in texts.items() for found in re.findall(banned, text)] == []
+
+
+def test_docstrings_make_sense_without_the_name_before_them() -> None:
+    """They do not continue a sentence that the name has begun: "Of a cell", "head_model: whose uv"."""
+    fragment = re.compile(r"\A(?:Of|As of|Likewise|Nothing)\b|^ *\w+: (?:of|whose) ", re.M)
+    found = [
+        (path.name, node.value.value)
+        for path in sorted((ROOT / "partnerface").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if isinstance(node.value.value, str) and fragment.search(node.value.value)
+    ]
+    assert found == []

@@ -29,7 +29,7 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.rendered_rays import Rendering
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.rendering.volume_rendering import composite_over_torso, render_head
-from partnerface.sampling.ray_sampler import RaySampler, SampledRays
+from partnerface.sampling.ray_sampler import RaySampler, SampledBundle
 from partnerface.skinning.inverse_skinning import InverseSkinning
 
 THINNEST_SHELL = 0.005
@@ -105,7 +105,7 @@ class Avatar(AvatarMethod):
             frames.append(PosedFrame(bounds, exact, exact, pose, posed.head_rotation[f].detach(), torso))
         return frames
 
-    def shade(self, sampled: SampledRays, frame: PosedFrame, with_parts: bool = False) -> Rendering:
+    def shade(self, sampled: SampledBundle, frame: PosedFrame, with_parts: bool = False) -> Rendering:
         samples, hit = sampled.samples, sampled.hit
         moved = frame.canonical_map(sampled, with_parts)
         directions = self.field.encode_directions(sampled.rays.directions[0, hit] @ frame.view_rotation)
@@ -115,8 +115,10 @@ class Avatar(AvatarMethod):
         torso = self.torso(sampled.rays.image_uv[0], *frame.torso)
         return Rendering(composite_over_torso(head, samples, hit, torso), moved.statistics)
 
-    def for_picture(self, frame: PosedFrame, sampled: Sequence[SampledRays], with_parts: bool) -> PosedFrame:
-        faster = picture_map(frame.exact, sampled, frame.pose, self.sampler.occupancy, with_parts)
+    def for_picture(
+        self, frame: PosedFrame, bundles: Sequence[SampledBundle], with_parts: bool
+    ) -> PosedFrame:
+        faster = picture_map(frame.exact, bundles, frame.pose, self.sampler.occupancy, with_parts)
         return replace(frame, canonical_map=faster)
 
     def training_schedule(self, progress: float) -> None:

@@ -21,7 +21,7 @@ from partnerface.deformation.deformation import (
     part_usage,
 )
 from partnerface.rendering.rendered_rays import DeformationStatistics
-from partnerface.sampling.ray_sampler import SampledRays
+from partnerface.sampling.ray_sampler import SampledBundle
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, InverseSkinning
 
 LEAST_DISTANCE = 1e-3
@@ -29,21 +29,21 @@ LEAST_DISTANCE = 1e-3
 
 
 @dataclass
-class CanonicalSamples:
-    """K of a bundle's M * S samples, in canonical space.
+class MappedSamples:
+    """N of a bundle's M * S samples, in canonical space.
 
     Attributes:
-        kept: ``[K]`` numbers of the samples that can hold density, rising.
-        positions: ``[K, 3]`` after the fine motion, in [0, 1] of the canonical cube.
-        appearance: ``[K, A]`` appearance code, or None.
-        part_weights: ``[K, P]``, or None if not requested.
-        statistics: of the fine motion, for regularisers; None without gradients.
+        kept: ``[N]`` numbers of the samples that can hold density, rising.
+        positions: ``[N, 3]`` after the fine motion, in [0, 1] of the canonical cube.
+        appearance: ``[N, A]`` appearance code, or None.
+        part_weights: ``[N, P]``, or None if not requested.
+        statistics: statistics of the fine motion, for regularisers; None without gradients.
     """
 
-    kept: Int[Tensor, " K"]
-    positions: Float[Tensor, "K 3"]
-    appearance: Float[Tensor, "K A"] | None
-    part_weights: Float[Tensor, "K P"] | None = None
+    kept: Int[Tensor, " N"]
+    positions: Float[Tensor, "N 3"]
+    appearance: Float[Tensor, "N A"] | None
+    part_weights: Float[Tensor, "N P"] | None = None
     statistics: DeformationStatistics | None = None
 
 
@@ -51,7 +51,7 @@ class CanonicalMap(ABC):
     """The map of one posed frame from observation space to moved canonical space."""
 
     @abstractmethod
-    def __call__(self, sampled: SampledRays, with_parts: bool = False) -> CanonicalSamples:
+    def __call__(self, sampled: SampledBundle, with_parts: bool = False) -> MappedSamples:
         """Carry the samples of some rays; ``with_parts`` adds their part weights and changes nothing else."""
 
 
@@ -73,14 +73,14 @@ class ExactMap(CanonicalMap):
     driving: Tensor
     cube: CanonicalCube
 
-    def __call__(self, sampled: SampledRays, with_parts: bool = False) -> CanonicalSamples:
+    def __call__(self, sampled: SampledBundle, with_parts: bool = False) -> MappedSamples:
         canonical = self.skinning(sampled.points, self.surface)
         kept = sampled.samples.evaluated(canonical.valid, canonical.faces >= 0).nonzero()[:, 0]
         points = self.skinning.with_gradient(canonical.select(kept), sampled.points[kept], self.surface)
         positions = self.cube(points)
         deformed = self.deformation(positions, self.driving)
         learning = torch.is_grad_enabled()
-        return CanonicalSamples(
+        return MappedSamples(
             kept,
             positions + deformed.offsets,
             deformed.appearance,
@@ -132,9 +132,9 @@ def offset_roughness(offsets: Tensor, positions: Tensor, kept: Tensor, count: in
     canonical space, such as the two lips, hardly count.
 
     Args:
-        offsets: ``[K, 3]`` in sides of the canonical cube.
-        positions: ``[K, 3]`` before the fine motion, in [0, 1] of the cube.
-        kept: ``[K]`` numbers of the samples, rising.
+        offsets: ``[N, 3]`` in sides of the canonical cube.
+        positions: ``[N, 3]`` before the fine motion, in [0, 1] of the cube.
+        kept: ``[N]`` numbers of the samples, rising.
         count: samples per ray.
     """
     neighbours = (kept.diff() == 1) & (kept[1:] % count != 0)

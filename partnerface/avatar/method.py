@@ -20,7 +20,7 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.rendering.rendered_rays import RenderedRays, Rendering
 from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
-from partnerface.sampling.ray_sampler import RaySampler, SampledRays
+from partnerface.sampling.ray_sampler import RaySampler, SampledBundle
 from partnerface.skinning.head_surface import head_surface
 
 
@@ -46,7 +46,7 @@ class AvatarMethod(nn.Module, ABC):
     def __init__(self, head_model: HeadModel, sampler: RaySampler, torso: TorsoLayer) -> None:
         super().__init__()
         self.head_model, self.sampler, self.torso = head_model, sampler, torso
-        self.memory = DefaultView(head_model)
+        self.view_defaults = DefaultView(head_model)
         self.register_buffer("identity", torch.zeros(head_model.num_identity))
         self.register_buffer("mean_pose", torch.zeros(POSE_WIDTH))
         self.register_buffer("surface", head_surface(head_model), persistent=False)
@@ -66,13 +66,13 @@ class AvatarMethod(nn.Module, ABC):
         views = View(sequence.camera, sequence.head, sequence.torso_motion)
         train = views.select(sequence.splits["train"]).to(self.identity.device)
         self.identity.zero_()[: len(train.head.identity)] = train.head.identity
-        self.memory.remember(train, self.head_model)
+        self.view_defaults.remember(train, self.head_model)
         self.mean_pose.copy_(head_pose(train.head).mean(0))
         self.torso.neck_line.fill_(sequence.neck_line)
 
     def default_view(self) -> View:
         """The view (F = 1) of the training frame with the least expression, at the training size."""
-        return self.memory.view(self.identity)
+        return self.view_defaults.view(self.identity)
 
     def relative_pose(self, head: HeadParameters) -> Tensor:
         """``[F, 6]`` pose of the head relative to the mean of training; the torso gives way to it."""
@@ -143,15 +143,15 @@ class AvatarMethod(nn.Module, ABC):
                 evaluation.
         """
 
-    def sample(self, rays: RayBundle, frame: Any) -> SampledRays:
+    def sample(self, rays: RayBundle, frame: Any) -> SampledBundle:
         """Place samples on rays ``[1, R]`` of one prepared frame, against its ``bounds``."""
-        return SampledRays.of(rays, self.sampler(rays.origins[0], rays.directions[0], frame.bounds))
+        return SampledBundle.of(rays, self.sampler(rays.origins[0], rays.directions[0], frame.bounds))
 
     @abstractmethod
-    def shade(self, sampled: SampledRays, frame: Any, with_parts: bool = False) -> Rendering:
+    def shade(self, sampled: SampledBundle, frame: Any, with_parts: bool = False) -> Rendering:
         """Colour sampled rays of one prepared frame; ``with_parts`` adds part weights, no more."""
 
-    def for_picture(self, frame: Any, sampled: Sequence[SampledRays], with_parts: bool) -> Any:
+    def for_picture(self, frame: Any, bundles: Sequence[SampledBundle], with_parts: bool) -> Any:
         """A prepared frame that shades a whole picture faster, given its sampled rays, if there is one."""
         return frame
 

@@ -22,8 +22,8 @@ from partnerface.fields.frequency_field import ConditionedField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.rendered_rays import Rendering
 from partnerface.rendering.torso_layer import TorsoLayer
-from partnerface.rendering.volume_rendering import HeadRays, composite_over_torso, rendering_weights
-from partnerface.sampling.ray_sampler import RaySamples, SampledRays
+from partnerface.rendering.volume_rendering import CompositedHead, composite_over_torso, rendering_weights
+from partnerface.sampling.ray_sampler import RaySamples, SampledBundle
 from partnerface.sampling.uniform import RigidFrame, UniformSampler
 
 
@@ -119,7 +119,7 @@ class NeRFace(AvatarMethod):
             for f in range(len(view))
         ]
 
-    def shade(self, sampled: SampledRays, frame: ConditionedFrame, with_parts: bool = False) -> Rendering:
+    def shade(self, sampled: SampledBundle, frame: ConditionedFrame, with_parts: bool = False) -> Rendering:
         """Both passes; the one part of this method takes all of the head's weight."""
         hit, coarse = sampled.hit, sampled.samples
         origins, directions = frame.bounds.rays(sampled.rays.origins[0], sampled.rays.directions[0])
@@ -140,7 +140,7 @@ class NeRFace(AvatarMethod):
         samples: RaySamples,
         frame: ConditionedFrame,
         with_parts: bool,
-    ) -> HeadRays:
+    ) -> CompositedHead:
         """Evaluate a field on the samples of rays ``[M, 3]`` in the rigid head frame and composite them."""
         origins, directions = rays
         low, high = self.sampler.low, self.sampler.high
@@ -150,7 +150,7 @@ class NeRFace(AvatarMethod):
             density, rgb = field(positions, directions, frame.condition)
         weights = rendering_weights(density, samples)
         parts = weights.sum(1, keepdim=True) if with_parts else None
-        return HeadRays(weights, (weights[..., None] * rgb).sum(1), parts)
+        return CompositedHead(weights, (weights[..., None] * rgb).sum(1), parts)
 
 
 def _resize_codes_before_loading(avatar: NeRFace, state: dict, prefix: str, *args: object) -> None:

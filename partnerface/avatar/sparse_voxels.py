@@ -19,9 +19,7 @@ from torch.nn import functional
 
 from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.meshes.dilation import dilate
-
-HALF_DIAGONAL = wp.constant(0.87)
-"""Of a voxel, in units of its side."""
+from partnerface.sampling.occupancy import HALF_DIAGONAL
 
 
 @wp.func
@@ -175,9 +173,9 @@ def known_at_corners(
         side: voxels along an axis.
         bend: greatest difference between the changes of value along a voxel's parallel edges, as a share of
             their length, in a voxel that is interpolated.
-        stretch: likewise, the greatest by which value moves, turns or stretches an edge.
-        miss: likewise, the greatest error of the interpolated place in the middle of a voxel beside an uneven
-            one. Nothing of this counts outside the region of interest.
+        stretch: greatest change of an edge's length or direction under ``value``, as a share of its length.
+        miss: greatest interpolation error at the centre of a voxel beside an uneven one, as a share of the
+            voxel's side. Points outside the region of interest are not checked.
     """
     (rotation, translation), (low, extent) = pose, cube
     spacing = extent / side

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partnerface.avatar.canonical_map import CanonicalMap, CanonicalSamples, ExactMap
+from partnerface.avatar.canonical_map import CanonicalMap, ExactMap, MappedSamples
 from partnerface.avatar.sparse_voxels import SparseVoxels, known_at_corners
 from partnerface.compute.chunks import cpu_threads, map_chunks
 from partnerface.sampling.occupancy import OccupancyGrid
-from partnerface.sampling.ray_sampler import SampledRays
+from partnerface.sampling.ray_sampler import SampledBundle
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH
 
 LEAST_SAMPLES = 100_000
@@ -46,7 +46,7 @@ class VoxelMap(CanonicalMap):
     exact: ExactMap
     voxels: SparseVoxels
 
-    def __call__(self, sampled: SampledRays, with_parts: bool = False) -> CanonicalSamples:
+    def __call__(self, sampled: SampledBundle, with_parts: bool = False) -> MappedSamples:
         exact, code = self.exact, 4 + self.exact.deformation.appearance_width
         values, trusted = self.voxels(sampled.points)
         uneven = (~trusted | (values[:, 3].abs() < RIM)).nonzero()[:, 0]
@@ -58,7 +58,7 @@ class VoxelMap(CanonicalMap):
         values[uneven[moving], : moved.shape[1]] = moved
         kept = chosen.nonzero()[:, 0]
         values = values[kept]
-        return CanonicalSamples(
+        return MappedSamples(
             kept,
             exact.cube(values[:, :3]),
             values[:, 4:code] if code > 4 else None,
@@ -68,7 +68,7 @@ class VoxelMap(CanonicalMap):
 
 def picture_map(
     exact: ExactMap,
-    sampled: Sequence[SampledRays],
+    sampled: Sequence[SampledBundle],
     pose: tuple[Tensor, Tensor],
     occupancy: OccupancyGrid | None,
     with_parts: bool = False,

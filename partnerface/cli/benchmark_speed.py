@@ -41,9 +41,9 @@ def benchmark_speed(
         device: ``auto`` measures on a CUDA device too, if there is one; ``cuda`` insists on it.
         memory: weigh a long clip and a large frame too; needs 5 GB of disk and some minutes.
         quality: train three seeds with and without each saving too, a quarter of an hour;
-            interrupted, a second run with the same ``json`` goes on with the next training.
+            interrupted, a second run with the same ``json`` continues with the next training.
         convergence: train every method for 60 and 240 CPU seconds too, ours for 600; a second
-            run with the same ``json`` goes on with the next training as well.
+            run with the same ``json`` continues with the next training as well.
         processes: train in two processes of one thread and in one too, two minutes.
     """
     if threads < 1:

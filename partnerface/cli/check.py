@@ -15,7 +15,7 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None) -> 
 
     Projects the head on frames (overlay.png), plots the coverage of pose and expression (coverage.png),
     looks at mattes, splits and camera, and writes it all to check.json. Ends with code 0 for a dataset that
-    is fit, 1 for one that is not, 2 for one that cannot be read.
+    is fit, 1 for one that is not, 2 for an unreadable one.
 
     Args:
         dataset: folder of the dataset; it is not changed.
@@ -29,7 +29,7 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None) -> 
     # Imported here: --help need not wait for torch.
     from rich.progress import track
 
-    from partnerface.dataset_checks.dataset_check import REPORT_FILE, check_dataset
+    from partnerface.dataset_checks.dataset_check import CHECK_FILE, check_dataset
 
     found = check_dataset(
         dataset,
@@ -39,7 +39,7 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None) -> 
     )
     for finding in found.findings:
         print(f"  {finding.severity:<6} {finding.topic:<11} {finding.text}")
-    print(*(f"  {path}" for path in (out / REPORT_FILE, *found.files)), sep="\n")
+    print(*(f"  {path}" for path in (out / CHECK_FILE, *found.files)), sep="\n")
     if found.reasons:
         print(f"unfit: {dataset}: {'; '.join(found.reasons)}")
         return EXIT_UNFIT

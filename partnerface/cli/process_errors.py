@@ -10,19 +10,19 @@ _LOST = (
     "ncclRemoteError",
     "remote process exited",
 )
-"""What gloo, NCCL and the store where processes meet say when one that they talk to is gone."""
+"""Parts of the messages of gloo, NCCL and the rendezvous store about a lost connection."""
 _MEETING_ERRORS = {"DistNetworkError", "DistStoreError"}
-"""Classes of `torch.distributed`, whose other words are about processes that did not meet."""
+"""Classes of `torch.distributed` whose other messages are about processes that did not connect."""
 
 
 def process_error_message(error: BaseException) -> str | None:
-    """What to say about an error from between processes; None for all others."""
+    """One line about an error of the communication between processes; None for all others."""
     if not isinstance(error, RuntimeError):
         return None
     if any(sign in str(error) for sign in _LOST):
         return (
             "another process of this run has ended; its own output says why, unless it was killed; "
-            "fit goes on with --ckpt_path last"
+            "continue fit with --ckpt_path last"
         )
     if type(error).__name__ in _MEETING_ERRORS:
         reason = str(error).partition("\n")[0]

@@ -26,7 +26,7 @@ def sweep(
         out: folder of the runs and the report, by default ``runs/sweeps/NAME``.
         workers: runs at once, which share the cores (``OMP_NUM_THREADS``, where it is not set).
         count: most runs; needed for a random sweep.
-        seed: of a random sweep; a larger ``count`` later keeps the first runs.
+        seed: seed of a random sweep; a larger ``count`` later keeps the first runs.
     """
     for flag, value in (("workers", workers), ("count", count)):
         if value is not None and value < 1:

@@ -80,7 +80,7 @@ def _unknown_key(first: BaseException, reason: str) -> str | None:
     if isinstance(first, KeyError):
         quoted = re.findall(r"'([^']+)'", reason)
         return quoted[-1] if quoted else None
-    # Of argparse itself.
+    # The message is argparse's own.
     found = re.match(r"unrecognized arguments?: -*([^\s=]+)", reason)
     return found[1] if found else None
 

@@ -106,7 +106,7 @@ class AvatarCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Resolve ``--ckpt_path last``; take no hyperparameters from the file.
 
-        Lightning's own version lets the checkpoint override explicit flags in silence. Here the
+        Lightning's own version lets the checkpoint silently override explicit flags. Here the
         command line and the YAML decide.
         """
         command = self.config["subcommand"]
@@ -124,7 +124,7 @@ class AvatarCLI(LightningCLI):
             return
         path = last_checkpoint(run_dir) if checkpoint == "last" else Path(checkpoint)
         if command == "fit" and checkpoint == "last" and run_dir.is_dir() and not path.is_file():
-            # The same command starts a run and goes on with it, also after a kill before the first save.
+            # The same command starts a run and continues it, also after a kill before the first save.
             if rank_zero_only.rank == 0:
                 print(
                     f"partnerface: {run_dir} holds no checkpoint yet; training starts anew", file=sys.stderr
@@ -156,7 +156,7 @@ class AvatarCLI(LightningCLI):
                 super()._run_subcommand(subcommand)
 
     def after_fit(self) -> None:
-        """Run the last validation of a run that was stopped within it: nothing is left to train."""
+        """Run the validation that a stop interrupted, if training itself was complete."""
         checkpoint = next((c for c in self.trainer.callbacks if isinstance(c, RunCheckpoint)), None)
         if checkpoint is not None and checkpoint.validation_pending:
             checkpoint.cut_log(self.trainer)

@@ -120,8 +120,8 @@ def split_coverage(splits: dict[str, list[int]], head: HeadParameters) -> dict[s
     return coverage
 
 
-SAMPLE = "_sample"
-"""What the name of a split's sample ends in."""
+SAMPLE_SUFFIX = "_sample"
+"""Suffix of the names of subsampled test splits."""
 
 
 def spread_evenly(frames: Sequence[int], count: int) -> list[int]:
@@ -150,9 +150,9 @@ def sampled_sequence(
     tests = {name: sequence.splits[name] for name in sequence.test_splits}
     protocol = dict(sequence.split_protocol)
     if sample_frames:
-        samples = {f"{name}{SAMPLE}": spread_evenly(frames, sample_frames) for name, frames in tests.items()}
+        samples = {key + SAMPLE_SUFFIX: spread_evenly(frames, sample_frames) for key, frames in tests.items()}
         protocol |= {
-            f"{name}{SAMPLE}": f"up to {sample_frames} frames of {name}, evenly spread" for name in tests
+            name + SAMPLE_SUFFIX: f"up to {sample_frames} frames of {name}, evenly spread" for name in tests
         }
         tests |= samples
     for name in test_splits or ():

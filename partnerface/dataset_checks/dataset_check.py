@@ -116,7 +116,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
-REPORT_FILE, OVERLAY_FILE, COVERAGE_FILE = "check.json", "overlay.png", "coverage.png"
+CHECK_FILE, OVERLAY_FILE, COVERAGE_FILE = "check.json", "overlay.png", "coverage.png"
 LOOKED_AT = 24
 """Frames on which the head is projected."""
 
@@ -202,7 +202,7 @@ def check_dataset(
         files.append(out / COVERAGE_FILE)
         write_coverage_figure(files[-1], sequence, head_model.asset.expression_names)
     check = DatasetCheck(sequence.name, findings, coverage, files)
-    replace_text(out / REPORT_FILE, json.dumps(check.record(), indent=1, allow_nan=False) + "\n")
+    replace_text(out / CHECK_FILE, json.dumps(check.record(), indent=1, allow_nan=False) + "\n")
     return check
 
 

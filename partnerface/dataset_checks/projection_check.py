@@ -46,8 +46,8 @@ class ProjectedHead:
         regions: ``[h, w]`` regions of the posed mesh; background where there is none.
         in_matte: share of the drawn head that the matte holds; 0 where no head is in the picture.
         overlap: drawn and labelled face, intersection over union.
-        height: of the head in picture heights.
-        distance: of the head from the camera in metres.
+        height: height of the head in picture heights.
+        distance: distance of the head from the camera in metres.
     """
 
     frame: int

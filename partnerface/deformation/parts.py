@@ -163,7 +163,7 @@ def placed_centres(placement: PartPlacement, head: CanonicalHead, parts: int) ->
             ``farthest_points`` spreads them evenly, ``landmarks`` puts them on P landmarks of the face
             that are far from one another, ``head_regions`` on the first P of the head's named regions: mouth,
             eyes, scalp, brows, jaw, nose, cheeks, ears, neck, where pairs are two.
-        head: whose parts they are.
+        head: the head that is divided.
         parts: number of parts P.
 
     Raises:

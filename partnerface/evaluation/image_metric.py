@@ -32,7 +32,7 @@ class ImageMetric(ABC):
     in_validation: ClassVar[bool] = True
 
     def missing(self) -> str:
-        """Why the metric has no values, for instance weights that cannot be loaded; empty if it has.
+        """Why the metric has no values, for instance missing weights; empty if it has.
 
         Called before the first picture.
         """

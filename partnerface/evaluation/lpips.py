@@ -142,7 +142,7 @@ def load_lpips() -> LoadedLPIPS:
     """The network, its weights from ``PARTNERFACE_ASSETS``, else ``~/.cache/partnerface``, else a download.
 
     A download (once, 230 MB, of which 10 MB are kept) is checked by its hash. Failure is logged once
-    and is no error: a test goes on without LPIPS.
+    and is no error: a test continues without LPIPS.
     """
     path = stored_file(FILE_NAME)
     try:

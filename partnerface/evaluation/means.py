@@ -144,7 +144,7 @@ class TemporalStability(SplitMeans):
     def update(
         self, frame: int, names: list[str], render: Tensor, target: Tensor, masks: Mapping[str, Tensor]
     ) -> None:
-        """Count the pair of frame number ``frame`` and the previous one of the video, if that was given last.
+        """Count the pair of frame number ``frame`` and the video's previous frame, if `has_previous`.
 
         The other arguments are those of `ImageMeans.update`.
         """
@@ -167,7 +167,7 @@ class TemporalStability(SplitMeans):
         self._previous = frame, self.places(names), render.clamp(0, 1) - target, inside
 
     def has_previous(self, frame: int) -> bool:
-        """Whether the frame given last is the previous one of the video."""
+        """True if the last frame passed to `update` or `set_previous` is the video's previous frame."""
         return self._previous is not None and self._previous[0] == frame - 1
 
     def reset(self) -> None:

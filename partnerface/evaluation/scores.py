@@ -88,7 +88,7 @@ class EvaluationScores:
         splits: names of the test splits.
         metrics: image metrics by the name under which they are reported.
         with_surface: whether the true surface is known.
-        device: of the frames.
+        device: device of the frames.
 
     Attributes:
         surface: scores of the surface, to be updated by itself; None if the true one is not known.
@@ -122,7 +122,7 @@ class EvaluationScores:
         self._nearest_pairs.update(number, names, nearest, target, masks)
 
     def has_previous(self, frame: int) -> bool:
-        """Whether the frame given last is the previous one of the video."""
+        """See `TemporalStability.has_previous`."""
         return self._pairs.has_previous(frame)
 
     def set_previous(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from partnerface.errors import UserError
 from partnerface.files.whole_files import whole_file
 
-LARGEST_BYTES = 2_000_000_000
+LARGEST_ARRAYS_BYTES = 2_000_000_000
 """Limit to the unpacked arrays of one file: a head model with all its components takes a tenth."""
 
 
 def read_arrays(
-    path: Path, names: Iterable[str] | None = None, largest_bytes: int = LARGEST_BYTES
+    path: Path, names: Iterable[str] | None = None, largest_bytes: int = LARGEST_ARRAYS_BYTES
 ) -> dict[str, np.ndarray]:
     """The arrays of an npz file by name.
 

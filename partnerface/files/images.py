@@ -17,7 +17,7 @@ FORMATS = ("PNG", "JPEG")
 WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 LARGEST_PIXELS = 8192 * 8192
-"""An image of more pixels is not decoded: a small file can hold an enormous one."""
+"""An image or video frame of more pixels is not decoded: a small file can hold an enormous one."""
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -11,15 +11,13 @@ import av
 import numpy as np
 
 from partnerface.errors import UserError
+from partnerface.files.images import LARGEST_PIXELS
 from partnerface.files.whole_files import whole_file
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 """Containers that are decoded. Playlists are not: they name other files, which a stranger's must not open."""
 
 WRITTEN_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
-
-LARGEST_PIXELS = 8192 * 8192
-"""A video of larger frames is not decoded."""
 
 
 @dataclass

@@ -90,7 +90,7 @@ class PickledType(PickledObject):
         self.name = name.decode() if isinstance(name, bytes) else str(name)
 
     def __setstate__(self, state: object) -> None:
-        # Of a type's state only the byte order says something about numbers.
+        # Only the byte order in a type's state matters for numbers.
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
         order = order.decode() if isinstance(order, bytes) else order
         if order in ("<", ">"):

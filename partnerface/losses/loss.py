@@ -38,7 +38,7 @@ def deformation_statistics(rendered: Rendering, loss: str) -> DeformationStatist
     """The statistics that a regulariser of the fine motion needs.
 
     Raises:
-        UserError: the method deforms nothing; names the loss by its key ``loss``.
+        UserError: the method has no deformation; names the loss by its key ``loss``.
     """
     if rendered.deformation is None:
         raise UserError(f"--model.losses.{loss}: this method has no deformation; take the loss out")

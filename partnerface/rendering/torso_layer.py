@@ -46,8 +46,8 @@ class TorsoLayer(nn.Module):
         self.planes = nn.ParameterList(
             [nn.Parameter(0.05 * torch.randn(1, channels, r, r)) for r in resolutions]
         )
-        # Of ReLUs about half would hear nothing from features as small as these are at the start; with an
-        # unlucky half the skin at the collar stayed purple.
+        # With ReLU about half of the units would be inactive for features this small, and with some seeds
+        # the skin at the collar stayed purple.
         self.decoder = nn.Sequential(nn.Linear(channels * len(resolutions), 32), nn.SiLU(), nn.Linear(32, 4))
         self.yielding = nn.Parameter(torch.zeros(POSE_WIDTH, 2, yielding_cells, yielding_cells))
         self.register_buffer("neck_line", torch.ones(()))

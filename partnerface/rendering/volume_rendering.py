@@ -43,7 +43,7 @@ def accumulate(values: Tensor, ray: Tensor, rays: int) -> Tensor:
 
 
 @dataclass
-class HeadRays:
+class CompositedHead:
     """The head alone on the M rays that meet it.
 
     Attributes:
@@ -59,25 +59,25 @@ class HeadRays:
 
 def render_head(
     density: Tensor, rgb: Tensor, kept: Tensor, samples: RaySamples, part_weights: Tensor | None = None
-) -> HeadRays:
-    """Volume rendering of the K evaluated of M * S samples.
+) -> CompositedHead:
+    """Volume rendering of the N evaluated of M * S samples.
 
     Args:
-        density: ``[K]`` per metre.
-        rgb: ``[K, 3]``.
-        kept: ``[K]`` numbers of the evaluated samples.
+        density: ``[N]`` per metre.
+        rgb: ``[N, 3]``.
+        kept: ``[N]`` numbers of the evaluated samples.
         samples: all samples of the M rays.
-        part_weights: ``[K, P]`` to composite, or None.
+        part_weights: ``[N, P]`` to composite, or None.
     """
     rays, ray = len(samples.depths), torch.div(kept, samples.count, rounding_mode="floor")
     weights = rendering_weights(scatter_samples(density, kept, samples), samples)
     used = weights.reshape(-1)[kept, None]
     parts = None if part_weights is None else accumulate(used * part_weights, ray, rays)
-    return HeadRays(weights, accumulate(used * rgb, ray, rays), parts)
+    return CompositedHead(weights, accumulate(used * rgb, ray, rays), parts)
 
 
 def composite_over_torso(
-    head: HeadRays, samples: RaySamples, hit: Tensor, torso: tuple[Tensor, Tensor]
+    head: CompositedHead, samples: RaySamples, hit: Tensor, torso: tuple[Tensor, Tensor]
 ) -> RenderedRays:
     """Composite the head over the torso layer: R rays of one frame, M of which meet the head.
 

@@ -50,7 +50,7 @@ class TextTable:
     """A table of text whose first column holds names and whose others hold values.
 
     Attributes:
-        titles: of the columns.
+        titles: titles of the columns.
         rows: as many cells each.
         caption: stands above the printed table.
     """

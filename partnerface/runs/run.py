@@ -29,7 +29,7 @@ class Attempts:
     """All attempts at a run.
 
     Attributes:
-        exit_code: of the last attempt; None if it was interrupted.
+        exit_code: exit code of the last attempt; None if it was interrupted.
         seconds: wall time of all attempts together.
     """
 

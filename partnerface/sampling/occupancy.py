@@ -36,6 +36,7 @@ class OccupancyGrid(nn.Module):
     extent: Tensor
     candidates: Tensor
     density: Tensor
+    visited: Tensor
     occupied: Tensor
 
     def __init__(self, cells: int = 128, threshold: float = 0.02, decay: float = 0.85) -> None:
@@ -45,6 +46,7 @@ class OccupancyGrid(nn.Module):
         self.register_buffer("extent", torch.ones(()))
         self.register_buffer("candidates", torch.zeros(cells**3, dtype=torch.bool))
         self.register_buffer("density", torch.zeros(cells**3))
+        self.register_buffer("visited", torch.zeros(cells**3, dtype=torch.bool))
         self.register_buffer("occupied", torch.zeros(cells**3, dtype=torch.uint8))
 
     def set_candidates(self, low: Tensor, extent: Tensor, candidates: Tensor) -> None:
@@ -52,7 +54,8 @@ class OccupancyGrid(nn.Module):
         self.low.copy_(low)
         self.extent.copy_(extent)
         self.candidates.copy_(candidates)
-        self.density.zero_().masked_fill_(candidates, torch.inf)
+        self.density.zero_()
+        self.visited.zero_()
         self.occupied.copy_(candidates)
 
     def centres(self, index: Tensor) -> Tensor:
@@ -70,9 +73,8 @@ class OccupancyGrid(nn.Module):
 
     def visit(self, index: Tensor, density: Tensor) -> None:
         """Remember density ``[N]`` seen in cells ``[N]``."""
-        before = self.density[index]
-        faded = torch.where(before.isinf(), 0.0, before * self.decay)
-        self.density[index] = faded
+        self.visited[index] = True
+        self.density[index] = self.density[index] * self.decay
         self.density.scatter_reduce_(0, index, density, "amax")
 
     def update(self, visits: int, density: Callable[[Tensor], Tensor]) -> None:
@@ -87,8 +89,9 @@ class OccupancyGrid(nn.Module):
         self.refresh()
 
     def refresh(self) -> None:
-        """Occupied cells are the dense ones and their neighbours (a bound, so that hair has no stairs)."""
-        dense = (self.density * (self.extent / self.cells) > self.threshold).to(torch.uint8)
+        """Occupied are dense and unvisited cells, and neighbours (a bound, so that hair has no stairs)."""
+        dense = self.density * (self.extent / self.cells) > self.threshold
+        dense = (dense | self.candidates & ~self.visited).to(torch.uint8)
         dilated = dilate(dense.view(self.cells, self.cells, self.cells)).view(-1)
         self.occupied.copy_(dilated * self.candidates)
 
@@ -106,7 +109,7 @@ CANDIDATE_FRAMES = 12
 """Frames whose shells make up the candidate cells."""
 
 HALF_DIAGONAL = 0.87
-"""Of a cell, in units of its side."""
+"""Half the space diagonal of a cell, in cell sides: sqrt(3) / 2, rounded up."""
 
 
 def place_candidates(

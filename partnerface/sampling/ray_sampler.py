@@ -50,7 +50,7 @@ class RaySamples:
 
 
 @dataclass
-class SampledRays:
+class SampledBundle:
     """R rays of one frame, M of which have S samples each.
 
     Attributes:
@@ -64,7 +64,7 @@ class SampledRays:
     samples: RaySamples
 
     @classmethod
-    def of(cls, rays: RayBundle, samples: RaySamples) -> SampledRays:
+    def of(cls, rays: RayBundle, samples: RaySamples) -> SampledBundle:
         """Rays ``[1, R]`` and the samples of all of them."""
         hit = samples.hit.nonzero()[:, 0]
         return cls(rays, hit, samples.select(hit))
@@ -105,7 +105,7 @@ class RaySampler(nn.Module, ABC):
     def adapt_to(
         self, head_model: HeadModel, surface: Tensor, thickness: Tensor, train: HeadParameters
     ) -> None:
-        """Enclose the shells of the training frames ``train``; called once before fit. Arguments as above."""
+        """Enclose the shells of the training frames ``train``, before fit; the rest as in `set_surface`."""
 
     @abstractmethod
     def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> Any:

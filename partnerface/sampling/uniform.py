@@ -18,7 +18,7 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
 
 PARALLEL = 1e-9
-"""A direction's component below this is taken for this: the ray runs along the box's side."""
+"""Smaller direction components are replaced by it, to avoid division by zero."""
 
 BOX_MARGIN = 0.02
 """Metres around the shell of the training frames."""

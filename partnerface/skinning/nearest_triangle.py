@@ -20,7 +20,7 @@ from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinni
 from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
 
 LARGEST_SCALE = 2.0
-"""A triangle that has all but collapsed would throw its points out of canonical space."""
+"""Largest scale of a triangle's frame: a collapsed one would map points far outside canonical space."""
 
 
 @dataclass

@@ -58,7 +58,7 @@ class Sweep:
 
         Args:
             count: largest number of runs, within ``run_cap``; a larger one later keeps the first runs.
-            seed: of the method ``random``.
+            seed: seed of the method ``random``.
 
         Raises:
             UserError: the method is random and the number of runs is unlimited.

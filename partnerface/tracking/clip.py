@@ -20,7 +20,7 @@ from partnerface.files.images import read_rgb
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.alignment.expressions import ExpressionSettings, align_expressions
 from partnerface.tracking.alignment.pose_step import AlignmentSettings
-from partnerface.tracking.alignment.poses import WORKING_SIZE, align_poses
+from partnerface.tracking.alignment.poses import ALIGNMENT_SIZE, align_poses
 from partnerface.tracking.detection.landmark_track import LandmarkTrack, smoothing_times
 from partnerface.tracking.detection.mattes import (
     ForegroundMatting,
@@ -151,7 +151,7 @@ def fit_clip(clip: Clip, head_model: HeadModel, settings: FitSettings, bars: Pro
     )
     bars.update(task, completed=settings.pose_steps + settings.steps)
     task = bars.add_task("align", total=AlignmentSettings().rounds + ExpressionSettings().rounds)
-    side = min(WORKING_SIZE, clip.track.height)
+    side = min(ALIGNMENT_SIZE, clip.track.height)
     luminance = torch.from_numpy(np.stack([_luminance(read_rgb(p), side) for p in clip.image_paths]))
     mattes = torch.from_numpy(np.stack([shrink(matte, side) for matte in clip.mattes]))
     camera = clip.camera(fit.focal).resized(side, side)

@@ -49,7 +49,7 @@ def iris_residual(track: LandmarkTrack, irises: Tensor) -> float:
 
 
 def frame_residuals(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor) -> Tensor:
-    """``[T]`` each frame's mean distance, arguments and unit as of `landmark_residuals`; 0 without a face."""
+    """``[T]`` `landmark_residuals` per frame: mean, in pixels of a 512-pixel crop; 0 without a face."""
     residuals = torch.zeros(len(track))
     means = _distances(track, numbers, landmarks).mean(1)
     residuals[torch.as_tensor(track.valid)] = torch.as_tensor(means * 512 / track.height).float()

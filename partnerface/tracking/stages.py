@@ -17,7 +17,7 @@ from torch import Tensor
 
 from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
-from partnerface.files.arrays import LARGEST_BYTES, read_arrays, write_arrays
+from partnerface.files.arrays import LARGEST_ARRAYS_BYTES, read_arrays, write_arrays
 from partnerface.files.whole_files import NotWritten
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
@@ -27,7 +27,7 @@ from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.fit.matte_contour import ContourTargets
 
-REPORT_FILE = "report.json"
+TRACKING_REPORT_FILE = "report.json"
 TRACKER_VERSION = 8
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 LANDMARKS_FILE = "landmarks.npz"
@@ -64,7 +64,7 @@ def settings_key(
 def recorded_key(out: Path) -> str | None:
     """The key of the dataset in a folder, None if there is none."""
     try:
-        return json.loads((out / REPORT_FILE).read_text()).get("key")
+        return json.loads((out / TRACKING_REPORT_FILE).read_text()).get("key")
     except (OSError, ValueError, AttributeError):
         return None
 
@@ -72,7 +72,7 @@ def recorded_key(out: Path) -> str | None:
 class TrackingStages:
     """A hidden folder beside the dataset; it appears with the first result and ends with the last.
 
-    Saving only spares the next run time: an error in it is ignored, and a file that cannot be read counts
+    Saving only spares the next run time: an error in it is ignored, and an unreadable file counts
     as missing.
 
     Args:
@@ -121,7 +121,7 @@ class TrackingStages:
         """Remove the folder: all has gone into the dataset, or is of no use."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _load(self, name: str, largest_bytes: int = LARGEST_BYTES) -> dict[str, np.ndarray]:
+    def _load(self, name: str, largest_bytes: int = LARGEST_ARRAYS_BYTES) -> dict[str, np.ndarray]:
         path = self.folder / name
         if not path.is_file():
             return {}

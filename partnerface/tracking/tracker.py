@@ -66,7 +66,7 @@ def track_video(
     """Track the head in a video and write the dataset that training reads.
 
     A run that is interrupted leaves its finished stages in a hidden folder beside ``out``; the same call
-    goes on from them.
+    continues from them.
 
     Args:
         video: a video of one person from one static camera.
@@ -153,7 +153,7 @@ def _find_landmarks(
     say: Callable[[str], None],
     bars: Progress,
 ) -> LandmarkTrack:
-    """Of an unfinished run, of the dataset that lies there (perhaps of another size), or of the detector."""
+    """Landmarks of an unfinished run, of a dataset in ``out`` (of any size), or newly detected."""
     if (track := stages.landmarks(source)) is not None:
         say(f"{stages.folder}: an unfinished tracking, continued")
         return track

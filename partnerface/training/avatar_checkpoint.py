@@ -76,7 +76,7 @@ def model_yaml(checkpoint: Path | str, trust: Iterable[str]) -> str:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """A checkpoint whose contents are whole."""
+    """The contents of a complete checkpoint."""
     if not path.is_file():
         raise UserError(f"checkpoint {path}: no such file")
     return AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")

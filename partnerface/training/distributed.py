@@ -59,7 +59,7 @@ class _WithParameters(torch.autograd.Function):
 
 Value = TypeVar("Value")
 _RETURN_SECONDS = 0.2
-"""Gloo's threads return a tensor within milliseconds once Python lets them."""
+"""Seconds to wait for gloo's threads to release the tensors of the last collectives."""
 
 
 def of_every_process(value: Value) -> list[Value]:
@@ -81,9 +81,9 @@ def gathered_at_first(values: list[Value]) -> list[Value]:
 
 
 def outlast_collectives() -> None:
-    """At the end of Python, first let gloo's threads return the tensors of the last collectives.
+    """At the end of Python, first let gloo's threads release the tensors of the last collectives.
 
-    A thread that returns one to a Python that has begun to end takes the process down with SIGABRT, after
+    A thread that releases one while Python shuts down takes the process down with SIGABRT, after
     all its work is done. The threads cannot be joined: `destroy_process_group` leaves them to whoever
     still holds the group, as a trainer's strategy does, and would wait for a process that is gone.
     """

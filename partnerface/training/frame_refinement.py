@@ -13,17 +13,18 @@ from partnerface.errors import UserError
 from partnerface.head_models.head_parameters import HeadParameters, ParameterRefinement
 from partnerface.training.optimisation import cosine_factor
 
-STEPS = 40
+REFINEMENT_STEPS = 40
 RAYS = 1024
 """Rays of a step, drawn as in training."""
 
 LEARNING_RATES = {"rotation": 0.002, "translation": 0.0003, "expression": 0.02}
-"""Of Adam, in radians, metres and coefficients: one step at most of about that size."""
+"""Learning rate of Adam, about the largest step, in radians, metres and coefficients."""
 
 REFINEMENT_DEFINITION = (
     f"rotation, translation and expression of each test frame fitted to its own picture, apart from every "
-    f"other frame, with the avatar frozen: {STEPS} steps of Adam on {RAYS} rays by the training objective "
-    "and the prior --model.refinement_prior; torso motion, angular velocity, gaze and camera as tracked"
+    f"other frame, with the avatar frozen: {REFINEMENT_STEPS} steps of Adam on {RAYS} rays by the training "
+    "objective and the prior --model.refinement_prior; torso motion, angular velocity, gaze and camera "
+    "as tracked"
 )
 
 
@@ -57,7 +58,7 @@ def refined_parameters(
         optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
         for step, batch in enumerate(batches):
             for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * cosine_factor(step / STEPS, warm_up=0.0)
+                group["lr"] = group["base_lr"] * cosine_factor(step / REFINEMENT_STEPS, warm_up=0.0)
             optimizer.zero_grad()
             loss = objective(batch, corrections(head, frame)) + prior * corrections.size(frame)
             if not torch.isfinite(loss):

@@ -33,7 +33,7 @@ from partnerface.evaluation.pictures import RenderedFrame
 from partnerface.head_models.head_parameters import HeadParameters, ParameterRefinement
 from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.training.distributed import of_every_process, with_all_parameters
-from partnerface.training.frame_refinement import RAYS, STEPS, frozen, refined_parameters
+from partnerface.training.frame_refinement import RAYS, REFINEMENT_STEPS, frozen, refined_parameters
 from partnerface.training.optimisation import (
     LearningRates,
     SkippedSteps,
@@ -41,7 +41,7 @@ from partnerface.training.optimisation import (
     clipped_norm,
     cosine_factor,
     parameter_groups,
-    tell_by_gradient,
+    poison_gradient,
     what_is_not_finite,
 )
 
@@ -66,8 +66,8 @@ class AvatarModule(LightningModule):
         refinement_prior: weight of the corrections' squared size.
         gradient_clip: largest norm of the gradient; 0 turns it off.
         cpu_threads: frames that run at once on a CPU.
-        skipped_in_a_row: steps whose loss or gradient is not finite are skipped; so many one after
-            another end training.
+        skipped_in_a_row: number of consecutive steps skipped, because loss or gradient is not finite, after
+            which training ends.
         metrics: image metrics to compute in tests and validation beside the default ones, or in their
             place, by the name under which they are reported; null leaves out the metric of that name.
     """
@@ -200,7 +200,7 @@ class AvatarModule(LightningModule):
         def objective(k: int) -> Tensor:
             total, terms = self._objective(shards[k])
             collected[k] = terms
-            return shares[k] * tell_by_gradient(total)
+            return shares[k] * poison_gradient(total)
 
         def in_thread(k: int, seed: int) -> Tensor:
             with own_generator(seed):
@@ -311,7 +311,7 @@ class AvatarModule(LightningModule):
                 rendered = self.avatar(rays, replace(view, head=head))
                 return weighted_sum(self.losses, rendered, batch)[0]
 
-            batches = rays_of_frame(frame, RegionWeightedPixels(), RAYS, STEPS)
+            batches = rays_of_frame(frame, RegionWeightedPixels(), RAYS, REFINEMENT_STEPS)
             return refined_parameters(view.head, batches, objective, self.refinement_prior)
 
     def predict_step(self, batch: View, batch_idx: int) -> Picture:

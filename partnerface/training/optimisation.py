@@ -85,18 +85,17 @@ def parameter_groups(
 
 
 SHOWN_STEPS = 20
-"""Skipped steps that are told one by one; of those after them, every hundredth."""
+"""Number of skipped steps that are reported one by one; after them every hundredth is."""
 
 
 class Diverged(UserError):
     """Too many steps in a row were skipped; the weights are those before the first of them."""
 
 
-def tell_by_gradient(loss: Tensor) -> Tensor:
-    """The loss, which makes every gradient NaN if it is NaN or infinite itself.
+def poison_gradient(loss: Tensor) -> Tensor:
+    """The loss, multiplied so that a NaN or infinite value makes every gradient NaN.
 
-    Its value decides without being looked at, so that no device has to be waited for, and where
-    gradients are averaged over processes all of them learn of it.
+    No synchronisation with the device is needed, and every process sees it once gradients are averaged.
     """
     return loss * (1 + 0 * loss.detach())
 

@@ -55,19 +55,19 @@ def test_the_range_of_the_training_expressions(sequence):
     expression[held_out] = 9.0
     avatar.adapt_to(replace(sequence, head=replace(sequence.head, expression=expression)))
     train = sequence.head.expression[sequence.splits["train"]].numpy()
-    assert avatar.memory.expression_low.tolist() == train.min(0).tolist()
-    assert avatar.memory.expression_high.tolist() == train.max(0).tolist()
+    assert avatar.view_defaults.expression_low.tolist() == train.min(0).tolist()
+    assert avatar.view_defaults.expression_high.tolist() == train.max(0).tolist()
 
 
 def test_a_torso_without_a_pose_of_its_own_stays_without(sequence, anny):
     """Through a checkpoint, too; and the next person may have one."""
     views = views_of(sequence, sequence.splits["train"])
     without = replace(views, head=replace(views.head, torso_rotation=None, torso_translation=None))
-    memory = DefaultView(anny)
-    memory.remember(without, anny)
+    defaults = DefaultView(anny)
+    defaults.remember(without, anny)
     loaded = DefaultView(anny)
-    loaded.load_state_dict(memory.state_dict())
-    for one in (memory, loaded):
+    loaded.load_state_dict(defaults.state_dict())
+    for one in (defaults, loaded):
         head = one.view(sequence.head.identity).head
         assert head.torso_rotation is None
         assert head.torso_translation is None

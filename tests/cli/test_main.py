@@ -165,7 +165,7 @@ def test_a_disk_that_is_full_for_a_while(
     )
     flags = ["--config", str(overlay), "--trainer.max_steps=4", "--trainer.limit_val_batches=1"]
     assert main(["fit", *smoke_arguments, *flags, f"--run_dir={tmp_path / 'run'}"]) == 0
-    lines = [line for line in capsys.readouterr().err.splitlines() if "training goes on" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "training continues" in line]
     assert len([line for line in lines if "last.ckpt: cannot be written" in line]) == 2
     assert len([line for line in lines if "step_000002.png: cannot be written" in line]) == 1
     assert torch.load(last_checkpoint(tmp_path / "run"), weights_only=True)["global_step"] == 4

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from partnerface.rendering.volume_rendering import (
-    HeadRays,
+    CompositedHead,
     accumulate,
     composite_over_torso,
     opacities,
@@ -143,7 +143,7 @@ def test_a_head_over_its_torso_equals_a_loop_over_rays_and_samples():
 
 def test_without_a_head_the_torso_shows_as_it_is():
     none = torch.zeros(0, dtype=torch.long)
-    head = HeadRays(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0, 2))
+    head = CompositedHead(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0, 2))
     colour, opacity = torch.rand(5, 3), torch.rand(5)
     found = composite_over_torso(head, ray_samples(0, 3), none, (colour, opacity))
     torch.testing.assert_close(found.rgb[0], opacity[:, None] * colour)

@@ -12,7 +12,7 @@ OF_THE_MACHINE = "train/cpu_seconds"
 
 
 def assert_same_checkpoint(run: Path, whole: Path) -> None:
-    """Everything that training goes on from, but for clocks, is equal to the bit."""
+    """Everything that training continues from, but for clocks, is equal to the bit."""
     found, expected = (torch.load(last_checkpoint(r), weights_only=True) for r in (run, whole))
     for part in ("global_step", "epoch", "skipped_steps", "state_dict", "optimizer_states"):
         _assert_same(found[part], expected[part], part)

@@ -13,7 +13,7 @@ from partnerface.training.optimisation import (
     Diverged,
     SkippedSteps,
     clipped_norm,
-    tell_by_gradient,
+    poison_gradient,
     what_is_not_finite,
 )
 from partnerface.training.resume.run_checkpoint import last_checkpoint
@@ -23,7 +23,7 @@ from partnerface.training.resume.run_checkpoint import last_checkpoint
 def test_a_loss_that_is_not_finite_shows_in_the_gradient(value: float) -> None:
     weight = torch.ones(3, requires_grad=True)
     # The gradient of the sum alone is finite.
-    tell_by_gradient(weight.sum() + value).backward()
+    poison_gradient(weight.sum() + value).backward()
     assert not torch.isfinite(clipped_norm([weight], 1.0))
 
 
@@ -35,7 +35,7 @@ def test_a_finite_loss_keeps_its_gradient_to_the_bit(limit: float) -> None:
     expected.pow(3).sum().backward()
     norm = expected.grad.norm()
     found = values.clone().requires_grad_()
-    tell_by_gradient(found.pow(3).sum()).backward()
+    poison_gradient(found.pow(3).sum()).backward()
     assert torch.equal(found.grad, expected.grad)
     torch.testing.assert_close(clipped_norm([found, torch.ones(2)], limit), norm)
     assert torch.equal(found.grad, expected.grad) == (limit == 0)

@@ -9,7 +9,7 @@ from torch import nn
 from partnerface.cli.main import main
 from partnerface.errors import UserError
 from partnerface.head_models.head_parameters import ParameterRefinement
-from partnerface.training.frame_refinement import STEPS, frozen, refined_parameters
+from partnerface.training.frame_refinement import REFINEMENT_STEPS, frozen, refined_parameters
 
 
 def displaced(head, rotation, translation, expression):
@@ -33,7 +33,7 @@ def test_a_known_error_is_taken_back(anny, random_head_parameters) -> None:
 
     before = (anny(tracked).vertices - wanted).norm(dim=-1)
     with torch.inference_mode():
-        found = refined_parameters(tracked, range(STEPS), objective, 1e-6)
+        found = refined_parameters(tracked, range(REFINEMENT_STEPS), objective, 1e-6)
     after = (anny(found).vertices - wanted).norm(dim=-1)
     assert after.mean() < 0.1 * before.mean()
     assert not found.expression.requires_grad
@@ -47,8 +47,8 @@ def test_the_prior_holds_parameters_where_they_were_tracked(random_head_paramete
     def objective(batch, corrected):
         return (corrected.translation - 1.0).square().sum()
 
-    free = refined_parameters(tracked, range(STEPS), objective, 0.0)
-    held = refined_parameters(tracked, range(STEPS), objective, 1e3)
+    free = refined_parameters(tracked, range(REFINEMENT_STEPS), objective, 0.0)
+    held = refined_parameters(tracked, range(REFINEMENT_STEPS), objective, 1e3)
     moved = [(h.translation - tracked.translation).abs().max() for h in (free, held)]
     assert moved[0] > 20 * moved[1]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS
 from partnerface.data.formats.layout import TRANSFORMS
-from partnerface.data.splits import SAMPLE
+from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.errors import UserError
 
@@ -21,7 +21,7 @@ DEFORMATION = "model.avatar.deformation.init_args"
 FIT_FLAGS = {PEER: (PEER_RAYS, "--model.avatar.init_args.bfloat16=true")}
 """Flags that let a method do its best under a small budget: rays of NeRFace cost a hundred times as much."""
 
-TESTED_ON_SAMPLES = {PEER: ("temporal" + SAMPLE, "unseen_expression" + SAMPLE)}
+TESTED_ON_SAMPLES = {PEER: ("temporal" + SAMPLE_SUFFIX, "unseen_expression" + SAMPLE_SUFFIX)}
 """Test splits of methods that render too slowly for all test frames; others are tested on these too."""
 
 

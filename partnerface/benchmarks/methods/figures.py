@@ -142,7 +142,7 @@ def write_strips(path: Path, runs: Path, results: MethodResults, subject: str) -
     ``runs`` holds the runs' folders. Returns whether a figure was written: not if no frame is in all strips.
     """
     rows = results.select(subject=subject, protocol=STRICT, overrides={})
-    # Of each method the row with the lowest seed.
+    # One row for each method, that with the lowest seed.
     lowest = {row["method"]: row for row in sorted(rows, key=lambda row: -row["seed"])}
     strips = {method: _strip(runs, lowest[method]) for method in results.methods if method in lowest}
     strips = {method: strip for method, strip in strips.items() if strip}

@@ -12,7 +12,7 @@ from typing import Any
 
 from partnerface.benchmarks.methods.compared import MethodVariant
 from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, METRICS_FILES, BenchmarkRun
-from partnerface.data.splits import SAMPLE
+from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.errors import UserError
 from partnerface.evaluation.report import NEAREST_FRAME
 from partnerface.files.whole_files import replace_text
@@ -100,7 +100,7 @@ def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
 def head_psnr_text(run: BenchmarkRun) -> str:
     """PSNR inside the head mask of a finished run by split, for a line of progress."""
     values = {row["split"]: row["metrics"].get("head_mask", {}).get("psnr") for row in rows_of(run)}
-    whole = {split: value for split, value in values.items() if not split.endswith(SAMPLE)}
+    whole = {split: value for split, value in values.items() if not split.endswith(SAMPLE_SUFFIX)}
     shown = [
         f"{split.replace('_', ' ')} {v:.2f} dB" for split, v in (whole or values).items() if v is not None
     ]
@@ -161,7 +161,7 @@ class MethodResults:
     """Selections and averages of rows.
 
     Args:
-        rows: of ``results.json``.
+        rows: the rows of ``results.json``.
         order: names of methods in the order of tables; others follow.
     """
 
@@ -196,7 +196,7 @@ class MethodResults:
     @property
     def splits(self) -> list[str]:
         """Names of test splits, the hardest first; samples count as their split."""
-        found = dict.fromkeys(row["split"].removesuffix(SAMPLE) for row in self.rows)
+        found = dict.fromkeys(row["split"].removesuffix(SAMPLE_SUFFIX) for row in self.rows)
         return sorted(found, key=lambda name: (name != "unseen_expression", name != "temporal"))
 
     def select(self, **wanted: Any) -> list[Row]:
@@ -219,9 +219,9 @@ class MethodResults:
         """
         wanted = {"method": variant.method, "overrides": dict(variant.overrides)}
         wanted |= {"subject": subject, "protocol": protocol}
-        for name in (split, split + SAMPLE) if or_sample else (split,):
+        for name in (split, split + SAMPLE_SUFFIX) if or_sample else (split,):
             rows = self.select(split=name, **wanted)
-            found = quantity.scores((row["metrics"] for row in rows), name.endswith(SAMPLE))
+            found = quantity.scores((row["metrics"] for row in rows), name.endswith(SAMPLE_SUFFIX))
             if found is not None:
                 return found
         return None

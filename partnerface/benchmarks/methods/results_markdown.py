@@ -11,7 +11,7 @@ from statistics import fmean
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
 from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity, Row
-from partnerface.data.splits import SAMPLE
+from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.runs.results import SeedScores, TextTable
 
 CLAIMED_SPLIT = "unseen_expression"
@@ -74,7 +74,7 @@ def measured_gains(results: MethodResults) -> list[MeasuredGain]:
     found = []
     for claim, subject in itertools.product(CLAIMS, results.subjects):
         variants = MethodVariant(OURS), MethodVariant(claim.baseline)
-        for split in (CLAIMED_SPLIT, CLAIMED_SPLIT + SAMPLE):
+        for split in (CLAIMED_SPLIT, CLAIMED_SPLIT + SAMPLE_SUFFIX):
             psnr, lpips = (
                 [results.scores(variant, subject, split, quantity) for variant in variants]
                 for quantity in (HEAD_PSNR, HEAD_LPIPS)
@@ -83,7 +83,7 @@ def measured_gains(results: MethodResults) -> list[MeasuredGain]:
                 gain = psnr[0].mean - psnr[1].mean
                 known = None not in lpips and lpips[1].mean > 0
                 relative = 1 - lpips[0].mean / lpips[1].mean if known else None
-                found.append(MeasuredGain(claim, subject, gain, relative, split.endswith(SAMPLE)))
+                found.append(MeasuredGain(claim, subject, gain, relative, split.endswith(SAMPLE_SUFFIX)))
                 break
     return found
 
@@ -137,7 +137,7 @@ def _preface(results: MethodResults) -> str:
     seeds = {s: sorted({row["seed"] for row in results.select(subject=s)}) for s in results.subjects}
     commits = sorted({str(row["commit"]) for row in rows})
     machines = sorted({f"{row['machine']['cores']} cores of {row['machine']['processor']}" for row in rows})
-    samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE)})
+    samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE_SUFFIX)})
     lines = [
         f"Training: {budgets}. Seeds: {_grouped({s: _listed(found) for s, found in seeds.items()})}. "
         f"Commit {_listed(commits)}, {_listed(machines)}.",
@@ -150,7 +150,7 @@ def _preface(results: MethodResults) -> str:
 
 
 def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
-    names = (split, split + SAMPLE)
+    names = (split, split + SAMPLE_SUFFIX)
     tested = {row["subject"] for row in results.select(protocol=protocol) if row["split"] in names}
     subjects = [subject for subject in results.subjects if subject in tested]
     if not subjects:

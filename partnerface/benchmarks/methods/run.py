@@ -89,8 +89,8 @@ class BenchmarkRun(Run):
     Attributes:
         variant: the method.
         subject: the person.
-        seed: of the weights, the frame order and the rays.
-        budget: of training.
+        seed: seeds the weights, the frame order and the rays.
+        budget: training budget.
         out: folder of the benchmark.
         refined: test a second time with head parameters fitted to the test frames.
         configs: folder of the shipped configuration files.

@@ -90,7 +90,7 @@ class ResultRow:
     Attributes:
         name: what was measured.
         value: the median, or None if it was not measured and ``note`` says why.
-        unit: of the value.
+        unit: unit of the value.
         target: bound of the value, or None.
         note: how it was measured.
         samples: the repeated measurements of which ``value`` is the median.

@@ -31,7 +31,7 @@ CUDA_SECONDS = 300.0, 900.0
 SHORT_TRAINING_LOSS = Target("<=", 1.0)
 """dB that the short training may lose against the converged one."""
 MARKS = (10.0, 20.0, 40.0, 80.0, 160.0)
-"""CPU seconds after which the long training is scored while it goes on."""
+"""CPU seconds after which the long training is scored while it continues."""
 GOAL = 28.0
 """PSNR in dB to which the time is measured."""
 SCORED_FRAMES, PIXEL_STRIDE = 6, 2
@@ -139,7 +139,7 @@ def head_psnr(method: MethodUnderTest) -> float:
 
 
 SEEDS = (0, 1, 2)
-STEPS = 800
+TRAINING_STEPS = 800
 SAVING_LOSS = Target("<=", 0.1)
 """dB that a saving may lose."""
 
@@ -164,7 +164,7 @@ def quality_rows(build: MethodBuilder, threads: int, report: SpeedReport) -> lis
                 continue
             method = build(OURS, f"--seed_everything={seed}", *flags)
             callbacks = [method.refresh] if pruned else []
-            train_steps(method, STEPS, threads=threads, progress=0.0, callbacks=callbacks)
+            train_steps(method, TRAINING_STEPS, threads=threads, progress=0.0, callbacks=callbacks)
             scores[str(seed)] = head_psnr(method)
             if name == AS_SHIPPED:
                 found.setdefault("voxels", {})[str(seed)] = voxels_loss(method)
@@ -182,7 +182,7 @@ def saving_rows(found: dict[str, dict[str, float]]) -> list[ResultRow]:
     losses = {name: [found[name][seed] - shipped[seed] for seed in shipped] for name in TRAININGS}
     losses = {f"quality_{name}": values for name, values in losses.items() if name != AS_SHIPPED}
     losses["quality_voxels_of_a_picture"] = [*found["voxels"].values()]
-    note = f"head mask, {STEPS} steps of training, mean of {len(shipped)} seeds, paired"
+    note = f"head mask, {TRAINING_STEPS} steps of training, mean of {len(shipped)} seeds, paired"
     return [
         ResultRow(name, fmean(values), "dB lost", SAVING_LOSS, note, values)
         for name, values in losses.items()

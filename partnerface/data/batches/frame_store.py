@@ -26,7 +26,7 @@ MEMORY_LIMIT = 2_000_000_000
 """Bytes above which the frames must be kept in a memory-mapped file."""
 
 CACHE_FROM = 50_000_000
-"""Bytes above which they are, where that can be written: the next run need not decode them, some 10 s."""
+"""Bytes above which decoded frames are cached on disk if the folder is writable; saves about 10 s."""
 
 ABANDONED = 3600.0
 """Seconds after which nobody writes to a half-written file any more: its process was killed."""

@@ -20,7 +20,7 @@ from partnerface.data.completion.frame_labels import FrameLabels, landmark_pixel
 from partnerface.data.completion.labels import feature_rings, find_neck_line, labelled_mesh
 from partnerface.data.completion.shell import ShellReport, measure_shell
 from partnerface.data.completion.torso_motion import (
-    WORKING_SIZE,
+    TORSO_SIZE,
     TorsoMotion,
     estimate_torso_motion,
     median_frame,
@@ -217,7 +217,7 @@ def _torso_motion(tracked: HeadTrack, labels: FrameLabels, reference: int) -> To
     images = np.stack([shrink(read_rgb(path)) for path in tracked.image_paths])
     mattes = np.stack([shrink(read_grey(path)) for path in tracked.matte_paths])
     at_reference = labels.image(reference, read_grey(tracked.matte_paths[reference]))
-    torso = _reduced(at_reference, WORKING_SIZE, WORKING_SIZE) == Region.TORSO
+    torso = _reduced(at_reference, TORSO_SIZE, TORSO_SIZE) == Region.TORSO
     times = torch.arange(len(images)) / tracked.fps if tracked.times is None else tracked.times
     return estimate_torso_motion(images, mattes, torso, reference, tracked.weights, times)
 

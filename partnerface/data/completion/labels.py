@@ -22,10 +22,10 @@ from partnerface.head_models.landmark_geometry import (
 from partnerface.meshes.dilation import dilate
 from partnerface.meshes.rasterizer import rasterize_mesh
 
-FACE_DEPTH_M = 0.085
+LABELLED_FACE_DEPTH_M = 0.085
 """The face reaches this far behind the outer eye corners: to the front of the ears."""
 HAIRLINE_MARGIN_M = 0.005
-TORSO_SHARE = 0.35
+LABELLED_TORSO_SHARE = 0.35
 NECK_LINE_MARGIN_M = 0.01
 RASTER_SCALE = 0.5
 WIDENED_512_PX = {Region.EYES: 8, Region.MOUTH: 5}
@@ -73,7 +73,7 @@ def labelled_mesh(head_model: HeadModel, landmarks: LandmarkGeometry) -> Labelle
     forehead = landmarks.rows((FOREHEAD_TOP,))
     hairline = landmarks.points.template[forehead, 1].mean() if forehead else vertices[:, 1].max()
     face_depth = torch.minimum(
-        vertices[:, 2] - (corner[2] - FACE_DEPTH_M), hairline + HAIRLINE_MARGIN_M - vertices[:, 1]
+        vertices[:, 2] - (corner[2] - LABELLED_FACE_DEPTH_M), hairline + HAIRLINE_MARGIN_M - vertices[:, 1]
     )
     weights = head_model.skinning_weights
     torso_share = weights[:, head_model.joint("root")]
@@ -84,7 +84,7 @@ def labelled_mesh(head_model: HeadModel, landmarks: LandmarkGeometry) -> Labelle
         face_depth=face_depth,
         neck_share=weights[:, head_model.joint("neck")] + torso_share,
         torso_share=torso_share,
-        torso_vertices=skin_vertices[torso_share[skin_vertices] > TORSO_SHARE],
+        torso_vertices=skin_vertices[torso_share[skin_vertices] > LABELLED_TORSO_SHARE],
     )
 
 
@@ -156,7 +156,7 @@ def rasterize_regions(
     kind = mesh.kinds[fragments.faces[fragments.mask]]
     region = torch.where(face_depth > 0, int(Region.FACE), int(Region.HAIR))
     region[neck_share > 0.5] = int(Region.NECK)
-    region[torso_share > TORSO_SHARE] = int(Region.TORSO)
+    region[torso_share > LABELLED_TORSO_SHARE] = int(Region.TORSO)
     region[kind == Region.MOUTH] = int(Region.FACE)
     region[kind == Region.EYES] = int(Region.EYES)
     regions = torch.full(fragments.mask.shape, int(Region.BACKGROUND))

@@ -23,7 +23,7 @@ SMOOTHING_ROUNDS = 3
 QUANTILE = 0.9
 MARGIN_PX = 1.0
 MAX_MISSED_PIXELS = 2000
-"""Of a frame in one round; a leaking matte has many, and neighbouring ones need the same."""
+"""Most missed pixels used from one frame per round: a leaking matte has many, and neighbours agree."""
 
 
 @dataclass
@@ -94,8 +94,8 @@ def measure_shell(
         requests = torch.stack([shortfall(i) for i in range(len(vertices))])
         if requests.max() <= 0:
             break
-        short = torch.where(requests > 0, requests, torch.nan)
-        growth = short.nanquantile(QUANTILE, dim=0).nan_to_num(0.0)
+        requested = torch.where(requests > 0, requests, torch.nan)
+        growth = requested.nanquantile(QUANTILE, dim=0).nan_to_num(0.0)
         thickness = _smoothed(thickness, thickness + growth, faces, torso_vertices).clamp(max=CAP_M)
     unreached = torch.stack([missed(i)[0] for i in range(len(vertices))])
     error = ((1 - images.float() / 255).square().mean(-1) * unreached).mean((1, 2)).clamp_min(1e-10)

@@ -19,9 +19,9 @@ from torch.nn import functional
 from partnerface.cameras.pinhole import OPENGL_TO_OPENCV, Camera, image_pixels
 from partnerface.head_models.head_parameters import HeadParameters
 
-WORKING_SIZE = 96
+TORSO_SIZE = 96
 ITERATIONS = 24
-FRAMES_AT_ONCE = 200
+TORSO_FRAMES_AT_ONCE = 200
 """Long clips do not fit in memory as floats."""
 NOISE = 0.1
 """Standard deviation of a pixel's mismatch that is no motion, colours in [0, 1].
@@ -38,7 +38,7 @@ ACCELERATION_SIGMA = 0.005
 """Expected second difference at 25 frames per second, image widths."""
 PARAMETERS = 6
 REFERENCE_INTERVAL_S = 1 / 25
-"""Seconds between the frames for which `ACCELERATION_SIGMA` is stated."""
+"""Frame interval for which weights of second differences are stated, here and in the tracker's fit."""
 
 
 @dataclass
@@ -82,7 +82,8 @@ def estimate_torso_motion(
         return _blurred(torch.cat([images, alpha], 1))
 
     view = _TorsoView.of(pictures(slice(reference, reference + 1))[0], torch.as_tensor(torso))
-    chunks = [slice(i, min(i + FRAMES_AT_ONCE, len(frames))) for i in range(0, len(frames), FRAMES_AT_ONCE)]
+    starts = range(0, len(frames), TORSO_FRAMES_AT_ONCE)
+    chunks = [slice(start, min(start + TORSO_FRAMES_AT_ONCE, len(frames))) for start in starts]
     motion = torch.zeros(len(frames), PARAMETERS)
     mismatches = []
     for _ in range(ITERATIONS + 1):
@@ -139,7 +140,7 @@ class _TorsoView:
         return hessian, gradient, residual.abs().mean((1, 2))
 
 
-def shrink(image: np.ndarray, width: int = WORKING_SIZE, height: int | None = None) -> np.ndarray:
+def shrink(image: np.ndarray, width: int = TORSO_SIZE, height: int | None = None) -> np.ndarray:
     """A picture or matte (uint8) at another size, averaged over areas; as high as wide by default."""
     return np.asarray(Image.fromarray(image).resize((width, height or width), Image.Resampling.BOX))
 

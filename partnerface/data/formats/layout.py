@@ -45,7 +45,7 @@ USES = ("train", "val", "test")
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy")
 
 RESIDUAL = "landmark_residual"
-"""Of a frame, optional: mean distance of tracked to detected landmarks, pixels of a picture 512 high."""
+"""Optional key of a frame: mean distance of tracked to detected landmarks, pixels of a picture 512 high."""
 
 
 def flip_camera_axes(camera_to_world: Tensor) -> Tensor:

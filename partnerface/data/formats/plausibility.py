@@ -18,7 +18,7 @@ OUTSIDE = 0.5
 """Picture sides by which the head's origin may lie outside the picture."""
 
 LARGEST_EXPRESSION = 20.0
-"""Of a coefficient: those of any head model stay within a few units."""
+"""Largest plausible absolute expression coefficient: those of any head model stay within a few units."""
 
 RESIDUAL_FACTOR, RESIDUAL_FLOOR_PX = 4.0, 12.0
 """A residual is too large above so many times the clip's median and so many pixels at 512."""

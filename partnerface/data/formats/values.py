@@ -26,8 +26,8 @@ FRAME_ARRAYS = {
 }
 TORSO_ARRAYS = {"torso_rotation": (3, 3), "torso_translation": (3,)}
 ADVICE = "track the video again"
-LARGEST_BYTES = 64_000_000
-"""Of one file's arrays; a frame takes a thousand bytes, an identity and a shell a hundred thousand."""
+LARGEST_FRAME_VALUES_BYTES = 64_000_000
+"""Limit to the arrays of one file: a frame takes 1 kB, an identity and a shell 100 kB."""
 LONGEST_NAME, LONGEST_PROTOCOL = 200, 1000
 
 
@@ -52,7 +52,7 @@ def load_arrays(
         UserError: the file is damaged, or an array is missing, of another shape or not finite.
     """
     try:
-        arrays = read_arrays(path, shapes, LARGEST_BYTES)
+        arrays = read_arrays(path, shapes, LARGEST_FRAME_VALUES_BYTES)
     except UserError as error:
         raise UserError(f"{error}; {ADVICE}") from error
     tensors = {}

@@ -94,7 +94,7 @@ class SequenceWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def add_frame(self, image: np.ndarray, matte: np.ndarray, labels: np.ndarray) -> None:
-        """Write image, matte and labels of the next frame; arguments and errors as of the three methods."""
+        """Write image, matte and labels of the next frame; see the three methods for shapes and errors."""
         self.add_image(image)
         self.add_matte(matte)
         self.add_labels(labels)
@@ -112,11 +112,11 @@ class SequenceWriter:
         return self._add("file_path", image, 3)
 
     def add_matte(self, matte: np.ndarray) -> Path:
-        """Write the next matte: ``[H, W]`` uint8, 255 is the person; returns and errors as of `add_image`."""
+        """Write the next matte: ``[H, W]`` uint8, 255 is the person; raises like `add_image`."""
         return self._add("fg_mask_path", matte)
 
     def add_labels(self, labels: np.ndarray) -> Path:
-        """Write the next label image: ``[H, W]`` uint8, values of `Region`; else as `add_matte`."""
+        """Write the next label image: ``[H, W]`` uint8, values of `Region`; raises like `add_image`."""
         if labels.max() > max(Region):
             raise ValueError(f"frame {len(self.paths['label_path'])}: label {labels.max()} is no Region")
         return self._add("label_path", labels)

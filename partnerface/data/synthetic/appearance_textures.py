@@ -59,8 +59,8 @@ class AppearanceTextures:
         """Bake.
 
         Args:
-            head_model: whose parts and uv.
-            subject: whose colours.
+            head_model: supplies the parts and uv.
+            subject: supplies the colours.
             resolution: texels along a side for the skin; the small parts have their own boxes in uv
                 and take a quarter.
         """
@@ -145,7 +145,7 @@ class AppearanceTextures:
             albedo = flat_albedo(name, points)
         baked[:, CHANNELS["albedo"]] = albedo
         region = "eye_region" if name in ("eye_left", "eye_right", "lashes") else "mouth_region"
-        # The cavity's mesh goes on into the nostrils, which are no part of the mouth.
+        # The cavity's mesh extends into the nostrils, which are no part of the mouth.
         nostrils = (points[:, 1] > NOSTRILS) & (name == "mouth_cavity")
         baked[:, CHANNELS[region]] = (~nostrils).float()[:, None]
         return baked

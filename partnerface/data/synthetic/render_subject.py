@@ -31,8 +31,8 @@ FOCAL = 2.3
 SHELL_MARGIN = 0.002
 """Metres."""
 
-TORSO_SHARE = 0.5
-"""Of the skinning weights: from here on a surface point is torso, as in the label images."""
+RENDERED_TORSO_SHARE = 0.5
+"""Share of the skinning weights above which a surface point is torso."""
 
 REGION_MARGIN = 0.012
 """Eyes and mouth are widened by this share of the image width, two pixels at least."""
@@ -128,7 +128,7 @@ class SubjectRenderer:
         canonical[: len(grown)] = grown
         met = fragments.interpolate(torch.cat([canonical, dressed.torso_weights[:, None]], 1), dressed.faces)
         places, on_head = torch.zeros(height, width, 3), torch.zeros(height, width, dtype=torch.bool)
-        places[fragments.mask], on_head[fragments.mask] = met[:, :3], met[:, 3] <= TORSO_SHARE
+        places[fragments.mask], on_head[fragments.mask] = met[:, :3], met[:, 3] <= RENDERED_TORSO_SHARE
         return TrueSurface(torch.where(on_head, fragments.depth / forward, 0.0), places)
 
     def shell_thickness(self, frames: list[int]) -> Tensor:
@@ -194,7 +194,7 @@ class SubjectRenderer:
         regions[surface.head_weights < 0.5] = Region.NECK
         regions[surface.texture["hair"][:, 0] > 0.5] = Region.HAIR
         regions[surface.texture["shirt"][:, 0] > 0.5] = Region.TORSO
-        regions[surface.torso_weights > TORSO_SHARE] = Region.TORSO
+        regions[surface.torso_weights > RENDERED_TORSO_SHARE] = Region.TORSO
         samples = torch.zeros(mask.shape, dtype=torch.long)
         samples[mask] = regions
         votes = functional.one_hot(samples, len(Region)).permute(2, 0, 1).float()

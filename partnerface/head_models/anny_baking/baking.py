@@ -138,7 +138,7 @@ def bake_anny(identities: int = 90, landmarks: AnnyLandmarks | None = None, seed
     Args:
         identities: identity components.
         landmarks: the landmark embedding to carry over; without one the asset has no landmarks.
-        seed: of the sampled adults.
+        seed: seeds the sampled adults.
 
     Raises:
         UserError: `anny` is not installed.

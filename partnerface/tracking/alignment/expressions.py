@@ -29,7 +29,7 @@ from partnerface.tracking.alignment.face_texture import (
 from partnerface.tracking.alignment.pose_step import SAMPLES_PER_INDEPENDENT, place_gradient
 from partnerface.tracking.fit.variables import fitted_expressions
 
-CHUNK_FRAMES = 10
+EXPRESSION_CHUNK = 10
 ELSEWHERE = ("scalp", "ears", "neck", "torso")
 
 
@@ -74,7 +74,7 @@ def align_expressions(
     settings = settings or ExpressionSettings()
     face = _MovingFace.of(head_model, head.identity, settings.spacing_m)
     chunks = [
-        _Chunk(
+        _ExpressionChunk(
             contrast=contrast_images(luminance[frames]),
             camera=camera.select(frames),
             rotation=head.rotation[frames],
@@ -83,7 +83,7 @@ def align_expressions(
             first_expression=head.expression[frames],
             expression=head.expression[frames],
         )
-        for frames in torch.arange(len(head)).split(CHUNK_FRAMES)
+        for frames in torch.arange(len(head)).split(EXPRESSION_CHUNK)
     ]
     low, high = (float(x) for x in head_model.asset.expression_range)
     for number in range(settings.rounds):
@@ -93,7 +93,7 @@ def align_expressions(
         moved = moved - frame_weights @ moved / frame_weights.sum().clamp_min(1e-6)
         moved = _smoothed(moved, frame_weights, settings.smooth_frames)
         expression = (head.expression + moved * frame_weights[:, None]).clamp(low, high)
-        for chunk, values in zip(chunks, expression.split(CHUNK_FRAMES), strict=True):
+        for chunk, values in zip(chunks, expression.split(EXPRESSION_CHUNK), strict=True):
             chunk.expression = values
         if on_round is not None:
             on_round(number + 1)
@@ -134,7 +134,7 @@ class _MovingFace:
 
 
 @dataclass
-class _Chunk:
+class _ExpressionChunk:
     """Some frames of the clip: Jacobians of all at once would not fit in memory.
 
     Attributes:

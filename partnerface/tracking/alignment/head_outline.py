@@ -25,9 +25,10 @@ FARTHEST_M = 0.1
 """Hair is looked for up to this far from the skin at first."""
 
 GATE_PX = 5.0
+"""Matte edges farther from the predicted outline are ignored; pixels at `poses.ALIGNMENT_SIZE`."""
 ROBUST_PX = 1.5
 NOISE_PX = 0.7
-"""Pixels at the working size: a matte's edge beyond the gate is another thing; a matte's own noise."""
+"""Residual at which the robust loss becomes linear and standard deviation of the edge, same pixels."""
 
 SMOOTHING_ROUNDS = 60
 STIFFNESS = 2.0

@@ -102,7 +102,7 @@ def damped_step(
     return step[:, :3], step[:, 3:]
 
 
-STEPS = 3
+POSE_STEPS = 3
 DAMPING = 1e-6
 
 
@@ -129,7 +129,7 @@ def without_static_offset(
     rotation, translation = moved
     turned = torch.eye(3)
     shifted = torch.zeros(3)
-    for _ in range(STEPS):
+    for _ in range(POSE_STEPS):
         pose = rotation @ turned, (rotation @ shifted) + translation
         world = _placed(points, pose)
         residual = (camera.project(world)[0] - target) * frame_weights[:, None, None]

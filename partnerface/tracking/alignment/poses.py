@@ -43,8 +43,8 @@ from partnerface.tracking.alignment.pose_step import (
     without_static_offset,
 )
 
-WORKING_SIZE = 256
-CHUNK_FRAMES = 50
+ALIGNMENT_SIZE = 256
+POSE_CHUNK = 50
 STATIC_POINTS = 200
 """Points of the skin that say where the mesh lies on average."""
 
@@ -79,11 +79,11 @@ def align_poses(
     points = stable_skin(head_model, head.identity, settings.spacing_m)
     shell = HairShell.bare(head_model)
 
-    def chunk_of(frames: Tensor) -> _Chunk:
+    def chunk_of(frames: Tensor) -> _PoseChunk:
         some = head.select(frames)
         vertices, normals = _rest_vertices(head_model, some)
         skin = [torch.stack([points.of(frame) for frame in values]) for values in (vertices, normals)]
-        return _Chunk(
+        return _PoseChunk(
             contrast=contrast_images(luminance[frames]),
             mattes=mattes[frames],
             camera=camera.select(frames),
@@ -97,7 +97,7 @@ def align_poses(
             translation=some.translation,
         )
 
-    chunks = [chunk_of(frames) for frames in torch.arange(len(head)).split(CHUNK_FRAMES)]
+    chunks = [chunk_of(frames) for frames in torch.arange(len(head)).split(POSE_CHUNK)]
     _, depth = camera.project(head.translation[:, None])
     pixels_per_metre = float((camera.intrinsics[:, 0] / depth[:, 0]).mean())
     for gate in FIRST_GATES_M:
@@ -120,7 +120,7 @@ def align_poses(
 
 
 @dataclass
-class _Chunk:
+class _PoseChunk:
     """Some frames of the clip. Long clips do not fit in memory as floats with gradients.
 
     Attributes:
@@ -176,7 +176,7 @@ class _Chunk:
             self.translation = self.translation + shift * self.weights[:, None]
 
 
-def _hold_mean_place(chunks: list[_Chunk]) -> None:
+def _hold_mean_place(chunks: list[_PoseChunk]) -> None:
     """Undo the mean shift of the clip: texture and outline, learned with it, cannot see it and drift."""
     weight = torch.cat([chunk.weights for chunk in chunks])
     shift = torch.cat([chunk.translation - chunk.first_translation for chunk in chunks])
@@ -185,7 +185,7 @@ def _hold_mean_place(chunks: list[_Chunk]) -> None:
         chunk.translation = chunk.translation - mean * chunk.weights[:, None]
 
 
-def _learn_shell(shell: HairShell, chunks: list[_Chunk], gate: float) -> None:
+def _learn_shell(shell: HairShell, chunks: list[_PoseChunk], gate: float) -> None:
     """Average over the clip how far the outline stands off the skin."""
     sums = torch.zeros(3, len(shell.vertices))
     for chunk in chunks:

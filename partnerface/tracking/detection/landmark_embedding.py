@@ -18,9 +18,9 @@ from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.head_models.head_model import HeadModel
 from partnerface.meshes.rasterizer import MeshFragments
+from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 from partnerface.tracking.detection.landmarks import detect_landmarks
 
-NUM_LANDMARKS = 468
 MIN_HITS = 3
 UNSEEN_SPREAD_MM = 9.0
 REACH_PX = 6
@@ -84,7 +84,7 @@ def render_views(head_model: HeadModel) -> Iterator[RenderedView]:
 def detect_still(image: np.ndarray) -> np.ndarray | None:
     """``[468, 2]`` landmarks of a picture in pixels, found as in a video that stands still."""
     track = detect_landmarks((i / 25, image) for i in range(SETTLING_FRAMES))
-    return track.landmarks[-1, :NUM_LANDMARKS, :2] if track.valid[-1] else None
+    return track.landmarks[-1, :SKIN_LANDMARKS, :2] if track.valid[-1] else None
 
 
 def embed_landmarks(
@@ -98,8 +98,8 @@ def embed_landmarks(
     ``[K, 2]`` in pixels, None where it finds no face.
     """
     skin = head_model.part_faces("skin")
-    hits: list[list[tuple[int, Tensor]]] = [[] for _ in range(NUM_LANDMARKS)]
-    beside: list[list[tuple[int, Tensor]]] = [[] for _ in range(NUM_LANDMARKS)]
+    hits: list[list[tuple[int, Tensor]]] = [[] for _ in range(SKIN_LANDMARKS)]
+    beside: list[list[tuple[int, Tensor]]] = [[] for _ in range(SKIN_LANDMARKS)]
     for view in views:
         landmarks = detect(view.image)
         if landmarks is None:

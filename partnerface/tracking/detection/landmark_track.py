@@ -11,6 +11,9 @@ from partnerface.errors import UserError
 from partnerface.files.arrays import read_arrays, shape_fault, write_arrays
 
 LANDMARKS = 478
+"""Number of MediaPipe's landmarks: those of the skin, then ten of the irises."""
+
+SKIN_LANDMARKS = 468
 _SHAPES = {
     "landmarks": "Tl3",
     "scores": "TB",
@@ -76,7 +79,7 @@ class LandmarkTrack:
     def face_heights(self) -> np.ndarray:
         """``[T]`` vertical extent of the face in pixels, NaN where no face was found."""
         heights = np.full(len(self), np.nan, np.float32)
-        y = self.landmarks[self.valid, :468, 1]
+        y = self.landmarks[self.valid, :SKIN_LANDMARKS, 1]
         heights[self.valid] = y.max(1) - y.min(1)
         return heights
 
@@ -197,7 +200,7 @@ def smoothing_times(track: LandmarkTrack) -> np.ndarray:
 
 def _face_jumps(track: LandmarkTrack) -> np.ndarray:
     """``[T]`` mean landmark step relative to the face height; infinite where a face comes or goes."""
-    steps = np.linalg.norm(np.diff(track.landmarks[:, :468, :2], axis=0), axis=-1).mean(1)
+    steps = np.linalg.norm(np.diff(track.landmarks[:, :SKIN_LANDMARKS, :2], axis=0), axis=-1).mean(1)
     jumps = np.r_[0.0, steps] / np.nanmedian(track.face_heights())
     both_missing = ~track.valid & ~np.r_[True, track.valid[:-1]]
     return np.where(np.isfinite(jumps), jumps, np.where(both_missing, 0.0, np.inf))

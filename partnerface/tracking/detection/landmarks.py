@@ -17,9 +17,8 @@ from PIL import Image
 from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.files.videos import read_video
-from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.detection.landmark_track import LANDMARKS, LandmarkTrack
 
-NUM_LANDMARKS = 478
 WARM_UP_FRAMES = 5
 THUMBNAIL = 32
 SECOND_FACE_RATIO = 0.5
@@ -56,7 +55,7 @@ class MediaPipeDetector:
     model_sha256 = FACE_LANDMARKER.sha256
 
     def detect(self, video: Path, on_frame: Callable[[], None]) -> LandmarkTrack:
-        """As of `LandmarkDetector`; also raises UserError if MediaPipe or its model file is missing."""
+        """Track one face; raises UserError if there are two, or if MediaPipe or its model file is missing."""
         crowded: list[tuple[int, float]] = []
 
         def frames() -> Iterator[tuple[float, np.ndarray]]:
@@ -162,7 +161,7 @@ def _assemble(times: list, results: list, changes: list, width: int, height: int
     count = len(times)
     found = [i for i, result in enumerate(results) if result is not None]
     names = sorted(results[found[0]][1]) if found else []
-    landmarks = np.full((count, NUM_LANDMARKS, 3), np.nan, np.float32)
+    landmarks = np.full((count, LANDMARKS, 3), np.nan, np.float32)
     scores = np.full((count, len(names)), np.nan, np.float32)
     matrices = np.full((count, 4, 4), np.nan, np.float32)
     valid = np.zeros(count, bool)

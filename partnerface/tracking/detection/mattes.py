@@ -16,7 +16,7 @@ from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_grey
 from partnerface.files.videos import read_video
-from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
 from partnerface.tracking.detection.landmarks import to_mediapipe_image
 
 CROP_FACE_HEIGHTS = 2.6
@@ -67,7 +67,7 @@ def choose_head_crop(track: LandmarkTrack, size: int) -> HeadCrop:
     A video that is hardly larger than the wanted square keeps its whole shorter side. The crop is
     never enlarged beyond the video's own pixels; its size is even.
     """
-    points = track.landmarks[track.valid, :468, :2]
+    points = track.landmarks[track.valid, :SKIN_LANDMARKS, :2]
     low, high = points.min(1), points.max(1)
     face_height = float(np.nanmedian(track.face_heights()))
     centre = np.median((low + high) / 2, axis=0)
@@ -110,7 +110,7 @@ class MediaPipeMatting:
     model_sha256 = SELFIE_SEGMENTATION.sha256
 
     def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """As of `ForegroundMatting`.
+        """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB in time, 255 is the person.
 
         Raises:
             UserError: MediaPipe or its model file is missing.

@@ -15,9 +15,10 @@ from partnerface.tracking.fit.variables import FitVariables
 
 ROWS = 24
 SEARCH_PX = 18.0
-FACE_DEPTH_M = 0.083
+CONTOUR_DEPTH_M = 0.083
+"""The contour of the face reaches this far behind the outer eye corners: it stops short of the ears."""
 BAND_MARGIN_M = 0.06
-FRAMES_AT_ONCE = 50
+CONTOUR_FRAMES_AT_ONCE = 50
 
 
 @dataclass
@@ -70,8 +71,8 @@ class MatteContour:
         """Targets for the present state of the fit."""
         with torch.no_grad():
             parts = [
-                self._find(variables, rotation, expression, slice(i, i + FRAMES_AT_ONCE))
-                for i in range(0, len(rotation), FRAMES_AT_ONCE)
+                self._find(variables, rotation, expression, slice(i, i + CONTOUR_FRAMES_AT_ONCE))
+                for i in range(0, len(rotation), CONTOUR_FRAMES_AT_ONCE)
             ]
         columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         return ContourTargets(*columns, usable=len(columns[0]) / (len(rotation) * 2 * ROWS))
@@ -179,4 +180,4 @@ def _cheek_and_jaw(
     chin = landmarks.rows((CHIN,))
     chin_height = template[chin, 1].mean() if chin else template[:, 1].min()
     below_eyes, above_chin = position[:, 1] < eyes[1], position[:, 1] > chin_height - 0.012
-    return (head_weight > 0.5) & below_eyes & above_chin & (position[:, 2] > eyes[2] - FACE_DEPTH_M)
+    return (head_weight > 0.5) & below_eyes & above_chin & (position[:, 2] > eyes[2] - CONTOUR_DEPTH_M)

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-REFERENCE_INTERVAL_S = 1 / 25
-"""Smoothness weights are stated for second differences at this frame interval."""
+from partnerface.data.completion.torso_motion import REFERENCE_INTERVAL_S
 
 
 def pseudo_huber(residual: Tensor, width: float) -> Tensor:

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import TrueSurface
-from partnerface.data.splits import SAMPLE, split_coverage, spread_evenly
+from partnerface.data.splits import SAMPLE_SUFFIX, split_coverage, spread_evenly
 from partnerface.evaluation.means import FULL_FRAME, ImageMeans
 from partnerface.evaluation.pictures import RenderedFrame, comparison_strip, full_strip
 from partnerface.evaluation.report import (
@@ -76,7 +76,7 @@ class EvaluationReport(Callback):
         self._nearest = dict(zip(frames, nearest, strict=True))
         # A method tested on samples of the splits alone shows frames like those of the other methods.
         members = data.sequence.splits
-        shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE) or frames
+        shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE_SUFFIX) or frames
         self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
         self._scored: list[str] = []
         self._strips: list[np.ndarray] = []

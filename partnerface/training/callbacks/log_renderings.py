@@ -59,7 +59,7 @@ class LogRenderings(Callback):
             write_image(path, strip)
         except (OSError, UserError) as error:
             # A full disk stops the run at its checkpoint, whose message says what to do.
-            print(f"partnerface: {error}; training goes on", file=sys.stderr)
+            print(f"partnerface: {error}; training continues", file=sys.stderr)
         for logger in trainer.loggers:
             # Other loggers take no images.
             if isinstance(logger, WandbLogger):

@@ -22,9 +22,6 @@ _OPTIONAL_KINDS = {
     **{"hyper_parameters": dict, "callbacks": dict},
     **{"optimizer_states": list, "lr_schedulers": list},
 }
-_UNVISITED = "occupancy.density"
-"""Infinite in cells that training has not looked at."""
-
 _PLAIN_ONLY = "states and hyper-parameters may hold tensors and plain values only"
 
 
@@ -49,8 +46,7 @@ def check_contents(checkpoint: Any, path: Path | str) -> None:
     for name, value in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise UserError(f"checkpoint {path}: state_dict[{name!r}] is no tensor; train again")
-        wrong = torch.isnan if name.endswith(_UNVISITED) else lambda values: ~torch.isfinite(values)
-        if wrong(value).any():
+        if not torch.isfinite(value).all():
             raise UserError(
                 f"checkpoint {path}: state_dict[{name!r}] holds values that are not finite; "
                 "take an earlier checkpoint"
@@ -77,7 +73,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with whole_file(target, advice, synced=True) as partial:
             target.parent.mkdir(parents=True, exist_ok=True)
             for abandoned in target.parent.glob(f".{target.name}.*.partial"):
-                # Of a process that was killed while it wrote: each would leave one.
+                # Left by a process that was killed while it wrote.
                 abandoned.unlink(missing_ok=True)
             try:
                 with partial.open("wb") as file:

@@ -74,7 +74,7 @@ class CsvAppender(Logger):
             if not self._failed:
                 print(
                     f"partnerface: {self.path}: cannot be written ({error.strerror}); "
-                    "metrics are missing there from here on; training goes on",
+                    "metrics are missing there from here on; training continues",
                     file=sys.stderr,
                 )
             self._failed = True

@@ -31,7 +31,7 @@ class RunCheckpoint(Checkpoint):
         every_seconds: time between two checkpoints while training.
 
     Attributes:
-        validation_pending: whether a validation is due at the step that was done last.
+        validation_pending: whether a validation is due at the last completed step.
     """
 
     def __init__(self, every_seconds: Between[float, 0, 1e9] = 120.0) -> None:
@@ -94,12 +94,12 @@ class RunCheckpoint(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._signals.restore()
         # Training may have ended for other reasons than those checked after a step.
-        self._save(trainer, must=True)
+        self._save(trainer, required=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # After any other error, or a second Ctrl-C, a step may be half done.
         if isinstance(exception, Diverged):
-            self._save(trainer, must=True)
+            self._save(trainer, required=True)
         self._signals.restore()
 
     def _save_if_due(self, trainer: Trainer, log_step: bool = False) -> None:
@@ -111,15 +111,15 @@ class RunCheckpoint(Checkpoint):
         if log_step:
             # Lightning logs a step after this hook, too late if the run is stopped or killed here.
             trainer._logger_connector.update_train_step_metrics()
-        self._save(trainer, must=last or stop)
+        self._save(trainer, required=last or stop)
         if stop:
             self._signals.stop()
 
-    def _save(self, trainer: Trainer, must: bool) -> None:
+    def _save(self, trainer: Trainer, required: bool) -> None:
         """Write the checkpoint unless this state was saved already.
 
         Raises:
-            UserError: it cannot be written and ``must`` be: the run ends.
+            UserError: it cannot be written though it is ``required``.
         """
         if trainer.fast_dev_run or self._place(trainer) == self._saved:
             return
@@ -133,10 +133,10 @@ class RunCheckpoint(Checkpoint):
             trainer.strategy.barrier("Trainer.save_checkpoint")
         self._last_save = time.monotonic()
         failure = trainer.strategy.broadcast(failure)
-        if failure and must:
+        if failure and required:
             raise UserError(failure)
         if failure and trainer.is_global_zero:
-            print(f"partnerface: {failure}; training goes on", file=sys.stderr)
+            print(f"partnerface: {failure}; training continues", file=sys.stderr)
 
     def _place(self, trainer: Trainer) -> tuple[int, bool]:
         return trainer.fit_loop.total_batch_idx, self.validation_pending

@@ -5,11 +5,11 @@ import torch
 from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
 from partnerface.tracking.detection.landmark_embedding import (
-    NUM_LANDMARKS,
     UNSEEN_SPREAD_MM,
     RenderedView,
     embed_landmarks,
 )
+from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def embedding(anny, synthetic_track):
     size = 512
     camera = subject.camera.resized(size, size)
     pixels, depth = camera.project(subject.vertices)
-    landmarks = subject.track.landmarks[:, :NUM_LANDMARKS, :2] * 2
+    landmarks = subject.track.landmarks[:, :SKIN_LANDMARKS, :2] * 2
     landmarks[:, 7] = -50
     landmarks[:, 8] = 5
     views = [
@@ -67,7 +67,7 @@ def test_a_landmark_beside_the_skin_is_put_on_its_nearest_edge(anny):
     view = RenderedView(
         np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64))
     )
-    landmarks = np.full((NUM_LANDMARKS, 2), -50.0)
+    landmarks = np.full((SKIN_LANDMARKS, 2), -50.0)
     landmarks[159], landmarks[145], landmarks[4] = (20.5, 35.5), (20.5, 41.5), (20.5, 10.5)
     found = embed_landmarks(anny, [view] * 3, lambda image: landmarks)
     assert found.faces[159] == faces[0, 0]
@@ -87,6 +87,6 @@ def test_hits_on_the_skin_count_before_those_beside_it(anny):
         np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64))
     )
     places = iter([(20.5, 10.5)] * 3 + [(20.5, 34.5)] * 9)
-    found = embed_landmarks(anny, [view] * 12, lambda image: np.tile(next(places), (NUM_LANDMARKS, 1)))
+    found = embed_landmarks(anny, [view] * 12, lambda image: np.tile(next(places), (SKIN_LANDMARKS, 1)))
     np.testing.assert_allclose(found.barycentric[159], [1, 0, 0])
     assert found.spread[159] == 0

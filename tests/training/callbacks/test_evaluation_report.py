@@ -23,7 +23,7 @@ def scores_of_process(run: Path, folder: Path, parameters: str, rank: int, world
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HeadVideoDataModule, "_process", lambda self: (rank, world))
         # A few steps of the refinement of test parameters are enough to change every frame.
-        patch.setattr(module, "STEPS", 3)
+        patch.setattr(module, "REFINEMENT_STEPS", 3)
         cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
     return next(c._scores for c in cli.trainer.callbacks if isinstance(c, EvaluationReport))
 

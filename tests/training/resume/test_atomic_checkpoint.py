@@ -19,19 +19,14 @@ WHOLE = {
 
 
 def test_a_whole_checkpoint_passes() -> None:
-    unvisited = {"avatar.sampler.occupancy.density": torch.full((3,), torch.inf), "n": torch.tensor([1])}
-    check_contents({**WHOLE, "state_dict": {"w": torch.ones(2), **unvisited}}, "a.ckpt")
+    state = {"w": torch.ones(2), "n": torch.tensor([1]), "visited": torch.tensor([True, False])}
+    check_contents({**WHOLE, "state_dict": state}, "a.ckpt")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_must_be_finite(value: float) -> None:
     with pytest.raises(UserError, match=r"a\.ckpt: state_dict\['w'\] holds values that are not finite"):
         check_contents({**WHOLE, "state_dict": {"w": torch.tensor([1.0, value])}}, "a.ckpt")
-
-
-def test_unvisited_cells_may_be_endless_but_not_undefined() -> None:
-    with pytest.raises(UserError, match="density"):
-        check_contents({**WHOLE, "state_dict": {"occupancy.density": torch.tensor(float("nan"))}}, "a.ckpt")
 
 
 def test_round_trip_leaves_one_file(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_failed_write_is_one_line_and_is_tried_again(tmp_path: Path, capsys) -
     run = Run(tmp_path, every_seconds=0, failures=2)
     run.fit(Tiny())
     assert run.io.steps == [3, 4, 5, 6]
-    assert capsys.readouterr().err.count("partnerface: disk full; training goes on\n") == 2
+    assert capsys.readouterr().err.count("partnerface: disk full; training continues\n") == 2
 
 
 def test_a_failed_write_at_the_end_is_an_error(tmp_path: Path) -> None:
