@@ -162,7 +162,7 @@ def overlay_frame(
 ) -> np.ndarray:
     """Draw the tracking over one frame ``[H, W, 3]`` uint8.
 
-    Borders of the posed mesh's regions ``[H, W]`` are drawn green, detected landmarks ``[K, 2]`` in pixels red
+    Borders of the mesh's regions ``[H, W]`` are drawn green, detected landmarks ``[K, 2]`` in pixels red
     (None where no face was found) and fitted ones yellow.
     """
     canvas = image.copy()
