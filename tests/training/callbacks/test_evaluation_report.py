@@ -11,7 +11,7 @@ from partnerface.evaluation.scores import EvaluationScores
 from partnerface.training import module
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 
-METRICS = ("_images", "_pairs", "_nearest_images", "_nearest_pairs", "_surface")
+METRICS = ("_images", "_pairs", "_nearest_images", "_nearest_pairs", "surface")
 
 
 def scores_of_process(run: Path, folder: Path, parameters: str, rank: int, world: int) -> EvaluationScores:
