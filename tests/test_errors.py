@@ -101,6 +101,9 @@ def test_the_loader_of_this_system_is_understood() -> None:
 
 @pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
 def test_a_logger_whose_package_is_gone(logger, smoke_arguments, tmp_path, monkeypatch, capsys) -> None:
+    # Torch's own module of that name keeps what it imported when another test used the logger.
+    for name in [name for name in sys.modules if name.startswith((f"{logger}.", f"torch.utils.{logger}"))]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, logger, None)
     config = str(ROOT / "configs" / "logger" / f"{logger}.yaml")
     assert main(["fit", *smoke_arguments, "--config", config, f"--run_dir={tmp_path / 'run'}"]) == 2
