@@ -81,9 +81,8 @@ class Avatar(AvatarMethod):
         used = self.skinning.faces.unique()
         self.cube.enclose(canonical[used], self.thickness[used].max() + 0.01)
         self.driving.set_range(train)
-        self.deformation.adapt_to(
-            CanonicalHead(self.head_model, canonical, used, train.expression, self.cube)
-        )
+        head = CanonicalHead(self.head_model, canonical, used, train.expression, self.cube)
+        self.deformation.adapt_to(head)
         self.sampler.adapt_to(self.head_model, self.surface, self.thickness, train)
 
     @torch.no_grad()
@@ -127,6 +126,11 @@ class Avatar(AvatarMethod):
         self.deformation.set_progress(progress)
 
     @torch.no_grad()
+    def refresh_occupancy(self, view: View, visits: int) -> None:
+        frame, grid = self.pose_frames(view)[0], self.sampler.occupancy
+        if grid is not None:
+            grid.update(visits, lambda points: self.density_at(points, frame))
+
     def density_at(self, points: Tensor, frame: PosedFrame) -> Tensor:
         """``[N]`` density per metre at points ``[N, 3]`` of the rigid head frame, without the fine motion."""
         canonical = self.skinning(points @ frame.pose[0].T + frame.pose[1], frame.exact.surface)

@@ -101,18 +101,13 @@ class AvatarMethod(nn.Module, ABC):
     def training_schedule(self, progress: float) -> None:
         """Set scheduled values for a share of training in [0, 1]."""
 
-    def density_at(self, points: Tensor, frame: Any) -> Tensor:
-        """``[N]`` density per metre at points ``[N, 3]`` of the rigid head frame, for methods whose sampler
-        has an occupancy grid.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has an occupancy grid but no density_at")
-
-    @torch.no_grad()
     def refresh_occupancy(self, view: View, visits: int) -> None:
-        """Prune the sampler's grid by ``visits`` random candidate cells in the pose of a view (F = 1)."""
-        frame, grid = self.pose_frames(view)[0], self.sampler.occupancy
-        assert grid is not None, "the sampler has no occupancy grid"
-        grid.update(visits, lambda points: self.density_at(points, frame))
+        """Prune the sampler's occupancy grid, for methods that have one.
+
+        Args:
+            view: the pose to evaluate density in, F = 1.
+            visits: number of random candidate cells to evaluate.
+        """
 
     def rays_at_once(self, device: torch.device) -> int:
         """Rays of a chunk when a picture is rendered."""

@@ -15,6 +15,12 @@ from partnerface.files.images import write_image
 from partnerface.rendering.rendered_rays import RenderedRays
 
 
+def image_bytes(*images: Tensor) -> np.ndarray:
+    """``[H, W, 3]`` uint8 of an image ``[3, H, W]`` in [0, 1], or of several side by side."""
+    row = torch.cat([image.detach().float().cpu() for image in images], -1)
+    return (row.permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
 @dataclass
 class Picture:
     """One picture of H x W pixels.
@@ -54,8 +60,7 @@ class Picture:
 
     def to_bytes(self) -> np.ndarray:
         """``[H, W, 3]`` uint8, over white."""
-        image = self.on_white().detach().float().cpu().permute(1, 2, 0)
-        return (image.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        return image_bytes(self.on_white())
 
     def save(self, path: Path | str) -> None:
         """Write a PNG or JPEG file, over white.

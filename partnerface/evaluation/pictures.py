@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partnerface.avatar.picture import Picture
+from partnerface.avatar.picture import Picture, image_bytes
 from partnerface.data.batches.datasets import EvaluationFrame
 
 ERROR_GAIN = 4.0
@@ -40,17 +40,11 @@ class RenderedFrame:
         return cls(frame, picture.on_white(), picture.alpha, picture.depth, picture.part_weights)
 
 
-def picture(*images: Tensor) -> np.ndarray:
-    """``[H, W, 3]`` uint8 of an image ``[3, H, W]`` in [0, 1], or of several side by side."""
-    row = torch.cat([image.detach().float().cpu() for image in images], -1)
-    return (row.permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-
-
 def comparison_strip(rendered: RenderedFrame) -> np.ndarray:
     """``[H, 3 W, 3]`` uint8: target | render | error."""
     target = rendered.frame.on_white()
     error = ((rendered.image - target).abs() * ERROR_GAIN).clamp(0, 1)
-    return picture(target, rendered.image, error)
+    return image_bytes(target, rendered.image, error)
 
 
 def full_strip(rendered: RenderedFrame) -> np.ndarray:
@@ -60,7 +54,7 @@ def full_strip(rendered: RenderedFrame) -> np.ndarray:
     """
     weights = rendered.part_weights
     images = [] if weights is None or weights.shape[-1] == 1 else [part_map(weights)]
-    rest = picture(*images, depth_map(rendered.depth))
+    rest = image_bytes(*images, depth_map(rendered.depth))
     return np.concatenate([comparison_strip(rendered), rest], 1)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from partnerface.avatar.picture import Picture
+from partnerface.avatar.picture import Picture, image_bytes
 from partnerface.errors import UserError
 from partnerface.rendering.rendered_rays import RenderedRays
 
@@ -90,3 +90,10 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
         two_pixels().save(str(tmp_path / "nowhere" / "face.png"))
     assert "nowhere" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_picture_is_rounded_and_pictures_stand_in_a_row() -> None:
+    image = torch.tensor([[[0.0, 0.5, 2.0]], [[1.0, 0.25, -1.0]], [[0.1, 0.2, 0.3]]])
+    pixels = [[0, 255, 26], [128, 64, 51], [255, 0, 76]]
+    assert image_bytes(image).tolist() == [pixels]
+    assert image_bytes(image, image[:, :, :1]).tolist() == [[*pixels, pixels[0]]]

@@ -14,7 +14,6 @@ from partnerface.evaluation.pictures import (
     full_strip,
     part_colours,
     part_map,
-    picture,
 )
 from partnerface.rendering.rendered_rays import RenderedRays
 from tests.views import random_view
@@ -29,13 +28,6 @@ def _rendered(parts: bool) -> RenderedFrame:
     )
     weights = torch.tensor([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 0.0], [0.0, 1.0]]]) if parts else None
     return RenderedFrame(frame, torch.ones(3, 2, 2), matte, torch.tensor([[1.0, 2.0], [0.0, 1.5]]), weights)
-
-
-def test_a_picture_is_rounded_and_pictures_stand_in_a_row() -> None:
-    image = torch.tensor([[[0.0, 0.5, 2.0]], [[1.0, 0.25, -1.0]], [[0.1, 0.2, 0.3]]])
-    pixels = [[0, 255, 26], [128, 64, 51], [255, 0, 76]]
-    assert picture(image).tolist() == [pixels]
-    assert picture(image, image[:, :, :1]).tolist() == [[*pixels, pixels[0]]]
 
 
 def test_comparison_holds_target_render_and_error() -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from partnerface.avatar.avatar import Avatar
+from partnerface.avatar.picture import image_bytes
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.benchmarks.methods.figures import changed_values, write_bars, write_curves, write_strips
 from partnerface.benchmarks.methods.results import STRICT, MethodResults, Row
@@ -87,8 +88,7 @@ def canonical_part_maps(avatar: Avatar, size: int = 320) -> np.ndarray:
     deformed = avatar.deformation(avatar.cube(vertices), avatar.driving(neutral)[0])
     weights = dense_part_weights(deformed.part_weights, deformed.part_index, avatar.deformation.parts)
     views = [_view(vertices, faces, weights, degrees, size) for degrees in VIEWS.values()]
-    image = torch.cat(views, -1).permute(1, 2, 0)
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    return image_bytes(*views)
 
 
 def _view(vertices: Tensor, faces: Tensor, weights: Tensor, degrees: float, size: int) -> Tensor:
