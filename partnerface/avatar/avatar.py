@@ -1,4 +1,4 @@
-"""Avatar: the whole method on one page. Read this first.
+"""Avatar: the whole method on one page, in the steps that `forward` takes. Read this first.
 
 HeadParameters --head_model--> PosedHead
 rays --sampler--> samples in the occupied shell around the posed head, up to an opaque backstop
@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from partnerface.avatar.canonical_map import ExactMap, PosedFrame, canonical_points_of_pixels
+from partnerface.avatar.canonical_map import ExactMap, PreparedFrame, canonical_points_of_pixels
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.voxel_map import picture_map
 from partnerface.compute.ranges import Between
@@ -26,10 +26,10 @@ from partnerface.deformation.deformation import CanonicalCube, CanonicalHead, De
 from partnerface.deformation.driving_signal import DrivingSignal
 from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.rendered_rays import MethodOutput
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.rendering.volume_rendering import composite_over_torso, render_head
-from partnerface.sampling.ray_sampler import RaySampler, SampledBundle
+from partnerface.sampling.ray_sampler import MarchedRays, RaySampler
 from partnerface.skinning.inverse_skinning import InverseSkinning
 
 THINNEST_SHELL = 0.005
@@ -92,7 +92,7 @@ class Avatar(AvatarMethod):
         self.sampler.set_surface(self.head_model, canonical, self.surface, self.thickness)
         return canonical
 
-    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> list[PosedFrame]:
+    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> list[PreparedFrame]:
         head, posed, driving = view.head, self.head_model(view.head), self.driving(view.head)
         relative_pose, frames = self.relative_pose(head), []
         for f in range(len(view)):
@@ -101,10 +101,10 @@ class Avatar(AvatarMethod):
             exact = ExactMap(self.skinning, self.deformation, surface, driving[f], self.cube)
             pose = head.rotation[f].detach(), head.translation[f].detach()
             torso = view.torso_motion[f], relative_pose[f]
-            frames.append(PosedFrame(bounds, exact, exact, pose, posed.head_rotation[f].detach(), torso))
+            frames.append(PreparedFrame(bounds, exact, exact, pose, posed.head_rotation[f].detach(), torso))
         return frames
 
-    def shade(self, sampled: SampledBundle, frame: PosedFrame, with_parts: bool = False) -> Rendering:
+    def shade(self, sampled: MarchedRays, frame: PreparedFrame, with_parts: bool = False) -> MethodOutput:
         samples, hit = sampled.samples, sampled.hit
         moved = frame.canonical_map(sampled, with_parts)
         directions = self.field.encode_directions(sampled.rays.directions[0, hit] @ frame.view_rotation)
@@ -112,11 +112,11 @@ class Avatar(AvatarMethod):
         density, rgb = self.field(moved.positions, directions, moved.appearance)
         head = render_head(density, rgb, moved.kept, samples, moved.part_weights)
         torso = self.torso(sampled.rays.image_uv[0], *frame.torso)
-        return Rendering(composite_over_torso(head, samples, hit, torso), moved.statistics)
+        return MethodOutput(composite_over_torso(head, samples, hit, torso), moved.statistics)
 
     def for_picture(
-        self, frame: PosedFrame, bundles: Sequence[SampledBundle], with_parts: bool
-    ) -> PosedFrame:
+        self, frame: PreparedFrame, bundles: Sequence[MarchedRays], with_parts: bool
+    ) -> PreparedFrame:
         faster = picture_map(frame.exact, bundles, frame.pose, self.sampler.occupancy, with_parts)
         return replace(frame, canonical_map=faster)
 
@@ -131,7 +131,7 @@ class Avatar(AvatarMethod):
         if grid is not None:
             grid.update(visits, lambda points: self.density_at(points, frame))
 
-    def density_at(self, points: Tensor, frame: PosedFrame) -> Tensor:
+    def density_at(self, points: Tensor, frame: PreparedFrame) -> Tensor:
         """``[N]`` density per metre at points ``[N, 3]`` of the rigid head frame, without the fine motion."""
         canonical = self.skinning(points @ frame.pose[0].T + frame.pose[1], frame.exact.surface)
         inside = canonical.valid.nonzero()[:, 0]

@@ -21,7 +21,7 @@ from partnerface.deformation.deformation import (
     part_usage,
 )
 from partnerface.rendering.rendered_rays import DeformationStatistics
-from partnerface.sampling.ray_sampler import SampledBundle
+from partnerface.sampling.ray_sampler import MarchedRays
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, InverseSkinning
 
 LEAST_DISTANCE = 1e-3
@@ -51,7 +51,7 @@ class CanonicalMap(ABC):
     """The map of one posed frame from observation space to moved canonical space."""
 
     @abstractmethod
-    def __call__(self, sampled: SampledBundle, with_parts: bool = False) -> MappedSamples:
+    def __call__(self, sampled: MarchedRays, with_parts: bool = False) -> MappedSamples:
         """Carry the samples of some rays; ``with_parts`` adds their part weights and changes nothing else."""
 
 
@@ -73,7 +73,7 @@ class ExactMap(CanonicalMap):
     driving: Tensor
     cube: CanonicalCube
 
-    def __call__(self, sampled: SampledBundle, with_parts: bool = False) -> MappedSamples:
+    def __call__(self, sampled: MarchedRays, with_parts: bool = False) -> MappedSamples:
         canonical = self.skinning(sampled.points, self.surface)
         kept = sampled.samples.evaluated(canonical.valid, canonical.faces >= 0).nonzero()[:, 0]
         points = self.skinning.with_gradient(canonical.select(kept), sampled.points[kept], self.surface)
@@ -157,7 +157,7 @@ def canonical_points_of_pixels(exact: ExactMap, view: View, depth: Tensor) -> Te
 
 
 @dataclass
-class PosedFrame:
+class PreparedFrame:
     """One frame, posed and ready for rays.
 
     Attributes:

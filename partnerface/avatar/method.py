@@ -18,9 +18,9 @@ from partnerface.data.view import View
 from partnerface.deformation.driving_signal import rotation_against_torso
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.rendering.rendered_rays import RenderedRays, Rendering
+from partnerface.rendering.rendered_rays import MethodOutput, RenderedRays
 from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
-from partnerface.sampling.ray_sampler import RaySampler, SampledBundle
+from partnerface.sampling.ray_sampler import MarchedRays, RaySampler
 from partnerface.skinning.head_surface import head_surface
 
 
@@ -138,23 +138,23 @@ class AvatarMethod(nn.Module, ABC):
                 evaluation.
         """
 
-    def sample(self, rays: RayBundle, frame: Any) -> SampledBundle:
+    def sample(self, rays: RayBundle, frame: Any) -> MarchedRays:
         """Place samples on rays ``[1, R]`` of one prepared frame, against its ``bounds``."""
-        return SampledBundle.of(rays, self.sampler(rays.origins[0], rays.directions[0], frame.bounds))
+        return MarchedRays.of(rays, self.sampler(rays.origins[0], rays.directions[0], frame.bounds))
 
     @abstractmethod
-    def shade(self, sampled: SampledBundle, frame: Any, with_parts: bool = False) -> Rendering:
+    def shade(self, sampled: MarchedRays, frame: Any, with_parts: bool = False) -> MethodOutput:
         """Colour sampled rays of one prepared frame; ``with_parts`` adds part weights, no more."""
 
-    def for_picture(self, frame: Any, bundles: Sequence[SampledBundle], with_parts: bool) -> Any:
+    def for_picture(self, frame: Any, bundles: Sequence[MarchedRays], with_parts: bool) -> Any:
         """A prepared frame that shades a whole picture faster, given its sampled rays, if there is one."""
         return frame
 
-    def forward(self, rays: RayBundle, view: View, frame_index: Tensor | None = None) -> Rendering:
+    def forward(self, rays: RayBundle, view: View, frame_index: Tensor | None = None) -> MethodOutput:
         """Render R rays in each of F frames; for ``frame_index`` see `pose_frames`."""
         frames = self.pose_frames(view, frame_index)
         shaded = [self.shade(self.sample(rays.frame(f), frame), frame) for f, frame in enumerate(frames)]
-        return Rendering.stack(shaded)
+        return MethodOutput.stack(shaded)
 
     @torch.no_grad()
     def render_image(

@@ -20,10 +20,10 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.fields.frequency_field import ConditionedField
 from partnerface.head_models.head_model import HeadModel
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.rendered_rays import MethodOutput
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.rendering.volume_rendering import CompositedHead, composite_over_torso, rendering_weights
-from partnerface.sampling.ray_sampler import RaySamples, SampledBundle
+from partnerface.sampling.ray_sampler import MarchedRays, RaySamples
 from partnerface.sampling.uniform import RigidFrame, UniformSampler
 
 
@@ -119,7 +119,7 @@ class NeRFace(AvatarMethod):
             for f in range(len(view))
         ]
 
-    def shade(self, sampled: SampledBundle, frame: ConditionedFrame, with_parts: bool = False) -> Rendering:
+    def shade(self, sampled: MarchedRays, frame: ConditionedFrame, with_parts: bool = False) -> MethodOutput:
         """Both passes; the one part of this method takes all of the head's weight."""
         hit, coarse = sampled.hit, sampled.samples
         origins, directions = frame.bounds.rays(sampled.rays.origins[0], sampled.rays.directions[0])
@@ -128,7 +128,7 @@ class NeRFace(AvatarMethod):
         first = self._render(self.coarse_field, rays, coarse, frame, with_parts)
         fine = self.sampler.importance_samples(coarse, first.weights.detach(), self.importance, rays)
         second = self._render(self.fine_field, rays, fine, frame, with_parts)
-        return Rendering(
+        return MethodOutput(
             composite_over_torso(second, fine, hit, torso),
             coarse=composite_over_torso(first, coarse, hit, torso),
         )

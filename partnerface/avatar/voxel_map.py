@@ -17,7 +17,7 @@ from partnerface.avatar.canonical_map import CanonicalMap, ExactMap, MappedSampl
 from partnerface.avatar.sparse_voxels import SparseVoxels, known_at_corners
 from partnerface.compute.chunks import cpu_threads, map_chunks
 from partnerface.sampling.occupancy import OccupancyGrid
-from partnerface.sampling.ray_sampler import SampledBundle
+from partnerface.sampling.ray_sampler import MarchedRays
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH
 
 LEAST_SAMPLES = 100_000
@@ -46,7 +46,7 @@ class VoxelMap(CanonicalMap):
     exact: ExactMap
     voxels: SparseVoxels
 
-    def __call__(self, sampled: SampledBundle, with_parts: bool = False) -> MappedSamples:
+    def __call__(self, sampled: MarchedRays, with_parts: bool = False) -> MappedSamples:
         exact, code = self.exact, 4 + self.exact.deformation.appearance_width
         values, trusted = self.voxels(sampled.points)
         uneven = (~trusted | (values[:, 3].abs() < RIM)).nonzero()[:, 0]
@@ -68,7 +68,7 @@ class VoxelMap(CanonicalMap):
 
 def picture_map(
     exact: ExactMap,
-    sampled: Sequence[SampledBundle],
+    sampled: Sequence[MarchedRays],
     pose: tuple[Tensor, Tensor],
     occupancy: OccupancyGrid | None,
     with_parts: bool = False,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from partnerface.compute.ranges import Between
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
-from partnerface.deformation.parts import part_centres
+from partnerface.deformation.part_placement import part_centres
 from partnerface.head_models.head_parts import head_parts, surface_vertices
 
 ANCHORS = 64

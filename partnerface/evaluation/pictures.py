@@ -17,7 +17,7 @@ ERROR_GAIN = 4.0
 
 
 @dataclass
-class RenderedFrame:
+class Prediction:
     """A frame of the video as the avatar renders it, with the frame itself.
 
     Attributes:
@@ -35,19 +35,19 @@ class RenderedFrame:
     part_weights: Tensor | None = None
 
     @classmethod
-    def of(cls, frame: EvaluationFrame, picture: Picture) -> RenderedFrame:
+    def of(cls, frame: EvaluationFrame, picture: Picture) -> Prediction:
         """A picture of the frame's view, over white."""
         return cls(frame, picture.on_white(), picture.alpha, picture.depth, picture.part_weights)
 
 
-def comparison_strip(rendered: RenderedFrame) -> np.ndarray:
+def comparison_strip(rendered: Prediction) -> np.ndarray:
     """``[H, 3 W, 3]`` uint8: target | render | error."""
     target = rendered.frame.on_white()
     error = ((rendered.image - target).abs() * ERROR_GAIN).clamp(0, 1)
     return image_bytes(target, rendered.image, error)
 
 
-def full_strip(rendered: RenderedFrame) -> np.ndarray:
+def full_strip(rendered: Prediction) -> np.ndarray:
     """``[H, 5 W, 3]`` uint8: target | render | error | parts | depth.
 
     Without part weights, or with those of a single part, ``[H, 4 W, 3]``: no picture of the parts.

@@ -11,7 +11,7 @@ from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEARE
 from partnerface.data.sequence import TrueSurface
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import Averages, ImageMeans, SplitMeans, TemporalStability, merged
-from partnerface.evaluation.pictures import RenderedFrame
+from partnerface.evaluation.pictures import Prediction
 from partnerface.head_models.head_parameters import HeadParameters
 
 GEOMETRY_DEFINITION = (
@@ -113,7 +113,7 @@ class EvaluationScores:
         self._pairs, self._nearest_pairs = pairs(EVALUATION_REGIONS), pairs(NEAREST_FRAME_REGIONS)
         self.surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
 
-    def update(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
+    def update(self, rendered: Prediction, nearest: Tensor, masks: Masks) -> None:
         """Score one frame, by its picture and by ``nearest`` ``[3, H, W]``, its nearest training frame."""
         names, number, target = rendered.frame.splits, rendered.frame.frame_index, rendered.frame.on_white()
         self._images.update(names, rendered.image, target, masks)
@@ -125,7 +125,7 @@ class EvaluationScores:
         """See `TemporalStability.has_previous`."""
         return self._pairs.has_previous(frame)
 
-    def set_previous(self, rendered: RenderedFrame, nearest: Tensor, masks: Masks) -> None:
+    def set_previous(self, rendered: Prediction, nearest: Tensor, masks: Masks) -> None:
         """Make a frame that another process scores the previous one of the next. Arguments as in `update`."""
         place = rendered.frame.frame_index, rendered.frame.splits
         target = rendered.frame.on_white()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from partnerface.compute.ranges import Between
 from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
-from partnerface.rendering.rendered_rays import DeformationStatistics, Rendering
+from partnerface.rendering.rendered_rays import DeformationStatistics, MethodOutput
 
 
 class Loss(nn.Module, ABC):
@@ -25,7 +25,7 @@ class Loss(nn.Module, ABC):
         self.weight = weight
 
     @abstractmethod
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         """The unweighted term, a scalar.
 
         Args:
@@ -34,7 +34,7 @@ class Loss(nn.Module, ABC):
         """
 
 
-def deformation_statistics(rendered: Rendering, loss: str) -> DeformationStatistics:
+def deformation_statistics(rendered: MethodOutput, loss: str) -> DeformationStatistics:
     """The statistics that a regulariser of the fine motion needs.
 
     Raises:
@@ -46,7 +46,7 @@ def deformation_statistics(rendered: Rendering, loss: str) -> DeformationStatist
 
 
 def weighted_sum(
-    losses: Mapping[str, Loss], rendered: Rendering, batch: RayBatch
+    losses: Mapping[str, Loss], rendered: MethodOutput, batch: RayBatch
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The complete objective, and its unweighted terms by name.
 

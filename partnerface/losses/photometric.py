@@ -11,7 +11,7 @@ from partnerface.compute.ranges import Between
 from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.rendered_rays import MethodOutput
 
 
 class Photometric(Loss):
@@ -29,7 +29,7 @@ class Photometric(Loss):
         super().__init__(weight)
         self.delta = delta
 
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         colour = rendered.rays.over(batch.background)
         error = functional.huber_loss(colour, batch.target(), reduction="none", delta=self.delta)
         return (error.mean(-1) * batch.loss_weight).sum() / batch.loss_weight.sum().clamp_min(1e-9)
@@ -52,7 +52,7 @@ class CoarsePhotometric(Loss):
         super().__init__(weight)
         self.photometric = Photometric(delta=delta)
 
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         if rendered.coarse is None:
             raise UserError("--model.losses.coarse_photometric: this method has one pass; take the loss out")
         return self.photometric(replace(rendered, rays=rendered.coarse), batch)
@@ -61,5 +61,5 @@ class CoarsePhotometric(Loss):
 class Matte(Loss):
     """Mean absolute difference of opacity and matte."""
 
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         return (rendered.rays.opacity - batch.alpha).abs().mean()

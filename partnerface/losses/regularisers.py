@@ -8,7 +8,7 @@ from torch import Tensor
 
 from partnerface.data.batches.datasets import RayBatch
 from partnerface.losses.loss import Loss, deformation_statistics
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.rendered_rays import MethodOutput
 
 
 class OffsetSize(Loss):
@@ -18,7 +18,7 @@ class OffsetSize(Loss):
     is to learn: at 0.001 a millimetre cost more than all that the sway of hair could gain.
     """
 
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         return deformation_statistics(rendered, "offset_size").offset_size.mean()
 
 
@@ -28,14 +28,14 @@ class OffsetSmoothness(Loss):
     The directional form of Nerfies' elastic term (Park et al. 2021, eq. 4) without a second evaluation.
     """
 
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         return deformation_statistics(rendered, "offset_smoothness").offset_roughness.mean()
 
 
 class PartBalance(Loss):
     """Kullback-Leibler divergence of the parts' mean usage from uniform, in nats."""
 
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         usage = deformation_statistics(rendered, "part_balance").part_usage.mean(0).clamp_min(1e-6)
         return (usage * usage.log()).sum() + math.log(len(usage))
 
@@ -43,5 +43,5 @@ class PartBalance(Loss):
 class PartEntropy(Loss):
     """Mean entropy of the samples' part weights, in nats: 0 where each belongs to one part alone."""
 
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         return deformation_statistics(rendered, "part_entropy").part_entropy.mean()

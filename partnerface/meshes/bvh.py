@@ -42,7 +42,7 @@ class MeshBvh:
             self._mesh.refit()
 
 
-class PosedBvhs:
+class BvhCache:
     """One hierarchy over a mesh for each thread and frame of a batch: threads work side by side."""
 
     def __init__(self) -> None:

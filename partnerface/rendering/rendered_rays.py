@@ -1,4 +1,4 @@
-"""RenderedRays and Rendering: what an avatar returns for rays."""
+"""RenderedRays and MethodOutput: what an avatar returns for rays."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class DeformationStatistics:
 
 
 @dataclass
-class Rendering:
+class MethodOutput:
     """Rendered rays with all that the losses need.
 
     Attributes:
@@ -84,7 +84,7 @@ class Rendering:
     coarse: RenderedRays | None = None
 
     @classmethod
-    def stack(cls, frames: Sequence[Rendering]) -> Rendering:
+    def stack(cls, frames: Sequence[MethodOutput]) -> MethodOutput:
         """Join the renderings of single frames, ``[1, R]`` each, to F frames."""
         statistics = [frame.deformation for frame in frames if frame.deformation is not None]
         coarse = [frame.coarse for frame in frames if frame.coarse is not None]

@@ -15,7 +15,7 @@ from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.meshes.bvh import MeshBvh, PosedBvhs
+from partnerface.meshes.bvh import BvhCache, MeshBvh
 from partnerface.meshes.normals import SurfacePoints, posed_normals, spread_points
 from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
@@ -197,7 +197,7 @@ class HeadRaySampler(RaySampler):
         self.samples, self.step_m = samples, step_m
         self.erosion_m, self.thinnest_m = erosion_m, thinnest_m
         self.occupancy = OccupancyGrid(cells)
-        self._hierarchies = PosedBvhs()
+        self._hierarchies = BvhCache()
         self.register_buffer("surface_corners", torch.zeros(0, 3, dtype=torch.int32), persistent=False)
         self.register_buffer("surface_vertices", torch.zeros(0, dtype=torch.long), persistent=False)
         self.register_buffer("thickest", torch.zeros(()), persistent=False)

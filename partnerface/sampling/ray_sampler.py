@@ -50,7 +50,7 @@ class RaySamples:
 
 
 @dataclass
-class SampledBundle:
+class MarchedRays:
     """R rays of one frame, M of which have S samples each.
 
     Attributes:
@@ -64,7 +64,7 @@ class SampledBundle:
     samples: RaySamples
 
     @classmethod
-    def of(cls, rays: RayBundle, samples: RaySamples) -> SampledBundle:
+    def of(cls, rays: RayBundle, samples: RaySamples) -> MarchedRays:
         """Rays ``[1, R]`` and the samples of all of them."""
         hit = samples.hit.nonzero()[:, 0]
         return cls(rays, hit, samples.select(hit))

@@ -18,7 +18,7 @@ from partnerface.compute.ranges import Between
 from partnerface.compute.warp_launch import as_vec3, launch
 from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.meshes.bvh import MeshBvh, PosedBvhs
+from partnerface.meshes.bvh import BvhCache, MeshBvh
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 
 RUN_LENGTH = 16
@@ -103,7 +103,7 @@ def _inverse_skinning(
 
 
 @dataclass
-class PosedSurface:
+class SkinningSurface:
     """One posed frame, ready for queries from any thread.
 
     Attributes:
@@ -129,15 +129,15 @@ class NearestSurface(InverseSkinning):
         super().__init__()
         self.margin = margin
         self._search_radius = margin
-        self._hierarchies = PosedBvhs()
+        self._hierarchies = BvhCache()
 
     def set_surface(self, faces: Tensor, thickness: Tensor) -> None:
         super().set_surface(faces, thickness)
         self._search_radius = float(thickness.max()) + self.margin
         self._hierarchies.clear()
 
-    def posed_surface(self, head: PosedHead, frame: int) -> PosedSurface:
-        return PosedSurface(
+    def posed_surface(self, head: PosedHead, frame: int) -> SkinningSurface:
+        return SkinningSurface(
             self._hierarchies.posed(
                 head.vertices[frame].detach(), head.canonical_vertices, self.faces, frame
             ),
@@ -145,7 +145,7 @@ class NearestSurface(InverseSkinning):
             head.displacements[frame].contiguous(),
         )
 
-    def forward(self, points: Tensor, surface: PosedSurface) -> CanonicalPoints:
+    def forward(self, points: Tensor, surface: SkinningSurface) -> CanonicalPoints:
         count, device = len(points), points.device
         result = CanonicalPoints(
             points=torch.empty(count, 3, device=device),
@@ -173,7 +173,7 @@ class NearestSurface(InverseSkinning):
         launch(_inverse_skinning, -(-count // run), inputs, device)
         return result
 
-    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: PosedSurface) -> Tensor:
+    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: SkinningSurface) -> Tensor:
         """Canonical points ``[N, 3]`` whose gradient reaches the head parameters; the value is the same.
 
         A change of the parameters that moves the skinned image of a canonical point by ``d`` moves the

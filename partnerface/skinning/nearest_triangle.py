@@ -17,14 +17,14 @@ from partnerface.compute.ranges import Between
 from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
-from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
+from partnerface.skinning.nearest_surface import NearestSurface, SkinningSurface
 
 LARGEST_SCALE = 2.0
 """Largest scale of a triangle's frame: a collapsed one would map points far outside canonical space."""
 
 
 @dataclass
-class PosedTriangles:
+class TriangleSurface:
     """One posed frame, ready for queries.
 
     Attributes:
@@ -32,7 +32,7 @@ class PosedTriangles:
         to_canonical: ``[Fc, 3, 4]`` similarity of each face, posed to canonical, with the head's gradient.
     """
 
-    surface: PosedSurface
+    surface: SkinningSurface
     to_canonical: Tensor
 
 
@@ -51,24 +51,24 @@ class NearestTriangle(InverseSkinning):
         super().set_surface(faces, thickness)
         self.search.set_surface(faces, thickness)
 
-    def posed_surface(self, head: PosedHead, frame: int) -> PosedTriangles:
+    def posed_surface(self, head: PosedHead, frame: int) -> TriangleSurface:
         to_canonical = triangle_similarities(
             head.vertices[frame][self.faces], head.canonical_vertices[self.faces]
         )
-        return PosedTriangles(self.search.posed_surface(head, frame), to_canonical)
+        return TriangleSurface(self.search.posed_surface(head, frame), to_canonical)
 
-    def forward(self, points: Tensor, surface: PosedTriangles) -> CanonicalPoints:
+    def forward(self, points: Tensor, surface: TriangleSurface) -> CanonicalPoints:
         found = self.search(points, surface.surface)
         carried = _carried(found, points, surface).detach()
         return replace(found, points=torch.where(found.faces[:, None] >= 0, carried, 0.0))
 
-    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: PosedTriangles) -> Tensor:
+    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: TriangleSurface) -> Tensor:
         if not surface.to_canonical.requires_grad:
             return canonical.points
         return _carried(canonical, points, surface)
 
 
-def _carried(canonical: CanonicalPoints, points: Tensor, surface: PosedTriangles) -> Tensor:
+def _carried(canonical: CanonicalPoints, points: Tensor, surface: TriangleSurface) -> Tensor:
     """World points ``[N, 3]`` in canonical space by the similarity of their closest triangle."""
     return transform_points(surface.to_canonical[canonical.faces.long().clamp_min(0)], points)
 

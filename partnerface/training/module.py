@@ -29,7 +29,7 @@ from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.metrics import chosen_metrics
-from partnerface.evaluation.pictures import RenderedFrame
+from partnerface.evaluation.pictures import Prediction
 from partnerface.head_models.head_parameters import HeadParameters, ParameterRefinement
 from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.training.distributed import of_every_process, with_all_parameters
@@ -263,15 +263,15 @@ class AvatarModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps.total = checkpoint.get("skipped_steps", 0)
 
-    def render(self, frame: EvaluationFrame, with_parts: bool = False) -> RenderedFrame:
+    def render(self, frame: EvaluationFrame, with_parts: bool = False) -> Prediction:
         """Render a whole frame from its tracked parameters as they are, without refinement in training.
 
         While a test with refined parameters runs, its frames have those instead.
         """
         picture = self.avatar.render_image(self._evaluated(frame), with_parts=with_parts)
-        return RenderedFrame.of(frame, picture)
+        return Prediction.of(frame, picture)
 
-    def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> RenderedFrame:
+    def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> Prediction:
         return self.render(batch)
 
     test_step = validation_step
@@ -279,7 +279,7 @@ class AvatarModule(LightningModule):
     def on_test_end(self) -> None:
         self._refined.clear()
 
-    def add_part_weights(self, rendered: RenderedFrame) -> RenderedFrame:
+    def add_part_weights(self, rendered: Prediction) -> Prediction:
         """The same picture with its part weights, which cost another rendering."""
         if self.avatar.parts == 1:
             return rendered

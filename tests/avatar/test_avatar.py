@@ -20,7 +20,7 @@ from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import ParameterRefinement
-from partnerface.rendering.rendered_rays import RenderedRays, Rendering
+from partnerface.rendering.rendered_rays import MethodOutput, RenderedRays
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.sampling.head_sampler import HeadRaySampler
 from partnerface.sampling.ray_sampler import RaySamples
@@ -77,7 +77,7 @@ def render(avatar: Avatar, sequence: TrackedSequence, frame: int, **options) -> 
     return avatar.render_image(views_of(sequence, [frame]), **options)
 
 
-def shade(avatar: Avatar, rays: RayBundle, view: View, with_parts: bool = True) -> Rendering:
+def shade(avatar: Avatar, rays: RayBundle, view: View, with_parts: bool = True) -> MethodOutput:
     """Rays of one frame, sample by sample."""
     frame = avatar.pose_frames(view)[0]
     return avatar.shade(avatar.sample(rays, frame), frame, with_parts)

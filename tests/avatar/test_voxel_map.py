@@ -12,7 +12,7 @@ from partnerface.avatar.voxel_map import VoxelMap
 from partnerface.cameras.pinhole import image_pixels, pixel_rays
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.view import View
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.rendered_rays import MethodOutput
 from tests.avatar.test_avatar import make_avatar, render, wake
 from tests.views import views_of
 
@@ -38,7 +38,7 @@ def always(monkeypatch):
 
 
 @torch.no_grad()
-def shaded(avatar: Avatar, view: View, exact: bool, with_parts: bool = False) -> Rendering:
+def shaded(avatar: Avatar, view: View, exact: bool, with_parts: bool = False) -> MethodOutput:
     """All rays of a picture, with the opacity of the head alone."""
     pixels = image_pixels(view.camera.width, view.camera.height)
     frame = avatar.pose_frames(view)[0]

@@ -19,7 +19,7 @@ from partnerface.cameras.pinhole import RayBundle, image_pixels, pixel_rays
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.head_models.head_model import HeadModel
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.rendered_rays import MethodOutput
 from partnerface.training.optimisation import LearningRates, parameter_groups
 from tests.contracts.subjects import disturb, moved_view, random_motion, shared_head_model, tracked_sequence
 from tests.views import views_of
@@ -317,7 +317,7 @@ def _head_pixels(method: AvatarMethod, views: View, frames: list[int]) -> Tensor
     return views.camera.select(frames).project(vertices)[0].detach()
 
 
-def _total(rendering: Rendering) -> Tensor:
+def _total(rendering: MethodOutput) -> Tensor:
     """A scalar in which everything that a loss may look at takes part."""
     passes = [rendering.rays] if rendering.coarse is None else [rendering.rays, rendering.coarse]
     total = sum(r.rgb.square().sum() + r.opacity.square().sum() for r in passes)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from partnerface.data.batches.datasets import RayBatch
 from partnerface.losses.loss import Loss, weighted_sum
-from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
+from partnerface.rendering.rendered_rays import DeformationStatistics, MethodOutput, RenderedRays
 from tests.views import random_view
 
 FRAMES, RAYS, PARTS = 2, 6, 4
 
 
-def exact_rendering() -> tuple[Rendering, RayBatch]:
+def exact_rendering() -> tuple[MethodOutput, RayBatch]:
     """A random batch of 2 frames with 6 rays and the rendering that equals it, all of it a leaf of gradients.
 
     Nothing is deformed, four parts are used alike, and a first pass is as good as the second.
@@ -56,10 +56,10 @@ def exact_rendering() -> tuple[Rendering, RayBatch]:
         part_usage=torch.full((FRAMES, PARTS), 1 / PARTS, requires_grad=True),
         part_entropy=torch.zeros(FRAMES, requires_grad=True),
     )
-    return Rendering(rays(), statistics, coarse=rays()), batch
+    return MethodOutput(rays(), statistics, coarse=rays()), batch
 
 
-def spoil(rendering: Rendering, error: float) -> None:
+def spoil(rendering: MethodOutput, error: float) -> None:
     """Make everything in an exact rendering wrong by ``error``."""
     statistics = rendering.deformation
     with torch.no_grad():
@@ -75,13 +75,13 @@ class LossContract:
     """Override ``make``."""
 
     measures: tuple[str, ...] = ("rays.rgb",)
-    """Tensors of the `Rendering` that the gradient of a wrong one must reach."""
+    """Tensors of the `MethodOutput` that the gradient of a wrong one must reach."""
 
     def make(self, weight: float) -> Loss:
         """A new one of this weight."""
         raise NotImplementedError("override make")
 
-    def ideal(self) -> tuple[Rendering, RayBatch]:
+    def ideal(self) -> tuple[MethodOutput, RayBatch]:
         """A rendering that cannot be better, and its batch."""
         return exact_rendering()
 

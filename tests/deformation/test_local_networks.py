@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from partnerface.deformation.local_networks import SETTLED, LocalNetworks, annealing_factor, settled_share
+from partnerface.deformation.part_deformation import SETTLED, LocalNetworks, annealing_factor, settled_share
 
 
 def test_a_schedule_rises_evenly_then_rests():

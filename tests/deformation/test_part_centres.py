@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.deformation.parts import part_centres, placed_centres
+from partnerface.deformation.part_placement import part_centres, placed_centres
 from partnerface.errors import UserError
 from partnerface.head_models.head_parts import HeadParts, head_parts, landmark_points
 from tests.contracts.subjects import canonical_head

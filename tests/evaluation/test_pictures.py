@@ -8,7 +8,7 @@ import torch
 from partnerface.avatar.picture import Picture
 from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.evaluation.pictures import (
-    RenderedFrame,
+    Prediction,
     comparison_strip,
     depth_map,
     full_strip,
@@ -19,7 +19,7 @@ from partnerface.rendering.rendered_rays import RenderedRays
 from tests.views import random_view
 
 
-def _rendered(parts: bool) -> RenderedFrame:
+def _rendered(parts: bool) -> Prediction:
     image = torch.zeros(3, 2, 2)
     image[0] = 1.0
     matte = torch.tensor([[1.0, 0.5], [0.0, 1.0]])
@@ -27,7 +27,7 @@ def _rendered(parts: bool) -> RenderedFrame:
         random_view(1), 3, image, matte, torch.zeros(2, 2, dtype=torch.uint8), ["temporal"]
     )
     weights = torch.tensor([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 0.0], [0.0, 1.0]]]) if parts else None
-    return RenderedFrame(frame, torch.ones(3, 2, 2), matte, torch.tensor([[1.0, 2.0], [0.0, 1.5]]), weights)
+    return Prediction(frame, torch.ones(3, 2, 2), matte, torch.tensor([[1.0, 2.0], [0.0, 1.5]]), weights)
 
 
 def test_comparison_holds_target_render_and_error() -> None:
@@ -79,7 +79,7 @@ def test_depth_map_of_nothing_and_of_a_plane_is_finite() -> None:
 HEIGHT, WIDTH = 2, 3
 
 
-def rendered(**changes: torch.Tensor) -> RenderedFrame:
+def rendered(**changes: torch.Tensor) -> Prediction:
     count = HEIGHT * WIDTH
     values = {
         "rgb": torch.arange(3 * count).view(1, count, 3) / 100,
@@ -88,7 +88,7 @@ def rendered(**changes: torch.Tensor) -> RenderedFrame:
         "head_opacity": torch.zeros(1, count),
     }
     rays = RenderedRays(**(values | changes))
-    return RenderedFrame.of(None, Picture.from_rays(rays, HEIGHT, WIDTH))
+    return Prediction.of(None, Picture.from_rays(rays, HEIGHT, WIDTH))
 
 
 def test_rays_lie_row_by_row_and_missing_parts_stay_missing():

@@ -8,7 +8,7 @@ from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEAREST_FRAME_REGIONS
 from partnerface.data.sequence import TrueSurface
 from partnerface.evaluation.metrics import L1, PSNR
-from partnerface.evaluation.pictures import RenderedFrame
+from partnerface.evaluation.pictures import Prediction
 from partnerface.evaluation.scores import (
     GEOMETRY,
     EvaluationScores,
@@ -21,12 +21,12 @@ from tests.views import random_view
 SIZE = 16
 
 
-def rendered(number: int, error: float) -> tuple[RenderedFrame, torch.Tensor, dict]:
+def rendered(number: int, error: float) -> tuple[Prediction, torch.Tensor, dict]:
     """A grey frame whose render is off by ``error`` and whose nearest training frame by 0.2."""
     grey, ones = torch.full((3, SIZE, SIZE), 0.5), torch.ones(SIZE, SIZE)
     frame = EvaluationFrame(random_view(1), number, grey, ones, ones.byte(), ["temporal"])
     masks = {name: torch.ones(SIZE, SIZE, dtype=torch.bool) for name in EVALUATION_REGIONS}
-    return RenderedFrame(frame, grey + error, ones, ones), grey + 0.2, masks
+    return Prediction(frame, grey + error, ones, ones), grey + 0.2, masks
 
 
 def scores(with_surface: bool = False) -> EvaluationScores:

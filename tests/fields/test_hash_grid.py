@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.fields.hash_grid import HashGrid
+from partnerface.fields.hash_field import HashGrid
 from tests.fields.plain_hash_grid import hash_grid_features
 
 

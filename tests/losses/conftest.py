@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 
 from partnerface.data.batches.datasets import RayBatch
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.rendered_rays import MethodOutput
 from tests.contracts.loss_contract import exact_rendering
 
 
 @pytest.fixture
-def make_pair() -> Callable[..., tuple[Rendering, RayBatch]]:
+def make_pair() -> Callable[..., tuple[MethodOutput, RayBatch]]:
     """Makes a random batch of 2 frames with 6 rays and the rendering, of one pass, that equals it."""
 
-    def make() -> tuple[Rendering, RayBatch]:
+    def make() -> tuple[MethodOutput, RayBatch]:
         rendering, batch = exact_rendering()
         return replace(rendering, coarse=None), batch
 

@@ -6,7 +6,7 @@ import torch
 from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
 from partnerface.losses.photometric import CoarsePhotometric, Photometric
-from partnerface.rendering.rendered_rays import RenderedRays, Rendering
+from partnerface.rendering.rendered_rays import MethodOutput, RenderedRays
 from tests.views import random_view
 
 
@@ -30,8 +30,8 @@ def test_it_is_the_photometric_loss_of_the_first_pass():
         background=torch.rand(2, 5, 3, generator=generator),
         loss_weight=torch.rand(2, 5, generator=generator),
     )
-    loss = CoarsePhotometric(weight=0.5, delta=0.2)(Rendering(fine, coarse=coarse), batch)
-    torch.testing.assert_close(loss, Photometric(delta=0.2)(Rendering(coarse), batch))
+    loss = CoarsePhotometric(weight=0.5, delta=0.2)(MethodOutput(fine, coarse=coarse), batch)
+    torch.testing.assert_close(loss, Photometric(delta=0.2)(MethodOutput(coarse), batch))
     loss.backward()
     assert coarse.rgb.grad.abs().sum() > 0
     assert fine.rgb.grad is None

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from partnerface.meshes.bvh import MeshBvh, PosedBvhs, cast_rays
-from partnerface.skinning.nearest_surface import NearestSurface, PosedSurface
+from partnerface.meshes.bvh import BvhCache, MeshBvh, cast_rays
+from partnerface.skinning.nearest_surface import NearestSurface, SkinningSurface
 from tests.meshes.plain_ray_casting import box, first_hits
 
 
@@ -13,7 +13,7 @@ def closest(hierarchy: MeshBvh, faces: torch.Tensor, vertices: torch.Tensor, poi
     skinning = NearestSurface(margin=10.0)
     skinning.set_surface(faces, torch.zeros(len(vertices)))
     transforms = torch.eye(3, 4).repeat(len(vertices), 1, 1)
-    found = skinning(points, PosedSurface(hierarchy, transforms, torch.zeros_like(vertices)))
+    found = skinning(points, SkinningSurface(hierarchy, transforms, torch.zeros_like(vertices)))
     return found.distance, found.faces
 
 
@@ -66,7 +66,7 @@ def test_of_equally_close_triangles_the_same_is_found_whatever_was_posed_before(
     faces = torch.cat([lower, torch.stack([corner + 1, corner + side + 1, corner + side], 1)])
     points = canonical + torch.tensor([0.0, 0.0, 0.5])
     turned = canonical @ torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
-    fresh, used = PosedBvhs(), PosedBvhs()
+    fresh, used = BvhCache(), BvhCache()
     used.posed(3 * turned, canonical, faces, 0)
     found = [
         closest(hierarchies.posed(canonical, canonical, faces, 0), faces, canonical, points)[1]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.rendering.rendered_rays import DeformationStatistics, RenderedRays, Rendering
+from partnerface.rendering.rendered_rays import DeformationStatistics, MethodOutput, RenderedRays
 
 PER_RAY = ("rgb", "opacity", "depth", "head_opacity", "part_weights")
 
@@ -68,8 +68,8 @@ def test_rays_rendered_in_any_order_are_put_in_the_order_of_their_numbers():
 
 
 def test_frames_are_stacked_and_each_keeps_its_figures():
-    frames = [Rendering(rendered(3, k), statistics(k), coarse=rendered(3, 10 + k)) for k in range(3)]
-    stacked = Rendering.stack(frames)
+    frames = [MethodOutput(rendered(3, k), statistics(k), coarse=rendered(3, 10 + k)) for k in range(3)]
+    stacked = MethodOutput.stack(frames)
     assert stacked.rays.rgb.shape == (3, 3, 3)
     for f, frame in enumerate(frames):
         for name in PER_RAY:
@@ -82,9 +82,10 @@ def test_frames_are_stacked_and_each_keeps_its_figures():
 @pytest.mark.parametrize("with_deformation", [True, False])
 def test_what_the_frames_lack_the_stack_lacks(with_deformation):
     frames = [
-        Rendering(rendered(2, k, parts=False), statistics(k) if with_deformation else None) for k in range(2)
+        MethodOutput(rendered(2, k, parts=False), statistics(k) if with_deformation else None)
+        for k in range(2)
     ]
-    stacked = Rendering.stack(frames)
+    stacked = MethodOutput.stack(frames)
     assert stacked.coarse is None
     assert stacked.rays.part_weights is None
     assert (stacked.deformation is not None) == with_deformation

@@ -37,7 +37,7 @@ VIEW_ANGLES = (
 
 
 @dataclass
-class RenderedView:
+class MeshImage:
     """One picture of a head and the surface under its pixels.
 
     Attributes:
@@ -64,7 +64,7 @@ class LandmarkEmbedding:
     spread: np.ndarray
 
 
-def render_views(head_model: HeadModel) -> Iterator[RenderedView]:
+def render_views(head_model: HeadModel) -> Iterator[MeshImage]:
     """Two dressed subjects, neutral, from a dozen directions."""
     for name in SUBJECTS:
         renderer = SubjectRenderer(head_model, subject_named(name), len(VIEW_ANGLES), VIEW_SIZE, seed=0)
@@ -78,7 +78,7 @@ def render_views(head_model: HeadModel) -> Iterator[RenderedView]:
         renderer.sway = torch.zeros_like(renderer.sway)
         for view in range(len(VIEW_ANGLES)):
             _, fragments = renderer.rasterize(view, renderer.camera.select([view]))
-            yield RenderedView(renderer.render(view).image, fragments)
+            yield MeshImage(renderer.render(view).image, fragments)
 
 
 def detect_still(image: np.ndarray) -> np.ndarray | None:
@@ -89,7 +89,7 @@ def detect_still(image: np.ndarray) -> np.ndarray | None:
 
 def embed_landmarks(
     head_model: HeadModel,
-    views: Iterable[RenderedView],
+    views: Iterable[MeshImage],
     detect: Callable[[np.ndarray], np.ndarray | None] = detect_still,
 ) -> LandmarkEmbedding:
     """Read the surface under every landmark in every view and keep the most central hit on the mean head.

@@ -13,7 +13,7 @@ from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_m
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.splits import SAMPLE_SUFFIX, split_coverage, spread_evenly
 from partnerface.evaluation.means import FULL_FRAME, ImageMeans
-from partnerface.evaluation.pictures import RenderedFrame, comparison_strip, full_strip
+from partnerface.evaluation.pictures import Prediction, comparison_strip, full_strip
 from partnerface.evaluation.report import (
     EvaluationProtocol,
     evaluation_report,
@@ -54,7 +54,7 @@ class EvaluationReport(Callback):
         self._validation = ImageMeans(["val"], EVALUATION_REGIONS, cheap).to(pl_module.device)
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args
     ) -> None:
         frame, masks = outputs.frame, _masks(pl_module, outputs)
         self._validation.update(frame.splits, outputs.image, frame.on_white(), masks)
@@ -83,7 +83,7 @@ class EvaluationReport(Callback):
         self._video: list[np.ndarray] = []
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: RenderedFrame, *args
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args
     ) -> None:
         data, number = trainer.datamodule, outputs.frame.frame_index
         if number - 1 in self._nearest and not self._scores.has_previous(number):
@@ -104,7 +104,7 @@ class EvaluationReport(Callback):
         if number in self._strip_frames:
             self._strips.append(full_strip(pl_module.add_part_weights(outputs)))
 
-    def _nearest_image(self, trainer: Trainer, rendered: RenderedFrame) -> torch.Tensor:
+    def _nearest_image(self, trainer: Trainer, rendered: Prediction) -> torch.Tensor:
         """``[3, H, W]`` over white: the training frame that is nearest to a rendered one."""
         frame = trainer.datamodule.evaluation_frame(self._nearest[rendered.frame.frame_index])
         return frame.to(rendered.image.device).on_white()
@@ -154,7 +154,7 @@ class EvaluationReport(Callback):
         )
 
 
-def _masks(pl_module: LightningModule, rendered: RenderedFrame) -> Masks:
+def _masks(pl_module: LightningModule, rendered: Prediction) -> Masks:
     """``[H, W]`` bool by region, from the frame's label image and its tracked parameters, never refined."""
     frame, view = rendered.frame, rendered.frame.view
     forehead = forehead_mask(pl_module.avatar.head_model, view.head, view.camera)

@@ -18,7 +18,7 @@ from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.losses.loss import Loss
-from partnerface.rendering.rendered_rays import Rendering
+from partnerface.rendering.rendered_rays import MethodOutput
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 
@@ -160,7 +160,7 @@ class NearestVertex(InverseSkinning):
 class SquaredOpacity(Loss):
     """Mean squared difference of opacity and matte."""
 
-    def forward(self, rendered: Rendering, batch: RayBatch) -> Tensor:
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         return (rendered.rays.opacity - batch.alpha).square().mean()
 
 

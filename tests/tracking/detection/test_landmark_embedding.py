@@ -6,7 +6,7 @@ from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
 from partnerface.tracking.detection.landmark_embedding import (
     UNSEEN_SPREAD_MM,
-    RenderedView,
+    MeshImage,
     embed_landmarks,
 )
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
@@ -23,9 +23,7 @@ def embedding(anny, synthetic_track):
     landmarks[:, 7] = -50
     landmarks[:, 8] = 5
     views = [
-        RenderedView(
-            np.full((size, size, 3), i, np.uint8), rasterize_mesh(p, d, anny.faces, size, size, False)
-        )
+        MeshImage(np.full((size, size, 3), i, np.uint8), rasterize_mesh(p, d, anny.faces, size, size, False))
         for i, (p, d) in enumerate(zip(pixels, depth, strict=True))
     ]
     # The picture's grey value says which view it is; the last view shows no face.
@@ -52,9 +50,7 @@ def test_landmarks_off_the_head_are_marked_as_unseen(embedding):
 
 
 def blank_view(faces, barycentric):
-    return RenderedView(
-        np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64))
-    )
+    return MeshImage(np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64)))
 
 
 def test_a_landmark_beside_the_skin_is_put_on_its_nearest_edge(anny):
@@ -64,9 +60,7 @@ def test_a_landmark_beside_the_skin_is_put_on_its_nearest_edge(anny):
     faces[32:] = int(anny.part_faces("eye_right").nonzero()[0])
     barycentric = torch.zeros(64, 64, 3)
     barycentric[31, 20], barycentric[:31, :, 0] = torch.tensor([0.2, 0.3, 0.5]), 1.0
-    view = RenderedView(
-        np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64))
-    )
+    view = MeshImage(np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64)))
     landmarks = np.full((SKIN_LANDMARKS, 2), -50.0)
     landmarks[159], landmarks[145], landmarks[4] = (20.5, 35.5), (20.5, 41.5), (20.5, 10.5)
     found = embed_landmarks(anny, [view] * 3, lambda image: landmarks)
@@ -83,9 +77,7 @@ def test_hits_on_the_skin_count_before_those_beside_it(anny):
     barycentric = torch.zeros(64, 64, 3)
     barycentric[..., 0] = 1.0
     barycentric[31] = torch.tensor([0.0, 0.0, 1.0])
-    view = RenderedView(
-        np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64))
-    )
+    view = MeshImage(np.zeros((64, 64, 3), np.uint8), MeshFragments(faces, barycentric, torch.zeros(64, 64)))
     places = iter([(20.5, 10.5)] * 3 + [(20.5, 34.5)] * 9)
     found = embed_landmarks(anny, [view] * 12, lambda image: np.tile(next(places), (SKIN_LANDMARKS, 1)))
     np.testing.assert_allclose(found.barycentric[159], [1, 0, 0])
