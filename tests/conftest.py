@@ -1,5 +1,6 @@
 """The default head model, heads in strong poses, a tiny rendered subject and an avatar trained on it."""
 
+import os
 import signal
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from partnerface.compute.threads import usable_cores
 from partnerface.configuration.config_files import config_arguments
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
@@ -18,6 +20,12 @@ from tests.checked_records import check_records
 from tests.contracts.subjects import strong_parameters
 
 check_records()
+
+# Processes of pytest-xdist share the cores, and so do the programs that they start. Small tensors on two
+# threads of two busy cores take five times as long as on one: the threads wait for each other.
+_share = max(1, usable_cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+torch.set_num_threads(_share)
+os.environ.setdefault("OMP_NUM_THREADS", str(_share))
 
 # The same examples in every run, none remembered, no clock.
 settings.register_profile(
@@ -29,6 +37,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("seeded")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests come first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
