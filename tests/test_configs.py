@@ -32,7 +32,7 @@ METHODS, HEAD_MODELS, DATA, SCALES, LOGGERS = (
     _names(folder) for folder in ("method", "head_model", "data", "scale", "logger")
 )
 # Scales that size the hash field are for methods that have one.
-SCALES_OF_OTHERS = {"method/nerface": {"scale/quick", "scale/full"}}
+SCALES_OF_OTHERS = {"method/nerface": {"scale/quick", "scale/full", "scale/gpu", "scale/gpu_full"}}
 # What a user must add to a file, because only the user knows it.
 USERS_PART = {
     "head_model/flame": ["--model.avatar.head_model.init_args.path=flame2023.pkl"],

@@ -12,8 +12,12 @@ TRACKED_SIZE = 512
 """Smallest side of the head crop that is tracked, in pixels."""
 
 
+SCALES_ON_GPU = {"quick": "gpu", "full": "gpu_full"}
+"""File of ``configs/scale`` for each preset where a GPU can be used."""
+
+
 def create(
-    video: Path, out: Path | None = None, preset: Literal["quick", "full"] = "quick", size: int = 256
+    video: Path, out: Path | None = None, preset: Literal["quick", "full"] = "quick", size: int | None = None
 ) -> None:
     """Make an avatar from a video of one person.
 
@@ -21,25 +25,32 @@ def create(
         video: the video; one person, a camera that stands still, the head turned to both sides.
         out: folder of the outputs, by default ``avatars/NAME_OF_THE_VIDEO``; a second run continues
             or reuses what lies there.
-        preset: ``quick`` ends in under 20 minutes on two cores, ``full`` in about an hour.
-        size: side of the training frames in pixels; the head is cut out of the video at 512 pixels, or at
-            this size where it is larger, but never enlarged beyond the video's own pixels.
+        preset: ``quick`` ends in under 20 minutes on two cores, ``full`` in about an hour; on a GPU both take
+            settings of their own.
+        size: side of the training frames in pixels, by default 256, with ``full`` on a GPU 512; the head is
+            cut out of the video at 512 pixels, or at this size where it is larger, but never enlarged beyond
+            the video's own pixels.
     """
     video = Path(video)
     if not video.is_file():
         raise UserError(f"video {video}: no such file")
-    if size < 32:
+    if size is not None and size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
+    from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import print_outputs, same_settings, train_and_test
     from partnerface.tracking.tracker import track_video
 
+    # Says now, not after the minutes of tracking, if a GPU is found and cannot serve.
+    on_gpu = chosen_accelerator("auto") == "cuda"
+    size = size or (512 if on_gpu and preset == "full" else 256)
+    scale = SCALES_ON_GPU[preset] if on_gpu else preset
     out = Path("avatars") / video.stem if out is None else Path(out)
     same_settings(out, {"video": video.name, "bytes": video.stat().st_size, "preset": preset, "size": size})
     dataset = out / "dataset"
     # The tracker wants an even size, and landmarks and mattes are better at its usual one.
     track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))
-    configs = "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{preset}"
+    configs = "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{scale}"
     arguments = [
         *config_arguments(*configs),
         f"--data.reader.init_args.root={dataset}",

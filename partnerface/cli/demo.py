@@ -25,11 +25,13 @@ def demo(
     if size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
+    from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import print_outputs, same_settings, train_and_test
 
     out = Path(out)
     same_settings(out, {"subject": subject, "size": size, "minutes": minutes})
-    configs = "base", "method/part_deformation", "head_model/anny", "data/synthetic", "scale/demo"
+    scale = "gpu" if chosen_accelerator("auto") == "cuda" else "demo"
+    configs = "base", "method/part_deformation", "head_model/anny", "data/synthetic", f"scale/{scale}"
     arguments = [
         *config_arguments(*configs),
         f"--data.reader.init_args.root={out / 'dataset'}",

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import warp as wp
@@ -37,6 +42,20 @@ def _start() -> None:
 _start()
 
 
+class WarpRuntime(NamedTuple):
+    """Versions of CUDA, (major, minor) each, or None: of a CPU build, or without a driver."""
+
+    driver: tuple[int, int] | None
+    toolkit: tuple[int, int] | None
+    least_driver: tuple[int, int] | None
+
+
+def warp_runtime() -> WarpRuntime:
+    """What Warp was built with, what it needs, and what the driver has."""
+    runtime = wp._src.context.runtime
+    return WarpRuntime(runtime.driver_version, runtime.toolkit_version, runtime.min_driver_version)
+
+
 def torch_stream(device: torch.device) -> AbstractContextManager:
     """Run Warp on torch's current CUDA stream, so that neither has to wait for the other."""
     if device.type != "cuda":
@@ -45,17 +64,67 @@ def torch_stream(device: torch.device) -> AbstractContextManager:
 
 
 def launch(kernel: wp.Kernel, dim: int | tuple[int, ...], inputs: list, device: torch.device) -> None:
-    """Launch a kernel on torch's device and stream; tensors among the inputs are passed as views."""
+    """Launch a kernel on torch's device and stream; tensors among the inputs are passed as views.
+
+    Raises:
+        RuntimeError: an array lies on another device.
+    """
     arrays = [wp.from_torch(i.detach()) if isinstance(i, Tensor) else i for i in inputs]
+    place = wp.device_from_torch(device)
+    for number, array in enumerate(arrays):
+        # Warp itself checks nothing: a GPU would read an address of the host.
+        if isinstance(array, wp.array) and array.device != place:
+            raise RuntimeError(f"{kernel.key}: argument {number} is on {array.device}, not on {place}")
+    if compiles(kernel.module.name, place.is_cpu):
+        _announce(str(place))
     with torch_stream(device):
-        wp.launch(kernel, dim=dim, inputs=arrays, device=wp.device_from_torch(device), record_tape=False)
+        wp.launch(kernel, dim=dim, inputs=arrays, device=place, record_tape=False)
+
+
+def operator(name: str) -> Callable[[Callable], torch.library.CustomOpDef]:
+    """Make a function that launches kernels an operator ``partnerface::name`` of torch.
+
+    The function takes and returns tensors and numbers and changes none of its arguments. As an operator it
+    is one step for torch's compiler and autograd, and has its own name in profiles.
+    """
+    return torch.library.custom_op(f"partnerface::{name}", mutates_args=())
+
+
+@cache
+def compiles(module: str, cpu: bool) -> bool:
+    """Whether a module of kernels is going to be compiled: Warp's cache on this machine holds none of it."""
+    endings = ("*.o",) if cpu else ("*.cubin", "*.ptx")
+    folders = list(Path(wp.config.kernel_cache_dir).glob(f"wp_{module}_*"))
+    return not any(any(folder.glob(ending)) for folder in folders for ending in endings)
+
+
+@cache
+def _announce(place: str) -> None:
+    """On a terminal, once a process."""
+    if sys.stderr.isatty():
+        print(f"Compiling kernels for {place}: this happens once", file=sys.stderr)
 
 
 def as_vec3(tensor: Tensor) -> wp.array:
-    """A contiguous float tensor ``[..., 3]`` as a flat array of vectors that shares its memory."""
-    return wp.from_torch(tensor.detach().view(-1, 3), dtype=wp.vec3)
+    """A contiguous float tensor ``[..., 3]`` as an array ``[...]`` of vectors that shares its memory."""
+    return wp.from_torch(tensor.detach(), dtype=wp.vec3)
 
 
 def as_vec4(tensor: Tensor) -> wp.array:
     """A contiguous float tensor ``[..., 4]`` as a flat array of vectors that shares its memory."""
     return wp.from_torch(tensor.detach().view(-1, 4), dtype=wp.vec4)
+
+
+def as_mat33(tensor: Tensor) -> wp.array:
+    """A contiguous float tensor ``[..., 3, 3]`` as an array ``[...]`` of matrices that shares its memory."""
+    return wp.from_torch(tensor.detach(), dtype=wp.mat33)
+
+
+def as_ids(tensor: Tensor) -> wp.array:
+    """An int64 tensor ``[F]`` of mesh ids as the unsigned array that kernels query meshes by."""
+    return wp.from_torch(tensor, dtype=wp.uint64)
+
+
+def as_bits(tensor: Tensor) -> wp.array:
+    """A contiguous int32 tensor as an unsigned array, for shifts that bring in zeros."""
+    return wp.from_torch(tensor, dtype=wp.uint32)

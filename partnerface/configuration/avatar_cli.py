@@ -19,6 +19,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
+from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
 from partnerface.configuration.config_files import resolve_config_paths
@@ -93,6 +94,8 @@ class AvatarCLI(LightningCLI):
         chosen = self.config[self.config["subcommand"]]
         check_ranges(chosen.as_dict())
         check_classes(chosen)
+        # Before the data are read: rendering or loading them takes longer than a look at the devices.
+        self._accelerator(chosen["trainer"]["accelerator"])
 
     def _valid_keys(self) -> set[str]:
         parsers = self._subcommand_parsers.values()
@@ -162,6 +165,11 @@ class AvatarCLI(LightningCLI):
             checkpoint.cut_log(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
 
+    @staticmethod
+    def _accelerator(asked: Any) -> Any:
+        """The one that can be used, of those that have a name."""
+        return chosen_accelerator(asked) if isinstance(asked, str) else asked
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with the CSV log, and the loggers of ``trainer.logger`` beside it."""
         run_dir = self._get(self.config, "run_dir")
@@ -170,8 +178,10 @@ class AvatarCLI(LightningCLI):
             loggers = []
         else:
             loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
+        asked = self._get(self.config_init, "trainer")["accelerator"]
+        options = {"logger": [CsvAppender(run_dir), *loggers], "accelerator": self._accelerator(asked)}
         with named_trainer_values(constructing=True):
-            trainer = super().instantiate_trainer(logger=[CsvAppender(run_dir), *loggers], **kwargs)
+            trainer = super().instantiate_trainer(**options, **kwargs)
         set_ddp_options(trainer)
         outlast_collectives()
         return trainer

@@ -100,3 +100,14 @@ def test_a_missing_video_and_a_wrong_preset(video: Path, tmp_path: Path, capsys)
     assert main(["create", str(video), "--preset", "best"]) == 2
     assert "preset" in capsys.readouterr().err
     assert not (tmp_path / "avatars").exists()
+
+
+@pytest.mark.parametrize(("preset", "size", "scale"), [("quick", "256", "gpu"), ("full", "512", "gpu_full")])
+def test_a_gpu_has_settings_of_its_own(
+    preset, size, scale, video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    monkeypatch.setattr("partnerface.compute.cuda_support.chosen_accelerator", lambda asked: "cuda")
+    assert main(["create", str(video), "--out", str(tmp_path / "avatar"), "--preset", preset]) == 0
+    assert any(a.endswith(f"scale/{scale}.yaml") for a in commands[0])
+    assert f"--data.image_size={size}" in commands[0]

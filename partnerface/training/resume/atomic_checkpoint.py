@@ -93,7 +93,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: the file is damaged, is no checkpoint or would run code.
         """
         try:
-            checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
+            checkpoint = super().load_checkpoint(path, map_location or "cpu", weights_only=True)
         except Exception as error:
             # What a damaged file raises depends on where it is damaged.
             raise UserError(f"checkpoint {path}: not readable ({_reason(error)})") from error
