@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from partnerface.avatar.canonical_map import ExactMap, PreparedFrame, canonical_points_of_pixels
+from partnerface.avatar.canonical_map import ExactMap, PreparedFrames, canonical_points_of_pixels, first_frame
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.voxel_map import picture_map
 from partnerface.compute.ranges import Between
@@ -92,33 +92,32 @@ class Avatar(AvatarMethod):
         self.sampler.set_surface(self.head_model, canonical, self.surface, self.thickness)
         return canonical
 
-    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> list[PreparedFrame]:
-        head, posed, driving = view.head, self.head_model(view.head), self.driving(view.head)
-        relative_pose, frames = self.relative_pose(head), []
-        for f in range(len(view)):
-            bounds = self.sampler.bounds(posed, head.rotation[f], head.translation[f], f)
-            surface = self.skinning.posed_surface(posed, f)
-            exact = ExactMap(self.skinning, self.deformation, surface, driving[f], self.cube)
-            pose = head.rotation[f].detach(), head.translation[f].detach()
-            torso = view.torso_motion[f], relative_pose[f]
-            frames.append(PreparedFrame(bounds, exact, exact, pose, posed.head_rotation[f].detach(), torso))
-        return frames
+    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> PreparedFrames:
+        head, posed = view.head, self.head_model(view.head)
+        bounds = self.sampler.bounds(posed, head.rotation, head.translation)
+        surface = self.skinning.posed_surface(posed)
+        exact = ExactMap(self.skinning, self.deformation, surface, self.driving(head), self.cube)
+        pose = head.rotation.detach(), head.translation.detach()
+        torso = view.torso_motion, self.relative_pose(head)
+        return PreparedFrames(bounds, exact, exact, pose, posed.head_rotation.detach(), torso)
 
-    def shade(self, sampled: MarchedRays, frame: PreparedFrame, with_parts: bool = False) -> MethodOutput:
-        samples, hit = sampled.samples, sampled.hit
-        moved = frame.canonical_map(sampled, with_parts)
-        directions = self.field.encode_directions(sampled.rays.directions[0, hit] @ frame.view_rotation)
+    def shade(self, sampled: MarchedRays, frames: PreparedFrames, with_parts: bool = False) -> MethodOutput:
+        samples, directions = sampled.samples, sampled.rays.directions @ frames.view_rotation
+        moved = frames.canonical_map(sampled, with_parts)
+        directions = self.field.encode_directions(sampled.of_hit(directions))
         directions = directions[torch.div(moved.kept, samples.count, rounding_mode="floor")]
         density, rgb = self.field(moved.positions, directions, moved.appearance)
+        density = density if moved.solid is None else density * moved.solid
         head = render_head(density, rgb, moved.kept, samples, moved.part_weights)
-        torso = self.torso(sampled.rays.image_uv[0], *frame.torso)
-        return MethodOutput(composite_over_torso(head, samples, hit, torso), moved.statistics)
+        torso = self.torso(sampled.rays.image_uv, *frames.torso)
+        return MethodOutput(composite_over_torso(head, samples, sampled.hit, torso), moved.statistics)
 
     def for_picture(
-        self, frame: PreparedFrame, bundles: Sequence[MarchedRays], with_parts: bool
-    ) -> PreparedFrame:
-        faster = picture_map(frame.exact, bundles, frame.pose, self.sampler.occupancy, with_parts)
-        return replace(frame, canonical_map=faster)
+        self, frames: PreparedFrames, bundles: Sequence[MarchedRays], with_parts: bool
+    ) -> PreparedFrames:
+        pose = frames.pose[0][0], frames.pose[1][0]
+        faster = picture_map(frames.exact, bundles, pose, self.sampler.occupancy, with_parts)
+        return replace(frames, canonical_map=faster)
 
     def training_schedule(self, progress: float) -> None:
         """Stage 1 (hard parts) in the first share of training, then stage 2 (soft, joint)."""
@@ -127,20 +126,21 @@ class Avatar(AvatarMethod):
 
     @torch.no_grad()
     def refresh_occupancy(self, view: View, visits: int) -> None:
-        frame, grid = self.pose_frames(view)[0], self.sampler.occupancy
+        frames, grid = self.pose_frames(view), self.sampler.occupancy
         if grid is not None:
-            grid.update(visits, lambda points: self.density_at(points, frame))
+            grid.update(visits, lambda points: self.density_at(points, frames))
 
-    def density_at(self, points: Tensor, frame: PreparedFrame) -> Tensor:
-        """``[N]`` density per metre at points ``[N, 3]`` of the rigid head frame, without the fine motion."""
-        canonical = self.skinning(points @ frame.pose[0].T + frame.pose[1], frame.exact.surface)
+    def density_at(self, points: Tensor, frames: PreparedFrames) -> Tensor:
+        """``[N]`` density per metre at points ``[N, 3]`` of the rigid head (F = 1), without fine motion."""
+        world = points @ frames.pose[0][0].T + frames.pose[1][0]
+        canonical = self.skinning(world, first_frame(world), frames.exact.surface)
         inside = canonical.valid.nonzero()[:, 0]
         density = points.new_zeros(len(points))
         density[inside] = self.field.density(self.cube(canonical.points[inside]))
         return density
 
     def canonical_surface(self, view: View, depth: Tensor) -> Tensor:
-        return canonical_points_of_pixels(self.pose_frames(view)[0].exact, view, depth)
+        return canonical_points_of_pixels(self.pose_frames(view).exact, view, depth)
 
     def grid_parameters(self) -> Iterable[torch.nn.Parameter]:
         return self.field.grid_parameters()

@@ -1,4 +1,4 @@
-"""CanonicalMap: observed samples -> canonical positions after the fine motion, for one posed frame."""
+"""CanonicalMap: observed samples -> canonical positions after the fine motion, for posed frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from partnerface.cameras.pinhole import image_pixels, pixel_rays
@@ -17,11 +17,12 @@ from partnerface.deformation.deformation import (
     Deformation,
     DeformedPoints,
     dense_part_weights,
+    frame_means,
     part_entropy,
     part_usage,
 )
 from partnerface.rendering.rendered_rays import DeformationStatistics
-from partnerface.sampling.ray_sampler import MarchedRays
+from partnerface.sampling.ray_sampler import MarchedRays, chosen
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, InverseSkinning
 
 LEAST_DISTANCE = 1e-3
@@ -33,7 +34,8 @@ class MappedSamples:
     """N of a bundle's M * S samples, in canonical space.
 
     Attributes:
-        kept: ``[N]`` numbers of the samples that can hold density, rising.
+        kept: ``[N]`` numbers of the samples that are evaluated, rising.
+        solid: ``[N]`` bool: those of them that can hold density; None for all.
         positions: ``[N, 3]`` after the fine motion, in [0, 1] of the canonical cube.
         appearance: ``[N, A]`` appearance code, or None.
         part_weights: ``[N, P]``, or None if not requested.
@@ -41,6 +43,7 @@ class MappedSamples:
     """
 
     kept: Int[Tensor, " N"]
+    solid: Bool[Tensor, " N"] | None
     positions: Float[Tensor, "N 3"]
     appearance: Float[Tensor, "N A"] | None
     part_weights: Float[Tensor, "N P"] | None = None
@@ -48,7 +51,7 @@ class MappedSamples:
 
 
 class CanonicalMap(ABC):
-    """The map of one posed frame from observation space to moved canonical space."""
+    """The map of posed frames from observation space to moved canonical space."""
 
     @abstractmethod
     def __call__(self, sampled: MarchedRays, with_parts: bool = False) -> MappedSamples:
@@ -62,8 +65,8 @@ class ExactMap(CanonicalMap):
     Attributes:
         skinning: observation space to canonical space.
         deformation: fine motion in canonical space.
-        surface: posed surface that points are skinned against.
-        driving: ``[D]`` driving signal.
+        surface: posed surface of the F frames that points are skinned against.
+        driving: ``[F, D]`` driving signals.
         cube: the canonical cube.
     """
 
@@ -74,32 +77,41 @@ class ExactMap(CanonicalMap):
     cube: CanonicalCube
 
     def __call__(self, sampled: MarchedRays, with_parts: bool = False) -> MappedSamples:
-        canonical = self.skinning(sampled.points, self.surface)
-        kept = sampled.samples.evaluated(canonical.valid, canonical.faces >= 0).nonzero()[:, 0]
-        points = self.skinning.with_gradient(canonical.select(kept), sampled.points[kept], self.surface)
+        canonical = self.skinning(sampled.points, sampled.point_frame, self.surface)
+        solid = sampled.samples.evaluated(canonical.valid, canonical.faces >= 0)
+        world, frame = sampled.points, sampled.point_frame
+        kept, all_of_them = chosen(solid)
+        if not all_of_them:
+            canonical, world, frame = canonical.select(kept), world[kept], frame[kept]
+        mask = solid if all_of_them else None
+        points = self.skinning.with_gradient(canonical, world, frame, self.surface)
         positions = self.cube(points)
-        deformed = self.deformation(positions, self.driving)
-        learning = torch.is_grad_enabled()
+        deformed = self.deformation(positions, self.driving, frame)
+        statistics = None
+        if torch.is_grad_enabled():
+            statistics = self._statistics(deformed, positions, kept, frame, mask, sampled.samples.count)
         return MappedSamples(
             kept,
+            mask,
             positions + deformed.offsets,
             deformed.appearance,
             self.part_weights(deformed) if with_parts else None,
-            self._statistics(deformed, positions, kept, sampled.samples.count) if learning else None,
+            statistics,
         )
 
     def values(self, points: Tensor, with_parts: bool = False) -> Tensor:
-        """World points ``[N, 3]`` in canonical space, as ``[N, 4 + A]`` or ``[N, 4 + A + P]``.
+        """World points ``[N, 3]`` of the one frame (F = 1) in canonical space, as ``[N, 4 + A]`` or
+        ``[N, 4 + A + P]``.
 
         The columns: canonical point after the fine motion in metres; metres within the shell (see
         `InverseSkinning.depth_inside`); appearance code; part weights.
         """
-        canonical = self.skinning(points, self.surface)
+        canonical = self.skinning(points, first_frame(points), self.surface)
         return self.moved(canonical.points, self.skinning.depth_inside(canonical), with_parts)
 
     def moved(self, points: Tensor, inside: Tensor, with_parts: bool = False) -> Tensor:
         """`values` of canonical points ``[N, 3]`` that lie ``inside`` ``[N]`` metres within the shell."""
-        deformed = self.deformation(self.cube(points), self.driving)
+        deformed = self.deformation(self.cube(points), self.driving, first_frame(points))
         columns = [points + deformed.offsets * self.cube.extent, inside[:, None]]
         if deformed.appearance is not None:
             columns.append(deformed.appearance)
@@ -112,21 +124,37 @@ class ExactMap(CanonicalMap):
         return dense_part_weights(deformed.part_weights, deformed.part_index, self.deformation.parts)
 
     def _statistics(
-        self, deformed: DeformedPoints, positions: Tensor, kept: Tensor, count: int
+        self,
+        deformed: DeformedPoints,
+        positions: Tensor,
+        kept: Tensor,
+        frame: Tensor,
+        solid: Tensor | None,
+        count: int,
     ) -> DeformationStatistics:
-        """Means over the samples ``kept`` of rays of ``count`` samples, for one frame (F = 1)."""
-        offsets = deformed.offsets
-        mean_square = offsets.square().sum(1).mean() if len(offsets) else offsets.sum()
+        """Means over the solid ones of the samples ``kept`` of each frame's rays of ``count`` samples."""
+        offsets, frames = deformed.offsets, len(self.driving)
+        # Samples that can hold no density count for one more frame, which is left out at the end.
+        groups = frames if solid is None else frames + 1
+        frame = frame if solid is None else torch.where(solid, frame, frames)
+        mean_square = frame_means(offsets.square().sum(1), frame, groups)
         return DeformationStatistics(
-            offset_size=(mean_square * (1000 * self.cube.extent) ** 2)[None],
-            offset_roughness=offset_roughness(offsets, positions, kept, count)[None],
-            part_usage=part_usage(deformed, self.deformation.parts)[None],
-            part_entropy=part_entropy(deformed)[None],
+            offset_size=mean_square[:frames] * (1000 * self.cube.extent) ** 2,
+            offset_roughness=offset_roughness(offsets, positions, kept, count, frame, groups)[:frames],
+            part_usage=part_usage(deformed, self.deformation.parts, frame, groups)[:frames],
+            part_entropy=part_entropy(deformed, frame, groups)[:frames],
         )
 
 
-def offset_roughness(offsets: Tensor, positions: Tensor, kept: Tensor, count: int) -> Tensor:
-    """Mean squared change of the offset per distance, between neighbouring samples of a ray.
+def first_frame(points: Tensor) -> Tensor:
+    """``[N]`` int32 zeros: N points that all lie in the first frame."""
+    return torch.zeros(len(points), dtype=torch.int32, device=points.device)
+
+
+def offset_roughness(
+    offsets: Tensor, positions: Tensor, kept: Tensor, count: int, frame: Tensor, frames: int
+) -> Tensor:
+    """``[F]`` mean squared change of the offset per distance, between neighbouring samples of a ray.
 
     A finite difference that evaluates nothing twice. Neighbours in the world that are far apart in
     canonical space, such as the two lips, hardly count.
@@ -136,11 +164,17 @@ def offset_roughness(offsets: Tensor, positions: Tensor, kept: Tensor, count: in
         positions: ``[N, 3]`` before the fine motion, in [0, 1] of the cube.
         kept: ``[N]`` numbers of the samples, rising.
         count: samples per ray.
+        frame: ``[N]`` frame of each sample.
+        frames: number of frames F.
     """
-    neighbours = (kept.diff() == 1) & (kept[1:] % count != 0)
+    neighbours = (kept.diff() == 1) & (kept[1:] % count != 0) & (frame.diff() == 0)
     distance = positions.detach().diff(dim=0).square().sum(1) + LEAST_DISTANCE**2
     change = offsets.diff(dim=0).square().sum(1) / distance
-    return (change * neighbours).sum() / neighbours.sum().clamp_min(1)
+    total, pairs = (
+        change.new_zeros(frames).index_add(0, frame[1:], some)
+        for some in (change * neighbours, neighbours.to(change))
+    )
+    return total / pairs.clamp_min(1)
 
 
 def canonical_points_of_pixels(exact: ExactMap, view: View, depth: Tensor) -> Tensor:
@@ -157,16 +191,17 @@ def canonical_points_of_pixels(exact: ExactMap, view: View, depth: Tensor) -> Te
 
 
 @dataclass
-class PreparedFrame:
-    """One frame, posed and ready for rays.
+class PreparedFrames:
+    """F frames, posed and ready for rays.
 
     Attributes:
         bounds: what rays are sampled against, as the sampler gives it.
-        exact: inverse skinning and deformation of this frame.
-        canonical_map: the map to use: ``exact``, or a faster one for a whole picture.
-        pose: rotation ``[3, 3]`` and translation ``[3]`` of the rigid head, head to world, metres.
-        view_rotation: ``[3, 3]`` head to world with its joints: undoes the head's turn in view directions.
-        torso: motion of the torso ``[2, 3]`` and the head's pose relative to the mean of training ``[6]``.
+        exact: inverse skinning and deformation of these frames.
+        canonical_map: the map to use: ``exact``, or a faster one for a whole picture (F = 1).
+        pose: rotation ``[F, 3, 3]`` and translation ``[F, 3]`` of the rigid heads, head to world, metres.
+        view_rotation: ``[F, 3, 3]`` head to world with its joints: undoes the head's turn in view directions.
+        torso: motion of the torso ``[F, 2, 3]`` and the head's pose relative to the mean of training
+            ``[F, 6]``.
     """
 
     bounds: Any

@@ -16,6 +16,7 @@ from partnerface.compute.chunks import cpu_threads, evenly_spread, in_smaller_ch
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.driving_signal import rotation_against_torso
+from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.rendering.rendered_rays import MethodOutput, RenderedRays
@@ -84,7 +85,7 @@ class AvatarMethod(nn.Module, ABC):
         Returns:
             ``[V, 3]`` the person's canonical vertices.
         """
-        neutral = self.head_model.neutral_parameters().to(self.identity.device)
+        neutral = self.head_model.neutral_parameters()
         neutral.identity = self.identity
         return self.head_model(neutral).canonical_vertices
 
@@ -97,6 +98,12 @@ class AvatarMethod(nn.Module, ABC):
         kinds = {"grids": list(self.grid_parameters()), "torso": list(self.torso.parameters())}
         others = {id(parameter) for members in kinds.values() for parameter in members}
         return {"networks": [p for p in self.parameters() if id(p) not in others], **kinds}
+
+    def compile_networks(self) -> None:
+        """Compile radiance fields with torch.compile, for any number of points."""
+        for module in self.modules():
+            if isinstance(module, RadianceField):
+                module.compile(dynamic=True)
 
     def training_schedule(self, progress: float) -> None:
         """Set scheduled values for a share of training in [0, 1]."""
@@ -127,8 +134,8 @@ class AvatarMethod(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> list[Any]:
-        """Prepare the F frames of a view for rays.
+    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> Any:
+        """Prepare the F frames of a view for rays: a record with ``bounds``, as the sampler gives them.
 
         A CPU thread must be done with the frames before it prepares others.
 
@@ -138,23 +145,23 @@ class AvatarMethod(nn.Module, ABC):
                 evaluation.
         """
 
-    def sample(self, rays: RayBundle, frame: Any) -> MarchedRays:
-        """Place samples on rays ``[1, R]`` of one prepared frame, against its ``bounds``."""
-        return MarchedRays.of(rays, self.sampler(rays.origins[0], rays.directions[0], frame.bounds))
+    def sample(self, rays: RayBundle, frames: Any) -> MarchedRays:
+        """Place samples on rays ``[F, R]`` of prepared frames, all in one pass, against their ``bounds``."""
+        origins, directions = rays.origins.flatten(0, 1), rays.directions.flatten(0, 1)
+        return MarchedRays.of(rays, self.sampler(origins, directions, rays.frames, frames.bounds))
 
     @abstractmethod
-    def shade(self, sampled: MarchedRays, frame: Any, with_parts: bool = False) -> MethodOutput:
-        """Colour sampled rays of one prepared frame; ``with_parts`` adds part weights, no more."""
+    def shade(self, sampled: MarchedRays, frames: Any, with_parts: bool = False) -> MethodOutput:
+        """Colour sampled rays of prepared frames; ``with_parts`` adds part weights, no more."""
 
-    def for_picture(self, frame: Any, bundles: Sequence[MarchedRays], with_parts: bool) -> Any:
-        """A prepared frame that shades a whole picture faster, given its sampled rays, if there is one."""
-        return frame
+    def for_picture(self, frames: Any, bundles: Sequence[MarchedRays], with_parts: bool) -> Any:
+        """Frames (F = 1) prepared to shade a whole picture faster, given its sampled rays, where possible."""
+        return frames
 
     def forward(self, rays: RayBundle, view: View, frame_index: Tensor | None = None) -> MethodOutput:
         """Render R rays in each of F frames; for ``frame_index`` see `pose_frames`."""
         frames = self.pose_frames(view, frame_index)
-        shaded = [self.shade(self.sample(rays.frame(f), frame), frame) for f, frame in enumerate(frames)]
-        return MethodOutput.stack(shaded)
+        return self.shade(self.sample(rays, frames), frames)
 
     @torch.no_grad()
     def render_image(
@@ -171,7 +178,7 @@ class AvatarMethod(nn.Module, ABC):
         camera, device = view.camera, view.torso_motion.device
         pixels = image_pixels(camera.width, camera.height).to(device)
         rays = pixel_rays(camera, pixels[None])
-        frame = self.pose_frames(view)[0]
+        frame = self.pose_frames(view)
         threads = cpu_threads(device)
 
         def in_chunks(size: int) -> RenderedRays:
@@ -179,7 +186,7 @@ class AvatarMethod(nn.Module, ABC):
             sampled = map_chunks(lambda piece: self.sample(rays.select(piece), frame), pieces, threads)
             ready = frame if exact else self.for_picture(frame, sampled, with_parts)
             shaded = map_chunks(lambda piece: self.shade(piece, ready, with_parts).rays, sampled, threads)
-            return RenderedRays.join(shaded, 1).in_order(torch.cat(pieces))
+            return RenderedRays.join(shaded).in_order(torch.cat(pieces))
 
         rendered = in_smaller_chunks(in_chunks, chunk or self.rays_at_once(device))
         return Picture.from_rays(rendered, camera.height, camera.width)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pytorch3d.transforms import matrix_to_axis_angle
 from torch import Tensor, nn
 
 from partnerface.avatar.method import AvatarMethod
@@ -20,6 +19,7 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.fields.frequency_field import ConditionedField
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.rotations import rotation_vectors
 from partnerface.rendering.rendered_rays import MethodOutput
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.rendering.volume_rendering import CompositedHead, composite_over_torso, rendering_weights
@@ -28,13 +28,14 @@ from partnerface.sampling.uniform import RigidFrame, UniformSampler
 
 
 @dataclass
-class ConditionedFrame:
-    """One frame, ready for rays.
+class ConditionedFrames:
+    """F frames, ready for rays.
 
     Attributes:
-        bounds: the rigid head frame, in which rays are sampled.
-        condition: ``[C]`` expression, joint rotations and frame code.
-        torso: motion of the torso ``[2, 3]`` and the head's pose relative to the mean of training ``[6]``.
+        bounds: the rigid head frames, in which rays are sampled.
+        condition: ``[F, C]`` expression, joint rotations and frame code.
+        torso: motion of the torso ``[F, 2, 3]`` and the head's pose relative to the mean of training
+            ``[F, 6]``.
     """
 
     bounds: RigidFrame
@@ -101,33 +102,29 @@ class NeRFace(AvatarMethod):
         # On a CPU 128 rays are 17 MB a layer, and enough chunks to keep every core busy to the end.
         return 128 if device.type == "cpu" else 4096
 
-    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> list[ConditionedFrame]:
+    def pose_frames(self, view: View, frame_index: Tensor | None = None) -> ConditionedFrames:
         head = view.head
-        joints = matrix_to_axis_angle(head.joint_rotations[:, 1:].detach()).flatten(1)
+        joints = rotation_vectors(head.joint_rotations[:, 1:].detach()).flatten(1)
         if frame_index is None:
             codes = self.frame_codes[self.is_training_frame].mean(0).nan_to_num(0.0).expand(len(head), -1)
         else:
             codes = self.frame_codes[frame_index]
         condition = torch.cat([head.expression, joints, codes], 1)
-        pose = self.relative_pose(head)
-        return [
-            ConditionedFrame(
-                RigidFrame(head.rotation[f], head.translation[f]),
-                condition[f],
-                (view.torso_motion[f], pose[f]),
-            )
-            for f in range(len(view))
-        ]
+        rigid = RigidFrame(head.rotation, head.translation)
+        return ConditionedFrames(rigid, condition, (view.torso_motion, self.relative_pose(head)))
 
-    def shade(self, sampled: MarchedRays, frame: ConditionedFrame, with_parts: bool = False) -> MethodOutput:
+    def shade(
+        self, sampled: MarchedRays, frames: ConditionedFrames, with_parts: bool = False
+    ) -> MethodOutput:
         """Both passes; the one part of this method takes all of the head's weight."""
-        hit, coarse = sampled.hit, sampled.samples
-        origins, directions = frame.bounds.rays(sampled.rays.origins[0], sampled.rays.directions[0])
-        rays = origins[hit], directions[hit]
-        torso = self.torso(sampled.rays.image_uv[0], *frame.torso)
-        first = self._render(self.coarse_field, rays, coarse, frame, with_parts)
+        hit, coarse, frame = sampled.hit, sampled.samples, sampled.frame
+        world = sampled.of_hit(sampled.rays.origins), sampled.of_hit(sampled.rays.directions)
+        rays = frames.bounds.rays(*world, frame)
+        torso = self.torso(sampled.rays.image_uv, *frames.torso)
+        condition = frames.condition, frame
+        first = self._render(self.coarse_field, rays, coarse, condition, with_parts)
         fine = self.sampler.importance_samples(coarse, first.weights.detach(), self.importance, rays)
-        second = self._render(self.fine_field, rays, fine, frame, with_parts)
+        second = self._render(self.fine_field, rays, fine, condition, with_parts)
         return MethodOutput(
             composite_over_torso(second, fine, hit, torso),
             coarse=composite_over_torso(first, coarse, hit, torso),
@@ -138,7 +135,7 @@ class NeRFace(AvatarMethod):
         field: ConditionedField,
         rays: tuple[Tensor, Tensor],
         samples: RaySamples,
-        frame: ConditionedFrame,
+        condition: tuple[Tensor, Tensor],
         with_parts: bool,
     ) -> CompositedHead:
         """Evaluate a field on the samples of rays ``[M, 3]`` in the rigid head frame and composite them."""
@@ -147,7 +144,7 @@ class NeRFace(AvatarMethod):
         points = origins[:, None] + directions[:, None] * samples.depths[..., None]
         positions = (points - low) / (high - low).max()
         with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.use_bfloat16):
-            density, rgb = field(positions, directions, frame.condition)
+            density, rgb = field(positions, directions, *condition)
         weights = rendering_weights(density, samples)
         parts = weights.sum(1, keepdim=True) if with_parts else None
         return CompositedHead(weights, (weights[..., None] * rgb).sum(1), parts)

@@ -17,7 +17,7 @@ import warp as wp
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.compute.warp_launch import as_vec3, launch, operator
 from partnerface.meshes.dilation import dilate
 from partnerface.sampling.occupancy import HALF_DIAGONAL
 
@@ -121,6 +121,63 @@ def _interpolate(
                 here = row[z + (corner >> 2), y + ((corner >> 1) & 1), x + (corner & 1)]
                 total += weight * values[here, k]
             found[i, k] = total
+    else:
+        for k in range(values.shape[1]):
+            found[i, k] = wp.vec4()
+
+
+@operator("visited_voxels")
+def visited_voxels(points: Tensor, into_voxels: Tensor, side: int) -> Tensor:
+    """``[n, n, n]`` uint8: the voxels in which world points ``[N, 3]`` lie."""
+    visited = torch.zeros(side, side, side, dtype=torch.uint8, device=points.device)
+    launch(_visit, len(points), [as_vec3(points), into_voxels, visited], points.device)
+    return visited
+
+
+@visited_voxels.register_fake
+def _(points: Tensor, into_voxels: Tensor, side: int) -> Tensor:
+    return points.new_empty(side, side, side, dtype=torch.uint8)
+
+
+@operator("even_voxels")
+def even_voxels(
+    judged: Tensor, row: Tensor, values: Tensor, spacing: Tensor, bend: float, stretch: float
+) -> Tensor:
+    """``[n, n, n]`` bool: the voxels of ``judged`` ``[N, 3]`` whose values change evenly; spacing ``[1]``."""
+    side = row.shape[0] - 1
+    even = torch.zeros(side, side, side, dtype=torch.bool, device=row.device)
+    launch(_judge, len(judged), [judged, row, values, spacing, bend, stretch, even], row.device)
+    return even
+
+
+@even_voxels.register_fake
+def _(judged: Tensor, row: Tensor, *rest: Tensor | float) -> Tensor:
+    side = row.shape[0] - 1
+    return row.new_empty(side, side, side, dtype=torch.bool)
+
+
+@operator("interpolate_voxels")
+def interpolate_voxels(
+    points: Tensor, into_voxels: Tensor, row: Tensor, values: Tensor, even: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`SparseVoxels.__call__` with the record's tensors."""
+    count, groups = len(points), values.shape[1] // 4
+    found = torch.empty(count, groups, 4, device=points.device)
+    trusted = torch.empty(count, dtype=torch.bool, device=points.device)
+    known = wp.from_torch(values.view(-1, groups, 4), dtype=wp.vec4)
+    into = wp.from_torch(found, dtype=wp.vec4)
+    launch(
+        _interpolate, count, [as_vec3(points), into_voxels, row, known, even, into, trusted], points.device
+    )
+    return found.flatten(1), trusted
+
+
+@interpolate_voxels.register_fake
+def _(
+    points: Tensor, into_voxels: Tensor, row: Tensor, values: Tensor, *rest: Tensor
+) -> tuple[Tensor, Tensor]:
+    count = len(points)
+    return points.new_empty(count, values.shape[1]), points.new_empty(count, dtype=torch.bool)
 
 
 @dataclass
@@ -141,14 +198,7 @@ class SparseVoxels:
 
     def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Values ``[N, C]`` at world points ``[N, 3]``, and ``[N]`` bool: they can be trusted."""
-        count, groups = len(points), self.values.shape[1] // 4
-        found = torch.empty(count, groups, 4, device=points.device)
-        trusted = torch.empty(count, dtype=torch.bool, device=points.device)
-        values = wp.from_torch(self.values.view(-1, groups, 4), dtype=wp.vec4)
-        into = wp.from_torch(found, dtype=wp.vec4)
-        inputs = [as_vec3(points), self.into_voxels, self.row, values, self.even, into, trusted]
-        launch(_interpolate, len(points), inputs, points.device)
-        return found.flatten(1), trusted
+        return interpolate_voxels(points, self.into_voxels, self.row, self.values, self.even)
 
 
 def known_at_corners(
@@ -184,7 +234,7 @@ def known_at_corners(
     device = rotation.device
     visited = torch.zeros(side, side, side, dtype=torch.uint8, device=device)
     for some in points:
-        launch(_visit, len(some), [as_vec3(some), into_voxels, visited], device)
+        visited |= visited_voxels(some, into_voxels, side)
     corners = _corners(visited).nonzero()
     row = torch.zeros(side + 1, side + 1, side + 1, dtype=torch.int32, device=device)
     row[corners.unbind(1)] = torch.arange(len(corners), dtype=torch.int32, device=device)
@@ -194,9 +244,7 @@ def known_at_corners(
 
     values = value(world(corners))
     values = functional.pad(values, (0, -values.shape[1] % 4)).contiguous()
-    even = torch.zeros(side, side, side, dtype=torch.bool, device=device)
-    judged = visited.nonzero()
-    launch(_judge, len(judged), [judged, row, values, spacing.view(1), bend, stretch, even], device)
+    even = even_voxels(visited.nonzero(), row, values, spacing.view(1), bend, stretch)
     voxels = SparseVoxels(into_voxels, row, values, even)
     doubtful = (even & dilate(visited.bool() & ~even)).nonzero()
     middles = world(doubtful + 0.5)

@@ -50,7 +50,7 @@ class VoxelMap(CanonicalMap):
         exact, code = self.exact, 4 + self.exact.deformation.appearance_width
         values, trusted = self.voxels(sampled.points)
         uneven = (~trusted | (values[:, 3].abs() < RIM)).nonzero()[:, 0]
-        canonical = exact.skinning(sampled.points[uneven], exact.surface)
+        canonical = exact.skinning(sampled.points[uneven], sampled.point_frame[uneven], exact.surface)
         inside = values[:, 3].index_copy(0, uneven, exact.skinning.depth_inside(canonical))
         chosen = sampled.samples.evaluated(inside >= 0, inside > BEYOND_SEARCH)
         moving = chosen[uneven].nonzero()[:, 0]
@@ -60,6 +60,7 @@ class VoxelMap(CanonicalMap):
         values = values[kept]
         return MappedSamples(
             kept,
+            None,
             exact.cube(values[:, :3]),
             values[:, 4:code] if code > 4 else None,
             values[:, code : code + exact.deformation.parts] if with_parts else None,

@@ -82,6 +82,18 @@ class RayBundle:
     directions: Float[Tensor, "F R 3"]
     image_uv: Float[Tensor, "F R 2"]
 
+    @property
+    def count(self) -> int:
+        """Rays per frame, R."""
+        return self.origins.shape[1]
+
+    @property
+    def frames(self) -> Tensor:
+        """``[F * R]`` int32 frame of each ray, frame by frame."""
+        frames, count = self.origins.shape[:2]
+        numbers = torch.arange(frames, dtype=torch.int32, device=self.origins.device)
+        return numbers[:, None].expand(-1, count).flatten()
+
     def frame(self, index: int) -> RayBundle:
         """The rays ``[1, R]`` of one frame."""
         f = slice(index, index + 1)
@@ -100,8 +112,9 @@ def pixel_rays(camera: Camera, pixels: Tensor) -> RayBundle:
     rotation = camera.camera_to_world[:, :, :3]
     directions = functional.normalize(local @ rotation.transpose(1, 2), dim=-1)
     origins = camera.camera_to_world[:, None, :, 3].expand_as(directions)
-    size = torch.tensor([camera.width, camera.height]).to(pixels)
-    return RayBundle(origins, directions, pixels / size)
+    # A tensor of the two sizes would be copied to a GPU, for which the host would wait.
+    uv = torch.stack([pixels[..., 0] / camera.width, pixels[..., 1] / camera.height], -1)
+    return RayBundle(origins, directions, uv)
 
 
 def image_pixels(width: int, height: int) -> Tensor:

@@ -164,6 +164,10 @@ def _user_message(error: BaseException | None) -> str | None:
     These are bad input, missing software, an unusable disk, too little memory and a lost process. None
     for any other error: a mistake of this package, shown with its traceback.
     """
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            "the GPU's memory is full; lower --data.rays_per_frame, --data.frames_per_batch or the image size"
+        )
     if isinstance(error, MemoryError):
         return f"out of memory ({error or 'no more could be had'}); choose a smaller size or fewer frames"
     while error is not None:

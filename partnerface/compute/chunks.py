@@ -95,6 +95,9 @@ def map_chunks(render: Callable[[Chunk], Result], chunks: Iterable[Chunk], threa
             return render(chunk)
 
     keep_freed_memory()
+    if threads == 1:
+        # A pool's thread would have a CUDA stream, a device and an autocast of its own.
+        return [without_gradient(chunk) for chunk in chunks]
     # Each thread keeps to its core: torch would start as many threads of its own in every one.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(without_gradient, chunks))

@@ -32,6 +32,10 @@ class FrameRecord:
         """Move or convert every tensor as ``Tensor.to`` does."""
         return self._map(lambda _, value: value.to(*args, **kwargs), shared=True)
 
+    def pin_memory(self) -> Self:
+        """In memory from which a GPU copies while the host works."""
+        return self._map(lambda _, value: value.pin_memory(), shared=True)
+
     def clone(self) -> Self:
         """A copy that shares no memory."""
         return self._map(lambda _, value: value.clone(), shared=True)

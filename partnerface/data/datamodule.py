@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
+from typing import Any
 
 import lightning
+import torch
+from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from partnerface.cameras.pinhole import Camera
@@ -169,7 +172,14 @@ class HeadVideoDataModule(lightning.LightningDataModule):
             collate_fn=RayBatch.concatenate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and isinstance(self.trainer.accelerator, CUDAAccelerator),
         )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        if isinstance(batch, RayBatch):
+            # The host works while pinned memory is copied.
+            return batch.to(device, non_blocking=True)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def val_dataloader(self) -> DataLoader | list:
         """One `EvaluationFrame` after another; nothing where there are fewer frames than processes."""

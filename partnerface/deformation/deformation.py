@@ -95,8 +95,11 @@ class Deformation(nn.Module, ABC):
         """Set scheduled values for a share of training in [0, 1]."""
 
     @abstractmethod
-    def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
-        """Deform positions ``[N, 3]`` in [0, 1] of one frame under its driving signal ``[D]``."""
+    def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
+        """Deform positions ``[N, 3]`` in [0, 1] under the driving signals ``[F, D]`` of F frames.
+
+        ``frame`` ``[N]`` int32 is the frame of each point, a row of ``driving``.
+        """
 
 
 def dense_part_weights(weights: Tensor, index: Tensor, parts: int) -> Tensor:
@@ -104,18 +107,28 @@ def dense_part_weights(weights: Tensor, index: Tensor, parts: int) -> Tensor:
     return weights.new_zeros(len(weights), parts).scatter(1, index, weights)
 
 
-def part_usage(deformed: DeformedPoints, parts: int) -> Tensor:
-    """Share ``[P]`` of all points' weights that each part takes; uniform where there is no point."""
-    weights = deformed.part_weights
-    if not len(weights):
-        return torch.full((parts,), 1 / parts, device=weights.device)
-    total = weights.new_zeros(parts).index_add(0, deformed.part_index.reshape(-1), weights.reshape(-1))
-    return total / len(weights)
+def frame_means(values: Tensor, frame: Tensor, frames: int) -> Tensor:
+    """Means ``[F]`` of values ``[N]`` over the points of each frame ``[N]``; 0 for one without points."""
+    total, count = (
+        values.new_zeros(frames).index_add(0, frame, some) for some in (values, torch.ones_like(values))
+    )
+    return total / count.clamp_min(1)
 
 
-def part_entropy(deformed: DeformedPoints) -> Tensor:
-    """Mean entropy of the points' part weights in nats: 0 where each point has one part."""
+def part_usage(deformed: DeformedPoints, parts: int, frame: Tensor, frames: int) -> Tensor:
+    """Share ``[F, P]`` of the weights of a frame's points that each part takes; uniform where there is none.
+
+    ``frame`` ``[N]`` is the frame of each point.
+    """
     weights = deformed.part_weights
-    if not len(weights):
-        return weights.sum()
-    return torch.special.entr(weights.clamp_min(1e-6)).sum(1).mean()
+    place = frame[:, None] * parts + deformed.part_index
+    total = weights.new_zeros(frames * parts).index_add(0, place.reshape(-1), weights.reshape(-1))
+    total = total.view(frames, parts)
+    points = total.sum(1, keepdim=True)
+    return torch.where(points > 0, total / points.clamp_min(1e-9), 1 / parts)
+
+
+def part_entropy(deformed: DeformedPoints, frame: Tensor, frames: int) -> Tensor:
+    """Mean entropy ``[F]`` of the part weights of a frame's points in nats, 0 where each has one part."""
+    entropy = torch.special.entr(deformed.part_weights.clamp_min(1e-6)).sum(1)
+    return frame_means(entropy, frame, frames)

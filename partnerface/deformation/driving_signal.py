@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from pytorch3d.transforms import matrix_to_axis_angle
 from torch import Tensor, nn
 
 from partnerface.compute.threads import thread_generator
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.rotations import rotation_vectors
 
 KNEE = 0.9
 """Share of the half range within which the signal passes unchanged."""
@@ -83,4 +83,4 @@ def rotation_against_torso(head: HeadParameters) -> Tensor:
     rotation = head.rotation
     if head.torso_rotation is not None:
         rotation = head.torso_rotation.transpose(1, 2) @ rotation
-    return matrix_to_axis_angle(rotation.detach())
+    return rotation_vectors(rotation.detach())

@@ -20,7 +20,7 @@ class NoDeformation(Deformation):
         super().__init__()
         self.driving_width = driving_width
 
-    def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
+    def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
         one = positions.new_ones(len(positions), 1)
         return DeformedPoints(positions.new_zeros(len(positions), 3), None, one, one.long() - 1)
 
@@ -63,5 +63,5 @@ class GlobalDeformation(Deformation):
     def set_progress(self, progress: float) -> None:
         self.whole_head.set_progress(progress)
 
-    def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
-        return self.whole_head(positions, driving)
+    def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
+        return self.whole_head(positions, driving, frame)

@@ -49,9 +49,9 @@ class LipExpression(Deformation):
         self.anchors.copy_(anchors)
         self.spacing.copy_(distance.amin(1).mean())
 
-    def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
+    def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
         one = positions.new_ones(len(positions), 1)
-        code = self.nearness(positions)[:, None] * (driving[:-VELOCITY_WIDTH] @ self.code)
+        code = self.nearness(positions)[:, None] * (driving[:, :-VELOCITY_WIDTH] @ self.code)[frame]
         return DeformedPoints(torch.zeros_like(positions), code, one, one.long() - 1)
 
     def nearness(self, positions: Tensor) -> Tensor:

@@ -34,6 +34,10 @@ FEW = 4
 SETTLED = 0.5
 """Share of training after which a schedule has reached its end: the rest trains what will be rendered."""
 
+EVALUATE_ALL = 16
+"""On a GPU, up to as many parts are all evaluated at every point: how many points each part has only the
+device knows, and for the host to wait for the answer takes longer."""
+
 OFFSET_SCALE = 0.02
 """An output of one moves a point by this share of the canonical cube's side (about 8 mm)."""
 
@@ -125,14 +129,15 @@ class PartDeformation(Deformation):
             reach = settled_share(progress) * self.num_frequencies
             self.window.copy_(frequency_window(self.num_frequencies, reach))
 
-    def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
+    def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
         weights, index = self.assigner(positions)
         features = frequency_encoding(positions, self.num_frequencies)
         if self.windowed_frequencies:
             features = features * self.window
+        signal = driving[:, None].expand(-1, self.parts, -1)
         if self.local_driving:
-            driving = driving * self.driving_mask
-        output = self.networks(features, driving, weights, index)
+            signal = signal * self.driving_mask
+        output = self.networks(features, signal, frame, weights, index)
         offsets, appearance = output.split([3, self.appearance_width], 1)
         return DeformedPoints(
             OFFSET_SCALE * offsets, appearance if self.appearance_width else None, weights, index
@@ -262,8 +267,9 @@ class LocalNetworks(nn.Module):
     """P MLPs that share no weights: an offset from two hidden layers, and a code from a branch of one.
 
     The driving signal is the same for all points of a frame, so it enters as a bias of the first
-    layer. Points are sorted by part and each network runs on its segment: on CPU this is faster than
-    batched or vmapped forms. The output starts at zero.
+    layer, one for each frame: as weights of inputs that are 1 in that frame and 0 in the others. Points are
+    sorted by part and each network runs on its segment: on CPU this is faster than batched or vmapped forms.
+    The output starts at zero.
 
     Args:
         parts: number of networks P.
@@ -302,25 +308,43 @@ class LocalNetworks(nn.Module):
             self.code_driving_weight = weight(code_driving_width, self.branch_width)
             self.code_weight, self.code_bias = zeros(self.branch_width, code_width), zeros(code_width)
 
-    def forward(self, features: Tensor, driving: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, driving: Tensor, frame: Tensor, weights: Tensor, index: Tensor
+    ) -> Tensor:
         """Weighted sum of the routed networks' outputs.
 
         Args:
             features: ``[N, inputs]``.
-            driving: ``[D]`` driving signal of the frame, or ``[P, D]`` one for each network.
+            driving: ``[F, P, D]`` driving signal of each frame for each network.
+            frame: ``[N]`` int32 frame of each point.
             weights: ``[N, k]`` part weights.
             index: ``[N, k]`` part numbers.
 
         Returns:
             ``[N, 3 + code_width]``.
         """
+        frames = torch.arange(len(driving), dtype=torch.int32, device=features.device)
+        features = torch.cat([features, (frame[:, None] == frames).to(features)], 1)
+        first = torch.cat([self.weight1, self._first_biases(driving)], 1)
+        if features.device.type != "cpu" and len(first) <= EVALUATE_ALL:
+            return self.of_all_parts(features, first, weights, index)
+        return self.of_routed_parts(features, first, weights, index)
+
+    def of_routed_parts(self, features: Tensor, first: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+        """The sum with each network on the points that are routed to it.
+
+        Args:
+            features: ``[N, inputs + F]``, the frame of each point among them.
+            first: ``[P, inputs + F, first layer]`` weights of the first layer.
+            weights: ``[N, k]`` part weights.
+            index: ``[N, k]`` part numbers.
+        """
         routes = index.shape[1]
         flat = index.reshape(-1)
         order = flat.argsort()
         point = torch.div(order, routes, rounding_mode="floor")
-        counts = torch.bincount(flat, minlength=len(self.bias1)).tolist()
-        tensors = [self._first_bias(driving), self.weight1]
-        tensors += [self.bias2, self.weight2, self.bias3, self.weight3]
+        counts = torch.bincount(flat, minlength=len(first)).tolist()
+        tensors = [first, self.bias2, self.weight2, self.bias3, self.weight3]
         if self.branch_width:
             tensors += [self.code_bias, self.code_weight]
         # One unbind, not an index for each part: its gradient is one stack, where indexing would fill and
@@ -332,19 +356,28 @@ class LocalNetworks(nn.Module):
         total = weighted.new_zeros(len(features), weighted.shape[1])
         return total.index_add(0, point, weighted)
 
-    def _first_bias(self, driving: Tensor) -> Tensor:
-        """``[P, first layer]``, the driving signal in it."""
-        signal = driving.expand(len(self.bias1), -1)
-        of_driving = torch.einsum("pd,pdw->pw", signal, self.driving_weight)
+    def of_all_parts(self, features: Tensor, first: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+        """The sum with every network at every point, see `of_routed_parts`: nothing has to be counted."""
+        hidden, width = (features @ first).relu(), self.bias2.shape[1]
+        offset = torch.baddbmm(self.bias2[:, None], hidden[..., :width], self.weight2).relu()
+        output = torch.baddbmm(self.bias3[:, None], offset, self.weight3)
         if self.branch_width:
-            signal = signal[:, : self.code_driving_width]
-            of_code = torch.einsum("pd,pdw->pw", signal, self.code_driving_weight)
-            of_driving = torch.cat([of_driving, of_code], 1)
-        return of_driving + self.bias1
+            code = torch.baddbmm(self.code_bias[:, None], hidden[..., width:], self.code_weight)
+            output = torch.cat([output, code], 2)
+        return torch.einsum("pnc,np->nc", output, dense_part_weights(weights, index, len(first)))
+
+    def _first_biases(self, driving: Tensor) -> Tensor:
+        """``[P, F, first layer]``, the driving signal in it."""
+        signal = driving.transpose(0, 1)
+        of_driving = signal @ self.driving_weight
+        if self.branch_width:
+            of_code = signal[:, :, : self.code_driving_width] @ self.code_driving_weight
+            of_driving = torch.cat([of_driving, of_code], 2)
+        return of_driving + self.bias1[:, None]
 
     def _of_one_part(self, segment: Tensor, layers: Sequence[Tensor]) -> Tensor:
-        bias1, weight1, bias2, weight2, bias3, weight3, *code_layer = layers
-        hidden = torch.addmm(bias1, segment, weight1).relu_()
+        weight1, bias2, weight2, bias3, weight3, *code_layer = layers
+        hidden = torch.mm(segment, weight1).relu_()
         offset = torch.addmm(bias2, hidden[:, : len(bias2)], weight2).relu_()
         offset = torch.addmm(bias3, offset, weight3)
         if not code_layer:

@@ -104,21 +104,28 @@ class ConditionedField(nn.Module):
         self.colour_layer = nn.Linear(hidden_width + direction_width, hidden_width // 2)
         self.colour_head = nn.Linear(hidden_width // 2, 3)
 
-    def forward(self, positions: Tensor, directions: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, positions: Tensor, directions: Tensor, condition: Tensor, frame: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Density ``[R, S]`` per metre and rgb ``[R, S, 3]``.
 
         Args:
             positions: ``[R, S, 3]`` in [0, 1].
             directions: ``[R, 3]`` unit view directions in the rigid head frame.
-            condition: ``[C]`` condition of the frame.
+            condition: ``[F, C]`` conditions of F frames.
+            frame: ``[R]`` int32 frame of each ray.
         """
         count, samples = positions.shape[:2]
         encoded = frequency_encoding(positions.reshape(-1, 3), self.position_frequencies)
-        hidden = (self.input_layer(encoded) + self.input_condition(condition)).relu()
+
+        def of_condition(layer: nn.Linear) -> Tensor:
+            return layer(condition)[frame].repeat_interleave(samples, 0)
+
+        hidden = (self.input_layer(encoded) + of_condition(self.input_condition)).relu()
         for number, layer in enumerate(self.hidden_layers, 1):
             hidden = layer(hidden)
             if number == self.skip:
-                hidden = hidden + self.skip_position(encoded) + self.skip_condition(condition)
+                hidden = hidden + self.skip_position(encoded) + of_condition(self.skip_condition)
             hidden = hidden.relu()
         raw = self.density_head(hidden)[:, 0].float()
         view = frequency_encoding((directions + 1) / 2, self.direction_frequencies)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from partnerface.compute.ranges import Between
-from partnerface.compute.warp_launch import as_vec3, as_vec4, launch
+from partnerface.compute.warp_launch import as_vec3, as_vec4, launch, operator
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.radiance_field import DENSITY_SCALE, RadianceField
 
@@ -145,7 +145,7 @@ class HashGrid(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """Features ``[N, width]`` of positions ``[N, 3]`` in [0, 1]; outside, the last cell extrapolates."""
-        return _HashEncoding.apply(positions.float().contiguous(), self.tables, self.resolutions)
+        return hash_encoding(positions.float().contiguous(), self.tables, self.resolutions)
 
 
 @wp.func
@@ -249,23 +249,43 @@ def _launch_over_points(kernel: wp.Kernel, positions: Tensor, tables: Tensor, in
     launch(kernel, (len(tables), -(-len(positions) // run)), shared + inputs[1:], positions.device)
 
 
-class _HashEncoding(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, positions: Tensor, tables: Tensor, resolutions: Tensor) -> Tensor:
-        ctx.save_for_backward(positions, tables, resolutions)
-        levels = len(resolutions)
-        features = torch.empty(len(positions), levels, FEATURES, device=positions.device)
-        output = wp.from_torch(features, dtype=wp.vec4)
-        _launch_over_points(_encode, positions, tables, [resolutions, output])
-        return features.flatten(1)
+@operator("hash_encoding")
+def hash_encoding(positions: Tensor, tables: Tensor, resolutions: Tensor) -> Tensor:
+    """Features ``[N, L * FEATURES]`` of positions ``[N, 3]`` from tables ``[L, T, FEATURES]``."""
+    features = torch.empty(len(positions), len(resolutions), FEATURES, device=positions.device)
+    _launch_over_points(_encode, positions, tables, [resolutions, wp.from_torch(features, dtype=wp.vec4)])
+    return features.flatten(1)
 
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        positions, tables, resolutions = ctx.saved_tensors
-        levels = len(resolutions)
-        table_gradient, position_gradient = torch.zeros_like(tables), torch.zeros_like(positions)
-        feature_gradient = gradient.contiguous().view(-1, levels, FEATURES)
-        given = wp.from_torch(feature_gradient, dtype=wp.vec4)
-        inputs = [resolutions, given, as_vec4(table_gradient), as_vec3(position_gradient)]
-        _launch_over_points(_encode_backward, positions, tables, inputs)
-        return position_gradient, table_gradient, None
+
+@operator("hash_encoding_backward")
+def hash_encoding_backward(
+    gradient: Tensor, positions: Tensor, tables: Tensor, resolutions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of positions and tables, from that of the features ``[N, L * FEATURES]``."""
+    table_gradient, position_gradient = torch.zeros_like(tables), torch.zeros_like(positions)
+    feature_gradient = gradient.contiguous().view(-1, len(resolutions), FEATURES)
+    given = wp.from_torch(feature_gradient, dtype=wp.vec4)
+    inputs = [resolutions, given, as_vec4(table_gradient), as_vec3(position_gradient)]
+    _launch_over_points(_encode_backward, positions, tables, inputs)
+    return position_gradient, table_gradient
+
+
+@hash_encoding.register_fake
+def _(positions: Tensor, tables: Tensor, resolutions: Tensor) -> Tensor:
+    return positions.new_empty(len(positions), len(resolutions) * FEATURES)
+
+
+@hash_encoding_backward.register_fake
+def _(gradient: Tensor, positions: Tensor, tables: Tensor, resolutions: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(positions), torch.empty_like(tables)
+
+
+def _keep_inputs(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    return *hash_encoding_backward(gradient, *ctx.saved_tensors), None
+
+
+hash_encoding.register_autograd(_backward, setup_context=_keep_inputs)

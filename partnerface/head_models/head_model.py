@@ -112,8 +112,9 @@ class HeadModel(nn.Module):
         return torch.isin(self.face_parts, torch.tensor(wanted, device=self.face_parts.device))
 
     def neutral_parameters(self, frames: int = 1) -> HeadParameters:
-        """Rest pose, mean identity, zero expression."""
-        return HeadParameters.neutral(frames, self.num_identity, self.num_expression, self.num_joints)
+        """Rest pose, mean identity, zero expression, on the device of the head model."""
+        neutral = HeadParameters.neutral(frames, self.num_identity, self.num_expression, self.num_joints)
+        return neutral.to(self.template_vertices.device)
 
     def identity_vertices(self, identity: Tensor) -> Tensor:
         """``[V, 3]`` vertices of an identity ``[<=I]``, neutral expression, rest pose."""

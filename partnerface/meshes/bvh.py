@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import no_type_check
 
 import torch
 import warp as wp
 from torch import Tensor
 
-from partnerface.compute.warp_launch import as_vec3, launch, torch_stream
+from partnerface.compute.warp_launch import as_vec3, launch, operator, torch_stream
 
 
 class MeshBvh:
@@ -21,15 +22,19 @@ class MeshBvh:
     Args:
         vertices: ``[V, 3]`` metres.
         faces: ``[Fc, 3]``, may be empty.
+
+    Attributes:
+        vertices: ``[V, 3]`` where they are now.
+        corners: ``[Fc * 3]`` int32 the faces.
     """
 
     def __init__(self, vertices: Tensor, faces: Tensor) -> None:
-        self._vertices = vertices.detach().float().contiguous().clone()
+        self.vertices = vertices.detach().float().contiguous().clone()
         # Warp needs a triangle: one without area stops no ray.
         faces = faces if len(faces) else faces.new_zeros(1, 3)
         self.corners = faces.reshape(-1).int().contiguous()
         with torch_stream(vertices.device):
-            self._mesh = wp.Mesh(points=as_vec3(self._vertices), indices=wp.from_torch(self.corners))
+            self._mesh = wp.Mesh(points=as_vec3(self.vertices), indices=wp.from_torch(self.corners))
 
     @property
     def id(self) -> wp.uint64:
@@ -37,36 +42,59 @@ class MeshBvh:
 
     def refit(self, vertices: Tensor) -> None:
         """Move the vertices to ``[V, 3]``."""
-        self._vertices.copy_(vertices.detach())
+        self.vertices.copy_(vertices.detach())
         with torch_stream(vertices.device):
             self._mesh.refit()
 
 
+class PosedBvhs:
+    """Hierarchies over one mesh, posed in F frames.
+
+    Args:
+        meshes: F hierarchies with the same faces.
+
+    Attributes:
+        ids: ``[F]`` int64, what Warp kernels query each by (see `as_ids`).
+        corners: ``[Fc * 3]`` int32 the faces that they share.
+    """
+
+    def __init__(self, meshes: Sequence[MeshBvh]) -> None:
+        self.meshes, self.corners = meshes, meshes[0].corners
+        self.ids = torch.tensor([int(mesh.id) for mesh in meshes]).to(self.corners.device)
+
+
 class BvhCache:
-    """One hierarchy over a mesh for each thread and frame of a batch: threads work side by side."""
+    """Hierarchies over a mesh for each thread and frame of a batch: threads work side by side."""
 
     def __init__(self) -> None:
-        self._hierarchies: dict[tuple[int, int, torch.device], MeshBvh] = {}
+        self._hierarchies: dict[tuple[int, torch.device], list[MeshBvh]] = {}
+        self._posed: dict[tuple[int, torch.device, int], PosedBvhs] = {}
 
     def __getstate__(self) -> dict:
         # Hierarchies live in Warp's memory and cannot be copied; a copy makes its own.
-        return {"_hierarchies": {}}
+        return {"_hierarchies": {}, "_posed": {}}
 
     def clear(self) -> None:
         """Drop all hierarchies: to be called when the faces change."""
         self._hierarchies.clear()
+        self._posed.clear()
 
-    def posed(self, vertices: Tensor, canonical: Tensor, faces: Tensor, frame: int) -> MeshBvh:
-        """The hierarchy at vertices ``[V, 3]``, valid until this thread poses the same frame number again.
+    def posed(self, vertices: Tensor, canonical: Tensor, faces: Tensor) -> PosedBvhs:
+        """The hierarchies at vertices ``[F, V, 3]``, valid until this thread calls for others.
 
-        The tree is built over ``canonical`` ``[V, 3]``: of triangles that are equally close a query finds the
-        first in the tree, which must not depend on the pose that came first.
+        The trees are built over ``canonical`` ``[V, 3]``: of triangles that are equally close a query finds
+        the first in the tree, which must not depend on the pose that came first.
         """
-        key = (threading.get_ident(), frame, vertices.device)
-        if key not in self._hierarchies:
-            self._hierarchies[key] = MeshBvh(canonical, faces)
-        self._hierarchies[key].refit(vertices)
-        return self._hierarchies[key]
+        thread = threading.get_ident(), vertices.device
+        hierarchies = self._hierarchies.setdefault(thread, [])
+        while len(hierarchies) < len(vertices):
+            hierarchies.append(MeshBvh(canonical, faces))
+        for hierarchy, posed in zip(hierarchies, vertices, strict=False):
+            hierarchy.refit(posed)
+        key = *thread, len(vertices)
+        if key not in self._posed:
+            self._posed[key] = PosedBvhs(hierarchies[: len(vertices)])
+        return self._posed[key]
 
 
 @wp.kernel(enable_backward=False)
@@ -82,6 +110,7 @@ def _cast(
     depth[i] = wp.where(hit.result, hit.t, -1.0)
 
 
+@operator("cast_rays")
 def cast_rays(vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tensor) -> Tensor:
     """Distance ``[R]`` in metres to the first face that each ray meets, from either side; -1 for none.
 
@@ -94,3 +123,8 @@ def cast_rays(vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tens
     inputs = [mesh.id, as_vec3(origins.contiguous()), as_vec3(directions.contiguous()), depth]
     launch(_cast, len(origins), inputs, origins.device)
     return depth
+
+
+@cast_rays.register_fake
+def _(vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tensor) -> Tensor:
+    return origins.new_empty(len(origins))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.compute.warp_launch import as_vec3, launch, operator
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -28,13 +28,18 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
 @wp.kernel(enable_backward=False)
 def _add_face_normals(
-    vertices: wp.array(dtype=wp.vec3), faces: wp.array(dtype=wp.int32), normals: wp.array(dtype=wp.vec3)
+    vertices: wp.array(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.int32),
+    vertices_per_frame: int,
+    normals: wp.array(dtype=wp.vec3),
 ):
-    i = 3 * wp.tid()
-    corner = vertices[faces[i]]
-    normal = wp.cross(vertices[faces[i + 1]] - corner, vertices[faces[i + 2]] - corner)
+    frame, face = wp.tid()
+    first = frame * vertices_per_frame
+    i = 3 * face
+    corner = vertices[first + faces[i]]
+    normal = wp.cross(vertices[first + faces[i + 1]] - corner, vertices[first + faces[i + 2]] - corner)
     for k in range(3):
-        wp.atomic_add(normals, faces[i + k], normal)
+        wp.atomic_add(normals, first + faces[i + k], normal)
 
 
 @wp.kernel(enable_backward=False)
@@ -43,21 +48,24 @@ def _normalise(normals: wp.array(dtype=wp.vec3)):
     normals[i] = wp.normalize(normals[i])
 
 
+@operator("posed_normals")
 def posed_normals(vertices: Tensor, corners: Tensor) -> Tensor:
-    """`vertex_normals` of one mesh without gradient, in a tenth of the time: for every frame of a batch.
+    """`vertex_normals` of a mesh in F frames without gradient, in a tenth of the time.
 
     Sums are taken in another order than there: results agree to rounding, not to the bit. Vertices are
-    ``[V, 3]`` float32, ``corners`` the faces ``[Fc, 3]`` int32.
+    ``[F, V, 3]`` float32, ``corners`` the faces ``[Fc, 3]`` int32.
     """
+    frames, count = vertices.shape[:2]
     normals = torch.zeros_like(vertices)
-    launch(
-        _add_face_normals,
-        len(corners),
-        [as_vec3(vertices), corners.view(-1), as_vec3(normals)],
-        vertices.device,
-    )
-    launch(_normalise, len(vertices), [as_vec3(normals)], vertices.device)
+    inputs = [as_vec3(vertices.view(-1, 3)), corners.view(-1), count, as_vec3(normals.view(-1, 3))]
+    launch(_add_face_normals, (frames, len(corners)), inputs, vertices.device)
+    launch(_normalise, frames * count, [as_vec3(normals.view(-1, 3))], vertices.device)
     return normals
+
+
+@posed_normals.register_fake
+def _(vertices: Tensor, corners: Tensor) -> Tensor:
+    return torch.empty_like(vertices)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -47,9 +47,11 @@ class RenderedRays:
         return replace(self, **ordered)
 
     @classmethod
-    def join(cls, pieces: Sequence[RenderedRays], dim: int) -> RenderedRays:
-        """Concatenate frames (``dim`` 0) or rays of the same frames (``dim`` 1)."""
-        return cls(**_joined(pieces, lambda values: torch.cat(values, dim)))
+    def join(cls, pieces: Sequence[RenderedRays]) -> RenderedRays:
+        """Concatenate rays of the same frames."""
+        values = {f.name: [getattr(piece, f.name) for piece in pieces] for f in fields(cls)}
+        joined: dict[str, Any] = {k: None if v[0] is None else torch.cat(v, 1) for k, v in values.items()}
+        return cls(**joined)
 
 
 @dataclass
@@ -82,20 +84,3 @@ class MethodOutput:
     rays: RenderedRays
     deformation: DeformationStatistics | None = None
     coarse: RenderedRays | None = None
-
-    @classmethod
-    def stack(cls, frames: Sequence[MethodOutput]) -> MethodOutput:
-        """Join the renderings of single frames, ``[1, R]`` each, to F frames."""
-        statistics = [frame.deformation for frame in frames if frame.deformation is not None]
-        coarse = [frame.coarse for frame in frames if frame.coarse is not None]
-        return cls(
-            rays=RenderedRays.join([frame.rays for frame in frames], 0),
-            deformation=DeformationStatistics(**_joined(statistics, torch.cat)) if statistics else None,
-            coarse=RenderedRays.join(coarse, 0) if coarse else None,
-        )
-
-
-def _joined(records: Sequence, join: Callable[[list[Tensor]], Tensor]) -> dict[str, Any]:
-    """Each field of some records of one kind, joined; None where the first record has None."""
-    values = {f.name: [getattr(record, f.name) for record in records] for f in fields(records[0])}
-    return {name: None if pieces[0] is None else join(pieces) for name, pieces in values.items()}

@@ -53,34 +53,36 @@ class TorsoLayer(nn.Module):
         self.register_buffer("neck_line", torch.ones(()))
 
     def forward(self, pixels: Tensor, motion: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Colour ``[R, 3]`` and opacity ``[R]`` of the torso in one frame.
+        """Colour ``[F, R, 3]`` and opacity ``[F, R]`` of the torso in F frames.
 
         Args:
-            pixels: ``[R, 2]`` image coordinates in [0, 1].
-            motion: ``[2, 3]`` maps them to those of the reference torso image.
-            pose: ``[POSE_WIDTH]`` the head's rotation in radians and translation in decimetres, relative
+            pixels: ``[F, R, 2]`` image coordinates in [0, 1].
+            motion: ``[F, 2, 3]`` maps them to those of the reference torso image.
+            pose: ``[F, POSE_WIDTH]`` the head's rotation in radians and translation in decimetres, relative
                 to the mean of training.
         """
-        still = pixels @ motion[:, :2].T + motion[:, 2]
+        still = pixels @ motion[:, :, :2].transpose(1, 2) + motion[:, None, :, 2]
+        displacement = YIELDING_SCALE * torch.einsum("fd,dchw->fchw", pose, self.yielding)
+        place = (still + _sampled(displacement, still)).flatten(0, 1)
+        still, shape = still.flatten(0, 1), pixels.shape[:2]
         if still.device.type != "cpu":
             # Decoding all is cheaper than asking the device how many there are.
-            return self._decoded(still, pose)
+            rgb, opacity = self._decoded(place, still)
+            return rgb.view(*shape, 3), opacity.view(shape)
         # Nothing is decoded where the layer has faded out.
         reached = (still[:, 1] > self.neck_line - self.margin).nonzero()[:, 0]
-        rgb, opacity = self._decoded(still[reached], pose)
+        rgb, opacity = self._decoded(place[reached], still[reached])
         return (
-            rgb.new_zeros(len(pixels), 3).index_copy(0, reached, rgb),
-            opacity.new_zeros(len(pixels)).index_copy(0, reached, opacity),
+            rgb.new_zeros(len(still), 3).index_copy(0, reached, rgb).view(*shape, 3),
+            opacity.new_zeros(len(still)).index_copy(0, reached, opacity).view(shape),
         )
 
-    def _decoded(self, still: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Colour and opacity at ``still`` ``[N, 2]``, places in the reference image but for the yielding."""
-        displacement = YIELDING_SCALE * torch.einsum("d,dchw->chw", pose, self.yielding)
-        place = still + _sampled(displacement[None], still)
+    def _decoded(self, place: Tensor, still: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour and opacity at places ``[N, 2]`` of the reference image, ``still`` without the yielding."""
         # The gradient of grid_sample on a CPU reads anywhere in memory at a place that is no number. The
         # opacity below stays none, so that training notices.
         somewhere = place.nan_to_num(0.0)
-        decoded = self.decoder(torch.cat([_sampled(plane, somewhere) for plane in self.planes], 1))
+        decoded = self.decoder(torch.cat([_sampled(plane, somewhere[None])[0] for plane in self.planes], 1))
         # Both: in a pose beyond those of training the displacement could pull the collar over the head.
         height = torch.minimum(place[:, 1], still[:, 1])
         below = ((height - self.neck_line) / self.margin + 1).clamp(0, 1)
@@ -88,6 +90,7 @@ class TorsoLayer(nn.Module):
 
 
 def _sampled(plane: Tensor, place: Tensor) -> Tensor:
-    """A plane ``[1, C, H, W]`` at places ``[R, 2]`` in [0, 1], as ``[R, C]``."""
-    grid = (2 * place - 1)[None, :, None]
-    return functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")[0, :, :, 0].T
+    """Planes ``[F, C, H, W]`` at places ``[F, R, 2]`` in [0, 1], as ``[F, R, C]``."""
+    grid = (2 * place - 1)[:, :, None]
+    found = functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")
+    return found[..., 0].transpose(1, 2)

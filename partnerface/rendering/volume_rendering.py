@@ -79,28 +79,29 @@ def render_head(
 def composite_over_torso(
     head: CompositedHead, samples: RaySamples, hit: Tensor, torso: tuple[Tensor, Tensor]
 ) -> RenderedRays:
-    """Composite the head over the torso layer: R rays of one frame, M of which meet the head.
+    """Composite the head over the torso layer: R rays in each of F frames, M of which in all meet the head.
 
     Args:
         head: the head on the M rays.
         samples: their samples.
-        hit: ``[M]`` numbers of the rays.
-        torso: rgb ``[R, 3]`` and opacity ``[R]`` of the torso layer on all rays.
+        hit: ``[M]`` numbers of the rays, frame by frame.
+        torso: rgb ``[F, R, 3]`` and opacity ``[F, R]`` of the torso layer on all rays.
 
     Returns:
-        Rays ``[1, R]``.
+        Rays ``[F, R]``.
     """
     torso_rgb, torso_opacity = torso
 
     def all_rays(values: Tensor) -> Tensor:
-        return values.new_zeros(len(torso_rgb), *values.shape[1:]).index_copy(0, hit, values)
+        rows = values.new_zeros(torso_opacity.numel(), *values.shape[1:]).index_copy(0, hit, values)
+        return rows.view(*torso_opacity.shape, *values.shape[1:])
 
     head_opacity = all_rays(head.weights.sum(1))
     behind = (1 - head_opacity) * torso_opacity
     return RenderedRays(
-        rgb=(all_rays(head.rgb) + behind[:, None] * torso_rgb)[None],
-        opacity=(head_opacity + behind)[None],
-        depth=all_rays((head.weights * samples.depths).sum(1))[None],
-        head_opacity=head_opacity[None],
-        part_weights=None if head.part_weights is None else all_rays(head.part_weights)[None],
+        rgb=all_rays(head.rgb) + behind[..., None] * torso_rgb,
+        opacity=head_opacity + behind,
+        depth=all_rays((head.weights * samples.depths).sum(1)),
+        head_opacity=head_opacity,
+        part_weights=None if head.part_weights is None else all_rays(head.part_weights),
     )

@@ -11,18 +11,19 @@ from torch import Tensor
 
 from partnerface.compute.ranges import Between
 from partnerface.compute.threads import thread_generator
-from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.compute.warp_launch import as_bits, as_ids, as_mat33, as_vec3, launch, operator
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.meshes.bvh import BvhCache, MeshBvh
+from partnerface.meshes.bvh import BvhCache, PosedBvhs
 from partnerface.meshes.normals import SurfacePoints, posed_normals, spread_points
 from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates
 from partnerface.sampling.ray_sampler import RaySampler, RaySamples
 from partnerface.sampling.skin_surfaces import backstop_surface, shell_cells
 
-POINT_SPACING = 0.004
-"""Metres between the points that mark the moving skin: about one cell of the surface grid."""
+POINT_SPACING = 0.006
+"""Metres between the points that mark the moving skin: every place of it is within 3.5 mm of one, less than
+the cell of the surface grid (about 4 mm) by which marks are widened."""
 
 
 @wp.func
@@ -32,14 +33,16 @@ def _occupied(
     cells: int,
     learned: wp.array(dtype=wp.uint8),
     surface_cells: int,
-    surface: wp.array(dtype=wp.uint8),
+    surface: wp.array2d(dtype=wp.uint32),
+    frame: int,
 ) -> bool:
     if wp.min(q) < 0.0 or wp.max(q) >= 1.0:
         return False
     x = int(q[0] * float(surface_cells))
     y = int(q[1] * float(surface_cells))
     z = int(q[2] * float(surface_cells))
-    if surface[x + surface_cells * (y + surface_cells * z)] != wp.uint8(0):
+    word = surface[frame, (z * surface_cells + y) * ((surface_cells + 31) / 32) + x / 32]
+    if (word >> wp.uint32(x & 31)) & wp.uint32(1) != wp.uint32(0):
         return True
     x = int(q[0] * float(cells))
     y = int(q[1] * float(cells))
@@ -50,18 +53,19 @@ def _occupied(
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _sample(
-    backstop: wp.uint64,
+    backstops: wp.array(dtype=wp.uint64),
     origins: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),
-    rotation: wp.array(dtype=wp.float32, ndim=2),
-    translation: wp.array(dtype=wp.float32),
+    frames: wp.array(dtype=wp.int32),
+    rotations: wp.array(dtype=wp.mat33),
+    translations: wp.array(dtype=wp.vec3),
     low: wp.array(dtype=wp.float32),
     cube_extent: wp.array(dtype=wp.float32),
-    box: wp.array(dtype=wp.float32, ndim=2),
+    box: wp.array(dtype=wp.vec3, ndim=2),
     cells: int,
     learned: wp.array(dtype=wp.uint8),
     surface_grid_cells: int,
-    surface: wp.array(dtype=wp.uint8),
+    surface: wp.array2d(dtype=wp.uint32),
     step: float,
     samples: int,
     jitter: wp.array(dtype=wp.float32, ndim=2),
@@ -71,9 +75,11 @@ def _sample(
     hit: wp.array(dtype=wp.bool),
 ):
     i = wp.tid()
+    frame = frames[i]
+    rotation = rotations[frame]
     # The ray in the cube's own coordinates, from 0 to 1.
     extent = cube_extent[0]
-    moved = origins[i] - wp.vec3(translation[0], translation[1], translation[2])
+    moved = origins[i] - translations[frame]
     o = wp.vec3()
     d = wp.vec3()
     near = float(0.0)  # noqa: UP018 (Warp: a variable, not a constant)
@@ -85,8 +91,8 @@ def _sample(
         o[axis] = (wp.dot(moved, towards) - low[axis]) / extent
         d[axis] = wp.dot(directions[i], towards) / extent
         inverse = 1.0 / wp.where(wp.abs(d[axis]) < 1.0e-9, 1.0e-9, d[axis])
-        lowest = (box[0, axis] - low[axis]) / extent
-        highest = (box[1, axis] - low[axis]) / extent
+        lowest = (box[frame, 0][axis] - low[axis]) / extent
+        highest = (box[frame, 1][axis] - low[axis]) / extent
         t0 = (lowest - o[axis]) * inverse
         t1 = (highest - o[axis]) * inverse
         enter = wp.max(enter, wp.min(t0, t1))
@@ -99,7 +105,7 @@ def _sample(
     stopped = bool(False)  # noqa: UP018
     # The backstop lies within the box, if not within the cube.
     if enter < leave:
-        stop = wp.mesh_query_ray(backstop, origins[i], directions[i], leave)
+        stop = wp.mesh_query_ray(backstops[frame], origins[i], directions[i], leave)
         if stop.result:
             stopped = True
             far = wp.min(far, stop.t)
@@ -111,7 +117,7 @@ def _sample(
     first = int(0)  # noqa: UP018, RUF046
     occupied_steps = int(0)  # noqa: UP018, RUF046
     for k in range(steps):
-        if _occupied(begin + float(k) * stride, cells, learned, surface_grid_cells, surface):
+        if _occupied(begin + float(k) * stride, cells, learned, surface_grid_cells, surface, frame):
             if occupied_steps == 0:
                 first = k
             occupied_steps += 1
@@ -123,7 +129,7 @@ def _sample(
     passed = float(0.0)  # noqa: UP018
     k = int(first)
     while k < steps and placed < free and occupied_steps > 0:
-        if _occupied(begin + float(k) * stride, cells, learned, surface_grid_cells, surface):
+        if _occupied(begin + float(k) * stride, cells, learned, surface_grid_cells, surface, frame):
             while placed < free and (float(placed) + jitter[i, placed]) * spacing < passed + 1.0:
                 within = (float(placed) + jitter[i, placed]) * spacing - passed
                 depths[i, placed] = wp.min(near + (float(k) + within) * step, far)
@@ -135,20 +141,76 @@ def _sample(
         placed += 1
 
 
+@operator("sample_rays")
+def sample_rays(
+    origins: Tensor,
+    directions: Tensor,
+    frame: Tensor,
+    jitter: Tensor,
+    backstops: Tensor,
+    rotation: Tensor,
+    translation: Tensor,
+    box: Tensor,
+    low: Tensor,
+    extent: Tensor,
+    learned: Tensor,
+    surface: Tensor,
+    cells: int,
+    step: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Spread samples over the occupied part of rays.
+
+    Args:
+        origins: ``[N, 3]`` world space, metres.
+        directions: ``[N, 3]`` unit vectors.
+        frame: ``[N]`` int32.
+        jitter: ``[N, S]`` in [0, 1): where a sample lies in its share of the ray.
+        backstops: ``[F]`` int64 ids of the posed backstops' hierarchies.
+        rotation: ``[F, 3, 3]`` rigid head, head to world.
+        translation: ``[F, 3]`` metres.
+        box: ``[F, 2, 3]`` see `HeadBounds`.
+        low: ``[3]`` lowest corner of the grids' cube in the rigid head frame.
+        extent: ``[1]`` its side.
+        learned: ``[cells^3]`` uint8 cells of the learned grid.
+        surface: occupied cells of the posed faces, see `HeadBounds`.
+        cells: cells of the learned grid along an axis.
+        step: metres between two looks at the grids.
+
+    Returns:
+        Depths ``[N, S]``, the length ``[N]`` of ray that each sample stands for, and ``[N]`` bool: the last
+        sample lies on the backstop; the ray has samples.
+    """
+    device, count = origins.device, len(origins)
+    depths, length = torch.empty_like(jitter), origins.new_empty(count)
+    opaque, hit = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
+    rays = as_ids(backstops), as_vec3(origins), as_vec3(directions), frame
+    place = as_mat33(rotation), as_vec3(translation), low, extent, as_vec3(box)
+    grids = cells, learned, SURFACE_CELLS, as_bits(surface), step
+    inputs = [*rays, *place, *grids, jitter.shape[1], jitter, depths, length, opaque, hit]
+    launch(_sample, count, inputs, device)
+    return depths, length, opaque, hit
+
+
+@sample_rays.register_fake
+def _(origins: Tensor, directions: Tensor, frame: Tensor, jitter: Tensor, *rest) -> tuple[Tensor, ...]:
+    flags = (origins.new_empty(len(origins), dtype=torch.bool) for _ in range(2))
+    return torch.empty_like(jitter), origins.new_empty(len(origins)), *flags
+
+
 @dataclass
 class HeadBounds:
-    """What one frame's rays are sampled against.
+    """What the rays of F frames are sampled against.
 
     Attributes:
-        backstop: hierarchy over the posed backstop.
-        surface: ``[SURFACE_CELLS^3]`` uint8 occupied cells of the posed face.
-        box: ``[2, 3]`` lowest and highest corner, in the rigid head frame, of a box around the posed shell
+        backstop: hierarchies over the posed backstops.
+        surface: occupied cells of the posed faces, SURFACE_CELLS along an axis, as `shell_cells` packs them.
+        box: ``[F, 2, 3]`` lowest and highest corner, in the rigid head frame, of a box around the posed shell
             and the backstop in it.
-        rotation: ``[3, 3]`` rigid head, head to world.
-        translation: ``[3]`` metres.
+        rotation: ``[F, 3, 3]`` rigid head, head to world.
+        translation: ``[F, 3]`` metres.
     """
 
-    backstop: MeshBvh
+    backstop: PosedBvhs
     surface: Tensor
     box: Tensor
     rotation: Tensor
@@ -234,20 +296,20 @@ class HeadRaySampler(RaySampler):
     ) -> None:
         place_candidates(self.occupancy, head_model, head_model.faces[surface], thickness, train)
 
-    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> HeadBounds:
-        vertices = head.vertices[frame].detach().contiguous()
+    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor) -> HeadBounds:
+        vertices = head.vertices.detach().contiguous()
         rotation, translation = rotation.detach().contiguous(), translation.detach().contiguous()
         normals = posed_normals(vertices, self.surface_corners)
         eroded = vertices - self.backstop_depth[:, None] * normals
-        backstop = self._hierarchies.posed(eroded, head.canonical_vertices, self.backstop_faces, frame)
+        backstop = self._hierarchies.posed(eroded, head.canonical_vertices, self.backstop_faces)
         points = SurfacePoints(self.moving_corners, self.moving_barycentric)
         cube = self.occupancy.low, self.occupancy.extent
         surface = shell_cells(vertices, normals, points, self.moving_reach, (rotation, translation), cube)
-        rigid = (vertices[self.surface_vertices] - translation) @ rotation
-        box = torch.stack([rigid.amin(0) - self.thickest, rigid.amax(0) + self.thickest])
+        rigid = (vertices[:, self.surface_vertices] - translation[:, None]) @ rotation
+        box = torch.stack([rigid.amin(1) - self.thickest, rigid.amax(1) + self.thickest], 1)
         return HeadBounds(backstop, surface, box, rotation, translation)
 
-    def forward(self, origins: Tensor, directions: Tensor, bounds: HeadBounds) -> RaySamples:
+    def forward(self, origins: Tensor, directions: Tensor, frame: Tensor, bounds: HeadBounds) -> RaySamples:
         count, device = len(origins), origins.device
         shape = (count, self.samples)
         random = self.training and torch.is_grad_enabled()
@@ -255,13 +317,9 @@ class HeadRaySampler(RaySampler):
             jitter = torch.rand(shape, device=device, generator=thread_generator())
         else:
             jitter = torch.full(shape, 0.5, device=device)
-        depths, length = torch.empty(shape, device=device), torch.empty(count, device=device)
-        opaque, hit = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
+        rays = origins.contiguous(), directions.contiguous(), frame, jitter
+        place = bounds.backstop.ids, bounds.rotation, bounds.translation, bounds.box
         grid = self.occupancy
-        rays = as_vec3(origins.contiguous()), as_vec3(directions.contiguous())
-        place = bounds.rotation, bounds.translation, grid.low, grid.extent.view(1), bounds.box
-        cells = grid.cells, grid.occupied, SURFACE_CELLS, bounds.surface
-        found = depths, length, opaque, hit
-        inputs = [bounds.backstop.id, *rays, *place, *cells, self.step_m, self.samples, jitter, *found]
-        launch(_sample, count, inputs, device)
+        grids = grid.low, grid.extent.view(1), grid.occupied, bounds.surface, grid.cells, self.step_m
+        depths, length, opaque, hit = sample_rays(*rays, *place, *grids)
         return RaySamples(depths, length[:, None].expand(shape), opaque, hit)

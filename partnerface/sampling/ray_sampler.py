@@ -19,7 +19,7 @@ from partnerface.sampling.occupancy import OccupancyGrid
 
 @dataclass
 class RaySamples:
-    """S samples on each of R rays of one frame.
+    """S samples on each of R rays.
 
     Attributes:
         depths: ``[R, S]`` metres along the ray, rising.
@@ -51,11 +51,11 @@ class RaySamples:
 
 @dataclass
 class MarchedRays:
-    """R rays of one frame, M of which have S samples each.
+    """R rays in each of F frames, M of which in all have S samples each.
 
     Attributes:
-        rays: ``[1, R]``.
-        hit: ``[M]`` the rays that have samples.
+        rays: ``[F, R]``.
+        hit: ``[M]`` numbers of the rays that have samples, frame by frame, rising; see `chosen`.
         samples: theirs.
     """
 
@@ -65,16 +65,41 @@ class MarchedRays:
 
     @classmethod
     def of(cls, rays: RayBundle, samples: RaySamples) -> MarchedRays:
-        """Rays ``[1, R]`` and the samples of all of them."""
-        hit = samples.hit.nonzero()[:, 0]
-        return cls(rays, hit, samples.select(hit))
+        """Rays ``[F, R]`` and the samples of all of them, frame by frame."""
+        hit, all_of_them = chosen(samples.hit)
+        return cls(rays, hit, samples if all_of_them else samples.select(hit))
+
+    def of_hit(self, values: Tensor) -> Tensor:
+        """The rows ``[M, C]`` of the rays that have samples, from values ``[F, R, C]`` of all rays."""
+        return values.flatten(0, 1)[self.hit]
 
     @cached_property
     def points(self) -> Tensor:
         """``[M * S, 3]`` the samples in world space, ray by ray."""
-        origins, directions = self.rays.origins[0, self.hit], self.rays.directions[0, self.hit]
+        origins, directions = self.of_hit(self.rays.origins), self.of_hit(self.rays.directions)
         points = origins[:, None] + directions[:, None] * self.samples.depths[..., None]
         return points.view(-1, 3)
+
+    @cached_property
+    def frame(self) -> Tensor:
+        """``[M]`` int32 frame of each ray that has samples."""
+        return torch.div(self.hit, self.rays.count, rounding_mode="floor").int()
+
+    @cached_property
+    def point_frame(self) -> Tensor:
+        """``[M * S]`` int32 frame of each sample."""
+        return self.frame[:, None].expand(-1, self.samples.count).flatten()
+
+
+def chosen(marked: Tensor) -> tuple[Tensor, bool]:
+    """Numbers ``[M]`` of the entries of ``marked`` ``[N]`` bool to evaluate, and whether they are all N.
+
+    Those that are marked; in training on a GPU all, whatever is marked: how many there are only the device
+    knows, and for the host to wait for the answer takes longer than to evaluate the rest.
+    """
+    if marked.device.type != "cpu" and torch.is_grad_enabled():
+        return torch.arange(len(marked), device=marked.device), True
+    return marked.nonzero()[:, 0], False
 
 
 class RaySampler(nn.Module, ABC):
@@ -108,16 +133,18 @@ class RaySampler(nn.Module, ABC):
         """Enclose the shells of the training frames ``train``, before fit; the rest as in `set_surface`."""
 
     @abstractmethod
-    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> Any:
-        """What rays of frame number ``frame`` of a posed head are sampled against.
+    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor) -> Any:
+        """What the rays of F frames are sampled against.
 
         Args:
             head: F posed heads.
-            rotation: ``[3, 3]`` rigid pose of that frame's head, head to world.
-            translation: ``[3]`` metres.
-            frame: its number.
+            rotation: ``[F, 3, 3]`` their rigid poses, head to world.
+            translation: ``[F, 3]`` metres.
         """
 
     @abstractmethod
-    def forward(self, origins: Tensor, directions: Tensor, bounds: Any) -> RaySamples:
-        """Sample world rays ``[R, 3]``: stratified at random in training, repeatable in evaluation."""
+    def forward(self, origins: Tensor, directions: Tensor, frame: Tensor, bounds: Any) -> RaySamples:
+        """Sample world rays ``[N, 3]``: stratified at random in training, repeatable in evaluation.
+
+        ``frame`` ``[N]`` int32 is the frame of each ray, a number in the ``bounds``.
+        """

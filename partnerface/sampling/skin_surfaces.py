@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import torch
 import warp as wp
 from torch import Tensor
 
-from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.compute.warp_launch import as_bits, as_mat33, as_vec3, launch, operator
 from partnerface.head_models.head_model import HeadModel
 from partnerface.meshes.bvh import cast_rays
-from partnerface.meshes.dilation import dilate
 from partnerface.meshes.normals import SurfacePoints, vertex_normals
 from partnerface.sampling.occupancy import SURFACE_CELLS
 
@@ -63,43 +62,80 @@ def _thickness(distance: Tensor) -> Tensor:
 
 @wp.func
 @no_type_check
-def _mark(p: wp.vec3, low: wp.vec3, extent: float, cells: int, marked: wp.array(dtype=wp.uint8, ndim=3)):
-    q = (p - low) * (float(cells) / extent)
+def _mark(q: wp.vec3, cells: int, frame: int, marked: wp.array2d(dtype=wp.uint32)):
     x = wp.clamp(int(q[0]), 0, cells - 1)
     y = wp.clamp(int(q[1]), 0, cells - 1)
     z = wp.clamp(int(q[2]), 0, cells - 1)
-    marked[z, y, x] = wp.uint8(1)
+    words = (cells + 31) / 32
+    wp.atomic_or(marked, frame, (z * cells + y) * words + x / 32, wp.uint32(1) << wp.uint32(x & 31))
+
+
+@wp.func
+@no_type_check
+def _blend(values: wp.array2d(dtype=wp.vec3), frame: int, corner: wp.vec3i, weight: wp.vec3) -> wp.vec3:
+    return (
+        weight[0] * values[frame, corner[0]]
+        + weight[1] * values[frame, corner[1]]
+        + weight[2] * values[frame, corner[2]]
+    )
 
 
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _mark_shell(
-    vertices: wp.array(dtype=wp.vec3),
-    normals: wp.array(dtype=wp.vec3),
-    corners: wp.array(dtype=wp.int32, ndim=2),
+    vertices: wp.array2d(dtype=wp.vec3),
+    normals: wp.array2d(dtype=wp.vec3),
+    corners: wp.array(dtype=wp.vec3i),
     barycentric: wp.array(dtype=wp.vec3),
     reach: wp.array(dtype=wp.float32),
-    rotation: wp.array(dtype=wp.float32, ndim=2),
-    translation: wp.array(dtype=wp.float32),
+    rotation: wp.array(dtype=wp.mat33),
+    translation: wp.array(dtype=wp.vec3),
     low: wp.array(dtype=wp.float32),
     extent: wp.array(dtype=wp.float32),
     cells: int,
-    marked: wp.array(dtype=wp.uint8, ndim=3),
+    marked: wp.array2d(dtype=wp.uint32),
 ):
-    i = wp.tid()
-    skin = wp.vec3()
-    outwards = wp.vec3()
-    for k in range(3):
-        skin += barycentric[i][k] * vertices[corners[i, k]]
-        outwards += barycentric[i][k] * normals[corners[i, k]]
-    world = skin - wp.vec3(translation[0], translation[1], translation[2])
-    into_rigid = wp.mat33()
-    for row in range(3):
-        for column in range(3):
-            into_rigid[row, column] = rotation[column, row]
-    corner = wp.vec3(low[0], low[1], low[2])
-    _mark(into_rigid * world, corner, extent[0], cells, marked)
-    _mark(into_rigid * (world + reach[i] * outwards), corner, extent[0], cells, marked)
+    frame, i = wp.tid()
+    corner = corners[i]
+    weight = barycentric[i]
+    into_rigid = wp.transpose(rotation[frame])
+    scale = float(cells) / extent[0]
+    skin = into_rigid * (_blend(vertices, frame, corner, weight) - translation[frame])
+    outwards = into_rigid * _blend(normals, frame, corner, weight)
+    place = (skin - wp.vec3(low[0], low[1], low[2])) * scale
+    _mark(place, cells, frame, marked)
+    _mark(place + outwards * (reach[i] * scale), cells, frame, marked)
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _widen_rows(marked: wp.array2d(dtype=wp.uint32), words: int, widened: wp.array2d(dtype=wp.uint32)):
+    """By one cell along x."""
+    frame, i = wp.tid()
+    w = i % words
+    bits = marked[frame, i]
+    found = bits | (bits << wp.uint32(1)) | (bits >> wp.uint32(1))
+    if w > 0:
+        found |= marked[frame, i - 1] >> wp.uint32(31)
+    if w + 1 < words:
+        found |= marked[frame, i + 1] << wp.uint32(31)
+    widened[frame, i] = found
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _widen_across(
+    marked: wp.array2d(dtype=wp.uint32), stride: int, cells: int, widened: wp.array2d(dtype=wp.uint32)
+):
+    """By one cell along the axis whose neighbours lie ``stride`` words apart."""
+    frame, i = wp.tid()
+    place = (i / stride) % cells
+    found = marked[frame, i]
+    if place > 0:
+        found |= marked[frame, i - stride]
+    if place + 1 < cells:
+        found |= marked[frame, i + stride]
+    widened[frame, i] = found
 
 
 def shell_cells(
@@ -111,20 +147,56 @@ def shell_cells(
     cube: tuple[Tensor, Tensor],
     cells: int = SURFACE_CELLS,
 ) -> Tensor:
-    """Cells ``[cells^3]`` uint8 within one cell of the moving skin and of its shell.
+    """Cells within one cell of the moving skin and of its shell, a bit each.
 
     Args:
-        vertices: ``[V, 3]`` in world space.
-        normals: ``[V, 3]``.
+        vertices: ``[F, V, 3]`` in world space.
+        normals: ``[F, V, 3]``.
         points: Q points on the moving skin, corners int32.
         reach: ``[Q]`` thickness of the shell in metres.
-        pose: rotation ``[3, 3]`` and translation ``[3]`` of the rigid head, head to world.
+        pose: rotation ``[F, 3, 3]`` and translation ``[F, 3]`` of the rigid head, head to world.
         cube: lowest corner ``[3]`` and side of the cube in the rigid head frame.
         cells: along an axis.
+
+    Returns:
+        ``[F, cells^2 * W]`` int32, rows of x in W = cells / 32 words (rounded up), y before z: small enough
+        to stay in a core's cache while rays march through it. Bits beyond the last cell are undefined.
     """
-    (rotation, translation), (low, extent) = pose, cube
-    marked = torch.zeros(cells, cells, cells, dtype=torch.uint8, device=vertices.device)
-    surface = as_vec3(vertices), as_vec3(normals), points.corners, as_vec3(points.barycentric), reach
-    place = rotation.contiguous(), translation.contiguous(), low, extent.view(1)
-    launch(_mark_shell, len(reach), [*surface, *place, cells, marked], vertices.device)
-    return dilate(marked).view(-1)
+    on_skin = points.corners, points.barycentric, reach
+    place = *(value.contiguous() for value in pose), cube[0], cube[1].view(1)
+    return mark_shell(vertices, normals, *on_skin, *place, cells)
+
+
+@operator("mark_shell")
+def mark_shell(
+    vertices: Tensor,
+    normals: Tensor,
+    corners: Tensor,
+    barycentric: Tensor,
+    reach: Tensor,
+    rotation: Tensor,
+    translation: Tensor,
+    low: Tensor,
+    extent: Tensor,
+    cells: int,
+) -> Tensor:
+    """`shell_cells`, its records as tensors: ``extent`` is ``[1]``."""
+    frames, row, device = len(vertices), -(-cells // 32), vertices.device
+    marked = torch.zeros(frames, cells**2 * row, dtype=torch.int32, device=device)
+    other = torch.empty_like(marked)
+    surface = as_vec3(vertices), as_vec3(normals), wp.from_torch(corners, dtype=wp.vec3i)
+    place = as_mat33(rotation), as_vec3(translation), low, extent
+    first, second = as_bits(marked), as_bits(other)
+    inputs = [*surface, as_vec3(barycentric), reach, *place, cells, first]
+    launch(_mark_shell, (frames, len(reach)), inputs, device)
+    words = marked.shape
+    launch(_widen_rows, words, [first, row, second], device)
+    launch(_widen_across, words, [second, row, cells, first], device)
+    launch(_widen_across, words, [first, cells * row, cells, second], device)
+    return other
+
+
+@mark_shell.register_fake
+def _(vertices: Tensor, *rest: Any) -> Tensor:
+    cells = rest[-1]
+    return vertices.new_empty(len(vertices), cells**2 * -(-cells // 32), dtype=torch.int32)

@@ -26,19 +26,24 @@ BOX_MARGIN = 0.02
 
 @dataclass
 class RigidFrame:
-    """The rigid head frame of one posed head.
+    """The rigid head frames of F posed heads.
 
     Attributes:
-        rotation: ``[3, 3]`` head to world.
-        translation: ``[3]`` metres.
+        rotation: ``[F, 3, 3]`` head to world.
+        translation: ``[F, 3]`` metres.
     """
 
     rotation: Tensor
     translation: Tensor
 
-    def rays(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """World rays ``[R, 3]`` in the rigid head frame."""
-        return (origins - self.translation) @ self.rotation, directions @ self.rotation
+    def rays(self, origins: Tensor, directions: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """World rays ``[N, 3]`` of frames ``[N]`` in their rigid head frames."""
+        rotation = self.rotation[frame]
+
+        def turned(vectors: Tensor) -> Tensor:
+            return (vectors[:, :, None] * rotation).sum(1)
+
+        return turned(origins - self.translation[frame]), turned(directions)
 
 
 class UniformSampler(RaySampler):
@@ -71,11 +76,11 @@ class UniformSampler(RaySampler):
         self.low.copy_(rigid.amin((0, 1)) - margin)
         self.high.copy_(rigid.amax((0, 1)) + margin)
 
-    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> RigidFrame:
+    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor) -> RigidFrame:
         return RigidFrame(rotation, translation)
 
-    def forward(self, origins: Tensor, directions: Tensor, bounds: RigidFrame) -> RaySamples:
-        near, far = box_interval(*bounds.rays(origins, directions), self.low, self.high)
+    def forward(self, origins: Tensor, directions: Tensor, frame: Tensor, bounds: RigidFrame) -> RaySamples:
+        near, far = box_interval(*bounds.rays(origins, directions, frame), self.low, self.high)
         depths = near[:, None] + (far - near)[:, None] * self._places(len(near), self.samples, near)
         return _samples(depths, near, far)
 

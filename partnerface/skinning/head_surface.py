@@ -35,7 +35,9 @@ def points_in_shell(
     skinning = NearestSurface()
     skinning.set_surface(faces, thickness)
     inside = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    for frame, (rotation, translation) in enumerate(zip(*poses, strict=True)):
+    surface = skinning.posed_surface(head)
+    for number, (rotation, translation) in enumerate(zip(*poses, strict=True)):
         world = points[~inside] @ rotation.T + translation
-        inside[~inside] = skinning(world, skinning.posed_surface(head, frame)).valid
+        frame = torch.full((len(world),), number, dtype=torch.int32, device=points.device)
+        inside[~inside] = skinning(world, frame, surface).valid
     return inside

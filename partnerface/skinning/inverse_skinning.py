@@ -69,20 +69,25 @@ class InverseSkinning(nn.Module, ABC):
         self.faces, self.thickness = faces, thickness.float().contiguous()
 
     @abstractmethod
-    def posed_surface(self, head: PosedHead, frame: int) -> Any:
-        """Prepare frame number ``frame`` of a posed head for queries from any thread.
+    def posed_surface(self, head: PosedHead) -> Any:
+        """Prepare F posed heads for queries from any thread.
 
-        What is returned may be in use until the same thread prepares that frame number again.
+        What is returned may be in use until the same thread prepares other heads.
         """
 
     @abstractmethod
-    def forward(self, points: Tensor, surface: Any) -> CanonicalPoints:
-        """Carry world points ``[N, 3]`` to canonical space, without gradient (see `with_gradient`)."""
+    def forward(self, points: Tensor, frame: Tensor, surface: Any) -> CanonicalPoints:
+        """Carry world points ``[N, 3]`` to canonical space, without gradient (see `with_gradient`).
+
+        ``frame`` ``[N]`` int32 is the frame of each point, a number in the ``surface``.
+        """
 
     @abstractmethod
-    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: Any) -> Tensor:
-        """Canonical points ``[N, 3]`` of world points ``[N, 3]``: the value of ``canonical.points``, with a
-        gradient to the head parameters of the posed surface.
+    def with_gradient(
+        self, canonical: CanonicalPoints, points: Tensor, frame: Tensor, surface: Any
+    ) -> Tensor:
+        """Canonical points ``[N, 3]`` of world points ``[N, 3]`` of frames ``[N]``: the value of
+        ``canonical.points``, with a gradient to the head parameters of the posed surface.
         """
 
     def depth_inside(self, canonical: CanonicalPoints) -> Tensor:

@@ -15,10 +15,10 @@ import warp as wp
 from torch import Tensor
 
 from partnerface.compute.ranges import Between
-from partnerface.compute.warp_launch import as_vec3, launch
+from partnerface.compute.warp_launch import as_ids, as_vec3, launch, operator
 from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
-from partnerface.meshes.bvh import BvhCache, MeshBvh
+from partnerface.meshes.bvh import BvhCache, PosedBvhs
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 
 RUN_LENGTH = 16
@@ -28,28 +28,32 @@ points must run side by side, the run is one point."""
 
 @wp.func
 @no_type_check
-def _blend(values: wp.array(dtype=wp.vec3), corner: wp.vec3i, weight: wp.vec3) -> wp.vec3:
-    return weight[0] * values[corner[0]] + weight[1] * values[corner[1]] + weight[2] * values[corner[2]]
+def _blend(values: wp.array(dtype=wp.vec3, ndim=2), frame: int, corner: wp.vec3i, weight: wp.vec3) -> wp.vec3:
+    return (
+        weight[0] * values[frame, corner[0]]
+        + weight[1] * values[frame, corner[1]]
+        + weight[2] * values[frame, corner[2]]
+    )
 
 
 @wp.func
 @no_type_check
 def _undo_transform(
-    transforms: wp.array(dtype=wp.float32, ndim=3), corner: wp.vec3i, weight: wp.vec3, p: wp.vec3
+    transforms: wp.array(dtype=wp.float32, ndim=4), frame: int, corner: wp.vec3i, weight: wp.vec3, p: wp.vec3
 ) -> wp.vec3:
     linear = wp.mat33()
     offset = wp.vec3()
     for row in range(3):
         for column in range(3):
             linear[row, column] = (
-                weight[0] * transforms[corner[0], row, column]
-                + weight[1] * transforms[corner[1], row, column]
-                + weight[2] * transforms[corner[2], row, column]
+                weight[0] * transforms[frame, corner[0], row, column]
+                + weight[1] * transforms[frame, corner[1], row, column]
+                + weight[2] * transforms[frame, corner[2], row, column]
             )
         offset[row] = (
-            weight[0] * transforms[corner[0], row, 3]
-            + weight[1] * transforms[corner[1], row, 3]
-            + weight[2] * transforms[corner[2], row, 3]
+            weight[0] * transforms[frame, corner[0], row, 3]
+            + weight[1] * transforms[frame, corner[1], row, 3]
+            + weight[2] * transforms[frame, corner[2], row, 3]
         )
     return wp.inverse(linear) * (p - offset)
 
@@ -57,12 +61,13 @@ def _undo_transform(
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _inverse_skinning(
-    mesh: wp.uint64,
+    meshes: wp.array(dtype=wp.uint64),
     faces: wp.array(dtype=wp.int32),
-    transforms: wp.array(dtype=wp.float32, ndim=3),
-    displacements: wp.array(dtype=wp.vec3),
+    transforms: wp.array(dtype=wp.float32, ndim=4),
+    displacements: wp.array(dtype=wp.vec3, ndim=2),
     thickness: wp.array(dtype=wp.float32),
     points: wp.array(dtype=wp.vec3),
+    frames: wp.array(dtype=wp.int32),
     search_radius: float,
     run: int,
     canonical: wp.array(dtype=wp.vec3),
@@ -73,14 +78,18 @@ def _inverse_skinning(
 ):
     thread = wp.tid()
     found = int(-1)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
+    frame_before = int(-1)  # noqa: UP018, RUF046
     closest = wp.vec3()
     for i in range(thread * run, wp.min((thread + 1) * run, points.shape[0])):
         p = points[i]
+        frame = frames[i]
+        mesh = meshes[frame]
         radius = float(search_radius)
-        if found >= 0:
+        if found >= 0 and frame == frame_before:
             # The surface is no farther than the point of it that was closest to the sample before.
             radius = wp.min(radius, 1.0001 * wp.length(closest - p) + 1.0e-7)
         query = wp.mesh_query_point_no_sign(mesh, p, radius)
+        frame_before = frame
         found = -1
         valid[i] = False
         distance[i] = wp.inf
@@ -93,8 +102,8 @@ def _inverse_skinning(
             closest = wp.mesh_eval_position(mesh, found, query.u, query.v)
             gap = wp.length(closest - p)
             reach = wp.dot(weight, wp.vec3(thickness[corner[0]], thickness[corner[1]], thickness[corner[2]]))
-            canonical[i] = _undo_transform(transforms, corner, weight, p) - _blend(
-                displacements, corner, weight
+            canonical[i] = _undo_transform(transforms, frame, corner, weight, p) - _blend(
+                displacements, frame, corner, weight
             )
             barycentric[i] = weight
             distance[i] = gap
@@ -102,17 +111,63 @@ def _inverse_skinning(
         face[i] = found
 
 
+@operator("inverse_skinning")
+def inverse_skinning(
+    points: Tensor,
+    frame: Tensor,
+    meshes: Tensor,
+    corners: Tensor,
+    transforms: Tensor,
+    displacements: Tensor,
+    thickness: Tensor,
+    search_radius: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """World points carried by the transform of the closest surface point.
+
+    Args:
+        points: ``[N, 3]`` metres.
+        frame: ``[N]`` int32.
+        meshes: ``[F]`` int64 ids of the posed hierarchies.
+        corners: ``[Fc * 3]`` int32 their faces.
+        transforms: ``[F, V, 3, 4]`` rest to world.
+        displacements: ``[F, V, 3]`` from canonical.
+        thickness: ``[V]`` of the shell in metres.
+        search_radius: metres.
+
+    Returns:
+        The fields of `CanonicalPoints`, in order.
+    """
+    count, device = len(points), points.device
+    canonical, barycentric = points.new_empty(count, 3), points.new_empty(count, 3)
+    valid = torch.empty(count, dtype=torch.bool, device=device)
+    distance = points.new_empty(count)
+    face = torch.empty(count, dtype=torch.int32, device=device)
+    run = RUN_LENGTH if device.type == "cpu" else 1
+    surface = as_ids(meshes), corners, transforms, as_vec3(displacements), thickness
+    found = as_vec3(canonical), valid, distance, face, as_vec3(barycentric)
+    inputs = [*surface, as_vec3(points), frame, search_radius, run, *found]
+    launch(_inverse_skinning, -(-count // run), inputs, device)
+    return canonical, valid, distance, face, barycentric
+
+
+@inverse_skinning.register_fake
+def _(points: Tensor, frame: Tensor, *surface: Tensor | float) -> tuple[Tensor, ...]:
+    count = len(points)
+    flags, faces = points.new_empty(count, dtype=torch.bool), points.new_empty(count, dtype=torch.int32)
+    return points.new_empty(count, 3), flags, points.new_empty(count), faces, points.new_empty(count, 3)
+
+
 @dataclass
 class SkinningSurface:
-    """One posed frame, ready for queries from any thread.
+    """F posed frames, ready for queries from any thread.
 
     Attributes:
-        hierarchy: over the posed vertices.
-        transforms: ``[V, 3, 4]`` rest to world, with the head's gradient.
-        displacements: ``[V, 3]`` from canonical, with the head's gradient.
+        hierarchies: over the posed vertices.
+        transforms: ``[F, V, 3, 4]`` rest to world, with the head's gradient.
+        displacements: ``[F, V, 3]`` from canonical, with the head's gradient.
     """
 
-    hierarchy: MeshBvh
+    hierarchies: PosedBvhs
     transforms: Tensor
     displacements: Tensor
 
@@ -136,55 +191,36 @@ class NearestSurface(InverseSkinning):
         self._search_radius = float(thickness.max()) + self.margin
         self._hierarchies.clear()
 
-    def posed_surface(self, head: PosedHead, frame: int) -> SkinningSurface:
+    def posed_surface(self, head: PosedHead) -> SkinningSurface:
         return SkinningSurface(
-            self._hierarchies.posed(
-                head.vertices[frame].detach(), head.canonical_vertices, self.faces, frame
-            ),
-            head.vertex_transforms[frame].contiguous(),
-            head.displacements[frame].contiguous(),
+            self._hierarchies.posed(head.vertices.detach(), head.canonical_vertices, self.faces),
+            head.vertex_transforms.contiguous(),
+            head.displacements.contiguous(),
         )
 
-    def forward(self, points: Tensor, surface: SkinningSurface) -> CanonicalPoints:
-        count, device = len(points), points.device
-        result = CanonicalPoints(
-            points=torch.empty(count, 3, device=device),
-            valid=torch.empty(count, dtype=torch.bool, device=device),
-            distance=torch.empty(count, device=device),
-            faces=torch.empty(count, dtype=torch.int32, device=device),
-            barycentric=torch.empty(count, 3, device=device),
-        )
-        run = RUN_LENGTH if device.type == "cpu" else 1
-        inputs = [
-            surface.hierarchy.id,
-            surface.hierarchy.corners,
-            surface.transforms,
-            as_vec3(surface.displacements),
-            self.thickness,
-            as_vec3(points.contiguous()),
-            self._search_radius,
-            run,
-            as_vec3(result.points),
-            result.valid,
-            result.distance,
-            result.faces,
-            as_vec3(result.barycentric),
-        ]
-        launch(_inverse_skinning, -(-count // run), inputs, device)
-        return result
+    def forward(self, points: Tensor, frame: Tensor, surface: SkinningSurface) -> CanonicalPoints:
+        hierarchies = surface.hierarchies
+        posed = surface.transforms.detach(), surface.displacements.detach()
+        place = hierarchies.ids, hierarchies.corners, *posed, self.thickness, self._search_radius
+        return CanonicalPoints(*inverse_skinning(points.detach().contiguous(), frame, *place))
 
-    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: SkinningSurface) -> Tensor:
+    def with_gradient(
+        self, canonical: CanonicalPoints, points: Tensor, frame: Tensor, surface: SkinningSurface
+    ) -> Tensor:
         """Canonical points ``[N, 3]`` whose gradient reaches the head parameters; the value is the same.
 
         A change of the parameters that moves the skinned image of a canonical point by ``d`` moves the
         canonical point under a fixed world point ``[N, 3]`` by ``-inverse(T) d``, to first order.
         """
-        if not surface.transforms.requires_grad:
+        if not (surface.transforms.requires_grad or surface.displacements.requires_grad):
             return canonical.points
-        corners = self.faces[canonical.faces.long()]
-        weights = canonical.barycentric[..., None]
-        transform = (surface.transforms.flatten(1)[corners] * weights).sum(1).view(-1, 3, 4)
-        displacement = (surface.displacements[corners] * weights).sum(1)
+        vertices = surface.transforms.shape[1]
+        corners = frame[:, None] * vertices + self.faces[canonical.faces.long()]
+        # A point beyond the search has no weights: any do, as long as its transform can be inverted.
+        weights = torch.where(canonical.faces[:, None] < 0, 1 / 3, canonical.barycentric)[..., None]
+        transform = (surface.transforms.view(-1, 12)[corners] * weights).sum(1).view(-1, 3, 4)
+        displacement = (surface.displacements.view(-1, 3)[corners] * weights).sum(1)
         image = transform_points(transform, canonical.points + displacement)
-        correction = torch.linalg.solve(transform[..., :3].detach(), points - image)
+        # Without a look at the result, for which the host would wait for a GPU.
+        correction, _ = torch.linalg.solve_ex(transform[..., :3].detach(), points - image)
         return canonical.points + correction - correction.detach()

@@ -25,11 +25,11 @@ LARGEST_SCALE = 2.0
 
 @dataclass
 class TriangleSurface:
-    """One posed frame, ready for queries.
+    """F posed frames, ready for queries.
 
     Attributes:
         surface: for the search of the closest triangle.
-        to_canonical: ``[Fc, 3, 4]`` similarity of each face, posed to canonical, with the head's gradient.
+        to_canonical: ``[F, Fc, 3, 4]`` similarity of each face, posed to canonical, with the head's gradient.
     """
 
     surface: SkinningSurface
@@ -51,26 +51,29 @@ class NearestTriangle(InverseSkinning):
         super().set_surface(faces, thickness)
         self.search.set_surface(faces, thickness)
 
-    def posed_surface(self, head: PosedHead, frame: int) -> TriangleSurface:
-        to_canonical = triangle_similarities(
-            head.vertices[frame][self.faces], head.canonical_vertices[self.faces]
-        )
-        return TriangleSurface(self.search.posed_surface(head, frame), to_canonical)
+    def posed_surface(self, head: PosedHead) -> TriangleSurface:
+        posed = head.vertices[:, self.faces]
+        canonical = head.canonical_vertices[self.faces].expand_as(posed)
+        to_canonical = triangle_similarities(posed.flatten(0, 1), canonical.flatten(0, 1))
+        to_canonical = to_canonical.view(len(posed), -1, 3, 4)
+        return TriangleSurface(self.search.posed_surface(head), to_canonical)
 
-    def forward(self, points: Tensor, surface: TriangleSurface) -> CanonicalPoints:
-        found = self.search(points, surface.surface)
-        carried = _carried(found, points, surface).detach()
+    def forward(self, points: Tensor, frame: Tensor, surface: TriangleSurface) -> CanonicalPoints:
+        found = self.search(points, frame, surface.surface)
+        carried = _carried(found, points, frame, surface).detach()
         return replace(found, points=torch.where(found.faces[:, None] >= 0, carried, 0.0))
 
-    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: TriangleSurface) -> Tensor:
+    def with_gradient(
+        self, canonical: CanonicalPoints, points: Tensor, frame: Tensor, surface: TriangleSurface
+    ) -> Tensor:
         if not surface.to_canonical.requires_grad:
             return canonical.points
-        return _carried(canonical, points, surface)
+        return _carried(canonical, points, frame, surface)
 
 
-def _carried(canonical: CanonicalPoints, points: Tensor, surface: TriangleSurface) -> Tensor:
+def _carried(canonical: CanonicalPoints, points: Tensor, frame: Tensor, surface: TriangleSurface) -> Tensor:
     """World points ``[N, 3]`` in canonical space by the similarity of their closest triangle."""
-    return transform_points(surface.to_canonical[canonical.faces.long().clamp_min(0)], points)
+    return transform_points(surface.to_canonical[frame, canonical.faces.clamp_min(0)], points)
 
 
 def triangle_similarities(source: Tensor, target: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import atexit
 import inspect
 import time
 from collections.abc import Iterable
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -58,6 +59,9 @@ class _WithParameters(torch.autograd.Function):
 
 
 Value = TypeVar("Value")
+GATHERED_AT_ONCE = 16
+"""Entries of each process that are exchanged at once: pictures of all frames would fill the memory twice."""
+
 _RETURN_SECONDS = 0.2
 """Seconds to wait for gloo's threads to release the tensors of the last collectives."""
 
@@ -67,7 +71,7 @@ def of_every_process(value: Value) -> list[Value]:
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     gathered: list[Value | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(gathered, value)
+    dist.all_gather_object(gathered, value, group=_host_group())
     return gathered
 
 
@@ -75,9 +79,24 @@ def gathered_at_first(values: list[Value]) -> list[Value]:
     """The lists of all processes as one, in the order of their ranks; empty but in the first process."""
     if not (dist.is_available() and dist.is_initialized()):
         return values
-    gathered = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
-    dist.gather_object(values, gathered)
-    return [value for part in gathered or () for value in part]
+    longest = max(of_every_process(len(values)))
+    parts: list[list[Value]] = [[] for _ in range(dist.get_world_size())]
+    for start in range(0, longest, GATHERED_AT_ONCE):
+        piece: list[Any] | None = [None] * len(parts) if dist.get_rank() == 0 else None
+        dist.gather_object(values[start : start + GATHERED_AT_ONCE], piece, group=_host_group())
+        for part, more in zip(parts, piece or (), strict=False):
+            part.extend(more)
+    return [value for part in parts for value in part]
+
+
+def _host_group() -> dist.ProcessGroup | None:
+    """The group that exchanges objects in the host's memory: NCCL would send them through that of GPUs."""
+    return None if dist.get_backend() == "gloo" else _gloo_group()
+
+
+@cache
+def _gloo_group() -> dist.ProcessGroup:
+    return dist.new_group(backend="gloo")
 
 
 def outlast_collectives() -> None:

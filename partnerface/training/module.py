@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,6 +21,7 @@ from partnerface import __version__
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.pinhole import pixel_rays
+from partnerface.compute.cuda_support import use_exact_float32
 from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.compute.ranges import Between
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
@@ -51,7 +54,7 @@ DEFAULT_RATES = LearningRates()
 class AvatarModule(LightningModule):
     """Trains an avatar on the rays of one tracked video and evaluates it on full frames.
 
-    Optimisation is manual: on a CPU the frames of a batch run forward and backward in threads.
+    Optimisation is manual: on a CPU slices of a batch run forward and backward in threads.
 
     Args:
         avatar: what is trained.
@@ -65,11 +68,16 @@ class AvatarModule(LightningModule):
             those of each test frame to its picture first, and says so in all that it writes.
         refinement_prior: weight of the corrections' squared size.
         gradient_clip: largest norm of the gradient; 0 turns it off.
-        cpu_threads: frames that run at once on a CPU.
+        cpu_threads: slices of a batch that run at once on a CPU.
         skipped_in_a_row: number of consecutive steps skipped, because loss or gradient is not finite, after
             which training ends.
         metrics: image metrics to compute in tests and validation beside the default ones, or in their
             place, by the name under which they are reported; null leaves out the metric of that name.
+        compile_networks: compile the radiance field with torch.compile before training. It takes half a
+            minute and needs a C++ compiler on a CPU.
+
+    Raises:
+        UserError: no loss has a weight, or networks are to be compiled without a compiler.
     """
 
     def __init__(
@@ -86,6 +94,7 @@ class AvatarModule(LightningModule):
         cpu_threads: Between[int, 1, 1024] = 2,
         skipped_in_a_row: Between[int, 1, 10**9] = 10,
         metrics: dict[str, ImageMetric | None] | None = None,
+        compile_networks: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -105,8 +114,13 @@ class AvatarModule(LightningModule):
         self.refinement_prior = refinement_prior
         self.gradient_clip = gradient_clip
         self.cpu_threads = cpu_threads
+        if compile_networks and not any(shutil.which(name) for name in ("g++", "clang++", "cl")):
+            raise UserError("--model.compile_networks: needs a C++ compiler; install g++, or leave it out")
+        self.compiles_networks = compile_networks
         self.elapsed_share = 0.0
         self.skipped_steps = SkippedSteps(skipped_in_a_row)
+        self.unreported: Tensor | None = None
+        self._steps_unreported = 0
         self._pool: ThreadPoolExecutor | None = None
         self._sequence: TrackedSequence | None = None
         self._refined: dict[int, HeadParameters] = {}
@@ -115,13 +129,20 @@ class AvatarModule(LightningModule):
         """Check that data and head model belong together, and fit the avatar's buffers to the person.
 
         Raises:
-            UserError: they do not, or the trainer's precision is not float32.
+            UserError: they do not, the trainer's precision is not float32, or a GPU has to be deterministic.
         """
         if not str(self.trainer.precision).startswith("32"):
             raise UserError(
                 f"--trainer.precision {self.trainer.precision}: points and rays need 32-true; for networks "
                 "give --model.avatar.init_args.field.init_args.bfloat16=true"
             )
+        if self.device.type == "cuda":
+            if torch.are_deterministic_algorithms_enabled():
+                raise UserError(
+                    "--trainer.deterministic: lookups and compositing have no repeatable kernels on a GPU; "
+                    "choose --trainer.accelerator cpu, or leave it out"
+                )
+            use_exact_float32()
         data = self.trainer.datamodule
         if self._sequence is data.sequence:
             return
@@ -137,6 +158,8 @@ class AvatarModule(LightningModule):
             raise UserError(f"model.optimizer: {error}") from error
 
     def on_fit_start(self) -> None:
+        if self.compiles_networks:
+            self.avatar.compile_networks()
         if self.device.type == "cpu":
             keep_freed_memory()
         if self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1:
@@ -177,24 +200,68 @@ class AvatarModule(LightningModule):
         optimizer.zero_grad(set_to_none=True)
         terms = self._backward(batch)
         norm = clipped_norm(self._trained(), self.gradient_clip)
-        self.log("train/skipped_steps", float(self.skipped_steps.total))
-        # The one place of a step where its numbers are looked at. All processes have the same gradient.
-        if not torch.isfinite(norm):
-            self._skip(batch)
-            return
-        self.skipped_steps.in_a_row = 0
+        if self._made_step(optimizer, norm, batch) and self.looks_at_step():
+            mean_square = terms.pop("mean_square")
+            self.log("train/psnr", -10 * torch.log10(mean_square.clamp_min(1e-10)))
+            self.log_dict({f"train/loss/{name}": value for name, value in terms.items()})
+            self.log("train/learning_rate_factor", factor)
+
+    def _made_step(self, optimizer: LightningOptimizer, norm: Tensor, batch: RayBatch) -> bool:
+        """Make the step, unless the gradient of norm ``norm`` is not finite. All processes have the same.
+
+        On a GPU a fused optimizer finds that out by itself. Steps that it left out are counted, and reported
+        when the host looks at them.
+
+        Returns:
+            False for a step that is known to be left out.
+        """
+        if self.looks_at_step():
+            self.log("train/skipped_steps", float(self.skipped_steps.total))
+        if not self.checks_itself(optimizer.optimizer):
+            if not torch.isfinite(norm):
+                self._skip(batch)
+                return False
+            self.skipped_steps.in_a_row = 0
+            optimizer.step()
+            return True
+        left_out = (~torch.isfinite(norm)).float()
+        optimizer.optimizer.found_inf = left_out
         optimizer.step()
-        mean_square = terms.pop("mean_square")
-        self.log("train/psnr", -10 * torch.log10(mean_square.clamp_min(1e-10)))
-        self.log_dict({f"train/loss/{name}": value for name, value in terms.items()})
-        self.log("train/learning_rate_factor", factor)
+        self.unreported = left_out if self.unreported is None else self.unreported + left_out
+        self._steps_unreported += 1
+        if self.looks_at_step():
+            self._report_left_out()
+        return True
+
+    def looks_at_step(self) -> bool:
+        """Whether the host looks at the numbers of this step: on a GPU, of logged steps only."""
+        return self.device.type == "cpu" or self.trainer._logger_connector.should_update_logs
+
+    def checks_itself(self, optimizer: Optimizer) -> bool:
+        """Whether the optimizer leaves out steps that are not finite, without the host."""
+        return self.device.type != "cpu" and bool(optimizer.defaults.get("fused"))
+
+    def _report_left_out(self) -> None:
+        """Count and report the steps that the optimizer left out since the last report."""
+        if self.unreported is None:
+            return
+        count, steps = int(self.unreported), self._steps_unreported
+        self.unreported, self._steps_unreported = None, 0
+        if not count:
+            self.skipped_steps.in_a_row = 0
+            return
+        reason = f"the gradient was not a finite number in {count} of the last {steps} steps"
+        line = self.skipped_steps.skip(self.global_step, reason, count)
+        if count < steps:
+            self.skipped_steps.in_a_row = 0
+        if line and self.trainer.is_global_zero:
+            print(f"partnerface: {line}", file=sys.stderr)
 
     def _backward(self, batch: RayBatch) -> dict[str, Tensor]:
         """Gradients of the batch's mean loss; returns its detached terms."""
-        frames = len(batch.frame_index)
-        count = min(self.cpu_threads, frames) if self._pool is not None else 1
-        shards = [batch.select(s) for s in torch.arange(frames).tensor_split(count)]
-        shares = [len(shard.frame_index) / frames for shard in shards]
+        shards = batch.split(self.cpu_threads if self._pool is not None else 1)
+        count = len(shards)
+        shares = [shard.alpha.numel() / batch.alpha.numel() for shard in shards]
         collected: list[dict[str, Tensor]] = [{} for _ in shards]
 
         def objective(k: int) -> Tensor:
@@ -258,6 +325,7 @@ class AvatarModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["partnerface_version"] = __version__
+        self._report_left_out()
         checkpoint["skipped_steps"] = self.skipped_steps.total
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -124,12 +124,13 @@ class SkippedSteps:
         self.total = self.in_a_row = 0
         self._reason = ""
 
-    def skip(self, step: int, reason: str) -> str | None:
-        """Count one; returns a line about it unless there were many."""
-        self.total += 1
-        self.in_a_row += 1
+    def skip(self, step: int, reason: str, count: int = 1) -> str | None:
+        """Count one or more; returns a line about them unless there were many."""
+        before = self.total
+        self.total += count
+        self.in_a_row += count
         self._reason = reason
-        if self.total > SHOWN_STEPS and self.total % 100:
+        if before >= SHOWN_STEPS and self.total // 100 == before // 100:
             return None
         return f"step {step} skipped: {reason} ({self.total} skipped so far)"
 

@@ -26,6 +26,7 @@ from partnerface.sampling.head_sampler import HeadRaySampler
 from partnerface.sampling.ray_sampler import RaySamples
 from partnerface.skinning.nearest_surface import NearestSurface
 from partnerface.skinning.nearest_triangle import NearestTriangle
+from tests.contracts.subjects import in_frame
 from tests.views import views_of
 
 
@@ -78,9 +79,9 @@ def render(avatar: Avatar, sequence: TrackedSequence, frame: int, **options) -> 
 
 
 def shade(avatar: Avatar, rays: RayBundle, view: View, with_parts: bool = True) -> MethodOutput:
-    """Rays of one frame, sample by sample."""
-    frame = avatar.pose_frames(view)[0]
-    return avatar.shade(avatar.sample(rays, frame), frame, with_parts)
+    """Rays, sample by sample."""
+    frames = avatar.pose_frames(view)
+    return avatar.shade(avatar.sample(rays, frames), frames, with_parts)
 
 
 @torch.no_grad()
@@ -448,7 +449,7 @@ def test_deformation_and_field_are_made_to_fit(anny, appearance):
     signal = avatar.driving(anny.neutral_parameters())
     assert avatar.deformation.driving_width == signal.shape[1]
     positions = torch.rand(5, 3)
-    deformed = avatar.deformation(positions, signal[0])
+    deformed = avatar.deformation(positions, signal, in_frame(positions))
     assert (0 if deformed.appearance is None else deformed.appearance.shape[1]) == appearance
     directions = avatar.field.encode_directions(torch.eye(3)[[0, 1, 2, 0, 1]])
     density, rgb = avatar.field(positions + deformed.offsets, directions, deformed.appearance)
@@ -459,23 +460,27 @@ def test_deformation_and_field_are_made_to_fit(anny, appearance):
 def test_statistics_of_each_frame_equal_a_loop_over_its_samples(avatar, sequence):
     """Means over all samples of a frame that can hold density, whatever other frames hold."""
     wake(avatar)
-    frames = [5, 11]
+    frames = [5, 2, 11]
     rays, views = training_rays(sequence, frames, 60), views_of(sequence, frames)
-    # A frame with fewer samples than the other counts for itself.
-    rays.directions[1, :20] *= -1
+    # A frame with fewer samples than another counts for itself, and so does one without any.
+    rays.directions[1] *= -1
+    rays.directions[2, :20] *= -1
     found = {name: value.detach() for name, value in vars(avatar(rays, views).deformation).items()}
-    for f, posed in enumerate(avatar.pose_frames(views)):
-        sampled, driving = avatar.sample(rays.frame(f), posed), avatar.driving(views.head)[f].detach()
+    assert not any(found[name][1] for name in ("offset_size", "offset_roughness", "part_entropy"))
+    torch.testing.assert_close(found["part_usage"][1], torch.full((6,), 1 / 6))
+    for f in (0, 2):
+        posed, driving = avatar.pose_frames(views.select([f])), avatar.driving(views.head)[[f]].detach()
+        sampled = avatar.sample(rays.frame(f), posed)
         sizes, entropies, usage, rough, last = [], [], torch.zeros(6), [], None
         for number, point in enumerate(sampled.points):
             ray, place = divmod(number, sampled.samples.count)
-            canonical = avatar.skinning(point[None], posed.exact.surface)
+            canonical = avatar.skinning(point[None], in_frame(point[None]), posed.exact.surface)
             stops = place == sampled.samples.count - 1 and bool(sampled.samples.opaque[ray])
             if not (canonical.valid or (stops and canonical.faces >= 0)):
                 continue
             position = avatar.cube(canonical.points)
             with torch.no_grad():
-                deformed = avatar.deformation(position, driving)
+                deformed = avatar.deformation(position, driving, in_frame(position))
             millimetres = 1000 * avatar.cube.extent * deformed.offsets[0]
             sizes.append(float(millimetres.square().sum()))
             weights = deformed.part_weights[0]

@@ -12,7 +12,13 @@ from partnerface.meshes.rasterizer import rasterize_mesh
 from tests.avatar.test_avatar import make_avatar, training_rays, wake
 from tests.views import views_of
 
-COUNT = 5
+COUNT, RAYS, FRAMES = 5, 2, 3
+"""Samples of a ray, rays of a frame, frames."""
+
+
+def frame_of(places: torch.Tensor) -> torch.Tensor:
+    """The frame of each sample, from its number."""
+    return (places // (RAYS * COUNT)).int()
 
 
 def some_samples(kept: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -24,43 +30,47 @@ def some_samples(kept: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 
 
 @pytest.mark.parametrize(
-    "kept", [[0, 1, 2, 3, 4, 5, 6], [0, 2, 4, 6, 8], [3, 4, 5, 9, 10], [1, 2, 3, 11, 13, 14]]
+    "kept",
+    [[0, 1, 2, 3, 4, 5, 6], [0, 2, 4, 6, 8], [3, 4, 5, 9, 10], [1, 2, 3, 11, 13, 14], [8, 9, 10, 11, 25, 26]],
 )
-def test_equals_a_loop_over_neighbours_of_one_ray(kept):
+def test_equals_a_loop_over_neighbours_of_one_ray_for_each_frame(kept):
     offsets, positions, places = some_samples(kept)
-    changes = []
+    changes: list[list[float]] = [[] for _ in range(FRAMES)]
     for k in range(len(kept) - 1):
         if kept[k + 1] == kept[k] + 1 and kept[k] // COUNT == kept[k + 1] // COUNT:
             distance = float((positions[k + 1] - positions[k]).norm())
             change = float((offsets[k + 1] - offsets[k]).norm())
-            changes.append(change**2 / (distance**2 + LEAST_DISTANCE**2))
-    found = offset_roughness(offsets, positions, places, COUNT)
-    assert float(found) == pytest.approx(sum(changes) / len(changes) if changes else 0.0, rel=1e-4)
+            changes[kept[k] // COUNT // RAYS].append(change**2 / (distance**2 + LEAST_DISTANCE**2))
+    found = offset_roughness(offsets, positions, places, COUNT, frame_of(places), FRAMES)
+    assert found.tolist() == pytest.approx([sum(c) / len(c) if c else 0.0 for c in changes], rel=1e-4)
 
 
 @pytest.mark.parametrize("kept", [[], [4], [4, 5]])
 def test_no_neighbours_are_smooth(kept):
     offsets, positions, places = some_samples(kept)
-    roughness = offset_roughness(offsets, positions, places, COUNT)
-    roughness.backward()
-    assert float(roughness) == 0
+    roughness = offset_roughness(offsets, positions, places, COUNT, frame_of(places), FRAMES)
+    roughness.sum().backward()
+    assert roughness.tolist() == [0] * FRAMES
     assert not offsets.grad.any()
 
 
 def test_of_a_linear_motion_it_is_the_squared_slope_along_the_ray():
-    places = torch.arange(4 * COUNT)
+    places = torch.arange(2 * RAYS * COUNT)
     positions = torch.stack([0.05 * (places % COUNT), 0.2 * (places // COUNT), 0 * places], 1)
     slope = torch.tensor([[0.3, 0.0, 0.4], [9.0, 9.0, 9.0], [0.0, 0.0, 0.0]])
-    found = offset_roughness(positions @ slope, positions, places, COUNT)
-    assert float(found) == pytest.approx(0.25, rel=1e-3)
+    frame = frame_of(places)
+    found = offset_roughness((1 + frame[:, None]) * (positions @ slope), positions, places, COUNT, frame, 2)
+    assert found.tolist() == pytest.approx([0.25, 1.0], rel=1e-3)
 
 
 def test_samples_on_one_place_stay_finite_and_distant_neighbours_hardly_count():
-    offsets = torch.tensor([[0.0, 0, 0], [0.01, 0, 0]], requires_grad=True)
-    same = offset_roughness(offsets, torch.zeros(2, 3), torch.tensor([0, 1]), COUNT)
-    assert float(same) == pytest.approx((0.01 / LEAST_DISTANCE) ** 2, rel=1e-4)
-    apart = torch.tensor([[0.0, 0, 0], [0.1, 0, 0]])
-    assert float(offset_roughness(offsets, apart, torch.tensor([0, 1]), COUNT)) < 1e-3 * float(same)
+    """On one place in the first frame, apart in the second."""
+    offsets = torch.tensor([[0.0, 0, 0], [0.01, 0, 0]]).repeat(2, 1)
+    positions = torch.tensor([[0.0, 0, 0], [0, 0, 0], [0, 0, 0], [0.1, 0, 0]])
+    places = torch.tensor([0, 1, RAYS * COUNT, RAYS * COUNT + 1])
+    same, apart = offset_roughness(offsets, positions, places, COUNT, frame_of(places), 2).tolist()
+    assert same == pytest.approx((0.01 / LEAST_DISTANCE) ** 2, rel=1e-4)
+    assert 0 < apart < 1e-3 * same
 
 
 SIZE = 48
@@ -85,12 +95,12 @@ def view(sequence) -> View:
 
 def test_without_gradients_there_are_no_statistics_and_the_same_samples(avatar, sequence):
     wake(avatar)
-    frame = avatar.pose_frames(views_of(sequence, [2]))[0]
-    sampled = avatar.sample(training_rays(sequence, [2], 100), frame)
-    learning = frame.exact(sampled)
+    frames = avatar.pose_frames(views_of(sequence, [2, 7]))
+    sampled = avatar.sample(training_rays(sequence, [2, 7], 100), frames)
+    learning = frames.exact(sampled)
     assert all(value.isfinite().all() for value in vars(learning.statistics).values())
     with torch.no_grad():
-        rendering = frame.exact(sampled)
+        rendering = frames.exact(sampled)
     assert rendering.statistics is None
     assert rendering.part_weights is None
     for name in ("kept", "positions", "appearance"):
@@ -99,9 +109,9 @@ def test_without_gradients_there_are_no_statistics_and_the_same_samples(avatar, 
 
 def test_part_weights_change_nothing_else(avatar, sequence):
     wake(avatar)
-    frame = avatar.pose_frames(views_of(sequence, [2]))[0]
-    sampled = avatar.sample(training_rays(sequence, [2], 100), frame)
-    plain, with_parts = frame.exact(sampled), frame.exact(sampled, with_parts=True)
+    frames = avatar.pose_frames(views_of(sequence, [2, 7]))
+    sampled = avatar.sample(training_rays(sequence, [2, 7], 100), frames)
+    plain, with_parts = frames.exact(sampled), frames.exact(sampled, with_parts=True)
     for name in ("kept", "positions", "appearance"):
         assert torch.equal(getattr(with_parts, name), getattr(plain, name)), name
     total = with_parts.part_weights.sum(1)
@@ -138,8 +148,8 @@ def test_a_learned_offset_moves_them(avatar, view, monkeypatch):
     depth, places, mask = seen_head(avatar, view)
     forward = avatar.deformation.forward
 
-    def shifted(positions, driving):
-        deformed = forward(positions, driving)
+    def shifted(positions, driving, frame):
+        deformed = forward(positions, driving, frame)
         deformed.offsets = deformed.offsets + torch.tensor([0.003, 0.0, 0.0]) / avatar.cube.extent
         return deformed
 

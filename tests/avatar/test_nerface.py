@@ -57,20 +57,18 @@ def test_the_box_holds_every_vertex_of_every_training_head(nerface, sequence):
 
 
 def test_rays_that_miss_see_the_torso_only(nerface, sequence):
-    view, rays = views_of(sequence, [0]), rays_of(sequence, [0])
+    view, rays = views_of(sequence, [0, 9]), rays_of(sequence, [0, 9])
     rays.directions = -rays.directions
-    frame = nerface.pose_frames(view)[0]
-    rendered = nerface.shade(nerface.sample(rays, frame), frame, with_parts=True)
+    frames = nerface.pose_frames(view)
+    rendered = nerface.shade(nerface.sample(rays, frames), frames, with_parts=True)
     shown = rendered.rays
     assert not shown.head_opacity.any()
     assert not shown.depth.any()
     assert not shown.part_weights.any()
-    colour, opacity = nerface.torso(
-        rays.image_uv[0], view.torso_motion[0], nerface.relative_pose(view.head)[0]
-    )
+    colour, opacity = nerface.torso(rays.image_uv, view.torso_motion, nerface.relative_pose(view.head))
     for one in (shown, rendered.coarse):
-        torch.testing.assert_close(one.opacity[0], opacity)
-        torch.testing.assert_close(one.rgb[0], opacity[:, None] * colour)
+        torch.testing.assert_close(one.opacity, opacity)
+        torch.testing.assert_close(one.rgb, opacity[..., None] * colour)
     (shown.rgb.sum() + rendered.coarse.rgb.sum()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in nerface.parameters())
 
@@ -128,8 +126,8 @@ def test_evaluation_takes_the_mean_code_of_the_training_frames(nerface, sequence
     train = sequence.splits["train"]
     with torch.no_grad():
         nerface.frame_codes.copy_(torch.randn(24, 4, generator=torch.Generator().manual_seed(0)))
-    condition = nerface.pose_frames(views_of(sequence, [0]))[0].condition
-    torch.testing.assert_close(condition[-4:], nerface.frame_codes[train].mean(0))
+    condition = nerface.pose_frames(views_of(sequence, [0, 5])).condition
+    torch.testing.assert_close(condition[:, -4:], nerface.frame_codes[train].mean(0).expand(2, 4))
 
 
 def test_there_is_no_canonical_head_and_no_statistic_of_a_deformation(nerface, sequence):

@@ -41,9 +41,9 @@ def always(monkeypatch):
 def shaded(avatar: Avatar, view: View, exact: bool, with_parts: bool = False) -> MethodOutput:
     """All rays of a picture, with the opacity of the head alone."""
     pixels = image_pixels(view.camera.width, view.camera.height)
-    frame = avatar.pose_frames(view)[0]
-    sampled = avatar.sample(pixel_rays(view.camera, pixels[None]), frame)
-    ready = frame if exact else avatar.for_picture(frame, [sampled], with_parts)
+    frames = avatar.pose_frames(view)
+    sampled = avatar.sample(pixel_rays(view.camera, pixels[None]), frames)
+    ready = frames if exact else avatar.for_picture(frames, [sampled], with_parts)
     assert isinstance(ready.canonical_map, ExactMap if exact else VoxelMap)
     return avatar.shade(sampled, ready, with_parts)
 
@@ -115,10 +115,11 @@ def test_small_pictures_are_mapped_sample_by_sample(avatar, sequence, monkeypatc
 def test_without_an_occupancy_grid_the_map_is_exact(avatar, sequence, always):
     """Voxels lie in the grid's cube."""
     view = views_of(sequence, [2])
-    frame = avatar.pose_frames(view)[0]
+    frames = avatar.pose_frames(view)
+    pose = frames.pose[0][0], frames.pose[1][0]
     pixels = image_pixels(view.camera.width, view.camera.height)
-    sampled = [avatar.sample(pixel_rays(view.camera, pixels[None]), frame)]
-    assert voxel_map.picture_map(frame.exact, sampled, frame.pose, None) is frame.exact
+    sampled = [avatar.sample(pixel_rays(view.camera, pixels[None]), frames)]
+    assert voxel_map.picture_map(frames.exact, sampled, pose, None) is frames.exact
 
 
 def test_a_picture_without_samples(avatar, sequence, monkeypatch):

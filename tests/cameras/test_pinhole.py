@@ -88,6 +88,8 @@ def test_image_pixels_are_the_centres_row_by_row():
 
 def test_frames_and_rays_are_taken_apart(camera):
     rays = pixel_rays(camera, torch.rand(2, 7, 2))
+    assert rays.count == 7
+    assert rays.frames.tolist() == [0] * 7 + [1] * 7
     second = rays.frame(1)
     assert torch.equal(second.origins, rays.origins[1:])
     assert torch.equal(second.image_uv, rays.image_uv[1:])

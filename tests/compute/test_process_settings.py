@@ -22,7 +22,7 @@ import torch
 from partnerface.compute.chunks import map_chunks
 from partnerface.meshes.normals import posed_normals
 print("redirected", len(redirected), flush=True)
-posed_normals(torch.rand(3, 3), torch.tensor([[0, 1, 2]], dtype=torch.int32))
+posed_normals(torch.rand(1, 3, 3), torch.tensor([[0, 1, 2]], dtype=torch.int32))
 
 def faults(_):
     #Pages that the system hands out for twenty tensors of 36 MB, one after the other, in percent of theirs.

@@ -4,7 +4,8 @@ import pytest
 import torch
 import warp as wp
 
-from partnerface.compute.warp_launch import as_vec3, as_vec4, launch
+from partnerface.compute import warp_launch
+from partnerface.compute.warp_launch import as_ids, as_mat33, as_vec3, as_vec4, launch
 
 
 @wp.kernel(enable_backward=False)
@@ -27,6 +28,30 @@ def test_a_kernel_reads_and_writes_torch_tensors():
     assert not total[:, 0].any()
 
 
+@wp.kernel(enable_backward=False)
+def _turn(
+    ids: wp.array(dtype=wp.uint64),
+    turns: wp.array(dtype=wp.mat33),
+    points: wp.array(dtype=wp.vec3, ndim=2),
+    turned: wp.array(dtype=wp.vec3, ndim=2),
+    found: wp.array(dtype=wp.bool),
+):
+    frame, i = wp.tid()
+    turned[frame, i] = turns[frame] * points[frame, i]
+    found[frame] = ids[frame] == wp.uint64(0xF000000000000003)
+
+
+def test_vectors_and_matrices_keep_their_frames_and_ids_their_bits():
+    turns, points = torch.rand(2, 3, 3), torch.rand(2, 5, 3)
+    turned, found = torch.zeros(2, 5, 3), torch.zeros(2, dtype=torch.bool)
+    # As a number with a sign the second is negative.
+    ids = torch.tensor([3, 0xF000000000000003 - 2**64])
+    inputs = [as_ids(ids), as_mat33(turns), as_vec3(points), as_vec3(turned), found]
+    launch(_turn, (2, 5), inputs, turned.device)
+    torch.testing.assert_close(turned, torch.einsum("fij,fnj->fni", turns, points))
+    assert found.tolist() == [False, True]
+
+
 def test_launching_over_nothing_does_nothing():
     total = torch.zeros(0, 2)
     empty = [as_vec3(torch.zeros(0, 3)), as_vec4(torch.zeros(0, 4)), 1.0, total]
@@ -36,3 +61,16 @@ def test_launching_over_nothing_does_nothing():
 def test_a_strided_tensor_is_refused_rather_than_misread():
     with pytest.raises(RuntimeError):
         as_vec3(torch.rand(3, 5).T)
+
+
+def test_kernels_that_are_not_in_the_cache_are_announced(tmp_path, monkeypatch):
+    """Warp's cache has a folder for each version of a module, with files for each kind of device."""
+    monkeypatch.setattr(wp.config, "kernel_cache_dir", str(tmp_path))
+    monkeypatch.setattr(warp_launch, "compiles", warp_launch.compiles.__wrapped__)
+    (tmp_path / "wp_partnerface.fields.hash_field_0123abc").mkdir()
+    assert warp_launch.compiles("partnerface.fields.hash_field", cpu=True)
+    (tmp_path / "wp_partnerface.fields.hash_field_0123abc" / "x.cpu115a1a1f.o").touch()
+    assert not warp_launch.compiles("partnerface.fields.hash_field", cpu=True)
+    assert warp_launch.compiles("partnerface.fields.hash_field", cpu=False)
+    (tmp_path / "wp_partnerface.fields.hash_field_0123abc" / "x.sm90.cubin").touch()
+    assert not warp_launch.compiles("partnerface.fields.hash_field", cpu=False)

@@ -89,15 +89,17 @@ class DeformationContract:
             assert (dense.amax(1) == 1).all()
 
     def test_driving_has_an_effect_where_declared_and_nowhere_else(self, trained, head):
-        positions, driving = _inputs(trained, head)
-        first, second = trained(positions, driving), trained(positions, -driving)
+        positions, driving, frame = _inputs(trained, head)
+        first, second = trained(positions, driving, frame), trained(positions, -driving, frame)
         changed = any(bool((a != b).any()) for a, b in _values(first, second))
         assert changed is self.driven
         assert torch.equal(first.part_weights, second.part_weights)
 
     def test_gradients_are_finite_and_reach_the_weights(self, trained, head):
-        positions, driving = (value.requires_grad_() for value in _inputs(trained, head, 500))
-        deformed = trained(positions, driving)
+        positions, driving, frame = _inputs(trained, head, 500)
+        positions.requires_grad_()
+        driving.requires_grad_()
+        deformed = trained(positions, driving, frame)
         total = sum(value.square().sum() for value, _ in _values(deformed, deformed))
         total = total + deformed.part_weights.square().sum()
         if total.requires_grad:
@@ -109,16 +111,16 @@ class DeformationContract:
 
     def test_extremes_stay_finite(self, trained, head):
         """Far outside of the cube, all at one place, a signal of zero and one far beyond training."""
-        positions, driving = _inputs(trained, head)
+        positions, driving, frame = _inputs(trained, head)
         for place in (positions, 20 * positions - 10, torch.zeros_like(positions)):
             for signal in (0 * driving, 100 * driving):
-                deformed = trained(place, signal)
+                deformed = trained(place, signal, frame)
                 assert all(a.isfinite().all() for a, _ in _values(deformed, deformed))
                 assert deformed.part_weights.isfinite().all()
 
     def test_no_points(self, trained, head):
-        _, driving = _inputs(trained, head)
-        deformed = trained(torch.zeros(0, 3), driving)
+        _, driving, frame = _inputs(trained, head)
+        deformed = trained(torch.zeros(0, 3), driving, frame[:0])
         assert deformed.offsets.shape == (0, 3)
         assert len(deformed.part_weights) == len(deformed.part_index) == 0
         if deformed.appearance is not None:
@@ -131,14 +133,26 @@ class DeformationContract:
     @pytest.mark.parametrize("chunk", [1, 7, 64])
     def test_points_in_chunks_are_the_points_at_once(self, trained, head, chunk):
         """Also without gradients, as pictures are rendered."""
-        positions, driving = _inputs(trained, head)
-        whole = trained(positions, driving)
+        positions, driving, frame = _inputs(trained, head)
+        whole = trained(positions, driving, frame)
         with torch.no_grad():
-            pieces = [trained(piece, driving) for piece in positions.split(chunk)]
+            split = zip(positions.split(chunk), frame.split(chunk), strict=True)
+            pieces = [trained(piece, driving, of_piece) for piece, of_piece in split]
         dense = [dense_part_weights(d.part_weights, d.part_index, trained.parts) for d in (whole, *pieces)]
         torch.testing.assert_close(torch.cat(dense[1:]), dense[0], atol=1e-5, rtol=1e-4)
         for value, joined in _values(whole, _joined(pieces)):
             torch.testing.assert_close(joined, value, atol=self.rounding, rtol=1e-4)
+
+    def test_points_of_several_frames_are_those_of_each_by_itself(self, trained, head):
+        """Also where a frame has no point."""
+        positions, driving, frame = _inputs(trained, head)
+        driving = torch.cat([driving, 2 * driving[:1]])
+        together = trained(positions, driving, frame)
+        for number in range(3):
+            of_frame = frame == number
+            alone = trained(positions[of_frame], driving[[number]], 0 * frame[of_frame])
+            for value, expected in _values(together, alone):
+                torch.testing.assert_close(value[of_frame], expected, atol=self.rounding, rtol=1e-4)
 
     @pytest.mark.parametrize("progress", [0.1, 0.3, 1.0])
     def test_state_travels_with_the_checkpoint(self, trained, head, progress):
@@ -156,15 +170,16 @@ class DeformationContract:
     def test_a_head_model_without_expressions(self):
         """The shortest driving signal that there is: how the head is held, and how fast it turns."""
         torch.manual_seed(0)
-        deformed = self.make(MOTION_WIDTH)(torch.rand(9, 3), torch.randn(MOTION_WIDTH))
+        frame = torch.zeros(9, dtype=torch.int32)
+        deformed = self.make(MOTION_WIDTH)(torch.rand(9, 3), torch.randn(1, MOTION_WIDTH), frame)
         assert all(a.isfinite().all() for a, _ in _values(deformed, deformed))
 
     @pytest.mark.gpu
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
     def test_on_the_gpu_all_stays_there_and_agrees(self, trained, head):
-        positions, driving = _inputs(trained, head)
+        inputs = _inputs(trained, head)
         moved = copy.deepcopy(trained).to("cuda")
-        found, expected = moved(positions.cuda(), driving.cuda()), trained(positions, driving)
+        found, expected = moved(*(value.cuda() for value in inputs)), trained(*inputs)
         assert found.part_weights.is_cuda
         assert found.part_index.is_cuda
         for value, reference in _values(found, expected):
@@ -172,12 +187,13 @@ class DeformationContract:
             torch.testing.assert_close(value.cpu(), reference, atol=1e-4, rtol=1e-3)
 
 
-def _inputs(deformation: Deformation, head: CanonicalHead, count: int = 200) -> tuple[Tensor, Tensor]:
-    """Positions ``[N, 3]`` around the head and a driving signal."""
+def _inputs(deformation: Deformation, head: CanonicalHead, count: int = 200) -> tuple[Tensor, ...]:
+    """Positions ``[N, 3]`` around the head, driving signals ``[2, D]`` and each point's frame ``[N]``."""
     generator = torch.Generator().manual_seed(3)
     chosen = head.used[torch.randint(len(head.used), (count,), generator=generator)]
     positions = head.in_cube(head.vertices[chosen]) + 0.02 * torch.randn(count, 3, generator=generator)
-    return positions, torch.randn(deformation.driving_width, generator=generator)
+    frame = torch.randint(2, (count,), generator=generator, dtype=torch.int32)
+    return positions, torch.randn(2, deformation.driving_width, generator=generator), frame
 
 
 def _values(first: DeformedPoints, second: DeformedPoints) -> list[tuple[Tensor, Tensor]]:

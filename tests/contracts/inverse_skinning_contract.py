@@ -22,6 +22,7 @@ from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, CanonicalPoints, InverseSkinning
 from tests.contracts.subjects import (
     SHELL_M,
+    in_frame,
     moved_head,
     random_motion,
     rigid_parameters,
@@ -62,7 +63,7 @@ class InverseSkinningContract:
         head, used = head_model(still), skinning.faces.unique()
         canonical = head.canonical_vertices[used] + _noise(len(used), 0.004, seed=2)
         world = canonical @ still.rotation[0].T + still.translation[0]
-        found = skinning(world, skinning.posed_surface(head, 0))
+        found = skinning(world, in_frame(world), skinning.posed_surface(head))
         near = found.faces >= 0
         assert near.float().mean() > 0.99
         torch.testing.assert_close(found.points[near], canonical[near], atol=2e-5, rtol=0)
@@ -70,15 +71,16 @@ class InverseSkinningContract:
     def test_posed_vertices_come_home_under_strong_expressions(self, skinning, posed):
         """Lips and lids touch, so that some vertices lie on another part of the surface as well."""
         used = skinning.faces.unique()
+        surface = skinning.posed_surface(posed)
         for frame in range(2):
-            found = skinning(posed.vertices[frame, used], skinning.posed_surface(posed, frame))
+            found = skinning(posed.vertices[frame, used], in_frame(used, frame), surface)
             assert found.valid.all()
             error = (found.points - posed.canonical_vertices[used]).norm(dim=1)
             assert error.quantile(0.9) < self.expression_error_m
 
     def test_the_shell_ends_at_its_thickness(self, skinning, posed):
         world = _around(posed, skinning)
-        found = skinning(world, skinning.posed_surface(posed, 0))
+        found = skinning(world, in_frame(world), skinning.posed_surface(posed))
         depth, near = skinning.depth_inside(found), found.faces >= 0
         assert 0.1 < found.valid.float().mean() < 0.9
         assert torch.equal(found.valid, depth >= 0)
@@ -91,7 +93,7 @@ class InverseSkinningContract:
     def test_points_beyond_the_search_are_invalid_and_say_so(self, skinning, posed):
         directions = torch.cat([torch.eye(3), -torch.eye(3)])
         far = posed.vertices[0].mean(0) + torch.cat([directions, 1e3 * directions])
-        found = skinning(far, skinning.posed_surface(posed, 0))
+        found = skinning(far, in_frame(far), skinning.posed_surface(posed))
         assert not found.valid.any()
         assert (found.faces == -1).all()
         assert found.distance.isinf().all()
@@ -102,8 +104,8 @@ class InverseSkinningContract:
         head, (turn, shift) = strong_parameters(head_model, seed=7), random_motion()
         before, after = head_model(head), head_model(moved_head(head, turn, shift))
         world = _around(before, skinning)
-        expected = skinning(world, skinning.posed_surface(before, 0))
-        found = skinning(world @ turn.T + shift, skinning.posed_surface(after, 0))
+        expected = skinning(world, in_frame(world), skinning.posed_surface(before))
+        found = skinning(world @ turn.T + shift, in_frame(world), skinning.posed_surface(after))
         # A point as close to two faces may go with either, and one on the shell's rim to either side.
         same = (found.faces == expected.faces) & (found.faces >= 0)
         assert same.sum() > 0.9 * (expected.faces >= 0).sum()
@@ -113,14 +115,14 @@ class InverseSkinningContract:
 
     def test_with_gradient_keeps_the_value(self, head_model, skinning):
         posed, world = _followed(head_model, skinning, strong_parameters(head_model, seed=8))[:2]
-        surface = skinning.posed_surface(posed, 0)
-        found, world = _near(skinning(world, surface), world)
+        surface = skinning.posed_surface(posed)
+        found, world = _near(skinning(world, in_frame(world), surface), world)
         assert not found.points.requires_grad
-        followed = skinning.with_gradient(found, world, surface)
+        followed = skinning.with_gradient(found, world, in_frame(world), surface)
         assert followed.requires_grad
         torch.testing.assert_close(followed, found.points, atol=1e-6, rtol=0)
-        still = head_model(strong_parameters(head_model, seed=8))
-        assert not skinning.with_gradient(found, world, skinning.posed_surface(still, 0)).requires_grad
+        still = skinning.posed_surface(head_model(strong_parameters(head_model, seed=8)))
+        assert not skinning.with_gradient(found, world, in_frame(world), still).requires_grad
 
     def test_gradient_predicts_a_new_search(self, head_model, skinning):
         """A rigid head: the gradient foretells where searches under moved heads put the points."""
@@ -138,36 +140,37 @@ class InverseSkinningContract:
             )
 
         amount = torch.tensor(1e-9, requires_grad=True)
-        surface = skinning.posed_surface(moved(amount), 0)
-        found = skinning(world, surface)
+        surface = skinning.posed_surface(moved(amount))
+        found = skinning(world, in_frame(world), surface)
         near = found.distance < 0.008
         found, world, weights = found.select(near), world[near], weights[near]
-        (skinning.with_gradient(found, world, surface) * weights).sum().backward()
+        (skinning.with_gradient(found, world, in_frame(world), surface) * weights).sum().backward()
         step = 1e-3
         values = []
         for sign in (1, -1):
             head = moved(torch.tensor(sign * step))
-            points = skinning(world, skinning.posed_surface(head, 0)).points
+            points = skinning(world, in_frame(world), skinning.posed_surface(head)).points
             values.append((points * weights).double().sum())
         assert float(amount.grad) == pytest.approx(float(values[0] - values[1]) / (2 * step), rel=1e-2)
 
     def test_gradient_reaches_pose_and_expression_and_is_finite(self, head_model, skinning):
         posed, world, leaves = _followed(head_model, skinning, strong_parameters(head_model, seed=8))
-        surface = skinning.posed_surface(posed, 0)
-        found, world = _near(skinning(world, surface), world)
-        (skinning.with_gradient(found, world, surface) * _noise(len(world), 1.0, seed=1)).sum().backward()
+        surface = skinning.posed_surface(posed)
+        found, world = _near(skinning(world, in_frame(world), surface), world)
+        followed = skinning.with_gradient(found, world, in_frame(world), surface)
+        (followed * _noise(len(world), 1.0, seed=1)).sum().backward()
         for name, leaf in leaves.items():
             assert leaf.grad.isfinite().all(), name
             assert leaf.grad.any(), name
 
     def test_no_points(self, head_model, skinning):
         posed, _, leaves = _followed(head_model, skinning, strong_parameters(head_model))
-        surface, none = skinning.posed_surface(posed, 0), torch.zeros(0, 3)
-        found = skinning(none, surface)
+        surface, none = skinning.posed_surface(posed), torch.zeros(0, 3)
+        found = skinning(none, in_frame(none), surface)
         assert found.points.shape == found.barycentric.shape == (0, 3)
         assert found.valid.shape == found.distance.shape == found.faces.shape == (0,)
         assert skinning.depth_inside(found).shape == (0,)
-        followed = skinning.with_gradient(found, none, surface)
+        followed = skinning.with_gradient(found, none, in_frame(none), surface)
         assert followed.shape == (0, 3)
         followed.sum().backward()
         assert all(leaf.grad is None or not leaf.grad.any() for leaf in leaves.values())
@@ -175,9 +178,9 @@ class InverseSkinningContract:
     @pytest.mark.parametrize("chunk", [1, 7, 100])
     def test_points_in_chunks_are_the_points_at_once(self, skinning, posed, chunk):
         """Also where each chunk is a strided view."""
-        world, surface = _around(posed, skinning)[:300], skinning.posed_surface(posed, 0)
-        whole = skinning(world, surface)
-        pieces = [skinning(piece, surface) for piece in world.T.contiguous().T.split(chunk)]
+        world, surface = _around(posed, skinning)[:300], skinning.posed_surface(posed)
+        whole = skinning(world, in_frame(world), surface)
+        pieces = [skinning(piece, in_frame(piece), surface) for piece in world.T.contiguous().T.split(chunk)]
         for name, value in vars(whole).items():
             joined = torch.cat([getattr(piece, name) for piece in pieces])
             torch.testing.assert_close(joined, value, atol=1e-6, rtol=0, msg=name)
@@ -187,36 +190,50 @@ class InverseSkinningContract:
         good = skinning.faces
         posed, world, leaves = _followed(head_model, skinning, strong_parameters(head_model, seed=4))
         world = torch.cat([world, posed.vertices[0, good[:2].unique()].detach()])
-        before = skinning(world, skinning.posed_surface(posed, 0))
+        before = skinning(world, in_frame(world), skinning.posed_surface(posed))
         bad = torch.stack([good[0, [0, 1, 1]], good[1, [0, 0, 0]], good[2]])
         skinning.set_surface(torch.cat([bad, good]), skinning.thickness)
-        surface = skinning.posed_surface(posed, 0)
-        after = skinning(world, surface)
+        surface = skinning.posed_surface(posed)
+        after = skinning(world, in_frame(world), surface)
         torch.testing.assert_close(after.distance, before.distance, atol=1e-6, rtol=0)
         assert torch.equal(after.valid, before.valid)
         for values in (after.points, after.barycentric, skinning.depth_inside(after)):
             assert values.isfinite().all()
         found, world = _near(after, world)
-        skinning.with_gradient(found, world, surface).square().sum().backward()
+        skinning.with_gradient(found, world, in_frame(world), surface).square().sum().backward()
         for name, leaf in leaves.items():
             assert leaf.grad.isfinite().all(), name
 
     def test_frames_and_threads_do_not_disturb_each_other(self, skinning, posed):
         """Each thread poses both frames in its own order; answers equal those of one thread."""
         world = posed.vertices[:, skinning.faces.unique()][:, ::5] + 0.002
-        expected = [skinning(world[f], skinning.posed_surface(posed, f)).points for f in range(2)]
+        both = skinning.posed_surface(posed)
+        expected = [skinning(world[f], in_frame(world[f], f), both).points for f in range(2)]
 
-        def work(first: int) -> list[list[Tensor]]:
+        def work(order: list[int]) -> list[list[Tensor]]:
             results = []
             for _ in range(5):
-                surfaces = {f: skinning.posed_surface(posed, f) for f in (first, 1 - first)}
-                results.append([skinning(world[f], surfaces[f]).points for f in range(2)])
+                surface = skinning.posed_surface(PosedHead(**_frames(posed, order)))
+                found = [skinning(world[f], in_frame(world[f], k), surface) for k, f in enumerate(order)]
+                results.append([found[order.index(f)].points for f in range(2)])
             return results
 
         with ThreadPoolExecutor(2) as pool:
-            for results in pool.map(work, [0, 1]):
+            for results in pool.map(work, [[0, 1], [1, 0]]):
                 for result in results:
                     assert all(torch.equal(a, b) for a, b in zip(result, expected, strict=True))
+
+    def test_points_of_several_frames_are_those_of_each_by_itself(self, skinning, posed):
+        """In one pass and any order."""
+        world = _around(posed, skinning)
+        frame = torch.randint(2, (len(world),), generator=torch.Generator().manual_seed(0)).int()
+        together = skinning(world, frame, skinning.posed_surface(posed))
+        for number in range(2):
+            of_frame = frame == number
+            alone = skinning.posed_surface(PosedHead(**_frames(posed, [number])))
+            expected = skinning(world[of_frame], in_frame(world[of_frame]), alone)
+            for name, value in vars(expected).items():
+                assert torch.equal(getattr(together, name)[of_frame], value), name
 
     def test_a_surface_without_a_face_is_refused(self):
         with pytest.raises(UserError, match="no face of the head"):
@@ -226,17 +243,23 @@ class InverseSkinningContract:
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
     def test_on_the_gpu_all_stays_there_and_agrees(self, head_model, skinning, posed):
         world = _around(posed, skinning)
-        expected = skinning(world, skinning.posed_surface(posed, 0))
+        expected = skinning(world, in_frame(world), skinning.posed_surface(posed))
         moved = copy.deepcopy(skinning).to("cuda")
         model = copy.deepcopy(head_model).to("cuda")
         head = model(strong_parameters(head_model, frames=2, seed=3).to("cuda"))
-        found = moved(world.cuda(), moved.posed_surface(head, 0))
+        found = moved(world.cuda(), in_frame(world).cuda(), moved.posed_surface(head))
         assert all(value.is_cuda for value in vars(found).values())
         torch.testing.assert_close(found.distance.cpu(), expected.distance, atol=1e-5, rtol=0)
         same = found.faces.cpu() == expected.faces
         assert same.float().mean() > 0.9
         error = (found.points.cpu() - expected.points)[same].norm(dim=1)
         assert error.quantile(0.99) < 5e-5
+
+
+def _frames(posed: PosedHead, frames: list[int]) -> dict[str, Tensor]:
+    """The fields of some frames of a posed head."""
+    shared = {"canonical_vertices": posed.canonical_vertices}
+    return {name: value[frames] for name, value in vars(posed).items()} | shared
 
 
 def _noise(count: int, size: float, seed: int) -> Tensor:

@@ -20,7 +20,14 @@ from partnerface.meshes.bvh import cast_rays
 from partnerface.sampling.occupancy import OccupancyGrid
 from partnerface.sampling.ray_sampler import RaySampler
 from partnerface.skinning.head_surface import head_surface
-from tests.contracts.subjects import SHELL_M, moved_head, random_motion, shared_head_model, strong_parameters
+from tests.contracts.subjects import (
+    SHELL_M,
+    in_frame,
+    moved_head,
+    random_motion,
+    shared_head_model,
+    strong_parameters,
+)
 
 FRAMES = 3
 
@@ -68,7 +75,7 @@ class RaySamplerContract:
         sampler.train(training)
         for frame in range(FRAMES):
             rays = _rays(posed, frame)
-            samples = sampler(*rays, _bounds(sampler, posed, train, frame))
+            samples = sampler(*rays, _bounds(sampler, posed, train))
             assert samples.depths.shape == samples.lengths.shape == (len(rays[0]), samples.count)
             assert 0.2 < samples.hit.float().mean() < 1
             samples = samples.select(samples.hit)
@@ -78,17 +85,17 @@ class RaySamplerContract:
             assert (samples.lengths >= 0).all()
 
     def test_rays_that_look_away_have_no_samples(self, sampler, posed, train):
-        origins, directions = _rays(posed, 0)
-        samples = sampler(origins, -directions, _bounds(sampler, posed, train, 0))
+        origins, directions, number = _rays(posed, 0)
+        samples = sampler(origins, -directions, number, _bounds(sampler, posed, train))
         assert not samples.hit.any()
         assert not samples.opaque.any()
         # Past the head, also exactly along the axes.
         beside = posed.vertices[0].mean(0) + 3 * torch.eye(3)
-        samples = sampler(beside, torch.eye(3).roll(1, 0), _bounds(sampler, posed, train, 0))
+        samples = sampler(beside, torch.eye(3).roll(1, 0), in_frame(beside), _bounds(sampler, posed, train))
         assert not samples.hit.any()
 
     def test_evaluation_is_repeatable_and_training_is_random(self, sampler, posed, train):
-        rays, bounds = _rays(posed, 1), _bounds(sampler, posed, train, 1)
+        rays, bounds = _rays(posed, 1), _bounds(sampler, posed, train)
         evaluated = sampler(*rays, bounds)
         hit = evaluated.hit
         assert torch.equal(sampler(*rays, bounds).depths[hit], evaluated.depths[hit])
@@ -113,8 +120,8 @@ class RaySamplerContract:
         rigid = (posed.vertices[:, used] - train.translation[:, None]) @ train.rotation
         reach = SHELL_M + self.slack_m
         for frame in range(FRAMES):
-            origins, directions = _rays(posed, frame)
-            samples = sampler(origins, directions, _bounds(sampler, posed, train, frame))
+            origins, directions, number = _rays(posed, frame)
+            samples = sampler(origins, directions, number, _bounds(sampler, posed, train))
             points = origins[:, None] + directions[:, None] * samples.depths[..., None]
             points = (points - train.translation[frame]) @ train.rotation[frame]
             seen = samples.hit[:, None] & (samples.lengths > 0)
@@ -130,18 +137,18 @@ class RaySamplerContract:
         sampler.train(training)
         faces = head_model.faces[head_surface(head_model)]
         for frame in range(FRAMES):
-            origins, directions = _rays(posed, frame)
+            origins, directions, number = _rays(posed, frame)
             skin = cast_rays(posed.vertices[frame], faces, origins, directions)
             meets = skin > 0
             assert 0.2 < meets.float().mean() < 1
-            samples = sampler(origins, directions, _bounds(sampler, posed, train, frame)).select(meets)
+            samples = sampler(origins, directions, number, _bounds(sampler, posed, train)).select(meets)
             assert samples.hit.all()
             gap = (samples.depths - skin[meets, None]).abs().amin(1)
             assert (gap <= samples.lengths.amax(1) + 1e-3).all()
 
     @pytest.mark.parametrize("chunk", [1, 7])
     def test_rays_in_chunks_are_the_rays_at_once(self, sampler, posed, train, chunk):
-        rays, bounds = [value[:60] for value in _rays(posed, 0)], _bounds(sampler, posed, train, 0)
+        rays, bounds = [value[:60] for value in _rays(posed, 0)], _bounds(sampler, posed, train)
         whole = sampler(*rays, bounds)
         pieces = [sampler(*piece, bounds) for piece in zip(*(v.split(chunk) for v in rays), strict=True)]
         for name, value in vars(whole).items():
@@ -150,25 +157,33 @@ class RaySamplerContract:
 
     def test_no_rays(self, sampler, posed, train):
         none = torch.zeros(0, 3)
-        samples = sampler(none, none, _bounds(sampler, posed, train, 0))
+        samples = sampler(none, none, in_frame(none), _bounds(sampler, posed, train))
         assert samples.depths.shape == samples.lengths.shape == (0, samples.count)
         assert samples.hit.shape == samples.opaque.shape == (0,)
 
-    def test_frames_that_are_prepared_together_do_not_disturb_each_other(self, sampler, posed, train):
-        bounds = [_bounds(sampler, posed, train, frame) for frame in range(FRAMES)]
-        together = [sampler(*_rays(posed, frame), bounds[frame]) for frame in range(FRAMES)]
-        for frame in reversed(range(FRAMES)):
-            alone = sampler(*_rays(posed, frame), _bounds(sampler, posed, train, frame))
-            assert torch.equal(alone.depths, together[frame].depths)
-            assert torch.equal(alone.hit, together[frame].hit)
+    def test_rays_of_several_frames_are_those_of_each_by_itself(self, sampler, posed, train):
+        """Rays of all frames in one pass and any order."""
+        rays = [_rays(posed, frame) for frame in range(FRAMES)]
+        joined = [torch.cat(values) for values in zip(*rays, strict=True)]
+        order = torch.randperm(len(joined[0]), generator=torch.Generator().manual_seed(0))
+        bounds = _bounds(sampler, posed, train)
+        together = sampler(*(value[order] for value in joined), bounds)
+        for frame in range(FRAMES):
+            one = train.select([frame])
+            origins, directions, number = rays[frame]
+            alone = sampler(origins, directions, 0 * number, _bounds(sampler, _posed(posed, frame), one))
+            found = together.select((joined[2][order] == frame).nonzero()[:, 0])
+            back = order[joined[2][order] == frame].argsort()
+            for name, value in vars(alone).items():
+                assert torch.equal(getattr(found, name)[back], value), name
 
     def test_moving_the_world_leaves_depths(self, head_model, sampler, posed, train):
         turn, shift = random_motion()
         head = moved_head(train, turn, shift)
-        origins, directions = _rays(posed, 0)
-        expected = sampler(origins, directions, _bounds(sampler, posed, train, 0))
-        moved = _bounds(sampler, head_model(head), head, 0)
-        found = sampler(origins @ turn.T + shift, directions @ turn.T, moved)
+        origins, directions, number = _rays(posed, 0)
+        expected = sampler(origins, directions, number, _bounds(sampler, posed, train))
+        moved = _bounds(sampler, head_model(head), head)
+        found = sampler(origins @ turn.T + shift, directions @ turn.T, number, moved)
         assert (found.hit == expected.hit).float().mean() > 0.99
         both = found.hit & expected.hit
         # A step on the rim of a cell may fall to either side.
@@ -179,7 +194,7 @@ class RaySamplerContract:
         loaded = self.loaded(head_model, posed, sampler.state_dict())
         for frame in range(FRAMES):
             found, expected = (
-                made(*_rays(posed, frame), _bounds(made, posed, train, frame)) for made in (loaded, sampler)
+                made(*_rays(posed, frame), _bounds(made, posed, train)) for made in (loaded, sampler)
             )
             for name, value in vars(expected).items():
                 assert torch.equal(getattr(found, name), value), name
@@ -195,19 +210,19 @@ class RaySamplerContract:
         made, one = self.make(), train.select([1])
         made.adapt_to(head_model, head_surface(head_model), _thickness(head_model), one)
         loaded = self.loaded(head_model, posed, made.state_dict())
-        assert loaded(*_rays(posed, 1), _bounds(loaded, posed, train, 1)).hit.any()
+        assert loaded(*_rays(posed, 1), _bounds(loaded, posed, train)).hit.any()
 
     @pytest.mark.gpu
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
     def test_on_the_gpu_all_stays_there_and_agrees(self, head_model, sampler, posed, train):
-        expected = sampler(*_rays(posed, 0), _bounds(sampler, posed, train, 0))
+        expected = sampler(*_rays(posed, 0), _bounds(sampler, posed, train))
         model, head = copy.deepcopy(head_model).to("cuda"), train.to("cuda")
         moved = self.make().to("cuda")
         moved.load_state_dict(sampler.state_dict())
         canonical, surface = posed.canonical_vertices.cuda(), head_surface(model)
         moved.set_surface(model, canonical, surface, _thickness(head_model).cuda())
         rays = (value.cuda() for value in _rays(posed, 0))
-        found = moved.eval()(*rays, _bounds(moved, model(head), head, 0))
+        found = moved.eval()(*rays, _bounds(moved, model(head), head))
         assert all(value.is_cuda for value in vars(found).values())
         assert (found.hit.cpu() == expected.hit).float().mean() > 0.99
         both = found.hit.cpu() & expected.hit
@@ -219,14 +234,20 @@ def _thickness(head_model: HeadModel) -> Tensor:
     return torch.full((len(head_model.template_vertices),), SHELL_M)
 
 
-def _bounds(sampler: RaySampler, posed: PosedHead, head: HeadParameters, frame: int) -> Any:
-    return sampler.bounds(posed, head.rotation[frame], head.translation[frame], frame)
+def _posed(head: PosedHead, frame: int) -> PosedHead:
+    """One frame of a posed head."""
+    shared = {"canonical_vertices": head.canonical_vertices}
+    return PosedHead(**{name: value[[frame]] for name, value in vars(head).items()} | shared)
 
 
-def _rays(posed: PosedHead, frame: int) -> tuple[Tensor, Tensor]:
-    """Rays ``[R, 3]`` from the camera at and around a head, and some past it."""
+def _bounds(sampler: RaySampler, posed: PosedHead, head: HeadParameters) -> Any:
+    return sampler.bounds(posed, head.rotation, head.translation)
+
+
+def _rays(posed: PosedHead, frame: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rays ``[R, 3]`` from the camera at and around a frame's head, some past it, and their frame ``[R]``."""
     generator = torch.Generator().manual_seed(frame)
     targets = posed.vertices[frame, ::50]
     targets = targets + 0.02 * torch.randn(targets.shape, generator=generator)
     targets[::5] += torch.randn(targets[::5].shape, generator=generator)
-    return torch.zeros_like(targets), functional.normalize(targets, dim=1)
+    return torch.zeros_like(targets), functional.normalize(targets, dim=1), in_frame(targets, frame)

@@ -64,6 +64,11 @@ def rigid_parameters(head_model: HeadModel, parameters: HeadParameters) -> HeadP
     )
 
 
+def in_frame(points: Tensor, frame: int = 0) -> Tensor:
+    """``[N]`` int32 that number: N points that all lie in one frame."""
+    return torch.full((len(points),), frame, dtype=torch.int32)
+
+
 def random_motion(seed: int = 0) -> tuple[Tensor, Tensor]:
     """A rotation ``[3, 3]`` of some radians and a translation ``[3]`` of some metres, of the whole world."""
     generator = torch.Generator().manual_seed(seed)

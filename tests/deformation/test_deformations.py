@@ -10,6 +10,7 @@ from partnerface.deformation.deformation import Deformation
 from partnerface.deformation.global_deformation import GlobalDeformation, NoDeformation
 from partnerface.deformation.part_deformation import OFFSET_SCALE, PartDeformation
 from tests.contracts.deformation_contract import DeformationContract
+from tests.contracts.subjects import in_frame
 
 EVERY_CHOICE = {"temperature_schedule": "learned", "residual_frequencies": 2, "windowed_frequencies": True}
 MAKERS: dict[str, Callable[..., Deformation]] = {
@@ -28,7 +29,8 @@ class TestParts(DeformationContract):
 
     def test_no_appearance_at_the_start(self, fresh, head):
         positions = head.in_cube(head.vertices[head.used])
-        assert not fresh(positions, torch.randn(fresh.driving_width)).appearance.any()
+        driving = torch.randn(1, fresh.driving_width)
+        assert not fresh(positions, driving, in_frame(positions)).appearance.any()
 
 
 class TestAllParts(DeformationContract):
@@ -58,7 +60,8 @@ class TestGlobal(DeformationContract):
 
     def test_no_appearance_at_the_start(self, fresh, head):
         positions = head.in_cube(head.vertices[head.used])
-        assert not fresh(positions, torch.randn(fresh.driving_width)).appearance.any()
+        driving = torch.randn(1, fresh.driving_width)
+        assert not fresh(positions, driving, in_frame(positions)).appearance.any()
 
 
 class TestNone(DeformationContract):
@@ -78,12 +81,17 @@ def wake(deformation: Deformation) -> None:
         torch.nn.init.normal_(parameter)
 
 
+def in_two_frames(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random driving signals ``[2, 5]`` and the frames of points, in turns."""
+    return torch.randn(2, 5), (torch.arange(count) % 2).int()
+
+
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("appearance_width", [0, 4])
 def test_appearance_has_the_promised_width(name, appearance_width):
     torch.manual_seed(0)
     deformation = MAKERS[name](5, appearance_width=appearance_width)
-    deformed = deformation(torch.rand(9, 3), torch.randn(5))
+    deformed = deformation(torch.rand(9, 3), *in_two_frames(9))
     assert deformation.appearance_width == appearance_width
     assert (deformed.appearance is None) == (appearance_width == 0)
     if appearance_width:
@@ -95,13 +103,12 @@ def test_driving_moves_points_by_the_stated_scale(name):
     torch.manual_seed(0)
     deformation = MAKERS[name](5)
     wake(deformation)
-    positions = torch.rand(20, 3)
-    first = deformation(positions, torch.zeros(5)).offsets
-    second = deformation(positions, torch.ones(5)).offsets
+    positions, driving = torch.rand(20, 3), torch.tensor([[0.0], [1.0]]).expand(2, 5)
+    first, second = (deformation(positions, driving, in_frame(positions, f)).offsets for f in (0, 1))
     assert ((first - second).abs().amax(1) > 1e-6).all()
     torch.nn.init.zeros_(part_deformation(deformation).networks.weight3)
     torch.nn.init.ones_(part_deformation(deformation).networks.bias3)
-    offsets = deformation(positions, torch.zeros(5)).offsets
+    offsets = deformation(positions, driving, in_frame(positions)).offsets
     torch.testing.assert_close(offsets, torch.full((20, 3), OFFSET_SCALE))
 
 
@@ -112,8 +119,9 @@ def test_gradient_is_finite_and_reaches_every_weight(name):
     part_deformation(deformation).place_parts(torch.rand(deformation.parts, 3))
     wake(deformation)
     positions = torch.rand(500, 3, requires_grad=True)
-    driving = torch.randn(5, requires_grad=True)
-    deformed = deformation(positions, driving)
+    driving, frame = in_two_frames(500)
+    driving.requires_grad_()
+    deformed = deformation(positions, driving, frame)
     (deformed.offsets.sum() + deformed.appearance.square().sum()).backward()
     assert driving.grad.abs().min() > 0
     assert positions.grad.isfinite().all()
@@ -129,12 +137,12 @@ def test_points_follow_the_velocity_and_shading_knows_nothing_of_it(name):
     deformation = MAKERS[name](5)
     wake(deformation)
     positions, driving = torch.rand(20, 3), torch.randn(5)
-    still, turning = (deformation(positions, driving * torch.tensor([1, 1, v, v, v])) for v in (0, 1))
+    frames = torch.stack([driving * torch.tensor([1, 1, 0, 0, 0]), driving, driving])
+    frames[2, :2] += 1
+    still, turning, hot = (deformation(positions, frames, in_frame(positions, f)) for f in range(3))
     assert (still.offsets - turning.offsets).abs().amax(1).min() > 1e-4
     assert torch.equal(still.appearance, turning.appearance)
-    hot = driving.clone()
-    hot[:2] += 1
-    assert (deformation(positions, hot).appearance != turning.appearance).any()
+    assert (hot.appearance != turning.appearance).any()
 
 
 def test_a_single_part_is_the_global_deformation():
@@ -143,8 +151,8 @@ def test_a_single_part_is_the_global_deformation():
     whole = GlobalDeformation(5, hidden_width=8)
     wake(one)
     whole.whole_head.load_state_dict(one.state_dict())
-    positions, driving = torch.rand(20, 3), torch.randn(5)
-    assert torch.equal(one(positions, driving).offsets, whole(positions, driving).offsets)
+    inputs = torch.rand(20, 3), *in_two_frames(20)
+    assert torch.equal(one(*inputs).offsets, whole(*inputs).offsets)
 
 
 def test_hard_and_soft_agree_far_inside_a_part():
@@ -155,22 +163,22 @@ def test_hard_and_soft_agree_far_inside_a_part():
     )
     wake(deformation)
     positions = deformation.assigner.centres.detach() + 0.05 * torch.rand(4, 3)
-    driving = torch.randn(5)
-    soft = deformation(positions, driving).offsets
+    inputs = positions, *in_two_frames(4)
+    soft = deformation(*inputs).offsets
     deformation.set_hard(True)
-    torch.testing.assert_close(deformation(positions, driving).offsets, soft, atol=1e-6, rtol=0)
+    torch.testing.assert_close(deformation(*inputs).offsets, soft, atol=1e-6, rtol=0)
 
 
 def test_the_interface_itself_deforms_nothing():
     with pytest.raises(TypeError, match="abstract class Deformation"):
-        Deformation()(torch.rand(1, 3), torch.rand(5))
+        Deformation()(torch.rand(1, 3), *in_two_frames(1))
 
 
 def test_a_fixed_partition_gets_no_gradient_and_its_networks_do():
     torch.manual_seed(0)
     fixed = PartDeformation(parts=4, driving_width=5, learn_parts=False)
     torch.nn.init.normal_(fixed.networks.weight3)
-    deformed = fixed(torch.rand(50, 3), torch.rand(5))
+    deformed = fixed(torch.rand(50, 3), *in_two_frames(50))
     (deformed.offsets.square().sum() + deformed.part_weights.square().sum()).backward()
     assert all(p.grad is None for p in fixed.assigner.parameters())
     assert fixed.networks.weight1.grad.abs().sum() > 0
@@ -192,8 +200,8 @@ def test_choices_that_are_off_leave_no_trace():
     assert torch.equal(torch.rand(1), after_plain)
     wake(plain)
     chosen.networks.load_state_dict(plain.networks.state_dict())
-    positions, driving = torch.rand(50, 3), torch.randn(5)
-    assert torch.equal(chosen(positions, driving).offsets, plain(positions, driving).offsets)
+    inputs = torch.rand(50, 3), *in_two_frames(50)
+    assert torch.equal(chosen(*inputs).offsets, plain(*inputs).offsets)
 
 
 def test_octaves_come_in_one_after_the_other():
@@ -201,16 +209,16 @@ def test_octaves_come_in_one_after_the_other():
     torch.manual_seed(0)
     deformation = PartDeformation(parts=1, num_frequencies=4, driving_width=5, windowed_frequencies=True)
     wake(deformation)
-    positions, driving = torch.rand(30, 3), torch.randn(5)
+    inputs = torch.rand(30, 3), *in_two_frames(30)
     opened = []
     for progress in (0.0, 0.125, 0.25, 0.375, 0.5, 1.0):
         deformation.set_progress(progress)
-        before = deformation(positions, driving).offsets
+        before = deformation(*inputs).offsets
         felt = 0
         for octave in range(4):
             changed = copy.deepcopy(deformation)
             with torch.no_grad():
                 changed.networks.weight1[:, 3 + octave :: 4] += 1
-            felt += not torch.equal(changed(positions, driving).offsets, before)
+            felt += not torch.equal(changed(*inputs).offsets, before)
         opened.append(felt)
     assert opened == [0, 1, 2, 3, 4, 4]

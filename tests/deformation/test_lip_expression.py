@@ -7,7 +7,7 @@ from partnerface.deformation.deformation import CanonicalHead
 from partnerface.deformation.lip_expression import ANCHORS, LipExpression
 from partnerface.head_models.head_parts import head_parts, surface_vertices
 from tests.contracts.deformation_contract import DeformationContract
-from tests.contracts.subjects import canonical_head
+from tests.contracts.subjects import canonical_head, in_frame
 
 
 class TestLipExpression(DeformationContract):
@@ -35,7 +35,7 @@ def test_the_code_is_whole_at_the_mouth_and_zero_at_eyes_and_scalp(head, lips):
     weights = {name: weight[head.used] for name, weight in head_parts(head.head_model).weights.items()}
     positions = head.in_cube(head.vertices[head.used])
     driving = torch.randn(5)
-    code = lips(positions, driving).appearance
+    code = lips(positions, driving[None], in_frame(positions)).appearance
     full = driving[:-3] @ lips.code
     share = (code / full)[
         (weights["mouth"] > 0.9) & ~surface_vertices(head.head_model, "mouth_cavity")[head.used]
@@ -58,14 +58,15 @@ def test_nearness_fades_from_one_to_two_spacings(lips):
 
 def test_nothing_moves_and_the_code_is_linear_in_the_driving_signal(lips):
     positions, driving = lips.anchors + 0.001, torch.randn(5)
-    deformed = lips(positions, driving)
-    assert not deformed.offsets.any()
-    assert torch.equal(deformed.part_weights, torch.ones(ANCHORS, 1))
-    twice = lips(positions, 2 * driving).appearance
-    torch.testing.assert_close(twice, 2 * deformed.appearance)
-    assert not lips(positions, torch.zeros(5)).appearance.any()
+    frames = torch.stack([driving, 2 * driving, torch.zeros(5)])
+    once, twice, never = (lips(positions, frames, in_frame(positions, f)) for f in range(3))
+    assert once.appearance.any()
+    assert not once.offsets.any()
+    assert torch.equal(once.part_weights, torch.ones(ANCHORS, 1))
+    torch.testing.assert_close(twice.appearance, 2 * once.appearance)
+    assert not never.appearance.any()
 
 
 def test_gradient_reaches_every_number_of_the_code(lips):
-    lips(lips.anchors, torch.ones(5)).appearance.sum().backward()
+    lips(lips.anchors, torch.ones(1, 5), in_frame(lips.anchors)).appearance.sum().backward()
     assert lips.code.grad.abs().min() > 0

@@ -8,7 +8,7 @@ from partnerface.deformation.part_deformation import (
     PartDeformation,
     expression_masks,
 )
-from tests.contracts.subjects import canonical_head
+from tests.contracts.subjects import canonical_head, in_frame
 
 
 def talking(anny) -> torch.Tensor:
@@ -63,16 +63,16 @@ def woken(anny, **choices) -> PartDeformation:
 def test_a_blink_does_not_reach_the_chin_and_the_head_reaches_every_part(anny):
     local, unconfined = woken(anny), woken(anny, local_driving=False)
     blink = anny.expression_index("eyeBlinkLeft")
-    neutral = torch.zeros(anny.num_expression + 6)
-    closed, turned = neutral.clone(), neutral.clone()
-    closed[blink], turned[-3:] = 1.0, 1.0
+    # Three frames: at rest, with the left eye closed, turning.
+    driving = torch.zeros(3, anny.num_expression + 6)
+    driving[1, blink], driving[2, -3:] = 1.0, 1.0
     places = local.assigner.centres.detach()
     for deformation, confined in ((local, True), (unconfined, False)):
-        rest = deformation(places, neutral).offsets
-        by_blink = (deformation(places, closed).offsets - rest).abs().amax(1) > 0
+        rest, closed, turned = (deformation(places, driving, in_frame(places, f)).offsets for f in range(3))
+        by_blink = (closed - rest).abs().amax(1) > 0
         assert bool(by_blink.all()) is not confined
         assert by_blink.any()
-        assert ((deformation(places, turned).offsets - rest).abs().amax(1) > 0).all()
+        assert ((turned - rest).abs().amax(1) > 0).all()
     assert not local.driving_mask[int(places[:, 1].argmin()), blink]
 
 
@@ -80,5 +80,6 @@ def test_masks_travel_with_the_checkpoint(anny):
     trained = woken(anny)
     fresh = PartDeformation(parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1)
     fresh.load_state_dict(trained.state_dict())
-    positions, driving = torch.rand(30, 3), torch.randn(anny.num_expression + 6)
-    assert torch.equal(fresh(positions, driving).offsets, trained(positions, driving).offsets)
+    positions, driving = torch.rand(30, 3), torch.randn(1, anny.num_expression + 6)
+    inputs = positions, driving, in_frame(positions)
+    assert torch.equal(fresh(*inputs).offsets, trained(*inputs).offsets)

@@ -43,6 +43,11 @@ def make_networks() -> LocalNetworks:
     return networks
 
 
+def in_two_frames(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random driving signals ``[2, P, D]`` and the frames of points, in turns."""
+    return torch.randn(2, PARTS, DRIVING), (torch.arange(count) % 2).int()
+
+
 def one_point(
     networks: LocalNetworks, part: int, feature: torch.Tensor, driving: torch.Tensor
 ) -> torch.Tensor:
@@ -61,15 +66,18 @@ def test_values_and_gradients_equal_a_dense_loop(routes):
     index = torch.rand(60, PARTS).argsort(1)[:, :routes]
     index[index == 3] = 1
     weights = torch.rand(60, routes)
-    features, driving = torch.randn(60, INPUTS, requires_grad=True), torch.randn(DRIVING, requires_grad=True)
+    # Nor does frame 1, of three with a signal of its own for each network.
+    frame = 2 * torch.randint(2, (60,), dtype=torch.int32)
+    features = torch.randn(60, INPUTS, requires_grad=True)
+    driving = torch.randn(3, PARTS, DRIVING, requires_grad=True)
     leaves = [features, driving, *networks.parameters()]
-    found = networks(features, driving, weights, index)
-    expected = torch.stack(
-        [
-            sum(weights[n, k] * one_point(networks, index[n, k], features[n], driving) for k in range(routes))
-            for n in range(60)
-        ]
-    )
+    found = networks(features, driving, frame, weights, index)
+
+    def of_route(n: int, k: int) -> torch.Tensor:
+        part = index[n, k]
+        return weights[n, k] * one_point(networks, part, features[n], driving[frame[n], part])
+
+    expected = torch.stack([sum(of_route(n, k) for k in range(routes)) for n in range(60)])
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     factor = torch.randn(60, OUTPUTS)
     gradients = torch.autograd.grad((found * factor).sum(), leaves)
@@ -77,13 +85,14 @@ def test_values_and_gradients_equal_a_dense_loop(routes):
     for a, b in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
     assert not gradients[2][3].any()
+    assert not gradients[1][1].any()
 
 
 def test_output_is_zero_at_the_start():
     torch.manual_seed(0)
     networks = LocalNetworks(PARTS, INPUTS, DRIVING, HIDDEN, CODE, CODE_DRIVING)
     index = torch.randint(PARTS, (30, 2))
-    output = networks(torch.randn(30, INPUTS), torch.randn(DRIVING), torch.rand(30, 2), index)
+    output = networks(torch.randn(30, INPUTS), *in_two_frames(30), torch.rand(30, 2), index)
     assert not output.any()
     output.sum().backward()
     assert networks.bias3.grad.any()
@@ -93,7 +102,7 @@ def test_parts_share_nothing():
     """A change of one part's weights moves only the points that it acts on."""
     networks = make_networks()
     index = torch.arange(PARTS).repeat(4)[:, None]
-    arguments = torch.randn(20, INPUTS), torch.randn(DRIVING), torch.ones(20, 1), index
+    arguments = torch.randn(20, INPUTS), *in_two_frames(20), torch.ones(20, 1), index
     before = networks(*arguments)
     with torch.no_grad():
         for parameter in networks.parameters():
@@ -105,7 +114,7 @@ def test_parts_share_nothing():
 def test_no_points():
     networks = make_networks()
     none = torch.zeros(0, 2)
-    output = networks(torch.zeros(0, INPUTS), torch.randn(DRIVING), none, none.long())
+    output = networks(torch.zeros(0, INPUTS), *in_two_frames(0), none, none.long())
     assert output.shape == (0, OUTPUTS)
     output.sum().backward()
     assert not networks.weight1.grad.any()

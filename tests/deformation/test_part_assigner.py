@@ -13,6 +13,7 @@ from partnerface.deformation.deformation import (
 )
 from partnerface.deformation.part_deformation import PartAssigner, strongest
 from partnerface.errors import UserError
+from tests.contracts.subjects import in_frame
 
 
 def make_assigner(parts: int, temperature: float = 0.25, top_k: int = 64, **choices) -> PartAssigner:
@@ -159,15 +160,17 @@ def test_the_residual_adds_to_the_logits_of_its_part():
 
 
 def test_entropy_of_the_weights_by_hand():
-    weights = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.9, 0.1]], requires_grad=True)
-    points = DeformedPoints(torch.zeros(3, 3), None, weights, torch.zeros(3, 2).long())
-    entropy = part_entropy(points)
-    expected = (math.log(2) + 0 - 0.9 * math.log(0.9) - 0.1 * math.log(0.1)) / 3
-    assert float(entropy.detach()) == pytest.approx(expected, abs=1e-4)
-    entropy.backward()
+    """Three frames, the second without a point."""
+    weights = torch.tensor([[0.5, 0.5], [0.2, 0.8], [1.0, 0.0], [0.9, 0.1]], requires_grad=True)
+    points = DeformedPoints(torch.zeros(4, 3), None, weights, torch.zeros(4, 2).long())
+    entropy = part_entropy(points, torch.tensor([0, 2, 0, 0], dtype=torch.int32), 3)
+    first = (math.log(2) + 0 - 0.9 * math.log(0.9) - 0.1 * math.log(0.1)) / 3
+    third = -0.2 * math.log(0.2) - 0.8 * math.log(0.8)
+    assert entropy.tolist() == pytest.approx([first, 0, third], abs=1e-4)
+    entropy.sum().backward()
     assert weights.grad.isfinite().all()
     none = DeformedPoints(torch.zeros(0, 3), None, torch.zeros(0, 2), torch.zeros(0, 2).long())
-    assert float(part_entropy(none)) == 0
+    assert part_entropy(none, in_frame(none.offsets), 2).tolist() == [0, 0]
 
 
 def test_a_single_part_takes_everything():
@@ -190,16 +193,21 @@ def test_no_points():
     weights, index = make_assigner(4, top_k=2)(torch.zeros(0, 3))
     assert weights.shape == index.shape == (0, 2)
     nothing = DeformedPoints(torch.zeros(0, 3), None, weights, index)
-    assert torch.equal(part_usage(nothing, 4), torch.full((4,), 0.25))
+    usage = part_usage(nothing, 4, in_frame(nothing.offsets), 2)
+    assert torch.equal(usage, torch.full((2, 4), 0.25))
     assert dense_part_weights(nothing.part_weights, nothing.part_index, 4).shape == (0, 4)
 
 
 def test_usage_is_the_mean_of_the_dense_weights():
+    """By frame, and the same for all parts in the second of three frames, which has no point."""
     assigner = make_assigner(7, top_k=3)
-    positions = torch.rand(40, 3)
+    positions, frame = torch.rand(40, 3), 2 * torch.randint(2, (40,), dtype=torch.int32)
     weights, index = assigner(positions)
-    usage = part_usage(DeformedPoints(positions, None, weights, index), 7)
-    torch.testing.assert_close(usage, dense(assigner, positions).mean(0))
+    usage = part_usage(DeformedPoints(positions, None, weights, index), 7, frame, 3)
+    for number in (0, 2):
+        expected = dense(assigner, positions[frame == number]).mean(0)
+        torch.testing.assert_close(usage[number], expected)
+    torch.testing.assert_close(usage[1], torch.full((7,), 1 / 7))
 
 
 def test_places_travel_with_the_state():

@@ -46,7 +46,7 @@ class Raising(Deformation):
     def __init__(self, driving_width: int, width: int = 3) -> None:
         raise KeyError("no such width")
 
-    def forward(self, positions, driving): ...
+    def forward(self, positions, driving, frame): ...
 
 
 class RaisingLoss(Loss):
@@ -73,7 +73,7 @@ class Demanding(Deformation):
     def __init__(self, driving_width: int, needed: int) -> None:
         super().__init__()
 
-    def forward(self, positions, driving): ...
+    def forward(self, positions, driving, frame): ...
 
 
 class LossWithoutBase:

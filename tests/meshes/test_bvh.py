@@ -3,17 +3,21 @@
 import numpy as np
 import torch
 
-from partnerface.meshes.bvh import BvhCache, MeshBvh, cast_rays
+from partnerface.meshes.bvh import BvhCache, MeshBvh, PosedBvhs, cast_rays
 from partnerface.skinning.nearest_surface import NearestSurface, SkinningSurface
+from tests.contracts.subjects import in_frame
 from tests.meshes.plain_ray_casting import box, first_hits
 
 
-def closest(hierarchy: MeshBvh, faces: torch.Tensor, vertices: torch.Tensor, points: torch.Tensor):
-    """Distances and faces of the closest surface, asked through inverse skinning."""
+def closest(hierarchies: MeshBvh | PosedBvhs, faces: torch.Tensor, points: torch.Tensor, frame: int = 0):
+    """Distances and faces of the closest surface in a frame, asked through inverse skinning."""
+    if isinstance(hierarchies, MeshBvh):
+        hierarchies = PosedBvhs([hierarchies])
+    count = len(hierarchies.meshes), len(hierarchies.meshes[0].vertices)
     skinning = NearestSurface(margin=10.0)
-    skinning.set_surface(faces, torch.zeros(len(vertices)))
-    transforms = torch.eye(3, 4).repeat(len(vertices), 1, 1)
-    found = skinning(points, SkinningSurface(hierarchy, transforms, torch.zeros_like(vertices)))
+    skinning.set_surface(faces, torch.zeros(count[1]))
+    surface = SkinningSurface(hierarchies, torch.eye(3, 4).repeat(*count, 1, 1), torch.zeros(*count, 3))
+    found = skinning(points, in_frame(points, frame), surface)
     return found.distance, found.faces
 
 
@@ -23,14 +27,14 @@ def test_refitting_equals_building_after_a_large_motion():
     first, second = torch.randn(2, 40, 3, generator=generator)
     points = torch.randn(200, 3, generator=generator)
     moved = MeshBvh(first, faces)
-    before = closest(moved, faces, first, points)
+    before = closest(moved, faces, points)
     moved.refit(second)
-    after = closest(moved, faces, second, points)
-    expected = closest(MeshBvh(second, faces), faces, second, points)
+    after = closest(moved, faces, points)
+    expected = closest(MeshBvh(second, faces), faces, points)
     assert not torch.equal(before[0], after[0])
     torch.testing.assert_close(after[0], expected[0], atol=1e-6, rtol=0)
     moved.refit(first)
-    torch.testing.assert_close(closest(moved, faces, first, points)[0], before[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(closest(moved, faces, points)[0], before[0], atol=1e-6, rtol=0)
 
 
 def test_later_changes_of_the_callers_tensor_do_not_reach_the_hierarchy():
@@ -38,9 +42,9 @@ def test_later_changes_of_the_callers_tensor_do_not_reach_the_hierarchy():
     faces = torch.arange(12).view(4, 3)
     points = vertices + 0.1
     hierarchy = MeshBvh(vertices, faces)
-    expected = closest(hierarchy, faces, vertices, points)
+    expected = closest(hierarchy, faces, points)
     vertices += 100
-    torch.testing.assert_close(closest(hierarchy, faces, vertices, points), expected)
+    torch.testing.assert_close(closest(hierarchy, faces, points), expected)
 
 
 def test_vertices_with_gradients_or_in_other_layouts_are_taken():
@@ -48,12 +52,12 @@ def test_vertices_with_gradients_or_in_other_layouts_are_taken():
     vertices = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
     faces = torch.arange(12).view(4, 3)
     points = vertices + 0.1
-    expected = closest(MeshBvh(vertices, faces), faces, vertices, points)
+    expected = closest(MeshBvh(vertices, faces), faces, points)
     for other in (vertices.double(), vertices.T.contiguous().T, vertices.clone().requires_grad_()):
         hierarchy = MeshBvh(torch.zeros_like(vertices), faces)
         hierarchy.refit(other)
         for made in (hierarchy, MeshBvh(other, faces)):
-            torch.testing.assert_close(closest(made, faces, vertices, points), expected)
+            torch.testing.assert_close(closest(made, faces, points), expected)
 
 
 def test_of_equally_close_triangles_the_same_is_found_whatever_was_posed_before():
@@ -67,15 +71,32 @@ def test_of_equally_close_triangles_the_same_is_found_whatever_was_posed_before(
     points = canonical + torch.tensor([0.0, 0.0, 0.5])
     turned = canonical @ torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
     fresh, used = BvhCache(), BvhCache()
-    used.posed(3 * turned, canonical, faces, 0)
+    used.posed(torch.stack([3 * turned, turned]), canonical, faces)
     found = [
-        closest(hierarchies.posed(canonical, canonical, faces, 0), faces, canonical, points)[1]
+        closest(hierarchies.posed(canonical.expand(2, -1, -1), canonical, faces), faces, points, frame)[1]
         for hierarchies in (fresh, used)
+        for frame in (0, 1)
     ]
-    assert torch.equal(*found)
+    assert all(torch.equal(found[0], other) for other in found[1:])
     first_pose = MeshBvh(3 * turned, faces)
     first_pose.refit(canonical)
-    assert not torch.equal(closest(first_pose, faces, canonical, points)[1], found[0])
+    assert not torch.equal(closest(first_pose, faces, points)[1], found[0])
+
+
+def test_every_frame_has_its_own_pose_however_many_frames_came_before():
+    """Against hierarchies built over each pose; more frames, fewer, and as many as before."""
+    generator = torch.Generator().manual_seed(0)
+    canonical, points = torch.randn(40, 3, generator=generator), torch.randn(100, 3, generator=generator)
+    faces = torch.randint(40, (60, 3), generator=generator)
+    cache = BvhCache()
+    for frames in (2, 3, 1, 2):
+        vertices = torch.randn(frames, 40, 3, generator=generator)
+        posed = cache.posed(vertices, canonical, faces)
+        assert len(posed.meshes) == len(posed.ids) == frames
+        for frame in range(frames):
+            expected = closest(MeshBvh(vertices[frame], faces), faces, points)
+            found = closest(posed, faces, points, frame)
+            torch.testing.assert_close(found[0], expected[0], atol=1e-6, rtol=0)
 
 
 def test_equals_every_triangle():

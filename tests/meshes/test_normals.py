@@ -26,24 +26,25 @@ def test_vertex_normals_of_a_sphere_point_outwards():
 
 
 def test_both_kinds_against_a_loop():
-    """With faces that are a line or a point; the last vertex belongs to none."""
+    """Two frames, with faces that are a line or a point; the last vertex belongs to none."""
     generator = torch.Generator().manual_seed(0)
-    vertices = torch.rand(40, 3, generator=generator)
+    vertices = torch.rand(2, 40, 3, generator=generator)
     faces = torch.randint(39, (60, 3), generator=generator)
     faces[:2] = torch.tensor([[1, 1, 2], [3, 3, 3]])
-    expected = torch.zeros(40, 3, dtype=torch.float64)
-    for a, b, c in faces.tolist():
-        first, second = (vertices[k].double() - vertices[a].double() for k in (b, c))
-        for corner in (a, b, c):
-            expected[corner] += torch.linalg.cross(first, second)
-    expected = torch.nn.functional.normalize(expected, dim=1).float()
+    expected = torch.zeros(2, 40, 3, dtype=torch.float64)
+    for frame in range(2):
+        for a, b, c in faces.tolist():
+            first, second = (vertices[frame, k].double() - vertices[frame, a].double() for k in (b, c))
+            for corner in (a, b, c):
+                expected[frame, corner] += torch.linalg.cross(first, second)
+    expected = torch.nn.functional.normalize(expected, dim=2).float()
     for found in (
+        torch.stack([vertex_normals(vertices[frame], faces) for frame in range(2)]),
         vertex_normals(vertices, faces),
-        vertex_normals(vertices.expand(2, -1, -1), faces)[1],
         posed_normals(vertices, faces.int()),
     ):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-        assert not found[-1].any()
+        assert not found[:, -1].any()
 
 
 def test_no_place_of_the_surface_is_farther_than_the_spacing():

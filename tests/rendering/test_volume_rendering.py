@@ -100,27 +100,31 @@ def test_nothing_evaluated_is_nothing_seen():
 
 
 def test_a_head_over_its_torso_equals_a_loop_over_rays_and_samples():
-    """Front to back: every sample that was evaluated, then the torso layer in what light is left."""
+    """Front to back: every sample that was evaluated, then the torso layer in what light is left.
+
+    Seven rays in each of two frames.
+    """
     generator = torch.Generator().manual_seed(3)
 
     def rand(*shape: int) -> torch.Tensor:
         return torch.rand(shape, generator=generator)
 
     rays, count, parts = 7, 4, 3
-    hit = torch.tensor([1, 2, 4, 6])
+    hit = torch.tensor([1, 2, 9, 13])
     samples = ray_samples(4, count, length=0.02, opaque=[True, False, True, True])
     # Nothing of the third ray was evaluated: it ends at a black backstop.
     kept = torch.tensor([0, 2, 3, 4, 6, 7, 13, 15])
     density, rgb, weights = 60 * rand(8), rand(8, 3), rand(8, parts)
-    torso = rand(rays, 3), rand(rays)
+    torso = rand(2, rays, 3), rand(2, rays)
     head = render_head(density, rgb, kept, samples, weights)
     found = composite_over_torso(head, samples, hit, torso)
-    for ray in range(rays):
+    for number in range(2 * rays):
+        ray = divmod(number, rays)
         light, colour, depth, share = 1.0, torch.zeros(3), 0.0, torch.zeros(parts)
-        place = hit.tolist().index(ray) if ray in hit else None
+        place = hit.tolist().index(number) if number in hit else None
         for s in range(count if place is not None else 0):
-            number = place * count + s
-            at = kept.tolist().index(number) if number in kept else None
+            sample = place * count + s
+            at = kept.tolist().index(sample) if sample in kept else None
             alpha = 0.0 if at is None else 1 - math.exp(-float(density[at]) * 0.02)
             if s == count - 1 and samples.opaque[place]:
                 alpha = 1.0
@@ -129,13 +133,13 @@ def test_a_head_over_its_torso_equals_a_loop_over_rays_and_samples():
                 share += light * alpha * weights[at]
             depth += light * alpha * (1 + 0.02 * s)
             light *= 1 - alpha
-        assert float(found.head_opacity[0, ray]) == pytest.approx(1 - light, abs=1e-6)
+        assert float(found.head_opacity[ray]) == pytest.approx(1 - light, abs=1e-6)
         colour += light * torso[1][ray] * torso[0][ray]
-        torch.testing.assert_close(found.rgb[0, ray], colour)
+        torch.testing.assert_close(found.rgb[ray], colour)
         opacity = 1 - light * (1 - float(torso[1][ray]))
-        assert float(found.opacity[0, ray]) == pytest.approx(opacity, abs=1e-6)
-        assert float(found.depth[0, ray]) == pytest.approx(depth, abs=1e-6)
-        torch.testing.assert_close(found.part_weights[0, ray], share)
+        assert float(found.opacity[ray]) == pytest.approx(opacity, abs=1e-6)
+        assert float(found.depth[ray]) == pytest.approx(depth, abs=1e-6)
+        torch.testing.assert_close(found.part_weights[ray], share)
     without = composite_over_torso(render_head(density, rgb, kept, samples), samples, hit, torso)
     assert without.part_weights is None
     assert torch.equal(without.rgb, found.rgb)
@@ -144,10 +148,10 @@ def test_a_head_over_its_torso_equals_a_loop_over_rays_and_samples():
 def test_without_a_head_the_torso_shows_as_it_is():
     none = torch.zeros(0, dtype=torch.long)
     head = CompositedHead(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0, 2))
-    colour, opacity = torch.rand(5, 3), torch.rand(5)
+    colour, opacity = torch.rand(2, 5, 3), torch.rand(2, 5)
     found = composite_over_torso(head, ray_samples(0, 3), none, (colour, opacity))
-    torch.testing.assert_close(found.rgb[0], opacity[:, None] * colour)
-    assert torch.equal(found.opacity[0], opacity)
+    torch.testing.assert_close(found.rgb, opacity[..., None] * colour)
+    assert torch.equal(found.opacity, opacity)
     assert not found.head_opacity.any()
     assert not found.depth.any()
     assert not found.part_weights.any()

@@ -8,18 +8,22 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.errors import UserError
-from partnerface.meshes.bvh import MeshBvh
+from partnerface.meshes.bvh import MeshBvh, PosedBvhs
 from partnerface.sampling.head_sampler import HeadBounds, HeadRaySampler
 from partnerface.sampling.occupancy import SURFACE_CELLS
 from partnerface.sampling.ray_sampler import RaySamples
 from partnerface.skinning.head_surface import head_surface
 from tests.contracts.ray_sampler_contract import RaySamplerContract
+from tests.contracts.subjects import in_frame
 from tests.meshes.plain_ray_casting import box, first_hits
+from tests.sampling.packed_cells import packed, unpacked
 
 CELLS, SAMPLES, STEP = 16, 12, 0.00373
 LOW, EXTENT = torch.tensor([-0.2, -0.15, -0.1]), 0.4
-ROTATION = axis_angle_to_matrix(torch.tensor([0.4, -0.8, 0.3]))
-TRANSLATION = torch.tensor([0.3, -0.1, -1.0])
+ROTATION = axis_angle_to_matrix(torch.tensor([[0.4, -0.8, 0.3], [-1.1, 0.2, 0.5]]))
+ALONG_THE_AXES = torch.eye(3)[torch.tensor([[0, 1, 2], [1, 2, 0]])]
+TRANSLATION = torch.tensor([[0.3, -0.1, -1.0], [-0.2, 0.4, -0.8]])
+"""The poses of two heads."""
 
 
 class TestHeadRaySampler(RaySamplerContract):
@@ -33,26 +37,42 @@ def make_sampler(learned: torch.Tensor) -> HeadRaySampler:
     return sampler
 
 
-def random_cells(share: float, cells: int) -> torch.Tensor:
-    return torch.rand(cells**3, generator=torch.Generator().manual_seed(0)) < share
+def random_cells(share: float, *shape: int) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)) < share
 
 
-def make_bounds(surface: torch.Tensor, stop: torch.Tensor, rotation: torch.Tensor = ROTATION) -> HeadBounds:
-    """A backstop of 16 cm around ``stop`` in the rigid frame, turned with the head."""
+def make_bounds(share: float, stop: torch.Tensor, rotation: torch.Tensor = ROTATION) -> HeadBounds:
+    """Two heads: a share of the surface's cells, and backstops of 16 cm around ``stop`` ``[2, 3]`` in the
+    rigid frame, turned with the head.
+    """
     vertices, faces = (torch.from_numpy(a) for a in box((0.16, 0.16, 0.16), (2, 2, 2)))
-    world = (vertices + stop) @ rotation.T + TRANSLATION
-    rigid = vertices + stop
-    around = torch.stack([torch.minimum(LOW, rigid.amin(0)), torch.maximum(LOW + EXTENT, rigid.amax(0))])
-    return HeadBounds(MeshBvh(world, faces), surface.to(torch.uint8), around, rotation, TRANSLATION)
+    rigid = vertices + stop[:, None]
+    world = rigid @ rotation.mT + TRANSLATION[:, None]
+    around = torch.stack(
+        [torch.minimum(LOW, rigid.amin(1)), torch.maximum(LOW + EXTENT, rigid.amax(1))], dim=1
+    )
+    surface = packed(random_cells(share, 2, SURFACE_CELLS, SURFACE_CELLS, SURFACE_CELLS))
+    backstop = PosedBvhs([MeshBvh(posed, faces) for posed in world])
+    return HeadBounds(backstop, surface, around, rotation, TRANSLATION)
 
 
-def stopped_at(bounds: HeadBounds, origins: torch.Tensor, directions: torch.Tensor) -> np.ndarray:
-    corners = bounds.backstop.corners.view(-1, 3)
-    return first_hits(bounds.backstop._vertices, corners, origins, directions)
+Rays = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Origins and directions in the world, and frames."""
 
 
-def rays_to_the_cube(count: int, rotation: torch.Tensor = ROTATION) -> tuple[torch.Tensor, torch.Tensor]:
-    """World rays: most towards the cube, some starting in it, some past it, some along its axes."""
+def stopped_at(bounds: HeadBounds, origins: torch.Tensor, directions: torch.Tensor, frame: torch.Tensor):
+    """Where each ray meets the backstop of its own frame, infinity for nowhere."""
+    corners, stops = bounds.backstop.corners.view(-1, 3), np.zeros(len(origins))
+    for number, mesh in enumerate(bounds.backstop.meshes):
+        of = frame == number
+        stops[of.numpy()] = first_hits(mesh.vertices, corners, origins[of], directions[of])
+    return stops
+
+
+def rays_to_the_cube(count: int, rotation: torch.Tensor = ROTATION) -> Rays:
+    """World rays of two frames in turns: most towards the cube, some starting in it, some past it, some
+    along its axes.
+    """
     generator = torch.Generator().manual_seed(2)
     origins = 0.8 * torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
     targets = LOW + EXTENT * torch.rand(count, 3, generator=generator)
@@ -62,7 +82,15 @@ def rays_to_the_cube(count: int, rotation: torch.Tensor = ROTATION) -> tuple[tor
     axes = torch.eye(3).repeat(20, 1)[:60]
     directions[40:100] = axes
     origins[40:100] = LOW + EXTENT * torch.rand(60, 3, generator=generator) - 0.7 * axes
-    return origins @ rotation.T + TRANSLATION, directions @ rotation.T
+    return in_the_world(origins, directions, rotation)
+
+
+def in_the_world(origins: torch.Tensor, directions: torch.Tensor, rotation: torch.Tensor = ROTATION) -> Rays:
+    """Rays that are given in the rigid frames of two heads in turns."""
+    frame = (torch.arange(len(origins)) % 2).int()
+    turn = rotation[frame]
+    place = (turn @ origins[:, :, None])[:, :, 0] + TRANSLATION[frame]
+    return place, (turn @ directions[:, :, None])[:, :, 0], frame
 
 
 @dataclass
@@ -79,8 +107,8 @@ class Replay:
         return min(self.near + (step + arc - int(arc)) * STEP, self.far)
 
 
-def replay(origin, direction, sampler: HeadRaySampler, bounds: HeadBounds, stop: float) -> Replay:
-    rotation, translation = bounds.rotation.double().numpy(), bounds.translation.double().numpy()
+def replay(origin, direction, frame: int, grids: list[tuple[torch.Tensor, int]], bounds, stop) -> Replay:
+    rotation, translation = (value[frame].double().numpy() for value in (bounds.rotation, bounds.translation))
     o = (origin.double().numpy() - translation) @ rotation
     d = direction.double().numpy() @ rotation
     low = LOW.double().numpy()
@@ -93,16 +121,21 @@ def replay(origin, direction, sampler: HeadRaySampler, bounds: HeadBounds, stop:
     inside = ((places >= 0) & (places < 1)).all(1)
     places = places.clip(0, 1 - 1e-9)
     occupied = np.zeros(len(steps), bool)
-    for grid, cells in ((sampler.occupancy.occupied, CELLS), (bounds.surface, SURFACE_CELLS)):
+    for grid, cells in grids:
         x, y, z = (places * cells).astype(int).T
         occupied |= grid.numpy()[x + cells * (y + cells * z)] > 0
     return Replay(near, far, steps[occupied & inside])
 
 
-def replays(sampler, bounds, origins, directions) -> list[Replay]:
-    stops = stopped_at(bounds, origins, directions)
+def replays(sampler: HeadRaySampler, bounds: HeadBounds, rays: Rays) -> list[Replay]:
+    """Each ray by itself, against the learned cells and those of its frame."""
+    learned, surface = sampler.occupancy.occupied, unpacked(bounds.surface, SURFACE_CELLS).flatten(1)
+    origins, directions, frames = rays
     return [
-        replay(*ray, sampler, bounds, stop) for *ray, stop in zip(origins, directions, stops, strict=True)
+        replay(*ray, frame, [(learned, CELLS), (surface[frame], SURFACE_CELLS)], bounds, stop)
+        for *ray, frame, stop in zip(
+            origins, directions, frames.tolist(), stopped_at(bounds, *rays), strict=True
+        )
     ]
 
 
@@ -129,17 +162,17 @@ def check_strata(samples: RaySamples, expected: list[Replay], slack: float) -> N
 
 @pytest.fixture(params=["turned", "along the axes"])
 def crowded(request) -> tuple[HeadRaySampler, HeadBounds]:
-    sampler = make_sampler(random_cells(0.2, CELLS))
-    # Without a turn, rays along the axes have components that are exactly zero.
-    rotation = ROTATION if request.param == "turned" else torch.eye(3)
-    return sampler, make_bounds(random_cells(0.02, SURFACE_CELLS), torch.tensor([0.03, 0.05, 0.1]), rotation)
+    sampler = make_sampler(random_cells(0.2, CELLS**3))
+    # Without a turn but from axis to axis, rays along the axes have components that are exactly zero.
+    rotation = ROTATION if request.param == "turned" else ALONG_THE_AXES
+    return sampler, make_bounds(0.02, torch.tensor([[0.03, 0.05, 0.1], [-0.02, 0.1, 0.12]]), rotation)
 
 
 def test_evaluation_samples_are_the_centres_of_equal_shares_of_the_occupied_steps(crowded):
     sampler, bounds = crowded
-    origins, directions = rays_to_the_cube(300, bounds.rotation)
-    samples = sampler(origins, directions, bounds)
-    expected = replays(sampler, bounds, origins, directions)
+    rays = rays_to_the_cube(300, bounds.rotation)
+    samples = sampler(*rays, bounds)
+    expected = replays(sampler, bounds, rays)
     assert np.mean([len(ray.occupied) > 0 for ray in expected]) > 0.8
     check_strata(samples, expected, slack=0.02)
     exact = 0
@@ -155,25 +188,25 @@ def test_evaluation_samples_are_the_centres_of_equal_shares_of_the_occupied_step
 def test_training_samples_are_jittered_within_their_shares(crowded):
     sampler, bounds = crowded
     torch.manual_seed(0)
-    origins, directions = rays_to_the_cube(200, bounds.rotation)
-    expected = replays(sampler, bounds, origins, directions)
-    evaluated = sampler(origins, directions, bounds)
+    rays = rays_to_the_cube(200, bounds.rotation)
+    expected = replays(sampler, bounds, rays)
+    evaluated = sampler(*rays, bounds)
     sampler.train()
-    samples = sampler(origins, directions, bounds)
+    samples = sampler(*rays, bounds)
     check_strata(samples, expected, slack=0.02)
     moved = (samples.depths - evaluated.depths).abs()[evaluated.lengths[:, 0] > 0]
     assert (moved > 1e-5).float().mean() > 0.8
     with torch.no_grad():
-        assert torch.equal(sampler(origins, directions, bounds).depths, evaluated.depths)
+        assert torch.equal(sampler(*rays, bounds).depths, evaluated.depths)
 
 
 def test_depths_rise_and_hits_are_known(crowded):
     sampler, bounds = crowded
-    origins, directions = rays_to_the_cube(400, bounds.rotation)
-    samples = sampler.train()(origins, directions, bounds)
+    rays = rays_to_the_cube(400, bounds.rotation)
+    samples = sampler.train()(*rays, bounds)
     assert samples.depths.isfinite().all()
     assert (samples.depths.diff(dim=1) >= -1e-6).all()
-    stops = stopped_at(bounds, origins, directions)
+    stops = stopped_at(bounds, *rays)
     meets = np.isfinite(stops)
     assert 0.1 < meets.mean() < 0.9
     np.testing.assert_array_equal(samples.opaque.numpy(), meets)
@@ -183,8 +216,8 @@ def test_depths_rise_and_hits_are_known(crowded):
 
 def test_a_ray_that_misses_everything_has_no_samples(crowded):
     sampler, bounds = crowded
-    directions = torch.cat([torch.eye(3), -torch.eye(3)])
-    samples = sampler(TRANSLATION + 5 * directions, directions, bounds)
+    directions = torch.cat([torch.eye(3), -torch.eye(3)]).repeat_interleave(2, 0)
+    samples = sampler(*in_the_world(5 * directions, directions, bounds.rotation), bounds)
     assert not samples.hit.any()
     assert not samples.opaque.any()
     assert not samples.lengths.any()
@@ -192,9 +225,8 @@ def test_a_ray_that_misses_everything_has_no_samples(crowded):
 
 def test_without_an_occupied_cell_only_the_backstop_is_hit():
     sampler = make_sampler(torch.zeros(CELLS**3, dtype=torch.bool))
-    bounds = make_bounds(torch.zeros(SURFACE_CELLS**3), torch.zeros(3))
-    origins, directions = rays_to_the_cube(200)
-    samples = sampler(origins, directions, bounds)
+    bounds = make_bounds(0.0, torch.zeros(2, 3))
+    samples = sampler(*rays_to_the_cube(200), bounds)
     assert torch.equal(samples.hit, samples.opaque)
     assert samples.hit.any()
     assert not samples.lengths.any()
@@ -204,13 +236,14 @@ def test_without_an_occupied_cell_only_the_backstop_is_hit():
 def test_a_backstop_in_front_of_the_cube_is_still_hit():
     """The rigid cube knows the training frames; a neck may leave it in a new pose."""
     sampler = make_sampler(torch.ones(CELLS**3, dtype=torch.bool))
-    bounds = make_bounds(torch.zeros(SURFACE_CELLS**3), torch.tensor([0.0, 0.0, 0.5]))
-    target = torch.tensor([0.0, 0.0, 0.5])
-    origins = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.5]])
-    directions = torch.nn.functional.normalize(target - origins, dim=1)
-    samples = sampler(origins @ ROTATION.T + TRANSLATION, directions @ ROTATION.T, bounds)
+    target = torch.tensor([[0.0, 0.0, 0.5], [0.0, 0.6, 0.5]])
+    bounds = make_bounds(0.0, target)
+    origins = target.repeat(2, 1) + torch.tensor([[0.0, 0, 0.5], [0, 0.5, 0], [1.0, 0, 0], [0, 0, 0.7]])
+    directions = torch.nn.functional.normalize(target.repeat(2, 1) - origins, dim=1)
+    samples = sampler(*in_the_world(origins, directions), bounds)
     assert samples.opaque.all()
-    torch.testing.assert_close(samples.depths[:, -1], torch.tensor([0.42, 0.92]), atol=1e-5, rtol=0)
+    expected = torch.tensor([0.42, 0.42, 0.92, 0.62])
+    torch.testing.assert_close(samples.depths[:, -1], expected, atol=1e-5, rtol=0)
     assert not samples.lengths.any()
     assert (samples.depths.diff(dim=1) >= 0).all()
 
@@ -232,14 +265,13 @@ def head_sampler(anny) -> HeadRaySampler:
 
 
 def test_posed_head_stops_rays_at_its_own_backstop(anny, head_sampler, random_head_parameters):
-    """Both frames of a batch, the first one prepared before the second."""
+    """Both frames of a batch, in one pass."""
     parameters = random_head_parameters(frames=2, seed=4)
-    posed = anny(parameters)
-    pose = parameters.rotation, parameters.translation
-    bounds = [head_sampler.bounds(posed, pose[0][f], pose[1][f], f) for f in range(2)]
+    bounds = head_sampler.bounds(anny(parameters), parameters.rotation, parameters.translation)
     generator = torch.Generator().manual_seed(0)
+    pieces = []
     for frame in range(2):
-        stops = bounds[frame].backstop._vertices
+        stops = bounds.backstop.meshes[frame].vertices
         targets = stops[head_sampler.backstop_faces.unique()][::30]
         origins = targets + torch.nn.functional.normalize(
             torch.randn(targets.shape, generator=generator), dim=1
@@ -247,53 +279,61 @@ def test_posed_head_stops_rays_at_its_own_backstop(anny, head_sampler, random_he
         directions = torch.nn.functional.normalize(
             targets + 0.01 * torch.randn(targets.shape, generator=generator) - origins, dim=1
         )
-        samples = head_sampler(origins, directions, bounds[frame])
-        expected = first_hits(stops, head_sampler.backstop_faces, origins, directions)
-        meets = np.isfinite(expected)
-        assert meets.mean() > 0.5
-        np.testing.assert_array_equal(samples.opaque.numpy(), meets)
-        np.testing.assert_allclose(samples.depths[:, -1].numpy()[meets], expected[meets], atol=2e-6)
+        pieces.append((origins, directions, in_frame(origins, frame)))
+    rays = tuple(torch.cat(values) for values in zip(*pieces, strict=True))
+    samples, expected = head_sampler(*rays, bounds), stopped_at(bounds, *rays)
+    meets = np.isfinite(expected)
+    assert all(meets[rays[2].numpy() == frame].mean() > 0.5 for frame in range(2))
+    np.testing.assert_array_equal(samples.opaque.numpy(), meets)
+    np.testing.assert_allclose(samples.depths[:, -1].numpy()[meets], expected[meets], atol=2e-6)
 
 
 def test_surface_grid_follows_a_jaw_that_opens_wide(anny, head_sampler):
-    """Cells at the lips and at the shell before them are occupied, though no frame was learned."""
-    parameters = anny.neutral_parameters()
-    parameters.expression[0, anny.expression_index("jawOpen")] = 1.0
+    """Cells at the lips and at the shell before them are occupied, though no frame was learned.
+
+    Only in the second of two frames, in which the jaw is open.
+    """
+    parameters = anny.neutral_parameters(2)
+    parameters.expression[1, anny.expression_index("jawOpen")] = 1.0
     posed = anny(parameters)
-    bounds = head_sampler.bounds(posed, parameters.rotation[0], parameters.translation[0], 0)
+    bounds = head_sampler.bounds(posed, parameters.rotation, parameters.translation)
     motion = anny.expression_basis[anny.expression_index("jawOpen")].norm(dim=-1)
     jaw = (motion > 0.005).nonzero()[:, 0]
     jaw = jaw[torch.isin(jaw, head_sampler.surface_corners.long())]
-    vertices = posed.vertices[0, jaw]
-    index = ((vertices + 0.25) / 0.5 * SURFACE_CELLS).long()
-    cells = index[:, 0] + SURFACE_CELLS * (index[:, 1] + SURFACE_CELLS * index[:, 2])
+    vertices = posed.vertices[1, jaw]
+    x, y, z = ((vertices + 0.25) / 0.5 * SURFACE_CELLS).long().unbind(1)
+    closed, opened = unpacked(bounds.surface, SURFACE_CELLS)[:, z, y, x]
     assert len(jaw) > 100
-    assert bounds.surface[cells].all()
+    assert opened.all()
+    assert not closed.all()
     origins = vertices + torch.tensor([0.0, 0.0, 1.0])
-    samples = head_sampler(origins, torch.tensor([[0.0, 0.0, -1.0]]).expand_as(origins), bounds)
-    assert samples.hit.all()
+    directions = torch.tensor([[0.0, 0.0, -1.0]]).expand_as(origins)
+    assert head_sampler(origins, directions, in_frame(origins, 1), bounds).hit.all()
 
 
 def test_no_sample_lies_outside_the_box_of_the_posed_shell(crowded):
     sampler, bounds = crowded
-    box = LOW + EXTENT * torch.tensor([[0.12, 0.25, 0.0], [0.75, 1.0, 0.5]])
+    shares = [[[0.12, 0.25, 0.0], [0.75, 1.0, 0.5]], [[0.0, 0.1, 0.3], [0.6, 0.5, 1.0]]]
+    box = LOW + EXTENT * torch.tensor(shares)
     boxed = replace(bounds, box=box)
-    origins, directions = rays_to_the_cube(300, bounds.rotation)
-    samples = sampler(origins, directions, boxed)
+    origins, directions, frame = rays_to_the_cube(300, bounds.rotation)
+    samples = sampler(origins, directions, frame, boxed)
     points = origins[:, None] + directions[:, None] * samples.depths[..., None]
-    rigid = (points - TRANSLATION) @ bounds.rotation
+    rigid = (points - TRANSLATION[frame, None]) @ bounds.rotation[frame]
     free = samples.lengths > 0
     free[:, -1] &= ~samples.opaque
-    outside = ((rigid < box[0] - 1e-4) | (rigid > box[1] + 1e-4)).any(-1)
-    assert free.any()
+    low, high = box[frame, :, None].unbind(1)
+    outside = ((rigid < low - 1e-4) | (rigid > high + 1e-4)).any(-1)
+    assert all(free[frame == number].any() for number in (0, 1))
     assert not (outside & free).any()
 
 
-def test_the_box_of_a_posed_head_holds_its_backstop(head_sampler, anny):
+def test_the_box_of_a_posed_head_holds_its_backstop(head_sampler, anny, random_head_parameters):
     """Rays beside the box are not asked whether they meet the backstop."""
-    head = anny.neutral_parameters()
-    bounds = head_sampler.bounds(anny(head), head.rotation[0], head.translation[0], 0)
-    rigid = (bounds.backstop._vertices - head.translation[0]) @ head.rotation[0]
-    corners = rigid[bounds.backstop.corners.view(-1, 3).unique().long()]
-    assert (corners > bounds.box[0]).all()
-    assert (corners < bounds.box[1]).all()
+    for head in (anny.neutral_parameters(), random_head_parameters(frames=2, seed=4)):
+        bounds = head_sampler.bounds(anny(head), head.rotation, head.translation)
+        used = bounds.backstop.corners.unique().long()
+        for frame, mesh in enumerate(bounds.backstop.meshes):
+            corners = (mesh.vertices[used] - head.translation[frame]) @ head.rotation[frame]
+            low, high = bounds.box[frame]
+            assert ((corners > low) & (corners < high)).all()

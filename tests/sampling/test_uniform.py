@@ -7,6 +7,7 @@ from torch.nn.functional import normalize
 from partnerface.errors import UserError
 from partnerface.sampling.uniform import RigidFrame, UniformSampler, box_interval, inverse_cdf
 from tests.contracts.ray_sampler_contract import RaySamplerContract
+from tests.contracts.subjects import in_frame
 
 
 class TestUniformSampler(RaySamplerContract):
@@ -14,7 +15,7 @@ class TestUniformSampler(RaySamplerContract):
         return UniformSampler(samples=16)
 
 
-AT_REST = RigidFrame(torch.eye(3), torch.zeros(3))
+AT_REST = RigidFrame(torch.eye(3)[None], torch.zeros(1, 3))
 """Rays in the rigid head frame are rays in the world. The box of a new sampler goes from 0 to 1."""
 
 
@@ -86,7 +87,7 @@ def test_both_passes_rise_between_near_and_far_and_fill_the_ray(training):
     sampler = UniformSampler(samples=16).train(training)
     rays = _rays(100)
     near, far = box_interval(*rays, sampler.low, sampler.high)
-    samples = sampler(*rays, AT_REST)
+    samples = sampler(*rays, in_frame(rays[0]), AT_REST)
     assert torch.equal(samples.hit, near < far)
     hit = samples.hit.nonzero()[:, 0]
     rays = tuple(value[hit] for value in rays)
@@ -108,7 +109,7 @@ def test_both_passes_rise_between_near_and_far_and_fill_the_ray(training):
 def test_the_second_pass_gathers_where_the_weights_are():
     sampler = UniformSampler(samples=32).eval()
     rays = torch.tensor([[0.5, 0.5, 2.0]]), torch.tensor([[0.0, 0.0, -1.0]])
-    samples = sampler(*rays, AT_REST)
+    samples = sampler(*rays, in_frame(rays[0]), AT_REST)
     weights = torch.exp(-((samples.depths - 1.4) ** 2) / 2e-3)
     refined = sampler.importance_samples(samples, weights, 64, rays)
     close = (refined.depths - 1.4).abs() < 0.1
@@ -117,7 +118,7 @@ def test_the_second_pass_gathers_where_the_weights_are():
 
 def test_the_second_pass_is_random_in_training_only():
     sampler, rays = UniformSampler(samples=8), _rays(40)
-    samples = sampler.eval()(*rays, AT_REST)
+    samples = sampler.eval()(*rays, in_frame(rays[0]), AT_REST)
     weights = torch.rand(samples.depths.shape, generator=torch.Generator().manual_seed(2))
     once, again = (sampler.importance_samples(samples, weights, 8, rays).depths for _ in range(2))
     assert torch.equal(once, again)

@@ -12,7 +12,7 @@ from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.nearest_surface import NearestSurface
 from tests.contracts.inverse_skinning_contract import InverseSkinningContract
-from tests.contracts.subjects import rigid_parameters
+from tests.contracts.subjects import in_frame, rigid_parameters
 from tests.skinning.plain_inverse_skinning import closest_points_on_triangles, inverse_skinning
 
 
@@ -68,7 +68,7 @@ def test_surface_points_are_the_skinned_image_of_what_is_found(posed, skinning):
         face, barycentric = surface_points(posed.vertices[frame], skinning.faces, 20000)
         corners = skinning.faces[face]
         world = interpolate(posed.vertices[frame], corners, barycentric)
-        found = skinning(world, skinning.posed_surface(posed, frame))
+        found = skinning(world, in_frame(world, frame), skinning.posed_surface(posed))
         assert found.valid.all()
         assert found.distance.max() < 1e-6
         again = skinning.faces[found.faces.long()]
@@ -81,7 +81,7 @@ def test_surface_points_are_the_skinned_image_of_what_is_found(posed, skinning):
 def test_vertices_return_to_the_canonical_vertices(posed, skinning):
     """At vertices skinning is exact, so the canonical mesh itself is the answer."""
     used = skinning.faces.unique()
-    found = skinning(posed.vertices[0, used], skinning.posed_surface(posed, 0))
+    found = skinning(posed.vertices[0, used], in_frame(used), skinning.posed_surface(posed))
     error = (found.points - posed.canonical_vertices[used]).norm(dim=1)
     # Where lips or lids touch, the closest surface may be the other one; nowhere else.
     own = (skinning.faces[found.faces.long()] == used[:, None]).any(1)
@@ -98,7 +98,7 @@ def test_rigid_surface_points_are_canonical_points(anny, skinning, random_head_p
     outward = 0.004 * torch.randn(5000, 3, generator=torch.Generator().manual_seed(2))
     canonical = interpolate(head.canonical_vertices, corners, barycentric) + outward
     world = canonical @ still.rotation[0].T + still.translation[0]
-    found = skinning(world, skinning.posed_surface(head, 0))
+    found = skinning(world, in_frame(world), skinning.posed_surface(head))
     near = found.faces >= 0
     assert near.float().mean() > 0.99
     torch.testing.assert_close(found.points[near], canonical[near], atol=1e-5, rtol=0)
@@ -113,7 +113,7 @@ def test_equals_brute_force_over_all_faces(posed, skinning):
     points, distance, best, weights = inverse_skinning(
         world.double().numpy(), vertices, faces, transforms, displacements
     )
-    found = skinning(world, skinning.posed_surface(posed, 1))
+    found = skinning(world, in_frame(world, 1), skinning.posed_surface(posed))
     near = found.faces.numpy() >= 0
     np.testing.assert_array_equal(near, distance < 0.014)
     np.testing.assert_allclose(found.distance.numpy()[near], distance[near], atol=1e-6)
@@ -138,7 +138,7 @@ def test_shell_is_interpolated_and_ends_where_it_says(posed, skinning):
     radius = float(thickness.max()) + skinning.margin
     heights = torch.tensor([0.0, 0.98 * reach, 1.02 * reach, 0.99 * radius, 1.01 * radius, 1.0])
     points = weights @ corners + heights[:, None] * normal
-    found = skinning(points, skinning.posed_surface(posed, 0))
+    found = skinning(points, in_frame(points), skinning.posed_surface(posed))
     assert found.valid.tolist() == [True, True, False, False, False, False]
     assert found.faces.tolist() == [0, 0, 0, 0, -1, -1]
     torch.testing.assert_close(found.distance[:4], heights[:4], atol=1e-6, rtol=1e-4)
@@ -151,9 +151,9 @@ def test_degenerate_faces_do_no_harm(posed, skinning):
     good = skinning.faces
     bad = torch.stack([good[0, [0, 1, 1]], good[1, [0, 0, 0]], good[2]])
     world = posed.vertices[0, good.unique()][::7] + 0.003
-    before = skinning(world, skinning.posed_surface(posed, 0))
+    before = skinning(world, in_frame(world), skinning.posed_surface(posed))
     skinning.set_surface(torch.cat([bad, good]), skinning.thickness)
-    after = skinning(world, skinning.posed_surface(posed, 0))
+    after = skinning(world, in_frame(world), skinning.posed_surface(posed))
     assert after.points.isfinite().all()
     torch.testing.assert_close(after.distance, before.distance, atol=1e-6, rtol=0)
     near = after.faces >= 0
@@ -168,11 +168,11 @@ def test_gradient_matches_finite_differences(anny, skinning, random_head_paramet
     names = ("rotation", "translation", "expression")
     leaves = {name: getattr(start, name).clone().requires_grad_() for name in names}
     posed = anny(replace(start, **leaves))
-    surface = skinning.posed_surface(posed, 0)
-    found = skinning(world, surface)
+    surface = skinning.posed_surface(posed)
+    found = skinning(world, in_frame(world), surface)
     kept = (found.faces >= 0).nonzero()[:, 0]
     found, world = found.select(kept), world[kept]
-    followed = skinning.with_gradient(found, world, surface)
+    followed = skinning.with_gradient(found, world, in_frame(world), surface)
     assert torch.equal(followed, found.points)
     weights = torch.randn(followed.shape, generator=torch.Generator().manual_seed(0))
     (followed * weights).sum().backward()

@@ -11,6 +11,7 @@ from partnerface.skinning.head_surface import head_surface
 from partnerface.skinning.nearest_surface import NearestSurface
 from partnerface.skinning.nearest_triangle import LARGEST_SCALE, NearestTriangle, triangle_similarities
 from tests.contracts.inverse_skinning_contract import InverseSkinningContract
+from tests.contracts.subjects import in_frame
 
 
 class TestNearestTriangle(InverseSkinningContract):
@@ -79,8 +80,8 @@ def test_under_expressions_it_is_near_the_blended_map(anny, skinning, random_hea
     world = posed.vertices[0, skinning.faces.unique()] + 0.001
     blended = NearestSurface()
     blended.set_surface(skinning.faces, skinning.thickness)
-    expected = blended(world, blended.posed_surface(posed, 0))
-    found = skinning(world, skinning.posed_surface(posed, 0))
+    expected = blended(world, in_frame(world), blended.posed_surface(posed))
+    found = skinning(world, in_frame(world), skinning.posed_surface(posed))
     assert torch.equal(found.faces, expected.faces)
     assert torch.equal(found.valid, expected.valid)
     difference = (found.points - expected.points)[found.valid].norm(dim=1)
@@ -93,12 +94,12 @@ def test_gradient_follows_the_head_parameters(anny, skinning, random_head_parame
     start = random_head_parameters(seed=8)
     translation = start.translation.clone().requires_grad_()
     posed = anny(replace(start, translation=translation))
-    surface = skinning.posed_surface(posed, 0)
+    surface = skinning.posed_surface(posed)
     world = posed.vertices[0, skinning.faces.unique()][::40].detach() + 0.002
-    found = skinning(world, surface)
+    found = skinning(world, in_frame(world), surface)
     kept = (found.faces >= 0).nonzero()[:, 0]
     found, world = found.select(kept), world[kept]
-    followed = skinning.with_gradient(found, world, surface)
+    followed = skinning.with_gradient(found, world, in_frame(world), surface)
     torch.testing.assert_close(followed, found.points)
     weights = torch.randn(followed.shape, generator=torch.Generator().manual_seed(0))
     (followed * weights).sum().backward()

@@ -157,3 +157,48 @@ def test_an_infinite_gradient_alone_is_found_too(
     monkeypatch.setattr(AvatarModule, "_objective", steep)
     assert _fit(smoke_arguments, tmp_path) == 0
     assert "the gradient of frame 5 is not a finite number" in capsys.readouterr().err
+
+
+def _as_on_a_gpu(monkeypatch) -> None:
+    """The host looks at the steps that are logged; the fused optimizer has the same check on a CPU."""
+    monkeypatch.setattr(AvatarModule, "checks_itself", lambda module, optimizer: True)
+    logged = lambda module: module.trainer._logger_connector.should_update_logs  # noqa: E731
+    monkeypatch.setattr(AvatarModule, "looks_at_step", logged)
+
+
+def test_an_optimizer_that_checks_itself_leaves_the_weights_alone(
+    smoke_arguments: list[str], tmp_path: Path, spoiled_frames: set[int], monkeypatch, capsys
+) -> None:
+    spoiled_frames.add(5)
+    _as_on_a_gpu(monkeypatch)
+    before: list[list[torch.Tensor]] = []
+    made = AvatarModule._made_step
+
+    def watched(module, optimizer, norm, batch):
+        weights = [p.detach().clone() for p in module.avatar.parameters()]
+        result = made(module, optimizer, norm, batch)
+        same = all(torch.equal(p, w) for p, w in zip(module.avatar.parameters(), weights, strict=True))
+        assert same == (5 in batch.frame_index.tolist()) == (not torch.isfinite(norm))
+        before.append(weights)
+        return result
+
+    monkeypatch.setattr(AvatarModule, "_made_step", watched)
+    assert _fit(smoke_arguments, tmp_path, "--trainer.log_every_n_steps=4", "--trainer.max_steps=14") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "skipped:" in line]
+    checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)
+    assert len(before) == checkpoint["global_step"] == 14
+    assert checkpoint["skipped_steps"] >= 1
+    assert lines
+    assert all("the gradient was not a finite number in" in line for line in lines)
+    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+
+
+def test_an_optimizer_that_checks_itself_gives_up_too(
+    smoke_arguments: list[str], tmp_path: Path, spoiled_frames: set[int], monkeypatch, capsys
+) -> None:
+    spoiled_frames.update(range(24))
+    _as_on_a_gpu(monkeypatch)
+    flags = ["--trainer.log_every_n_steps=4", "--trainer.max_steps=40", "--model.skipped_in_a_row=10"]
+    assert _fit(smoke_arguments, tmp_path, *flags) == 2
+    error = capsys.readouterr().err
+    assert "training diverged: 12 steps in a row were skipped, the last because the gradient was not" in error

@@ -1,6 +1,7 @@
 """Cosine schedule against its closed form."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,11 +79,15 @@ def test_a_rate_of_zero_freezes_a_kind() -> None:
 
 
 @pytest.mark.parametrize("method", ["part_deformation", "nerface", "insta_like"])
-def test_a_method_names_the_kind_of_each_of_its_parameters_once(method: str, tmp_path) -> None:
+def test_a_method_names_the_kind_of_each_of_its_parameters_once(
+    method: str, synthetic_dataset: Path, tmp_path: Path
+) -> None:
     """Grids are the hash tables of a field, torso all of the torso layer, networks the rest."""
     arguments = config_arguments(
         "base", f"method/{method}", "head_model/anny", "data/synthetic", "scale/smoke"
     )
+    reader = {"root": synthetic_dataset, "frames": 24, "size": 32}
+    arguments += [f"--data.reader.init_args.{name}={value}" for name, value in reader.items()]
     avatar = AvatarCLI(["fit", *arguments, f"--run_dir={tmp_path}"], execute=False).model.avatar
     kinds = avatar.parameter_kinds()
     listed = [id(parameter) for members in kinds.values() for parameter in members]

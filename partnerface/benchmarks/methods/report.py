@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from partnerface.avatar.avatar import Avatar
+from partnerface.avatar.canonical_map import first_frame
 from partnerface.avatar.picture import image_bytes
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.benchmarks.methods.figures import changed_values, write_bars, write_curves, write_strips
@@ -85,7 +86,7 @@ def canonical_part_maps(avatar: Avatar, size: int = 320) -> np.ndarray:
     neutral.identity = avatar.identity
     vertices = avatar.head_model(neutral).canonical_vertices
     faces = avatar.skinning.faces
-    deformed = avatar.deformation(avatar.cube(vertices), avatar.driving(neutral)[0])
+    deformed = avatar.deformation(avatar.cube(vertices), avatar.driving(neutral), first_frame(vertices))
     weights = dense_part_weights(deformed.part_weights, deformed.part_index, avatar.deformation.parts)
     views = [_view(vertices, faces, weights, degrees, size) for degrees in VIEWS.values()]
     return image_bytes(*views)

@@ -111,9 +111,9 @@ class StageClock:
         @functools.wraps(original)
         def method(*args, **kwargs):
             if timed.counts_points:
-                points = next((v for v in args if isinstance(v, torch.Tensor)), ())
+                points = next((v.numel() // v.shape[-1] for v in args if isinstance(v, torch.Tensor)), 0)
                 with self._lock:
-                    self.points[timed.stage] += len(points)
+                    self.points[timed.stage] += points
             with self.stage(timed.stage):
                 return original(*args, **kwargs)
 

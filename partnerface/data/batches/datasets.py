@@ -45,6 +45,17 @@ class RayBatch(FrameRecord):
     def __len__(self) -> int:
         return len(self.frame_index)
 
+    def split(self, count: int) -> list[RayBatch]:
+        """At most ``count`` equal slices: frames where that comes out even, else rays of every frame."""
+        if count == 1:
+            return [self]
+        if len(self) % count == 0:
+            return [self.select(frames) for frames in torch.arange(len(self)).tensor_split(count)]
+        names = ("pixels", "rgb", "alpha", "region", "background", "loss_weight")
+        pieces = zip(*(getattr(self, name).tensor_split(count, 1) for name in names), strict=True)
+        slices = [replace(self, **dict(zip(names, piece, strict=True))) for piece in pieces]
+        return [piece for piece in slices if piece.alpha.numel()]
+
     def target(self) -> Tensor:
         """``[F, R, 3]`` the colour to reach: the person over the random background."""
         alpha = self.alpha[..., None]

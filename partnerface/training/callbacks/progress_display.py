@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from partnerface.compute.ranges import Between
 from partnerface.training.callbacks.budgets import budget_timer
+
+SECONDS_BETWEEN_UPDATES = 0.2
+"""Least time between two updates of the bar on a terminal."""
 
 
 class ProgressDisplay(Callback):
@@ -35,8 +39,11 @@ class ProgressDisplay(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
         step, total = trainer.global_step, trainer.max_steps
         done, left = self._pace(step - self._first_step, total - self._first_step if total > 0 else None)
-        psnr = trainer.callback_metrics.get("train/psnr")
-        text = f"step {step}" + ("" if psnr is None else f" · train PSNR {float(psnr):.1f} dB")
+
+        def text() -> str:
+            psnr = trainer.callback_metrics.get("train/psnr")
+            return f"step {step}" + ("" if psnr is None else f" · train PSNR {float(psnr):.1f} dB")
+
         self._show(done, left, text)
 
     def _pace(self, steps: int, total: int | None) -> tuple[float, float | None]:
@@ -70,7 +77,7 @@ class ProgressDisplay(Callback):
         self._frames += 1
         elapsed = time.monotonic() - self._start
         left = elapsed / self._frames * (self._total_frames - self._frames)
-        self._show(self._frames / self._total_frames, left, f"{self._frames}/{self._total_frames}")
+        self._show(self._frames / self._total_frames, left, lambda: f"{self._frames}/{self._total_frames}")
 
     on_predict_batch_end = on_test_batch_end
 
@@ -87,13 +94,18 @@ class ProgressDisplay(Callback):
             self._progress.start()
             self._task = self._progress.add_task(title, total=1.0, text="")
 
-    def _show(self, done: float, left: float | None, text: str) -> None:
-        text += "" if left is None else f" · {_duration(left)} left"
+    def _show(self, done: float, left: float | None, text: Callable[[], str]) -> None:
+        """Show what ``text`` gives; it is not called while nothing is due, for it may wait for a GPU."""
+        now, least = time.monotonic(), self.seconds_between_lines
+        due = now - self._last_line >= (least if self._progress is None else SECONDS_BETWEEN_UPDATES)
+        if not self._visible or not (due or (done >= 1 and self._progress is not None)):
+            return
+        self._last_line = now
+        line = text() + ("" if left is None else f" · {_duration(left)} left")
         if self._progress is not None:
-            self._progress.update(self._task, completed=done, text=text)
-        elif self._visible and time.monotonic() - self._last_line >= self.seconds_between_lines:
-            self._last_line = time.monotonic()
-            self._console.print(f"{self._title}: {done:.0%} · {text}", highlight=False)
+            self._progress.update(self._task, completed=done, text=line)
+        else:
+            self._console.print(f"{self._title}: {done:.0%} · {line}", highlight=False)
 
     def _close(self) -> None:
         if self._progress is not None:

@@ -33,8 +33,8 @@ class Flow(Deformation):
         self.out = nn.Linear(8, 3, bias=False)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, positions: Tensor, driving: Tensor) -> DeformedPoints:
-        hidden = torch.tanh(self.of_position(positions) + self.of_driving(driving))
+    def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
+        hidden = torch.tanh(self.of_position(positions) + self.of_driving(driving)[frame])
         one = positions.new_ones(len(positions), 1)
         return DeformedPoints(self.size * self.out(hidden), None, one, torch.zeros_like(one).long())
 
@@ -78,12 +78,12 @@ class Ball(RaySampler):
         self.centre.copy_((rigid.amin((0, 1)) + rigid.amax((0, 1))) / 2)
         self.radius.copy_((rigid - self.centre).norm(dim=-1).max() + thickness.max())
 
-    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor, frame: int) -> Tensor:
-        """``[3]`` the centre in the world."""
+    def bounds(self, head: PosedHead, rotation: Tensor, translation: Tensor) -> Tensor:
+        """``[F, 3]`` the centres in the world."""
         return rotation @ self.centre + translation
 
-    def forward(self, origins: Tensor, directions: Tensor, bounds: Tensor) -> RaySamples:
-        towards = bounds - origins
+    def forward(self, origins: Tensor, directions: Tensor, frame: Tensor, bounds: Tensor) -> RaySamples:
+        towards = bounds[frame] - origins
         along = (towards * directions).sum(1)
         beside = towards.square().sum(1) - along.square()
         half = (self.radius.square() - beside).clamp_min(0).sqrt()
@@ -99,7 +99,7 @@ class Ball(RaySampler):
 
 @dataclass
 class PosedVertices:
-    """The surface's vertices ``[U, 3]`` in one frame, with their transforms and displacements."""
+    """The surface's vertices ``[F, U, 3]`` in F frames, with their transforms and displacements."""
 
     vertices: Tensor
     transforms: Tensor
@@ -121,40 +121,42 @@ class NearestVertex(InverseSkinning):
         corner = torch.arange(faces.numel(), device=faces.device)
         self.corner = torch.zeros_like(self.used).scatter(0, number.reshape(-1), corner)
 
-    def posed_surface(self, head: PosedHead, frame: int) -> PosedVertices:
+    def posed_surface(self, head: PosedHead) -> PosedVertices:
         values = (head.vertices, head.vertex_transforms, head.displacements)
-        return PosedVertices(*(value[frame, self.used] for value in values))
+        return PosedVertices(*(value[:, self.used] for value in values))
 
     @torch.no_grad()
-    def forward(self, points: Tensor, surface: PosedVertices) -> CanonicalPoints:
-        exactly = "donot_use_mm_for_euclid_dist"
-        pieces = [
-            torch.cdist(piece, surface.vertices, compute_mode=exactly).min(1)
-            for piece in points.contiguous().split(self.at_once)
-        ]
-        distance, vertex = torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
+    def forward(self, points: Tensor, frame: Tensor, surface: PosedVertices) -> CanonicalPoints:
+        distance = points.new_zeros(len(points))
+        vertex = torch.zeros(len(points), dtype=torch.long, device=points.device)
+        for number, vertices in enumerate(surface.vertices):
+            for piece in (frame == number).nonzero()[:, 0].split(self.at_once):
+                gaps = torch.cdist(points[piece], vertices, compute_mode="donot_use_mm_for_euclid_dist")
+                distance[piece], vertex[piece] = gaps.min(1)
         reach = self.thickness[self.used[vertex]]
         near = distance <= reach + self.margin_m
         corner = self.corner[vertex]
         barycentric = functional.one_hot(corner % 3, 3).to(points)
         return CanonicalPoints(
-            points=torch.where(near[:, None], self._carried(points, vertex, surface), 0.0),
+            points=torch.where(near[:, None], self._carried(points, vertex, frame, surface), 0.0),
             valid=distance <= reach,
             distance=torch.where(near, distance, torch.inf),
             faces=torch.where(near, torch.div(corner, 3, rounding_mode="floor"), -1),
             barycentric=torch.where(near[:, None], barycentric, 0.0),
         )
 
-    def with_gradient(self, canonical: CanonicalPoints, points: Tensor, surface: PosedVertices) -> Tensor:
+    def with_gradient(
+        self, canonical: CanonicalPoints, points: Tensor, frame: Tensor, surface: PosedVertices
+    ) -> Tensor:
         if not surface.transforms.requires_grad:
             return canonical.points
         vertex = self.faces[canonical.faces, canonical.barycentric.argmax(1)]
-        return self._carried(points, torch.searchsorted(self.used, vertex), surface)
+        return self._carried(points, torch.searchsorted(self.used, vertex), frame, surface)
 
-    def _carried(self, points: Tensor, vertex: Tensor, surface: PosedVertices) -> Tensor:
-        transform = surface.transforms[vertex]
+    def _carried(self, points: Tensor, vertex: Tensor, frame: Tensor, surface: PosedVertices) -> Tensor:
+        transform = surface.transforms[frame, vertex]
         rest = torch.linalg.solve(transform[..., :3], points - transform[..., 3])
-        return rest - surface.displacements[vertex]
+        return rest - surface.displacements[frame, vertex]
 
 
 class SquaredOpacity(Loss):
