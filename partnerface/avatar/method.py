@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from partnerface.avatar.default_view import DefaultView
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.pinhole import RayBundle, image_pixels, pixel_rays
-from partnerface.compute.chunks import cpu_threads, evenly_spread, in_smaller_chunks, map_chunks, rays_at_once
+from partnerface.compute.chunks import cpu_threads, in_smaller_chunks, map_chunks, pieces_of, rays_at_once
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.driving_signal import rotation_against_torso
@@ -176,17 +176,17 @@ class AvatarMethod(nn.Module, ABC):
             chunk: rays at once; by default what fits.
         """
         camera, device = view.camera, view.torso_motion.device
-        pixels = image_pixels(camera.width, camera.height).to(device)
+        pixels = image_pixels(camera.width, camera.height, device)
         rays = pixel_rays(camera, pixels[None])
         frame = self.pose_frames(view)
         threads = cpu_threads(device)
 
         def in_chunks(size: int) -> RenderedRays:
-            pieces = evenly_spread(len(pixels), size, threads)
+            pieces = pieces_of(len(pixels), size, threads)
             sampled = map_chunks(lambda piece: self.sample(rays.select(piece), frame), pieces, threads)
             ready = frame if exact else self.for_picture(frame, sampled, with_parts)
             shaded = map_chunks(lambda piece: self.shade(piece, ready, with_parts).rays, sampled, threads)
-            return RenderedRays.join(shaded).in_order(torch.cat(pieces))
+            return RenderedRays.join(shaded).in_order(pieces)
 
         rendered = in_smaller_chunks(in_chunks, chunk or self.rays_at_once(device))
         return Picture.from_rays(rendered, camera.height, camera.width)

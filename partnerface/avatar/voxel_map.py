@@ -33,6 +33,9 @@ RIM = 0.001
 
 CORNERS_AT_ONCE = 16384
 
+CORNERS_AT_ONCE_ON_GPU = 131_072
+"""Few pieces, for each costs launches; with eight parts a piece takes half a gigabyte."""
+
 
 @dataclass
 class VoxelMap(CanonicalMap):
@@ -89,7 +92,7 @@ def picture_map(
     side = round(SIDE * max(1.0, (count / SIDE_SAMPLES) ** 0.5))
 
     def at_corners(points: Tensor) -> Tensor:
-        pieces = points.split(CORNERS_AT_ONCE)
+        pieces = points.split(CORNERS_AT_ONCE if points.device.type == "cpu" else CORNERS_AT_ONCE_ON_GPU)
         threads = cpu_threads(points.device)
         return torch.cat(map_chunks(lambda piece: exact.values(piece, with_parts), pieces, threads))
 

@@ -117,7 +117,8 @@ def pixel_rays(camera: Camera, pixels: Tensor) -> RayBundle:
     return RayBundle(origins, directions, uv)
 
 
-def image_pixels(width: int, height: int) -> Tensor:
+def image_pixels(width: int, height: int, device: torch.device | str = "cpu") -> Tensor:
     """``[H * W, 2]`` centres of all pixels, row by row."""
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    rows, columns = (torch.arange(count, device=device) + 0.5 for count in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([x, y], -1).reshape(-1, 2)

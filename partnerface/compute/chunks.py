@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -59,6 +59,16 @@ def in_smaller_chunks(render: Callable[[int], Result], chunk: int) -> Result:
         logger.warning("out of GPU memory with %d rays at once: going on with %d", chunk, smaller)
         chunk = smaller
         torch.cuda.empty_cache()
+
+
+def pieces_of(rays: int, chunk: int, threads: int) -> Sequence[Tensor | slice]:
+    """Split the numbers of ``rays`` rays into pieces of at most ``chunk``: `evenly_spread` over threads.
+
+    For one thread they are consecutive: slices, which a GPU gets without a copy of their numbers.
+    """
+    if threads > 1:
+        return evenly_spread(rays, chunk, threads)
+    return [slice(start, min(start + chunk, rays)) for start in range(0, rays, chunk)]
 
 
 def evenly_spread(rays: int, chunk: int, threads: int) -> list[Tensor]:

@@ -71,10 +71,7 @@ def launch(kernel: wp.Kernel, dim: int | tuple[int, ...], inputs: list, device: 
     """
     arrays = [wp.from_torch(i.detach()) if isinstance(i, Tensor) else i for i in inputs]
     place = wp.device_from_torch(device)
-    for number, array in enumerate(arrays):
-        # Warp itself checks nothing: a GPU would read an address of the host.
-        if isinstance(array, wp.array) and array.device != place:
-            raise RuntimeError(f"{kernel.key}: argument {number} is on {array.device}, not on {place}")
+    check_devices(kernel, arrays, place)
     if compiles(kernel.module.name, place.is_cpu):
         _announce(str(place))
     with torch_stream(device):
@@ -88,6 +85,17 @@ def operator(name: str) -> Callable[[Callable], torch.library.CustomOpDef]:
     is one step for torch's compiler and autograd, and has its own name in profiles.
     """
     return torch.library.custom_op(f"partnerface::{name}", mutates_args=())
+
+
+def check_devices(kernel: wp.Kernel, arguments: list, place: wp.Device) -> None:
+    """Warp itself does not look: a GPU would read an address of the host.
+
+    Raises:
+        RuntimeError: an array lies on another device than ``place``.
+    """
+    for number, array in enumerate(arguments):
+        if isinstance(array, wp.array) and array.device != place:
+            raise RuntimeError(f"{kernel.key}: argument {number} is on {array.device}, not on {place}")
 
 
 @cache

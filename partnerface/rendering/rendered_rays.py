@@ -39,8 +39,15 @@ class RenderedRays:
         covered = self.head_opacity > 0.5
         return torch.where(covered, self.depth / self.head_opacity.clamp_min(0.5), 0.0)
 
-    def in_order(self, order: Tensor) -> RenderedRays:
-        """Rays ``[1, R]`` of which the k-th is number ``order[k]``, in the order of their numbers."""
+    def in_order(self, pieces: Sequence[Tensor | slice]) -> RenderedRays:
+        """Rays ``[1, R]`` that were rendered in pieces, in the order of their numbers.
+
+        ``pieces`` holds the numbers of the rays of each; consecutive ones (slices) are in order already.
+        """
+        numbers = [piece for piece in pieces if isinstance(piece, Tensor)]
+        if not numbers:
+            return self
+        order = torch.cat(numbers)
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order), device=order.device)
         ordered: dict[str, Any] = {k: v if v is None else v[:, place] for k, v in vars(self).items()}

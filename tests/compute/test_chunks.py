@@ -11,6 +11,7 @@ from partnerface.compute.chunks import (
     evenly_spread,
     in_smaller_chunks,
     map_chunks,
+    pieces_of,
     rays_at_once,
 )
 from partnerface.errors import UserError
@@ -94,3 +95,11 @@ def test_a_gpu_takes_what_half_of_its_free_memory_holds(monkeypatch):
     assert rays_at_once(torch.device("cuda")) * 65_536 == 2**29
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 2**31))
     assert rays_at_once(torch.device("cuda")) == LEAST_CHUNK
+
+
+@pytest.mark.parametrize(("rays", "chunk"), [(1, 7), (20, 7), (21, 7)])
+def test_one_thread_takes_consecutive_rays(rays: int, chunk: int):
+    numbers = torch.arange(rays)
+    pieces = [numbers[piece] for piece in pieces_of(rays, chunk, threads=1)]
+    assert torch.equal(torch.cat(pieces), numbers)
+    assert all(0 < len(piece) <= chunk for piece in pieces)

@@ -57,7 +57,8 @@ def test_rays_rendered_in_any_order_are_put_in_the_order_of_their_numbers():
     picture = rendered(6, 0)
     order = torch.tensor([4, 0, 5, 2, 1, 3])
     mixed = RenderedRays(**{name: getattr(picture, name)[:, order] for name in PER_RAY})
-    restored = mixed.in_order(order)
+    restored = mixed.in_order(order.split(4))
     for name in PER_RAY:
         assert torch.equal(getattr(restored, name), getattr(picture, name))
-    assert rendered(6, 0, parts=False).in_order(order).part_weights is None
+    assert rendered(6, 0, parts=False).in_order([order]).part_weights is None
+    assert picture.in_order([slice(0, 4), slice(4, 6)]) is picture

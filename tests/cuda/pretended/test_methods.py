@@ -1,0 +1,94 @@
+"""Every method on the pretended device: its commands, its pictures, and its checkpoint on a CPU."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from partnerface import load_avatar
+from partnerface.benchmarks.method_under_test import OURS, method_names
+from partnerface.cli.main import main
+from partnerface.training import module
+from tests.cuda.pretended.conftest import ONE_TEST_FRAME
+
+OPEN = """
+import sys
+from partnerface import load_avatar
+for path in sys.argv[1:]:
+    assert load_avatar(path).identity.device.type == "cpu"
+"""
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_every_command(cuda, arguments, fitted, method):
+    """Without mixing, which `cuda` raises."""
+    run = fitted(method).parents[1]
+    flags = {
+        "fit": ("--trainer.max_steps=5", "--trainer.limit_val_batches=0"),
+        "validate": (),
+        "test": (),
+        "predict": (),
+    }
+    for command, more in flags.items():
+        cuda.clear()
+        assert main([command, *arguments(method, run, "--ckpt_path=last", *more)]) == 0
+        assert cuda.operations, command
+        assert not cuda.races, (command, cuda.races)
+    assert (run / "prediction.mp4").is_file()
+
+
+def test_learned_corrections(cuda, arguments, tmp_path, monkeypatch):
+    """Those of training frames, and those that a test fits to its own."""
+    monkeypatch.setattr(module, "REFINEMENT_STEPS", 2)
+    monkeypatch.setattr(module, "RAYS", 64)
+    words = arguments(OURS, tmp_path / "run", "--model.refine_tracking=true", "--trainer.limit_val_batches=0")
+    assert main(["fit", *words, "--trainer.max_steps=2"]) == 0
+    refined = (
+        "--model.test_parameters=refined",
+        f"--trainer.limit_test_batches={ONE_TEST_FRAME}",
+        "--ckpt_path=last",
+    )
+    assert main(["test", *words, *refined]) == 0
+    assert not cuda.races
+
+
+@pytest.mark.parametrize(
+    ("method", "size"), [*((method, 24) for method in method_names()), (OURS, 192)], ids=str
+)
+def test_a_picture_is_that_of_the_cpu(cuda, fitted, method, size):
+    """Small ones are rendered sample by sample, large ones in voxels.
+
+    Of two places of the surface that are equally near, a GPU may find the other one: a pixel may differ.
+    """
+    checkpoint = fitted(method)
+    shown = []
+    for device in ("cpu", "cuda:0"):
+        avatar = load_avatar(checkpoint, device=device)
+        shown.append(avatar.render_image(avatar.default_view().resized(size, size), with_parts=size < 100))
+    expected, found = shown
+    assert found.rgb.is_cuda
+    assert (expected.depth > 0).float().mean() > 0.1
+    for name in ("rgb", "alpha", "depth", "part_weights"):
+        if getattr(expected, name) is not None:
+            difference = (getattr(found, name).cpu() - getattr(expected, name)).abs()
+            assert (difference > 1e-4).float().mean() < 1e-4, name
+
+
+def test_a_picture_on_a_stream_of_ones_own(cuda, fitted):
+    """All of it runs there, which `cuda` checks: threads would have streams of their own."""
+    checkpoint = fitted()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        avatar = load_avatar(checkpoint, device="cuda:0")
+        avatar.render_image(avatar.default_view().resized(16, 16))
+    assert cuda.operations
+
+
+def test_a_checkpoint_of_the_device_opens_without_one(fitted):
+    checkpoints = [fitted(method) for method in method_names()]
+    with pytest.raises(NotImplementedError, match="map_location"):
+        torch.load(checkpoints[0], weights_only=True)
+    opened = subprocess.run(
+        [sys.executable, "-c", OPEN, *map(str, checkpoints)], capture_output=True, text=True
+    )
+    assert opened.returncode == 0, opened.stderr
