@@ -21,11 +21,12 @@ from tests.contracts.subjects import strong_parameters
 
 check_records()
 
-# Processes of pytest-xdist share the cores, and so do the programs that they start. Small tensors on two
-# threads of two busy cores take five times as long as on one: the threads wait for each other.
-_share = max(1, usable_cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-torch.set_num_threads(_share)
-os.environ.setdefault("OMP_NUM_THREADS", str(_share))
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    # They share the cores, and so do the programs that they start. Small tensors on two threads of two busy
+    # cores take five times as long as on one: the threads wait for each other.
+    share = max(1, usable_cores() // int(workers))
+    torch.set_num_threads(share)
+    os.environ["OMP_NUM_THREADS"] = str(share)
 
 # The same examples in every run, none remembered, no clock.
 settings.register_profile(

@@ -51,7 +51,9 @@ class LipExpression(Deformation):
 
     def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
         one = positions.new_ones(len(positions), 1)
-        code = self.nearness(positions)[:, None] * (driving[:, :-VELOCITY_WIDTH] @ self.code)[frame]
+        code = self.nearness(positions)[:, None] * (driving[:, :-VELOCITY_WIDTH] @ self.code).index_select(
+            0, frame
+        )
         return DeformedPoints(torch.zeros_like(positions), code, one, one.long() - 1)
 
     def nearness(self, positions: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ class ConditionedField(nn.Module):
         encoded = frequency_encoding(positions.reshape(-1, 3), self.position_frequencies)
 
         def of_condition(layer: nn.Linear) -> Tensor:
-            return layer(condition)[frame].repeat_interleave(samples, 0)
+            return layer(condition).index_select(0, frame).repeat_interleave(samples, 0)
 
         hidden = (self.input_layer(encoded) + of_condition(self.input_condition)).relu()
         for number, layer in enumerate(self.hidden_layers, 1):

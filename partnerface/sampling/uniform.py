@@ -38,12 +38,12 @@ class RigidFrame:
 
     def rays(self, origins: Tensor, directions: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
         """World rays ``[N, 3]`` of frames ``[N]`` in their rigid head frames."""
-        rotation = self.rotation[frame]
+        rotation = self.rotation.flatten(1).index_select(0, frame).view(-1, 3, 3)
 
         def turned(vectors: Tensor) -> Tensor:
             return (vectors[:, :, None] * rotation).sum(1)
 
-        return turned(origins - self.translation[frame]), turned(directions)
+        return turned(origins - self.translation.index_select(0, frame)), turned(directions)
 
 
 class UniformSampler(RaySampler):

@@ -215,11 +215,16 @@ class NearestSurface(InverseSkinning):
         if not (surface.transforms.requires_grad or surface.displacements.requires_grad):
             return canonical.points
         vertices = surface.transforms.shape[1]
-        corners = frame[:, None] * vertices + self.faces[canonical.faces.long()]
+        corners = (frame[:, None] * vertices + self.faces[canonical.faces.long()]).flatten()
         # A point beyond the search has no weights: any do, as long as its transform can be inverted.
         weights = torch.where(canonical.faces[:, None] < 0, 1 / 3, canonical.barycentric)[..., None]
-        transform = (surface.transforms.view(-1, 12)[corners] * weights).sum(1).view(-1, 3, 4)
-        displacement = (surface.displacements.view(-1, 3)[corners] * weights).sum(1)
+
+        def blended(values: Tensor) -> Tensor:
+            # The gradient of indexing adds up in an order that changes from run to run if torch has threads.
+            return (values.index_select(0, corners).view(len(points), 3, values.shape[1]) * weights).sum(1)
+
+        transform = blended(surface.transforms.view(-1, 12)).view(-1, 3, 4)
+        displacement = blended(surface.displacements.view(-1, 3))
         image = transform_points(transform, canonical.points + displacement)
         # Without a look at the result, for which the host would wait for a GPU.
         correction, _ = torch.linalg.solve_ex(transform[..., :3].detach(), points - image)

@@ -52,7 +52,7 @@ class NearestTriangle(InverseSkinning):
         self.search.set_surface(faces, thickness)
 
     def posed_surface(self, head: PosedHead) -> TriangleSurface:
-        posed = head.vertices[:, self.faces]
+        posed = head.vertices.index_select(1, self.faces.flatten()).view(len(head.vertices), -1, 3, 3)
         canonical = head.canonical_vertices[self.faces].expand_as(posed)
         to_canonical = triangle_similarities(posed.flatten(0, 1), canonical.flatten(0, 1))
         to_canonical = to_canonical.view(len(posed), -1, 3, 4)
@@ -73,7 +73,10 @@ class NearestTriangle(InverseSkinning):
 
 def _carried(canonical: CanonicalPoints, points: Tensor, frame: Tensor, surface: TriangleSurface) -> Tensor:
     """World points ``[N, 3]`` in canonical space by the similarity of their closest triangle."""
-    return transform_points(surface.to_canonical[frame, canonical.faces.clamp_min(0)], points)
+    faces = surface.to_canonical.shape[1]
+    number = frame * faces + canonical.faces.clamp_min(0)
+    similarity = surface.to_canonical.view(-1, 12).index_select(0, number)
+    return transform_points(similarity.view(-1, 3, 4), points)
 
 
 def triangle_similarities(source: Tensor, target: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def faults(_):
         torch.ones(9 << 20)
     return (resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before) * 100 // (20 * 9216)
 
-print("faults", map_chunks(faults, [0], threads=1)[0])
+print("faults", map_chunks(faults, [0], threads=2)[0])
 """
 
 

@@ -163,6 +163,25 @@ class InverseSkinningContract:
             assert leaf.grad.isfinite().all(), name
             assert leaf.grad.any(), name
 
+    def test_gradient_is_repeatable_to_the_bit(self, head_model, skinning):
+        """With several threads of torch as well: a run that is resumed ends as one that was not stopped."""
+        posed, _, leaves = _followed(head_model, skinning, strong_parameters(head_model, seed=8))
+        surface = skinning.posed_surface(posed)
+        world = posed.vertices[0, skinning.faces.unique()].detach() + 0.002
+        world = world[torch.randint(len(world), (6000,), generator=torch.Generator().manual_seed(0))]
+        found, world = _near(skinning(world, in_frame(world), surface), world)
+        followed = skinning.with_gradient(found, world, in_frame(world), surface)
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            gradients = [
+                torch.autograd.grad(followed.square().sum(), list(leaves.values()), retain_graph=True)
+                for _ in range(8)
+            ]
+        finally:
+            torch.set_num_threads(before)
+        assert all(torch.equal(a, b) for again in gradients for a, b in zip(again, gradients[0], strict=True))
+
     def test_no_points(self, head_model, skinning):
         posed, _, leaves = _followed(head_model, skinning, strong_parameters(head_model))
         surface, none = skinning.posed_surface(posed), torch.zeros(0, 3)

@@ -154,9 +154,10 @@ class NearestVertex(InverseSkinning):
         return self._carried(points, torch.searchsorted(self.used, vertex), frame, surface)
 
     def _carried(self, points: Tensor, vertex: Tensor, frame: Tensor, surface: PosedVertices) -> Tensor:
-        transform = surface.transforms[frame, vertex]
+        number = frame * len(self.used) + vertex
+        transform = surface.transforms.flatten(2).flatten(0, 1).index_select(0, number).view(-1, 3, 4)
         rest = torch.linalg.solve(transform[..., :3], points - transform[..., 3])
-        return rest - surface.displacements[frame, vertex]
+        return rest - surface.displacements.flatten(0, 1).index_select(0, number)
 
 
 class SquaredOpacity(Loss):
