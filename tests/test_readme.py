@@ -38,7 +38,7 @@ def test_the_readme_is_as_long_as_a_product_page() -> None:
 def test_opens_with_the_demo_and_the_tests() -> None:
     blocks = _blocks(README)
     assert blocks[0].strip().endswith("&& partnerface demo")
-    assert blocks[1].strip().endswith("&& ruff check . && mypy && pytest -n 2 --dist worksteal")
+    assert blocks[1].strip().endswith("&& ruff check . && mypy && pytest -n 2")
     for block in blocks[:2]:
         assert block.startswith(
             "python3 -m venv .venv && . .venv/bin/activate && pip install -c constraints.txt"
