@@ -183,7 +183,7 @@ def canonical_points_of_pixels(exact: ExactMap, view: View, depth: Tensor) -> Te
     NaN where the depth is 0 and where the point lies far outside the shell.
     """
     camera, seen = view.camera, depth.reshape(-1) > 0
-    rays = pixel_rays(camera, image_pixels(camera.width, camera.height).to(depth)[None]).select(seen)
+    rays = pixel_rays(camera, image_pixels(camera.width, camera.height, depth.device)[None]).select(seen)
     values = exact.values(rays.origins[0] + rays.directions[0] * depth.reshape(-1)[seen, None])
     points = torch.full((depth.numel(), 3), torch.nan, device=depth.device)
     points[seen] = torch.where(values[:, 3:4] > BEYOND_SEARCH, values[:, :3], torch.nan)

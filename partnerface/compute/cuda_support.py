@@ -14,7 +14,7 @@ from functools import cache
 import torch
 import warp as wp
 
-from partnerface.compute.warp_launch import warp_runtime
+import partnerface.compute.warp_launch  # noqa: F401 (starts Warp)
 from partnerface.errors import UserError
 
 WARP_CU12 = "the wheel of Warp with +cu12 in its name from https://github.com/NVIDIA/warp/releases"
@@ -52,9 +52,8 @@ class CudaFacts:
     def found(cls) -> CudaFacts:
         """Those of this machine."""
         devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        runtime = warp_runtime()
         return cls(
-            driver=runtime.driver,
+            driver=wp.get_cuda_driver_version(),
             torch_build=None if torch.version.cuda is None else _version(torch.version.cuda),
             torch_devices=devices,
             capability=torch.cuda.get_device_capability(0) if devices else None,
@@ -64,8 +63,9 @@ class CudaFacts:
                 if name.startswith("sm_") and name[3:].isdigit()
             ),
             warp_devices=wp.get_cuda_device_count(),
-            warp_build=runtime.toolkit,
-            warp_needs=runtime.least_driver,
+            warp_build=wp.get_cuda_toolkit_version(),
+            # There is no public name for it.
+            warp_needs=wp._src.context.runtime.min_driver_version,
         )
 
     def obstacle(self) -> str | None:

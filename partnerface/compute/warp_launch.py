@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import warp as wp
@@ -40,20 +39,6 @@ def _start() -> None:
 
 
 _start()
-
-
-class WarpRuntime(NamedTuple):
-    """Versions of CUDA, (major, minor) each, or None: of a CPU build, or without a driver."""
-
-    driver: tuple[int, int] | None
-    toolkit: tuple[int, int] | None
-    least_driver: tuple[int, int] | None
-
-
-def warp_runtime() -> WarpRuntime:
-    """What Warp was built with, what it needs, and what the driver has."""
-    runtime = wp._src.context.runtime
-    return WarpRuntime(runtime.driver_version, runtime.toolkit_version, runtime.min_driver_version)
 
 
 def torch_stream(device: torch.device) -> AbstractContextManager:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 import warp as wp
@@ -24,6 +25,19 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     for k in range(3):
         normals.index_add_(-2, faces[:, k], face_normals)
     return functional.normalize(normals, dim=-1)
+
+
+@wp.func
+@no_type_check
+def blend_corners(
+    values: wp.array(dtype=wp.vec3, ndim=2), frame: int, corner: wp.vec3i, weight: wp.vec3
+) -> wp.vec3:
+    """The value at barycentric ``weight`` between the vertices ``corner`` of a face, of values ``[F, V]``."""
+    return (
+        weight[0] * values[frame, corner[0]]
+        + weight[1] * values[frame, corner[1]]
+        + weight[2] * values[frame, corner[2]]
+    )
 
 
 @wp.kernel(enable_backward=False)

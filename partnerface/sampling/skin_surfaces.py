@@ -11,7 +11,7 @@ from torch import Tensor
 from partnerface.compute.warp_launch import as_bits, as_mat33, as_vec3, launch, operator
 from partnerface.head_models.head_model import HeadModel
 from partnerface.meshes.bvh import cast_rays
-from partnerface.meshes.normals import SurfacePoints, vertex_normals
+from partnerface.meshes.normals import SurfacePoints, blend_corners, vertex_normals
 from partnerface.sampling.occupancy import SURFACE_CELLS
 
 SOLID_PARTS = ("eye_left", "eye_right", "mouth_cavity", "teeth_upper", "teeth_lower", "tongue")
@@ -70,16 +70,6 @@ def _mark(q: wp.vec3, cells: int, frame: int, marked: wp.array2d(dtype=wp.uint32
     wp.atomic_or(marked, frame, (z * cells + y) * words + x / 32, wp.uint32(1) << wp.uint32(x & 31))
 
 
-@wp.func
-@no_type_check
-def _blend(values: wp.array2d(dtype=wp.vec3), frame: int, corner: wp.vec3i, weight: wp.vec3) -> wp.vec3:
-    return (
-        weight[0] * values[frame, corner[0]]
-        + weight[1] * values[frame, corner[1]]
-        + weight[2] * values[frame, corner[2]]
-    )
-
-
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _mark_shell(
@@ -100,8 +90,8 @@ def _mark_shell(
     weight = barycentric[i]
     into_rigid = wp.transpose(rotation[frame])
     scale = float(cells) / extent[0]
-    skin = into_rigid * (_blend(vertices, frame, corner, weight) - translation[frame])
-    outwards = into_rigid * _blend(normals, frame, corner, weight)
+    skin = into_rigid * (blend_corners(vertices, frame, corner, weight) - translation[frame])
+    outwards = into_rigid * blend_corners(normals, frame, corner, weight)
     place = (skin - wp.vec3(low[0], low[1], low[2])) * scale
     _mark(place, cells, frame, marked)
     _mark(place + outwards * (reach[i] * scale), cells, frame, marked)

@@ -19,21 +19,12 @@ from partnerface.compute.warp_launch import as_ids, as_vec3, launch, operator
 from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.meshes.bvh import BvhCache, PosedBvhs
+from partnerface.meshes.normals import blend_corners
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 
 RUN_LENGTH = 16
 """Consecutive points that one CPU thread carries: each bounds the search of the next. On a GPU, where
 points must run side by side, the run is one point."""
-
-
-@wp.func
-@no_type_check
-def _blend(values: wp.array(dtype=wp.vec3, ndim=2), frame: int, corner: wp.vec3i, weight: wp.vec3) -> wp.vec3:
-    return (
-        weight[0] * values[frame, corner[0]]
-        + weight[1] * values[frame, corner[1]]
-        + weight[2] * values[frame, corner[2]]
-    )
 
 
 @wp.func
@@ -102,7 +93,7 @@ def _inverse_skinning(
             closest = wp.mesh_eval_position(mesh, found, query.u, query.v)
             gap = wp.length(closest - p)
             reach = wp.dot(weight, wp.vec3(thickness[corner[0]], thickness[corner[1]], thickness[corner[2]]))
-            canonical[i] = _undo_transform(transforms, frame, corner, weight, p) - _blend(
+            canonical[i] = _undo_transform(transforms, frame, corner, weight, p) - blend_corners(
                 displacements, frame, corner, weight
             )
             barycentric[i] = weight

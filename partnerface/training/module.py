@@ -119,7 +119,7 @@ class AvatarModule(LightningModule):
         self.compiles_networks = compile_networks
         self.elapsed_share = 0.0
         self.skipped_steps = SkippedSteps(skipped_in_a_row)
-        self.unreported: Tensor | None = None
+        self._unreported: Tensor | None = None
         self._steps_unreported = 0
         self._pool: ThreadPoolExecutor | None = None
         self._sequence: TrackedSequence | None = None
@@ -227,7 +227,7 @@ class AvatarModule(LightningModule):
         left_out = (~torch.isfinite(norm)).float()
         optimizer.optimizer.found_inf = left_out
         optimizer.step()
-        self.unreported = left_out if self.unreported is None else self.unreported + left_out
+        self._unreported = left_out if self._unreported is None else self._unreported + left_out
         self._steps_unreported += 1
         if self.looks_at_step():
             self._report_left_out()
@@ -243,19 +243,17 @@ class AvatarModule(LightningModule):
 
     def _report_left_out(self) -> None:
         """Count and report the steps that the optimizer left out since the last report."""
-        if self.unreported is None:
+        if self._unreported is None:
             return
-        count, steps = int(self.unreported), self._steps_unreported
-        self.unreported, self._steps_unreported = None, 0
+        count, steps = int(self._unreported), self._steps_unreported
+        self._unreported, self._steps_unreported = None, 0
         if not count:
             self.skipped_steps.in_a_row = 0
             return
         reason = f"the gradient was not a finite number in {count} of the last {steps} steps"
-        line = self.skipped_steps.skip(self.global_step, reason, count)
+        self._tell_skipped(reason, count)
         if count < steps:
             self.skipped_steps.in_a_row = 0
-        if line and self.trainer.is_global_zero:
-            print(f"partnerface: {line}", file=sys.stderr)
 
     def _backward(self, batch: RayBatch) -> dict[str, Tensor]:
         """Gradients of the batch's mean loss; returns its detached terms."""
@@ -312,7 +310,11 @@ class AvatarModule(LightningModule):
         found = what_is_not_finite(batch.frame_index.tolist(), objective, self._trained())
         reason = "; ".join(filter(None, of_every_process(found)))
         reason = reason or "the gradient of all frames together is not a finite number"
-        line = self.skipped_steps.skip(self.global_step, reason)
+        self._tell_skipped(reason)
+
+    def _tell_skipped(self, reason: str, count: int = 1) -> None:
+        """Count skipped steps, and say it in the first process."""
+        line = self.skipped_steps.skip(self.global_step, reason, count)
         if line and self.trainer.is_global_zero:
             print(f"partnerface: {line}", file=sys.stderr)
 
