@@ -164,17 +164,25 @@ class AvatarMethod(nn.Module, ABC):
         return self.shade(self.sample(rays, frames), frames)
 
     @torch.no_grad()
-    def render_image(
-        self, view: View, *, with_parts: bool = False, exact: bool = False, chunk: int | None = None
+    def render(
+        self,
+        view: View,
+        size: tuple[int, int] | None = None,
+        *,
+        with_parts: bool = False,
+        exact: bool = False,
+        chunk: int | None = None,
     ) -> Picture:
-        """Render a view (F = 1) at the size of its camera.
+        """Render a view (F = 1).
 
         Args:
             view: what to show.
+            size: width and height of the picture in pixels; by default those of the view's camera.
             with_parts: add the part weights.
             exact: evaluate every sample by itself instead of `for_picture`: slower, up to 0.05 dB better.
             chunk: rays at once; by default what fits.
         """
+        view = view if size is None else view.resized(*size)
         camera, device = view.camera, view.torso_motion.device
         pixels = image_pixels(camera.width, camera.height, device)
         rays = pixel_rays(camera, pixels[None])

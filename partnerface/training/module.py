@@ -338,7 +338,7 @@ class AvatarModule(LightningModule):
 
         While a test with refined parameters runs, its frames have those instead.
         """
-        picture = self.avatar.render_image(self._evaluated(frame), with_parts=with_parts)
+        picture = self.avatar.render(self._evaluated(frame), with_parts=with_parts)
         return Prediction.of(frame, picture)
 
     def validation_step(self, batch: EvaluationFrame, batch_idx: int) -> Prediction:
@@ -385,4 +385,4 @@ class AvatarModule(LightningModule):
             return refined_parameters(view.head, batches, objective, self.refinement_prior)
 
     def predict_step(self, batch: View, batch_idx: int) -> Picture:
-        return self.avatar.render_image(batch)
+        return self.avatar.render(batch)

@@ -75,7 +75,7 @@ def wake(avatar: Avatar) -> None:
 
 
 def render(avatar: Avatar, sequence: TrackedSequence, frame: int, **options) -> Picture:
-    return avatar.render_image(views_of(sequence, [frame]), **options)
+    return avatar.render(views_of(sequence, [frame]), **options)
 
 
 def shade(avatar: Avatar, rays: RayBundle, view: View, with_parts: bool = True) -> MethodOutput:

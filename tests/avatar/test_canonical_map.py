@@ -165,7 +165,7 @@ def test_far_from_the_head_there_is_no_canonical_point(avatar, view):
 
 def test_the_depth_of_a_picture_leads_to_the_canonical_surface(avatar, view):
     """From a rendered picture: canonical points within the shell, NaN exactly where there is no head."""
-    shown = avatar.render_image(view)
+    shown = avatar.render(view)
     found = avatar.canonical_surface(view, shown.depth)
     head = shown.depth > 0
     assert head.any()

@@ -43,8 +43,8 @@ def test_a_fresh_avatar_shows_its_person_from_weights_alone(sequence):
     for name, value in tensors_of(expected).items():
         if value is not None and name != "identity":
             torch.testing.assert_close(tensors_of(found)[name], value, msg=name)
-    shown = fresh.render_image(found, with_parts=True)
-    assert_same_picture(shown, trained.eval().render_image(expected, with_parts=True))
+    shown = fresh.render(found, with_parts=True)
+    assert_same_picture(shown, trained.eval().render(expected, with_parts=True))
     assert (shown.depth > 0).any()
 
 

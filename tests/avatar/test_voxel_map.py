@@ -61,12 +61,12 @@ def test_the_picture_is_the_same(avatar, sequence, always):
         assert found.deformation is None
 
 
-def test_render_image_takes_voxels_unless_it_is_to_be_exact(avatar, sequence, always):
+def test_render_takes_voxels_unless_it_is_to_be_exact(avatar, sequence, always):
     view = views_of(sequence, [2]).resized(48, 48)
     for exact in (True, False):
-        picture, rays = avatar.render_image(view, exact=exact), shaded(avatar, view, exact).rays
+        picture, rays = avatar.render(view, exact=exact), shaded(avatar, view, exact).rays
         torch.testing.assert_close(picture.rgb, rays.rgb[0].T.view(3, 48, 48), atol=1e-5, rtol=1e-4)
-    assert not torch.equal(avatar.render_image(view).rgb, avatar.render_image(view, exact=True).rgb)
+    assert not torch.equal(avatar.render(view).rgb, avatar.render(view, exact=True).rgb)
 
 
 def test_the_rim_is_where_it_is_sample_by_sample(avatar, sequence, always, monkeypatch):
@@ -82,8 +82,8 @@ def test_the_rim_is_where_it_is_sample_by_sample(avatar, sequence, always, monke
 @pytest.mark.parametrize("exact", [True, False])
 def test_part_weights_change_no_bit_of_the_picture(avatar, sequence, always, exact):
     view = views_of(sequence, [17]).resized(64, 64)
-    plain = avatar.render_image(view, exact=exact)
-    with_parts = avatar.render_image(view, exact=exact, with_parts=True)
+    plain = avatar.render(view, exact=exact)
+    with_parts = avatar.render(view, exact=exact, with_parts=True)
     assert plain.part_weights is None
     assert with_parts.part_weights.shape == (64, 64, avatar.parts)
     for name in ("rgb", "alpha", "depth"):

@@ -67,7 +67,7 @@ class AvatarMethodContract:
 
     def test_a_view_is_rendered(self, fresh, views):
         """Before any training: the head in its place, nothing in the corners above, finite everywhere."""
-        picture = fresh.render_image(views.select([0]))
+        picture = fresh.render(views.select([0]))
         assert picture.rgb.shape == (3, SIZE, SIZE)
         assert picture.alpha.shape == picture.depth.shape == (SIZE, SIZE)
         assert picture.part_weights is None
@@ -84,9 +84,9 @@ class AvatarMethodContract:
     def test_every_stage_of_training_renders(self, trained, views, progress):
         trained.training_schedule(progress)
         view = views.select([9])
-        picture = trained.render_image(view, with_parts=True)
+        picture = trained.render(view, with_parts=True)
         _check_ranges(picture)
-        _check_same(trained.render_image(view, with_parts=True), picture, 1e-6)
+        _check_same(trained.render(view, with_parts=True), picture, 1e-6)
 
     def test_a_batch_is_each_frame_by_itself(self, trained, views):
         """Its statistics too, which are means over the samples of one frame."""
@@ -107,12 +107,12 @@ class AvatarMethodContract:
     @pytest.mark.parametrize(("chunk", "size"), [(1, 6), (50, SIZE), (10**6, SIZE)])
     def test_a_picture_does_not_depend_on_its_chunks(self, trained, views, chunk, size):
         view = views.select([2]).resized(size, size)
-        expected = trained.render_image(view, with_parts=True)
-        _check_same(trained.render_image(view, with_parts=True, chunk=chunk), expected, 1e-4)
+        expected = trained.render(view, with_parts=True)
+        _check_same(trained.render(view, with_parts=True, chunk=chunk), expected, 1e-4)
 
     def test_a_picture_is_its_rays(self, trained, views):
         view = views.select([3]).resized(7, 5)
-        picture = trained.render_image(view, exact=True)
+        picture = trained.render(view, exact=True)
         some = [0, 17, 34]
         with torch.no_grad():
             rays = trained(pixel_rays(view.camera, image_pixels(7, 5)[None, some]), view).rays
@@ -120,7 +120,7 @@ class AvatarMethodContract:
 
     def test_with_parts_changes_no_colour(self, trained, views):
         view = views.select([4])
-        plain, with_parts = trained.render_image(view), trained.render_image(view, with_parts=True)
+        plain, with_parts = trained.render(view), trained.render(view, with_parts=True)
         for name in ("rgb", "alpha", "depth"):
             assert torch.equal(getattr(plain, name), getattr(with_parts, name)), name
         weights = with_parts.part_weights
@@ -129,7 +129,7 @@ class AvatarMethodContract:
 
     def test_parts_share_the_opacity_of_the_head(self, trained, views):
         view = views.select([4])
-        weights = trained.render_image(view, with_parts=True, exact=True).part_weights
+        weights = trained.render(view, with_parts=True, exact=True).part_weights
         with torch.no_grad():
             head = trained(pixel_rays(view.camera, image_pixels(SIZE, SIZE)[None]), view).rays.head_opacity
         assert head.any()
@@ -146,8 +146,8 @@ class AvatarMethodContract:
         view = loaded.default_view()
         assert (len(view), view.camera.width, view.camera.height) == (1, SIZE, SIZE)
         for found, expected in ((view, trained.default_view()), (views.select([9]), views.select([9]))):
-            wanted = trained.render_image(expected, with_parts=True)
-            _check_same(loaded.render_image(found, with_parts=True), wanted, 0)
+            wanted = trained.render(expected, with_parts=True)
+            _check_same(loaded.render(found, with_parts=True), wanted, 0)
 
     def test_the_default_view_is_a_training_frame(self, trained, sequence, views):
         view = trained.default_view()
@@ -162,8 +162,8 @@ class AvatarMethodContract:
 
     def test_a_copy_renders_the_same(self, trained, views):
         view = views.select([1])
-        expected = trained.render_image(view)
-        _check_same(copy.deepcopy(trained).render_image(view), expected, 1e-6)
+        expected = trained.render(view)
+        _check_same(copy.deepcopy(trained).render(view), expected, 1e-6)
 
     def test_parameter_kinds_partition_all_parameters(self, fresh):
         kinds = fresh.parameter_kinds()
@@ -229,12 +229,12 @@ class AvatarMethodContract:
         for expression in (0 * view.head.expression, torch.ones_like(view.head.expression)):
             for strength in (1.0, 3.0):
                 shown = replace(view, head=replace(view.head, expression=strength * expression))
-                _check_ranges(trained.render_image(shown, with_parts=True))
+                _check_ranges(trained.render(shown, with_parts=True))
 
     def test_a_head_without_a_torso_of_its_own_and_one_pixel(self, trained, views):
         view = views.select([0]).resized(1, 1)
         head = replace(view.head, torso_rotation=None, torso_translation=None)
-        _check_ranges(trained.render_image(replace(view, head=head), with_parts=True))
+        _check_ranges(trained.render(replace(view, head=head), with_parts=True))
 
     def test_a_clip_of_one_training_frame(self, head_model, sequence, views):
         torch.manual_seed(0)
@@ -243,11 +243,11 @@ class AvatarMethodContract:
         made.train()
         _total(made(_rays(views, [4], 100), views.select([4]), torch.tensor([4]))).backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
-        _check_ranges(made.eval().render_image(views.select([8])))
+        _check_ranges(made.eval().render(views.select([8])))
 
     def test_canonical_points_lie_on_the_head(self, head_model, fresh, views):
         view = views.select([0])
-        picture = fresh.render_image(view)
+        picture = fresh.render(view)
         points = fresh.canonical_surface(view, picture.depth)
         if points is None:
             return
@@ -268,7 +268,7 @@ class AvatarMethodContract:
         assert grid.visited.any()
         assert grid.density.isfinite().all()
         assert not (grid.occupied.bool() & ~grid.candidates).any()
-        _check_ranges(trained.render_image(views.select([0])))
+        _check_ranges(trained.render(views.select([0])))
 
     def test_it_learns_a_toy_scene(self, fresh, views):
         """A red head in two frames: the colour error on its pixels falls by half in a few steps."""
@@ -294,8 +294,8 @@ class AvatarMethodContract:
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
     def test_a_picture_on_the_gpu_stays_there_and_is_that_of_the_cpu(self, trained, views):
         view = views.select([3])
-        expected = trained.render_image(view)
-        shown = copy.deepcopy(trained).to("cuda").render_image(view.to("cuda"))
+        expected = trained.render(view)
+        shown = copy.deepcopy(trained).to("cuda").render(view.to("cuda"))
         assert shown.rgb.is_cuda
         # The closest point is ambiguous where surfaces touch, so a few pixels may differ.
         difference = (shown.rgb.cpu() - expected.rgb).abs()

@@ -83,7 +83,7 @@ def test_its_avatar_loads_and_renders_once_it_is_trusted(run: Path) -> None:
     avatar = partnerface.load_avatar(checkpoint, trust=[PACKAGE])
     assert type(avatar.skinning).__name__ == "NearestVertex"
     assert avatar.sampler.samples == 8
-    picture = avatar.render_image(avatar.default_view())
+    picture = avatar.render(avatar.default_view())
     assert picture.alpha.shape == (32, 32)
     assert picture.rgb.isfinite().all()
     assert picture.alpha.max() > 0.1

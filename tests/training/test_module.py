@@ -108,7 +108,7 @@ def test_a_test_scores_the_picture_that_users_get(attached: AvatarCLI, monkeypat
     with torch.no_grad():
         scored, given = module.test_step(frame, 0), module.predict_step(frame.view, 0)
         again, shown = module.render(frame, with_parts=True), module.add_part_weights(scored)
-        exact = module.avatar.render_image(frame.view, exact=True)
+        exact = module.avatar.render(frame.view, exact=True)
     assert torch.equal(scored.image, given.on_white())
     assert not torch.equal(scored.image, exact.on_white())
     assert torch.equal(shown.image, scored.image)

@@ -202,7 +202,7 @@ def voxels_loss(method: MethodUnderTest) -> float:
         large = frame.view.resized(FRAME_SIZE, FRAME_SIZE)
         scores = []
         for exact in (True, False):
-            picture = avatar.render_image(large, exact=exact).on_white()
+            picture = avatar.render(large, exact=exact).on_white()
             small = functional.adaptive_avg_pool2d(picture, frame.matte.shape)
             scores.append(float(psnr((small - frame.on_white())[:, on_head].square().mean())))
         losses.append(scores[0] - scores[1])

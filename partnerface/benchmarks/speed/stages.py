@@ -171,7 +171,7 @@ def avatar_stages(avatar: Avatar) -> list[TimedMethod]:
     """The stages of the method, in its order; time outside of the parts counts as compositing."""
     return [
         TimedMethod(avatar, "forward", COMPOSITING),
-        TimedMethod(avatar, "render_image", COMPOSITING),
+        TimedMethod(avatar, "render", COMPOSITING),
         TimedMethod(avatar, "sample", COMPOSITING),
         TimedMethod(avatar, "shade", COMPOSITING),
         TimedMethod(avatar, "pose_frames", "posing"),
@@ -221,9 +221,9 @@ def rendering_profile(
     avatar, view = method.module.to(device).avatar.eval(), view.to(device)
     clock = StageClock(stage_seconds(device))
     with torch.no_grad(), single_thread():
-        avatar.render_image(view)
+        avatar.render(view)
         with clock.timing(avatar_stages(avatar)):
-            taken = duration_of(lambda: [avatar.render_image(view) for _ in range(frames)], device)
+            taken = duration_of(lambda: [avatar.render(view) for _ in range(frames)], device)
     whole = taken.cpu if device == "cpu" else taken.wall
     # Threads also work outside of every stage.
     clock.seconds[UNCLAIMED] = max(whole - sum(clock.seconds.values()), 0.0)

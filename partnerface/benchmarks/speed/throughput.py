@@ -138,7 +138,7 @@ def square_view(sequence: TrackedSequence, size: int) -> View:
 def rendering_time(method: MethodUnderTest, view: View, device: str = "cpu") -> Duration:
     """Time of rendering one picture; the method stays in evaluation mode."""
     avatar, view = method.module.to(device).avatar.eval(), view.to(device)
-    return duration_of(lambda: avatar.render_image(view), device)
+    return duration_of(lambda: avatar.render(view), device)
 
 
 def rendering_rows(ours: MethodUnderTest, peer: MethodUnderTest, rounds: int) -> list[ResultRow]:

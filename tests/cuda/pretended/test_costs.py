@@ -76,9 +76,9 @@ def test_costs_only_become_less(cuda, trained, show):
         costs[f"a step of {frames} frames"], checkpoint = trained(frames)
     avatar = load_avatar(checkpoint, device="cuda:0")
     view = avatar.default_view().resized(512, 512)
-    avatar.render_image(view.resized(16, 16))  # makes meshes that later pictures only move
+    avatar.render(view.resized(16, 16))  # makes meshes that later pictures only move
     cuda.clear()
-    avatar.render_image(view)
+    avatar.render(view)
     costs["a picture of 512x512"] = cuda.copy()
     for title, cost in costs.items():
         show(title, cost.text())

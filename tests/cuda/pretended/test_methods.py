@@ -65,7 +65,7 @@ def test_a_picture_is_that_of_the_cpu(cuda, fitted, method, size):
     shown = []
     for device in ("cpu", "cuda:0"):
         avatar = load_avatar(checkpoint, device=device)
-        shown.append(avatar.render_image(avatar.default_view().resized(size, size), with_parts=size < 100))
+        shown.append(avatar.render(avatar.default_view().resized(size, size), with_parts=size < 100))
     expected, found = shown
     assert found.rgb.is_cuda
     assert (expected.depth > 0).float().mean() > 0.1
@@ -80,7 +80,7 @@ def test_a_picture_on_a_stream_of_ones_own(cuda, fitted):
     checkpoint = fitted()
     with torch.cuda.stream(torch.cuda.Stream()):
         avatar = load_avatar(checkpoint, device="cuda:0")
-        avatar.render_image(avatar.default_view().resized(16, 16))
+        avatar.render(avatar.default_view().resized(16, 16))
     assert cuda.operations
 
 

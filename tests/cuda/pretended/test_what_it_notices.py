@@ -148,8 +148,8 @@ def test_a_tensor_made_without_its_device_deep_inside(fitted, monkeypatch):
     with pretended_cuda():
         avatar = load_avatar(checkpoint, device="cuda:0")
         view = avatar.default_view().resized(16, 16)
-        copy.deepcopy(avatar).render_image(view)
+        copy.deepcopy(avatar).render(view)
         full = torch.full
         monkeypatch.setattr(torch, "full", lambda *values, device=None, **options: full(*values, **options))
         with pytest.raises(RuntimeError, match="_sample on cuda:0: jitter lies elsewhere"):
-            avatar.render_image(view)
+            avatar.render(view)

@@ -26,7 +26,7 @@ def test_predict_writes_the_held_out_frames(trained_run: Path, tmp_path: Path, c
     driver = cli.datamodule.prediction_driver
     assert len(driver) == len(frames)
     for place in (0, len(frames) - 1):
-        shown = cli.model.avatar.eval().render_image(driver[place]).to_bytes()
+        shown = cli.model.avatar.eval().render(driver[place]).to_bytes()
         assert np.abs(frames[place].to_ndarray(format="rgb24").astype(int) - shown).mean() < 8
 
 
