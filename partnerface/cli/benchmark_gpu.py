@@ -62,7 +62,8 @@ def benchmark_gpu(
             check_one_device(runs, out, "cpu" if kind == "cpu" else torch.cuda.get_device_name())
             run_all("gpu", runs, 1, lock, lambda: write_report(path, runs, UNTRIED), SectionRun.result)
         report = write_report(path, runs, UNTRIED if obstacle is None else NO_GPU)
-    print_report(report)
+    # `refuse_failures` lists those that failed in this call.
+    print_report(report, "waiting", "interrupted", *([] if obstacle is None else ["failed"]))
     print(f"  {path}")
     if readme is not None:
         write_section(readme, GPU_SECTION, gpu_markdown(report))

@@ -59,12 +59,12 @@ def write_report(path: Path, runs: Sequence[SectionRun], reason: str) -> dict[st
     return report
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """Print stages, rows, and a line for each section that is missing."""
+def print_report(report: dict[str, Any], *states: str) -> None:
+    """Print stages, rows, and why sections are missing that are in one of some states."""
     rows = [row for section in report["sections"].values() for row in section["rows"]]
     for table in (*_stages(rows), *([rows_table(rows, COMMAND)] if rows else [])):
         table.print()
-    for line in _missing(report, "waiting", "interrupted"):
+    for line in _missing(report, *states):
         print(line)
 
 
