@@ -12,7 +12,14 @@ ROOMS = [
     *("evaluation", "training", "tracking", "dataset_checks", "configuration", "sweeps", "benchmarks"),
     *("cli", "__init__", "__main__"),
 ]
-LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/speed/", "configuration/", "cli/")
+LIGHTNING_IN = (
+    "data/datamodule.py",
+    "training/",
+    "benchmarks/speed/",
+    "benchmarks/gpu/",
+    "configuration/",
+    "cli/",
+)
 
 
 def _imports(path: Path) -> set[str]:

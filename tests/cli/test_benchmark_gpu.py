@@ -1,12 +1,14 @@
 """The command: what it refuses, that it continues, and that one section that fails costs no other."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from partnerface.benchmarks.gpu.sections import SECTIONS, SectionRun
+from partnerface.benchmarks.gpu import sections
+from partnerface.benchmarks.gpu.sections import SECTIONS, SectionRun, planned_sections
 from partnerface.benchmarks.sections import GPU_SECTION, markers, read_section
 from partnerface.cli.main import main
 from partnerface.compute.cuda_support import CudaFacts
@@ -70,18 +72,18 @@ def test_sections_fail_for_themselves_and_a_second_call_continues(behave, tmp_pa
     assert _rehearse(tmp_path) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "3 of 6 runs failed" in error
-    sections = _sections(tmp_path)
-    failed = {name: s["reason"] for name, s in sections.items() if s["state"] == "failed"}
+    found = _sections(tmp_path)
+    failed = {name: s["reason"] for name, s in found.items() if s["state"] == "failed"}
     assert failed["training"] == "OutOfMemoryError: CUDA out of memory"
     assert failed["rendering"].startswith("ended by SIGKILL")
     assert failed["profile"].startswith("stopped after 1 s")
     done = ["nerface", "convergence_gpu", "convergence_gpu_full"]
-    assert [name for name, s in sections.items() if s["state"] == "finished"] == done
+    assert [name for name, s in found.items() if s["state"] == "finished"] == done
     behave()
     assert _rehearse(tmp_path) == 0
     assert {s["state"] for s in _sections(tmp_path).values()} == {"finished"}
-    starts = {name: (tmp_path / "out/cpu" / name / "starts").read_text() for name in sections}
-    assert starts == {name: "xx" if name in failed else "x" for name in sections}
+    starts = {name: (tmp_path / "out/cpu" / name / "starts").read_text() for name in found}
+    assert starts == {name: "xx" if name in failed else "x" for name in found}
 
 
 def test_results_of_another_device_are_not_mixed(behave, tmp_path, capsys) -> None:
@@ -162,16 +164,30 @@ def test_what_was_measured_on_a_gpu_is_written_without_one(tmp_path, capsys) -> 
     assert "waits" in capsys.readouterr().out
 
 
+def test_what_takes_long_leaves_less_to_the_others_and_nobody_exceeds_the_minutes(monkeypatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(sections.time, "monotonic", lambda: now[0])
+    runs = {run.name: run for run in planned_sections(Path("out"), "cuda", minutes=6)}
+    assert list(runs) == list(SECTIONS)
+    assert runs["tests"].limit_seconds == SECTIONS["tests"].seconds < 360
+    now[0] += 150
+    assert runs["convergence_gpu"].limit_seconds == pytest.approx(70)
+    now[0] += 70
+    assert runs["convergence_gpu_full"].limit_seconds == pytest.approx(140)
+    now[0] += 130
+    assert runs["equality"].limit_seconds == pytest.approx(10)
+    now[0] += 100
+    assert {run.limit_seconds for run in runs.values()} == {0}
+
+
 @pytest.mark.slow
 def test_sections_run_in_processes_of_their_own(tmp_path, synthetic_dataset, monkeypatch) -> None:
     """For real, at the sizes of a rehearsal: those of which one needs what the other leaves."""
-    import shutil
-
     for name in [name for name in SECTIONS if name not in ("training", "rendering")]:
         monkeypatch.delitem(SECTIONS, name)
     shutil.copytree(synthetic_dataset, tmp_path / "out" / "cpu" / "subject")
     assert _rehearse(tmp_path) == 0
-    sections = _sections(tmp_path)
-    assert {s["state"] for s in sections.values()} == {"finished"}
-    assert all(row["value"] > 0 for s in sections.values() for row in s["rows"])
-    assert [row["name"] for row in sections["rendering"]["rows"]] == ["rendering_16x16", "rendering_32x32"]
+    found = _sections(tmp_path)
+    assert {s["state"] for s in found.values()} == {"finished"}
+    assert all(row["value"] > 0 for s in found.values() for row in s["rows"])
+    assert [row["name"] for row in found["rendering"]["rows"]] == ["rendering_16x16", "rendering_32x32"]

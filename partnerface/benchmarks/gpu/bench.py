@@ -31,7 +31,7 @@ class GpuEffort:
         frames: frames of the embedded subject's clip.
         size: their width and height in pixels.
         image_size: size at which all but convergence trains.
-        batches: rays of a frame in a training step, ascending; the first is that of ``scale/gpu``.
+        batches: rays of a frame in a training step, ascending; the second is that of ``scale/gpu``.
         frames_per_batch: frames in a step.
         peer_rays: rays of a frame in a step of NeRFace, of two frames.
         training_steps: training before anything is timed, so that the occupancy is pruned.

@@ -42,25 +42,27 @@ class Section:
 
     Attributes:
         measure: yields rows; those that it has yielded are kept when it fails.
-        seconds: the longest that it may take; None for a share of the time that is left.
+        seconds: the longest that it may take; None for no bound.
         on_cpu: whether a rehearsal without a GPU tries it.
+        share: share of the time that is left when it starts.
     """
 
     measure: Callable[[GpuBench], Iterator[ResultRow]]
     seconds: float | None
     on_cpu: bool = True
+    share: float = 1.0
 
 
 SECTIONS = {
     "tests": Section(gpu_tests, 120, on_cpu=False),
     "equality": Section(equality, 60, on_cpu=False),
-    "training": Section(training, 60),
+    "training": Section(training, 75),
     "nerface": Section(nerface, 45),
     "rendering": Section(rendering, 45),
     "profile": Section(profile, 45),
     "memory": Section(memory, 45, on_cpu=False),
     "waits": Section(waits, 45, on_cpu=False),
-    "convergence_gpu": Section(partial(convergence, scale="gpu"), None),
+    "convergence_gpu": Section(partial(convergence, scale="gpu"), None, share=1 / 3),
     "convergence_gpu_full": Section(partial(convergence, scale="gpu_full"), None),
 }
 """By name, in their order."""
@@ -75,14 +77,12 @@ class SectionRun(Run):
         out: folder of all sections of a device.
         device: ``cuda``, or ``cpu`` for a rehearsal.
         deadline: when all sections have to be done, on the clock of ``time.monotonic``.
-        sharing: number of sections that share the time which is left when this one starts.
     """
 
     metric = "result"
 
-    def __init__(self, name: str, out: Path, device: str, deadline: float, sharing: int) -> None:
-        self.name, self.out, self.device = name, out, device
-        self.deadline, self.sharing = deadline, sharing
+    def __init__(self, name: str, out: Path, device: str, deadline: float) -> None:
+        self.name, self.out, self.device, self.deadline = name, out, device, deadline
         self.folder = out / name
         self.parameters = {"section": name, "device": device}
         short = device == "cpu" or SECTIONS[name].seconds is not None
@@ -100,9 +100,9 @@ class SectionRun(Run):
     @property
     def limit_seconds(self) -> float:
         """Seconds that the section may take if it starts now."""
-        left = max(self.deadline - time.monotonic(), 0.0)
-        longest = SECTIONS[self.name].seconds
-        return left / self.sharing if longest is None else min(longest, left)
+        section = SECTIONS[self.name]
+        left = section.share * max(self.deadline - time.monotonic(), 0.0)
+        return left if section.seconds is None else min(section.seconds, left)
 
     def prepare(self) -> None:
         super().prepare()
@@ -135,11 +135,7 @@ def planned_sections(out: Path, device: str, minutes: float) -> list[SectionRun]
     """A run for each section that can be measured on the device, in order."""
     deadline = time.monotonic() + 60 * minutes
     names = [name for name, section in SECTIONS.items() if section.on_cpu or device == "cuda"]
-    left = [name for name in names if SECTIONS[name].seconds is None]
-    return [
-        SectionRun(name, out, device, deadline, len(left) - left.index(name) if name in left else 1)
-        for name in names
-    ]
+    return [SectionRun(name, out, device, deadline) for name in names]
 
 
 def device_facts(device: str) -> dict[str, Any]:

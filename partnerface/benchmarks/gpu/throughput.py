@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,7 +14,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from partnerface.benchmarks.gpu.bench import GpuBench
 from partnerface.benchmarks.method_under_test import HEAD_RAYS, OURS, MethodUnderTest
 from partnerface.benchmarks.speed.measurement import (
-    Duration,
     ResultRow,
     duration_of,
     interleaved,
@@ -34,7 +34,7 @@ from partnerface.benchmarks.speed.throughput import (
 from partnerface.benchmarks.speed.training_slices import (
     ScoresDuringTraining,
     SecondsBudget,
-    timed_steps,
+    StepTimer,
     train_steps,
 )
 from partnerface.errors import UserError
@@ -44,18 +44,11 @@ WARM_UP = 3
 """Steps or pictures before the clock starts."""
 
 
-class DuringSteps(Callback):
-    """Has a hook called when the first steps are over, and another one after the last.
+class AtSteps(Callback):
+    """Calls functions without arguments at the ends of training steps, by the number of steps done."""
 
-    Args:
-        first: steps before ``begin`` is called.
-        last: step after which ``end`` is called.
-        begin: hook without arguments.
-        end: hook without arguments.
-    """
-
-    def __init__(self, first: int, last: int, begin: Callable[[], object], end: Callable[[], object]) -> None:
-        self.hooks = {first: begin, last: end}
+    def __init__(self, hooks: Mapping[int, Callable[[], object]]) -> None:
+        self.hooks = hooks
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
         if hook := self.hooks.get(trainer.global_step):
@@ -67,18 +60,15 @@ def training(bench: GpuBench) -> Rows:
     method, effort = bench.trained(), bench.effort
     for rays in effort.batches:
         method.data.rays_per_frame = rays
-        batch = f"{effort.frames_per_batch}x{rays}"
+        batch, count = f"{effort.frames_per_batch}x{rays}", rays_per_step(method)
         name, unit = f"training_rays_per_second_{batch}", "rays/s"
         try:
-            loops = [_loop(bench, method) for _ in range(effort.rounds)]
-            count = rays_per_step(method)
+            rays_per_second = [count / seconds for seconds in _seconds_of_a_step(bench, method)]
             note = f"{count} rays that hit the head in a step, loading included, pruning not"
-            yield measured_row(name, [count / loop.wall for loop in loops], unit, None, note)
-            steps = [
-                timed_steps(method, effort.steps, warm_up=WARM_UP, device=bench.device)
-                for _ in range(effort.rounds)
-            ]
-            milliseconds = [1000 * step.wall for step in steps]
+            yield measured_row(name, rays_per_second, unit, None, note)
+            timer = StepTimer(WARM_UP, bench.device)
+            train_steps(method, WARM_UP + effort.steps, device=bench.device, callbacks=[timer])
+            milliseconds = [1000 * step.wall for step in timer.steps]
             yield measured_row(f"training_step_{batch}", milliseconds, "ms", None, "waited for, not loaded")
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
@@ -87,18 +77,18 @@ def training(bench: GpuBench) -> Rows:
     yield measured_row("pruning_of_a_step", [1000 * share.wall for share in pruning], "ms")
 
 
-def _loop(bench: GpuBench, method: MethodUnderTest) -> Duration:
-    """Time of a step among others, none of which is waited for."""
+def _seconds_of_a_step(bench: GpuBench, method: MethodUnderTest) -> list[float]:
+    """Time of a step among others in each round of one training; only the ends of rounds are waited for."""
     marks: list[float] = []
 
     def mark() -> None:
         synchronise(bench.device)
         marks.append(time.perf_counter())
 
-    last = WARM_UP + bench.effort.steps
-    train_steps(method, last, device=bench.device, callbacks=[DuringSteps(WARM_UP, last, mark, mark)])
-    start, end = marks
-    return Duration(end - start, 0.0).per(bench.effort.steps)
+    steps = bench.effort.steps
+    ends = [WARM_UP + number * steps for number in range(bench.effort.rounds + 1)]
+    train_steps(method, ends[-1], device=bench.device, callbacks=[AtSteps(dict.fromkeys(ends, mark))])
+    return [(end - start) / steps for start, end in pairwise(marks)]
 
 
 def nerface(bench: GpuBench) -> Rows:
@@ -166,9 +156,9 @@ def _peak_row(name: str, work: Callable[[], object]) -> ResultRow:
     return ResultRow(name, torch.cuda.max_memory_allocated() / 1e9, unit, None, "", details=details)
 
 
-TRAINING_SHARE, FINISH_SECONDS, LEAST_SECONDS = 0.7, 8.0, 10.0
-"""Share of the time left that is training, beside the scores; what files and the last score need; the least
-training whose convergence means anything on a GPU."""
+TRAINING_SHARE, FINISH_SECONDS, LEAST_SECONDS = 0.8, 12.0, 10.0
+"""Share of the time left that is training, beside the scores; what start and end of the process need; the
+least training whose convergence means anything on a GPU."""
 MARKS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of a training at which it is scored."""
 NEAR_DB = 0.1

@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile, supported_activities
 
 import partnerface
 from partnerface.benchmarks.gpu.bench import GpuBench
-from partnerface.benchmarks.gpu.throughput import WARM_UP, DuringSteps
+from partnerface.benchmarks.gpu.throughput import WARM_UP, AtSteps
 from partnerface.benchmarks.speed.measurement import ResultRow
 from partnerface.benchmarks.speed.throughput import square_view
 from partnerface.benchmarks.speed.training_slices import train_steps
@@ -41,8 +41,8 @@ def waits(bench: GpuBench) -> Iterator[ResultRow]:
 
     def steps(count: int, watch: AbstractContextManager) -> None:
         stack, last = ExitStack(), WARM_UP + count
-        during = DuringSteps(WARM_UP, last, lambda: stack.enter_context(watch), stack.close)
-        train_steps(method, last, device=bench.device, callbacks=[during])
+        hooks = {WARM_UP: lambda: stack.enter_context(watch), last: stack.close}
+        train_steps(method, last, device=bench.device, callbacks=[AtSteps(hooks)])
 
     def pictures(count: int, watch: AbstractContextManager) -> None:
         avatar = method.module.to(bench.device).avatar.eval()

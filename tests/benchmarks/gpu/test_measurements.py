@@ -36,7 +36,7 @@ def test_the_same_device_is_equal_to_itself_to_the_bit(bench) -> None:
     assert len(rows) == 5
     assert {row.value for row in rows.values()} == {0.0}
     gradients = rows["equality_gradients"].details
-    assert "gradients field.grid.table" in gradients or len(gradients) > 10
+    assert len(gradients) > 10
     assert not any(np.isnan(value) for row in rows.values() for value in row.details.values())
 
 
@@ -159,14 +159,14 @@ def test_without_time_for_a_training_it_says_so(bench) -> None:
 
 
 def test_full_memory_costs_one_batch_size(bench, monkeypatch) -> None:
-    real = throughput.timed_steps
+    real = throughput.train_steps
 
-    def timed_steps(method, *arguments, **options):
+    def train_steps(method, *arguments, **options) -> None:
         if method.data.rays_per_frame == 64:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
-        return real(method, *arguments, **options)
+        real(method, *arguments, **options)
 
-    monkeypatch.setattr(throughput, "timed_steps", timed_steps)
+    monkeypatch.setattr(throughput, "train_steps", train_steps)
     rows = [(row.name, row.value is None) for row in training(bench)]
     assert ("training_step_2x32", False) in rows
     assert ("training_rays_per_second_2x64", True) in rows
