@@ -44,7 +44,7 @@ def benchmark_gpu(
     from partnerface.benchmarks.gpu.sections import SectionRun, planned_sections
     from partnerface.benchmarks.sections import GPU_SECTION, read_section, write_section
     from partnerface.compute.cuda_support import CudaFacts
-    from partnerface.configuration.avatar_cli import require_writable
+    from partnerface.files.whole_files import require_writable
     from partnerface.runs.engine import locked, refuse_failures, run_all
 
     obstacle = None if device == "cpu" else CudaFacts.found().obstacle()

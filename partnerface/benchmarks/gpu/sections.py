@@ -57,6 +57,7 @@ SECTIONS = {
     "tests": Section(gpu_tests, 120, on_cpu=False),
     "equality": Section(equality, 60, on_cpu=False),
     "training": Section(training, 75),
+    "cuda_graphs": Section(partial(training, recorded=True), 60, on_cpu=False),
     "nerface": Section(nerface, 45),
     "rendering": Section(rendering, 45),
     "profile": Section(profile, 45),

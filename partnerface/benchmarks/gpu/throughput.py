@@ -40,8 +40,8 @@ from partnerface.benchmarks.speed.training_slices import (
 from partnerface.errors import UserError
 
 Rows = Iterator[ResultRow]
-WARM_UP = 3
-"""Steps or pictures before the clock starts."""
+WARM_UP = 6
+"""Steps or pictures before the clock starts; in them a step is recorded."""
 
 
 class AtSteps(Callback):
@@ -55,13 +55,17 @@ class AtSteps(Callback):
             hook()
 
 
-def training(bench: GpuBench) -> Rows:
-    """Rays per second as in a run, with batches loaded while the device works, and a step alone."""
-    method, effort = bench.trained(), bench.effort
+def training(bench: GpuBench, recorded: bool = False) -> Rows:
+    """Rays per second as in a run, with batches loaded while the device works, and a step alone.
+
+    ``recorded``: replay steps as a CUDA graph.
+    """
+    method, effort, prefix = bench.trained(), bench.effort, "recorded_" if recorded else ""
+    method.module.cuda_graphs = recorded
     for rays in effort.batches:
         method.data.rays_per_frame = rays
         batch, count = f"{effort.frames_per_batch}x{rays}", rays_per_step(method)
-        name, unit = f"training_rays_per_second_{batch}", "rays/s"
+        name, unit = f"{prefix}training_rays_per_second_{batch}", "rays/s"
         try:
             rays_per_second = [count / seconds for seconds in _seconds_of_a_step(bench, method)]
             note = f"{count} rays that hit the head in a step, loading included, pruning not"
@@ -69,19 +73,30 @@ def training(bench: GpuBench) -> Rows:
             timer = StepTimer(WARM_UP, bench.device)
             train_steps(method, WARM_UP + effort.steps, device=bench.device, callbacks=[timer])
             milliseconds = [1000 * step.wall for step in timer.steps]
-            yield measured_row(f"training_step_{batch}", milliseconds, "ms", None, "waited for, not loaded")
+            yield measured_row(
+                f"{prefix}training_step_{batch}", milliseconds, "ms", None, "waited for, not loaded"
+            )
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             yield ResultRow(name, None, unit, None, "the GPU's memory is full")
+    if recorded:
+        return
     pruning = [refresh_share(method, bench.device) for _ in range(effort.rounds + 1)][1:]
     yield measured_row("pruning_of_a_step", [1000 * share.wall for share in pruning], "ms")
 
 
 def _seconds_of_a_step(bench: GpuBench, method: MethodUnderTest) -> list[float]:
-    """Time of a step among others in each round of one training; only the ends of rounds are waited for."""
+    """Time of a step among others in each round of one training; only the ends of rounds are waited for.
+
+    Raises:
+        UserError: steps were to be recorded, and are not.
+    """
     marks: list[float] = []
 
     def mark() -> None:
+        recorded = method.module.recorded_step
+        if recorded is not None and recorded.refused:
+            raise UserError(f"steps are not recorded as a CUDA graph: {recorded.refused}")
         synchronise(bench.device)
         marks.append(time.perf_counter())
 
