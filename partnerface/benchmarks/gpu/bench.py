@@ -76,6 +76,7 @@ REHEARSAL = GpuEffort(
     flags=(
         "--model.avatar.sampler.init_args.cells=32",
         "--model.avatar.field.init_args.log2_table_size=12",
+        "--data.num_workers=0",
     ),
     peer_flags=(
         "--model.avatar.init_args.layers=2",
@@ -120,7 +121,7 @@ class GpuBench:
         size = f"--data.image_size={effort.image_size}", f"--data.frames_per_batch={effort.frames_per_batch}"
         # Epochs of a short clip would end every few steps.
         words = *effort.flags, *size, f"--data.rays_per_frame={effort.batches[0]}"
-        words = *words, "--data.batches_per_epoch=100000", *flags
+        words = *words, "--data.batches_per_epoch=10000", *flags
         method, path = self.clip(HEAD_RAYS)(OURS, *words, scale="gpu"), self.out / WEIGHTS_FILE
         set_up(method, device)
         avatar = method.module.avatar

@@ -188,7 +188,7 @@ def convergence(bench: GpuBench, scale: str) -> Rows:
         UserError: too little is left for a training.
     """
     effort, size = bench.effort, bench.effort.convergence[scale]
-    build, flags = bench.clip(), [f"--data.image_size={size}", "--data.batches_per_epoch=100000"]
+    build, flags = bench.clip(), [f"--data.image_size={size}", "--data.batches_per_epoch=10000"]
     method = build(OURS, *flags, *effort.flags, scale=scale)
     seconds = min(TRAINING_SHARE * (bench.seconds_left - FINISH_SECONDS), effort.training_seconds)
     if seconds < min(LEAST_SECONDS, effort.training_seconds):
