@@ -26,7 +26,7 @@ def equality(bench: GpuBench) -> Iterator[ResultRow]:
     """Differences from the same weights and batch, in float32 and without random numbers.
 
     Of two places of the surface that are equally near, a device may find the other one, so that single rays
-    differ: means are bounded, maxima are only told.
+    differ: means are bounded, maxima are only reported.
     """
     use_exact_float32()
     method = bench.trained(FLOAT32)
