@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from partnerface.benchmarks.gpu import sections
+from partnerface.benchmarks.gpu import sections, throughput, waits
 from partnerface.benchmarks.gpu.bench import REHEARSAL, GpuBench
 from partnerface.benchmarks.gpu.sections import RESULT_FILE, SECTIONS, measure
+from partnerface.training import recorded_step
 
-ELSEWHERE = {"tests", "nerface", "convergence_gpu_full"}
+ELSEWHERE = {"tests", "training", "nerface", "convergence_gpu_full"}
 """Sections that run what others run, with another method or size, or these tests."""
 
 
@@ -30,6 +31,9 @@ def bench(synthetic_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_section_on_the_device(cuda, bench, name, monkeypatch):
     facts = {"name": "a pretended GPU", "torch": torch.__version__, "warp": ""}
     monkeypatch.setattr(sections, "device_facts", lambda device: facts)
+    for module in (throughput, waits):
+        monkeypatch.setattr(module, "WARM_UP", 2)
+    monkeypatch.setattr(recorded_step, "WARM_UP_STEPS", 1)
     (bench.out / name).mkdir()
     assert measure(name, bench) is None
     found = json.loads((bench.out / name / RESULT_FILE).read_text())
