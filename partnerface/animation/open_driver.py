@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from partnerface.avatar.method import AvatarMethod
+from partnerface.data.drivers.live_link_face import read_live_link_face
 from partnerface.data.drivers.motions import MOTIONS
 from partnerface.data.drivers.performance import Performance, Recording, make_performance
+from partnerface.data.drivers.table import read_table
+from partnerface.data.drivers.tracked import tracked_recording
 from partnerface.data.drivers.transfer import TransferredPerformance, TransferSettings
+from partnerface.data.formats.layout import TRANSFORMS
+from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.errors import UserError
+from partnerface.files.downloads import cache_folder
+from partnerface.files.plain_values import read_yaml
+from partnerface.files.videos import has_sound
+from partnerface.files.whole_files import one_after_another
+from partnerface.tracking.stages import file_digest
+from partnerface.tracking.tracker import track_video
+
+TABLES = (".json", ".npz", ".npy")
+
+TRACKED_SIZE = 256
+"""Side of the head crop that a driving video is tracked in, pixels: nobody trains on its pictures."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +79,8 @@ def open_driver(
 
     Args:
         text: ``talk``, ``range_of_motion`` or ``idle``; ``own``, the video that the avatar was made from;
-            or the path of a video, of a tracked dataset's folder, of a Live Link Face ``.csv``, or of a
-            table of expressions (``.json``, ``.npz``, ``.npy``).
+            or the path of a video, of the folder of a tracked dataset or of a run (its dataset), of a Live
+            Link Face ``.csv``, or of a table of expressions (``.json``, ``.npz``, ``.npy``).
         avatar: who shows it.
         options: how it is read and carried over.
         run: the avatar's run folder, in which ``own`` looks for the dataset.
@@ -96,7 +112,46 @@ def read_performance(
 def _recording(
     text: str, avatar: AvatarMethod, options: DrivingOptions, run: Path | None, say: Callable[[str], None]
 ) -> Recording:
+    head_model = avatar.head_model
     if motion := MOTIONS.get(text):
-        return motion(avatar.head_model, options.seconds, options.seed)
-    names = ", ".join(MOTIONS)
-    raise UserError(f"--driver {text}: neither a file, a folder, own, nor one of {names}")
+        return motion(head_model, options.seconds, options.seed)
+    path = Path(text)
+    if text == "own" or path.is_dir():
+        return _tracked(_dataset_folder(run if text == "own" else path), avatar)
+    if not path.exists():
+        names = ", ".join(MOTIONS)
+        raise UserError(f"--driver {text}: no such file or folder, nor own or a motion ({names})")
+    if not path.is_file():
+        raise UserError(f"--driver {text}: not a file")
+    if path.suffix.lower() == ".csv":
+        return read_live_link_face(
+            path, head_model, fps=options.fps, angles=options.angles, flip=options.flip
+        )
+    if path.suffix.lower() in TABLES:
+        return read_table(path, head_model, fps=options.fps)
+    folder = cache_folder() / "driving_videos" / file_digest(path)[:16]
+    say(f"{path}: its tracked dataset is kept in {folder}")
+    with one_after_another(folder):
+        track_video(path, folder, size=TRACKED_SIZE, head_model=head_model, say=say)
+    recording = _tracked(folder, avatar)
+    return replace(recording, name=path.name, sound=path if has_sound(path) else None)
+
+
+def _tracked(folder: Path, avatar: AvatarMethod) -> Recording:
+    neutral = avatar.default_view().head.expression[0].cpu()
+    own = avatar.identity.cpu(), neutral
+    return tracked_recording(PartnerfaceReader(folder).read(), avatar.head_model, own=own)
+
+
+def _dataset_folder(folder: Path | None) -> Path:
+    """A dataset's folder itself, or the dataset that the avatar of a run's folder was made from."""
+    if folder is None:
+        raise UserError(
+            "--driver own: only a run folder names its dataset; give the dataset's folder instead"
+        )
+    if (folder / TRANSFORMS).is_file() or not (config := folder / "config.yaml").is_file():
+        return folder
+    try:
+        return Path(read_yaml(config)["data"]["reader"]["init_args"]["root"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{config}: names no dataset; give the dataset's folder as --driver") from error

@@ -168,7 +168,7 @@ def _neutral(
     if choice == "mean":
         return [], expression[tracked].mean(0), "the mean of all frames"
     if choice == "auto" and recording.neutral is not None:
-        return [], recording.neutral, "known"
+        return [], recording.neutral, "that of the driver"
     if choice == "auto":
         frames = least_expression(expression, tracked, head_model)
         listed = ", ".join(map(str, frames))
