@@ -44,7 +44,7 @@ def range_of_motion(head_model: HeadModel, seconds: float | None = None, seed: i
         # jawLeft and mouthLeft are actions of their own, not one side of a pair.
         actions.setdefault(name if paired in ("jaw", "mouth") else paired, []).append(number)
     slots = len(actions) + 2 * len(HEAD_TURNS)
-    seconds = seconds or slots * SECONDS_PER_ACTION
+    seconds = slots * SECONDS_PER_ACTION if seconds is None else seconds
     times = _times(seconds)
     place = times / seconds * slots
     expression = torch.zeros(len(times), head_model.num_expression)
@@ -59,7 +59,7 @@ def range_of_motion(head_model: HeadModel, seconds: float | None = None, seed: i
 
 def talk(head_model: HeadModel, seconds: float | None = None, seed: int = 0) -> Recording:
     """Like somebody who talks: syllables in phrases, lips, brows, blinks and nods. Ten seconds by default."""
-    draws, times = np.random.default_rng(seed), _times(seconds or 10.0)
+    draws, times = np.random.default_rng(seed), _times(10.0 if seconds is None else seconds)
     jaw, lips, stress = torch.zeros(len(times)), torch.zeros(len(times), 3), torch.zeros(len(times))
     now, end = 0.4, float(times[-1])
     while now < end:
@@ -82,7 +82,7 @@ def talk(head_model: HeadModel, seconds: float | None = None, seed: int = 0) -> 
             "mouthUpperUp": 0.35 * lips[:, 0],
             "mouthFunnel": 0.4 * lips[:, 1],
             "mouthPucker": 0.45 * lips[:, 1],
-            "mouthSmile": 0.15 + 0.3 * lips[:, 2],
+            "mouthSmile": 0.15 * _onset(times) + 0.3 * lips[:, 2],
             "mouthStretch": 0.25 * lips[:, 2],
             "browInnerUp": 0.5 * stress.clamp(max=1),
             "browOuterUp": 0.35 * stress.clamp(max=1),
@@ -96,7 +96,7 @@ def talk(head_model: HeadModel, seconds: float | None = None, seed: int = 0) -> 
 
 def idle(head_model: HeadModel, seconds: float | None = None, seed: int = 0) -> Recording:
     """Somebody who waits: blinks, and a head that hardly moves. Ten seconds by default."""
-    draws, times = np.random.default_rng(seed), _times(seconds or 10.0)
+    draws, times = np.random.default_rng(seed), _times(10.0 if seconds is None else seconds)
     expression = _set_actions(head_model, {"eyeBlink": _blinks(times, draws)})
     return _recording("idle", head_model, expression, _sway(times, draws, 0.02))
 
@@ -120,6 +120,11 @@ def _bump(place: Tensor) -> Tensor:
     return 0.5 - 0.5 * torch.cos(2 * math.pi * place.clamp(0, 1))
 
 
+def _onset(times: Tensor) -> Tensor:
+    """From 0 at the start to 1 within a second."""
+    return _bump((times / 2).clamp(max=0.5))
+
+
 def _blinks(times: Tensor, draws: np.random.Generator) -> Tensor:
     """``[T]`` a lid closes in 0.1 s, opens in 0.2 s, every two to five seconds."""
     lids, now = torch.zeros(len(times)), draws.uniform(0.6, 2.0)
@@ -137,7 +142,7 @@ def _sway(times: Tensor, draws: np.random.Generator, radians: float) -> Tensor:
         rates = torch.from_numpy(draws.uniform(0.08, 0.45, 3)).float()
         starts = torch.from_numpy(draws.uniform(0, 2 * math.pi, 3)).float()
         waves = torch.sin(2 * math.pi * times[:, None] * rates + starts)
-        turns.append(radians * waves.mean(1) * torch.sin(0.5 * math.pi * (times / 1.0).clamp(0, 1)))
+        turns.append(radians * waves.mean(1) * _onset(times))
     return torch.stack(turns, 1)
 
 
