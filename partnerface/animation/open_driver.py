@@ -129,12 +129,13 @@ def _recording(
         )
     if path.suffix.lower() in TABLES:
         return read_table(path, head_model, fps=options.fps)
+    sound = path if has_sound(path) else None
     folder = cache_folder() / "driving_videos" / file_digest(path)[:16]
     say(f"{path}: its tracked dataset is kept in {folder}")
     with one_after_another(folder):
         track_video(path, folder, size=TRACKED_SIZE, head_model=head_model, say=say)
     recording = _tracked(folder, avatar)
-    return replace(recording, name=path.name, sound=path if has_sound(path) else None)
+    return replace(recording, name=path.name, sound=sound)
 
 
 def _tracked(folder: Path, avatar: AvatarMethod) -> Recording:

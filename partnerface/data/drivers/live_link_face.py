@@ -62,9 +62,8 @@ def read_live_link_face(
     for number, name in enumerate(header):
         if columns.setdefault(plain_name(name), number) != number:
             raise UserError(f"{path}: two columns {name}")
-    if not rows:
-        raise UserError(f"{path}: a header without rows; record again")
     table = torch.tensor([[_number(value) for value in row] for row in rows], dtype=torch.float32)
+    table = table.reshape(len(rows), len(header))
     expression, missing = by_name(table, header, head_model)
     if len(missing) > min(MOST_MISSING, len(head_model.asset.expression_names) - 1):
         raise UserError(
@@ -72,6 +71,8 @@ def read_live_link_face(
             f"{head_model.asset.name} ({', '.join(missing[:4])}, ...); "
             "is it a Live Link Face recording?"
         )
+    if not rows:
+        raise UserError(f"{path}: a header without rows; record again")
     tracked = expression.isfinite().all(1)
     if not tracked.any():
         raise UserError(f"{path}: no row has numbers in all columns")
@@ -200,7 +201,7 @@ def _counted_rate(values: np.ndarray, frames: np.ndarray) -> float:
 def _rate(times: Tensor, fps: float | None) -> float:
     """Frames per second: the reciprocal of the median step, a standard rate where one is within 2 %."""
     if fps is not None or len(times) < 2:
-        return fps or DEFAULT_FPS
+        return float(fps or DEFAULT_FPS)
     rate = 1 / float(times.diff().median())
     near = [standard for standard in FRAME_RATES if abs(rate / standard - 1) < 0.02]
     return float(near[0]) if near else rate

@@ -65,7 +65,7 @@ def read_table(path: Path, head_model: HeadModel, *, fps: float | None = None) -
     for name in ("expression", "translation", "neutral"):
         if name in tensors and float(tensors[name].abs().amax()) > LARGEST_VALUE:
             raise UserError(f"{path}: {name} goes beyond {LARGEST_VALUE:g}")
-    rate = fps or float(tensors.get("fps", torch.tensor(DEFAULT_FPS)))
+    rate = float(fps or tensors.get("fps", torch.tensor(DEFAULT_FPS)))
     if not 1 <= rate <= 1000:
         raise UserError(f"{path}: {rate:g} frames per second; give a number of 1 to 1000")
     expression, neutral, notes = _expressions(path, tensors, values, head_model)
