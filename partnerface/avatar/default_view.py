@@ -130,7 +130,7 @@ class DefaultView(nn.Module):
             identity: ``[I]`` of the person.
             mean_pose: ``[6]`` mean of training: rotation against the torso in radians, translation in
                 decimetres.
-            head_model: of the avatar.
+            head_model: the avatar's.
         """
         turn = axis_angle_to_matrix(mean_pose[:3])
         lowest, highest = (float(value) for value in head_model.asset.expression_range)

@@ -49,7 +49,7 @@ def read_live_link_face(
 
     Args:
         path: the file.
-        head_model: whose expressions they become, by name.
+        head_model: gives the expressions that they become, by name.
         fps: rows per second; by default as the timecode says, or else 60.
         angles: ``radians``, ``degrees``, or ``auto`` by the size of the largest.
         flip: angles of the head that turn the other way: names of axes with commas between.
@@ -201,7 +201,7 @@ def _counted_rate(values: np.ndarray, frames: np.ndarray) -> float:
 def _rate(times: Tensor, fps: float | None) -> float:
     """Frames per second: the reciprocal of the median step, a standard rate where one is within 2 %."""
     if fps is not None or len(times) < 2:
-        return float(fps or DEFAULT_FPS)
+        return float(DEFAULT_FPS if fps is None else fps)
     rate = 1 / float(times.diff().median())
     near = [standard for standard in FRAME_RATES if abs(rate / standard - 1) < 0.02]
     return float(near[0]) if near else rate

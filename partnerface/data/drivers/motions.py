@@ -32,7 +32,7 @@ def range_of_motion(head_model: HeadModel, seconds: float | None = None, seed: i
     """Every action of the head model once, left and right together, with pauses, then the head turning.
 
     Args:
-        head_model: whose expressions.
+        head_model: gives the actions.
         seconds: length; by default a second for each action and two for each axis of the head.
         seed: not used; nothing in it is random.
     """

@@ -112,7 +112,7 @@ def make_performance(
 
     Args:
         recording: as read.
-        head_model: whose coefficients it holds.
+        head_model: the head model that its coefficients belong to.
         neutral: ``auto`` (a neutral that is known, or else the frames of least expression, see
             `least_expression`), ``mean`` of all tracked frames, or the number of a frame.
         smooth_hz: cut-off frequency of a low-pass filter without delay, see `low_pass`; None for no filter.
@@ -190,7 +190,7 @@ def least_expression(expression: Tensor, tracked: Tensor, head_model: HeadModel)
     Args:
         expression: ``[T, E]``.
         tracked: ``[T]`` bool; other frames do not count.
-        head_model: whose coefficients.
+        head_model: the head model that they belong to.
     """
     numbers = torch.where(tracked)[0]
     seen = expression[numbers]

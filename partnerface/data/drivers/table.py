@@ -38,7 +38,7 @@ def read_table(path: Path, head_model: HeadModel, *, fps: float | None = None) -
 
     Args:
         path: a JSON or npz file with the keys of `SHAPES`, or an npy file with the expression alone.
-        head_model: whose expressions they become: by name, or in its own order where there are no names.
+        head_model: gives the expressions that they become: by name, or in its own order where there are no names.
         fps: frames per second, instead of what the file says.
 
     Raises:
@@ -65,7 +65,7 @@ def read_table(path: Path, head_model: HeadModel, *, fps: float | None = None) -
     for name in ("expression", "translation", "neutral"):
         if name in tensors and float(tensors[name].abs().amax()) > LARGEST_VALUE:
             raise UserError(f"{path}: {name} goes beyond {LARGEST_VALUE:g}")
-    rate = float(fps or tensors.get("fps", torch.tensor(DEFAULT_FPS)))
+    rate = float(tensors.get("fps", DEFAULT_FPS) if fps is None else fps)
     if not 1 <= rate <= 1000:
         raise UserError(f"{path}: {rate:g} frames per second; give a number of 1 to 1000")
     expression, neutral, notes = _expressions(path, tensors, values, head_model)

@@ -24,8 +24,8 @@ def tracked_recording(
     """All frames of a tracked sequence.
 
     Args:
-        sequence: of anybody.
-        head_model: of the avatar.
+        sequence: a tracked video of anybody.
+        head_model: the avatar's.
         own: identity ``[I]`` and neutral expression ``[E]`` of the avatar: where the sequence has that very
             identity, it is the avatar's own person as tracked for it, and that neutral holds.
         sound: a file whose sound belongs to the frames.

@@ -61,7 +61,7 @@ def carry_expression(relative: Tensor, limits: ExpressionRange, loosened: float 
 
     Args:
         relative: expressions minus the performer's neutral.
-        limits: of the avatar.
+        limits: the avatar's.
         loosened: factor on the box; infinite for no limit at all.
     """
     if math.isinf(loosened):
@@ -135,7 +135,7 @@ class TransferredPerformance(Driver):
     """A performance as views of an avatar's person, before the avatar's default camera.
 
     Args:
-        performance: of anybody.
+        performance: what somebody did, anybody.
         avatar: who shows it.
         settings: how it is carried over.
 
