@@ -25,7 +25,7 @@ LARGEST_RADIANS = math.pi / 2
 """A head that is tracked does not turn farther: larger angles are degrees."""
 
 LARGEST_VALUE = 2.0
-"""Of an expression. Apps keep to 1, editors overshoot a little; percent are something else."""
+"""An expression's. Apps keep to 1, editors overshoot a little; percent are something else."""
 
 MOST_MISSING = 12
 """Expressions that a file may lack. With fewer columns it is no recording of a face."""

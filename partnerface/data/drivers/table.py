@@ -30,7 +30,7 @@ SHAPES = {
 """Keys of a table and their axes: T frames, N names. ``expression`` alone is required."""
 
 LARGEST_VALUE = 100.0
-"""Of a coefficient or a metre: more is damage or another unit."""
+"""A coefficient or a distance in metres; more is damage or another unit."""
 
 
 def read_table(path: Path, head_model: HeadModel, *, fps: float | None = None) -> Recording:
@@ -38,7 +38,7 @@ def read_table(path: Path, head_model: HeadModel, *, fps: float | None = None) -
 
     Args:
         path: a JSON or npz file with the keys of `SHAPES`, or an npy file with the expression alone.
-        head_model: gives the expressions that they become: by name, or in its own order where there are no names.
+        head_model: gives the expressions that they become, by name, or in its order where there are no names.
         fps: frames per second, instead of what the file says.
 
     Raises:
