@@ -106,7 +106,7 @@ class Avatar(AvatarMethod):
         moved = frames.canonical_map(sampled, with_parts)
         directions = self.field.encode_directions(sampled.of_hit(directions))
         directions = directions[torch.div(moved.kept, samples.count, rounding_mode="floor")]
-        density, rgb = self.field(moved.positions, directions, moved.appearance)
+        density, rgb = self.field.in_pieces(moved.positions, directions, moved.appearance)
         density = density if moved.solid is None else density * moved.solid
         head = render_head(density, rgb, moved.kept, samples, moved.part_weights)
         torso = self.torso(sampled.rays.image_uv, *frames.torso)

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from partnerface.avatar.default_view import DefaultView
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.pinhole import RayBundle, image_pixels, pixel_rays
-from partnerface.compute.chunks import cpu_threads, in_smaller_chunks, map_chunks, pieces_of, rays_at_once
+from partnerface.compute.chunks import (
+    BYTES_PER_INTERPOLATED_RAY,
+    BYTES_PER_RAY,
+    cpu_threads,
+    in_smaller_chunks,
+    map_chunks,
+    pieces_of,
+    rays_at_once,
+)
 from partnerface.data.drivers.transfer import DrivenAvatar
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
@@ -121,9 +129,10 @@ class AvatarMethod(nn.Module, ABC):
             visits: number of random candidate cells to evaluate.
         """
 
-    def rays_at_once(self, device: torch.device) -> int:
-        """Rays of a chunk when a picture is rendered."""
-        return rays_at_once(device)
+    def rays_at_once(self, device: torch.device, exact: bool = False) -> int:
+        """Rays of a chunk when a picture is rendered; for ``exact`` see `render`."""
+        interpolated = not exact and self.sampler.occupancy is not None
+        return rays_at_once(device, BYTES_PER_INTERPOLATED_RAY if interpolated else BYTES_PER_RAY)
 
     def canonical_surface(self, view: View, depth: Tensor) -> Tensor | None:
         """Canonical points of a picture's pixels; None for methods without a canonical head.
@@ -201,7 +210,7 @@ class AvatarMethod(nn.Module, ABC):
             shaded = map_chunks(lambda piece: self.shade(piece, ready, with_parts).rays, sampled, threads)
             return RenderedRays.join(shaded).in_order(pieces)
 
-        rendered = in_smaller_chunks(in_chunks, chunk or self.rays_at_once(device))
+        rendered = in_smaller_chunks(in_chunks, chunk or self.rays_at_once(device, exact))
         return Picture.from_rays(rendered, camera.height, camera.width)
 
 

@@ -98,7 +98,7 @@ class NeRFace(AvatarMethod):
         self.frame_codes = nn.Parameter(self.frame_codes.new_zeros(frames, self.frame_codes.shape[1]))
         self.is_training_frame = self.is_training_frame.new_zeros(frames)
 
-    def rays_at_once(self, device: torch.device) -> int:
+    def rays_at_once(self, device: torch.device, exact: bool = False) -> int:
         # On a CPU 128 rays are 17 MB a layer, and enough chunks to keep every core busy to the end.
         return 128 if device.type == "cpu" else 4096
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from partnerface.avatar.canonical_map import CanonicalMap, ExactMap, MappedSamples
 from partnerface.avatar.sparse_voxels import SparseVoxels, known_at_corners
-from partnerface.compute.chunks import cpu_threads, map_chunks
+from partnerface.compute.chunks import cpu_threads, in_pieces, map_chunks
 from partnerface.sampling.occupancy import OccupancyGrid
 from partnerface.sampling.ray_sampler import MarchedRays
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH
@@ -57,7 +58,13 @@ class VoxelMap(CanonicalMap):
         inside = values[:, 3].index_copy(0, uneven, exact.skinning.depth_inside(canonical))
         chosen = sampled.samples.evaluated(inside >= 0, inside > BEYOND_SEARCH)
         moving = chosen[uneven].nonzero()[:, 0]
-        moved = exact.moved(canonical.points[moving], inside[uneven[moving]], with_parts)
+        moved = in_pieces(
+            partial(exact.moved, with_parts=with_parts),
+            torch.cat,
+            canonical.points[moving],
+            inside[uneven[moving]],
+            most=CORNERS_AT_ONCE_ON_GPU,
+        )
         values[uneven[moving], : moved.shape[1]] = moved
         kept = chosen.nonzero()[:, 0]
         values = values[kept]

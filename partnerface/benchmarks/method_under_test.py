@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.configuration.config_files import CONFIGS, config_arguments
-from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.synthetic.reader import SyntheticReader
-from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
-from partnerface.training.module import AvatarModule
+
+if TYPE_CHECKING:
+    from partnerface.data.datamodule import HeadVideoDataModule
+    from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
+    from partnerface.training.module import AvatarModule
 
 OURS, PEER = "part_deformation", "nerface"
 """Names of our method and of NeRFace, with which its speed is compared."""
@@ -58,6 +60,10 @@ class MethodBuilder:
 
     def __call__(self, method: str, *flags: str) -> MethodUnderTest:
         """Build the method of ``configs/method/<method>.yaml``, with further flags of ``partnerface fit``."""
+        # Imported here: a command that only starts runs need not wait for Lightning.
+        from partnerface.configuration.avatar_cli import AvatarCLI
+        from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
+
         _silence_notices()
         names = ("base", f"method/{method}", "head_model/anny", "data/partnerface", "scale/demo")
         reader = f"--data.reader.init_args.root={self.root}"

@@ -55,7 +55,6 @@ def benchmark_methods(
 
     from partnerface.benchmarks.method_under_test import method_names, without_notices
     from partnerface.benchmarks.methods.compared import Resolution, parse_subjects, parse_variants, relative
-    from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
     from partnerface.benchmarks.methods.results import (
         RESULTS_FILE,
         check_budgets,
@@ -65,7 +64,7 @@ def benchmark_methods(
     )
     from partnerface.benchmarks.methods.run import ComputeBudget, planned_runs
     from partnerface.benchmarks.sections import METHODS_SECTION, read_section, write_section
-    from partnerface.configuration.avatar_cli import require_writable
+    from partnerface.files.whole_files import require_writable
     from partnerface.runs.engine import RunsProgress, locked, refuse_failures, run_all
     from partnerface.runs.results import print_wide
 
@@ -101,6 +100,8 @@ def benchmark_methods(
             subject.prepare(_run_command)
         run_all("methods", runs, workers, lock, lambda: gather_rows(path, runs), head_psnr_text)
         if rows := gather_rows(path, runs):
+            from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
+
             with without_notices():
                 written = [path, *write_method_report(out, rows, known)]
             text = (out / MARKDOWN_FILE).read_text().strip()

@@ -58,7 +58,7 @@ def benchmark_speed(
     from partnerface.benchmarks.sections import SPEED_SECTION, read_section, write_section
     from partnerface.benchmarks.speed.report import FIGURES, SpeedReport, print_report, speed_markdown
     from partnerface.benchmarks.speed.suite import QUICK, Effort, SpeedSuite, check_device
-    from partnerface.configuration.avatar_cli import require_writable
+    from partnerface.files.whole_files import require_writable
     from partnerface.runs.results import environment
 
     out, cuda = Path(out), check_device(device)

@@ -32,7 +32,7 @@ def sweep(
         if value is not None and value < 1:
             raise UserError(f"--{flag} {value}: must be 1 or more")
     # Imported here: --help need not wait for torch.
-    from partnerface.configuration.avatar_cli import require_writable
+    from partnerface.files.whole_files import require_writable
     from partnerface.runs.engine import locked, refuse_failures, run_all
     from partnerface.runs.results import environment
     from partnerface.sweeps.sweep_file import read_sweep

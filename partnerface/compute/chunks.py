@@ -25,7 +25,13 @@ RUN = 64
 """Neighbouring rays that stay together in a chunk, because they read the same places in memory."""
 
 BYTES_PER_RAY = 65_536
-"""Upper bound on the memory of a ray of 16 samples while it is rendered."""
+"""Upper bound on the memory of a ray of 16 samples while all networks are evaluated at them."""
+
+BYTES_PER_INTERPOLATED_RAY = 12_288
+"""The same where networks take `POINTS_AT_ONCE` points at a time, as they do for most of a picture."""
+
+POINTS_AT_ONCE = 524_288
+"""Points for which a network is evaluated at once on a GPU: about a gigabyte."""
 
 LEAST_CHUNK = 256
 """Rays of the smallest chunk that is tried."""
@@ -33,12 +39,33 @@ LEAST_CHUNK = 256
 logger = logging.getLogger(__name__)
 
 
-def rays_at_once(device: torch.device) -> int:
+def rays_at_once(device: torch.device, bytes_per_ray: int = BYTES_PER_RAY) -> int:
     """Rays per chunk: on a GPU as many as half of its free memory holds."""
     if device.type != "cuda":
         return CPU_CHUNK
     free, _ = torch.cuda.mem_get_info(device)
-    return max(LEAST_CHUNK, free // (2 * BYTES_PER_RAY))
+    return max(LEAST_CHUNK, free // (2 * bytes_per_ray))
+
+
+def in_pieces(
+    evaluate: Callable[..., Result], join: Callable[[list[Result]], Result], *points: Tensor | None, most: int
+) -> Result:
+    """Call a function of N points, without gradient on a GPU for ``most`` of them at a time.
+
+    The host knows N, so that it need not wait for the device to divide them.
+
+    Args:
+        evaluate: called with a part of each tensor.
+        join: makes one result of those of the pieces.
+        points: tensors ``[N, ...]``, or None.
+        most: points of a piece.
+    """
+    first = next(some for some in points if some is not None)
+    if len(first) <= most or first.device.type == "cpu" or torch.is_grad_enabled():
+        return evaluate(*points)
+    count = -(-len(first) // most)
+    pieces = [[None] * count if some is None else some.split(most) for some in points]
+    return join([evaluate(*piece) for piece in zip(*pieces, strict=True)])
 
 
 def in_smaller_chunks(render: Callable[[int], Result], chunk: int) -> Result:

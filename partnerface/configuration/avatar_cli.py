@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from partnerface.configuration.run_errors import named_checkpoint, named_trainer
 from partnerface.configuration.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.errors import UserError
+from partnerface.files.whole_files import require_writable
 from partnerface.runs.stop_signals import termination_as_exit
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
 from partnerface.training.class_paths import check_classes, extension_error, guard_parser
@@ -210,23 +210,6 @@ def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
             if isinstance(ended.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ended
             raise
-
-
-def require_writable(folder: Path) -> None:
-    """Make an output folder and check that files can be written into it.
-
-    Raises:
-        UserError: they cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # A file without a name: a kill leaves nothing behind, and nodes that share a disk do not collide.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"output folder {folder}: cannot be written ({error.strerror}); choose another"
-        ) from error
 
 
 def _default_run_dir() -> str:

@@ -6,10 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-from partnerface.configuration.avatar_cli import require_writable, run_trainer_command
+from partnerface.configuration.avatar_cli import run_trainer_command
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
-from partnerface.files.whole_files import replace_text
+from partnerface.files.whole_files import replace_text, require_writable
 from partnerface.training.callbacks.evaluation_report import SCORES_FILE, print_report
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 

@@ -47,6 +47,9 @@ EVALUATION_REGIONS = (*LABELLED_REGIONS, FOREHEAD)
 """Regions that are scored beside the full frame. Label images need not know the forehead: it is drawn
 from the tracked head (`forehead_region`), so that datasets of any age have one."""
 
+NEAREST_FRAME = "nearest_frame"
+"""In place of a region: the scores of the training frame whose head parameters are nearest."""
+
 NEAREST_FRAME_REGIONS = ("head_mask", "matte")
 """Regions of the nearest-training-frame baseline: its eyes and mouth lie elsewhere than the target's."""
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from rich.table import Table
 
+from partnerface.data.regions import NEAREST_FRAME
 from partnerface.data.sequence import TrackedSequence
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import FULL_FRAME, TEMPORAL_DEFINITION, Averages
 from partnerface.files.whole_files import replace_text
-
-NEAREST_FRAME = "nearest_frame"
 
 NOT_RECORDED = "not recorded by the dataset"
 MASK_DEFINITION = (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def frequency_encoding(positions: Tensor, frequencies: int) -> Tensor:
@@ -25,28 +27,46 @@ def frequency_window(frequencies: int, reach: float) -> Tensor:
     return torch.cat([torch.ones(3), (0.5 * (1 - torch.cos(math.pi * opening))).repeat(6)])
 
 
+_HARMONICS = """
+    0.28209479 1
+    0.48860251 y
+    0.48860251 z
+    0.48860251 x
+    1.09254843 xy
+    1.09254843 yz
+    0.94617469 zz -0.31539157 1
+    1.09254843 xz
+    0.54627422 xx -0.54627422 yy
+    1.77013077 xxy -0.59004359 yyy
+    2.89061144 xyz
+    2.28522895 yzz -0.45704579 y
+    1.86588165 zzz -1.11952899 z
+    2.28522895 xzz -0.45704579 x
+    1.44530572 xxz -1.44530572 yyz
+    0.59004359 xxx -1.77013077 xyy
+"""
+"""Real spherical harmonics of degree 0 to 3 as polynomials of a unit vector, a line each."""
+
+
+@cache
+@torch.inference_mode(False)
+def _harmonics_matrix(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``[64, 16]``: coefficients of `_HARMONICS` at products of three of 1, x, y, z; made once a device."""
+    matrix = torch.zeros(4, 4, 4, 16, dtype=dtype)
+    for column, line in enumerate(_HARMONICS.split("\n")[1:-1]):
+        words = line.split()
+        for factor, letters in zip(words[::2], words[1::2], strict=True):
+            place = ["1xyz".index(letter) for letter in letters.rjust(3, "1")]
+            matrix[*place, column] = float(factor)
+    return matrix.view(64, 16).to(device)
+
+
 def spherical_harmonics(directions: Tensor) -> Tensor:
-    """Real spherical harmonics of degree 0 to 3 of unit vectors ``[N, 3]`` as ``[N, 16]``."""
-    x, y, z = directions.unbind(-1)
-    xx, yy, zz = x * x, y * y, z * z
-    return torch.stack(
-        [
-            torch.full_like(x, 0.28209479),
-            0.48860251 * y,
-            0.48860251 * z,
-            0.48860251 * x,
-            1.09254843 * x * y,
-            1.09254843 * y * z,
-            0.31539157 * (3 * zz - 1),
-            1.09254843 * x * z,
-            0.54627422 * (xx - yy),
-            0.59004359 * y * (3 * xx - yy),
-            2.89061144 * x * y * z,
-            0.45704579 * y * (5 * zz - 1),
-            0.37317633 * z * (5 * zz - 3),
-            0.45704579 * x * (5 * zz - 1),
-            1.44530572 * z * (xx - yy),
-            0.59004359 * x * (xx - 3 * yy),
-        ],
-        -1,
-    )
+    """Real spherical harmonics of degree 0 to 3 of unit vectors ``[N, 3]`` as ``[N, 16]``.
+
+    One product of matrices: written out they would be fifty small operations.
+    """
+    linear = functional.pad(directions, (1, 0), value=1.0)
+    pairs = (linear[:, :, None] * linear[:, None]).flatten(1)
+    triples = (pairs[:, :, None] * linear[:, None]).flatten(1)
+    return triples @ _harmonics_matrix(directions.device, directions.dtype)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
+
+from partnerface.compute.chunks import POINTS_AT_ONCE, in_pieces
 
 DENSITY_SCALE = 100.0
 """Densities are of the order of 100 per metre before anything is learned, so that a step of a
@@ -47,3 +50,14 @@ class RadianceField(nn.Module, ABC):
             directions: ``[N, C]`` view directions in the head's frame, as `encode_directions` gives them.
             appearance: ``[N, A]`` appearance code, or None where A is 0.
         """
+
+    def in_pieces(
+        self, positions: Tensor, directions: Tensor, appearance: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """`forward`; without gradients on a GPU `POINTS_AT_ONCE` at a time, so that memory stays small."""
+
+        def joined(pieces: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+            densities, colours = zip(*pieces, strict=True)
+            return torch.cat(densities), torch.cat(colours)
+
+        return in_pieces(self, joined, positions, directions, appearance, most=POINTS_AT_ONCE)

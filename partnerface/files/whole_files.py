@@ -124,3 +124,20 @@ def one_after_another(folder: Path) -> Iterator[None]:
             path = Path(tempfile.gettempdir()) / f"partnerface-{os.getuid()}-{digest}.lock"
             held.enter_context(FileLock(path))
         yield
+
+
+def require_writable(folder: Path) -> None:
+    """Make an output folder and check that files can be written into it.
+
+    Raises:
+        UserError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A file without a name: a kill leaves nothing behind, and nodes that share a disk do not collide.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"output folder {folder}: cannot be written ({error.strerror}); choose another"
+        ) from error

@@ -6,10 +6,9 @@ Source: SMPL (Loper et al. 2015), equations 2 to 4; FLAME (Li et al. 2017) uses 
 from __future__ import annotations
 
 import torch
-from pytorch3d.transforms import quaternion_to_matrix
 from torch import Tensor
 
-from partnerface.head_models.rotations import matrix_quaternions
+from partnerface.head_models.rotations import matrix_quaternions, quaternion_matrices
 
 
 def joint_transforms(joints: Tensor, rotations: Tensor, parents: list[int]) -> Tensor:
@@ -49,10 +48,10 @@ def halfway_transform(first: Tensor, second: Tensor, pivot: Tensor) -> Tensor:
     matrices would shrink the neck where they differ.
     """
     # A quaternion with positive real part plus one points halfway and, unlike the axis of a rotation,
-    # is smooth at the identity; `quaternion_to_matrix` divides by its length.
+    # is smooth at the identity.
     relative = matrix_quaternions(first[..., :3].transpose(-1, -2) @ second[..., :3])
     halfway = relative + torch.eye(4, dtype=relative.dtype, device=relative.device)[0]
-    rotation = first[..., :3] @ quaternion_to_matrix(halfway)
+    rotation = first[..., :3] @ quaternion_matrices(halfway)
     target = 0.5 * (transform_points(first, pivot) + transform_points(second, pivot))
     offset = target - (rotation @ pivot[..., None])[..., 0]
     return torch.cat([rotation, offset[..., None]], -1)

@@ -17,6 +17,8 @@ from partnerface.files.whole_files import replace_text
 RECORD_FILE, LOG_FILE = "run.json", "log.txt"
 LOGGED_VALUES_FILE = "metrics.csv"
 """Written by the run itself, with columns ``step, seconds, name, value``."""
+CPU_SECONDS = "train/cpu_seconds"
+"""Name in it of the CPU seconds of the whole training, written at its end."""
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 REASON_LENGTH = 200
 LOG_END_BYTES = 8192

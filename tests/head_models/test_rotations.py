@@ -9,7 +9,7 @@ from pytorch3d.transforms import (
     random_rotations,
 )
 
-from partnerface.head_models.rotations import matrix_quaternions, rotation_vectors
+from partnerface.head_models.rotations import matrix_quaternions, quaternion_matrices, rotation_vectors
 
 
 def rotations() -> torch.Tensor:
@@ -27,6 +27,11 @@ def test_quaternions_turn_as_the_matrices_do():
     torch.testing.assert_close(found.norm(dim=1), torch.ones(len(found)))
     assert (found[:, 0] >= 0).all()
     torch.testing.assert_close(quaternion_to_matrix(found), rotations(), atol=1e-5, rtol=0)
+
+
+def test_matrices_of_quaternions_of_any_length_are_those_of_pytorch3d():
+    quaternions = 3 * torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(quaternion_matrices(quaternions), quaternion_to_matrix(quaternions))
 
 
 def test_vectors_are_those_of_pytorch3d():

@@ -12,9 +12,9 @@ from typing import Any
 
 from partnerface.benchmarks.methods.compared import MethodVariant
 from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, METRICS_FILES, BenchmarkRun
+from partnerface.data.regions import NEAREST_FRAME
 from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.errors import UserError
-from partnerface.evaluation.report import NEAREST_FRAME
 from partnerface.files.whole_files import replace_text
 from partnerface.runs.results import SeedScores
 from partnerface.runs.run import LOGGED_VALUES_FILE

@@ -156,7 +156,7 @@ class TransferredPerformance(Driver):
         default, frames = avatar.view, len(performance)
         rotation, translation = _carry_pose(performance, avatar, settings)
         everywhere = torch.zeros(frames, dtype=torch.long)
-        camera, torso_motion = default.camera.select(everywhere), default.torso_motion[everywhere]
+        torso_motion = default.torso_motion[everywhere]
         head = HeadParameters(
             identity=default.head.identity,
             expression=carry_expression(performance.expression, avatar.limits, settings.range),
@@ -174,7 +174,7 @@ class TransferredPerformance(Driver):
             head, torso_motion = _follow(head, torso_motion, avatar)
         elif settings.torso == "tracked":
             head, torso_motion = _tracked(head, performance, settings)
-        self.views = View(camera, head, torso_motion)
+        self.views = replace(default.select(everywhere), head=head, torso_motion=torso_motion)
 
     def __len__(self) -> int:
         return len(self.performance)

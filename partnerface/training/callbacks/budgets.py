@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 
 from partnerface.errors import UserError
+from partnerface.runs.run import CPU_SECONDS
 
 SETTLING_STEPS = 3
 """First steps that no budget counts: kernels are compiled and caches are filled in them."""
@@ -45,10 +46,6 @@ def budget_timer(trainer: Trainer) -> Timer | None:
     """Lightning's timer of ``trainer.max_time``; None if that is not set."""
     timers = (c for c in trainer.callbacks if isinstance(c, Timer) and c.time_remaining() is not None)
     return next(timers, None)
-
-
-LOGGED = "train/cpu_seconds"
-"""Name under which the run's log holds the CPU seconds of the whole training, written at its end."""
 
 
 class CpuBudget(Callback):
@@ -103,4 +100,4 @@ class CpuBudget(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers:
-            logger.log_metrics({LOGGED: self.spent}, step=trainer.global_step)
+            logger.log_metrics({CPU_SECONDS: self.spent}, step=trainer.global_step)

@@ -15,9 +15,9 @@ from partnerface.configuration.avatar_cli import AvatarCLI
 from tests.cuda.pretended_report import REPORT, DeviceReport
 
 RECORDED = {
-    "a step of 2 frames": {"waits": 0, "operations": 938, "launches": 14},
-    "a step of 4 frames": {"waits": 0, "operations": 942, "launches": 18},
-    "a picture of 512x512": {"waits": 20, "operations": 1635, "launches": 34},
+    "a step of 2 frames": {"waits": 0, "operations": 804, "launches": 14},
+    "a step of 4 frames": {"waits": 0, "operations": 808, "launches": 18},
+    "a picture of 512x512": {"waits": 8, "operations": 772, "launches": 19},
 }
 """How often the host waits, torch operations that need a kernel and Warp's launches, with `RECORDED_WITH`.
 

@@ -9,6 +9,7 @@ import torch
 from partnerface import load_avatar
 from partnerface.benchmarks.method_under_test import OURS, method_names
 from partnerface.cli.main import main
+from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.training import module
 from tests.cuda.pretended.conftest import ONE_TEST_FRAME
 
@@ -20,21 +21,34 @@ for path in sys.argv[1:]:
 """
 
 
-@pytest.mark.parametrize("method", method_names())
-def test_every_command(cuda, arguments, fitted, method):
+RESUMED = "--ckpt_path=last", "--trainer.max_steps=5", "--trainer.limit_val_batches=0"
+
+
+def test_every_command(cuda, arguments, fitted):
     """Without mixing, which `cuda` raises."""
-    run = fitted(method).parents[1]
-    flags = {
-        "fit": ("--trainer.max_steps=5", "--trainer.limit_val_batches=0"),
-        "validate": (),
-        "test": (),
-        "predict": (),
-    }
-    for command, more in flags.items():
+    run = fitted().parents[1]
+    for command in ("fit", "validate", "test", "predict"):
         cuda.clear()
-        assert main([command, *arguments(method, run, "--ckpt_path=last", *more)]) == 0
+        flags = RESUMED if command == "fit" else RESUMED[:1]
+        assert main([command, *arguments(OURS, run, *flags)]) == 0
         assert cuda.operations, command
         assert not cuda.races, (command, cuda.races)
+    assert (run / "prediction.mp4").is_file()
+
+
+@pytest.mark.parametrize("method", [name for name in method_names() if name != OURS])
+def test_every_loop_of_the_trainer(cuda, arguments, fitted, method):
+    """What the commands run, of the other methods: their words are parsed once."""
+    run = fitted(method).parents[1]
+    cli = AvatarCLI(["fit", *arguments(method, run, *RESUMED)], execute=False)
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=str(fitted(method)))
+    assert cli.trainer.global_step == 5
+    cli.trainer.limit_val_batches = 1
+    for loop in (cli.trainer.validate, cli.trainer.test, cli.trainer.predict):
+        cuda.clear()
+        loop(cli.model, datamodule=cli.datamodule)
+        assert cuda.operations, loop
+        assert not cuda.races, (loop, cuda.races)
     assert (run / "prediction.mp4").is_file()
 
 

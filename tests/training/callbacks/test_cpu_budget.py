@@ -8,6 +8,7 @@ import pytest
 
 from partnerface.cli.main import main
 from partnerface.errors import UserError
+from partnerface.runs.run import CPU_SECONDS
 from partnerface.training.callbacks import budgets as cpu_budget
 from partnerface.training.callbacks.budgets import SETTLING_STEPS, CpuBudget
 
@@ -79,7 +80,7 @@ def test_a_budget_of_nothing() -> None:
 
 def _logged(run_dir: Path) -> list[tuple[int, float]]:
     with (run_dir / "metrics.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["name"] == cpu_budget.LOGGED]
+        rows = [row for row in csv.DictReader(file) if row["name"] == CPU_SECONDS]
     return [(int(row["step"]), float(row["value"])) for row in rows]
 
 
