@@ -1,9 +1,11 @@
 """What a user names becomes a driver, or one line that says why not."""
 
 import math
+import os
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -85,10 +87,26 @@ def test_a_video_is_tracked_once_into_a_cache_by_its_content(avatar, tracker, tm
     assert folders[2] != folders[0]
 
 
-def test_a_videos_sound_comes_along(avatar, tracker, tmp_path, monkeypatch):
-    video = film(tmp_path / "clip.mp4", 50)
-    monkeypatch.setattr(opening, "has_sound", lambda path: path == video)
+def test_a_videos_sound_comes_along(avatar, tracker, tmp_path):
+    """A second of a tone beside pictures, and a file of the tone alone, which is no video."""
+    video, tone = tmp_path / "clip.mkv", tmp_path / "tone.mkv"
+    for path, pictures in ((video, 25), (tone, 0)):
+        with av.open(path, "w") as container:
+            stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+            if pictures:
+                shown = container.add_stream("libx264", rate=25, width=16, height=16, pix_fmt="yuv420p")
+                grey = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 90, np.uint8), format="rgb24")
+                for _ in range(pictures):
+                    container.mux(shown.encode(grey))
+                container.mux(shown.encode(None))
+            wave = (1e4 * np.sin(np.arange(8000)[None] / 3)).astype(np.int16)
+            samples = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+            samples.sample_rate = 8000
+            container.mux(stream.encode(samples))
+            container.mux(stream.encode(None))
     assert open_driver(str(video), avatar, say=lambda line: None).sound == video
+    with pytest.raises(UserError, match="has no video stream"):
+        open_driver(str(tone), avatar, say=lambda line: None)
 
 
 def test_a_recording_and_a_table_by_their_suffix(avatar, tmp_path):
@@ -114,8 +132,6 @@ def test_a_recording_and_a_table_by_their_suffix(avatar, tmp_path):
     ],
 )
 def test_what_is_no_driver_is_said_in_one_line(avatar, tmp_path, text, words, monkeypatch):
-    import os
-
     monkeypatch.setattr(opening, "cache_folder", lambda: tmp_path / "cache")
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe")
