@@ -209,10 +209,8 @@ def gap_report(tracked: Tensor, fps: float) -> str | None:
     runs = functional.pad((~tracked).int(), (1, 1)).diff()
     lengths = torch.where(runs < 0)[0] - torch.where(runs > 0)[0]
     longest = float(lengths.max()) / fps
-    return (
-        f"{missing} frames without a face in {len(lengths)} gaps, the longest {longest:.2g} s: interpolated, "
-        "and held at the ends"
-    )
+    gaps = "one gap" if len(lengths) == 1 else f"{len(lengths)} gaps, the longest"
+    return f"{missing} frames without a face in {gaps} of {longest:.2g} s: interpolated, and held at the ends"
 
 
 def at_times(recording: Recording, known: Tensor, wanted: Tensor) -> Recording:

@@ -111,7 +111,7 @@ def test_gaps_are_bridged_counted_and_do_not_reach_the_result():
     torch.testing.assert_close(absolute[:2], seen[2].expand(2, -1))
     torch.testing.assert_close(absolute[49], seen[48])
     torch.testing.assert_close(absolute[21], (seen[19] + seen[23]) / 2)
-    assert gap_report(tracked, 25.0).startswith("6 frames without a face in 3 gaps, the longest 0.12 s")
+    assert gap_report(tracked, 25.0).startswith("6 frames without a face in 3 gaps, the longest of 0.12 s")
     assert any("6 frames without a face" in note for note in performance.notes)
 
 
