@@ -119,10 +119,11 @@ class Avatar(AvatarMethod):
         faster = picture_map(frames.exact, bundles, pose, self.sampler.occupancy, with_parts)
         return replace(frames, canonical_map=faster)
 
-    def training_schedule(self, progress: float) -> None:
-        """Stage 1 (hard parts) in the first share of training, then stage 2 (soft, joint)."""
+    def training_schedule(self, progress: float) -> bool:
+        """Stage 1 (hard parts, true) in the first share of training, then stage 2 (soft, joint)."""
         self.deformation.set_hard(progress < self.warm_up)
         self.deformation.set_progress(progress)
+        return progress < self.warm_up and self.parts > 1
 
     @torch.no_grad()
     def refresh_occupancy(self, view: View, visits: int) -> None:
@@ -134,8 +135,7 @@ class Avatar(AvatarMethod):
         """``[N]`` density per metre at points ``[N, 3]`` of the rigid head (F = 1), without fine motion."""
         world = points @ frames.pose[0][0].T + frames.pose[1][0]
         canonical = self.skinning(world, first_frame(world), frames.exact.surface)
-        inside = canonical.valid.nonzero()[:, 0]
-        density = points.new_zeros(len(points))
+        inside, density = canonical.valid.nonzero()[:, 0], points.new_zeros(len(points))
         density[inside] = self.field.density(self.cube(canonical.points[inside]))
         return density
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -118,8 +118,13 @@ class AvatarMethod(nn.Module, ABC):
             if isinstance(module, RadianceField):
                 module.compile(dynamic=True)
 
-    def training_schedule(self, progress: float) -> None:
-        """Set scheduled values for a share of training in [0, 1]."""
+    def training_schedule(self, progress: float) -> Hashable:
+        """Set scheduled values for a share of training in [0, 1].
+
+        Returns:
+            What is fixed in the program of a step, such as a stage: a CUDA graph of a step holds for as long
+            as it is equal. Values that change from step to step belong into buffers.
+        """
 
     def refresh_occupancy(self, view: View, visits: int) -> None:
         """Prune the sampler's occupancy grid, for methods that have one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -39,6 +39,15 @@ class FrameRecord:
     def clone(self) -> Self:
         """A copy that shares no memory."""
         return self._map(lambda _, value: value.clone(), shared=True)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor, those of inner records among them, in the order of the fields."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, FrameRecord):
+                yield from value.tensors()
+            elif isinstance(value, Tensor):
+                yield value
 
     @classmethod
     def concatenate(cls, pieces: Sequence[Self]) -> Self:

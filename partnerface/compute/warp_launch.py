@@ -42,10 +42,14 @@ _start()
 
 
 def torch_stream(device: torch.device) -> AbstractContextManager:
-    """Run Warp on torch's current CUDA stream, so that neither has to wait for the other."""
+    """Run Warp on torch's current CUDA stream, so that neither has to wait for the other.
+
+    It does not wait for Warp's own stream either, in which nothing runs: that
+    is forbidden while a graph is captured.
+    """
     if device.type != "cuda":
         return nullcontext()
-    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)))
+    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)), sync_enter=False)
 
 
 def launch(kernel: wp.Kernel, dim: int | tuple[int, ...], inputs: list, device: torch.device) -> None:

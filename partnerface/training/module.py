@@ -47,6 +47,7 @@ from partnerface.training.optimisation import (
     poison_gradient,
     what_is_not_finite,
 )
+from partnerface.training.recorded_step import RecordedStep
 
 DEFAULT_RATES = LearningRates()
 
@@ -75,6 +76,8 @@ class AvatarModule(LightningModule):
             place, by the name under which they are reported; null leaves out the metric of that name.
         compile_networks: compile the radiance field with torch.compile before training. It takes half a
             minute and needs a C++ compiler on a CPU.
+        cuda_graphs: on a single GPU, record the gradients of a step as a CUDA graph and replay it, see
+            `RecordedStep`; without effect on a CPU.
 
     Raises:
         UserError: no loss has a weight, or networks are to be compiled without a compiler.
@@ -95,6 +98,7 @@ class AvatarModule(LightningModule):
         skipped_in_a_row: Between[int, 1, 10**9] = 10,
         metrics: dict[str, ImageMetric | None] | None = None,
         compile_networks: bool = False,
+        cuda_graphs: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -116,7 +120,8 @@ class AvatarModule(LightningModule):
         self.cpu_threads = cpu_threads
         if compile_networks and not any(shutil.which(name) for name in ("g++", "clang++", "cl")):
             raise UserError("--model.compile_networks: needs a C++ compiler; install g++, or leave it out")
-        self.compiles_networks = compile_networks
+        self.compiles_networks, self.cuda_graphs = compile_networks, cuda_graphs
+        self._recorded: RecordedStep | None = None
         self.elapsed_share = 0.0
         self.skipped_steps = SkippedSteps(skipped_in_a_row)
         self._unreported: Tensor | None = None
@@ -164,11 +169,14 @@ class AvatarModule(LightningModule):
             keep_freed_memory()
         if self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1:
             self._pool = single_threaded_pool(self.cpu_threads)
+        if self.trainer.world_size == 1 and self.device.type == "cuda" and self.cuda_graphs:
+            self._recorded = RecordedStep(self._gradients, self._trained())
 
     def on_fit_end(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+        self._recorded = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
         """Load weights.
@@ -193,17 +201,18 @@ class AvatarModule(LightningModule):
 
     def training_step(self, batch: RayBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()
-        self.avatar.training_schedule(self.progress)
+        stage = self.avatar.training_schedule(self.progress)
         factor = cosine_factor(self.progress)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         optimizer.zero_grad(set_to_none=True)
-        terms = self._backward(batch)
-        norm = clipped_norm(self._trained(), self.gradient_clip)
+        terms = self._gradients(batch) if self._recorded is None else dict(self._recorded(batch, stage))
+        norm = terms.pop("norm")
         if self._made_step(optimizer, norm, batch) and self.looks_at_step():
             mean_square = terms.pop("mean_square")
             self.log("train/psnr", -10 * torch.log10(mean_square.clamp_min(1e-10)))
-            self.log_dict({f"train/loss/{name}": value for name, value in terms.items()})
+            # A recorded step writes its numbers to the same place every time.
+            self.log_dict({f"train/loss/{name}": value.clone() for name, value in terms.items()})
             self.log("train/learning_rate_factor", factor)
 
     def _made_step(self, optimizer: LightningOptimizer, norm: Tensor, batch: RayBatch) -> bool:
@@ -254,6 +263,11 @@ class AvatarModule(LightningModule):
         self._tell_skipped(reason, count)
         if count < steps:
             self.skipped_steps.in_a_row = 0
+
+    def _gradients(self, batch: RayBatch) -> dict[str, Tensor]:
+        """Clipped gradients of the batch's mean loss; returns its detached terms and the gradients' norm."""
+        terms = self._backward(batch)
+        return {**terms, "norm": clipped_norm(self._trained(), self.gradient_clip)}
 
     def _backward(self, batch: RayBatch) -> dict[str, Tensor]:
         """Gradients of the batch's mean loss; returns its detached terms."""

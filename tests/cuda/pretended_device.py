@@ -8,7 +8,7 @@ package runs as it is, with ``--trainer.accelerator=cuda``, on a machine without
 - which torch operations need a kernel, and which Warp kernels are launched;
 - work of one stream that another one uses without a wait.
 
-As on CUDA, backward runs in a thread of autograd's own. Not seen are autocast, graphs, memory that runs out,
+As on CUDA, backward runs in a thread of autograd's own. Not seen are autocast, memory that runs out,
 several devices, races within a kernel, the rounding and the errors of CUDA's own kernels, and time.
 
 Torch knows the device for the rest of the process, so that tests of it run in one of their own:

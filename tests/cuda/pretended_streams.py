@@ -42,6 +42,14 @@ class PretendedStream:
     def synchronize(self) -> None:
         _wait_for(self.cuda_stream, "synchronize")
 
+    def wait_stream(self, other: PretendedStream) -> None:
+        finish(other)
+
+
+def finish(stream: PretendedStream) -> None:
+    """What was begun in a stream is done before anything that follows; the host does not wait for it."""
+    _finished[stream.cuda_stream] = next(_work_numbers)
+
 
 def current_stream(*_: object) -> PretendedStream:
     """In place of ``torch.cuda.current_stream``."""

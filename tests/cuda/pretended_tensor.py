@@ -17,6 +17,7 @@ from torch import Tensor
 from torch._library.custom_ops import OPDEFS
 from torch.utils import _pytree as pytree
 
+from tests.cuda.pretended_graphs import capturing
 from tests.cuda.pretended_report import REPORT, place
 from tests.cuda.pretended_streams import CUDA, Work, new_work, use, wait
 
@@ -232,6 +233,8 @@ class _Operation:
         if self._mixes():
             REPORT.refuse(f"tensors of cuda:0 and cpu in {self.func}")
         for kind in self._waits():
+            if capturing() is not None:
+                raise RuntimeError(f"operation not permitted when stream is capturing: {kind}")
             wait(kind)
         result = self._compute()
         if self.to_device and not self.facts.view and self.func not in _WITHOUT_KERNEL:
@@ -290,7 +293,10 @@ class _Operation:
         args, options = pytree.tree_map(on_host, (self.args, options))
         # An inference tensor of the device need not be one on the CPU.
         with torch.inference_mode(False), torch.no_grad():
-            return self.func(*args, **options)
+            result = self.func(*args, **options)
+        if self.to_device and (graph := capturing()) is not None:
+            graph.add(self.func, args, options, result)
+        return result
 
     def _after_writing(self, result: Any) -> Any:
         """What an operation returns that writes to some of its arguments: those very arguments."""

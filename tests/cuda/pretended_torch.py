@@ -15,6 +15,7 @@ import torch
 from torch.optim import optimizer as torch_optimizer
 from torch.utils import _foreach_utils, backend_registration
 
+from tests.cuda.pretended_graphs import PretendedGraph, capture
 from tests.cuda.pretended_streams import CUDA, PretendedStream, current_stream, on_stream, wait
 from tests.cuda.pretended_tensor import (
     BACKEND,
@@ -119,6 +120,8 @@ def torch_patches() -> Iterator[Patch]:
     functions = {
         "Stream": PretendedStream,
         "stream": on_stream,
+        "CUDAGraph": PretendedGraph,
+        "graph": capture,
         "current_stream": current_stream,
         "synchronize": lambda *_: wait("synchronize"),
         "manual_seed": device_generator.manual_seed,

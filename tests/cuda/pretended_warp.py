@@ -5,6 +5,7 @@ Warp itself does not look at where an array lies: a GPU would read the host's po
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import warp as wp
 
 from partnerface.compute import warp_launch
+from tests.cuda.pretended_graphs import capturing
 from tests.cuda.pretended_report import REPORT, place
 from tests.cuda.pretended_streams import PretendedStream, new_work, stream_number, use
 from tests.cuda.pretended_tensor import DeviceTensor, on_host
@@ -105,6 +107,9 @@ def warp_patches() -> Iterator[Patch]:
                 if isinstance(tensor, DeviceTensor):
                     use(tensor.work)
                     tensor.work = new_work()
+            if (graph := capturing()) is not None:
+                again = functools.partial(real_launch, kernel, dim, inputs, outputs, device="cpu", **options)
+                graph.launched.append(again)
         return real_launch(kernel, dim, inputs, outputs, device="cpu", **options)
 
     class Mesh(RealMesh):
@@ -117,6 +122,8 @@ def warp_patches() -> Iterator[Patch]:
         def refit(self) -> None:
             if _meshes[int(self.id)]:
                 REPORT.launches["refit of a mesh", place()] += 1
+                if (graph := capturing()) is not None:
+                    graph.launched.append(super().refit)
             super().refit()
 
     replacements = {

@@ -12,11 +12,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from partnerface import load_avatar
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.training import recorded_step
 from tests.cuda.pretended_report import REPORT, DeviceReport
 
 RECORDED = {
     "a step of 2 frames": {"waits": 0, "operations": 804, "launches": 14},
     "a step of 4 frames": {"waits": 0, "operations": 808, "launches": 18},
+    "a recorded step of 2 frames": {"waits": 0, "operations": 53, "launches": 0},
     "a picture of 512x512": {"waits": 8, "operations": 772, "launches": 19},
 }
 """How often the host waits, torch operations that need a kernel and Warp's launches, with `RECORDED_WITH`.
@@ -30,6 +32,9 @@ A_FRAME = {"waits": 0, "operations": 2, "launches": 2}
 """What each frame more may add to a step, which is one pass over all rays: two meshes are posed."""
 
 STEPS = 4
+
+HARD_TO_THE_END = "--model.avatar.init_args.warm_up=1"
+"""Another stage would be recorded anew."""
 
 
 class CountLastStep(Callback):
@@ -51,16 +56,17 @@ class CountLastStep(Callback):
 @pytest.fixture
 def trained(
     cuda: DeviceReport, arguments: Callable[..., list[str]], tmp_path: Path
-) -> Callable[[int], tuple[DeviceReport, Path]]:
+) -> Callable[..., tuple[DeviceReport, Path]]:
     """Trains the default method on some frames at once: the cost of a step, and the checkpoint."""
 
-    def steps(frames: int) -> tuple[DeviceReport, Path]:
-        flags = (f"--trainer.max_steps={STEPS}", "--trainer.limit_val_batches=0")
-        words = arguments(OURS, tmp_path / str(frames), *flags, f"--data.frames_per_batch={frames}")
+    def steps(frames: int, *more: str) -> tuple[DeviceReport, Path]:
+        flags = (f"--trainer.max_steps={STEPS}", "--trainer.limit_val_batches=0", *more)
+        run = tmp_path / f"{frames}{len(more)}"
+        words = arguments(OURS, run, *flags, f"--data.frames_per_batch={frames}")
         cli, counted = AvatarCLI(["fit", *words], execute=False), CountLastStep()
         cli.trainer.callbacks.insert(0, counted)
         cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-        return counted.cost, tmp_path / str(frames) / "checkpoints" / "last.ckpt"
+        return counted.cost, run / "checkpoints" / "last.ckpt"
 
     return steps
 
@@ -70,10 +76,12 @@ def numbers(report: DeviceReport) -> dict[str, int]:
 
 
 @pytest.mark.skipif(not torch.__version__.startswith(RECORDED_WITH), reason=f"not torch {RECORDED_WITH}")
-def test_costs_only_become_less(cuda, trained, show):
+def test_costs_only_become_less(cuda, trained, show, monkeypatch):
     costs = {}
     for frames in (2, 4):
         costs[f"a step of {frames} frames"], checkpoint = trained(frames)
+    monkeypatch.setattr(recorded_step, "WARM_UP_STEPS", 1)
+    costs["a recorded step of 2 frames"], _ = trained(2, "--model.cuda_graphs=true", HARD_TO_THE_END)
     avatar = load_avatar(checkpoint, device="cuda:0")
     view = avatar.default_view().resized(512, 512)
     avatar.render(view.resized(16, 16))  # makes meshes that later pictures only move
