@@ -10,6 +10,7 @@ ROOMS = [
     *("errors", "files", "compute", "runs", "cameras", "meshes", "head_models", "data"),
     *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar"),
     *(
+        "avatar_files",
         "evaluation",
         "training",
         "tracking",
