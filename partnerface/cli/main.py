@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import partnerface
@@ -44,6 +45,10 @@ TOOLS = {
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
     "live": Tool("partnerface.cli.live:live", "an avatar follows a webcam", "avatar"),
+    "reenact": Tool(
+        "partnerface.cli.reenact:reenact", "drive an avatar by a video, a file or a motion", "avatar"
+    ),
+    "render": Tool("partnerface.cli.render:render", "an avatar from a moving or a still camera", "avatar"),
     "benchmark methods": Tool(
         "partnerface.cli.benchmark_methods:benchmark_methods", "compare methods under one compute budget"
     ),
@@ -151,7 +156,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     function = getattr(importlib.import_module(module), name)
     if arguments and not arguments[0].startswith("-"):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
-    arguments = resolve_config_paths(arguments)
+    arguments = resolve_config_paths(_with_bare_switches(function, arguments))
     try:
         code = jsonargparse.auto_cli(
             function,
@@ -166,6 +171,17 @@ def _run_tool(command: str, arguments: list[str]) -> int:
         keys.add_function_arguments(function, as_group=False)
         raise UserError(short_message(error, arguments, list(keys.get_defaults().keys()))) from error
     return code or 0
+
+
+def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``=true`` behind every switch that stands without a value."""
+    parameters = inspect.signature(function).parameters.values()
+    switches = {f"--{p.name}" for p in parameters if p.annotation in (bool, "bool")}
+    after = [*arguments[1:], "--"]
+    return [
+        f"{word}=true" if word in switches and following.startswith("--") else word
+        for word, following in zip(arguments, after, strict=False)
+    ]
 
 
 def _user_message(error: BaseException | None) -> str | None:

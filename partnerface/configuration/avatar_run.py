@@ -15,7 +15,7 @@ from partnerface.training.callbacks.evaluation_report import print_report
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 SETTINGS_FILE = "settings.json"
-OUTPUTS = ("checkpoints/last.ckpt", SCORES_FILE, "comparison.mp4", "strip.png")
+OUTPUTS = ("checkpoints/last.ckpt", SCORES_FILE, "comparison.mp4", "strip.png", "animation.mp4")
 
 
 def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
