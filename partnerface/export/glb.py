@@ -50,7 +50,7 @@ class GlbFile:
         return self._add(values, {"bufferView": view, "count": len(values)}, bounds)
 
     def sparse_accessor(self, values: np.ndarray, bounds: bool = False) -> int:
-        """`accessor` of values most of whose rows are zero: only the others are stored, where that is less."""
+        """`accessor` of values whose rows are mostly zero: only the others are stored, where that is less."""
         rows = np.flatnonzero(values.any(1)) if values.any() else np.zeros(1, np.int64)
         if len(rows) * 2 > len(values):
             return self.accessor(values, ARRAY_BUFFER, bounds)
@@ -85,7 +85,9 @@ class GlbFile:
         """
         self._binary += bytes(-len(self._binary) % 4)
         text = json.dumps(
-            {**self.content, "buffers": [{"byteLength": len(self._binary)}]}, separators=(",", ":"), allow_nan=False
+            {**self.content, "buffers": [{"byteLength": len(self._binary)}]},
+            separators=(",", ":"),
+            allow_nan=False,
         ).encode()
         text += b" " * (-len(text) % 4)
         length = 12 + 8 + len(text) + 8 + len(self._binary)

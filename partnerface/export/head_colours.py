@@ -103,7 +103,7 @@ def revealing_views(avatar: Avatar) -> list[View]:
 
 
 def spread_over(values: Tensor, trust: Tensor, faces: Tensor) -> Tensor:
-    """Replace values at the vertices of a mesh, as far as they are not trusted, by the mean of their neighbours.
+    """Replace values of a mesh's vertices, as far as they are not trusted, by the mean of their neighbours.
 
     Args:
         values: ``[V, C]``; a part of the mesh none of which is trusted keeps them.

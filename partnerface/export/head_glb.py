@@ -1,4 +1,4 @@
-"""A head as GLB: textured mesh, a morph target for each expression, skeleton, and an animation of a driver."""
+"""A head as GLB: textured mesh, a morph target for each expression, skeleton, a driver's animation."""
 
 from __future__ import annotations
 
@@ -184,7 +184,9 @@ def _joint_node(head_model: HeadModel, joint: int, places: Tensor) -> dict[str, 
     return {**node, "children": children} if children else node
 
 
-def _channels(file: GlbFile, animation: Animation, nodes: list[dict[str, Any]], mesh_node: int) -> dict[str, Any]:
+def _channels(
+    file: GlbFile, animation: Animation, nodes: list[dict[str, Any]], mesh_node: int
+) -> dict[str, Any]:
     """The animation's channels; joints that stay at rest get none."""
     frames = len(animation.expression)
     times = file.accessor((np.arange(frames) / animation.fps).astype(np.float32), bounds=True)

@@ -17,7 +17,7 @@ from partnerface.meshes.normals import vertex_normals
 from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
 
 TEXTURE_SHARE = {"eye_left": 1.5, "eye_right": 1.5, "mouth_cavity": 0.5, "tongue": 0.5}
-"""Texels along a metre of a part, relative to the skin: an iris is small and looked at, a gullet is neither."""
+"""Texels along a metre of a part, relative to the skin: an iris is small and looked at."""
 
 GUTTER = 1 / 256
 """Space around each chart, as a share of the texture's side: neighbours stay apart in small mipmaps."""
@@ -74,7 +74,7 @@ def head_mesh(head_model: HeadModel, chosen: Tensor) -> HeadMesh:
     asset, faces = head_model.asset, head_model.faces[chosen]
     if not np.ptp(asset.uv[asset.uv_faces], axis=1).any():
         raise UserError(
-            f"head model {asset.name}: has no texture coordinates; use export ply, with a colour for each vertex"
+            f"head model {asset.name}: has no texture coordinates; use export ply, with vertex colours"
         )
     uv_faces = torch.as_tensor(asset.uv_faces.astype("int64"))[chosen.cpu()]
     parts = head_model.face_parts[chosen]

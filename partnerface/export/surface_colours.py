@@ -22,7 +22,7 @@ MARGIN = 0.002
 """Metres outside the shell at which rays start."""
 
 TRAINED_CONE = 0.35
-"""Radians about the head's own front: colours are evaluated for directions in this cone, because a video shows
+"""Radians about the head's own front: colours are evaluated for directions in this cone, as a video shows
 the head from the front. From beyond, the field's answer is invention: purple temples."""
 
 SKIN = 5e-4
@@ -138,7 +138,7 @@ def surface_colours(
 
 
 def within_cone(directions: Tensor, axis: Tensor, angle: float) -> Tensor:
-    """Unit vectors ``[..., 3]`` turned towards an axis ``[3]`` until they make at most ``angle`` radians with it.
+    """Unit vectors ``[..., 3]`` turned towards an axis ``[3]`` until they lie within ``angle`` radians of it.
 
     The direction opposite to the axis is turned anywhere onto the cone's rim.
     """

@@ -14,6 +14,7 @@ from partnerface.export.head_mesh import HeadMesh
 from partnerface.export.surface_colours import Progress
 from partnerface.meshes.normals import SurfacePoints
 
+
 def baked_texture(avatar: Avatar, mesh: HeadMesh, size: int, progress: Progress = iter) -> np.ndarray:
     """``[size, size, 3]`` uint8 texture of an avatar's head for the mesh's texture coordinates."""
     texels, device = mesh.texels(size), avatar.identity.device
@@ -27,7 +28,9 @@ def baked_texture(avatar: Avatar, mesh: HeadMesh, size: int, progress: Progress 
 
 
 def filled(image: Tensor, known: Tensor) -> Tensor:
-    """Fill the unknown pixels, between the charts of a texture, smoothly from the known ones (pull-push, Gortler et al. 1996).
+    """Fill unknown pixels, between the charts of a texture, smoothly from the known ones.
+
+    Pull-push (Gortler et al. 1996).
 
     Args:
         image: ``[C, H, W]``.
