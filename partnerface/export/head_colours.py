@@ -110,14 +110,14 @@ def spread_over(values: Tensor, trust: Tensor, faces: Tensor) -> Tensor:
         trust: ``[V]`` in [0, 1].
         faces: ``[Fc, 3]``.
     """
-    edges = torch.cat([faces[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2))])
-    ones = torch.ones(len(edges), device=values.device)
-    neighbours = torch.sparse_coo_tensor(edges.T, ones, (len(values),) * 2).coalesce()
-    known = torch.cat([values * trust[:, None], trust[:, None]], 1)
-    sums = known
+    edges = torch.cat([faces[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))])
+    edges = torch.cat([edges, edges.flip(1)])
+    doubt = 1 - trust[:, None]
+    # The last column counts: the share of each value that has come from a trusted vertex, 0 or 1.
+    known = torch.cat([values, torch.ones_like(doubt)], 1) * trust[:, None]
+    spread = torch.where(trust[:, None] > 0, torch.cat([values, torch.ones_like(doubt)], 1), 0.0)
     for _ in range(SPREADING_STEPS):
-        around = neighbours @ (sums / sums[:, -1:].clamp_min(1e-9) * (sums[:, -1:] > 0))
-        around = around / around[:, -1:].clamp_min(1e-9) * (around[:, -1:] > 0)
-        sums = known + (1 - trust[:, None]) * around
-    reached = sums[:, -1:] > 0
-    return torch.where(reached, sums[:, :-1] / sums[:, -1:].clamp_min(1e-9), values)
+        around = torch.zeros_like(spread).index_add(0, edges[:, 0], spread.index_select(0, edges[:, 1]))
+        spread = known + doubt * around / around[:, -1:].clamp_min(1)
+        spread = spread / spread[:, -1:].clamp_min(1e-9) * (spread[:, -1:] > 0)
+    return torch.where(spread[:, -1:] > 0, spread[:, :-1], values)

@@ -26,7 +26,7 @@ from partnerface.meshes.normals import SurfacePoints, spread_points, thin_points
 SH_DEGREE_0 = 0.28209479177387814
 """The spherical harmonic of degree 0: colour = 0.5 + SH_DEGREE_0 * f_dc."""
 
-WIDTH = 0.7
+WIDTH = 0.6
 """Standard deviation of a Gaussian in the surface, in distances to its neighbours: they close the surface."""
 
 FLATNESS = 0.2

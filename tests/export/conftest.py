@@ -70,8 +70,8 @@ def avatar(sequence) -> Avatar:
 
 @pytest.fixture(scope="session")
 def striped_avatar(sequence) -> Avatar:
-    """Its colours are stripes of about 5 cm in each axis."""
-    return known_avatar(sequence, waves=8)
+    """Its colours are stripes of about 8 cm in each axis."""
+    return known_avatar(sequence, waves=4)
 
 
 @pytest.fixture(scope="session")

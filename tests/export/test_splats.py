@@ -65,9 +65,9 @@ def drawn(splats: dict[str, np.ndarray], camera) -> tuple[np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("frame", [0, 2])
 def test_splats_look_like_the_avatar(striped_avatar, views, tmp_path, frame) -> None:
-    """Stripes of 5 cm on a posed head, at 48 pixels a side; 9 dB is what a grey head would reach."""
+    """Stripes of 8 cm on a posed head, 30 pixels across, by splats that are as wide as its pixels."""
     view = views.select([frame]).resized(48, 48)
-    write_splats(tmp_path / "head.ply", head_splats(striped_avatar, view, 6000))
+    write_splats(tmp_path / "head.ply", head_splats(striped_avatar, view, 8000))
     splats = read_splats(tmp_path / "head.ply")
     rgb, opacity = drawn(splats, view.camera)
     picture = striped_avatar.render(view, exact=True)
