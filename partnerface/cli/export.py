@@ -39,12 +39,14 @@ def export_mesh(
 
     options = DrivingOptions(**driving)
     surface, mesh, drive = _opened(avatar, trust)
-    head_model, performance = surface.head_model, None
-    if driver is not None:
-        views, numbers = drive(driver, options, frames)
-        heads = (views[number].head for number in _progress(numbers, "Reading the driver"))
-        performance = animation_of(head_model, heads, views.fps, surface.default_view().head.to("cpu"))
+    driven = None if driver is None else drive(driver, options, frames)
     image = baked_texture(surface, mesh, texture, lambda work: _progress(work, "Baking the texture"))
+    # Nothing is rendered from here on.
+    head_model, performance = surface.head_model.cpu(), None
+    if driven is not None:
+        views, numbers = driven
+        heads = (views[number].head.to("cpu") for number in _progress(numbers, "Reading the driver"))
+        performance = animation_of(head_model, heads, views.fps, surface.default_view().head.to("cpu"))
     write_head_glb(out, head_model, surface.identity.cpu(), mesh, image, performance)
     length = "" if performance is None else f", {len(performance.expression)} frames at {performance.fps:g}/s"
     print(f"{out}: {len(mesh.faces)} triangles, {head_model.num_expression} morph targets{length}")
@@ -78,8 +80,8 @@ def export_obj(
     options = DrivingOptions(**driving)
     surface, mesh, drive = _opened(avatar, trust)
     views, numbers = drive(driver, options, frames)
-    out.mkdir(parents=True, exist_ok=True)
     image = baked_texture(surface, mesh, texture, lambda work: _progress(work, "Baking the texture"))
+    out.mkdir(parents=True, exist_ok=True)
     write_obj_material(out, image)
     for number in _progress(numbers, "Writing meshes"):
         write_obj(frame_path(out, number, ".obj"), surface, views[number].to(surface.identity.device), mesh)
