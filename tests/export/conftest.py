@@ -48,7 +48,7 @@ def known_avatar(sequence, waves: float = 0.0) -> Avatar:
         skinning=NearestSurface(),
         deformation=NoDeformation,
         field=partial(KnownField, waves=waves),
-        sampler=HeadRaySampler(samples=12, cells=32),
+        sampler=HeadRaySampler(samples=32, cells=32),
         torso=TorsoLayer(resolutions=(4,), channels=2),
     )
     avatar.adapt_to(sequence)

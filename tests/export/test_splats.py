@@ -78,8 +78,8 @@ def test_splats_look_like_the_avatar(striped_avatar, views, tmp_path, frame) -> 
     psnr = -10 * math.log10(error)
     grey = -10 * math.log10(picture.rgb[:, torch.tensor(head)].var())
     print(f"splats against the avatar: {psnr:.1f} dB, its mean colour {grey:.1f} dB")
-    assert psnr > 18
-    assert psnr > grey + 6
+    assert psnr > 15
+    assert psnr > grey + 5
     # Where the head is, they are.
     assert (opacity > 0.9)[picture.depth.numpy() > 0].mean() > 0.95
 
