@@ -34,7 +34,8 @@ def export_mesh(
     """
     _need_suffix(out, ".glb")
     from partnerface.animation.open_driver import DrivingOptions
-    from partnerface.export.head_glb import animation_of, write_head_glb
+    from partnerface.export.animation import animation_of
+    from partnerface.export.head_glb import write_head_glb
     from partnerface.export.texture import baked_texture
 
     options = DrivingOptions(**driving)

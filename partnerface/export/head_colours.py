@@ -23,7 +23,7 @@ LEAST_COSINE = 0.3
 PREFER_FIRST = 0.2
 """Cosine by which another view must show a point better than the first one."""
 
-SPREADING_STEPS = 400
+SPREADING_STEPS = 200
 """A step reaches the next vertex; the back of a head is about 60 edges across."""
 
 

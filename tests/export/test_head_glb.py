@@ -9,7 +9,8 @@ import torch
 import trimesh
 
 from partnerface.errors import UserError
-from partnerface.export.head_glb import animation_of, write_head_glb
+from partnerface.export.animation import animation_of
+from partnerface.export.head_glb import write_head_glb
 from partnerface.export.head_mesh import head_mesh
 from partnerface.files.whole_files import NotWritten
 from tests.contracts.subjects import strong_parameters
