@@ -18,7 +18,7 @@ from torch.nn import functional
 from partnerface.avatar.avatar import Avatar
 from partnerface.data.view import View
 from partnerface.errors import UserError
-from partnerface.export.head_colours import HeadColours
+from partnerface.export.head_colours import HeadColours, exposure
 from partnerface.export.posed_meshes import write_ply
 from partnerface.export.surface_colours import PosedSurface, Progress
 from partnerface.meshes.normals import SurfacePoints, spread_points, thin_points
@@ -66,6 +66,9 @@ def head_splats(avatar: Avatar, view: View, count: int, progress: Progress = ite
     """
     surface = PosedSurface.of(avatar, view)
     points, spacing = evenly_spread_points(surface.vertices, avatar.head_model.faces[avatar.surface], count)
+    # Splats of an eyeball would shine through the lids: what lies inside the head is left out.
+    outside = (exposure(avatar, surface, points) > 0) | surface.clearance(avatar, points).isinf()
+    points = SurfacePoints(points.corners[outside], points.barycentric[outside])
     place, normals = surface.at(points)
     found = HeadColours(avatar, [view]).at(points, progress)
     kept = (found.opacity > 0.5) & (found.offset < FARTHEST_OUT) & (found.offset > -FARTHEST_IN)
