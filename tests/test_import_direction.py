@@ -15,6 +15,7 @@ ROOMS = [
         "training",
         "tracking",
         "animation",
+        "export",
         "dataset_checks",
         "configuration",
         "sweeps",

