@@ -10,7 +10,7 @@ ROOMS = [
     *("errors", "files", "compute", "runs", "cameras", "meshes", "head_models", "data"),
     *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar"),
     *("evaluation", "training", "tracking", "dataset_checks", "configuration", "sweeps", "benchmarks"),
-    *("cli", "__init__", "__main__"),
+    *("viewer", "cli", "__init__", "__main__"),
 ]
 LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/speed/", "configuration/", "cli/")
 

@@ -43,6 +43,7 @@ TOOLS = {
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
+    "view": Tool("partnerface.cli.view:view", "move an avatar by hand, in the browser", "avatar"),
     "benchmark methods": Tool(
         "partnerface.cli.benchmark_methods:benchmark_methods", "compare methods under one compute budget"
     ),
