@@ -8,8 +8,9 @@ PACKAGE = Path(__file__).parents[1] / "partnerface"
 # From bottom to top: a room imports only from rooms that stand before it.
 ROOMS = [
     *("errors", "files", "compute", "runs", "cameras", "meshes", "head_models", "data"),
-    *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar"),
-    *("evaluation", "training", "tracking", "dataset_checks", "configuration", "sweeps", "benchmarks"),
+    *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar", "avatar_files"),
+    *("evaluation", "training", "tracking", "animation", "dataset_checks"),
+    *("configuration", "sweeps", "benchmarks"),
     *("viewer", "cli", "__init__", "__main__"),
 ]
 LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/speed/", "configuration/", "cli/")

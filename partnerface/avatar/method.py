@@ -21,6 +21,7 @@ from partnerface.compute.chunks import (
     pieces_of,
     rays_at_once,
 )
+from partnerface.data.drivers.transfer import DrivenAvatar
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.driving_signal import rotation_against_torso
@@ -89,6 +90,10 @@ class AvatarMethod(nn.Module, ABC):
     def default_view(self) -> View:
         """The view (F = 1) of the training frame with the least expression, at the training size."""
         return self.view_defaults.view(self.identity)
+
+    def driven(self) -> DrivenAvatar:
+        """What carrying a performance over to this avatar takes, see `TransferredPerformance`."""
+        return self.view_defaults.driven(self.identity, self.mean_pose, self.head_model)
 
     def relative_pose(self, head: HeadParameters) -> Tensor:
         """``[F, 6]`` pose of the head relative to the mean of training; the torso gives way to it."""

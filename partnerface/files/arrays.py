@@ -1,4 +1,4 @@
-"""Read and write npz files. Those read may come from strangers: no pickled objects, a limited size."""
+"""Read npz and npy files, which may come from strangers: no pickled objects, a limited size. Write npz."""
 
 from __future__ import annotations
 
@@ -44,6 +44,23 @@ def read_arrays(
             return {name: _read_array(archive, members[name], name) for name in wanted}
     except Exception as error:
         # What a damaged archive raises depends on where it is damaged.
+        raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
+
+
+def read_array(path: Path, largest_bytes: int = LARGEST_ARRAYS_BYTES) -> np.ndarray:
+    """The array of an npy file.
+
+    Raises:
+        UserError: the file is missing, damaged, too large, or holds pickled objects.
+    """
+    try:
+        if (size := path.stat().st_size) > largest_bytes:
+            raise ValueError(f"{size / 1e6:,.0f} MB, at most {largest_bytes / 1e6:,.0f} MB are read")
+        with path.open("rb") as file:
+            _check_header(file, size, path.name)
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:
         raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch.utils.data import Dataset
 
@@ -15,9 +16,11 @@ class Driver(Dataset, ABC):
 
     Attributes:
         fps: views per second.
+        sound: a file whose sound belongs to the views, from its start on, or None.
     """
 
     fps: float
+    sound: Path | None = None
 
     @abstractmethod
     def __len__(self) -> int:

@@ -1,0 +1,1 @@
+"""Playing an avatar: drivers opened by name."""

@@ -1,0 +1,152 @@
+"""What a user names becomes a driver, or one line that says why not."""
+
+import math
+import os
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from partnerface.animation import open_driver as opening
+from partnerface.animation.open_driver import DrivingOptions, open_driver
+from partnerface.data.synthetic.reader import SyntheticReader
+from partnerface.errors import UserError
+from partnerface.files.videos import write_video
+from tests.avatar.test_avatar import make_avatar
+from tests.data.drivers.test_live_link_face import values, write
+
+
+@pytest.fixture(scope="module")
+def avatar(synthetic_dataset):
+    made = make_avatar()
+    made.adapt_to(SyntheticReader(synthetic_dataset, frames=24, size=32).read())
+    return made.eval()
+
+
+@pytest.fixture
+def tracker(monkeypatch, tmp_path, synthetic_dataset):
+    """In place of minutes of tracking: the synthetic dataset, and a cache of its own. Lists its calls."""
+    calls = []
+
+    def track(video, out, **settings):
+        calls.append((video, out))
+        if not out.exists():
+            shutil.copytree(synthetic_dataset, out)
+
+    monkeypatch.setattr(opening, "track_video", track)
+    monkeypatch.setattr(opening, "cache_folder", lambda: tmp_path / "cache")
+    return calls
+
+
+def film(path: Path, colour: int) -> Path:
+    write_video(path, [np.full((16, 16, 3), colour, np.uint8)] * 3, 25)
+    return path
+
+
+@pytest.mark.parametrize("text", ["talk", "range_of_motion", "idle"])
+def test_a_motion_by_name(avatar, text, capsys):
+    driver = open_driver(text, avatar, DrivingOptions(seconds=2.0))
+    assert (len(driver), driver.fps, driver.sound) == (50, 25.0, None)
+    said = capsys.readouterr().out
+    assert f"{text}: 50 frames at 25 per second" in said
+    assert "neutral expression" in said
+
+
+def test_the_avatars_own_frames_by_the_runs_folder(trained_run, synthetic_dataset):
+    from partnerface.training.avatar_checkpoint import load_avatar
+
+    avatar = load_avatar(trained_run / "checkpoints" / "last.ckpt")
+    options = DrivingOptions(pose="absolute", range=math.inf, torso="tracked", keep_distance=False)
+    lines = []
+    own = open_driver("own", avatar, options, run=trained_run, say=lines.append)
+    assert any("own person" in line for line in lines)
+    other = open_driver(str(synthetic_dataset), avatar, options, say=lines.append)
+    again = open_driver(str(trained_run), avatar, options, say=lines.append)
+    head = SyntheticReader(synthetic_dataset, frames=24, size=32).read().head
+    for driver in (own, other, again):
+        torch.testing.assert_close(driver.views.head.expression, head.expression, atol=1e-6, rtol=0)
+        torch.testing.assert_close(driver.views.head.rotation, head.rotation, atol=1e-5, rtol=0)
+
+
+def test_a_video_is_tracked_once_into_a_cache_by_its_content(avatar, tracker, tmp_path):
+    video, lines = film(tmp_path / "clip.mp4", 50), []
+    driver = open_driver(str(video), avatar, say=lines.append)
+    assert (len(driver), driver.fps, driver.sound) == (24, 25.0, None)
+    [(tracked, folder)] = tracker
+    assert tracked == video
+    assert any(str(folder) in line for line in lines)
+    assert driver.performance.name == "clip.mp4"
+    copied = Path(shutil.copy(video, tmp_path / "copy.mp4"))
+    open_driver(str(copied), avatar, say=lines.append)
+    open_driver(str(film(tmp_path / "other.mp4", 90)), avatar, say=lines.append)
+    folders = [out for _, out in tracker]
+    assert folders[1] == folders[0]
+    assert folders[2] != folders[0]
+
+
+def test_a_videos_sound_comes_along(avatar, tracker, tmp_path):
+    """A second of a tone beside pictures, and a file of the tone alone, which is no video."""
+    video, tone = tmp_path / "clip.mkv", tmp_path / "tone.mkv"
+    for path, pictures in ((video, 25), (tone, 0)):
+        with av.open(path, "w") as container:
+            stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+            if pictures:
+                shown = container.add_stream("libx264", rate=25, width=16, height=16, pix_fmt="yuv420p")
+                grey = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 90, np.uint8), format="rgb24")
+                for _ in range(pictures):
+                    container.mux(shown.encode(grey))
+                container.mux(shown.encode(None))
+            wave = (1e4 * np.sin(np.arange(8000)[None] / 3)).astype(np.int16)
+            samples = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+            samples.sample_rate = 8000
+            container.mux(stream.encode(samples))
+            container.mux(stream.encode(None))
+    assert open_driver(str(video), avatar, say=lambda line: None).sound == video
+    with pytest.raises(UserError, match="has no video stream"):
+        open_driver(str(tone), avatar, say=lambda line: None)
+
+
+def test_a_recording_and_a_table_by_their_suffix(avatar, tmp_path):
+    path = write(tmp_path / "Take.CSV", values(80))
+    assert open_driver(str(path), avatar, DrivingOptions(fps=30), say=print).fps == 30
+    np.save(tmp_path / "t.npy", np.zeros((7, 52), np.float32))
+    driver = open_driver(str(tmp_path / "t.npy"), avatar)
+    assert len(driver) == 7
+    neutral = avatar.default_view().head.expression
+    torch.testing.assert_close(driver.views.head.expression, neutral.expand(7, -1))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dance", "no such file or folder, nor own or a motion (range_of_motion, talk, idle)"),
+        ("gone.mp4", "gone.mp4: no such file"),
+        ("own", "only a run folder names its dataset"),
+        ("{tmp}/empty", "transforms.json: missing"),
+        ("{tmp}/pipe", "not a file"),
+        ("{tmp}/notes.txt", "not a video that can be read"),
+        ("{tmp}/none.mp4", "not a video that can be read"),
+    ],
+)
+def test_what_is_no_driver_is_said_in_one_line(avatar, tmp_path, text, words, monkeypatch):
+    monkeypatch.setattr(opening, "cache_folder", lambda: tmp_path / "cache")
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "none.mp4").touch()
+    with pytest.raises(UserError) as refused:
+        open_driver(text.replace("{tmp}", str(tmp_path)), avatar, say=lambda line: None)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_wrong_options_are_refused_before_anything_is_read(avatar, tracker, tmp_path):
+    video = film(tmp_path / "clip.mp4", 50)
+    for wrong in ({"pose": "up"}, {"range": -1.0}, {"torso": "gone"}):
+        with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
+            open_driver(str(video), avatar, DrivingOptions(**wrong))
+    assert tracker == []
