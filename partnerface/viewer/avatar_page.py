@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from threading import RLock
 
 import numpy as np
@@ -18,7 +19,7 @@ from partnerface.data.view import View
 from partnerface.viewer.clip import ClipRecorder
 from partnerface.viewer.drawing import Frame, channel_image, visible_edges
 from partnerface.viewer.panel import Actions, Panel
-from partnerface.viewer.playback import Playback
+from partnerface.viewer.playback import LiveViews, Playback
 from partnerface.viewer.render_loop import Page, RenderLoop, checked_between_steps
 
 LARGEST_CANVAS = 1200
@@ -46,7 +47,7 @@ class AvatarPage(Page):
         client: viser.ClientHandle,
         avatar: AvatarMethod,
         still: View,
-        performances: Mapping[str, Callable[[], Driver]],
+        performances: Mapping[str, Callable[[], Driver | LiveViews]],
         loop: RenderLoop,
     ) -> None:
         self.client, self.avatar, self.performances, self.loop = client, avatar, performances, loop
@@ -80,13 +81,18 @@ class AvatarPage(Page):
     def render(self, height: int, check: Callable[[], None]) -> None:
         start = time.monotonic()
         with self._lock:
+            # What was asked for in the meantime is to be in the picture: it is for the next one.
+            save = self._wants_screenshot
             base, place = self.playback.view(start)
-            playing = self.playback.playing
-        controls = self.panel.controls(self._camera_to_world())
+            playing = self.playback.playing or self.playback.live is not None
+        controls, device = self.panel.controls(self._camera_to_world()), self.avatar.identity.device
+        # Performances of any origin: on the CPU, and without names.
+        base = replace(base, rig=base.rig or self.playback.still.rig).to(device)
         view = controls.view(base, self.avatar.head_model)
         width = max(1, round(height * view.camera.width / view.camera.height))
         view = view.resized(width, height)
-        self.avatar.scale_parts(controls.gains())
+        gains = controls.gains()
+        self.avatar.scale_parts(None if gains is None else gains.to(device))
         try:
             with checked_between_steps(self.avatar, check):
                 picture = self.avatar.render(view, with_parts=controls.channel == "Parts")
@@ -94,7 +100,7 @@ class AvatarPage(Page):
             self.avatar.scale_parts(None)
         if self._closed:
             return
-        background = torch.tensor(controls.background) / 255
+        background = torch.tensor(controls.background, device=device) / 255
         image = channel_image(picture, controls.channel, background)
         frame = Frame.around(*self._canvas(), width / height)
         canvas = frame.filled(image, controls.background)
@@ -103,10 +109,13 @@ class AvatarPage(Page):
             frame.draw_edges(canvas, edges, (width, height))
             image = np.asarray(canvas.crop(frame.box))
         self.client.scene.set_background_image(np.asarray(canvas), "jpeg", jpeg_quality=JPEG_QUALITY)
+        if save and (playing or height == self.loop.resolution.heights[-1]):
+            self._wants_screenshot = False
+            self._download("avatar.png", _png(image))
         self._after(image, height, start, place, playing)
 
     def _after(self, image: np.ndarray, height: int, start: float, place: int, playing: bool) -> None:
-        """Record the picture, save it if that was asked for, and say what it is."""
+        """Record the picture, and say what it is."""
         now = time.monotonic()
         since, self._last_shown = now - self._last_shown, now
         moving = since < 1 and (playing or height < self.loop.resolution.heights[-1])
@@ -120,15 +129,12 @@ class AvatarPage(Page):
                     self.recorder.add_at(image, now)
                 elif playing:
                     self.recorder.add_frame(image)
-            if self._wants_screenshot and (playing or height == self.loop.resolution.heights[-1]):
-                self._wants_screenshot = False
-                self._download("avatar.png", _png(image))
         wide = round(height * self.playback.still.camera.width / self.playback.still.camera.height)
         self.panel.show_status(f"{wide} x {height} pixels in {1000 * (now - start):.0f} ms{rate}")
 
     def report(self, message: str) -> None:
         with self._lock:
-            self.playback.pause(time.monotonic())
+            self.playback.load(None) if self.playback.live else self.playback.pause(time.monotonic())
         self.client.add_notification("Cannot be shown", message, color="red")
 
     def reset_camera(self) -> None:
@@ -197,6 +203,7 @@ class AvatarPage(Page):
         self._closed = True
         with self._lock:
             recorder, self.recorder = self.recorder, None
+            self.playback.load(None)
         if recorder is not None:
             recorder.discard()
 

@@ -52,7 +52,7 @@ class Page(ABC):
         """Render what the page is to show now, and show it.
 
         Args:
-            height: of the picture in pixels.
+            height: height of the picture in pixels.
             check: to be called often; raises `Superseded`, which is to be passed on.
         """
 

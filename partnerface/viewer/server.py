@@ -19,6 +19,7 @@ from partnerface.data.drivers.driver import Driver
 from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.viewer.avatar_page import AvatarPage
+from partnerface.viewer.playback import LiveViews
 from partnerface.viewer.render_loop import RenderLoop, Resolution
 
 HOST = "127.0.0.1"
@@ -76,12 +77,13 @@ class Viewer:
         avatar: what is shown, on its device.
         still: the view (F = 1) that a new page shows.
         performances: what a page can play: makes a driver, by name. Drivers are made once and shared.
+        live: what happens now, such as a camera's pictures: makes a source for each page that asks.
         full: height of the finest pictures in pixels.
-        port: of this machine; 0 for any that is free.
+        port: a port of this machine; 0 for any that is free.
         title: stands above the controls.
 
     Attributes:
-        address: of the pages.
+        address: where the pages are.
         pages: the open ones, by viser's number of the client.
 
     Raises:
@@ -96,10 +98,12 @@ class Viewer:
         full: int,
         port: int = 8080,
         title: str = "avatar",
+        live: Mapping[str, Callable[[], LiveViews]] | None = None,
     ) -> None:
         listening = listening_socket(port)
         self.avatar, self.still = avatar, still
-        self.performances = {name: _made_once(make) for name, make in performances.items()}
+        once = {name: _made_once(make) for name, make in performances.items()}
+        self.performances = {**(live or {}), **once}
         self.pages: dict[int, AvatarPage] = {}
         self.loop = RenderLoop(Resolution(full))
         self._server = LocalServer.on(listening)

@@ -81,6 +81,18 @@ class WirePage:
         self.wait(lambda: self.pictures and self._used < self.pictures[-1][0] < time.monotonic() - quiet)
         return np.asarray(Image.open(io.BytesIO(self.pictures[-1][1])).convert("RGB"))
 
+    def shot(self) -> np.ndarray:
+        """``[H, W, 3]`` the finest picture of the present state without loss, as the page downloads it."""
+        self.files.pop("avatar.png", None)
+        self.use("Picture", "Screenshot")
+        self.wait(lambda: "avatar.png" in self.files)
+        return np.asarray(Image.open(io.BytesIO(self.files["avatar.png"])))
+
+    def value(self, label: str) -> object:
+        """What the server has last set a control to; None if it never did."""
+        named = [u for u, props in self.controls.items() if label in (props.get("label"), props.get("hint"))]
+        return self.values.get(named[0])
+
     def vanish(self) -> None:
         """Break the connection without a word, as a browser that is killed."""
         self._socket.socket.close()

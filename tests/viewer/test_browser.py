@@ -1,4 +1,4 @@
-"""The page in headless Chromium: real clicks and drags. Skipped where there is no Chromium or no Playwright."""
+"""The page in headless Chromium: real clicks and drags. Skipped where Chromium or Playwright is missing."""
 
 import io
 import shutil

@@ -1,10 +1,14 @@
 """The place in a performance, by a clock that is set by hand."""
 
+import queue
+import threading
+import time
+
 import pytest
 
 from partnerface.data.drivers.driver import OwnFrames
 from partnerface.data.view import View
-from partnerface.viewer.playback import Playback
+from partnerface.viewer.playback import LiveViews, Playback
 from tests.contracts.subjects import shared_head_model, tracked_sequence
 
 FRAMES, FPS = 10, 25.0
@@ -82,3 +86,50 @@ def test_without_a_performance_nothing_moves(playback: Playback) -> None:
     view, place = playback.view(1.0)
     assert view is playback.still
     assert place == 0
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_of_live_views_the_newest_is_shown_and_the_source_is_let_go(playback: Playback) -> None:
+    coming, closed = queue.Queue(), threading.Event()
+    views = [playback.driver[place] for place in range(3)]
+
+    def source():
+        try:
+            while True:
+                yield coming.get()
+        finally:
+            closed.set()
+
+    live = LiveViews(source())
+    playback.load(live)
+    assert playback.view(0.0)[0] is playback.still
+    assert playback.seconds_to_next(0.0) > 0
+    for view in (views[0], views[1], None):  # None: a picture without a face
+        coming.put(view)
+    wait_for(lambda: live.count == 2)
+    assert playback.seconds_to_next(0.0) == 0
+    assert playback.view(0.0)[0] is views[1]
+    assert playback.seconds_to_next(0.0) > 0
+    playback.load(None)
+    coming.put(views[2])
+    assert closed.wait(10)
+    assert playback.view(0.0)[0] is playback.still
+
+
+def test_a_live_source_that_fails_is_raised_once(playback: Playback) -> None:
+    def source():
+        yield playback.still
+        raise OSError("the camera is gone")
+
+    live = LiveViews(source())
+    playback.load(live)
+    wait_for(lambda: live.failed)
+    with pytest.raises(OSError, match="the camera is gone"):
+        playback.view(0.0)
+    assert playback.view(0.0)[0] is playback.still
