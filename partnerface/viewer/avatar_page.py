@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import RLock
 
 import numpy as np
@@ -31,6 +31,31 @@ SLIDER_FPS = 25.0
 JPEG_QUALITY = 90
 
 
+@dataclass
+class Home:
+    """Where a page's camera starts: at the avatar's own, turning about the head.
+
+    Attributes:
+        position: ``[3]`` metres.
+        look_at: ``[3]`` the point before it that is as far away as the head.
+        up: ``[3]`` unit vector.
+        rotation: ``[3, 3]`` camera to world, OpenCV axes.
+    """
+
+    position: np.ndarray
+    look_at: np.ndarray
+    up: np.ndarray
+    rotation: np.ndarray
+
+    @classmethod
+    def of(cls, still: View) -> Home:
+        """The camera of a view (F = 1)."""
+        pose = still.camera.camera_to_world[0].double().cpu().numpy()
+        position, forward = pose[:, 3], pose[:, 2]
+        distance = (still.head.translation[0].double().cpu().numpy() - position) @ forward
+        return cls(position, position + max(distance, 0.1) * forward, -pose[:, 1], pose[:, :3])
+
+
 class AvatarPage(Page):
     """One open page.
 
@@ -53,7 +78,7 @@ class AvatarPage(Page):
         self.client, self.avatar, self.performances, self.loop = client, avatar, performances, loop
         self.playback, self.recorder, self._wants_screenshot = Playback(still), None, False
         self._lock, self._interval, self._last_shown, self._closed = RLock(), 0.0, 0.0, False
-        self._home = (np.array(client.camera.position), np.array(client.camera.wxyz))
+        self._home = Home.of(still)
         self.panel = Panel(
             client,
             avatar,
@@ -70,6 +95,11 @@ class AvatarPage(Page):
             ),
         )
         client.camera.on_update(lambda _: self.changed())
+
+    @property
+    def complete(self) -> bool:
+        """True while each picture is recorded, and for the one that is saved."""
+        return self.playback.every_frame or self._wants_screenshot
 
     def changed(self) -> None:
         self.loop.request(self)
@@ -89,7 +119,7 @@ class AvatarPage(Page):
         # Performances of any origin: on the CPU, and without names.
         base = replace(base, rig=base.rig or self.playback.still.rig).to(device)
         view = controls.view(base, self.avatar.head_model)
-        width = max(1, round(height * view.camera.width / view.camera.height))
+        width, height = self._size(height)
         view = view.resized(width, height)
         gains = controls.gains()
         self.avatar.scale_parts(None if gains is None else gains.to(device))
@@ -109,7 +139,7 @@ class AvatarPage(Page):
             frame.draw_edges(canvas, edges, (width, height))
             image = np.asarray(canvas.crop(frame.box))
         self.client.scene.set_background_image(np.asarray(canvas), "jpeg", jpeg_quality=JPEG_QUALITY)
-        if save and (playing or height == self.loop.resolution.heights[-1]):
+        if save and height == self.loop.resolution.heights[-1]:
             self._wants_screenshot = False
             self._download("avatar.png", _png(image))
         self._after(image, height, start, place, playing)
@@ -127,10 +157,10 @@ class AvatarPage(Page):
                 rate += f" · recording {self.recorder.frames / self.recorder.fps:.1f} s"
                 if not self.playback.every_frame:
                     self.recorder.add_at(image, now)
-                elif playing:
+                elif playing and height == self.loop.resolution.heights[-1]:
                     self.recorder.add_frame(image)
-        wide = round(height * self.playback.still.camera.width / self.playback.still.camera.height)
-        self.panel.show_status(f"{wide} x {height} pixels in {1000 * (now - start):.0f} ms{rate}")
+        wide, high = self._size(height)
+        self.panel.show_status(f"{wide} x {high} pixels in {1000 * (now - start):.0f} ms{rate}")
 
     def report(self, message: str) -> None:
         with self._lock:
@@ -138,10 +168,10 @@ class AvatarPage(Page):
         self.client.add_notification("Cannot be shown", message, color="red")
 
     def reset_camera(self) -> None:
-        position, wxyz = self._home
         with self.client.atomic():
-            self.client.camera.position = position
-            self.client.camera.wxyz = wxyz
+            self.client.camera.position = self._home.position
+            self.client.camera.look_at = self._home.look_at
+            self.client.camera.up_direction = self._home.up
         self.changed()
 
     def screenshot(self) -> None:
@@ -184,10 +214,11 @@ class AvatarPage(Page):
             recorder, self.recorder = self.recorder, None
             if recorder is None:
                 every_frame = self.playback.playing
-                self.playback.every_frame = self.complete = every_frame
-                self.recorder = ClipRecorder(self.playback.driver.fps if every_frame else SLIDER_FPS)
+                self.playback.every_frame = every_frame
+                fps = self.playback.driver.fps if every_frame else SLIDER_FPS
+                self.recorder = ClipRecorder(fps, self._size(self.loop.resolution.heights[-1]))
             else:
-                self.playback.every_frame = self.complete = False
+                self.playback.every_frame = False
         self.panel.show_recording(recorder is None)
         self.changed()
         if recorder is None:
@@ -209,13 +240,20 @@ class AvatarPage(Page):
 
     def _camera_to_world(self) -> np.ndarray | None:
         """``[3, 4]`` of the page's camera; None where it has not moved."""
-        position, wxyz = np.array(self.client.camera.position), np.array(self.client.camera.wxyz)
-        home, home_wxyz = self._home
-        if np.allclose(position, home, atol=1e-4) and abs(wxyz @ home_wxyz) > 1 - 1e-7:
+        position = np.array(self.client.camera.position)
+        rotation = viser.transforms.SO3(np.array(self.client.camera.wxyz)).as_matrix()
+        home = self._home
+        if np.allclose(position, home.position, atol=1e-4) and np.allclose(
+            rotation, home.rotation, atol=1e-3
+        ):
             return None
-        rotation = viser.transforms.SO3(wxyz).as_matrix()
         pose = np.concatenate([rotation, position[:, None]], 1)
         return pose if np.isfinite(pose).all() else None
+
+    def _size(self, height: int) -> tuple[int, int]:
+        """Width and height of a picture of a height, with the aspect of the avatar's camera."""
+        camera = self.playback.still.camera
+        return max(1, round(height * camera.width / camera.height)), height
 
     def _canvas(self) -> tuple[int, int]:
         """Width and height of what is sent."""

@@ -23,14 +23,15 @@ WAITING = 8
 
 
 class ClipRecorder:
-    """Encodes pictures while they come; all are as large as the first.
+    """Encodes pictures while they come.
 
     Args:
         fps: frames per second of the video.
+        size: width and height of the video; pictures of other sizes are resized.
     """
 
-    def __init__(self, fps: float) -> None:
-        self.fps, self.frames = fps, 0
+    def __init__(self, fps: float, size: tuple[int, int]) -> None:
+        self.fps, self.size, self.frames = fps, size, 0
         self._folder = tempfile.TemporaryDirectory(prefix="partnerface-clip-")
         self._path = Path(self._folder.name) / "clip.mp4"
         self._waiting: queue.Queue[np.ndarray | None] = queue.Queue(WAITING)
@@ -47,10 +48,9 @@ class ClipRecorder:
         if self.frames >= LONGEST_S * self.fps:
             return
         if self._written is None:
-            self._size = image.shape[1], image.shape[0]
             self._written = self._encoder.submit(write_video, self._path, self._arriving(), self.fps)
-        if image.shape[1::-1] != self._size:
-            image = np.asarray(Image.fromarray(image).resize(self._size, Image.Resampling.BICUBIC))
+        if image.shape[1::-1] != self.size:
+            image = np.asarray(Image.fromarray(image).resize(self.size, Image.Resampling.BICUBIC))
         self._put(image)
         self.frames += 1
 

@@ -90,8 +90,10 @@ class Panel:
                 self._add_head(gui)
             with tabs.add_tab("Play"):
                 self._add_playback(gui, performances)
-            with tabs.add_tab("Parts"):
-                self._add_parts(gui)
+            self.gains: list[viser.GuiSliderHandle] = []
+            if avatar.parts > 1:
+                with tabs.add_tab("Parts"):
+                    self._add_parts(gui)
             with tabs.add_tab("Scene"):
                 self.background = self._changing(gui.add_rgb("Background", (255, 255, 255)))
 
@@ -157,7 +159,6 @@ class Panel:
         self.record.on_click(lambda _: self.actions.record())
 
     def _add_parts(self, gui: viser.GuiApi) -> None:
-        self.gains = []
         if self.avatar.parts > MOST_PART_SLIDERS:
             gui.add_markdown(f"This avatar has {self.avatar.parts} parts: too many for sliders.")
             return

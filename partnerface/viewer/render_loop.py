@@ -35,13 +35,12 @@ class Superseded(Exception):
 
 
 class Page(ABC):
-    """What the loop renders for: one open page of a browser.
+    """What the loop renders for: one open page of a browser."""
 
-    Attributes:
-        complete: every picture is to have the full size, also while something moves.
-    """
-
-    complete: bool = False
+    @property
+    def complete(self) -> bool:
+        """True if the next picture is to have the full size, also while something moves."""
+        return False
 
     @abstractmethod
     def seconds_to_next(self, now: float) -> float | None:

@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -18,7 +19,7 @@ from partnerface.avatar.method import AvatarMethod
 from partnerface.data.drivers.driver import Driver
 from partnerface.data.view import View
 from partnerface.errors import UserError
-from partnerface.viewer.avatar_page import AvatarPage
+from partnerface.viewer.avatar_page import AvatarPage, Home
 from partnerface.viewer.playback import LiveViews
 from partnerface.viewer.render_loop import RenderLoop, Resolution
 
@@ -108,8 +109,9 @@ class Viewer:
         self.loop = RenderLoop(Resolution(full))
         self._server = LocalServer.on(listening)
         self.address = f"http://{HOST}:{self._server.get_port()}"
-        # Says of every client that comes and goes that its connection was lost.
+        # A browser that is closed is no fault to report.
         logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", "Queued a .* on a closed connection")
         self._place_camera(still)
         gui = self._server.gui
         gui.set_panel_label(title)
@@ -133,13 +135,9 @@ class Viewer:
 
     def _place_camera(self, still: View) -> None:
         """Let pages start at the avatar's camera and turn about the head."""
-        pose = still.camera.camera_to_world[0].double().cpu().numpy()
-        position, forward = pose[:, 3], pose[:, 2]
-        distance = float((still.head.translation[0].double().cpu().numpy() - position) @ forward)
-        start = self._server.initial_camera
-        self._server.scene.set_up_direction(-pose[:, 1])
-        start.position, start.up = position, -pose[:, 1]
-        start.look_at = position + max(distance, 0.1) * forward
+        home, start = Home.of(still), self._server.initial_camera
+        self._server.scene.set_up_direction(home.up)
+        start.position, start.up, start.look_at = home.position, home.up, home.look_at
         focal, height = float(still.camera.intrinsics[0, 1]), still.camera.height
         start.fov = 2 * float(np.arctan(height / (2 * focal)))
         start.near, start.far = 0.01, 100.0

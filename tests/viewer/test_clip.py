@@ -22,7 +22,7 @@ def decoded(film: bytes, folder: Path) -> list[np.ndarray]:
 
 
 def test_what_is_shown_lasts_until_the_next_picture(tmp_path: Path) -> None:
-    recorder = ClipRecorder(10.0)
+    recorder = ClipRecorder(10.0, (48, 32))
     recorder.add_at(plain(40), 5.0)
     recorder.add_at(plain(120), 5.3)
     recorder.add_at(plain(200, (64, 96)), 5.5)  # a finer picture of the same page
@@ -33,12 +33,12 @@ def test_what_is_shown_lasts_until_the_next_picture(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_a_picture_is_none() -> None:
-    assert ClipRecorder(25.0).finish(3.0) is None
+    assert ClipRecorder(25.0, (48, 32)).finish(3.0) is None
 
 
 def test_a_recording_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clip, "LONGEST_S", 1)
-    recorder = ClipRecorder(10.0)
+    recorder = ClipRecorder(10.0, (48, 32))
     recorder.add_at(plain(40), 0.0)
     assert len(decoded(recorder.finish(1e6), tmp_path)) == 10
 
@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_is_said_and_holds_nobody_up(monkeypatch: pytest.Mon
         raise UserError("clip.mp4: cannot be written (No space left on device)")
 
     monkeypatch.setattr(clip, "write_video", full)
-    recorder = ClipRecorder(25.0)
+    recorder = ClipRecorder(25.0, (48, 32))
 
     def record() -> None:
         for _ in range(100):
@@ -61,7 +61,7 @@ def test_a_disk_that_is_full_is_said_and_holds_nobody_up(monkeypatch: pytest.Mon
 
 
 def test_a_recording_that_is_given_up_leaves_no_file() -> None:
-    recorder = ClipRecorder(25.0)
+    recorder = ClipRecorder(25.0, (48, 32))
     recorder.add_frame(plain(9))
     folder = Path(recorder._folder.name)
     recorder.discard()

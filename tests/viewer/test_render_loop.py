@@ -38,6 +38,11 @@ class TimedPage(Page):
         self.meanwhile: Callable[[], None] = lambda: None
         self.fault: Exception | None = None
         self.next_due: float | None = None
+        self.finest = False
+
+    @property
+    def complete(self) -> bool:
+        return self.finest
 
     def seconds_to_next(self, now: float) -> float | None:
         return None if self.next_due is None else self.next_due - now
@@ -183,7 +188,7 @@ def test_a_playing_page_is_waited_for_no_longer_than_its_next_frame(loop, clock)
 
 def test_a_complete_page_is_rendered_at_full_size_while_it_moves(loop, clock) -> None:
     page = TimedPage(clock)
-    page.complete, page.next_due = True, 0.0
+    page.finest, page.next_due = True, 0.0
     loop.resolution.note(96, 0.084)
     loop.open(page)
     loop.step()
