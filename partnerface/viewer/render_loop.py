@@ -173,18 +173,21 @@ class RenderLoop:
             slots, requests = list(self._slots), self._requests
             to_rest = self._last_request + REST_S - now
         waits = {id(slot): slot.page.seconds_to_next(now) for slot in slots}
-        due = [s for s in slots if s.requested or ((wait := waits[id(s)]) is not None and wait <= 0)]
-        if due:
-            slot = min(due, key=lambda slot: slot.served)
-            full = self.resolution.heights[-1]
-            self._render(slot, full if slot.page.complete else self.resolution.moving(), None)
-            return 0
-        still = [
-            (s, finer) for s in slots if waits[id(s)] is None and (finer := self.resolution.after(s.shown))
+        full, moving = self.resolution.heights[-1], self.resolution.moving()
+        due = [
+            (slot, full if slot.page.complete else moving, None)
+            for slot in slots
+            if slot.requested or ((wait := waits[id(slot)]) is not None and wait <= 0)
         ]
-        if still and to_rest <= 0:
-            slot, height = min(still, key=lambda entry: entry[0].served)
-            self._render(slot, height, requests)
+        still = [
+            (slot, finer, requests)
+            for slot in slots
+            if waits[id(slot)] is None and (finer := self.resolution.after(slot.shown))
+        ]
+        # Pages that play leave their turns to others at rest; a page that is used does not.
+        resting = to_rest <= 0 and not any(slot.requested for slot in slots)
+        if candidates := due + (still if resting else []):
+            self._render(*min(candidates, key=lambda candidate: candidate[0].served))
             return 0
         upcoming = [wait for wait in waits.values() if wait is not None]
         return min([*upcoming, *([to_rest] if still else [])], default=None)

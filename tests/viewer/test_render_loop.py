@@ -178,6 +178,18 @@ def test_pages_that_play_take_turns_and_leave_room_for_a_third_to_move(loop, clo
     assert len(third.shown) == 2
 
 
+def test_a_page_at_rest_becomes_fine_beside_one_that_always_plays(loop, clock) -> None:
+    playing, quiet = TimedPage(clock), TimedPage(clock)
+    loop.resolution.note(96, 0.084)
+    loop.open(playing)
+    loop.open(quiet)
+    playing.next_due = 0.0
+    for _ in range(12):
+        loop.step()
+    assert quiet.shown[-1][0] == 256
+    assert len(playing.shown) >= 8
+
+
 def test_a_playing_page_is_waited_for_no_longer_than_its_next_frame(loop, clock) -> None:
     page = TimedPage(clock)
     loop.open(page)
