@@ -14,7 +14,7 @@ from partnerface.data.view import View
 from partnerface.evaluation.pictures import depth_map, part_colours
 from partnerface.head_models.head_model import HeadModel
 
-CHANNELS = ("Colour", "Parts", "Depth", *(["Normals"] if hasattr(Picture, "normals") else []))
+CHANNELS = ("Colour", "Parts", "Depth", "Normals")
 PART_TINT = 0.7
 """Share of a part's colour; the rest is the grey of the picture, so that the face can be recognised."""
 
@@ -39,9 +39,10 @@ def channel_image(picture: Picture, channel: str, background: Tensor) -> np.ndar
         )
     if channel == "Normals":
         # The colours of normal maps: x right, y up, z towards the camera.
-        axes = picture.normals.new_tensor([1.0, -1.0, -1.0])[:, None, None]
-        seen = picture.normals.square().sum(0) > 0
-        return image_bytes(torch.where(seen, (axes * picture.normals + 1) / 2, background[:, None, None]))
+        normals = picture.normals
+        axes = normals.new_tensor([1.0, -1.0, -1.0])[:, None, None]
+        seen = normals.square().sum(0) > 0
+        return image_bytes(torch.where(seen, (axes * normals + 1) / 2, background[:, None, None]))
     return image_bytes(colour)
 
 

@@ -171,11 +171,12 @@ def test_pages_that_play_take_turns_and_leave_room_for_a_third_to_move(loop, clo
     first.next_due = second.next_due = 0.0
     for _ in range(9):
         loop.step()
+    before = len(third.shown)
     loop.request(third)
     for _ in range(3):
         loop.step()
     assert abs(len(first.shown) - len(second.shown)) <= 1
-    assert len(third.shown) == 2
+    assert len(third.shown) == before + 1
 
 
 def test_a_page_at_rest_becomes_fine_beside_one_that_always_plays(loop, clock) -> None:
