@@ -3,6 +3,7 @@
 usage: killed_demo.py OUT
 """
 
+import gc
 import os
 import signal
 import sys
@@ -54,6 +55,8 @@ def kill_when(out: Path, condition) -> None:
 
 
 if __name__ == "__main__":
+    # A forked process would copy all that is imported when it looks for garbage.
+    gc.freeze()
     original, avatar_run.run_trainer_command = avatar_run.run_trainer_command, small_fit
     killed, whole = (Path(sys.argv[1]) / name for name in ("killed", "whole"))
     last = killed / "checkpoints" / "last.ckpt"

@@ -3,6 +3,7 @@
 usage: ending_processes.py PAIRS FOLDER
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ def collect(rank: int, meeting: Path) -> None:
 def run_pairs(pairs: int, folder: Path) -> None:
     """One pair after the other; a forked process returns from here, and ends as any program does."""
     codes = []
+    # A child would copy everything that is imported when it collects garbage at its end.
+    gc.freeze()
     for pair in range(pairs):
         for rank in range(2):
             if os.fork() == 0:

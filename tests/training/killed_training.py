@@ -11,6 +11,7 @@ Writes OUT/kills.json: the kills by what the run was doing, the folders of the k
 the exit code of each when the other alone is killed (its words are in OUT/alone0.log and OUT/alone1.log).
 """
 
+import gc
 import json
 import os
 import random
@@ -144,6 +145,8 @@ def left_alone(arguments: list[str], run: Path, rank: int) -> int:
 
 
 if __name__ == "__main__":
+    # A forked process would copy all that is imported when it looks for garbage.
+    gc.freeze()
     asked = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(asked["out"])
     finish(start(asked["arguments"], folder / "whole", asked["ranks"]))

@@ -46,7 +46,7 @@ def test_without_it_torch_refuses_the_second_step(wrapped: DistributedDataParall
 
 
 def test_an_end_right_after_a_collective_is_no_abort(tmp_path: Path) -> None:
-    # Without the wait 7 of 24 ended with -6.
+    # Without the wait 6 of 24 ended with -6.
     script = Path(__file__).with_name("ending_processes.py")
     command = [sys.executable, str(script), "10", str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
