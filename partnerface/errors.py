@@ -17,6 +17,7 @@ class UserError(ValueError):
 _REQUIREMENTS = {
     "pytorch3d": "'partnerface[pytorch3d]'",
     "mediapipe": "'partnerface[track]'",
+    "viser": "'partnerface[viewer]'",
     "anny": "'partnerface[bake]'",
     "PIL": "pillow",
     "warp": "warp-lang",

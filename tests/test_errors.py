@@ -50,6 +50,7 @@ def test_without_pytorch3d_every_command_is_one_line(tmp_path: Path) -> None:
         "create": f"{film} --out {out}",
         "track": f"{film} --out {out}",
         "check": str(tmp_path),
+        "view": str(tmp_path),
         "benchmark": f"methods --out {out}",
         "embed-landmarks": str(out),
     }
@@ -77,6 +78,13 @@ def test_tracking_without_mediapipe(clip: list[str], monkeypatch, capsys) -> Non
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     assert main(clip) == 2
     wanted = "partnerface: the package mediapipe is not installed: pip install 'partnerface[track]'"
+    assert last_line(capsys) == wanted
+
+
+def test_viewing_without_viser(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "viser", None)
+    assert main(["view", str(tmp_path)]) == 2
+    wanted = "partnerface: the package viser is not installed: pip install 'partnerface[viewer]'"
     assert last_line(capsys) == wanted
 
 

@@ -8,20 +8,10 @@ PACKAGE = Path(__file__).parents[1] / "partnerface"
 # From bottom to top: a room imports only from rooms that stand before it.
 ROOMS = [
     *("errors", "files", "compute", "runs", "cameras", "meshes", "head_models", "data"),
-    *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar"),
-    *(
-        "avatar_files",
-        "evaluation",
-        "training",
-        "tracking",
-        "animation",
-        "export",
-        "dataset_checks",
-        "configuration",
-        "sweeps",
-        "benchmarks",
-    ),
-    *("cli", "__init__", "__main__"),
+    *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar", "avatar_files"),
+    *("evaluation", "training", "tracking", "animation", "export", "dataset_checks"),
+    *("configuration", "sweeps", "benchmarks"),
+    *("viewer", "cli", "__init__", "__main__"),
 ]
 LIGHTNING_IN = (
     "data/datamodule.py",

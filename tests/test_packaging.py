@@ -45,7 +45,9 @@ def test_a_wheel_has_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None
 def test_every_requirement_has_a_pin() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + extras["pytorch3d"] + extras["track"] + extras["test"]
+    wanted = (
+        project["dependencies"] + extras["pytorch3d"] + extras["track"] + extras["viewer"] + extras["test"]
+    )
     pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
     pinned = {name.lower().replace("_", "-") for name in pins}
     # The build tool comes with Python.

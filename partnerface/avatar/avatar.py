@@ -119,6 +119,9 @@ class Avatar(AvatarMethod):
         faster = picture_map(frames.exact, bundles, pose, self.sampler.occupancy, with_parts)
         return replace(frames, canonical_map=faster)
 
+    def scale_parts(self, gains: Tensor | None) -> None:
+        self.deformation.scale_parts(gains)
+
     def training_schedule(self, progress: float) -> bool:
         """Stage 1 (hard parts, true) in the first share of training, then stage 2 (soft, joint)."""
         self.deformation.set_hard(progress < self.warm_up)

@@ -69,6 +69,13 @@ class AvatarMethod(nn.Module, ABC):
         """Number of parts P of the deformation, 1 for methods without parts."""
         return 1
 
+    def scale_parts(self, gains: Tensor | None) -> None:
+        """Exaggerate or switch off parts in what is rendered from now on, see `Deformation.scale_parts`.
+
+        Args:
+            gains: ``[P]`` a factor for each part, or None: all as trained. Methods without parts ignore it.
+        """
+
     @torch.no_grad()
     def adapt_to(self, sequence: TrackedSequence) -> None:
         """Set what depends on the person from the training frames of a sequence; called once before fit.

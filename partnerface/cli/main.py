@@ -49,6 +49,7 @@ TOOLS = {
         "partnerface.cli.reenact:reenact", "drive an avatar by a video, a file or a motion", "avatar"
     ),
     "render": Tool("partnerface.cli.render:render", "an avatar from a moving or a still camera", "avatar"),
+    "view": Tool("partnerface.cli.view:view", "move an avatar by hand, in the browser", "avatar"),
     "benchmark methods": Tool(
         "partnerface.cli.benchmark_methods:benchmark_methods", "compare methods under one compute budget"
     ),

@@ -79,11 +79,20 @@ class Deformation(nn.Module, ABC):
         parts: number of parts P, 1 for a deformation without parts.
         driving_width: length D of the driving signal it expects.
         appearance_width: length A of the appearance code it gives, 0 for none.
+        part_gains: ``[P]`` see `scale_parts`; not saved with the weights.
     """
 
     parts: int = 1
     driving_width: int = 0
     appearance_width: int = 0
+    part_gains: Tensor | None = None
+
+    def scale_parts(self, gains: Tensor | None) -> None:
+        """Multiply what the network of each part adds, offsets and appearance code, by ``gains`` ``[P]``.
+
+        0 switches a part off, 1 is as trained. None, the default, leaves everything as trained, to the bit.
+        """
+        self.part_gains = gains
 
     def adapt_to(self, head: CanonicalHead) -> None:
         """Set what depends on the person (part centres, masks); called once before fit."""

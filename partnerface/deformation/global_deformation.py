@@ -60,6 +60,9 @@ class GlobalDeformation(Deformation):
     def adapt_to(self, head: CanonicalHead) -> None:
         self.whole_head.adapt_to(head)
 
+    def scale_parts(self, gains: Tensor | None) -> None:
+        self.whole_head.scale_parts(gains)
+
     def set_progress(self, progress: float) -> None:
         self.whole_head.set_progress(progress)
 

@@ -137,7 +137,8 @@ class PartDeformation(Deformation):
         signal = driving[:, None].expand(-1, self.parts, -1)
         if self.local_driving:
             signal = signal * self.driving_mask
-        output = self.networks(features, signal, frame, weights, index)
+        acting = weights if self.part_gains is None else weights * self.part_gains[index]
+        output = self.networks(features, signal, frame, acting, index)
         offsets, appearance = output.split([3, self.appearance_width], 1)
         return DeformedPoints(
             OFFSET_SCALE * offsets, appearance if self.appearance_width else None, weights, index
