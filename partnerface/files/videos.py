@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from partnerface.errors import UserError
 from partnerface.files.images import LARGEST_PIXELS
@@ -16,6 +19,9 @@ from partnerface.files.whole_files import whole_file
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 """Containers that are decoded. Playlists are not: they name other files, which a stranger's must not open."""
+
+SMALLER = ((768, 26, 20), (768, 32, 20), (480, 34, 10))
+"""Width in pixels, crf and seconds of a video that has to be small, in the order in which they are tried."""
 
 WRITTEN_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
 
@@ -103,8 +109,8 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
         raise UserError(f"{path}: the video has no frames")
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Encode uint8 RGB frames ``[H, W, 3]`` of one size as H.264, yuv420p, quality crf 18.
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int = 18) -> None:
+    """Encode uint8 RGB frames ``[H, W, 3]`` of one size as H.264, yuv420p, quality ``crf``.
 
     An odd width or height is padded by one repeated row or column, which yuv420p needs. The file
     appears whole or not at all; its suffix chooses the container.
@@ -114,10 +120,40 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         NotWritten: it cannot be written.
     """
     with whole_file(path) as partial:
-        _encode(partial, WRITTEN_CONTAINERS[path.suffix], frames, fps)
+        _encode(partial, WRITTEN_CONTAINERS[path.suffix], frames, fps, crf)
 
 
-def _encode(path: Path, container_format: str, frames: Iterable[np.ndarray], fps: float) -> None:
+def small_video(path: Path, most_bytes: int) -> tuple[bytes | None, str]:
+    """A video file of at most so many bytes, and what was left out of it in words.
+
+    The file itself if it is small enough; otherwise it is reduced in size, quality and length, and None
+    where that is not enough.
+
+    Raises:
+        UserError: the video is missing or damaged.
+    """
+    if path.is_file() and path.stat().st_size <= most_bytes:
+        return path.read_bytes(), ""
+    fps = probe_video(path).fps
+    for width, crf, seconds in SMALLER:
+        frames = (_reduced(frame.image, width) for frame in read_video(path))
+        with tempfile.TemporaryDirectory() as folder:
+            small = Path(folder) / "small.mp4"
+            write_video(small, islice(frames, max(round(seconds * fps), 1)), fps, crf)
+            if small.stat().st_size <= most_bytes:
+                return small.read_bytes(), f"At most the first {seconds} seconds, {width} pixels wide."
+    return None, ""
+
+
+def _reduced(image: np.ndarray, width: int) -> np.ndarray:
+    """``[H, W, 3]`` uint8, not wider than ``width``."""
+    if image.shape[1] <= width:
+        return image
+    size = width, max(round(image.shape[0] * width / image.shape[1]), 1)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+
+
+def _encode(path: Path, container_format: str, frames: Iterable[np.ndarray], fps: float, crf: int) -> None:
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
@@ -126,7 +162,7 @@ def _encode(path: Path, container_format: str, frames: Iterable[np.ndarray], fps
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "18"}
+        stream.options = {"crf": str(crf)}
         frame = first
         while frame is not None:
             if frame.shape != first.shape:
