@@ -27,6 +27,7 @@ BEYOND = 0.05
 """How far outside the training range a coefficient counts as beyond it."""
 LARGE_RESIDUAL = 4.0
 """Mean landmark residual, in pixels at 512, from which a tracking is in doubt."""
+LONGEST_RUNS = 100
 TRACKING_REPORT = "report.json"
 
 
@@ -99,7 +100,9 @@ def tracker_findings(path: Path) -> list[Finding]:
     for key, text in (("frames_without_face", "no face in frames"), ("jump_cuts", "jump cuts at frames")):
         frames = record.get(key)
         if isinstance(frames, list) and frames and all(isinstance(i, int) for i in frames):
-            problems.append(("doubt", f"{text} {frame_runs(frames)}"))
+            runs = frame_runs(frames)
+            runs = runs if len(runs) <= LONGEST_RUNS else f"{runs[:LONGEST_RUNS]} ..., {len(frames)} in all"
+            problems.append(("doubt", f"{text} {runs}"))
     residuals = record.get("residual_px_at_512")
     residual = residuals.get("mean") if isinstance(residuals, dict) else None
     known = isinstance(residual, int | float)

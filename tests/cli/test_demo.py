@@ -9,7 +9,6 @@ from partnerface.cli.demo import as_max_time
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
 
-
 FILES = ("checkpoints/last.ckpt", "metrics.json", "report.html", "comparison.mp4", "strip.png")
 
 
