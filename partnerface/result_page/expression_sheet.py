@@ -29,6 +29,8 @@ DENSITIES = (
 BLOCK = 16
 """Pixels: tiles begin at multiples of it, so that no block of a JPEG file lies in two of them."""
 COLUMNS = 7
+FEWEST_TILES = 6
+"""Tiles of the coarsest sheet."""
 JAW = 0.25
 """Radians by which a jaw opens that is a joint."""
 
@@ -135,8 +137,11 @@ def expression_sheet(
         None where the avatar renders too slowly for the coarsest sheet.
     """
     view = facing_view(avatar)
-    scale = min(longer_side / max(view.camera.width, view.camera.height), 1.0)
-    width, height = (max(round(side * scale), 1) for side in (view.camera.width, view.camera.height))
+    width, height = reduced_size(view, longer_side)
+    # A quarter of a tile says soon enough that not even the coarsest sheet can be rendered.
+    quarter = max(width // 2, 1), max(height // 2, 1)
+    if _seconds_of(lambda: avatar.render(view, quarter)) > seconds / FEWEST_TILES:
+        return None
     # The first picture may wait for kernels to be compiled.
     spent = [_seconds_of(lambda: avatar.render(view, (width, height))) for _ in range(2)]
     sliders = slider_pairs(avatar)
@@ -148,6 +153,13 @@ def expression_sheet(
             tiles = [avatar.render(moved, (width, height)).to_bytes() for moved in track(views)]
             return ExpressionSheet(pairs, width, height, tiles)
     return None
+
+
+def reduced_size(view: View, longer_side: int) -> tuple[int, int]:
+    """Width and height of a view's picture, its longer side not above ``longer_side``."""
+    sides = view.camera.width, view.camera.height
+    width, height = (max(round(side * min(longer_side / max(sides), 1.0)), 1) for side in sides)
+    return width, height
 
 
 def _seconds_of(work: Callable[[], object]) -> float:

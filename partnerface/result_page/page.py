@@ -36,6 +36,7 @@ from partnerface.result_page.expression_sheet import (
     Slider,
     expression_sheet,
     facing_view,
+    reduced_size,
 )
 from partnerface.result_page.findings import run_findings
 from partnerface.result_page.training_curves import Curve, curve_figures, logged_curves
@@ -44,7 +45,7 @@ from partnerface.runs.results import environment
 JPEG_QUALITY = 85
 STRIP_WIDTH = 1280
 TILE_SIDE = 192
-"""Pixels of the longer side of a tile of the player."""
+"""Pixels of the longer side of a tile of the player, and of the part map."""
 VIDEO_BYTES = 1_800_000
 """A video of more is encoded anew, smaller."""
 SHEET_SHARE, LEAST_SHEET_SECONDS, MOST_SHEET_SECONDS = 0.04, 10.0, 60.0
@@ -304,7 +305,7 @@ def _expression_ranges(avatar: AvatarMethod) -> list[tuple[str, float, float]]:
 def _parts(avatar: AvatarMethod) -> dict[str, Any]:
     """Picture, depth and, for methods with parts, the map of the parts and the share of the head of each."""
     view = facing_view(avatar)
-    picture = avatar.render(view, with_parts=avatar.parts > 1)
+    picture = avatar.render(view, reduced_size(view, TILE_SIDE), with_parts=avatar.parts > 1)
     weights = picture.part_weights
     found = {
         "picture": jpeg_uri(picture.to_bytes()),

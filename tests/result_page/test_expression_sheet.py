@@ -45,13 +45,13 @@ def test_there_are_as_many_pictures_as_the_time_allows(anny: AnnyHead, seconds: 
     avatar = StandIn(anny, slow)
     sheet = expression_sheet(avatar, 64, seconds)
     assert len(sheet.tiles) == most
-    assert avatar.pictures == most + 2
+    assert avatar.pictures == most + 3
 
 
 def test_an_avatar_that_is_too_slow_has_no_player(anny: AnnyHead) -> None:
     avatar = StandIn(anny, 0.05)
     assert expression_sheet(avatar, 64, 0.1) is None
-    assert avatar.pictures == 2
+    assert avatar.pictures == 1
 
 
 def test_tiles_begin_at_blocks_of_jpeg(anny: AnnyHead) -> None:
@@ -63,7 +63,7 @@ def test_tiles_begin_at_blocks_of_jpeg(anny: AnnyHead) -> None:
         left, top = sheet.place(number)
         assert left % BLOCK == top % BLOCK == 0
         # The whole of the last block is filled with the tile, not with its neighbour.
-        assert (picture[top : top + 32, left : left + 48] == number + 3).all()
+        assert (picture[top : top + 32, left : left + 48] == number + 4).all()
 
 
 def test_every_slider_begins_with_the_view_as_it_is(anny: AnnyHead) -> None:
