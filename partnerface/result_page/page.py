@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import version
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -20,25 +17,31 @@ from PIL import Image
 
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import image_bytes
-from partnerface.data.regions import NEAREST_FRAME
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.dataset_checks.sequence_checks import Finding
-from partnerface.evaluation.means import FULL_FRAME
 from partnerface.evaluation.pictures import depth_map, part_colours, part_map
-from partnerface.evaluation.report import PAGE_FILE, format_value
+from partnerface.evaluation.report import PAGE_FILE
 from partnerface.files.images import read_rgb
 from partnerface.files.plain_values import read_json_table
 from partnerface.files.videos import small_video
 from partnerface.files.whole_files import replace_text
 from partnerface.result_page.expression_sheet import (
     ExpressionSheet,
-    Slider,
     expression_sheet,
-    facing_view,
     reduced_size,
 )
 from partnerface.result_page.findings import run_findings
+from partnerface.result_page.page_texts import (
+    expression_ranges,
+    headline,
+    next_commands,
+    protocol_in_words,
+    run_files,
+    score_tables,
+    versions,
+)
+from partnerface.result_page.sliders import Slider, facing_view
 from partnerface.result_page.training_curves import Curve, curve_figures, logged_curves
 from partnerface.runs.results import environment
 
@@ -51,21 +54,8 @@ VIDEO_BYTES = 1_800_000
 SHEET_SHARE, LEAST_SHEET_SECONDS, MOST_SHEET_SECONDS = 0.04, 10.0, 60.0
 """Time for the player's pictures: a share of that of training, within limits."""
 MOST_PARTS = 16
-HEAD_REGION, MAIN_SPLIT = "head_mask", "unseen_expression"
 SMALL_RANGE = 0.05
 """A coefficient of the expression that changes less in training counts as never shown."""
-FILES = {
-    "checkpoints/last.ckpt": "weights and the state of training; what loads as an avatar",
-    "comparison{}.mp4": "target, render and error of the test frames",
-    "strip{}.png": "target, render, error, parts and depth of some frames",
-    "animation.mp4": "the avatar in motion",
-    "metrics{}.json": "scores of the test splits with their protocol",
-    "metrics.csv": "the log of training",
-    "config.yaml": "the whole configuration",
-    "dataset": "the tracked video",
-}
-"""Files of a run that the page names; braces stand for the ending of refined results."""
-PACKAGES = ("torch", "lightning", "warp-lang", "numpy")
 
 
 def write_result_page(
@@ -130,7 +120,7 @@ def result_page(
         lstrip_blocks=True,
     )
     script = _part("page.js")
-    here, ranges = environment(), _expression_ranges(avatar)
+    here, ranges = environment(), expression_ranges(avatar)
     return pages.get_template("page.html").render(
         style=Markup(_part("page.css")),
         script=Markup(script),
@@ -151,90 +141,15 @@ def result_page(
         coverage=report.get("coverage", {}),
         findings=findings,
         command=here["command"],
-        commands=_commands(run),
-        versions=_versions(here),
-        files=_files(run, ending),
+        commands=next_commands(run),
+        versions=versions(here),
+        files=run_files(run, ending),
         folder=str(run.absolute()),
     )
 
 
 def _part(name: str) -> str:
     return files("partnerface.result_page").joinpath("template", name).read_text(encoding="utf-8")
-
-
-def headline(report: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[tuple[str, str, str]]:
-    """Label, value and remark of the figures at the top: of unseen expressions where there are any."""
-    protocol, splits = report["protocol"], report["splits"]
-    named = [name for name in splits if name.startswith(MAIN_SPLIT)] or list(splits)
-    found = []
-    if named:
-        regions = splits[named[0]]
-        scores, nearest = (place.get(HEAD_REGION, {}) for place in (regions, regions.get(NEAREST_FRAME, {})))
-        for name, title in (("psnr", "PSNR of the head"), ("lpips", "LPIPS of the head")):
-            if scores.get(name) is not None:
-                metric = protocol.get("metrics", {}).get(name)
-                unit = " dB" if name == "psnr" else ""
-                value, baseline = (format_value(place.get(name), metric) for place in (scores, nearest))
-                remark = f"{words(named[0])}; nearest training frame: {baseline}{unit}"
-                found.append((title, value + unit, remark))
-    tested = "; ".join(f"{words(name)} {count}" for name, count in protocol["num_frames"].items())
-    found.append(("Training frames", str(protocol["num_train_frames"]), f"test frames: {tested}"))
-    found.append(("Picture", "x".join(map(str, protocol["resolution"])), "pixels"))
-    if "train/psnr" in curves:
-        step, seconds, _ = curves["train/psnr"][-1]
-        found.append(("Training", f"{seconds / 60:.1f} min", f"{step + 1} steps"))
-    return found
-
-
-def words(name: str) -> str:
-    """A name of the configuration as words."""
-    return name.replace("_", " ")
-
-
-def score_tables(report: Mapping[str, Any]) -> list[tuple[str, int, list[str], list[list[str]]]]:
-    """Name, number of frames, titles and rows of the table of each split; the first cell is the region."""
-    metrics = report["protocol"].get("metrics", {})
-    tables = []
-    for split, regions in report["splits"].items():
-        rows = [(name, values) for name, values in regions.items() if name != NEAREST_FRAME]
-        names = list(dict.fromkeys(key for _, values in rows for key in values))
-        # Depth and correspondence, which the full frame does not have, come last.
-        names.sort(key=lambda name: name not in regions.get(FULL_FRAME, {}))
-        titles = ["region", *map(words, names), "nearest frame, psnr"]
-        lines = []
-        for region, values in rows:
-            baseline = regions.get(NEAREST_FRAME, {}).get(region, {}).get("psnr")
-            cells = [format_value(values.get(name), metrics.get(name)) for name in names]
-            lines.append([words(region), *cells, format_value(baseline, metrics.get("psnr"))])
-        tables.append((split, report["protocol"]["num_frames"].get(split, 0), titles, lines))
-    return tables
-
-
-def protocol_in_words(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was measured how, as terms and their descriptions."""
-    width, height = protocol["resolution"]
-    found = [
-        ("Pictures", f"{width}x{height} pixels over {protocol['background']}"),
-        (
-            "Parameters of the test frames",
-            protocol.get("refinement") or f"{protocol['test_parameters']}: as tracked",
-        ),
-    ]
-    for name, text in protocol.get("split_protocol", {}).items():
-        count = protocol.get("split_frames", {}).get(name)
-        found.append((f"Split {words(name)}", text if count is None else f"{text} ({count} frames)"))
-    for name, metric in protocol.get("metrics", {}).items():
-        better = "higher" if metric.get("higher_is_better") else "lower"
-        unit = f", {metric['unit']}" if metric.get("unit") else ""
-        found.append((f"{name}{unit}; {better} is better", metric.get("definition", "")))
-    for key, title in (
-        ("temporal", "temporal; lower is better"),
-        ("geometry", "Geometry"),
-        ("mask", "Regions"),
-    ):
-        if protocol.get(key):
-            found.append((title, protocol[key]))
-    return [*found, ("Average", protocol.get("average", ""))]
 
 
 def _video(path: Path) -> dict[str, Any] | None:
@@ -295,13 +210,6 @@ def _player(sheet: ExpressionSheet) -> dict[str, Any]:
     }
 
 
-def _expression_ranges(avatar: AvatarMethod) -> list[tuple[str, float, float]]:
-    """Name, least and greatest value of each expression in training, the most used first."""
-    low, high = avatar.view_defaults.expression_low.tolist(), avatar.view_defaults.expression_high.tolist()
-    rows = zip(avatar.head_model.asset.expression_names, low, high, strict=True)
-    return sorted(rows, key=lambda row: row[1] - row[2])
-
-
 def _parts(avatar: AvatarMethod) -> dict[str, Any]:
     """Picture, depth and, for methods with parts, the map of the parts and the share of the head of each."""
     view = facing_view(avatar)
@@ -320,39 +228,3 @@ def _parts(avatar: AvatarMethod) -> dict[str, Any]:
     ]
     rows = sorted(zip(range(len(shares)), colours, shares, strict=True), key=lambda row: -row[2])
     return {**found, "map": jpeg_uri(image_bytes(part_map(weights))), "shares": rows[:MOST_PARTS]}
-
-
-def _commands(run: Path) -> list[tuple[str, str]]:
-    """What can be done with the run next: purpose and command."""
-    config = quote(str(run / "config.yaml"))
-    return [
-        ("Test again", f"partnerface test --config {config} --ckpt_path last"),
-        ("Render the held-out frames", f"partnerface predict --config {config} --ckpt_path last"),
-    ]
-
-
-def _versions(here: Mapping[str, Any]) -> list[tuple[str, str]]:
-    machine = here["machine"]
-    commit = f", commit {here['commit']}" if here["commit"] else ""
-    return [
-        ("partnerface", f"{here['version']}{commit}"),
-        ("Python", platform.python_version()),
-        *((name, version(name)) for name in PACKAGES),
-        ("machine", machine["cuda"] or f"{machine['cores']} cores, {machine['processor']}"),
-    ]
-
-
-def _files(run: Path, ending: str) -> list[tuple[str, str, str]]:
-    """Name, size in words and description of the files of the run that are there."""
-    found = []
-    for name, text in FILES.items():
-        path = run / name.format(ending)
-        if path.is_file():
-            found.append((name.format(ending), _size(path.stat().st_size), text))
-        elif path.is_dir():
-            found.append((name, "folder", text))
-    return found
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -1,6 +1,5 @@
 """The player's pictures: sliders that begin at rest, a budget that is kept, tiles that share no block."""
 
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,15 +12,16 @@ from partnerface.avatar.default_view import DefaultView
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.view import View
 from partnerface.head_models.anny import AnnyHead
-from partnerface.result_page.expression_sheet import BLOCK, expression_sheet, facing_view, slider_pairs
+from partnerface.result_page.expression_sheet import BLOCK, expression_sheet
+from partnerface.result_page.sliders import facing_view, slider_pairs
 from tests.contracts.subjects import strong_parameters
 
 
 class StandIn:
     """An avatar whose pictures are of one grey, that of its number of pictures so far."""
 
-    def __init__(self, head_model: AnnyHead, seconds: float = 0.0, width: int = 50, height: int = 30) -> None:
-        self.head_model, self.seconds, self.pictures = head_model, seconds, 0
+    def __init__(self, head_model: AnnyHead, width: int = 50, height: int = 30) -> None:
+        self.head_model, self.pictures = head_model, 0
         self.view_defaults = DefaultView(head_model)
         intrinsics, pose = torch.tensor([[60.0, 60, 25, 15]]), torch.eye(3, 4)[None]
         head = strong_parameters(head_model)
@@ -33,23 +33,29 @@ class StandIn:
         return self.view.clone()
 
     def render(self, view: View, size: tuple[int, int]) -> SimpleNamespace:
-        time.sleep(self.seconds)
         self.pictures += 1
         grey = np.full((size[1], size[0], 3), self.pictures, np.uint8)
         return SimpleNamespace(to_bytes=lambda: grey)
 
 
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch) -> None:
+    """Each picture takes a twentieth of a second."""
+    monkeypatch.setattr(
+        "partnerface.result_page.expression_sheet._seconds_of", lambda render: (render(), 0.05)[1]
+    )
+
+
 @pytest.mark.parametrize(("seconds", "most"), [(1e9, 83), (4.0, 52), (2.0, 34), (1.2, 18), (0.4, 6)])
 def test_there_are_as_many_pictures_as_the_time_allows(anny: AnnyHead, seconds: float, most: int) -> None:
-    slow = 0.0 if seconds > 1e8 else 0.05
-    avatar = StandIn(anny, slow)
+    avatar = StandIn(anny)
     sheet = expression_sheet(avatar, 64, seconds)
     assert len(sheet.tiles) == most
     assert avatar.pictures == most + 3
 
 
 def test_an_avatar_that_is_too_slow_has_no_player(anny: AnnyHead) -> None:
-    avatar = StandIn(anny, 0.05)
+    avatar = StandIn(anny)
     assert expression_sheet(avatar, 64, 0.1) is None
     assert avatar.pictures == 1
 

@@ -111,20 +111,24 @@ def test_a_tile_is_what_the_avatar_renders(page: ParsedPage, avatar: AvatarMetho
     for name in ("jawOpen", "mouthSmileLeft", "mouthSmileRight"):
         k = names.index(name)
         smiling.head.expression[0, k] = max(high[k], smiling.head.expression[0, k] + 0.3)
-    expected = {mouth["first"] + (mouth["across"]["last"] + 1) * (mouth["down"]["last"] + 1) - 1: smiling}
     angle = torch.tensor(np.deg2rad(15.0))
     about_y = torch.linalg.matrix_exp(_cross(torch.tensor([0.0, 1.0, 0.0]) * angle))
     turned = held((turn.double() @ about_y.double()).float())
-    columns, rows = (head[name]["last"] + 1 for name in ("across", "down"))
-    expected[head["first"] + rows // 2 * columns + columns - 1] = turned
     sheet = expression_sheet(avatar, 32, 1e9)
-    assert len(sheet.tiles) == len(page.player["places"])
-    for number, posed in expected.items():
+    # The sheet of the page may be coarser, on a machine that is busy.
+    for pair, finest, row, posed in (
+        (mouth, sheet.pairs[0], 1, smiling),
+        (head, sheet.pairs[2], 0.5, turned),
+    ):
         picture = avatar.render(posed).to_bytes().astype(float)
+        columns, rows = len(finest.columns), len(finest.rows)
+        number = finest.first + round(row * (rows - 1)) * columns + columns - 1
         differences = [np.abs(tile - picture).max() for tile in sheet.tiles]
         assert differences[number] <= 1, number
         assert int(np.argmin(differences)) == number
-        assert np.sqrt(np.mean((page.tile(number) - picture) ** 2)) < 6, "the JPEG file in the page"
+        columns, rows = pair["across"]["last"] + 1, pair["down"]["last"] + 1
+        shown = page.tile(pair["first"] + round(row * (rows - 1)) * columns + columns - 1)
+        assert np.sqrt(np.mean((shown - picture) ** 2)) < 6, "the JPEG file in the page"
 
 
 def _cross(vector: torch.Tensor) -> torch.Tensor:
