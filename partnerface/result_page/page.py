@@ -25,7 +25,7 @@ from partnerface.evaluation.report import PAGE_FILE
 from partnerface.files.images import read_rgb
 from partnerface.files.plain_values import read_json_table
 from partnerface.files.videos import small_video
-from partnerface.files.whole_files import replace_text
+from partnerface.files.whole_files import whole_file
 from partnerface.result_page.expression_sheet import (
     ExpressionSheet,
     expression_sheet,
@@ -88,7 +88,10 @@ def write_result_page(
     sheet = expression_sheet(avatar, TILE_SIDE, seconds, track)
     findings = run_findings(sequence, dataset, avatar, curves, report["protocol"])
     path = run / f"{Path(PAGE_FILE).stem}{ending}{Path(PAGE_FILE).suffix}"
-    replace_text(path, result_page(run, ending, report, curves, avatar, sheet, findings))
+    page = result_page(run, ending, report, curves, avatar, sheet, findings)
+    with whole_file(path) as partial:
+        # A name of a file or an argument need not be Unicode.
+        partial.write_bytes(page.encode("utf-8", "replace"))
     return path
 
 
