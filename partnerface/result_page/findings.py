@@ -45,7 +45,7 @@ def run_findings(
         dataset: its folder, in which the tracker may have left its report.
         avatar: the trained avatar, with the range of its training expressions.
         curves: the log of its training.
-        protocol: of the test, from ``metrics.json``.
+        protocol: that of the test, from ``metrics.json``.
     """
     found = [
         *check_tracking(sequence),

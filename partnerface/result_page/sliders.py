@@ -125,11 +125,11 @@ def _head_turned(avatar: AvatarMethod, yaw: float = 0.0, pitch: float = 0.0) -> 
 
 
 def _with_rotation(avatar: AvatarMethod, view: View, rotation: Tensor) -> View:
-    """The view with the head turned about its neck to a rotation ``[1, 3, 3]``."""
-    head = view.head
-    pivot = avatar.head_model(head).joints[:, avatar.head_model.joint("neck")]
-    arm = head.rotation.transpose(1, 2) @ (pivot - head.translation)[..., None]
-    translation = pivot - (rotation @ arm)[..., 0]
+    """The view with the head turned to a rotation ``[1, 3, 3]`` about the middle of its neck."""
+    head, model = view.head, avatar.head_model
+    joints = model.identity_joints(avatar.identity)
+    neck = 0.5 * (joints[model.joint("neck")] + joints[model.joint("head")])
+    translation = head.translation + (head.rotation - rotation) @ neck
     turned = replace(head, rotation=rotation, translation=translation, angular_velocity=None)
     return replace(view, head=turned)
 

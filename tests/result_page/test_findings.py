@@ -97,7 +97,7 @@ def test_figures_are_elements_with_the_colour_of_the_page() -> None:
 
 @pytest.mark.parametrize("share", [0.5, 0.0])
 def test_a_large_video_is_made_small_or_left_out(tmp_path: Path, share: float) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (30, 8, 15, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (24, 8, 15, 3), np.uint8)
     frames = np.kron(noise, np.ones((1, 20, 64, 1), np.uint8))
     write_video(tmp_path / "large.mp4", list(frames), 2.0)
     assert small_video(tmp_path / "large.mp4", 10**9) == ((tmp_path / "large.mp4").read_bytes(), "")

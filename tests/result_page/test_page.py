@@ -95,8 +95,11 @@ def test_a_tile_is_what_the_avatar_renders(page: ParsedPage, avatar: AvatarMetho
     """The widest smile with the mouth open, and the head turned right in the picture, posed by hand."""
     names, view = avatar.head_model.asset.expression_names, avatar.default_view()
     mouth, _, head = page.player["pairs"]
-    # As the head was held on average: it turns about the neck.
-    pivot = avatar.head_model(view.head).joints[0, avatar.head_model.joint("neck")]
+    # As the head was held on average: it turns about the middle of the neck.
+    rest = avatar.head_model.neutral_parameters()
+    rest.identity = avatar.identity
+    joints = avatar.head_model(rest).joints[0, [avatar.head_model.joint(name) for name in ("neck", "head")]]
+    pivot = view.head.rotation[0] @ joints.mean(0) + view.head.translation[0]
     turn = torch.linalg.matrix_exp(_cross(avatar.mean_pose[:3]))
     turn = view.head.torso_rotation[0] @ turn
 
