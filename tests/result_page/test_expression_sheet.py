@@ -120,7 +120,7 @@ def test_the_head_turns_about_its_neck_and_the_shoulders_stay(anny: AnnyHead) ->
         turn = moved.head.rotation[0] @ view.head.rotation[0].T
         head = anny.skinning_weights[:, anny.joint("head")] > 0.999
         expected = (before.vertices[0, head] - neck) @ turn.T + neck
-        torch.testing.assert_close(after.vertices[0, head], expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(after.vertices[0, head], expected, rtol=0, atol=1e-4)
         torso = anny.skinning_weights[:, anny.joint("root")] > 0.999
         torch.testing.assert_close(after.vertices[:, torso], before.vertices[:, torso], rtol=0, atol=1e-5)
     # In the head's own axes (x to its left, y up) it looks left for yaw, and down for this end of pitch.
