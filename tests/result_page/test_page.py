@@ -110,7 +110,7 @@ def test_a_tile_is_what_the_avatar_renders(page: ParsedPage, avatar: AvatarMetho
             head=replace(view.head, rotation=rotation[None], translation=place[None], angular_velocity=None),
         )
 
-    smiling, high = held(turn), avatar.view_defaults.expression_high
+    smiling, high = held(turn).clone(), avatar.view_defaults.expression_high
     for name in ("jawOpen", "mouthSmileLeft", "mouthSmileRight"):
         k = names.index(name)
         smiling.head.expression[0, k] = max(high[k], smiling.head.expression[0, k] + 0.3)
