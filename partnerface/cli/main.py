@@ -19,7 +19,7 @@ from partnerface.runs.stop_signals import EXIT_TERMINATED, Terminated
 TRAINER_COMMANDS = {
     "fit": "train an avatar on a tracked video",
     "validate": "metrics on the validation frames",
-    "test": "metrics.json, comparison.mp4 and strip.png on the test splits",
+    "test": "scores, pictures and report.html of the test splits",
     "predict": "render a video",
 }
 

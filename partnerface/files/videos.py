@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from PIL import Image
 
 from partnerface.errors import UserError
 from partnerface.files.containers import Sound, SoundCopy, opened_video
@@ -60,6 +63,9 @@ ENCODINGS = {
     ),
 }
 """By the suffix of the file. VP9 in WebM and ProRes 4444 keep transparency."""
+
+SMALLER = ((768, 26, 20), (768, 32, 20), (480, 34, 10))
+"""Width in pixels, crf and seconds of a video that has to be small, in the order in which they are tried."""
 
 
 @dataclass
@@ -171,7 +177,11 @@ def frame_rate(fps: float | Fraction) -> Fraction:
 
 
 def write_video(
-    path: Path, frames: Iterable[np.ndarray], fps: float | Fraction, sound: Sound | None = None
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: float | Fraction,
+    sound: Sound | None = None,
+    crf: int | None = None,
 ) -> None:
     """Encode uint8 frames of one size, RGB ``[H, W, 3]`` or RGBA ``[H, W, 4]`` with straight alpha.
 
@@ -184,6 +194,7 @@ def write_video(
         frames: the pictures; transparent ones need WebM or MOV.
         fps: pictures per second, see `frame_rate`.
         sound: from the first picture on; cut off at the end of the last.
+        crf: quality of H.264 and VP9, smaller is better; by default that of the encoding.
 
     Raises:
         ValueError: there are no frames, their sizes differ, or the encoding has no transparency.
@@ -191,7 +202,40 @@ def write_video(
         UserError: the sound cannot be read.
     """
     with whole_file(path) as partial:
-        _encode(partial, ENCODINGS[path.suffix.lower()], frames, frame_rate(fps), sound)
+        encoding = ENCODINGS[path.suffix.lower()]
+        if crf is not None:
+            encoding = replace(encoding, options=encoding.options | {"crf": str(crf)})
+        _encode(partial, encoding, frames, frame_rate(fps), sound)
+
+
+def small_video(path: Path, most_bytes: int) -> tuple[bytes | None, str]:
+    """A video file of at most so many bytes, and what was left out of it in words.
+
+    The file itself if it is small enough; otherwise it is reduced in size, quality and length, and None
+    where that is not enough.
+
+    Raises:
+        UserError: the video is missing or damaged.
+    """
+    if path.is_file() and path.stat().st_size <= most_bytes:
+        return path.read_bytes(), ""
+    fps = probe_video(path).fps
+    for width, crf, seconds in SMALLER:
+        frames = (_reduced(frame.image, width) for frame in read_video(path))
+        with tempfile.TemporaryDirectory() as folder:
+            small = Path(folder) / "small.mp4"
+            write_video(small, islice(frames, max(round(seconds * fps), 1)), fps, crf=crf)
+            if small.stat().st_size <= most_bytes:
+                return small.read_bytes(), f"At most the first {seconds} seconds, {width} pixels wide."
+    return None, ""
+
+
+def _reduced(image: np.ndarray, width: int) -> np.ndarray:
+    """``[H, W, 3]`` uint8, not wider than ``width``."""
+    if image.shape[1] <= width:
+        return image
+    size = width, max(round(image.shape[0] * width / image.shape[1]), 1)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
 _BT709 = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}

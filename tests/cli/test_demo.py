@@ -10,6 +10,11 @@ from partnerface.cli.demo import as_max_time
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
 
+FILES = (
+    *("checkpoints/last.ckpt", "metrics.json", "report.html", "comparison.mp4", "strip.png"),
+    "animation.mp4",
+)
+
 
 @pytest.fixture
 def small(monkeypatch) -> None:
@@ -39,14 +44,7 @@ def test_demo_leaves_its_files_and_reuses_them(tmp_path: Path, monkeypatch, capf
     first = capfd.readouterr()
     assert "inside the head mask" in first.out
     assert "partnerface create video.mp4" in first.out
-    for name in (
-        "checkpoints/last.ckpt",
-        "metrics.json",
-        "comparison.mp4",
-        "strip.png",
-        "animation.mp4",
-        "config.yaml",
-    ):
+    for name in (*FILES, "config.yaml"):
         assert (out / name).is_file(), name
         assert name == "config.yaml" or name in first.out
     assert "unseen_expression" in json.loads((out / "metrics.json").read_text())["splits"]
@@ -65,6 +63,13 @@ def test_a_stopped_demo_continues(tmp_path: Path, monkeypatch, capfd) -> None:
     out = tmp_path / "demo"
     arguments = ["demo", "--out", str(out), "--size", "32"]
     assert main(arguments) == 0
+    (out / "report.html").unlink()
+    capfd.readouterr()
+    assert main(arguments) == 0
+    printed = capfd.readouterr().err
+    assert "Testing the trained avatar" in printed
+    assert "training:" not in printed
+    assert (out / "report.html").is_file()
     (out / "metrics.json").unlink()
     capfd.readouterr()
     assert main(arguments) == 0
