@@ -25,13 +25,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from partnerface.avatar_files.loading import load_avatar
     from partnerface.data.view import View
-    from partnerface.training.avatar_checkpoint import load_avatar
 
 __version__ = "0.2.0"
 __all__ = ["View", "load_avatar"]
 
-_API = {"load_avatar": "partnerface.training.avatar_checkpoint", "View": "partnerface.data.view"}
+_API = {"load_avatar": "partnerface.avatar_files.loading", "View": "partnerface.data.view"}
 """Where the names of the Python API are defined."""
 
 

@@ -9,7 +9,16 @@ PACKAGE = Path(__file__).parents[1] / "partnerface"
 ROOMS = [
     *("errors", "files", "compute", "runs", "cameras", "meshes", "head_models", "data"),
     *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar"),
-    *("evaluation", "training", "tracking", "dataset_checks", "configuration", "sweeps", "benchmarks"),
+    *(
+        "avatar_files",
+        "evaluation",
+        "training",
+        "tracking",
+        "dataset_checks",
+        "configuration",
+        "sweeps",
+        "benchmarks",
+    ),
     *("cli", "__init__", "__main__"),
 ]
 LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/speed/", "configuration/", "cli/")

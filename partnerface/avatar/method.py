@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from partnerface.deformation.driving_signal import rotation_against_torso
 from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.head_rig import HeadRig
 from partnerface.rendering.rendered_rays import MethodOutput, RenderedRays
 from partnerface.rendering.torso_layer import POSE_WIDTH, TorsoLayer
 from partnerface.sampling.ray_sampler import MarchedRays, RaySampler
@@ -81,7 +83,22 @@ class AvatarMethod(nn.Module, ABC):
 
     def default_view(self) -> View:
         """The view (F = 1) of the training frame with the least expression, at the training size."""
-        return self.view_defaults.view(self.identity)
+        return replace(self.view_defaults.view(self.identity), rig=self.rig())
+
+    def neutral_view(self) -> View:
+        """The default view (F = 1) with the face at rest.
+
+        Each expression coefficient is 0, or as near to it as training has shown; eyes look straight ahead.
+        """
+        view, defaults = self.default_view(), self.view_defaults
+        expression = torch.zeros_like(view.head.expression)
+        expression = expression.clamp(defaults.expression_low, defaults.expression_high)
+        at_rest = torch.eye(3).to(view.head.joint_rotations).expand_as(view.head.joint_rotations)
+        return replace(view, head=replace(view.head, expression=expression, joint_rotations=at_rest))
+
+    def rig(self) -> HeadRig:
+        """Names and pivots of the person's head, by which a `View` is changed."""
+        return HeadRig.of(self.head_model, self.identity)
 
     def relative_pose(self, head: HeadParameters) -> Tensor:
         """``[F, 6]`` pose of the head relative to the mean of training; the torso gives way to it."""

@@ -131,9 +131,9 @@ def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
 def _run_tool(command: str, arguments: list[str]) -> int:
     import jsonargparse
 
+    from partnerface.avatar_files.class_paths import guard_parser
     from partnerface.configuration.argument_errors import short_message
     from partnerface.configuration.config_files import resolve_config_paths
-    from partnerface.training.class_paths import guard_parser
 
     guard_parser()
     tool = TOOLS[command]

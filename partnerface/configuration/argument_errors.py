@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from partnerface.avatar_files.class_paths import denied_path, extension_error, innermost
 from partnerface.configuration.config_files import yaml_files
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_yaml
-from partnerface.training.class_paths import denied_path, extension_error, innermost
 
 _LONGEST = 300
 _PLAIN = (

@@ -18,6 +18,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
+from partnerface.avatar_files.class_paths import check_classes, extension_error, guard_parser
 from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
@@ -29,7 +30,6 @@ from partnerface.errors import UserError
 from partnerface.files.whole_files import require_writable
 from partnerface.runs.stop_signals import termination_as_exit
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
-from partnerface.training.class_paths import check_classes, extension_error, guard_parser
 from partnerface.training.distributed import outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.csv_appender import CsvAppender

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from jsonargparse import ArgumentParser
+
+from partnerface.avatar_files.checkpoint_file import read_checkpoint
+from partnerface.avatar_files.class_paths import check_classes, imports_only
+from partnerface.avatar_files.loading import refusals
 from partnerface.configuration.config_files import yaml_files
 from partnerface.files.plain_values import read_yaml
-from partnerface.training.avatar_checkpoint import model_yaml
+from partnerface.training.module import AvatarModule
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 _AVATAR_FLAGS = ("--model", "--model.avatar", "--model.avatar.class_path")
@@ -40,6 +45,24 @@ def with_model_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     if named or path is None or not Path(path).is_file():
         return list(arguments)
     in_files = [str(name) for tree in trees for name in tree.get("trust") or ()]
-    model = model_yaml(path, [*given.trust, *in_files])
+    model = _model_yaml(Path(path), [*given.trust, *in_files])
     after = max((k for k, a in enumerate(arguments) if a.endswith((".yaml", ".yml"))), default=0) + 1
     return [*arguments[:after], f"--config={model}", *arguments[after:]]
+
+
+def _model_yaml(path: Path, trust: Iterable[str]) -> str:
+    """The configuration that a checkpoint's model was trained with: YAML with the key ``model``.
+
+    Its class paths have been imported and checked, so that all of them are trusted classes of the right
+    interface. The number of frames is left out: it belongs to the dataset.
+    """
+    values = dict(read_checkpoint(path).get("hyper_parameters", {}))
+    # Lightning's note of how it would build the module itself.
+    values.pop("_instantiator", None)
+    with imports_only(trust), refusals(f"checkpoint {path}"):
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(AvatarModule, "model", fail_untyped=False)
+        configuration = parser.parse_object({"model": values})
+        check_classes(configuration)
+        del configuration["model.num_frames"]
+        return parser.dump(configuration)

@@ -13,6 +13,7 @@ from torch import Tensor
 from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.canonical_map import first_frame
 from partnerface.avatar.picture import image_bytes
+from partnerface.avatar_files.loading import load_avatar
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.benchmarks.methods.figures import changed_values, write_bars, write_curves, write_strips
 from partnerface.benchmarks.methods.results import STRICT, MethodResults, Row
@@ -24,7 +25,6 @@ from partnerface.files.whole_files import replace_text
 from partnerface.meshes.normals import vertex_normals
 from partnerface.meshes.rasterizer import rasterize_mesh
 from partnerface.runs.run import LAST_CHECKPOINT
-from partnerface.training.avatar_checkpoint import load_avatar
 
 MARKDOWN_FILE, BARS_FILE = "results.md", "bars.png"
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from partnerface.avatar.avatar import Avatar
+from partnerface.avatar_files.loading import load_avatar
 from partnerface.benchmarks.methods.report import canonical_part_maps, write_part_maps
 from partnerface.evaluation.pictures import part_colours
-from partnerface.training.avatar_checkpoint import load_avatar
 
 SIZE = 96
 

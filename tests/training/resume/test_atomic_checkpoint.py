@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from partnerface.avatar_files.checkpoint_file import check_contents
 from partnerface.errors import UserError
-from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO, check_contents
+from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 
 WHOLE = {
     **{"state_dict": {}, "loops": {}, "epoch": 0, "global_step": 3},

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from partnerface.avatar_files.loading import load_avatar
 from partnerface.errors import UserError
-from partnerface.training.avatar_checkpoint import load_avatar
 
 
 def test_a_checkpoint_loads_without_unpickling_code(trained_run: Path) -> None:

@@ -10,10 +10,16 @@ import jsonargparse
 import pytest
 import yaml
 
+from partnerface.avatar_files.class_paths import (
+    MODEL_PACKAGES,
+    denied_path,
+    guard_parser,
+    imports_only,
+    refusal,
+)
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
-from partnerface.training.class_paths import MODEL_PACKAGES, denied_path, guard_parser, imports_only, refusal
 
 
 def _parse(path: str, kind: object = Loss) -> None:

@@ -1,0 +1,1 @@
+"""Avatars on disk: a checkpoint or an avatar file becomes an avatar, without the trainer."""
