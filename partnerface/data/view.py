@@ -115,19 +115,18 @@ class View(FrameRecord):
     def seen_from(self, camera: Camera) -> View:
         """The same heads from another camera, with the torso layer moved so that it stays with the head.
 
-        The layer is a flat image, so that its motion is fitted: the affine map that takes the shoulders'
-        points as this camera sees them to where the view's own camera sees them, in the least squares. It
-        holds for cameras within about 30 degrees of the view's own; farther to the side the shoulders are
-        visibly flat, and from behind they are those of the front, mirrored. Change the camera of a view as
-        it was filmed, not of one that was seen from elsewhere before: each fit loses something.
+        The layer is a flat image, which takes affine maps only: the one that takes the collar as this camera
+        sees it to where the view's own camera sees it, in the least squares. It holds for cameras within
+        about 30 degrees of the view's own; farther to the side the shoulders are visibly flat, and from
+        behind they are those of the front, mirrored. Change the camera of a view as it was filmed, not of
+        one that was seen from elsewhere before: each fit loses something.
 
         Args:
             camera: one camera for all frames or one for each, in the world of the view's; for a view of one
                 frame any number of cameras, and the result has as many frames.
 
         Raises:
-            UserError: the numbers do not match, the camera does not look at the shoulders from in front of
-                its lens, or the view has no rig.
+            UserError: the numbers do not match, the shoulders lie behind the camera, or the view has no rig.
         """
         rig, count = _rig_of(self), max(len(self), len(camera))
         if not {len(self), len(camera)} <= {1, count}:
@@ -135,10 +134,10 @@ class View(FrameRecord):
         camera = camera.to(self.torso_motion.device)
         views = self if len(self) == count else self.select([0] * count)
         camera = camera if len(camera) == count else camera.select([0] * count)
-        shoulders = _shoulders_in_world(views.head, rig)
-        before, now = (_image_coordinates(c, shoulders) for c in (views.camera, camera))
+        collar = _collar_in_world(views.head, rig)
+        before, now = (_image_coordinates(c, collar) for c in (views.camera, camera))
         if not (torch.isfinite(before).all() and torch.isfinite(now).all()):
-            raise UserError("view: shoulders lie behind the camera; move it back, or turn it to the head")
+            raise UserError("view: the shoulders lie behind the camera; move it back, or turn it to the head")
         return replace(views, camera=camera, torso_motion=_after(views.torso_motion, _affine(now, before)))
 
 
@@ -150,12 +149,12 @@ def _rig_of(view: View) -> HeadRig:
     return view.rig
 
 
-def _shoulders_in_world(head: HeadParameters, rig: HeadRig) -> Tensor:
-    """``[F, N, 3]`` the rig's shoulders, posed with the torso, or with the head where it has no own pose."""
+def _collar_in_world(head: HeadParameters, rig: HeadRig) -> Tensor:
+    """``[F, N, 3]`` the rig's collar, posed with the torso, or with the head where it has no own pose."""
     rotation, translation = head.torso_rotation, head.torso_translation
     if rotation is None or translation is None:
         rotation, translation = head.rotation, head.translation
-    return rig.shoulders @ rotation.transpose(1, 2) + translation[:, None]
+    return rig.collar @ rotation.transpose(1, 2) + translation[:, None]
 
 
 def _image_coordinates(camera: Camera, points: Tensor) -> Tensor:
