@@ -73,7 +73,32 @@ def operator(name: str) -> Callable[[Callable], torch.library.CustomOpDef]:
     The function takes and returns tensors and numbers and changes none of its arguments. As an operator it
     is one step for torch's compiler and autograd, and has its own name in profiles.
     """
-    return torch.library.custom_op(f"partnerface::{name}", mutates_args=())
+
+    def made(function: Callable) -> torch.library.CustomOpDef:
+        definition = torch.library.custom_op(f"partnerface::{name}", mutates_args=())(function)
+        for kernel in definition._backend_fns.values():
+            _import_no_compiler(getattr(kernel, "__wrapped__", None))
+        return definition
+
+    return made
+
+
+def _import_no_compiler(kernel: Callable | None) -> None:
+    """Keep the first call of an operator's kernel from importing torch's compiler, which takes 1.3 s.
+
+    Torch imports it to say that the kernel is not to be compiled, and notes on the kernel what to call
+    instead; where nothing else has imported it, nothing would be compiled.
+    """
+    if kernel is None:
+        return
+
+    def run(*arguments, **named):
+        if "torch._dynamo" not in sys.modules:
+            return kernel(*arguments, **named)
+        kernel.__dynamo_disable = torch._dynamo.disable(kernel, wrapping=False)
+        return kernel.__dynamo_disable(*arguments, **named)
+
+    kernel.__dynamo_disable = run
 
 
 def check_devices(kernel: wp.Kernel, arguments: list, place: wp.Device) -> None:
