@@ -22,7 +22,7 @@ _REQUIREMENTS = {
     "warp": "warp-lang",
     "jsonargparse": "'jsonargparse[signatures]'",
     **{name: name for name in ("torch", "lightning", "torchmetrics", "wandb", "tensorboard", "kornia")},
-    **{name: name for name in ("numpy", "filelock", "av", "rich", "matplotlib", "jaxtyping")},
+    **{name: name for name in ("numpy", "filelock", "av", "rich", "matplotlib", "jaxtyping", "safetensors")},
 }
 """What pip installs for an imported module."""
 

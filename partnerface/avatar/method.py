@@ -228,7 +228,7 @@ class AvatarMethod(nn.Module, ABC):
             return RenderedRays.join(shaded).in_order(pieces)
 
         rendered = in_smaller_chunks(in_chunks, chunk or self.rays_at_once(device, exact))
-        return Picture.from_rays(rendered, camera.height, camera.width)
+        return Picture.from_rays(rendered, camera.height, camera.width, camera.intrinsics[0])
 
 
 def head_pose(head: HeadParameters) -> Tensor:

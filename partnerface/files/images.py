@@ -61,7 +61,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write uint8 ``[H, W, 3]`` or ``[H, W]`` as PNG or JPEG, by the suffix; the file is whole or not there.
+    """Write uint8 ``[H, W]`` or ``[H, W, 3 or 4]`` as PNG or JPEG, by the suffix, whole or not at all.
 
     Raises:
         NotWritten: it cannot be written.

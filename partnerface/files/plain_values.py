@@ -138,3 +138,30 @@ def read_json_table(path: Path, advice: str, largest_bytes: int = LARGEST_JSON) 
     if not isinstance(record, dict):
         raise UserError(f"{path}: is not a table of keys; {advice}")
     return record
+
+
+def parse_json(text: str, source: str) -> Any:
+    """The values of a JSON text; ``source`` is its name in the message.
+
+    Raises:
+        UserError: it is not JSON, or too large, too deep, or holds numbers that are not finite.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"holds {constant}")
+
+    try:
+        if len(text) > LARGEST_YAML:
+            raise ValueError(f"{len(text) / 1e6:,.1f} MB, {LARGEST_YAML / 1e6:g} MB at most")
+        value = json.loads(text, parse_constant=refuse)
+    except (RecursionError, ValueError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{source}: not JSON that can be read ({reason})") from error
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise UserError(f"{source}: nested more than {DEEPEST} deep")
+        tables = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        level = [item for items in tables for item in items]
+    return value

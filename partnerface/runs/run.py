@@ -20,6 +20,8 @@ LOGGED_VALUES_FILE = "metrics.csv"
 CPU_SECONDS = "train/cpu_seconds"
 """Name in it of the CPU seconds of the whole training, written at its end."""
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
+SCORES_FILE = "metrics.json"
+"""Written by a test of the run."""
 REASON_LENGTH = 200
 LOG_END_BYTES = 8192
 

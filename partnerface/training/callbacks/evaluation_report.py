@@ -32,12 +32,12 @@ from partnerface.evaluation.scores import (
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
 from partnerface.runs.results import print_wide
+from partnerface.runs.run import SCORES_FILE
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 
 STRIP_ROWS = 5
 STRIP_SPLIT = "unseen_expression"
-SCORES_FILE = "metrics.json"
 
 
 class EvaluationReport(Callback):

@@ -1,0 +1,26 @@
+"""The command ``export avatar``: a trained avatar as one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def export_avatar(avatar: Path, out: Path | None = None, trust: list[str] | None = None) -> None:
+    """Write a trained avatar as one file: weights, the person's shape and neutral view, scores; no code.
+
+    ``partnerface.load_avatar`` reads it, on any machine with this package. Where the head model is a file of
+    your own, such as FLAME, that has to lie beside it.
+
+    Args:
+        avatar: folder of a run or of ``partnerface create``, or a checkpoint.
+        out: the file, by default the folder's name with .avatar, beside the folder.
+        trust: packages whose classes the avatar is made of.
+    """
+    from partnerface.avatar_files.loading import avatar_path, export_avatar_file
+
+    path = avatar_path(Path(avatar))
+    if out is None:
+        folder = path.parents[1] if path.parent.name == "checkpoints" else path.with_suffix("")
+        out = folder.resolve().with_suffix(".avatar")
+    export_avatar_file(path, Path(out), trust or ())
+    print(f"Wrote {out}, {Path(out).stat().st_size / 1e6:.1f} MB")
