@@ -51,6 +51,7 @@ def test_without_pytorch3d_every_command_is_one_line(tmp_path: Path) -> None:
         "track": f"{film} --out {out}",
         "check": str(tmp_path),
         "benchmark": f"methods --out {out}",
+        "export avatar": str(tmp_path),
         "embed-landmarks": str(out),
     }
     lines = [f"{name} {needed.get(name, '')}" for name in commands]
