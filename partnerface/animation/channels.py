@@ -7,15 +7,11 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
 from partnerface.avatar.background import Background
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture, image_bytes
-from partnerface.cameras.pinhole import Camera, image_pixels, pixel_rays
 from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.evaluation.pictures import part_map
@@ -26,9 +22,6 @@ DEPTH_BEFORE_M, DEPTH_BEHIND_M = 0.15, 0.05
 """The colours of depth are spread over so many metres before and behind the head's origin."""
 
 FARTHEST_MM = 65535
-
-LARGEST_STEP_M = 0.03
-"""Metres between neighbours of a pixel: more is an outline, not a slope."""
 
 
 def parse_channels(text: str) -> tuple[str, ...]:
@@ -80,7 +73,7 @@ def channel_image(
     if channel == "rgb":
         return background.behind(picture)
     if channel == "normals":
-        return image_bytes((depth_normals(picture.depth, view.camera) + 1) / 2)
+        return image_bytes((picture.normals + 1) / 2)
     if channel == "parts":
         assert picture.part_weights is not None
         return image_bytes(part_map(picture.part_weights))
@@ -88,30 +81,6 @@ def channel_image(
         millimetres = (1000 * picture.depth).round().clamp(0, FARTHEST_MM)
         return millimetres.cpu().numpy().astype(np.uint16)
     return depth_colours(picture, view)
-
-
-def depth_normals(depth: Tensor, camera: Camera) -> Tensor:
-    """``[3, H, W]`` unit normals of a depth picture, in the camera's axes, towards the camera.
-
-    They are those of the plane through a pixel's four neighbours; zero where one of them has no head, or lies
-    more than `LARGEST_STEP_M` before or behind another.
-
-    Args:
-        depth: ``[H, W]`` metres along the rays, 0 where there is no head.
-        camera: F = 1, of the picture.
-    """
-    height, width = depth.shape
-    pixels = image_pixels(width, height, depth.device)
-    local = pixel_rays(camera, pixels[None]).directions[0] @ camera.camera_to_world[0, :, :3]
-    points = local.view(height, width, 3) * depth[..., None]
-    right, left = points[1:-1, 2:], points[1:-1, :-2]
-    below, above = points[2:, 1:-1], points[:-2, 1:-1]
-    found = functional.normalize(torch.linalg.cross(below - above, right - left), dim=-1)
-    around = torch.stack([depth[1:-1, 2:], depth[1:-1, :-2], depth[2:, 1:-1], depth[:-2, 1:-1]])
-    surface = (around > 0).all(0) & (around.amax(0) - around.amin(0) < LARGEST_STEP_M)
-    normals = depth.new_zeros(height, width, 3)
-    normals[1:-1, 1:-1] = found * surface[..., None]
-    return normals.permute(2, 0, 1)
 
 
 def depth_colours(picture: Picture, view: View) -> np.ndarray:

@@ -20,7 +20,7 @@ from partnerface.compute.frame_record import FrameRecord
 from partnerface.data.drivers.driver import Driver
 from partnerface.data.view import View
 from partnerface.errors import UserError
-from partnerface.files.containers import Sound, has_sound
+from partnerface.files.containers import Sound, has_sound_track
 from partnerface.files.images import read_rgb
 from partnerface.files.videos import frame_rate, write_video
 from partnerface.files.whole_files import NotWritten, whole_file
@@ -144,7 +144,7 @@ def framed(view: View, width: int, height: int) -> View:
 
 
 def _sound_of(driver: Driver, numbers: range) -> Sound | None:
-    if driver.sound is None or not has_sound(driver.sound):
+    if driver.sound is None or not has_sound_track(driver.sound):
         return None
     rate = frame_rate(driver.fps)
     return Sound(driver.sound, float(numbers[0] / rate), float(len(numbers) / rate))

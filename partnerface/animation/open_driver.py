@@ -17,9 +17,9 @@ from partnerface.data.drivers.transfer import TransferredPerformance, TransferSe
 from partnerface.data.formats.layout import TRANSFORMS
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.errors import UserError
-from partnerface.files.containers import has_sound
 from partnerface.files.downloads import cache_folder
 from partnerface.files.plain_values import read_yaml
+from partnerface.files.videos import has_sound
 from partnerface.files.whole_files import one_after_another
 from partnerface.tracking.stages import file_digest
 from partnerface.tracking.tracker import track_video

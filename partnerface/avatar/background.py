@@ -70,7 +70,7 @@ class Background:
         An image is scaled to cover the picture, and cut at its sides.
         """
         if self.transparent:
-            return straight_alpha(picture)
+            return picture.to_rgba()
         if self.image is None:
             assert self.colour is not None
             return image_bytes(picture.over(self.colour.to(picture.rgb)))
@@ -78,9 +78,3 @@ class Background:
         fitted = ImageOps.fit(Image.fromarray(self.image), (width, height))
         pixels = torch.from_numpy(np.array(fitted)).to(picture.rgb.device).permute(2, 0, 1) / 255
         return image_bytes(picture.over(pixels))
-
-
-def straight_alpha(picture: Picture) -> np.ndarray:
-    """``[H, W, 4]`` uint8 colours, not multiplied by the opacity in the fourth channel."""
-    colour = picture.rgb / picture.alpha.clamp_min(1e-6)
-    return image_bytes(torch.cat([colour * (picture.alpha > 0), picture.alpha[None]]))

@@ -74,7 +74,7 @@ def opened(path: Path, formats: str, kind: str) -> av.container.InputContainer:
         raise UserError(f"{path}: not a {kind} that can be read ({reason})") from error
 
 
-def has_sound(path: Path) -> bool:
+def has_sound_track(path: Path) -> bool:
     """True if a media file has a sound track.
 
     Raises:

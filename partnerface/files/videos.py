@@ -116,6 +116,16 @@ def probe_video(path: Path) -> VideoFile:
     return VideoFile(Path(path), first.shape[1], first.shape[0], rate, frames)
 
 
+def has_sound(path: Path) -> bool:
+    """True if a video file has a sound track.
+
+    Raises:
+        UserError: the file is missing or not a video.
+    """
+    with opened_video(path) as container:
+        return bool(container.streams.audio)
+
+
 def read_video(path: Path) -> Iterator[VideoFrame]:
     """Every frame of a video in presentation order, turned upright as its rotation metadata says.
 

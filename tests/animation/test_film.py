@@ -43,12 +43,12 @@ def pictures(folder: Path) -> list[np.ndarray]:
 
 
 def test_a_folder_holds_what_the_avatar_renders(tmp_path: Path, avatar, film) -> None:
-    output = FilmOutput.parse(tmp_path / "film", None, "transparent", "rgb,depth,parts")
+    output = FilmOutput.parse(tmp_path / "film", None, "transparent", "rgb,depth,parts,normals")
     written = make_film(avatar, film, output, frames=range(2, 5))
-    assert written == [tmp_path / name for name in ("film", "film_depth", "film_parts")]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["film", "film_depth", "film_parts"]
+    assert written == [tmp_path / name for name in ("film", "film_depth", "film_parts", "film_normals")]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["film", "film_depth", "film_normals", "film_parts"]
     assert sorted(p.name for p in written[0].iterdir()) == ["00002.png", "00003.png", "00004.png"]
-    colours, depths, parts = (pictures(path) for path in written)
+    colours, depths, parts, normals = (pictures(path) for path in written)
     for place, view in enumerate(film.views[2:5]):
         picture = avatar.render(view, with_parts=True)
         found, alpha = colours[place][..., :3] / 255.0, colours[place][..., 3:] / 255.0
@@ -57,6 +57,8 @@ def test_a_folder_holds_what_the_avatar_renders(tmp_path: Path, avatar, film) ->
         assert np.abs(found * alpha + 1 - alpha - wanted).max() < 1.1 / 255
         assert depths[place].dtype == np.uint16
         assert np.abs(depths[place] / 1000 - picture.depth.numpy()).max() <= 0.0005 + 1e-6
+        wanted = (picture.normals.permute(1, 2, 0).numpy() + 1) / 2
+        assert np.abs(normals[place] / 255 - wanted).max() < 0.51 / 255
         strongest = picture.part_weights.argmax(-1).numpy()
         seen = picture.part_weights.sum(-1).numpy() > 0.99
         # A part's colour is where that part is strongest.

@@ -10,7 +10,7 @@ import pytest
 from scipy.signal import correlate
 
 from partnerface.errors import UserError
-from partnerface.files.containers import Sound, has_sound
+from partnerface.files.containers import Sound, has_sound_track
 from partnerface.files.videos import frame_rate, probe_video, write_video
 
 RATE = 48000
@@ -217,9 +217,9 @@ def test_what_cannot_be_written_or_heard(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"text\.wav: not a sound"):
         write_video(tmp_path / "a.mp4", [clear[..., :3]], 25, Sound(tmp_path / "text.wav"))
     with pytest.raises(UserError, match=r"missing\.wav: no such sound"):
-        has_sound(tmp_path / "missing.wav")
+        has_sound_track(tmp_path / "missing.wav")
     write_video(tmp_path / "silent.mp4", [clear[..., :3]] * 4, 25)
-    assert not has_sound(tmp_path / "silent.mp4")
+    assert not has_sound_track(tmp_path / "silent.mp4")
     write_video(tmp_path / "b.mp4", [clear[..., :3]] * 4, 25, Sound(tmp_path / "silent.mp4"))
     assert probe_video(tmp_path / "b.mp4").num_frames == 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.mp4", "silent.mp4", "text.wav"]
