@@ -121,6 +121,7 @@ def smoke_arguments(synthetic_dataset: Path) -> list[str]:
         "--model.avatar.sampler.init_args.cells=32",
         "--model.avatar.field.init_args.log2_table_size=12",
         "--trainer.accelerator=cpu",
+        "--result_page=false",
     ]
 
 
@@ -133,5 +134,6 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, smoke_arguments: list[
     flags = ["--trainer.max_steps=6", "--trainer.val_check_interval=3", "--trainer.log_every_n_steps=1"]
     assert main(["fit", *smoke_arguments, *flags, "--run_dir", str(run)]) == 0
     checkpoint = str(run / "checkpoints" / "last.ckpt")
-    assert main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", checkpoint]) == 0
+    test = ["test", "--config", str(run / "config.yaml"), "--result_page=true"]
+    assert main([*test, "--ckpt_path", checkpoint]) == 0
     return run

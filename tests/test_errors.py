@@ -52,6 +52,7 @@ def test_without_pytorch3d_every_command_is_one_line(tmp_path: Path) -> None:
         "check": str(tmp_path),
         "view": str(tmp_path),
         "benchmark": f"methods --out {out}",
+        "export avatar": str(tmp_path),
         "embed-landmarks": str(out),
     }
     lines = [f"{name} {needed.get(name, '')}" for name in commands]

@@ -9,11 +9,18 @@ PACKAGE = Path(__file__).parents[1] / "partnerface"
 ROOMS = [
     *("errors", "files", "compute", "runs", "cameras", "meshes", "head_models", "data"),
     *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar", "avatar_files"),
-    *("evaluation", "training", "tracking", "animation", "dataset_checks"),
+    *("evaluation", "training", "tracking", "animation", "export", "dataset_checks", "result_page"),
     *("configuration", "sweeps", "benchmarks"),
     *("viewer", "cli", "__init__", "__main__"),
 ]
-LIGHTNING_IN = ("data/datamodule.py", "training/", "benchmarks/speed/", "configuration/", "cli/")
+LIGHTNING_IN = (
+    "data/datamodule.py",
+    "training/",
+    "benchmarks/speed/",
+    "benchmarks/gpu/",
+    "configuration/",
+    "cli/",
+)
 
 
 def _imports(path: Path) -> set[str]:

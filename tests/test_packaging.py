@@ -30,6 +30,8 @@ def test_a_wheel_carries_configs_and_the_head(wheel: zipfile.ZipFile) -> None:
     for path in (ROOT / "configs").rglob("*.yaml"):
         assert f"partnerface/configs/{path.relative_to(ROOT / 'configs').as_posix()}" in names
     assert "partnerface/head_models/assets/anny_head.npz" in names
+    for path in (ROOT / "partnerface/result_page/template").iterdir():
+        assert path.relative_to(ROOT).as_posix() in names
     assert not [name for name in names if name.startswith(("tests/", "configs/"))]
 
 

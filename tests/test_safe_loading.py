@@ -40,7 +40,7 @@ ONE_PLACE = {
     "json.load": set(),
     "yaml.safe_load": {"files/plain_values.py", "benchmarks/methods/run.py"},
     "Image.open": {"files/images.py"},
-    "av.open": {"files/videos.py"},
+    "av.open": {"files/videos.py", "files/containers.py"},
     "importlib.import_module": {"__init__.py", "cli/main.py", "errors.py"},
     "subprocess.Popen": {"runs/worker_pool.py"},
 }

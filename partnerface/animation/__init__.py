@@ -1,1 +1,1 @@
-"""Playing an avatar: drivers opened by name."""
+"""Playing an avatar: drivers opened by name, and films of an avatar."""

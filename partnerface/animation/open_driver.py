@@ -17,9 +17,9 @@ from partnerface.data.drivers.transfer import TransferredPerformance, TransferSe
 from partnerface.data.formats.layout import TRANSFORMS
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.errors import UserError
+from partnerface.files.containers import has_sound
 from partnerface.files.downloads import cache_folder
 from partnerface.files.plain_values import read_yaml
-from partnerface.files.videos import has_sound
 from partnerface.files.whole_files import one_after_another
 from partnerface.tracking.stages import file_digest
 from partnerface.tracking.tracker import track_video
@@ -117,7 +117,7 @@ def _recording(
         return motion(head_model, options.seconds, options.seed)
     path = Path(text)
     if text == "own" or path.is_dir():
-        return _tracked(_dataset_folder(run if text == "own" else path), avatar)
+        return _tracked(dataset_folder(run if text == "own" else path), avatar)
     if not path.exists():
         names = ", ".join(MOTIONS)
         raise UserError(f"--driver {text}: no such file or folder, nor own or a motion ({names})")
@@ -144,7 +144,7 @@ def _tracked(folder: Path, avatar: AvatarMethod) -> Recording:
     return tracked_recording(PartnerfaceReader(folder).read(), avatar.head_model, own=own)
 
 
-def _dataset_folder(folder: Path | None) -> Path:
+def dataset_folder(folder: Path | None) -> Path:
     """A dataset's folder itself, or the dataset that the avatar of a run's folder was made from."""
     if folder is None:
         raise UserError(

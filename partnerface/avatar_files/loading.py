@@ -36,7 +36,7 @@ from partnerface.files.plain_values import read_json_table
 from partnerface.runs.run import LAST_CHECKPOINT, SCORES_FILE
 
 _PREFIX = "avatar."
-"""Of the avatar's tensors in a checkpoint."""
+"""Begins the names of the avatar's tensors in a checkpoint."""
 SPARE_NUMBERS = 50_000_000
 """Numbers that building an avatar may take beside its own: temporaries, and what follows from others."""
 LARGEST_SIDE = 16_384

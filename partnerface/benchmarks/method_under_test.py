@@ -58,14 +58,17 @@ class MethodBuilder:
     def __init__(self, root: Path, *flags: str) -> None:
         self.root, self.flags = root, flags
 
-    def __call__(self, method: str, *flags: str) -> MethodUnderTest:
-        """Build the method of ``configs/method/<method>.yaml``, with further flags of ``partnerface fit``."""
+    def __call__(self, method: str, *flags: str, scale: str = "demo") -> MethodUnderTest:
+        """Build the method of ``configs/method/<method>.yaml``, with further flags of ``partnerface fit``.
+
+        ``scale`` is the name of a file of ``configs/scale``.
+        """
         # Imported here: a command that only starts runs need not wait for Lightning.
         from partnerface.configuration.avatar_cli import AvatarCLI
         from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
 
         _silence_notices()
-        names = ("base", f"method/{method}", "head_model/anny", "data/partnerface", "scale/demo")
+        names = ("base", f"method/{method}", "head_model/anny", "data/partnerface", f"scale/{scale}")
         reader = f"--data.reader.init_args.root={self.root}"
         words = ["fit", *config_arguments(*names), reader, "--trainer.accelerator=cpu", *self.flags, *flags]
         cli = AvatarCLI(words, execute=False)

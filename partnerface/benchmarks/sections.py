@@ -7,8 +7,8 @@ from pathlib import Path
 from partnerface.errors import UserError
 from partnerface.files.whole_files import replace_text
 
-METHODS_SECTION, SPEED_SECTION = "results", "speed"
-"""Names of the sections of ``benchmark methods`` and ``benchmark speed``."""
+METHODS_SECTION, SPEED_SECTION, GPU_SECTION = "results", "speed", "gpu"
+"""Names of the sections of ``benchmark methods``, ``benchmark speed`` and ``benchmark gpu``."""
 
 
 def markers(section: str) -> tuple[str, str]:

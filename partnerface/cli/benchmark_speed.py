@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 from partnerface.errors import UserError
-
-if TYPE_CHECKING:
-    from partnerface.benchmarks.method_under_test import MethodBuilder
 
 FRAMES, SIZE, LARGE_SIZE = 24, 128, 512
 """Frames of the embedded subject's clips, and their width and height in pixels."""
@@ -23,13 +19,12 @@ def benchmark_speed(
     readme: Path | None = None,
     json: Path | None = None,
     threads: int = 2,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
     memory: bool = False,
     quality: bool = False,
     convergence: bool = False,
     processes: bool = False,
 ) -> None:
-    """Measure the speed of this installation on this machine; ``benchmark methods`` compares methods.
+    """Measure the speed of this installation on this CPU; ``benchmark gpu`` measures it on a GPU.
 
     Args:
         out: folder of the results.
@@ -38,7 +33,6 @@ def benchmark_speed(
             ``<!-- speed end -->``; figures go to the folder ``pictures`` beside it.
         json: file of the results, by default ``OUT/speed.json``.
         threads: CPU threads in training.
-        device: ``auto`` measures on a CUDA device too, if there is one; ``cuda`` insists on it.
         memory: weigh a long clip and a large frame too; needs 5 GB of disk and some minutes.
         quality: train three seeds with and without each saving too, a quarter of an hour;
             interrupted, a second run with the same ``json`` continues with the next training.
@@ -57,26 +51,23 @@ def benchmark_speed(
     )
     from partnerface.benchmarks.sections import SPEED_SECTION, read_section, write_section
     from partnerface.benchmarks.speed.report import FIGURES, SpeedReport, print_report, speed_markdown
-    from partnerface.benchmarks.speed.suite import QUICK, Effort, SpeedSuite, check_device
+    from partnerface.benchmarks.speed.suite import QUICK, Effort, SpeedSuite
     from partnerface.files.whole_files import require_writable
     from partnerface.runs.results import environment
 
-    out, cuda = Path(out), check_device(device)
+    out = Path(out)
     readme = None if readme is None else Path(readme)
     if readme is not None:
         read_section(readme, SPEED_SECTION)
     require_writable(out)
     report = SpeedReport(Path(json) if json else out / "speed.json", environment())
 
-    def large_subject() -> MethodBuilder:
-        return embedded_subject(out / "large_subject", FRAMES, LARGE_SIZE)
-
     with without_notices():
         build = embedded_subject(out / "subject", FRAMES, SIZE, HEAD_RAYS)
-        suite = SpeedSuite(build, report, out, QUICK if quick else Effort(), threads, cuda)
+        suite = SpeedSuite(build, report, out, QUICK if quick else Effort(), threads)
         suite.run()
         if memory:
-            suite.run_memory(large_subject())
+            suite.run_memory(embedded_subject(out / "large_subject", FRAMES, LARGE_SIZE))
         if processes:
             suite.run_processes()
         if quality or convergence:
@@ -84,7 +75,7 @@ def benchmark_speed(
         if quality:
             suite.run_quality(long)
         if convergence:
-            suite.run_convergence(method_names(), long, large_subject() if cuda else None)
+            suite.run_convergence(method_names(), long)
     print_report(report.as_json())
     print(f"  {report.path}")
     if readme is not None:

@@ -37,6 +37,7 @@ def create(
     if size is not None and size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
+    from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import print_outputs, same_settings, train_and_test
     from partnerface.tracking.tracker import track_video
@@ -57,8 +58,9 @@ def create(
         f"--data.image_size={size}",
     ]
     train_and_test(out, arguments)
-    lines = ["Next: render the held-out frames."]
-    lines += [f"  partnerface predict --config {out / 'config.yaml'} --ckpt_path last"]
+    animate_run(out)
+    lines = ["Next: drive it by a motion, or by another person's video."]
+    lines += [f"  partnerface reenact {out} --driver talk --out talk.mp4"]
     if preset == "quick":
         lines += ["Or train longer.", f"  partnerface create {video} --out {out}_full --preset full"]
     print_outputs(out, lines)

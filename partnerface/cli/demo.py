@@ -25,6 +25,7 @@ def demo(
     if size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
+    from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import print_outputs, same_settings, train_and_test
 
@@ -41,10 +42,13 @@ def demo(
         f"--trainer.max_time={as_max_time(minutes)}",
     ]
     report = train_and_test(out, arguments)
+    animate_run(out)
     unseen = report["splits"].get("unseen_expression", {}).get("head_mask", {}).get("psnr")
     if unseen is not None:
         print(f"Unseen expressions: {unseen:.1f} dB inside the head mask.")
-    lines = ["Next: your own video. One person, a still camera, the head turned to both sides."]
+    lines = ["Next: drive it."]
+    lines += [f"  partnerface reenact {out} --driver talk --out talk.mp4"]
+    lines += ["Or your own video. One person, a still camera, the head turned to both sides."]
     lines += ['  pip install -c constraints.txt -e ".[pytorch3d,track]"']
     print_outputs(out, [*lines, "  partnerface create video.mp4 --out avatars/me"])
 

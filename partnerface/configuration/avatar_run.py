@@ -8,6 +8,7 @@ from pathlib import Path
 
 from partnerface.configuration.avatar_cli import run_trainer_command
 from partnerface.errors import UserError
+from partnerface.evaluation.report import PAGE_FILE
 from partnerface.files.plain_values import read_json_table
 from partnerface.files.whole_files import replace_text, require_writable
 from partnerface.runs.run import SCORES_FILE
@@ -15,7 +16,7 @@ from partnerface.training.callbacks.evaluation_report import print_report
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 SETTINGS_FILE = "settings.json"
-OUTPUTS = ("checkpoints/last.ckpt", SCORES_FILE, "comparison.mp4", "strip.png")
+OUTPUTS = ("checkpoints/last.ckpt", SCORES_FILE, PAGE_FILE, "comparison.mp4", "strip.png", "animation.mp4")
 
 
 def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
@@ -33,17 +34,24 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     """
     checkpoint, metrics = last_checkpoint(run_dir), run_dir / SCORES_FILE
     config = run_dir / "config.yaml"
-    if metrics.is_file() and checkpoint.is_file():
+    tested = metrics.is_file() and checkpoint.is_file()
+    # The page is the last file of a test: without it a test was killed, or that of an earlier version.
+    if tested and (run_dir / PAGE_FILE).is_file():
         _say(f"Reusing the trained avatar and its scores in {run_dir}")
         report = read_json_table(metrics, "remove it and test again")
         print_report(report)
         return report
     fit = ["fit", *arguments, "--run_dir", str(run_dir)]
-    if checkpoint.is_file():
-        _say(f"Continuing from {checkpoint}")
-        fit += ["--ckpt_path", "last"]
-    run_trainer_command(fit)
-    run_trainer_command(["test", "--config", str(config), "--ckpt_path", str(checkpoint)])
+    if tested:
+        _say(f"Testing the trained avatar in {run_dir}")
+    else:
+        if checkpoint.is_file():
+            _say(f"Continuing from {checkpoint}")
+            fit += ["--ckpt_path", "last"]
+        run_trainer_command(fit)
+    # The folder may have been moved since its configuration was written.
+    test = ["test", "--config", str(config), "--run_dir", str(run_dir)]
+    run_trainer_command([*test, "--ckpt_path", str(checkpoint)])
     return json.loads(metrics.read_text())
 
 

@@ -15,6 +15,9 @@ from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import FULL_FRAME, TEMPORAL_DEFINITION, Averages
 from partnerface.files.whole_files import replace_text
 
+PAGE_FILE = "report.html"
+"""The page of the results, written by the command ``test`` after its other files."""
+
 NOT_RECORDED = "not recorded by the dataset"
 MASK_DEFINITION = (
     "head_mask: matte above 0.5 and label face, eyes, mouth, hair or neck; matte: matte above 0.5; "
@@ -133,14 +136,15 @@ def report_table(report: dict) -> Table:
         first = split, str(protocol["num_frames"][split])
         for name, values in rows:
             baseline = regions[NEAREST_FRAME].get(name, {}).get("psnr")
-            shown = [_shown(values.get(metric), protocols.get(metric)) for metric in metrics]
-            table.add_row(*first, name, *shown, _shown(baseline, protocols.get("psnr")))
+            shown = [format_value(values.get(metric), protocols.get(metric)) for metric in metrics]
+            table.add_row(*first, name, *shown, format_value(baseline, protocols.get("psnr")))
             first = "", ""
         table.add_section()
     return table
 
 
-def _shown(value: float | None, metric: Mapping[str, str | bool] | None) -> str:
+def format_value(value: float | None, metric: Mapping[str, str | bool] | None) -> str:
+    """A score as tables show it; ``metric`` is its description in the protocol, of `metrics_protocol`."""
     if value is None:
         return "-"
     return f"{value:.2f}" if metric and metric["unit"] == "dB" else f"{value:.4f}"

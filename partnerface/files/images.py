@@ -1,4 +1,4 @@
-"""Read and write 8-bit image files. Those read may come from strangers."""
+"""Read and write image files. Those read may come from strangers."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ def read_rgb(path: Path) -> np.ndarray:
         UserError: the file is missing or not an image.
     """
     return _read(path, "RGB", ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr"))
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """uint8 ``[H, W, 3]`` colours of an image file, or ``[H, W, 4]`` with straight alpha if it has any.
+
+    Raises:
+        UserError: the file is missing or not an image.
+    """
+    with _opened(path) as image:
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    return _read(path, mode, ("RGB", "RGBA", "L", "P"))
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -61,7 +72,9 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write uint8 ``[H, W]`` or ``[H, W, 3 or 4]`` as PNG or JPEG, by the suffix, whole or not at all.
+    """Write an image as PNG or JPEG, by the suffix; the file is whole or not there.
+
+    uint8 ``[H, W, 3]`` or ``[H, W]``; in PNG also ``[H, W, 4]`` with straight alpha, and uint16 ``[H, W]``.
 
     Raises:
         NotWritten: it cannot be written.

@@ -2,22 +2,70 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from PIL import Image
 
 from partnerface.errors import UserError
-from partnerface.files.images import LARGEST_PIXELS
+from partnerface.files.containers import Sound, SoundCopy, opened_video
 from partnerface.files.whole_files import whole_file
 
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
-"""Containers that are decoded. Playlists are not: they name other files, which a stranger's must not open."""
 
-WRITTEN_CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
+@dataclass(frozen=True)
+class Encoding:
+    """How pictures and sound are encoded in a container.
+
+    Attributes:
+        container: the container's name.
+        codec: encoder of the pictures.
+        opaque: pixel format of RGB pictures.
+        transparent: pixel format of RGBA pictures, or None if the codec has no transparency.
+        options: options of the encoder.
+        copied: codecs of sound that are copied as they are.
+        sound: encoder of all other sound.
+    """
+
+    container: str
+    codec: str
+    opaque: str
+    transparent: str | None
+    options: dict[str, str]
+    copied: frozenset[str]
+    sound: str = "aac"
+
+    @property
+    def halves_colour(self) -> bool:
+        """True if colour has half the resolution, which needs an even width and height."""
+        return "420" in self.opaque
+
+
+_H264 = "libx264", "yuv420p", None, {"crf": "18"}
+_VP9_OPTIONS = {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
+ENCODINGS = {
+    ".mp4": Encoding("mp4", *_H264, frozenset({"aac", "mp3"})),
+    ".mkv": Encoding("matroska", *_H264, frozenset({"aac", "mp3", "opus", "vorbis", "flac"})),
+    ".ts": Encoding("mpegts", *_H264, frozenset()),
+    ".webm": Encoding(
+        *("webm", "libvpx-vp9", "yuv420p", "yuva420p", _VP9_OPTIONS),
+        *(frozenset({"opus", "vorbis"}), "libopus"),
+    ),
+    ".mov": Encoding(
+        *("mov", "prores_ks", "yuv444p10le", "yuva444p10le", {"profile": "4444"}), frozenset({"aac", "mp3"})
+    ),
+}
+"""By the suffix of the file. VP9 in WebM and ProRes 4444 keep transparency."""
+
+SMALLER = ((768, 26, 20), (768, 32, 20), (480, 34, 10))
+"""Width in pixels, crf and seconds of a video that has to be small, in the order in which they are tried."""
 
 
 @dataclass
@@ -59,23 +107,13 @@ def probe_video(path: Path) -> VideoFile:
         UserError: the file is missing, not a video, or has no frame.
     """
     first = next(read_video(path)).image
-    with _opened(path) as container:
+    with opened_video(path) as container:
         stream = container.streams.video[0]
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         frames = stream.frames
         if not frames and container.duration:
             frames = round(container.duration / av.time_base * rate)
     return VideoFile(Path(path), first.shape[1], first.shape[0], rate, frames)
-
-
-def has_sound(path: Path) -> bool:
-    """True if a video file has a sound track.
-
-    Raises:
-        UserError: the file is missing or not a video.
-    """
-    with _opened(path) as container:
-        return bool(container.streams.audio)
 
 
 def read_video(path: Path) -> Iterator[VideoFrame]:
@@ -87,7 +125,7 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
         UserError: the file is missing, not a video, damaged, changes its size, or has no frame.
     """
     last, start, shape = None, None, None
-    with _opened(path) as container:
+    with opened_video(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
@@ -113,59 +151,134 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
         raise UserError(f"{path}: the video has no frames")
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Encode uint8 RGB frames ``[H, W, 3]`` of one size as H.264, yuv420p, quality crf 18.
+def fault_of_encoding(path: Path, transparent: bool) -> str | None:
+    """Why no video can be written under a name, in words for the user; None if one can."""
+    suffix = path.suffix.lower()
+    if suffix not in ENCODINGS:
+        return f"{path.name}: no video is written as {suffix or 'such'}; choose {', '.join(ENCODINGS)}"
+    if transparent and ENCODINGS[suffix].transparent is None:
+        able = [name for name, encoding in ENCODINGS.items() if encoding.transparent]
+        return f"{path.name}: {suffix} has no transparency; choose {' or '.join(able)}"
+    return None
 
-    An odd width or height is padded by one repeated row or column, which yuv420p needs. The file
-    appears whole or not at all; its suffix chooses the container.
+
+def frame_rate(fps: float | Fraction) -> Fraction:
+    """Pictures per second as a fraction; 29.97, 23.98 and the like stand for 30000/1001, 24000/1001.
+
+    >>> frame_rate(29.97), frame_rate(23.976), frame_rate(12.5)
+    (Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25, 2))
+    """
+    if isinstance(fps, Fraction):
+        return fps
+    whole = round(fps * 1.001)
+    if whole and (whole % 24 == 0 or whole % 30 == 0) and abs(fps * 1.001 - whole) < 0.005:
+        return Fraction(1000 * whole, 1001)
+    return Fraction(fps).limit_denominator(1001)
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: float | Fraction,
+    sound: Sound | None = None,
+    crf: int | None = None,
+) -> None:
+    """Encode uint8 frames of one size, RGB ``[H, W, 3]`` or RGBA ``[H, W, 4]`` with straight alpha.
+
+    The suffix chooses the encoding, see `ENCODINGS`; quality is that of H.264 at crf 18. Where colour has
+    half the resolution, an odd width or height is padded by one repeated row or column. The file appears
+    whole or not at all.
+
+    Args:
+        path: the file.
+        frames: the pictures; transparent ones need WebM or MOV.
+        fps: pictures per second, see `frame_rate`.
+        sound: from the first picture on; cut off at the end of the last.
+        crf: quality of H.264 and VP9, smaller is better; by default that of the encoding.
 
     Raises:
-        ValueError: there are no frames, or their sizes differ.
+        ValueError: there are no frames, their sizes differ, or the encoding has no transparency.
         NotWritten: it cannot be written.
+        UserError: the sound cannot be read.
     """
     with whole_file(path) as partial:
-        _encode(partial, WRITTEN_CONTAINERS[path.suffix], frames, fps)
+        encoding = ENCODINGS[path.suffix.lower()]
+        if crf is not None:
+            encoding = replace(encoding, options=encoding.options | {"crf": str(crf)})
+        _encode(partial, encoding, frames, frame_rate(fps), sound)
 
 
-def _encode(path: Path, container_format: str, frames: Iterable[np.ndarray], fps: float) -> None:
+def small_video(path: Path, most_bytes: int) -> tuple[bytes | None, str]:
+    """A video file of at most so many bytes, and what was left out of it in words.
+
+    The file itself if it is small enough; otherwise it is reduced in size, quality and length, and None
+    where that is not enough.
+
+    Raises:
+        UserError: the video is missing or damaged.
+    """
+    if path.is_file() and path.stat().st_size <= most_bytes:
+        return path.read_bytes(), ""
+    fps = probe_video(path).fps
+    for width, crf, seconds in SMALLER:
+        frames = (_reduced(frame.image, width) for frame in read_video(path))
+        with tempfile.TemporaryDirectory() as folder:
+            small = Path(folder) / "small.mp4"
+            write_video(small, islice(frames, max(round(seconds * fps), 1)), fps, crf=crf)
+            if small.stat().st_size <= most_bytes:
+                return small.read_bytes(), f"At most the first {seconds} seconds, {width} pixels wide."
+    return None, ""
+
+
+def _reduced(image: np.ndarray, width: int) -> np.ndarray:
+    """``[H, W, 3]`` uint8, not wider than ``width``."""
+    if image.shape[1] <= width:
+        return image
+    size = width, max(round(image.shape[0] * width / image.shape[1]), 1)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+
+
+_BT709 = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+
+
+def _label_colours(context: av.VideoCodecContext) -> None:
+    """Say that colours follow BT.709: players guess otherwise, by the size of the picture."""
+    context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+
+
+def _encode(
+    path: Path, encoding: Encoding, frames: Iterable[np.ndarray], rate: Fraction, sound: Sound | None
+) -> None:
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         raise ValueError("a video needs at least one frame")
-    with av.open(str(path), "w", format=container_format) as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "18"}
-        frame = first
+    transparent = first.shape[2] == 4
+    pixel_format = encoding.transparent if transparent else encoding.opaque
+    if pixel_format is None:
+        raise ValueError(f"{encoding.codec} has no transparency")
+    with ExitStack() as opened:
+        container = opened.enter_context(av.open(str(path), "w", format=encoding.container))
+        stream = container.add_stream(encoding.codec, rate=rate)
+        padded = [side % 2 if encoding.halves_colour else 0 for side in first.shape[:2]]
+        stream.height, stream.width = first.shape[0] + padded[0], first.shape[1] + padded[1]
+        stream.pix_fmt = pixel_format
+        stream.options = encoding.options
+        _label_colours(stream.codec_context)
+        copy = None
+        if sound is not None:
+            copy = opened.enter_context(SoundCopy(container, sound, encoding.copied, encoding.sound))
+        frame, count = first, 0
         while frame is not None:
             if frame.shape != first.shape:
                 raise ValueError(f"frames of one video differ in size: {first.shape} and {frame.shape}")
-            padding = ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0))
-            even = np.ascontiguousarray(np.pad(frame, padding, mode="edge"))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
-            frame = next(frames, None)
+            whole = np.pad(frame, ((0, padded[0]), (0, padded[1]), (0, 0)), mode="edge")
+            kind = "rgba" if transparent else "rgb24"
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(whole), format=kind)
+            picture = picture.reformat(format=pixel_format, **_BT709)
+            container.mux(stream.encode(picture))
+            frame, count = next(frames, None), count + 1
+            if copy is not None:
+                copy.write_until(float(count / rate))
         container.mux(stream.encode(None))
-
-
-def _opened(path: Path) -> av.container.InputContainer:
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such video file")
-    try:
-        # An absolute path is never taken for an address such as concat:a|b.
-        container = av.open(str(path.absolute()), options={"format_whitelist": CONTAINERS})
-    except (av.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", error)
-        raise UserError(f"{path}: not a video that can be read ({reason})") from error
-    fault = None
-    if not container.streams.video:
-        fault = "has no video stream"
-    else:
-        stream = container.streams.video[0]
-        if stream.width * stream.height > LARGEST_PIXELS:
-            fault = f"frames of {stream.width}x{stream.height}; at most {LARGEST_PIXELS:,} pixels are decoded"
-    if fault:
-        container.close()
-        raise UserError(f"{path}: {fault}")
-    return container

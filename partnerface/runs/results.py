@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -92,7 +93,7 @@ def print_wide(content: RenderableType) -> None:
 def environment() -> dict[str, Any]:
     """Command line, version, commit and machine of this process, as a table for JSON."""
     return {
-        "command": " ".join(["partnerface", *sys.argv[1:]]),
+        "command": shlex.join(["partnerface", *sys.argv[1:]]),
         "version": partnerface.__version__,
         "commit": _commit(),
         "machine": {

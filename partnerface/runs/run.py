@@ -50,12 +50,15 @@ class Run(ABC):
         metric: name of the logged value that a run must leave to count as finished.
         expected_seconds: wall time that it should take, or None where nothing is known before the first
             run of its kind has finished.
+        limit_seconds: wall time after which an attempt is killed and has failed; None for no limit. It is
+            asked once, when the attempt starts.
     """
 
     folder: Path
     parameters: Mapping[str, Any]
     metric: str
     expected_seconds: float | None = None
+    limit_seconds: float | None = None
 
     @property
     @abstractmethod

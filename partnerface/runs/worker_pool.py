@@ -46,7 +46,7 @@ class ChildProcess:
         self._start = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
         # Before the folder is prepared: the command depends on what the last attempt has left there.
-        words = run.remaining_command
+        words, self._limit = run.remaining_command, run.limit_seconds
         run.prepare()
         with (run.folder / LOG_FILE).open("ab") as log, _default_interrupts():
             try:
@@ -67,6 +67,14 @@ class ChildProcess:
     def seconds(self) -> float:
         """Wall time since the start."""
         return time.monotonic() - self._start
+
+    def keep_limit(self) -> None:
+        """Kill a process that has taken longer than its run may, and say so in the last line of its log."""
+        if self._limit is not None and self.seconds > self._limit and self.exit_code() is None:
+            self.send(signal.SIGKILL)
+            self._process.wait()
+            with (self.run.folder / LOG_FILE).open("ab") as log:
+                log.write(f"\nstopped after {self.seconds:.0f} s, which is as long as it may take\n".encode())
 
     def exit_code(self) -> int | None:
         """Exit code of the process; None while it runs."""
@@ -142,6 +150,7 @@ class WorkerPool:
 
     def _collect(self) -> None:
         for child in list(self._running):
+            child.keep_limit()
             if (code := child.exit_code()) is not None:
                 self._running.remove(child)
                 child.run.add_attempt(code, child.seconds)

@@ -121,7 +121,7 @@ class AvatarModule(LightningModule):
         if compile_networks and not any(shutil.which(name) for name in ("g++", "clang++", "cl")):
             raise UserError("--model.compile_networks: needs a C++ compiler; install g++, or leave it out")
         self.compiles_networks, self.cuda_graphs = compile_networks, cuda_graphs
-        self._recorded: RecordedStep | None = None
+        self.recorded_step: RecordedStep | None = None
         self.elapsed_share = 0.0
         self.skipped_steps = SkippedSteps(skipped_in_a_row)
         self._unreported: Tensor | None = None
@@ -170,13 +170,13 @@ class AvatarModule(LightningModule):
         if self.trainer.world_size == 1 and self.device.type == "cpu" and self.cpu_threads > 1:
             self._pool = single_threaded_pool(self.cpu_threads)
         if self.trainer.world_size == 1 and self.device.type == "cuda" and self.cuda_graphs:
-            self._recorded = RecordedStep(self._gradients, self._trained())
+            self.recorded_step = RecordedStep(self._gradients, self._trained())
 
     def on_fit_end(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-        self._recorded = None
+        self.recorded_step = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
         """Load weights.
@@ -206,7 +206,9 @@ class AvatarModule(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         optimizer.zero_grad(set_to_none=True)
-        terms = self._gradients(batch) if self._recorded is None else dict(self._recorded(batch, stage))
+        terms = (
+            self._gradients(batch) if self.recorded_step is None else dict(self.recorded_step(batch, stage))
+        )
         norm = terms.pop("norm")
         if self._made_step(optimizer, norm, batch) and self.looks_at_step():
             mean_square = terms.pop("mean_square")

@@ -48,13 +48,16 @@ class RecordedStep:
     Args:
         step: makes a step.
         parameters: what it leaves gradients in.
+
+    Attributes:
+        refused: why steps are made as usual after all; None while they may be recorded.
     """
 
     def __init__(self, step: Step, parameters: Sequence[Tensor]) -> None:
         self.step, self.parameters = step, list(parameters)
         self._recordings: dict[Hashable, _Recording] = {}
         self._steps: dict[Hashable, int] = {}
-        self._refused = False
+        self.refused: str | None = None
         self._stream: torch.cuda.Stream | None = None
 
     def __call__(self, batch: RayBatch, stage: Hashable) -> dict[str, Tensor]:
@@ -63,7 +66,7 @@ class RecordedStep:
         if key in self._recordings:
             return self._replay(self._recordings[key], batch)
         self._steps[key] = self._steps.get(key, 0) + 1
-        if self._refused or self._steps[key] <= WARM_UP_STEPS:
+        if self.refused or self._steps[key] <= WARM_UP_STEPS:
             return self.step(batch)
         try:
             recording, difference = self._record(batch)
@@ -76,9 +79,9 @@ class RecordedStep:
         return recording.numbers
 
     def _as_usual(self, batch: RayBatch, reason: str) -> dict[str, Tensor]:
-        self._refused = True
+        self.refused = reason[:200]
         self._recordings.clear()
-        print(f"partnerface: steps are not recorded as a CUDA graph ({reason[:200]})", file=sys.stderr)
+        print(f"partnerface: steps are not recorded as a CUDA graph ({self.refused})", file=sys.stderr)
         self._forget_gradients()
         if self._stream is not None:
             torch.cuda.current_stream(batch.alpha.device).wait_stream(self._stream)

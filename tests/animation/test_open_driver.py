@@ -56,7 +56,7 @@ def test_a_motion_by_name(avatar, text, capsys):
 
 
 def test_the_avatars_own_frames_by_the_runs_folder(trained_run, synthetic_dataset):
-    from partnerface.training.avatar_checkpoint import load_avatar
+    from partnerface import load_avatar
 
     avatar = load_avatar(trained_run / "checkpoints" / "last.ckpt")
     options = DrivingOptions(pose="absolute", range=math.inf, torso="tracked", keep_distance=False)

@@ -115,10 +115,12 @@ def test_the_file_has_the_name_of_its_run(trained_run: Path, tmp_path: Path, cap
 def test_a_folder_without_a_checkpoint_and_a_wrong_name_are_refused(
     trained_run: Path, tmp_path: Path, capsys
 ) -> None:
+    assert main(["export", "avatar"]) == 2
     assert main(["export", "avatar", str(tmp_path)]) == 2
     assert main(["export", "avatar", str(trained_run), "--out", str(tmp_path / "me.bin")]) == 2
     assert main(["export", "avatar", str(trained_run), "--out", str(tmp_path / "no" / "me.avatar")]) == 2
     errors = capsys.readouterr().err
+    assert "avatar" in errors.splitlines()[0]
     assert "holds no checkpoints/last.ckpt" in errors
     assert "ends in .avatar" in errors
     assert "cannot be written" in errors

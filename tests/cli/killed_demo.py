@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import partnerface.configuration.avatar_cli  # noqa: F401 (imported before forking)
+from partnerface.animation import run_animation
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
 
@@ -57,6 +58,7 @@ def kill_when(out: Path, condition) -> None:
 if __name__ == "__main__":
     # A forked process would copy all that is imported when it looks for garbage.
     gc.freeze()
+    run_animation.ACTION_FRAMES = run_animation.ORBIT_FRAMES = 2
     original, avatar_run.run_trainer_command = avatar_run.run_trainer_command, small_fit
     killed, whole = (Path(sys.argv[1]) / name for name in ("killed", "whole"))
     last = killed / "checkpoints" / "last.ckpt"
@@ -66,6 +68,7 @@ if __name__ == "__main__":
         "before training": (killed / "config.yaml").is_file,
         "last step saved": last.is_file,
         "test": lambda: (killed / "comparison.mp4").is_file(),
+        "animation": lambda: any(killed.glob("animation.mp4.frames/rgb/0*.png")),
     }
     for name, condition in moments.items():
         print(name, flush=True)

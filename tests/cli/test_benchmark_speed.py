@@ -49,13 +49,6 @@ def test_a_folder_that_cannot_be_written(capsys, tmp_path: Path) -> None:
     assert "cannot be written" in _one_line(capsys, ["speed", "--out", str(tmp_path / "file" / "out")])
 
 
-def test_a_device_that_is_not_there(capsys, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    line = _one_line(capsys, ["speed", "--out", str(tmp_path / "out"), "--device", "cuda"])
-    assert "no CUDA device" in line
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("threads", ["0", "-2"])
 def test_no_threads(capsys, tmp_path: Path, threads: str) -> None:
     assert "--threads" in _one_line(capsys, ["speed", "--out", str(tmp_path / "out"), f"--threads={threads}"])

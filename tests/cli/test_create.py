@@ -11,20 +11,23 @@ from partnerface.errors import UserError
 
 
 @pytest.fixture
-def commands(monkeypatch) -> list[list[str]]:
-    """The trainer commands that would have run."""
-    ran: list[list[str]] = []
+def commands(monkeypatch) -> list:
+    """The trainer commands that would have run, and the folder that would have been animated."""
+    ran: list = []
 
     def record(arguments: list[str]) -> None:
         ran.append(arguments)
-        run = Path(arguments[arguments.index("--run_dir") + 1]) if "--run_dir" in arguments else None
-        if run is not None:
+        run = Path(arguments[arguments.index("--run_dir") + 1])
+        if arguments[0] == "fit":
             (run / "checkpoints").mkdir()
             (run / "checkpoints" / "last.ckpt").touch()
         else:
-            Path(arguments[2]).with_name("metrics.json").write_text('{"splits": {}}')
+            (run / "metrics.json").write_text('{"splits": {}}')
 
     monkeypatch.setattr(avatar_run, "run_trainer_command", record)
+    monkeypatch.setattr(
+        "partnerface.animation.run_animation.animate_run", lambda run_dir: ran.append(run_dir)
+    )
     return ran
 
 
@@ -50,14 +53,15 @@ def test_tracks_fits_and_tests(
     monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
     out = tmp_path / "avatar"
     assert main(["create", str(video), "--out", str(out), "--preset", "full", "--size", "96"]) == 0
-    fit, test = commands
+    fit, test, animated = commands
     assert fit[0] == "fit"
     assert any(a.endswith("scale/full.yaml") for a in fit)
     assert f"--data.reader.init_args.root={out / 'dataset'}" in fit
     assert "--data.image_size=96" in fit
     assert test[:2] == ["test", "--config"]
+    assert animated == out
     printed = capsys.readouterr().out
-    assert "partnerface predict" in printed
+    assert "partnerface reenact" in printed
     assert "train longer" not in printed
 
 

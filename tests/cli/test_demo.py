@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from partnerface.animation import run_animation
 from partnerface.cli.demo import as_max_time
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
+
+FILES = (
+    *("checkpoints/last.ckpt", "metrics.json", "report.html", "comparison.mp4", "strip.png"),
+    "animation.mp4",
+)
 
 
 @pytest.fixture
@@ -22,6 +28,8 @@ def small(monkeypatch) -> None:
         "--data.rays_per_frame=64",
         "--model.avatar.sampler.init_args.cells=32",
     ]
+    monkeypatch.setattr(run_animation, "ACTION_FRAMES", 1)
+    monkeypatch.setattr(run_animation, "ORBIT_FRAMES", 1)
     monkeypatch.setattr(
         avatar_run, "run_trainer_command", lambda a: original([*a, *flags] if a[0] == "fit" else a)
     )
@@ -36,14 +44,15 @@ def test_demo_leaves_its_files_and_reuses_them(tmp_path: Path, monkeypatch, capf
     first = capfd.readouterr()
     assert "inside the head mask" in first.out
     assert "partnerface create video.mp4" in first.out
-    for name in ("checkpoints/last.ckpt", "metrics.json", "comparison.mp4", "strip.png", "config.yaml"):
+    for name in (*FILES, "config.yaml"):
         assert (out / name).is_file(), name
         assert name == "config.yaml" or name in first.out
     assert "unseen_expression" in json.loads((out / "metrics.json").read_text())["splits"]
-    before = (out / "metrics.json").stat().st_mtime_ns
+    names = ("metrics.json", "animation.mp4")
+    before = [(out / name).stat().st_mtime_ns for name in names]
     assert main(arguments) == 0
     assert "Reusing the trained avatar" in capfd.readouterr().err
-    assert (out / "metrics.json").stat().st_mtime_ns == before
+    assert [(out / name).stat().st_mtime_ns for name in names] == before
     assert main([*arguments, "--subject", "b"]) == 2
     assert "holds an avatar made with subject a; choose another folder" in capfd.readouterr().err
 
@@ -54,6 +63,13 @@ def test_a_stopped_demo_continues(tmp_path: Path, monkeypatch, capfd) -> None:
     out = tmp_path / "demo"
     arguments = ["demo", "--out", str(out), "--size", "32"]
     assert main(arguments) == 0
+    (out / "report.html").unlink()
+    capfd.readouterr()
+    assert main(arguments) == 0
+    printed = capfd.readouterr().err
+    assert "Testing the trained avatar" in printed
+    assert "training:" not in printed
+    assert (out / "report.html").is_file()
     (out / "metrics.json").unlink()
     capfd.readouterr()
     assert main(arguments) == 0

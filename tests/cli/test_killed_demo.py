@@ -19,7 +19,7 @@ def test_a_demo_that_is_killed_in_every_stage_ends_like_one_that_was_not(tmp_pat
     logs = "".join(path.read_text()[-3000:] for path in tmp_path.glob("*.log"))
     assert ended.returncode == 0, ended.stdout + ended.stderr[-3000:] + logs
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    for name in ("comparison.mp4", "strip.png", "config.yaml"):
+    for name in ("comparison.mp4", "strip.png", "animation.mp4", "config.yaml"):
         assert (killed / name).is_file(), name
     scores = [json.loads((run / "metrics.json").read_text())["splits"] for run in (killed, whole)]
     assert scores[0] == scores[1]

@@ -115,6 +115,7 @@ def torch_patches() -> Iterator[Patch]:
         "is_bf16_supported": True,
         "is_current_stream_capturing": False,
         "mem_get_info": (FREE_MEMORY, FREE_MEMORY),
+        "reset_peak_memory_stats": None,
     }
     yield from ((torch.cuda, name, functools.partial(_answer, value)) for name, value in answers.items())
     functions = {

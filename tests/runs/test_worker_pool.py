@@ -99,6 +99,24 @@ def test_one_that_ignores_signals_is_killed(make_pool, make_run, tmp_path: Path,
     assert run.state == "interrupted"
 
 
+def test_one_that_takes_too_long_is_killed_with_its_children_and_the_next_one_runs(
+    make_pool, make_run
+) -> None:
+    late = make_run("late", "/bin/sh", "-c", "echo begun; sleep 60 & echo $! > $WANDB_DIR/pid; wait")
+    object.__setattr__(late, "limit_seconds", 0.5)
+    runs = [late, make_run("next", x=4)]
+    pool, ended = make_pool(1)
+    start = time.monotonic()
+    pool.run(runs)
+    assert time.monotonic() - start < 20
+    assert [run.state for run in runs] == ["failed", "finished"]
+    assert late.attempts().exit_code == -signal.SIGKILL
+    assert late.failure().startswith("stopped after")
+    status = Path(f"/proc/{(late.folder / 'pid').read_text().strip()}/status")
+    assert not status.exists() or "(zombie)" in status.read_text()
+    assert ended == runs
+
+
 def _ended(child: ChildProcess) -> int:
     while (code := child.exit_code()) is None:
         time.sleep(0.02)

@@ -188,7 +188,7 @@ class BenchmarkRun(Run):
     def _test_words(self) -> list[list[str]]:
         test = [ONE_THREAD, "partnerface", "test", "--config", str(self.folder / "config.yaml")]
         test += ["--ckpt_path", str(self.folder / LAST_CHECKPOINT)]
-        test += self.variant.test_flags(SAMPLE_FRAMES)
+        test += [*self.variant.test_flags(SAMPLE_FRAMES), "--result_page=false"]
         refined = [*test, "--model.test_parameters=refined"]
         return [test, refined] if self.refined and not self.is_sampled else [test]
 

@@ -54,11 +54,6 @@ class SpeedReport:
         self.rows += rows
         self.save()
 
-    def replace(self, row: ResultRow) -> None:
-        """Replace the row of the same name and save."""
-        self.rows = [row if earlier.name == row.name else earlier for earlier in self.rows]
-        self.save()
-
     def as_json(self) -> dict[str, Any]:
         """The content of the file."""
         return {
@@ -105,13 +100,12 @@ def speed_markdown(report: dict[str, Any], figures: dict[str, str]) -> str:
         if row["value"] is None:
             missing.setdefault(row["note"], []).append(row["name"])
     machine = report["machine"]
-    devices = f"{machine['cores']} cores of {machine['processor']}"
-    devices += f" and {machine['cuda']}" if machine["cuda"] else ""
     blocks = [
-        f"`{report['command']}`, commit {report['commit']}, {devices}:",
+        f"`{report['command']}`, commit {report['commit']}, {machine['cores']} cores of "
+        f"{machine['processor']}:",
         rows_table(measured).as_markdown(),
         " ".join(f"Not measured, {reason}: {', '.join(names)}." for reason, names in missing.items()),
-        *(table.as_markdown() for table in stages_tables(report)),
+        *(table.as_markdown() for table in stages_tables(report.get("profile", {}))),
         _convergence_table(report.get("convergence", {})),
         *pictures,
     ]
@@ -120,15 +114,16 @@ def speed_markdown(report: dict[str, Any], figures: dict[str, str]) -> str:
 
 def print_report(report: dict[str, Any]) -> None:
     """Print stages and rows of the content of ``speed.json``."""
-    for table in (*stages_tables(report), rows_table(report["rows"])):
+    for table in (*stages_tables(report.get("profile", {})), rows_table(report["rows"])):
         table.print()
     machine = report["machine"]
     if machine["load_at_start"] and machine["load_at_start"][0] > machine["cores"] / 2:
         print("The machine was busy: wall times and their ratios suffer, those by CPU time hardly do.")
 
 
-def rows_table(rows: Sequence[dict[str, Any]]) -> TextTable:
-    """Name, value with its spread, the value by CPU time, unit and target; why a value is missing."""
+def rows_table(rows: Sequence[dict[str, Any]], caption: str = "partnerface benchmark speed") -> TextTable:
+    """Name, value with its spread, the value by CPU time if any has it, unit, target; why one is missing."""
+    by_cpu_time = any(row.get("by_cpu_time") for row in rows)
 
     def cells(row: dict[str, Any]) -> list[str]:
         spread = row.get("spread")
@@ -138,13 +133,13 @@ def rows_table(rows: Sequence[dict[str, Any]]) -> TextTable:
             row["name"],
             f"- ({row['note']})" if row["value"] is None else three_digits(row["value"]),
             f"{three_digits(spread['min'])} - {three_digits(spread['max'])}" if spread else "",
-            three_digits(by_cpu["median"]) if by_cpu else "",
+            *([three_digits(by_cpu["median"]) if by_cpu else ""] if by_cpu_time else []),
             row["unit"],
             target if row["holds"] is not False else f"{target}: missed",
         ]
 
-    titles = ("what", "value", "min - max", "by CPU time", "unit", "target")
-    return TextTable(titles, [cells(row) for row in rows], "partnerface benchmark speed")
+    titles = ["what", "value", "min - max", *(["by CPU time"] if by_cpu_time else []), "unit", "target"]
+    return TextTable(titles, [cells(row) for row in rows], caption)
 
 
 def three_digits(value: float) -> str:
@@ -156,16 +151,20 @@ def three_digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def stages_tables(report: dict[str, Any]) -> list[TextTable]:
+def stages_tables(
+    profiles: dict[str, list[dict[str, Any]]],
+    titles: dict[str, str] = PROFILE_TITLES,
+    unit: str = "CPU ms",
+) -> list[TextTable]:
     """For each profile its stages with milliseconds, share and points, and their sum."""
     tables = []
-    for name, stages in report.get("profile", {}).items():
+    for name, stages in profiles.items():
         rows = []
         for row in stages:
             points = "" if row["points"] is None else f"{row['points']:,}"
             rows.append([row["stage"], f"{row['milliseconds']:.1f}", f"{row['share']:.0%}", points])
         rows.append(["total", f"{sum(row['milliseconds'] for row in stages):.1f}", "", ""])
-        tables.append(TextTable((PROFILE_TITLES[name], "CPU ms", "share", "points"), rows))
+        tables.append(TextTable((titles[name], unit, "share", "points"), rows))
     return tables
 
 

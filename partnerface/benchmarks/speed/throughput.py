@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from partnerface.benchmarks.method_under_test import MethodBuilder, MethodUnderTest
+from partnerface.benchmarks.method_under_test import PEER, MethodBuilder, MethodUnderTest
 from partnerface.benchmarks.speed.measurement import (
     Duration,
     ResultRow,
@@ -16,7 +14,7 @@ from partnerface.benchmarks.speed.measurement import (
     measured_row,
     ratios,
 )
-from partnerface.benchmarks.speed.training_slices import continue_from, timed_steps
+from partnerface.benchmarks.speed.training_slices import continue_from, set_up, timed_steps
 from partnerface.compute.threads import single_thread
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
@@ -37,6 +35,15 @@ def refresh_share(method: MethodUnderTest, device: str = "cpu") -> Duration:
     view = data.views.select([data.train_frames[0]]).to(device)
     visits = method.refresh.visits
     return duration_of(lambda: avatar.refresh_occupancy(view, visits), device).per(method.refresh.every_steps)
+
+
+def nerface_by_type(build: MethodBuilder, *flags: str, device: str = "cpu") -> dict[str, MethodUnderTest]:
+    """NeRFace, set up, by the floating-point type of its fields."""
+    types = {"float32": [], "bfloat16": ["--model.avatar.init_args.bfloat16=true"]}
+    peers = {name: build(PEER, *flags, *words) for name, words in types.items()}
+    for peer in peers.values():
+        set_up(peer, device)
+    return peers
 
 
 def against_nerface(
@@ -63,19 +70,16 @@ def against_nerface(
     }
     with single_thread():
         found = interleaved(variants, rounds)
-    prefix = "" if device == "cpu" else f"{device}_"
     where = f"rays that hit the head, learned occupancy, {threads} threads, wall time"
     our_rays = rays_per_step(ours)
     our_wall, our_cpu = rates(found["ours"], our_rays)
     note = f"{where}; {our_rays} rays a step, its share of pruning included"
-    rows = [
-        measured_row(f"{prefix}training_rays_per_second", our_wall, "rays/s", None, note, by_cpu_time=our_cpu)
-    ]
+    rows = [measured_row("training_rays_per_second", our_wall, "rays/s", None, note, by_cpu_time=our_cpu)]
     for name, peer in peers.items():
         wall, cpu = rates(found[name], rays_per_step(peer))
         rows.append(
             measured_row(
-                f"{prefix}training_against_nerface_{name}",
+                f"training_against_nerface_{name}",
                 ratios(our_wall, wall),
                 "x",
                 AGAINST[name] if device == "cpu" else None,
@@ -173,30 +177,3 @@ def rendering_rows(ours: MethodUnderTest, peer: MethodUnderTest, rounds: int) ->
             by_cpu_time=ratios(*([d.cpu for d in found[name]] for name in ("nerface", "ours"))),
         ),
     ]
-
-
-CUDA_FRAME_SIZE = 512
-CUDA_ROWS = {
-    "cuda_rendering_frames_per_second": ("frames/s", Target(">=", 60)),
-    "cuda_training_rays_per_second": ("rays/s", None),
-    "cuda_training_against_nerface_float32": ("x", None),
-    "cuda_training_against_nerface_bfloat16": ("x", None),
-    "cuda_convergence": ("dB lost", Target("<=", 0.1)),
-}
-"""Rows that need a CUDA device: unit and target by name."""
-
-
-def missing_cuda_rows(reason: str) -> list[ResultRow]:
-    """All rows of a CUDA device without values, and why they were not measured."""
-    return [ResultRow(name, None, unit, target, reason) for name, (unit, target) in CUDA_ROWS.items()]
-
-
-def cuda_rendering_row(ours: MethodUnderTest, rounds: int) -> ResultRow:
-    """Frames of 512x512 rendered per second."""
-    view = square_view(ours.data.sequence, CUDA_FRAME_SIZE)
-    variants = {"ours": lambda: rendering_time(ours, view, "cuda")}
-    interleaved(variants, 3)
-    frames, _ = rates(interleaved(variants, rounds)["ours"])
-    name = "cuda_rendering_frames_per_second"
-    note = f"{CUDA_FRAME_SIZE}x{CUDA_FRAME_SIZE} on {torch.cuda.get_device_name()}; the aim is 400"
-    return measured_row(name, frames, *CUDA_ROWS[name], note)

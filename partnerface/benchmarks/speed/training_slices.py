@@ -157,9 +157,9 @@ def timed_steps(
     return total.per(len(timer.steps))
 
 
-def set_up(method: MethodUnderTest) -> None:
+def set_up(method: MethodUnderTest, device: str = "cpu") -> None:
     """Run one training step, which fits a new method's buffers to the person."""
-    train_steps(method, 1)
+    train_steps(method, 1, device=device)
 
 
 def continue_from(variant: MethodUnderTest, trained: MethodUnderTest) -> MethodUnderTest:

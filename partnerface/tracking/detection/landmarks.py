@@ -8,8 +8,9 @@ detector's crop, so the first frame is fed a few times before its result counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -117,6 +118,62 @@ def landmark_pixels(face: Any, width: int, height: int) -> np.ndarray:
     return points * np.float32([width, height, width])
 
 
+@dataclass
+class DetectedFace:
+    """A face in one picture.
+
+    Attributes:
+        landmarks: ``[478, 3]`` in pixels, as in `LandmarkTrack`.
+        scores: blendshape scores in [0, 1] by name.
+        matrix: ``[4, 4]`` from the detector's face model to its camera (x right, y up, z backward), in
+            centimetres.
+    """
+
+    landmarks: np.ndarray
+    scores: dict[str, float]
+    matrix: np.ndarray
+
+
+class VideoFaceDetector:
+    """Finds the face in the pictures of one video, one after another as they come; used in a ``with`` block.
+
+    It stays with the face that it found first for as long as that is in the picture.
+
+    Raises:
+        UserError: MediaPipe or its model file is missing.
+    """
+
+    def __init__(self) -> None:
+        self._landmarker = face_landmarker(video_mode=True)
+        self._offset_ms: int | None = None
+        self._stamp_ms = -1
+
+    def __enter__(self) -> Self:
+        self._landmarker.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._landmarker.__exit__(*raised)
+
+    def __call__(self, image: np.ndarray, time: float) -> DetectedFace | None:
+        """The face in a picture ``[H, W, 3]`` uint8 RGB of ``time`` seconds; None where there is none."""
+        picture = to_mediapipe_image(image)
+        if self._offset_ms is None:
+            for repeat in range(WARM_UP_FRAMES):
+                self._stamp_ms = repeat * 33
+                self._landmarker.detect_for_video(picture, self._stamp_ms)
+            self._offset_ms = self._stamp_ms + 33 - round(time * 1000)
+        self._stamp_ms = max(self._stamp_ms + 1, self._offset_ms + round(time * 1000))
+        result = self._landmarker.detect_for_video(picture, self._stamp_ms)
+        if not result.face_landmarks:
+            return None
+        return DetectedFace(
+            landmark_pixels(result.face_landmarks[0], image.shape[1], image.shape[0]),
+            {category.category_name: category.score for category in result.face_blendshapes[0]},
+            np.asarray(result.facial_transformation_matrixes[0], np.float32),
+        )
+
+
 def detect_landmarks(frames: Iterable[tuple[float, np.ndarray]]) -> LandmarkTrack:
     """Detect the face in every frame of one video.
 
@@ -126,49 +183,34 @@ def detect_landmarks(frames: Iterable[tuple[float, np.ndarray]]) -> LandmarkTrac
     Raises:
         UserError: MediaPipe or its model file is missing.
     """
-    times, results, changes = [], [], []
+    times, faces, changes = [], [], []
     width = height = 0
     thumbnail = None
-    with face_landmarker(video_mode=True) as landmarker:
-        stamp = -1
+    with VideoFaceDetector() as detect:
         for time, image in frames:
             height, width = image.shape[:2]
-            picture = to_mediapipe_image(image)
-            if not times:
-                for repeat in range(WARM_UP_FRAMES):
-                    stamp = repeat * 33
-                    landmarker.detect_for_video(picture, stamp)
-                offset = stamp + 33
-            stamp = max(stamp + 1, offset + round(time * 1000))
-            results.append(_frame_result(landmarker.detect_for_video(picture, stamp), width, height))
+            faces.append(detect(image, time))
             times.append(time)
             small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
             previous, thumbnail = thumbnail, np.asarray(small, np.float32) / 255
             difference = np.abs(thumbnail - (thumbnail if previous is None else previous))
             changes.append((difference.mean(), np.median(difference.max(-1))))
-    return _assemble(times, results, changes, width, height)
+    return _assemble(times, faces, changes, width, height)
 
 
-def _frame_result(result: Any, width: int, height: int) -> tuple | None:
-    if not result.face_landmarks:
-        return None
-    scores = {category.category_name: category.score for category in result.face_blendshapes[0]}
-    matrix = np.asarray(result.facial_transformation_matrixes[0], np.float32)
-    return landmark_pixels(result.face_landmarks[0], width, height), scores, matrix
-
-
-def _assemble(times: list, results: list, changes: list, width: int, height: int) -> LandmarkTrack:
+def _assemble(
+    times: list, faces: list[DetectedFace | None], changes: list, width: int, height: int
+) -> LandmarkTrack:
     count = len(times)
-    found = [i for i, result in enumerate(results) if result is not None]
-    names = sorted(results[found[0]][1]) if found else []
+    found = {i: face for i, face in enumerate(faces) if face is not None}
+    names = sorted(next(iter(found.values())).scores) if found else []
     landmarks = np.full((count, LANDMARKS, 3), np.nan, np.float32)
     scores = np.full((count, len(names)), np.nan, np.float32)
     matrices = np.full((count, 4, 4), np.nan, np.float32)
     valid = np.zeros(count, bool)
-    for i in found:
-        points, frame_scores, matrix = results[i]
-        landmarks[i], matrices[i], valid[i] = points, matrix, True
-        scores[i] = [frame_scores[name] for name in names]
+    for i, face in found.items():
+        landmarks[i], matrices[i], valid[i] = face.landmarks, face.matrix, True
+        scores[i] = [face.scores[name] for name in names]
     timestamps = np.asarray(times, np.float64)
     duration = timestamps[-1] - timestamps[0] if count > 1 else 0.0
     return LandmarkTrack(

@@ -7,20 +7,25 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from partnerface.avatar.background import Background
 from partnerface.avatar.picture import Picture
-from partnerface.files.videos import write_video
+from partnerface.errors import UserError
+from partnerface.files.videos import fault_of_encoding, write_video
 from partnerface.training.distributed import gathered_at_first
 
 
 class WriteVideo(Callback):
-    """Writes the rendered views as a video, over white, into the run's folder.
+    """Writes the rendered views as a video into the run's folder.
 
     Args:
-        file_name: name of the video.
+        file_name: name of the video; its suffix chooses the encoding, see `ENCODINGS`.
+        background: ``transparent``, ``#rrggbb``, the name of a colour, or an image.
     """
 
-    def __init__(self, file_name: str = "prediction.mp4") -> None:
-        self.file_name = file_name
+    def __init__(self, file_name: str = "prediction.mp4", background: str = "white") -> None:
+        self.file_name, self.background = file_name, Background.named(background)
+        if encoding_fault := fault_of_encoding(Path(file_name), self.background.transparent):
+            raise UserError(f"WriteVideo: {encoding_fault}")
         self._frames: list[np.ndarray] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -29,7 +34,7 @@ class WriteVideo(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Picture, *args
     ) -> None:
-        self._frames.append(outputs.to_bytes())
+        self._frames.append(self.background.behind(outputs))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         frames = gathered_at_first(self._frames)

@@ -55,14 +55,6 @@ def test_a_second_run_keeps_convergence_and_nothing_else(tmp_path: Path) -> None
     assert json.loads(path.read_text())["rows"] == []
 
 
-def test_a_row_takes_the_place_of_its_name(tmp_path: Path) -> None:
-    report = SpeedReport(tmp_path / "speed.json", {})
-    report.add(*ROWS)
-    report.replace(measured_row("fps", [70.0], "frames/s"))
-    assert [(row.name, row.value) for row in report.rows] == [("rate", 2.0), ("fps", 70.0)]
-    assert json.loads(report.path.read_text())["rows"][1]["value"] == 70.0
-
-
 @pytest.mark.parametrize("content", ["{", "[1]", '{"suite": "other"}', "\x00\xff"])
 def test_another_file_is_left_alone(content: str, tmp_path: Path) -> None:
     path = tmp_path / "notes.json"

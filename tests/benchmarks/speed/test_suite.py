@@ -9,14 +9,13 @@ from partnerface.benchmarks.speed import throughput
 from partnerface.benchmarks.speed.measurement import Duration
 from partnerface.benchmarks.speed.report import SpeedReport, print_report
 from partnerface.benchmarks.speed.suite import Effort, SpeedSuite
-from partnerface.benchmarks.speed.throughput import CUDA_ROWS
 
 TINY_EFFORT = Effort(training_steps=2, rounds=1, steps=1, growth=False)
 
 
 def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsys) -> None:
     report = SpeedReport(tmp_path / "speed.json", {"machine": {"cores": 2, "load_at_start": [3.0, 0, 0]}})
-    SpeedSuite(build_tiny, report, tmp_path, TINY_EFFORT, threads=2, cuda=False).run()
+    SpeedSuite(build_tiny, report, tmp_path, TINY_EFFORT, threads=2).run()
     rows = {row["name"]: row for row in json.loads((tmp_path / "speed.json").read_text())["rows"]}
     assert [*rows] == [
         "training_rays_per_second",
@@ -25,7 +24,6 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
         "training_step_many_parts_against_few",
         "rendering_frames_per_second",
         "rendering_against_nerface",
-        *CUDA_ROWS,
     ]
     rate = rows["training_rays_per_second"]["value"]
     against = rows["training_against_nerface_float32"]

@@ -35,3 +35,20 @@ def test_an_unknown_choice_of_frames_gives_one_line(trained_run: Path, tmp_path:
     arguments = ["predict", "--config", str(trained_run / "config.yaml"), f"--ckpt_path={checkpoint}"]
     assert main([*arguments, f"--run_dir={tmp_path}", "--data.predict_frames=never"]) == 2
     assert "--data.predict_frames" in capsys.readouterr().err
+
+
+def test_predictions_may_be_transparent(trained_run: Path, tmp_path: Path, capsys) -> None:
+    checkpoint = trained_run / "checkpoints" / "last.ckpt"
+    arguments = ["predict", "--config", str(trained_run / "config.yaml"), f"--ckpt_path={checkpoint}"]
+    writer = "--trainer.callbacks+=partnerface.training.callbacks.write_video.WriteVideo"
+    flags = [f"--run_dir={tmp_path}", "--data.predict_frames=temporal", writer]
+    clear = "--trainer.callbacks.background=transparent"
+    assert main([*arguments, *flags, "--trainer.callbacks.file_name=clear.webm", clear]) == 0
+    with av.open(str(tmp_path / "clear.webm")) as video:
+        codec = av.CodecContext.create("libvpx-vp9", "r")
+        frame = next(f for packet in video.demux(video=0) for f in codec.decode(packet))
+    alpha = frame.to_ndarray(format="rgba")[..., 3]
+    assert alpha.min() < 20
+    assert alpha.max() > 235
+    assert main([*arguments, *flags, "--trainer.callbacks.file_name=clear.mp4", clear]) == 2
+    assert ".mp4 has no transparency" in capsys.readouterr().err

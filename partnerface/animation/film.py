@@ -1,0 +1,200 @@
+"""Films of an avatar: each frame is rendered once, kept, and written as a video or as pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from partnerface.animation.channels import channel_image, require_parts, side_by_side
+from partnerface.animation.film_output import FilmOutput
+from partnerface.animation.frame_folder import KEPT, FrameFolder
+from partnerface.avatar.method import AvatarMethod
+from partnerface.compute.frame_record import FrameRecord
+from partnerface.data.drivers.driver import Driver
+from partnerface.data.view import View
+from partnerface.errors import UserError
+from partnerface.files.containers import Sound, has_sound
+from partnerface.files.images import read_rgb
+from partnerface.files.videos import frame_rate, write_video
+from partnerface.files.whole_files import NotWritten, whole_file
+from partnerface.runs.engine import locked
+from partnerface.runs.progress import shown_progress
+
+
+@dataclass
+class Shots(Driver):
+    """Views that are listed one by one.
+
+    Attributes:
+        views: F = 1 each.
+        fps: views per second.
+    """
+
+    views: Sequence[View]
+    fps: float
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, place: int) -> View:
+        return self.views[place]
+
+
+def make_film(
+    avatar: AvatarMethod,
+    driver: Driver,
+    output: FilmOutput,
+    *,
+    frames: range | None = None,
+    beside: Sequence[Path] | None = None,
+    sound: bool = True,
+    keep_frames: bool = False,
+) -> list[Path]:
+    """Render views of an avatar and write them; a call that was stopped is continued by the same call.
+
+    Finished frames lie in ``NAME.frames`` beside the film until it is written.
+
+    Args:
+        avatar: who is shown.
+        driver: the views.
+        output: where to, and what is shown.
+        frames: numbers of the views to show, by default all.
+        beside: pictures of all views, to be shown on the left.
+        sound: take the driver's sound along, into videos.
+        keep_frames: leave the frames where they are.
+
+    Returns:
+        The written files and folders, one for each channel.
+
+    Raises:
+        UserError: the avatar has no such channel, the sound cannot be read, or something cannot be written.
+    """
+    require_parts(output.channels, avatar)
+    numbers = range(len(driver)) if frames is None else frames
+    if output.single and len(numbers) > 1:
+        raise UserError(
+            f"--out {output.path}: one picture cannot hold {len(numbers)}; give a video or a folder's name"
+        )
+    track = _sound_of(driver, numbers) if sound and output.encoding is not None else None
+    folder = FrameFolder(output.path.with_name(f"{output.path.name}.frames"), output.channels)
+    folder.make()
+    with locked(folder.root):
+        shown = "alone" if beside is None else "beside the driver"
+        folder.begin({**output.words(), "layout": shown, **_digests(avatar, driver)})
+        todo = folder.missing(numbers)
+        with shown_progress("Rendering", len(numbers), len(numbers) - len(todo)) as advance:
+            for number in todo:
+                _render_frame(avatar, driver[number], number, output, folder, beside)
+                advance()
+        try:
+            written = _write(folder, numbers, output, driver, track)
+        except NotWritten as error:
+            raise NotWritten(f"{error}; {KEPT}") from error
+        if not keep_frames:
+            folder.remove()
+    return written
+
+
+def _render_frame(
+    avatar: AvatarMethod,
+    view: View,
+    number: int,
+    output: FilmOutput,
+    folder: FrameFolder,
+    beside: Sequence[Path] | None,
+) -> None:
+    view = view.to(avatar.identity.device)
+    view = view if output.size is None else framed(view, *output.size)
+    picture = avatar.render(view, with_parts="parts" in output.channels)
+    for channel in output.channels:
+        image = channel_image(channel, picture, view, output.background, as_data=output.encoding is None)
+        if beside is not None and channel == "rgb":
+            image = side_by_side(read_rgb(beside[number]), image)
+        folder.keep(channel, number, image)
+
+
+def framed(view: View, width: int, height: int) -> View:
+    """The same views in pictures of another size; those of another shape show more on two sides.
+
+    What the training pictures did not hold of the shoulders is the continuation of their edge.
+    """
+    camera = view.camera
+    scale = min(width / camera.width, height / camera.height)
+    before = torch.tensor([scale * camera.width, scale * camera.height])
+    after = torch.tensor([float(width), float(height)])
+    margin = (after - before) / 2
+    intrinsics = camera.intrinsics * scale
+    intrinsics[:, 2:] += margin.to(intrinsics)
+    # Image coordinates of the new pictures to those of the old ones, and from there to the reference torso.
+    stretch, shift = (after / before).to(view.torso_motion), (-margin / before).to(view.torso_motion)
+    linear, offset = view.torso_motion[:, :, :2], view.torso_motion[:, :, 2]
+    motion = torch.cat([linear * stretch, (offset + linear @ shift)[..., None]], -1)
+    return replace(
+        view,
+        camera=replace(camera, intrinsics=intrinsics, width=width, height=height),
+        torso_motion=motion,
+    )
+
+
+def _sound_of(driver: Driver, numbers: range) -> Sound | None:
+    if driver.sound is None or not has_sound(driver.sound):
+        return None
+    rate = frame_rate(driver.fps)
+    return Sound(driver.sound, float(numbers[0] / rate), float(len(numbers) / rate))
+
+
+def _write(
+    folder: FrameFolder, numbers: range, output: FilmOutput, driver: Driver, sound: Sound | None
+) -> list[Path]:
+    for channel, path in output.paths().items():
+        if output.single:
+            with whole_file(path) as partial:
+                shutil.copyfile(folder.path(channel, numbers[0]), partial)
+        elif output.encoding is None:
+            folder.move_to(channel, path, numbers)
+        else:
+            with shown_progress(f"Writing {path.name}", len(numbers)) as advance:
+                frames = _counted(folder.frames(channel, numbers), advance)
+                write_video(path, frames, driver.fps, sound)
+    return list(output.paths().values())
+
+
+Item = TypeVar("Item")
+
+
+def _counted(items: Iterable[Item], advance) -> Iterator[Item]:
+    for item in items:
+        yield item
+        advance()
+
+
+def _digests(avatar: AvatarMethod, driver: Driver) -> Mapping[str, str]:
+    """What tells this avatar and these views from all others."""
+    weights, views = hashlib.sha256(), hashlib.sha256(repr(driver.fps).encode())
+    for name, value in avatar.state_dict().items():
+        weights.update(name.encode())
+        weights.update(_bytes(value))
+    for number in range(len(driver)):
+        _add_record(views, driver[number])
+    return {"avatar": weights.hexdigest(), "driver": views.hexdigest()}
+
+
+def _add_record(digest, record: FrameRecord) -> None:
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, FrameRecord):
+            _add_record(digest, value)
+        else:
+            digest.update(field.name.encode())
+            digest.update(_bytes(value) if isinstance(value, Tensor) else repr(value).encode())
+
+
+def _bytes(value: Tensor) -> bytes:
+    return value.detach().cpu().contiguous().numpy().tobytes()

@@ -1,0 +1,1 @@
+"""Files for other programs: textured meshes, sequences of posed meshes, Gaussian splats."""

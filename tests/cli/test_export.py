@@ -1,0 +1,65 @@
+"""``partnerface export``: files of a trained avatar, and bad input, one line each."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from partnerface.cli.main import main
+from tests.export.glb_reader import Glb
+
+
+def test_the_mesh_of_a_run_moves_as_its_driver(trained_run, tmp_path) -> None:
+    out = tmp_path / "me.glb"
+    flags = ["--out", str(out), "--texture=64", "--driver=range_of_motion", "--seconds=2", "--frames=0:8"]
+    assert main(["export", "mesh", str(trained_run), *flags]) == 0
+    glb = Glb(out)
+    weights = [glb.animated(frame)[0] for frame in range(8)]
+    assert np.ptp(weights, axis=0).max() > 0.1
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_every_frame_becomes_a_file(trained_run, tmp_path) -> None:
+    driver = ["--driver=talk", "--seconds=1", "--frames=3:5"]
+    assert (
+        main(["export", "obj", str(trained_run), *driver, "--out", str(tmp_path / "obj"), "--texture=64"])
+        == 0
+    )
+    names = {path.name for path in (tmp_path / "obj").iterdir()}
+    assert names == {"00003.obj", "00004.obj", "head.mtl", "texture.png"}
+    assert main(["export", "ply", str(trained_run), *driver, "--out", str(tmp_path / "ply")]) == 0
+    frames = [trimesh.load(path) for path in sorted((tmp_path / "ply").iterdir())]
+    assert len(frames) == 2
+    assert np.abs(frames[0].vertices - frames[1].vertices).max() > 1e-5
+    splats = ["export", "splats", str(trained_run), "--count=1000"]
+    assert main([*splats, *driver, "--out", str(tmp_path / "splats")]) == 0
+    assert len(list((tmp_path / "splats").iterdir())) == 2
+    assert main([*splats, "--out", str(tmp_path / "me.ply")]) == 0
+    assert 0 < len(trimesh.load(tmp_path / "me.ply").vertices) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mesh", "RUN", "--out=OUT/me.obj"], "me.obj: must end in .glb"),
+        (["mesh", "RUN", "--out=OUT/none/me.glb"], "there is no folder"),
+        (["mesh", "RUN", "--out=OUT/me.glb", "--texture=10"], "texture"),
+        (["mesh", "RUN", "--out=OUT/me.glb", "--driver=nobody.mp4"], "nobody.mp4"),
+        (["mesh", "RUN", "--out=OUT/me.glb", "--driver=talk", "--frames=9:3"], "--frames 9:3"),
+        (["mesh", "OUT/missing", "--out=OUT/me.glb"], "missing"),
+        (["splats", "RUN", "--out=OUT/me.splat"], "me.splat: must end in .ply"),
+        (["splats", "RUN", "--out=OUT/me.ply", "--count=5"], "count"),
+        (["splats", "RUN", "--out=OUT/me.ply", "--driver=talk"], "names a folder"),
+        (["obj", "RUN", "--out=OUT/me.obj", "--driver=talk"], "names a folder"),
+        (["ply", "RUN", "--out=OUT/ply", "--driver=talk", "--frames=0:99999"], "--frames 0:99999"),
+        (["balloon", "RUN"], "balloon"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, trained_run, tmp_path, capsys) -> None:
+    places = {"RUN": str(trained_run), "OUT": str(tmp_path)}
+    for name, place in places.items():
+        arguments = [argument.replace(name, place) for argument in arguments]
+    assert main(["export", *arguments]) == 2
+    error = capsys.readouterr().err
+    (line,) = [text for text in error.splitlines() if text.startswith("partnerface: ")]
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
