@@ -40,9 +40,9 @@ ONE_PLACE = {
     "json.load": set(),
     "yaml.safe_load": {"files/plain_values.py", "benchmarks/methods/run.py"},
     "Image.open": {"files/images.py"},
-    "av.open": {"files/videos.py", "files/containers.py"},
+    "av.open": {"files/videos.py", "files/containers.py", "files/live_video.py"},
     "importlib.import_module": {"__init__.py", "cli/main.py", "errors.py"},
-    "subprocess.Popen": {"runs/worker_pool.py"},
+    "subprocess.Popen": {"runs/worker_pool.py", "benchmarks/gpu/checkout_tests.py"},
 }
 """Calls that belong into a few files: all but the first read what this package itself has written."""
 
