@@ -23,7 +23,8 @@ _REQUIREMENTS = {
     "warp": "warp-lang",
     "jsonargparse": "'jsonargparse[signatures]'",
     **{name: name for name in ("torch", "lightning", "torchmetrics", "wandb", "tensorboard", "kornia")},
-    **{name: name for name in ("numpy", "filelock", "av", "rich", "matplotlib", "jaxtyping", "safetensors")},
+    **{name: name for name in ("numpy", "filelock", "av", "rich", "matplotlib", "jaxtyping")},
+    **{name: name for name in ("safetensors", "jinja2")},
 }
 """What pip installs for an imported module."""
 

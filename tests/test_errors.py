@@ -52,7 +52,18 @@ def test_without_pytorch3d_every_command_is_one_line(tmp_path: Path) -> None:
         "check": str(tmp_path),
         "view": str(tmp_path),
         "benchmark": f"methods --out {out}",
+        "live": f"{tmp_path} --source {film}",
+        "reenact": f"{tmp_path} --driver talk --out {film}",
+        "render": f"{tmp_path} --out {film}",
+        "benchmark gpu": f"--out {out}",
+        "benchmark transfer": f"--out {out}",
         "export avatar": str(tmp_path),
+        "export mesh": f"{tmp_path} --out {tmp_path / 'me.glb'}",
+        "export splats": f"{tmp_path} --out {tmp_path / 'me.ply'}",
+        **{
+            f"export {what}": f"{tmp_path} --out {tmp_path / 'meshes'} --driver talk"
+            for what in ("obj", "ply")
+        },
         "embed-landmarks": str(out),
     }
     lines = [f"{name} {needed.get(name, '')}" for name in commands]

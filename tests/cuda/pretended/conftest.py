@@ -85,7 +85,7 @@ def arguments(synthetic_dataset: Path) -> Callable[..., list[str]]:
             *("--data.rays_per_frame=48", f"--trainer.limit_test_batches={TWO_TEST_FRAMES}"),
             "--data.predict_frames=val",
             *SMALL_PARTS.get(method, SMALL_GRIDS),
-            *("--trainer.accelerator=cuda", f"--run_dir={run}", *flags),
+            *("--trainer.accelerator=cuda", "--result_page=false", f"--run_dir={run}", *flags),
         ]
 
     return of_method
