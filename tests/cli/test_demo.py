@@ -9,6 +9,7 @@ from partnerface.animation import run_animation
 from partnerface.cli.demo import as_max_time
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
+from partnerface.result_page import expression_sheet
 
 FILES = (
     *("checkpoints/last.ckpt", "metrics.json", "report.html", "comparison.mp4", "strip.png"),
@@ -28,6 +29,7 @@ def small(monkeypatch) -> None:
         "--data.rays_per_frame=64",
         "--model.avatar.sampler.init_args.cells=32",
     ]
+    monkeypatch.setattr(expression_sheet, "DENSITIES", expression_sheet.DENSITIES[-1:])
     monkeypatch.setattr(run_animation, "ACTION_FRAMES", 1)
     monkeypatch.setattr(run_animation, "ORBIT_FRAMES", 1)
     monkeypatch.setattr(
