@@ -42,9 +42,13 @@ settings.load_profile("seeded")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no worker is left alone with them at the end."""
+    """Files with slow tests come first, so that no worker is left alone with them at the end.
+
+    The others come in reverse: the longest are those of tracking and training.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    place = {path: k for k, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (item.path not in slow, -place[item.path]))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -80,8 +79,7 @@ def view(
 
 def _cameras(avatar: AvatarMethod) -> dict[str, Callable[[], LiveViews]]:
     """The first camera of this machine as a performance; none where there is no camera."""
-    # The room of live performers may be missing from a build.
-    if not CAMERA.exists() or importlib.util.find_spec("partnerface.tracking.live") is None:
+    if not CAMERA.exists():
         return {}
     from partnerface.files.live_video import NewestPictures, camera_pictures
     from partnerface.tracking.live import LivePerformer
