@@ -55,12 +55,13 @@ class OpenedAvatar:
         return replace(view.to(self.avatar.identity.device), rig=self.avatar.rig())
 
 
-def open_avatar(path: Path, trust: str = "") -> OpenedAvatar:
-    """Load an avatar onto the GPU if one is usable, else onto the CPU.
+def open_avatar(path: Path, trust: str = "", device: str = "auto") -> OpenedAvatar:
+    """Load an avatar.
 
     Args:
         path: folder of a run or of an avatar, checkpoint or avatar file.
         trust: packages whose classes it may name, with commas between.
+        device: ``auto``, the GPU if one is usable and else the CPU, or ``cpu``.
 
     Raises:
         UserError: there is none.
@@ -68,8 +69,8 @@ def open_avatar(path: Path, trust: str = "") -> OpenedAvatar:
     path = Path(path)
     if not path.exists():
         raise UserError(f"avatar {path}: no such file or folder")
-    device = chosen_accelerator("auto")
     use_exact_float32()
-    avatar = partnerface.load_avatar(path, device, trust=[name for name in trust.split(",") if name])
+    accelerator = chosen_accelerator(device)
+    avatar = partnerface.load_avatar(path, accelerator, trust=[name for name in trust.split(",") if name])
     run = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else None
     return OpenedAvatar(avatar, run)

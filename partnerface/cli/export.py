@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def export_mesh(
     options = DrivingOptions(**driving)
     surface, mesh, drive = _opened(avatar, trust)
     driven = None if driver is None else drive(driver, options, frames)
-    image = baked_texture(surface, mesh, texture, lambda work: _progress(work, "Baking the texture"))
+    image = baked_texture(surface, mesh, texture, partial(_progress, text="Baking the texture"))
     # Nothing is rendered from here on.
     head_model, performance = surface.head_model.cpu(), None
     if driven is not None:
@@ -81,7 +82,7 @@ def export_obj(
     options = DrivingOptions(**driving)
     surface, mesh, drive = _opened(avatar, trust)
     views, numbers = drive(driver, options, frames)
-    image = baked_texture(surface, mesh, texture, lambda work: _progress(work, "Baking the texture"))
+    image = baked_texture(surface, mesh, texture, partial(_progress, text="Baking the texture"))
     out.mkdir(parents=True, exist_ok=True)
     write_obj_material(out, image)
     for number in _progress(numbers, "Writing meshes"):
@@ -148,7 +149,7 @@ def export_splats(
     options = DrivingOptions(**driving)
     surface, _, drive = _opened(avatar, trust, textured=False)
     if driver is None:
-        work = lambda pieces: _progress(pieces, "Colouring splats")  # noqa: E731
+        work = partial(_progress, text="Colouring splats")
         splats = head_splats(surface, surface.default_view(), count, work)
         write_splats(out, splats)
         print(f"{out}: {len(splats.opacity)} splats")

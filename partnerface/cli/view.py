@@ -25,7 +25,7 @@ def view(
     driver: str | None = None,
     size: Between[int, 32, 2048] | None = None,
     device: Literal["auto", "cpu"] = "auto",
-    trust: list[str] | None = None,
+    trust: str = "",
 ) -> None:
     """Show an avatar in the browser: camera, expressions, performances, parts.
 
@@ -38,14 +38,13 @@ def view(
         driver: one more performance to play: whatever ``partnerface reenact`` takes as its driver.
         size: height of the finest pictures in pixels; by default the avatar's own, at least 256.
         device: where to render; auto takes a GPU if one is usable.
-        trust: other packages whose classes the avatar may name.
+        trust: packages whose classes the avatar may name, with commas between.
     """
     # Imported here: --help need not wait for torch.
     import time
 
-    import partnerface
+    from partnerface.animation.open_avatar import open_avatar
     from partnerface.animation.open_driver import open_driver
-    from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.errors import import_extra
     from partnerface.runs.stop_signals import termination_as_exit
 
@@ -53,15 +52,15 @@ def view(
     from partnerface.viewer.server import Viewer, listening_socket
 
     listening_socket(port).close()
-    shown = partnerface.load_avatar(avatar, device=chosen_accelerator(device), trust=trust or ())
-    run = Path(avatar) if Path(avatar).is_dir() else None
+    opened = open_avatar(avatar, trust, device)
+    shown, run = opened.avatar, opened.run
     performances = {
         name: lambda text=text: open_driver(text, shown, run=run, say=_silent)
         for name, text in BUILT_IN.items()
     }
     if driver is not None:
-        opened = open_driver(driver, shown, run=run)
-        performances = {Path(driver).name: lambda: opened, **performances}
+        named = opened.drive(driver)
+        performances = {Path(driver).name: lambda: named, **performances}
     still = shown.neutral_view()
     full = size or max(still.camera.height, 256)
     title = _title(Path(avatar).absolute())

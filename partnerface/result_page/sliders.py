@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from pytorch3d.transforms import axis_angle_to_matrix
-from torch import Tensor
 
 from partnerface.avatar.method import AvatarMethod
 from partnerface.data.view import View
@@ -64,17 +62,19 @@ def slider_pairs(avatar: AvatarMethod) -> list[tuple[str, Slider, Slider]]:
         blink = _expressed(avatar, ["eyeBlinkLeft", "eyeBlinkRight"])
         down = Slider("eyes open", "eyes closed", blink, two_sided=False)
         pairs.append(("Eyes and brows", Slider("brows down", "brows up", brows), down))
-    yaw, pitch = _head_turned(avatar, yaw=TURN), _head_turned(avatar, pitch=-NOD)
-    across = Slider(f"{TURN:g}° left", f"{TURN:g}° right", yaw)
-    return [*pairs, ("Head", across, Slider(f"{NOD:g}° up", f"{NOD:g}° down", pitch))]
+    across = Slider(f"{TURN:g}° left", f"{TURN:g}° right", lambda view, share: view.turned(yaw=TURN * share))
+    down = Slider(f"{NOD:g}° up", f"{NOD:g}° down", lambda view, share: view.turned(pitch=-NOD * share))
+    return [*pairs, ("Head", across, down)]
 
 
 def facing_view(avatar: AvatarMethod) -> View:
     """The default view (F = 1) with the head turned as it was held on average in training."""
-    view = avatar.default_view()
-    turn = axis_angle_to_matrix(avatar.mean_pose[None, :3])
-    torso = view.head.torso_rotation
-    return _with_rotation(avatar, view, turn if torso is None else torso @ turn)
+    view, neck = avatar.default_view(), avatar.rig().neck
+    head, rotation = view.head, axis_angle_to_matrix(avatar.mean_pose[None, :3])
+    if head.torso_rotation is not None:
+        rotation = head.torso_rotation @ rotation
+    translation = head.translation + (head.rotation - rotation) @ neck
+    return replace(view, head=replace(head, rotation=rotation, translation=translation))
 
 
 def _expressed(
@@ -107,32 +107,8 @@ def _joint_turned(joint: int, radians: float) -> Callable[[View, float], View]:
 
     def move(view: View, share: float) -> View:
         turned = view.head.joint_rotations.clone()
-        turned[:, joint] = turned[:, joint] @ _rotation(turned, (share * radians, 0.0, 0.0))
+        turn = axis_angle_to_matrix(turned.new_tensor([share * radians, 0.0, 0.0]))
+        turned[:, joint] = turned[:, joint] @ turn
         return replace(view, head=replace(view.head, joint_rotations=turned))
 
     return move
-
-
-def _head_turned(avatar: AvatarMethod, yaw: float = 0.0, pitch: float = 0.0) -> Callable[[View, float], View]:
-    """Turn the head by degrees, to the subject's left and up; the torso stays."""
-
-    def move(view: View, share: float) -> View:
-        radians = (-np.deg2rad(pitch) * share, np.deg2rad(yaw) * share, 0.0)
-        rotation = view.head.rotation
-        return _with_rotation(avatar, view, rotation @ _rotation(rotation, radians))
-
-    return move
-
-
-def _with_rotation(avatar: AvatarMethod, view: View, rotation: Tensor) -> View:
-    """The view with the head turned to a rotation ``[1, 3, 3]`` about the middle of its neck."""
-    head, model = view.head, avatar.head_model
-    joints = model.identity_joints(avatar.identity)
-    neck = 0.5 * (joints[model.joint("neck")] + joints[model.joint("head")])
-    translation = head.translation + (head.rotation - rotation) @ neck
-    turned = replace(head, rotation=rotation, translation=translation, angular_velocity=None)
-    return replace(view, head=turned)
-
-
-def _rotation(like: Tensor, axis_angle: tuple[float, float, float]) -> Tensor:
-    return axis_angle_to_matrix(torch.tensor(axis_angle).to(like))

@@ -12,6 +12,7 @@ from partnerface.avatar.default_view import DefaultView
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.view import View
 from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_rig import HeadRig
 from partnerface.result_page.expression_sheet import BLOCK, expression_sheet
 from partnerface.result_page.sliders import facing_view, slider_pairs
 from tests.contracts.subjects import strong_parameters
@@ -27,8 +28,12 @@ class StandIn:
         head = strong_parameters(head_model)
         self.identity = head.identity
         self.mean_pose = torch.tensor([0.1, -0.2, 0.05, 0, 0, 0])
-        self.view = View(Camera(intrinsics, pose, width, height), head, torch.eye(2, 3)[None])
+        camera = Camera(intrinsics, pose, width, height)
+        self.view = View(camera, head, torch.eye(2, 3)[None], self.rig())
         self.view_defaults.remember(self.view, head_model)
+
+    def rig(self) -> HeadRig:
+        return HeadRig.of(self.head_model, self.identity)
 
     def default_view(self) -> View:
         return self.view.clone()
