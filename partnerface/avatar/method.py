@@ -90,7 +90,7 @@ class AvatarMethod(nn.Module, ABC):
         self.torso.neck_line.fill_(sequence.neck_line)
 
     def default_view(self) -> View:
-        """The view (F = 1) of the training frame with the least expression, at the training size."""
+        """The view (F = 1) of a calm training frame that faces the camera, at the training size."""
         return replace(self.view_defaults.view(self.identity), rig=self.rig())
 
     def neutral_view(self) -> View:
