@@ -32,6 +32,8 @@ class EvaluationProtocol:
 
     Attributes:
         dataset: name of the sequence.
+        checkpoint: the file of the weights that were tested; None for weights that were never saved.
+        trained_steps: training steps that they have seen.
         resolution: width and height in pixels.
         num_frames: number of scored frames by test split.
         num_train_frames: number of frames that training used.
@@ -51,6 +53,8 @@ class EvaluationProtocol:
     """
 
     dataset: str
+    checkpoint: str | None
+    trained_steps: int
     resolution: tuple[int, int]
     num_frames: dict[str, int]
     num_train_frames: int
