@@ -146,7 +146,7 @@ class EvaluationReport(Callback):
         metrics = metrics_protocol(pl_module.metrics)
         return EvaluationProtocol(
             dataset=sequence.name,
-            checkpoint=None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+            checkpoint=_name_of_checkpoint(trainer),
             trained_steps=pl_module.trained_steps,
             resolution=(data.camera.width, data.camera.height),
             num_frames={name: num_frames[name] for name in sequence.test_splits},
@@ -172,6 +172,14 @@ def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
     """The true surface of a frame; None if the dataset does not know it."""
     data = trainer.datamodule
     return data.reader.true_surface(number, data.camera.select([number]))
+
+
+def _name_of_checkpoint(trainer: Trainer) -> str | None:
+    """Path of the tested checkpoint within the run's folder; of one from elsewhere its name alone."""
+    if trainer.ckpt_path is None:
+        return None
+    path, run = (Path(p).absolute() for p in (trainer.ckpt_path, trainer.default_root_dir))
+    return path.relative_to(run).as_posix() if path.is_relative_to(run) else path.name
 
 
 def say_other_head(trainer: Trainer, pl_module: LightningModule) -> None:
