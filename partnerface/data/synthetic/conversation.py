@@ -1,4 +1,4 @@
-"""The script of a face that folds: expressions that co-occur as in talk, then the same ones recombined or larger."""
+"""The script of a face that folds: expressions that co-occur as in talk, then recombined, then larger."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 from partnerface.data.splits import nearest_distance
 from partnerface.data.synthetic.face_coordinates import smooth_step
 from partnerface.data.synthetic.performance import (
+    FPS,
     HEAD_POSE_REPLAY,
     HEAD_POSE_REPLAY_PACE,
-    FPS,
     TEMPORAL_SHARE,
     VALIDATION_SHARE,
     Performance,
@@ -30,21 +30,39 @@ SPLIT_PROTOCOL = {
     "train": "all frames before val",
     "val": f"the {100 * VALIDATION_SHARE:g} % of all frames right before temporal",
     "temporal": f"the {100 * TEMPORAL_SHARE:g} % of all frames right before unseen_combination",
-    "unseen_combination": f"the {100 * COMBINATION_SHARE:g} % of all frames right before larger: brows, eyes and "
-    "mouth each from another training moment, at head poses of training",
-    "larger": f"the last {100 * LARGER_SHARE:g} % of all frames: expressive training moments, their coefficients "
-    f"times {LARGER:g}, at head poses of training",
+    "unseen_combination": f"the {100 * COMBINATION_SHARE:g} % of all frames right before larger: brows, eyes "
+    "and mouth each from another training moment, at head poses of training",
+    "larger": f"the last {100 * LARGER_SHARE:g} % of all frames: expressive training moments, their "
+    f"coefficients times {LARGER:g}, at head poses of training",
 }
 """How `converse` divides a clip, in words."""
 
 MOODS = {
-    "smile": {"mouthSmile": 0.95, "cheekSquint": 0.70, "eyeSquint": 0.5, "mouthDimple": 0.3, "mouthUpperUp": 0.25},
-    "surprise": {"browInnerUp": 0.95, "browOuterUp": 0.95, "eyeWide": 0.7, "jawOpen": 0.6, "mouthFunnel": 0.25},
+    "smile": {
+        "mouthSmile": 0.95,
+        "cheekSquint": 0.70,
+        "eyeSquint": 0.5,
+        "mouthDimple": 0.3,
+        "mouthUpperUp": 0.25,
+    },
+    "surprise": {
+        "browInnerUp": 0.95,
+        "browOuterUp": 0.95,
+        "eyeWide": 0.7,
+        "jawOpen": 0.6,
+        "mouthFunnel": 0.25,
+    },
     "anger": {
         **{"browDown": 1.0, "noseSneer": 0.4, "eyeSquint": 0.5, "mouthPress": 0.75},
         **{"mouthShrugLower": 0.5, "mouthRollUpper": 0.3},
     },
-    "disgust": {"noseSneer": 1.0, "mouthUpperUp": 0.75, "browDown": 0.55, "cheekSquint": 0.6, "eyeSquint": 0.3},
+    "disgust": {
+        "noseSneer": 1.0,
+        "mouthUpperUp": 0.75,
+        "browDown": 0.55,
+        "cheekSquint": 0.6,
+        "eyeSquint": 0.3,
+    },
     "sadness": {"browInnerUp": 0.85, "browDown": 0.45, "mouthFrown": 0.9, "mouthShrugLower": 0.85},
     "smirk_left": {
         **{"mouthSmileLeft": 0.95, "mouthDimpleLeft": 0.8, "cheekSquintLeft": 0.6},
@@ -66,7 +84,7 @@ SPEECH = {
 """What the mouth says meanwhile: frequency in Hz, and the rest of the face that joins in."""
 
 MOOD_SECONDS = 0.64
-STRENGTH = 0.78
+STRENGTH = 0.85
 """Of full amplitude, so that `LARGER` times it is the end of the coefficients' range."""
 
 TEMPLATE_SHARE = 0.9
@@ -75,12 +93,11 @@ TEMPLATE_SHARE = 0.9
 GROUPS = {"brows": ("brow",), "eyes": ("eye", "cheekSquint")}
 """Prefixes of the expression coefficients of a group; the others are the mouth's."""
 
-RUN_LENGTH = 6
+RUN_LENGTH = 4
 """Frames in a row that come from one moment of training."""
 
 CANDIDATES = 24
-MOMENTS_APART = 12
-"""Frames between moments that are combined, where the clip has them."""
+"""Draws of three moments for one run of an unseen combination."""
 
 
 def group_columns(head_model: HeadModel) -> dict[str, list[int]]:
@@ -167,35 +184,31 @@ def _recombined(head_model: HeadModel, train: Tensor, count: int, generator: tor
     Of `CANDIDATES` draws, a run is the one whose frames are farthest from every training frame.
     """
     columns = group_columns(head_model).values()
-    last = max(len(train) - RUN_LENGTH, 0)
-    combined = []
-    for start in range(0, count, RUN_LENGTH):
-        length = min(RUN_LENGTH, count - start, len(train))
-        best, farthest = train[:length], -1.0
+    length = min(RUN_LENGTH, len(train))
+    combined: list[Tensor] = []
+    for _ in range(0, count, length):
+        best, farthest = train[:length], 0.0
         for _ in range(CANDIDATES):
-            moments = torch.randint(last + 1, (len(columns),), generator=generator)
-            whole = torch.zeros(length, train.shape[1])
+            moments = torch.randint(len(train) - length + 1, (len(columns),), generator=generator)
+            whole = torch.zeros_like(best)
             for group, moment in zip(columns, moments.tolist(), strict=True):
                 whole[:, group] = train[moment : moment + length, group]
-            apart = min(int((moments[i] - moments[j]).abs()) for i, j in ((0, 1), (0, 2), (1, 2)))
-            distance = float(nearest_distance(whole, train).amin()) if apart >= MOMENTS_APART else 0.0
+            distance = float(nearest_distance(whole, train).amin())
             if distance > farthest:
                 best, farthest = whole, distance
-        combined.append(best.repeat(-(-min(RUN_LENGTH, count - start) // length), 1)[: count - start])
+        combined.append(best)
     return torch.cat(combined)[:count]
 
 
 def _larger(head_model: HeadModel, train: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``[count, E]``: the runs of ``train`` ``[F, E]`` with the largest coefficients, times `LARGER`."""
-    size = train.norm(dim=1)
-    chosen: list[int] = []
-    free = torch.ones(len(train), dtype=torch.bool)
-    while len(chosen) < count:
-        if not free.any():
-            free[:] = True
-        peak = int(torch.where(free, size, -1.0).argmax())
-        first = max(0, min(peak - RUN_LENGTH // 2, len(train) - RUN_LENGTH))
-        run = list(range(first, min(first + RUN_LENGTH, len(train))))
-        free[run] = False
-        chosen += run
-    return (LARGER * train[chosen[:count]]).clamp(0, 1)
+    """``[count, E]``: runs of ``train`` ``[F, E]`` times `LARGER`.
+
+    Each is the one with the largest coefficients in its share of the clip, so that all moods have their turn.
+    """
+    length = min(RUN_LENGTH, len(train))
+    size = train.norm(dim=1).unfold(0, length, 1).mean(1)
+    pieces = torch.arange(len(size)).tensor_split(-(-count // length))
+    # A clip with fewer moments than runs repeats its last one.
+    starts = [int(piece[size[piece].argmax()]) if len(piece) else len(size) - 1 for piece in pieces]
+    found = torch.cat([train[start : start + length] for start in starts])[:count]
+    return (LARGER * found).clamp(0, 1)

@@ -175,8 +175,8 @@ class DressedHead:
         """The refined surface, R vertices, of a subject whose face folds.
 
         Returns:
-            World vertices ``[R, 3]`` of one frame without folds, the same with folds unless ``fine_motion`` is
-            False, and the share of light ``[R]`` that creases leave.
+            World vertices ``[R, 3]`` of one frame without folds, the same with folds (unless ``fine_motion``
+            is False), and the share of light ``[R]`` that creases leave.
         """
         assert self.refined is not None
         vertices, transforms = self._pose(head, self.sway_weights[:, None] * sway)
@@ -187,7 +187,7 @@ class DressedHead:
         return smooth, smooth + folds, self.refined_folds.light(expression)
 
     def _pose(self, head: HeadParameters, fine: Tensor) -> tuple[Tensor, Tensor]:
-        """World vertices ``[V + S, 3]`` with rest-space offsets ``[V, 3]``, and their transforms ``[V + S, 4, 4]``."""
+        """World vertices ``[V + S, 3]`` with rest-space offsets ``[V, 3]``; transforms ``[V + S, 4, 4]``."""
         posed = self.head_model(head)
         rest = posed.canonical_vertices + posed.displacements[0] + (self.growth + fine)
         sleeves = rest[self._edge] + self._edge_offsets

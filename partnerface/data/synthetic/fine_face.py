@@ -26,8 +26,11 @@ CREASE_BEND = 0.9
 NARROW = 0.004
 """Hollows with a smaller radius than this, metres, are creases: they shade themselves."""
 
-CREASE_SHADE = 0.3
+CREASE_SHADE = 0.2
 """Light that is lost for each millimetre of a crease's depth, as an exponent."""
+
+MIDLINE = 0.003
+"""Half the width in metres of the middle of the face, where the folds of both sides meet."""
 
 REGION_CORE = 0.3
 """A region is where the envelope of one of its folds exceeds this."""
@@ -66,7 +69,10 @@ class Fold:
     paired: bool = True
 
     def envelope(self, points: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        """Envelope in [0, 1] and height profile at face coordinates ``[N, 3]`` of one side (1 left, -1 right)."""
+        """Envelope in [0, 1] and height profile, ``[N]`` each, at face coordinates ``[N, 3]``.
+
+        ``side`` is 1 for the left side of the face and -1 for the right.
+        """
         x, y, z = points.unbind(-1)
         dx, dy = side * x - self.centre[0], y - self.centre[1]
         cosine, sine = math.cos(self.angle), math.sin(self.angle)
@@ -75,6 +81,8 @@ class Fold:
         bell = bell * smooth_step(-0.055, -0.035, z)
         # Beyond three deviations it ends, so that a fold is local to the bit.
         bell = bell * smooth_step(0.011, 0.025, bell)
+        if self.paired:
+            bell = bell * smooth_step(-MIDLINE, MIDLINE, side * x)
         if not self.period:
             return bell, bell
         line = (across + self.bow * along**2) / (1 + self.fan * along).clamp_min(0.3)
@@ -83,34 +91,36 @@ class Fold:
 
 
 FOLDS = (
-    Fold("forehead", "brow_raise", 1.4, (0.022, 0.044), (0.014, 0.010), drag=(0.0, 0.5)),
-    Fold("forehead", "brow_lines", -1.3, (0.017, 0.043), (0.020, 0.012), period=0.0085, bow=-4.0),
-    Fold("glabella", "frown", 2.0, (0.011, 0.019), (0.005, 0.007), 0.3, drag=(-0.5, -0.2)),
-    Fold("glabella", "frown", -2.0, (0.0055, 0.021), (0.0018, 0.0085), 0.15),
-    Fold("glabella", "grief", 1.6, (0.0, 0.029), (0.008, 0.005), paired=False),
-    Fold("crows_feet", "eye_smile", 1.0, (0.050, -0.006), (0.008, 0.010), drag=(0.3, 0.2)),
-    Fold("crows_feet", "eye_smile_lines", -1.2, (0.054, -0.002), (0.008, 0.011), period=0.0062, fan=40.0),
-    Fold("lids", "pouch", 1.5, (0.031, -0.016), (0.010, 0.0035), drag=(0.0, 0.3)),
+    Fold("forehead", "brow_raise", 2.2, (0.022, 0.044), (0.014, 0.010), drag=(0.0, 0.5)),
+    Fold("forehead", "brow_lines", -2.6, (0.017, 0.043), (0.020, 0.012), period=0.0085, bow=-4.0),
+    Fold("glabella", "frown", 2.6, (0.011, 0.019), (0.005, 0.007), 0.3, drag=(-0.5, -0.2)),
+    Fold("glabella", "frown", -2.6, (0.0055, 0.021), (0.0018, 0.0085), 0.15),
+    Fold("glabella", "grief", 2.0, (0.0, 0.029), (0.008, 0.005), paired=False),
+    Fold("crows_feet", "eye_smile", 1.5, (0.050, -0.006), (0.008, 0.010), drag=(0.3, 0.2)),
+    Fold("crows_feet", "eye_smile_lines", -1.8, (0.054, -0.002), (0.008, 0.011), period=0.0062, fan=40.0),
+    Fold("lids", "pouch", 1.8, (0.031, -0.016), (0.010, 0.0035), drag=(0.0, 0.3)),
     Fold("lids", "pouch", -0.9, (0.031, -0.0225), (0.011, 0.0022), -0.1),
     Fold("lids", "closing", 0.9, (0.031, 0.009), (0.010, 0.0035)),
-    Fold("nose", "sneer", 1.3, (0.009, -0.012), (0.006, 0.008), drag=(0.0, 0.4)),
-    Fold("nose", "sneer", -1.0, (0.007, -0.003), (0.007, 0.009), -0.6, period=0.0050),
-    Fold("nose", "flare", 1.2, (0.016, -0.039), (0.0045, 0.005), drag=(0.4, 0.0)),
-    Fold("nasolabial", "fold", -2.6, (0.0285, -0.055), (0.0028, 0.013), 0.42),
-    Fold("nasolabial", "fold", 1.6, (0.0345, -0.053), (0.0045, 0.012), 0.42, drag=(0.2, 0.2)),
+    Fold("nose", "sneer", 1.9, (0.009, -0.012), (0.006, 0.008), drag=(0.0, 0.4)),
+    Fold("nose", "sneer", -1.3, (0.007, -0.003), (0.007, 0.009), -0.6, period=0.0050),
+    Fold("nose", "flare", 1.7, (0.016, -0.039), (0.0045, 0.005), drag=(0.4, 0.0)),
+    Fold("nasolabial", "fold", -2.6, (0.0290, -0.057), (0.0028, 0.013), 0.42),
+    Fold("nasolabial", "fold", 1.8, (0.0350, -0.055), (0.0045, 0.012), 0.42, drag=(0.2, 0.2)),
     Fold("cheeks", "apple", 3.0, (0.038, -0.037), (0.011, 0.009), drag=(0.0, 0.5)),
     Fold("cheeks", "hollow", -2.2, (0.044, -0.068), (0.010, 0.011)),
     Fold("lip_corners", "dimple", -1.8, (0.031, -0.078), (0.004, 0.006), drag=(0.5, 0.0)),
     Fold("lip_corners", "jowl", 1.6, (0.029, -0.091), (0.006, 0.006)),
-    Fold("lip_corners", "jowl", -1.6, (0.023, -0.092), (0.0022, 0.007), -0.5),
+    Fold("lip_corners", "jowl", -1.4, (0.0245, -0.091), (0.0018, 0.008), -0.4),
     Fold("lips", "purse", 1.8, (0.0, -0.064), (0.012, 0.0045), paired=False),
-    Fold("lips", "purse_lines", -1.0, (0.0, -0.062), (0.007, 0.013), math.pi / 2, period=0.0050, paired=False),
+    Fold(
+        "lips", "purse_lines", -1.0, (0.0, -0.062), (0.007, 0.013), math.pi / 2, period=0.0050, paired=False
+    ),
     Fold("lips", "purse_below", 1.6, (0.0, -0.086), (0.011, 0.004), paired=False),
-    Fold("chin", "mentolabial", -1.8, (0.0, -0.096), (0.013, 0.0030), paired=False),
-    Fold("chin", "chin_boss", 2.0, (0.0, -0.108), (0.010, 0.008), drag=(0.0, 0.3), paired=False),
-    Fold("chin", "chin_boss", -0.9, (0.0, -0.108), (0.010, 0.007), 0.5, period=0.0050, paired=False),
+    Fold("chin", "mentolabial", -2.6, (0.0, -0.096), (0.013, 0.0030), paired=False),
+    Fold("chin", "chin_boss", 2.6, (0.0, -0.108), (0.010, 0.008), drag=(0.0, 0.3), paired=False),
+    Fold("chin", "chin_boss", -1.2, (0.0, -0.108), (0.010, 0.007), 0.5, period=0.0050, paired=False),
 )
-"""The folds of a face. A line of the table is a statement about anatomy, not about any method that learns it."""
+"""The folds of a face; `NEIGHBOURS` names each region's."""
 
 NEIGHBOURS = {
     "forehead": ("crows_feet", "lids", "lip_corners"),
@@ -167,7 +177,9 @@ def activations(action: Callable[[str], Tensor]) -> dict[str, Tensor]:
         "fold": smile**2 * (1 - 0.5 * pucker) + 0.8 * upper_lip * sneer,
         "apple": above(smile) * (1 + 0.5 * jaw) * (1 - 0.4 * pucker),
         "hollow": jaw * (0.4 + 0.6 * jaw + 0.6 * pucker) * (1 - 0.5 * smile),
-        "dimple": action("mouthDimple") ** 1.5 + 0.7 * smile**2 * (1 - jaw) + 0.5 * action("mouthStretch") ** 2,
+        "dimple": action("mouthDimple") ** 1.5
+        + 0.7 * smile**2 * (1 - jaw)
+        + 0.5 * action("mouthStretch") ** 2,
         "jowl": frown * (1 + shrug),
         "purse": purse + 0.5 * funnel * (funnel + jaw) - 0.7 * action("mouthRollUpper") ** 1.5 * (1 + press),
         "purse_lines": above(pucker) ** 2,
@@ -200,7 +212,11 @@ class FineFace:
             (fold, side) for fold in FOLDS for side in ((1, -1) if fold.paired else (0,))
         ]
         skin = normals.square().sum(1) > 0.25
-        basis, depths, self.regions = [], [], {fold.region: torch.zeros(len(points), dtype=torch.bool) for fold in FOLDS}
+        basis, depths, self.regions = (
+            [],
+            [],
+            {fold.region: torch.zeros(len(points), dtype=torch.bool) for fold in FOLDS},
+        )
         for fold, side in self._terms:
             bell, height = fold.envelope(points, side or 1)
             self.regions[fold.region] |= (bell > REGION_CORE) & skin
@@ -242,7 +258,9 @@ class FineFace:
     def light(self, expression: Tensor) -> Tensor:
         """``[N]`` share of the light that creases do not take at the expression ``[E]`` of one frame."""
         light = torch.ones(self._count)
-        light[self._moved] = torch.exp(-CREASE_SHADE * (self.heights(expression) @ self._creases).clamp_min(0))
+        light[self._moved] = torch.exp(
+            -CREASE_SHADE * (self.heights(expression) @ self._creases).clamp_min(0)
+        )
         return light
 
     def _side(self, expression: Tensor, side: int) -> Callable[[str], Tensor]:

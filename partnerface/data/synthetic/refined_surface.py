@@ -19,7 +19,7 @@ CHILDREN = torch.tensor(
 
 
 class RefinedSurface:
-    """Midpoint subdivision of ``faces`` ``[F, 3]``, ``levels`` times: 4^levels children to a face, in its order.
+    """Midpoint subdivision of faces ``[F, 3]``, ``levels`` times; 4^levels children of a face follow each other.
 
     The first vertices are those of the coarse mesh.
 

@@ -114,7 +114,7 @@ class SubjectRenderer:
 
         Args:
             frame: its index.
-            fine_motion: False leaves out the face's fine motion, in shape and shading; hair sways all the same.
+            fine_motion: False leaves out the face's fine motion, in shape and shading; hair still sways.
         """
         samples_along = self.subject.supersampling
         size = self.camera.width * samples_along
@@ -211,7 +211,9 @@ class SubjectRenderer:
             drive = ExpressionDrive.from_expression(self.head.expression[frame], self.head_model)
             slopes = wrinkle_slopes(seen[:, :3], drive, texture["wrinkle_phase"][:, 0])
             tilt = slopes * self._is_part(part, "skin")[:, None]
-        return _Surface(seen[:, :3], normals, tilt, seen_mesh.light, positions, *seen[:, 9:].unbind(1), part, texture)
+        return _Surface(
+            seen[:, :3], normals, tilt, seen_mesh.light, positions, *seen[:, 9:].unbind(1), part, texture
+        )
 
     def _is_part(self, part: Tensor, *names: str) -> Tensor:
         wanted = [i for i, n in enumerate(self.head_model.asset.part_names) if n in names]

@@ -133,7 +133,7 @@ SUBJECTS = {
             background=((0.58, 0.62, 0.66), (0.47, 0.50, 0.54)),
             hair_style=HairStyle(0.060, 1.0, 0.012, 0.006, -0.018, -0.080),
             focal=2.6,
-            supersampling=4,
+            supersampling=3,
             folds=True,
         ),
     )
