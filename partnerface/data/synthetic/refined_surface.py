@@ -19,7 +19,7 @@ CHILDREN = torch.tensor(
 
 
 class RefinedSurface:
-    """Midpoint subdivision of faces ``[F, 3]``, ``levels`` times; 4^levels children of a face follow each other.
+    """Midpoint subdivision of faces ``[F, 3]``, ``levels`` times; the 4^levels children of a face are in a row.
 
     The first vertices are those of the coarse mesh.
 
