@@ -109,24 +109,26 @@ class SubjectRenderer:
         resolution = 2 ** min(max((4 * self.camera.width - 1).bit_length(), 7), 11)
         return AppearanceTextures(self.head_model, self.subject, resolution)
 
-    def render(self, frame: int, fine_motion: bool = True) -> SubjectFrame:
+    def render(self, frame: int, fine_motion: bool = True, finer: int = 1) -> SubjectFrame:
         """Render one frame.
 
         Args:
             frame: its index.
             fine_motion: False leaves out the face's fine motion, in shape and shading; hair still sways.
+            finer: factor on the number of samples along each axis.
         """
-        samples_along = self.subject.supersampling
-        size = self.camera.width * samples_along
+        samples_per_pixel = self.subject.supersampling * finer
+        size = self.camera.width * samples_per_pixel
         seen = self.rasterize(frame, self.camera.select([frame]).resized(size, size), fine_motion)
         surface, mask = self._surface(seen, frame, fine_motion), seen.fragments.mask
         # A plain wall, a little darker towards the floor.
         top, bottom = (torch.tensor(colour) for colour in self.subject.background)
         samples = torch.lerp(top, bottom, torch.linspace(0, 1, size)[:, None, None]).repeat(1, size, 1)
         samples[mask] = self._shade(surface, self.head.expression[frame])
-        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], samples_along)[0].permute(1, 2, 0)
-        coverage = functional.avg_pool2d(mask.float()[None], samples_along)[0]
-        return SubjectFrame(_to_bytes(image), _to_bytes(coverage), self._labels(surface, mask, coverage))
+        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], samples_per_pixel)[0].permute(1, 2, 0)
+        coverage = functional.avg_pool2d(mask.float()[None], samples_per_pixel)[0]
+        labels = self._labels(surface, mask, coverage, samples_per_pixel)
+        return SubjectFrame(_to_bytes(image), _to_bytes(coverage), labels)
 
     def rasterize(self, frame: int, camera: Camera, fine_motion: bool = True) -> SeenMesh:
         """What the camera of a frame, at any resolution, sees; the face's fine motion may be left out."""
@@ -237,7 +239,9 @@ class SubjectRenderer:
         exponent = torch.where(eyes, 150.0, torch.where(lips > 0.5, 30.0, 18.0))
         return (diffuse + (gloss * highlight(normals, view, exponent))[:, None]).clamp(0, 1)
 
-    def _labels(self, surface: _Surface, mask: Tensor, coverage: Tensor) -> np.ndarray:
+    def _labels(
+        self, surface: _Surface, mask: Tensor, coverage: Tensor, samples_per_pixel: int
+    ) -> np.ndarray:
         """Most frequent region among the samples of each pixel that the matte covers by half."""
         regions = torch.full(surface.part.shape, int(Region.FACE))
         regions[surface.head_weights < 0.5] = Region.NECK
@@ -248,12 +252,12 @@ class SubjectRenderer:
         samples[mask] = regions
         votes = functional.one_hot(samples, len(Region)).permute(2, 0, 1).float()
         votes[Region.BACKGROUND] = 0
-        labels = functional.avg_pool2d(votes, self.subject.supersampling).argmax(0)
+        labels = functional.avg_pool2d(votes, samples_per_pixel).argmax(0)
         for region, name in ((Region.EYES, "eye_region"), (Region.MOUTH, "mouth_region")):
             hit = torch.zeros(mask.shape)
             hit[mask] = (surface.texture[name][:, 0] > 0.5).float()
             margin = max(2, round(REGION_MARGIN * self.camera.width))
-            hit = functional.max_pool2d(hit[None], self.subject.supersampling)
+            hit = functional.max_pool2d(hit[None], samples_per_pixel)
             near = dilate(hit[0] > 0, margin)
             labels[near & (labels == Region.FACE)] = region
         labels[coverage < 0.5] = Region.BACKGROUND
