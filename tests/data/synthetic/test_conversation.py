@@ -110,7 +110,7 @@ def test_every_region_folds_in_training_and_more_in_larger(anny, performance):
         assert 5e-4 < offsets["train"][:, members].amax() < 3.2e-3, region
     rms = {name: offset.square().mean().sqrt() for name, offset in offsets.items()}
     assert rms["larger"] > LARGER * rms["train"]
-    assert 0.5e-3 < offsets["larger"].max() < 4.5e-3
+    assert 0.5e-3 < offsets["larger"].max() < 4.2e-3
 
 
 def test_seeds_differ_and_repeat(anny):
