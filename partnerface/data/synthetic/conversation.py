@@ -85,7 +85,7 @@ SPEECH = {
 
 MOOD_SECONDS = 0.64
 STRENGTH = 0.85
-"""Of full amplitude, so that `LARGER` times it is the end of the coefficients' range."""
+"""Share of the full amplitude that expressions reach, so that `LARGER` times it is about 1."""
 
 TEMPLATE_SHARE = 0.9
 """Share of the amplitude that an action has from its templates; the rest is its own."""
