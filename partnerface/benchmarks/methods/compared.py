@@ -94,6 +94,8 @@ def _options(method: str, setting: str) -> list[tuple[str, str]]:
 
 
 SYNTHETIC = "synthetic_"
+FOLDING, FOLDING_SIZE, FOLDING_FRAMES = f"{SYNTHETIC}c", 256, 340
+"""The subject whose face folds, its size in pixels, at which folds are seen, and the length of its clip."""
 DATASETS = "datasets"
 
 
@@ -167,7 +169,8 @@ def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[Benchma
     """Parse the flag ``--subjects``.
 
     Args:
-        text: ``synthetic_a``, ``synthetic_b``, folders of tracked datasets and videos, with commas between.
+        text: ``synthetic_a``, ``synthetic_b``, ``synthetic_c``, folders of tracked datasets and videos, with
+            commas between.
         out: folder of the benchmark; new datasets go into its folder ``datasets``.
         resolution: sizes of the training data.
 
@@ -190,6 +193,8 @@ def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
         return BenchmarkSubject(
             spec, spec, out / DATASETS / spec, resolution.synthetic, frames=resolution.frames
         )
+    if spec == FOLDING:
+        return BenchmarkSubject(spec, spec, out / DATASETS / spec, FOLDING_SIZE, frames=FOLDING_FRAMES)
     path = Path(spec)
     name = re.sub(r"[^\w-]+", "_", path.stem if path.is_file() else path.name)
     if spec and (path / TRANSFORMS).is_file():
@@ -197,7 +202,8 @@ def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
     if path.is_file():
         return BenchmarkSubject(name, spec, out / DATASETS / name, resolution.clip, video=relative(path))
     raise UserError(
-        f"--subjects: '{spec}' is neither {SYNTHETIC}a, {SYNTHETIC}b, a tracked dataset nor a video"
+        f"--subjects: '{spec}' is neither {SYNTHETIC}a, {SYNTHETIC}b, {FOLDING}, a tracked dataset nor a "
+        "video"
     )
 
 

@@ -92,6 +92,9 @@ def test_every_kind(tmp_path: Path) -> None:
         "--data.reader.init_args.size=128",
         "--data.image_size=128",
     ]
+    (folding,) = _parse("synthetic_c")
+    assert (folding.size, folding.frames) == (256, 340)
+    assert "--data.reader.init_args.subject=c" in folding.fit_flags()
     assert not tracked.is_synthetic
     assert tracked.fit_flags() == ["--data.reader.init_args.root=sets/me", "--data.image_size=256"]
     assert tracked.track_words() == []
@@ -116,7 +119,7 @@ def test_a_path_outside_keeps_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("synthetic_c", "'synthetic_c' is neither"),
+        ("synthetic_d", "'synthetic_d' is neither"),
         ("sets", "'sets' is neither"),
         ("", "'' is neither"),
         ("sets/me,sets/me", "both called me"),
