@@ -149,7 +149,6 @@ class RayDataset(Dataset):
     ) -> None:
         self.store, self.views, self.pixel_sampler = store, views, pixel_sampler
         self.rays_per_frame, self.seed, self.looked_up = rays_per_frame, seed, looked_up
-        self._pixels = image_pixels(views.camera.width, views.camera.height)
 
     def __getitem__(self, visit: FrameVisit) -> RayBatch | DrawnPixels:
         """Rays of one frame: a batch with F = 1."""
@@ -158,9 +157,11 @@ class RayDataset(Dataset):
             self.pixel_sampler, frame, labels, self.rays_per_frame, self.seed, visit.number
         )
         if self.looked_up:
-            place = np.unravel_index(drawn.indices.numpy(), labels.shape)
-            rgba = torch.from_numpy(self.store.rgba[frame][place].astype(np.float32)) / 255
-            region, pixels = torch.from_numpy(labels[place]), self._pixels[drawn.indices]
+            y, x = np.divmod(drawn.indices.numpy(), labels.shape[1])
+            rgba = torch.from_numpy(self.store.rgba[frame][y, x].astype(np.float32)) / 255
+            # Computed: a table of all pixels would be read at random places.
+            pixels = torch.from_numpy(np.stack([x, y], -1).astype(np.float32) + 0.5)
+            region = torch.from_numpy(labels[y, x])
             batch = RayBatch.of(drawn, self.views.select([frame]), pixels, rgba, region)
         self.store.release()
         return batch if self.looked_up else drawn
