@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,8 @@ from partnerface.errors import UserError
 
 TRACKED_SIZE = 512
 """Smallest side of the head crop that is tracked, in pixels."""
-
-
+LARGEST_SIZE = 4096
+"""Largest side of training frames, in pixels."""
 SCALES_ON_GPU = {"quick": "gpu", "full": "gpu_full"}
 """File of ``configs/scale`` for each preset where a GPU can be used."""
 
@@ -29,9 +30,9 @@ def create(
             or reuses what lies there.
         preset: ``quick`` ends in under 20 minutes on two cores, ``full`` in about an hour; on a GPU both take
             settings of their own.
-        size: side of the training frames in pixels, by default 256, with ``full`` on a GPU 512; the head is
-            cut out of the video at 512 pixels, or at this size where it is larger, but never enlarged beyond
-            the video's own pixels.
+        size: side of the training frames in pixels, by default 256, with ``full`` on a GPU 512, at most the
+            video's shorter side; the head is cut out of the video at 512 pixels, or at this size where it is
+            larger, but never enlarged beyond the video's own pixels.
     """
     video = Path(video)
     if not video.is_file():
@@ -42,34 +43,39 @@ def create(
     from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import (
+        held_folder,
         print_outputs,
-        same_settings,
         scale_of_run,
         train_and_test,
     )
+    from partnerface.files.videos import probe_video
     from partnerface.tracking.tracker import track_video
 
-    # Says now, not after the minutes of tracking, if a GPU is found and cannot serve.
+    # All that can be wrong is tried now, not after the minutes of tracking: a GPU that cannot serve, too.
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
     suitable = scales[chosen_accelerator("auto")]
+    found = probe_video(video)
+    if size is not None and size > (largest := min(found.width, found.height, LARGEST_SIZE)):
+        raise UserError(f"--size {size}: {video} is {found.width}x{found.height}; choose at most {largest}")
     out = Path("avatars") / video.stem if out is None else Path(out)
     scale = scale_of_run(out, suitable, scales.values())
     size = size or (512 if scale == "gpu_full" else 256)
     settings = {"video": video.name, "bytes": video.stat().st_size, "preset": preset}
-    same_settings(out, {**settings, "size": size, "scale": scale})
-    dataset = out / "dataset"
-    # The tracker wants an even size, and landmarks and mattes are better at its usual one.
-    track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))
-    configs = "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{scale}"
-    arguments = [
-        *config_arguments(*configs),
-        f"--data.reader.init_args.root={dataset}",
-        f"--data.image_size={size}",
-    ]
-    train_and_test(out, arguments)
-    animate_run(out)
+    with held_folder(out, {**settings, "size": size, "scale": scale}):
+        dataset = out / "dataset"
+        # The tracker wants an even size, and landmarks and mattes are better at its usual one.
+        track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))
+        configs = "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{scale}"
+        arguments = [
+            *config_arguments(*configs),
+            f"--data.reader.init_args.root={dataset}",
+            f"--data.image_size={size}",
+        ]
+        train_and_test(out, arguments)
+        animate_run(out)
     lines = ["Next: drive it by a motion, or by another person's video."]
-    lines += [f"  partnerface reenact {out} --driver talk --out talk.mp4"]
+    lines += [f"  partnerface reenact {shlex.quote(str(out))} --driver talk --out talk.mp4"]
     if preset == "quick":
-        lines += ["Or train longer.", f"  partnerface create {video} --out {out}_full --preset full"]
+        again = shlex.join(["partnerface", "create", str(video), "--out", f"{out}_full", "--preset", "full"])
+        lines += ["Or train longer.", f"  {again}"]
     print_outputs(out, lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -28,8 +29,8 @@ def demo(
     from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import (
+        held_folder,
         print_outputs,
-        same_settings,
         scale_of_run,
         train_and_test,
     )
@@ -37,23 +38,23 @@ def demo(
     out = Path(out)
     scales = {"cpu": "demo", "cuda": "gpu"}
     scale = scale_of_run(out, scales[chosen_accelerator("auto")], scales.values())
-    same_settings(out, {"subject": subject, "size": size, "minutes": minutes, "scale": scale})
-    configs = "base", "method/part_deformation", "head_model/anny", "data/synthetic", f"scale/{scale}"
-    arguments = [
-        *config_arguments(*configs),
-        f"--data.reader.init_args.root={out / 'dataset'}",
-        f"--data.reader.init_args.subject={subject}",
-        f"--data.reader.init_args.size={size}",
-        f"--data.image_size={size}",
-        f"--trainer.max_time={as_max_time(minutes)}",
-    ]
-    report = train_and_test(out, arguments)
-    animate_run(out)
+    with held_folder(out, {"subject": subject, "size": size, "minutes": minutes, "scale": scale}):
+        configs = "base", "method/part_deformation", "head_model/anny", "data/synthetic", f"scale/{scale}"
+        arguments = [
+            *config_arguments(*configs),
+            f"--data.reader.init_args.root={out / 'dataset'}",
+            f"--data.reader.init_args.subject={subject}",
+            f"--data.reader.init_args.size={size}",
+            f"--data.image_size={size}",
+            f"--trainer.max_time={as_max_time(minutes)}",
+        ]
+        report = train_and_test(out, arguments)
+        animate_run(out)
     unseen = report["splits"].get("unseen_expression", {}).get("head_mask", {}).get("psnr")
     if unseen is not None:
         print(f"Unseen expressions: {unseen:.1f} dB inside the head mask.")
     lines = ["Next: drive it."]
-    lines += [f"  partnerface reenact {out} --driver talk --out talk.mp4"]
+    lines += [f"  partnerface reenact {shlex.quote(str(out))} --driver talk --out talk.mp4"]
     lines += ["Or your own video. One person, a still camera, the head turned to both sides."]
     lines += ['  pip install -c constraints.txt -e ".[pytorch3d,track]"']
     print_outputs(out, [*lines, "  partnerface create video.mp4 --out avatars/me"])

@@ -7,9 +7,11 @@ import errno
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import partnerface
 from partnerface.cli.process_errors import process_error_message
@@ -97,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 for success, 1 if ``check`` finds a dataset unfit, 2 after one line about bad
         input or a lost process, 130 after an interrupt, 143 after a SIGTERM.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = [_with_home(word) for word in (sys.argv[1:] if argv is None else argv)]
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
@@ -130,6 +132,12 @@ def _dispatch(arguments: list[str]) -> int:
         run_trainer_command([command, *rest])
         return 0
     return _run_tool(command, rest)
+
+
+def _with_home(word: str) -> str:
+    """An argument with the home folder in place of ``~/``, which shells leave in ``--out=~/me``."""
+    flag, equals, value = word.partition("=")
+    return f"{flag}={os.path.expanduser(value)}" if equals and value.startswith("~/") else word
 
 
 def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -171,9 +179,10 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     tool = TOOLS[command]
     module, _, name = tool.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    if arguments and not arguments[0].startswith("-"):
+    # A name such as "- a.mp4" is no option.
+    if arguments and not re.match(r"--?\w", arguments[0]):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
-    arguments = resolve_config_paths(_with_bare_switches(function, arguments))
+    arguments = resolve_config_paths(_with_bare_switches(function, _paths_as_text(function, arguments)))
     try:
         code = jsonargparse.auto_cli(
             function,
@@ -188,6 +197,16 @@ def _run_tool(command: str, arguments: list[str]) -> int:
         keys.add_function_arguments(function, as_group=False)
         raise UserError(short_message(error, arguments, list(keys.get_defaults().keys()))) from error
     return code or 0
+
+
+def _paths_as_text(function: Callable, arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``./`` before paths that begin as a comment, an anchor or a tag of YAML."""
+    parameters = inspect.signature(function).parameters.values()
+    paths = {f"--{p.name}" for p in parameters if "Path" in str(p.annotation)}
+    return [
+        re.sub(r"^(--\w+=)?(?=[#&!*])", r"\1./", word) if paths & {before, word.partition("=")[0]} else word
+        for before, word in pairwise(["", *arguments])
+    ]
 
 
 def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[str]:
