@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from partnerface.tracking.tracker import track_video
+from partnerface.errors import UserError
 
 
 def track(video: Path, out: Path, size: int = 512, mattes: Path | None = None) -> None:
@@ -22,6 +22,11 @@ def track(video: Path, out: Path, size: int = 512, mattes: Path | None = None) -
             video's own pixels.
         mattes: folder with one foreground matte image per video frame, in name order (optional).
     """
+    if not Path(video).exists():
+        raise UserError(f"video {video}: no such file")
+    # Imported here: a wrong name need not wait for torch.
+    from partnerface.tracking.tracker import track_video
+
     sequence = track_video(video, out, size=size, mattes=mattes)
     print((Path(out) / "report.md").read_text())
     print(f"{len(sequence)} frames in {out}; next: partnerface fit, or look at {Path(out) / 'overlay.mp4'}")

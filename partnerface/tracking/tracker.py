@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.data.completion.complete import Completion, HeadTrack, complete
@@ -16,11 +15,13 @@ from partnerface.data.completion.frame_labels import landmark_pixels, require_la
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence
-from partnerface.errors import UserError
+from partnerface.errors import UserError, import_extra
+from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_rgb
 from partnerface.files.videos import probe_video, write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.runs.progress import StageProgress
 from partnerface.tracking.clip import Clip, cut_clip, fit_clip
 from partnerface.tracking.detection.landmark_track import (
     LandmarkTrack,
@@ -88,6 +89,7 @@ def track_video(
     head_model = head_model or AnnyHead()
     require_landmarks(head_model)
     settings = settings or FitSettings()
+    needs_model = matting is None and mattes is None
     detector, matting = detector or MediaPipeDetector(), matting or MediaPipeMatting()
     source = file_digest(video)
     models = (detector.model_sha256, mattes_digest(Path(mattes)) if mattes else matting.model_sha256)
@@ -96,7 +98,11 @@ def track_video(
         TrackingStages(out, key).remove()
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
-    with SequenceWriter(out) as writer, _progress_bars() as bars:
+    if needs_model:
+        # Fetched now, not after the minutes of landmarks.
+        import_extra("mediapipe")
+        model_file(SELFIE_SEGMENTATION)
+    with SequenceWriter(out) as writer, StageProgress("tracking") as bars:
         stages = TrackingStages(out, key)
         track = _find_landmarks(video, source, detector, out, stages, say, bars)
         track.save(writer.folder / LANDMARKS_FILE)
@@ -120,7 +126,9 @@ def track_video(
             landmarks=fit.landmarks,
             times=torch.as_tensor(clip.times, dtype=torch.float32),
         )
+        task = bars.add_task("completion", total=None)
         completion = complete(tracked, head_model)
+        bars.update(task, total=1, completed=1)
         aligned = landmark_pixels(head_model, fit.head, tracked.camera)
         record = report_record(clip, fit, aligned, completion, find_cuts(track))
         write_report(writer.folder, record | {"key": key})
@@ -130,18 +138,6 @@ def track_video(
         sequence = writer.finish(completion.sequence(writer.paths["label_path"]), residuals)
     stages.remove()
     return sequence
-
-
-def _progress_bars() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
 
 
 def _find_landmarks(

@@ -36,6 +36,19 @@ def test_help_imports_neither_torch_nor_lightning() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["track", "create"])
+def test_a_missing_video_is_named_without_importing_torch(command: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from partnerface.cli.main import main; "
+        f"code = main(['{command}', 'none.mp4', '--out', 'out']); "
+        "sys.exit(code if not {'torch', 'lightning', 'warp', 'numpy'} & set(sys.modules) else 1)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (2, "partnerface: video none.mp4: no such file\n")
+
+
 def test_every_tool_explains_itself(capsys) -> None:
     for command in TOOLS:
         with pytest.raises(SystemExit) as ended:

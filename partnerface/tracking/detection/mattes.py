@@ -23,6 +23,7 @@ CROP_FACE_HEIGHTS = 2.6
 """Side of the crop in face heights (brow line to chin counts as one): hair and shoulders fit in."""
 FACE_ROW = 0.48
 KEEP_WHOLE_SHARE = 0.8
+MATTE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def user_mattes(folder: Path, crop: HeadCrop, width: int, height: int, count: in
     """Mattes of every video frame from a folder of image files, in name order, cropped like the frames.
 
     Raises:
-        UserError: the folder has another number of files than the video has frames, or a file is
-            unreadable or of another size than the video.
+        UserError: the folder is missing or has another number of files than the video has frames, or a
+            file is unreadable or of another size than the video.
     """
     paths = _matte_files(folder)
     if len(paths) != count:
@@ -152,7 +153,7 @@ def mattes_digest(folder: Path) -> str:
     """sha256 of the user's mattes, names and contents.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: there is no such folder, it holds no image, or a file cannot be read.
     """
     digest = hashlib.sha256()
     for path in _matte_files(folder):
@@ -166,8 +167,12 @@ def mattes_digest(folder: Path) -> str:
 
 
 def _matte_files(folder: Path) -> list[Path]:
-    suffixes = {".png", ".jpg", ".jpeg"}
-    return sorted(p for p in folder.glob("*") if p.suffix.lower() in suffixes)
+    if not folder.is_dir():
+        raise UserError(f"--mattes {folder}: no such folder")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in MATTE_SUFFIXES)
+    if not files:
+        raise UserError(f"--mattes {folder}: holds no image file ({', '.join(MATTE_SUFFIXES)})")
+    return files
 
 
 def collect_mattes(mattes: Iterable[np.ndarray], out: np.ndarray) -> None:
