@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
+from partnerface.cli.check import EXIT_UNFIT, check
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
 
@@ -18,11 +19,16 @@ SCALES_ON_GPU = {"quick": "gpu", "full": "gpu_full"}
 
 
 def create(
-    video: Path, out: Path | None = None, preset: Literal["quick", "full"] = "quick", size: int | None = None
-) -> None:
+    video: Path,
+    out: Path | None = None,
+    preset: Literal["quick", "full"] = "quick",
+    size: int | None = None,
+    anyway: bool = False,
+) -> int:
     """Make an avatar from a video of one person.
 
-    A run keeps the settings that it was begun with, also on another machine, with a GPU or without.
+    A run keeps the settings that it was begun with, also on another machine, with a GPU or without. A dataset
+    that `partnerface check` calls unfit is not trained on: the command says why and ends with code 1.
 
     Args:
         video: the video; one person, a camera that stands still, the head turned to both sides.
@@ -33,6 +39,7 @@ def create(
         size: side of the training frames in pixels, by default 256, with ``full`` on a GPU 512, at most the
             video's shorter side; the head is cut out of the video at 512 pixels, or at this size where it is
             larger, but never enlarged beyond the video's own pixels.
+        anyway: train on an unfit dataset too.
     """
     video = Path(video)
     if not video.is_file():
@@ -50,6 +57,7 @@ def create(
     )
     from partnerface.files.videos import probe_video
     from partnerface.tracking.tracker import track_video
+    from partnerface.training.resume.run_checkpoint import last_checkpoint
 
     # All that can be wrong is tried now, not after the minutes of tracking: a GPU that cannot serve, too.
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
@@ -65,6 +73,10 @@ def create(
         dataset = out / "dataset"
         # The tracker wants an even size, and landmarks and mattes are better at its usual one.
         track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))
+        if not last_checkpoint(out).is_file() and check(dataset, out / "check") and not anyway:
+            again = shlex.join(["partnerface", "create", str(video), "--out", str(out), "--anyway"])
+            print(f"Not trained: film again, or train on it all the same.\n  {again}")
+            return EXIT_UNFIT
         configs = "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{scale}"
         arguments = [
             *config_arguments(*configs),
@@ -79,3 +91,4 @@ def create(
         again = shlex.join(["partnerface", "create", str(video), "--out", f"{out}_full", "--preset", "full"])
         lines += ["Or train longer.", f"  {again}"]
     print_outputs(out, lines)
+    return 0

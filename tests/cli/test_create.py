@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from partnerface.cli.check import check
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
 from partnerface.configuration.config_files import paths_as_text
@@ -18,7 +19,10 @@ from partnerface.runs.engine import locked
 
 @pytest.fixture
 def commands(monkeypatch) -> list:
-    """The trainer commands that would have run, and the folder that would have been animated."""
+    """The trainer commands that would have run, and the folder that would have been animated.
+
+    The dataset counts as fit.
+    """
     ran: list = []
 
     def record(arguments: list[str]) -> None:
@@ -31,6 +35,7 @@ def commands(monkeypatch) -> list:
             (run / "metrics.json").write_text('{"splits": {}}')
 
     monkeypatch.setattr(avatar_run, "run_trainer_command", record)
+    monkeypatch.setattr("partnerface.cli.create.check", lambda dataset, out: 0)
     monkeypatch.setattr(
         "partnerface.animation.run_animation.animate_run", lambda run_dir: ran.append(run_dir)
     )
@@ -152,6 +157,31 @@ def test_a_second_create_in_a_folder_is_refused(
     assert main(["create", str(video), "--out", str(out)]) == 0
 
 
+def test_an_unfit_dataset_is_trained_on_anyway_alone(
+    video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """A still photo: all pictures of the dataset are the first."""
+    photo = tmp_path / "photo"
+    shutil.copytree(synthetic_dataset, photo)
+    first, *others = sorted((photo / "images").iterdir())
+    for path in others:
+        shutil.copy(first, path)
+    monkeypatch.setattr("partnerface.cli.create.check", check)
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(photo))
+    out = tmp_path / "avatar"
+    assert main(["create", str(video), "--out", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert "a still picture" in printed
+    assert f"unfit: {out / 'dataset'}: " in printed
+    assert f"partnerface create {video} --out {out} --anyway" in printed
+    assert commands == []
+    assert json.loads((out / "check" / "check.json").read_text())["verdict"] == "unfit"
+    assert main(["create", str(video), "--out", str(out), "--anyway"]) == 0
+    assert [words[0] for words in commands[:2]] == ["fit", "test"]
+    # What is trained is not checked again.
+    assert main(["create", str(video), "--out", str(out)]) == 0
+
+
 NAMES = ("me: take 2", "#1", "- a", "100%", "%s", "[a", "é 日本", "&it's")
 
 
@@ -242,7 +272,7 @@ def test_a_run_keeps_its_scale_on_another_machine(
 ) -> None:
     """Its checkpoint would not fit networks of another size."""
     out, machine = tmp_path / "avatar", [begun]
-    monkeypatch.setattr("partnerface.tracking.tracker.track_video", lambda *_, **__: None)
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
     monkeypatch.setattr("partnerface.compute.cuda_support.chosen_accelerator", lambda asked: machine[0])
     scales = {"create": {"cpu": "full", "cuda": "gpu_full"}, "demo": {"cpu": "demo", "cuda": "gpu"}}[command]
     words = ["create", str(video), "--preset", "full"] if command == "create" else ["demo"]
@@ -260,9 +290,9 @@ def test_a_run_keeps_its_scale_on_another_machine(
 
 
 def test_a_folder_of_an_earlier_version_names_no_scale(
-    video: Path, commands: list, tmp_path: Path, monkeypatch
+    video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("partnerface.tracking.tracker.track_video", lambda *_, **__: None)
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
     settings = {"video": "me.mp4", "bytes": video.stat().st_size, "preset": "quick", "size": 256}
     (tmp_path / "avatar").mkdir()
     (tmp_path / "avatar" / "settings.json").write_text(json.dumps(settings))
