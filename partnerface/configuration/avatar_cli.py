@@ -29,6 +29,7 @@ from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
 from partnerface.configuration.config_files import paths_as_text, resolve_config_paths
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
+from partnerface.configuration.trainer_help import help_topic, trainer_help
 from partnerface.configuration.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.view import View
@@ -102,6 +103,9 @@ class AvatarCLI(LightningCLI):
         parser.link_arguments("data.num_frames", "model.num_frames", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        if (topic := help_topic(args)) is not None:
+            print(trainer_help(args[0], self._subcommand_parsers[args[0]], topic))
+            raise SystemExit(0)
         args = with_model_of_checkpoint(args)
         try:
             self.config = parser.parse_args(args)
