@@ -11,7 +11,7 @@ from pathlib import Path
 from partnerface.configuration.avatar_cli import run_trainer_command
 from partnerface.errors import UserError
 from partnerface.evaluation.report import PAGE_FILE
-from partnerface.files.plain_values import read_json_table
+from partnerface.files.plain_values import read_json_table, read_yaml
 from partnerface.files.whole_files import replace_text, require_writable
 from partnerface.runs.engine import LOCK_FILE, locked
 from partnerface.runs.run import SCORES_FILE
@@ -50,12 +50,21 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     else:
         if checkpoint.is_file():
             _say(f"Continuing from {checkpoint}")
-            fit += ["--ckpt_path", "last"]
+            fit += ["--ckpt_path", "last", *_budget_of(config)]
         run_trainer_command(fit)
     # The folder may have been moved since its configuration was written.
     test = ["test", "--config", str(config), "--run_dir", str(run_dir)]
     run_trainer_command([*test, "--ckpt_path", str(checkpoint)])
     return json.loads(metrics.read_text())
+
+
+def _budget_of(config: Path) -> list[str]:
+    """Flags with the budget that a run was begun with: that of an earlier version may have been larger."""
+    tree = read_yaml(config) if config.is_file() else None
+    trainer = tree.get("trainer") if isinstance(tree, dict) else None
+    begun = trainer if isinstance(trainer, dict) else {}
+    budget = {key: begun[key] for key in ("max_steps", "max_time") if key in begun}
+    return [f"--trainer.{key}={'null' if value is None else value}" for key, value in budget.items()]
 
 
 def scale_of_run(run_dir: Path, here: str, scales: Collection[str]) -> str:

@@ -119,6 +119,22 @@ def test_a_failed_attempt_stands_in_no_ones_way(
     assert "holds an avatar made with video other.mp4, preset full" in capsys.readouterr().err
 
 
+def test_a_run_of_an_earlier_version_continues_with_its_own_budget(
+    video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """It ended by the clock, after more steps than are taken today, and was stopped before its test."""
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    out = tmp_path / "avatar"
+    assert main(["create", str(video), "--out", str(out)]) == 0
+    assert not any(word.startswith("--trainer.") for word in commands[0])
+    (out / "metrics.json").unlink()
+    (out / "config.yaml").write_text("trainer: {max_steps: 40000, max_time: '00:00:11:00'}\n")
+    commands.clear()
+    assert main(["create", str(video), "--out", str(out)]) == 0
+    flags = ["--ckpt_path", "last", "--trainer.max_steps=40000", "--trainer.max_time=00:00:11:00"]
+    assert commands[0][-4:] == flags
+
+
 def _no_tracking(video: Path, out: Path, size: int) -> None:
     raise AssertionError("tracked before all was tried")
 
