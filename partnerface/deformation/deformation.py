@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from partnerface.head_models.head_model import HeadModel
 
+OFFSET_SCALE = 0.02
+"""An output of one moves a point by this share of the canonical cube's side (about 8 mm)."""
+
 
 class CanonicalCube(nn.Module):
     """The cube around the canonical head in which positions run from 0 to 1."""

@@ -1,4 +1,4 @@
-"""Where the parts of a deformation start."""
+"""Where the parts of a deformation start, and which expressions move them there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from partnerface.deformation.deformation import CanonicalHead
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import head_parts, landmark_points
+
+LEAST_PART_WEIGHT = 0.1
+"""A vertex belongs to every part that has at least this weight there."""
+
+LEAST_MOTION_M = 5e-4
+"""Metres: a part is conditioned on the expressions that move a vertex of it by more, at their strongest in
+training."""
+
+LEAST_STRENGTH = 0.3
+"""Coefficient that an expression is assumed to reach, if training shows it more weakly."""
 
 PartPlacement = Literal["expression_motion", "farthest_points", "landmarks", "head_regions"]
 
@@ -114,3 +124,16 @@ def part_centres(vertices: Tensor, motion: Tensor, parts: int, rounds: int = 8) 
         moment = torch.zeros_like(centres).index_add(0, owner, vertices * weight[:, None])
         centres = torch.where(total[:, None] > 0, moment / total.clamp_min(1e-9)[:, None], centres)
     return centres
+
+
+def expression_masks(head: CanonicalHead, part_weights: Tensor) -> Tensor:
+    """``[P, E]``: 1 where an expression moves a part and 0 elsewhere.
+
+    ``part_weights`` ``[U, P]`` are those of the vertices ``head.used``. A part without a vertex of its own is
+    conditioned on all that moves the head.
+    """
+    strongest = head.expression.abs().amax(0).clamp_min(LEAST_STRENGTH)
+    motion = head.head_model.expression_basis[:, head.used].norm(dim=-1) * strongest[:, None]
+    members = part_weights > LEAST_PART_WEIGHT
+    reach = [motion[:, of_part].amax(1) if of_part.any() else motion.amax(1) for of_part in members.T]
+    return (torch.stack(reach) > LEAST_MOTION_M).to(motion)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from partnerface.deformation.deformation import Deformation
+from partnerface.deformation.deformation import OFFSET_SCALE, Deformation
 from partnerface.deformation.global_deformation import GlobalDeformation, NoDeformation
-from partnerface.deformation.part_deformation import OFFSET_SCALE, PartDeformation
+from partnerface.deformation.part_deformation import PartDeformation
 from tests.contracts.deformation_contract import DeformationContract
 from tests.contracts.subjects import in_frame
 

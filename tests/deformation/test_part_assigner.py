@@ -11,7 +11,7 @@ from partnerface.deformation.deformation import (
     part_entropy,
     part_usage,
 )
-from partnerface.deformation.part_deformation import PartAssigner, strongest
+from partnerface.deformation.part_assigner import PartAssigner, strongest
 from partnerface.errors import UserError
 from tests.contracts.subjects import in_frame
 
