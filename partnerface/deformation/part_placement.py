@@ -22,6 +22,12 @@ training."""
 LEAST_STRENGTH = 0.3
 """Coefficient that an expression is assumed to reach, if training shows it more weakly."""
 
+MOVED_SHARE_M, MOVED_SHARE = 3e-4, 0.25
+"""The stricter rule: a part is conditioned on the expressions that move this share of its weight by more than
+so many metres."""
+
+DrivingMasks = Literal["any_vertex", "moved_share", "none"]
+
 PartPlacement = Literal["expression_motion", "farthest_points", "landmarks", "head_regions"]
 
 _REGIONS = (
@@ -126,14 +132,36 @@ def part_centres(vertices: Tensor, motion: Tensor, parts: int, rounds: int = 8) 
     return centres
 
 
+def driving_masks(kind: DrivingMasks, head: CanonicalHead, part_weights: Tensor) -> Tensor:
+    """``[P, E]``: 1 where a part is conditioned on an expression and 0 elsewhere.
+
+    Args:
+        kind: ``any_vertex``, see `expression_masks`; ``moved_share`` for the expressions that move a quarter
+            of the part by more than 0.3 mm; ``none`` for all of them.
+        head: the head that is divided, with the expressions of training.
+        part_weights: ``[U, P]`` those of the vertices ``head.used``.
+    """
+    if kind == "any_vertex":
+        return expression_masks(head, part_weights)
+    if kind == "moved_share":
+        moved = (strongest_motion(head) > MOVED_SHARE_M).to(part_weights) @ part_weights
+        return (moved > MOVED_SHARE * part_weights.sum(0)).to(part_weights).T
+    return part_weights.new_ones(part_weights.shape[1], head.expression.shape[1])
+
+
+def strongest_motion(head: CanonicalHead) -> Tensor:
+    """``[E, U]`` metres that each expression, as strong as training shows it, moves ``head.used``."""
+    strongest = head.expression.abs().amax(0).clamp_min(LEAST_STRENGTH)
+    return head.head_model.expression_basis[:, head.used].norm(dim=-1) * strongest[:, None]
+
+
 def expression_masks(head: CanonicalHead, part_weights: Tensor) -> Tensor:
     """``[P, E]``: 1 where an expression moves a part and 0 elsewhere.
 
     ``part_weights`` ``[U, P]`` are those of the vertices ``head.used``. A part without a vertex of its own is
     conditioned on all that moves the head.
     """
-    strongest = head.expression.abs().amax(0).clamp_min(LEAST_STRENGTH)
-    motion = head.head_model.expression_basis[:, head.used].norm(dim=-1) * strongest[:, None]
+    motion = strongest_motion(head)
     members = part_weights > LEAST_PART_WEIGHT
     reach = [motion[:, of_part].amax(1) if of_part.any() else motion.amax(1) for of_part in members.T]
     return (torch.stack(reach) > LEAST_MOTION_M).to(motion)
