@@ -8,10 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from partnerface.deformation.strongest_parts import MOST, strongest_parts
 from partnerface.errors import UserError
 from partnerface.fields.encodings import frequency_encoding
 
 TemperatureSchedule = Literal["constant", "annealed", "learned"]
+
+SEARCHED_ABOVE = 32
+"""With more parts, the strongest are searched for without a table of all logits: 2 of 64 in half the time."""
 
 FEW = 4
 """Up to as many maxima, one after the other, are faster on a CPU than a partial sort: 3 times for 2 of 64."""
@@ -106,15 +110,9 @@ class PartAssigner(nn.Module):
 
     def logits(self, positions: Tensor) -> Tensor:
         """``[N, P]`` of positions ``[N, 3]``."""
-        # |x - c|^2 multiplied out: one matrix product, where differences would take N * P * 3 numbers. Places
-        # are taken from the middle of the centres, so that little cancels.
-        middle = self.centres.detach().mean(0)
-        places, centres = positions - middle, self.centres - middle
-        scale = torch.exp(-2 * self.log_sizes) / self.spacing**2
-        constant = self.biases - scale * centres.square().sum(1)
-        columns = torch.cat([2 * scale * centres.T, -scale[None]])
+        places, columns = self._from_centres(positions)
         inputs = torch.cat([places, places.square().sum(1, keepdim=True)], 1)
-        from_centres = torch.addmm(constant, inputs, columns)
+        from_centres = torch.addmm(columns[4], inputs, columns[:4])
         if not self.residual_frequencies:
             return from_centres
         encoded = frequency_encoding(positions, self.residual_frequencies)
@@ -123,8 +121,24 @@ class PartAssigner(nn.Module):
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Weights ``[N, k]`` and part numbers ``[N, k]``; k is 1 while the assignment is hard."""
         count = 1 if self.hard else self.top_k
-        value, index = strongest(self.logits(positions), count)
+        if self.parts > SEARCHED_ABOVE and count <= MOST and not self.residual_frequencies:
+            places, columns = self._from_centres(positions)
+            value, index = strongest_parts(places, columns, count)
+        else:
+            value, index = strongest(self.logits(positions), count)
         return torch.softmax(value / self.current_temperature(), 1), index
+
+    def _from_centres(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Places x ``[N, 3]`` and columns ``[5, P]``: without residual, logits are ``(x, |x|^2, 1) @ columns``.
+
+        It is |x - c|^2 multiplied out: differences would take N * P * 3 numbers. Places are taken from the
+        middle of the centres, so that little cancels.
+        """
+        middle = self.centres.detach().mean(0)
+        places, centres = positions - middle, self.centres - middle
+        scale = torch.exp(-2 * self.log_sizes) / self.spacing**2
+        constant = self.biases - scale * centres.square().sum(1)
+        return places, torch.cat([2 * scale * centres.T, -scale[None], constant[None]])
 
 
 def strongest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
