@@ -100,6 +100,10 @@ class Deformation(nn.Module, ABC):
     def adapt_to(self, head: CanonicalHead) -> None:
         """Set what depends on the person (part centres, masks); called once before fit."""
 
+    def driving_share(self) -> Tensor | None:
+        """Mean share of the expressions that a part depends on, in [0, 1], where that is learned; or None."""
+        return None
+
     def set_hard(self, hard: bool) -> None:
         """Stage 1 (hard: each point belongs to one part) or stage 2 (soft weights)."""
 

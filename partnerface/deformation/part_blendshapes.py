@@ -27,6 +27,11 @@ from partnerface.deformation.part_placement import (
 from partnerface.errors import UserError
 from partnerface.fields.encodings import frequency_encoding
 
+OPEN_GATE, GATE_STRETCH = 2.0, 1.2
+"""Logit at which learned gates start, 96 % open, and the range of a sigmoid before it is cut to [0, 1]."""
+
+CODE_HIDDEN_WIDTH = 32
+
 
 class PartBlendshapes(Deformation):
     """Offsets and appearance codes from blendshapes of P parts over features of space that all parts share.
@@ -54,7 +59,10 @@ class PartBlendshapes(Deformation):
         move_points: whether points move; without, there is the appearance code alone.
         placement: where the parts start, see `placed_centres`.
         learn_parts: whether the partition is learned or stays as it was placed.
-        masks: the expressions that each part depends on, see `driving_masks`.
+        masks: the expressions that each part depends on, see `driving_masks`; ``learned`` gates them, and the
+            loss `DrivingSparsity` closes gates.
+        expression_code_width: length of a code of the whole expression, learned by an MLP, on which all local
+            parts are conditioned beside their own expressions; 0 for none.
 
     Raises:
         UserError: neither do points move nor is there an appearance code.
@@ -77,6 +85,7 @@ class PartBlendshapes(Deformation):
         placement: PartPlacement = "expression_motion",
         learn_parts: bool = True,
         masks: DrivingMasks = "any_vertex",
+        expression_code_width: Between[int, 0, 256] = 0,
     ) -> None:
         super().__init__()
         if not move_points and not appearance_width:
@@ -99,9 +108,18 @@ class PartBlendshapes(Deformation):
         ):
             if width:
                 sizes = driving_hidden_width, shapes, hidden_width, width
-                self.local[name] = DrivenMatrices(parts, expressions, *sizes)
+                self.local[name] = DrivenMatrices(parts, expressions + expression_code_width, *sizes)
                 self.whole[name] = DrivenMatrices(1, motion, *sizes)
         self.register_buffer("driving_mask", torch.ones(parts, expressions))
+        if masks == "learned":
+            self.gate_logits = nn.Parameter(torch.full((parts, expressions), OPEN_GATE))
+        self.expression_code = (
+            nn.Sequential(
+                *_layer(expressions, CODE_HIDDEN_WIDTH), nn.Linear(CODE_HIDDEN_WIDTH, expression_code_width)
+            )
+            if expression_code_width
+            else None
+        )
 
     def adapt_to(self, head: CanonicalHead) -> None:
         self.assigner.place(head.in_cube(placed_centres(self.placement, head, self.parts)))
@@ -111,6 +129,13 @@ class PartBlendshapes(Deformation):
 
     def set_hard(self, hard: bool) -> None:
         self.assigner.hard = hard
+
+    def gates(self) -> Tensor:
+        """``[P, E]`` learned masks, in [0, 1] with exact zeros (Louizos et al. 2018, without their noise)."""
+        return (GATE_STRETCH * (torch.sigmoid(self.gate_logits) - 0.5) + 0.5).clamp(0, 1)
+
+    def driving_share(self) -> Tensor | None:
+        return self.gates().mean() if self.masks == "learned" and self.gate_logits.numel() else None
 
     def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
         weights, index = self.assigner(positions)
@@ -130,7 +155,11 @@ class PartBlendshapes(Deformation):
         Part weights sum to one, so the global part is added to all others here, once a frame.
         """
         expression, motion = driving.tensor_split([-MOTION_WIDTH], 1)
-        signal = expression * self.driving_mask[:, None]
+        mask = self.driving_mask if self.masks != "learned" else self.gates()
+        signal = expression * mask[:, None]
+        if self.expression_code is not None:
+            code = self.expression_code(expression).expand(self.parts, -1, -1)
+            signal = torch.cat([signal, code], 2)
         found = []
         for name, local in self.local.items():
             matrices, whole = local(signal), self.whole[name]

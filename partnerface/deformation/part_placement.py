@@ -26,7 +26,7 @@ MOVED_SHARE_M, MOVED_SHARE = 3e-4, 0.25
 """The stricter rule: a part is conditioned on the expressions that move this share of its weight by more than
 so many metres."""
 
-DrivingMasks = Literal["any_vertex", "moved_share", "none"]
+DrivingMasks = Literal["any_vertex", "moved_share", "learned", "none"]
 
 PartPlacement = Literal["expression_motion", "farthest_points", "landmarks", "head_regions"]
 
@@ -137,7 +137,7 @@ def driving_masks(kind: DrivingMasks, head: CanonicalHead, part_weights: Tensor)
 
     Args:
         kind: ``any_vertex``, see `expression_masks`; ``moved_share`` for the expressions that move a quarter
-            of the part by more than 0.3 mm; ``none`` for all of them.
+            of the part by more than 0.3 mm; ``none`` and ``learned`` start from all of them.
         head: the head that is divided, with the expressions of training.
         part_weights: ``[U, P]`` those of the vertices ``head.used``.
     """
