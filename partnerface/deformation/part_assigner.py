@@ -129,7 +129,7 @@ class PartAssigner(nn.Module):
         return torch.softmax(value / self.current_temperature(), 1), index
 
     def _from_centres(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Places x ``[N, 3]`` and columns ``[5, P]``: logits are ``(x, |x|^2, 1) @ columns`` and the residual.
+        """Places x ``[N, 3]`` and columns ``[5, P]``: logits are ``(x, |x|^2, 1) @ columns`` + residual.
 
         It is |x - c|^2 multiplied out: differences would take N * P * 3 numbers. Places are taken from the
         middle of the centres, so that little cancels.

@@ -27,8 +27,8 @@ from partnerface.deformation.part_placement import (
 from partnerface.errors import UserError
 from partnerface.fields.encodings import frequency_encoding
 
-OPEN_GATE, GATE_STRETCH = 2.0, 1.2
-"""Logit at which learned gates start, 96 % open, and the range of a sigmoid before it is cut to [0, 1]."""
+OPEN_GATE, GATE_STRETCH = 1.0, 0.1
+"""Logit at which learned gates start, 70 % open, and how far below 0 they would reach if not cut there."""
 
 CODE_HIDDEN_WIDTH = 32
 
@@ -131,8 +131,8 @@ class PartBlendshapes(Deformation):
         self.assigner.hard = hard
 
     def gates(self) -> Tensor:
-        """``[P, E]`` learned masks, in [0, 1] with exact zeros (Louizos et al. 2018, without their noise)."""
-        return (GATE_STRETCH * (torch.sigmoid(self.gate_logits) - 0.5) + 0.5).clamp(0, 1)
+        """``[P, E]`` learned masks, in [0, 1) with exact zeros (as Louizos et al. 2018, without noise)."""
+        return ((1 + GATE_STRETCH) * torch.sigmoid(self.gate_logits) - GATE_STRETCH).clamp_min(0)
 
     def driving_share(self) -> Tensor | None:
         return self.gates().mean() if self.masks == "learned" and self.gate_logits.numel() else None

@@ -56,7 +56,7 @@ def placed_centres(placement: PartPlacement, head: CanonicalHead, parts: int) ->
         parts: number of parts P.
 
     Raises:
-        UserError: the head model has fewer landmarks or regions than parts.
+        UserError: the head model has fewer landmarks, regions or vertices than parts.
     """
     if placement == "landmarks":
         # A landmark that the detector never placed on the model has no weights.
@@ -69,6 +69,7 @@ def placed_centres(placement: PartPlacement, head: CanonicalHead, parts: int) ->
         _check_enough(len(places), "named regions", parts)
         return places[:parts]
     surface = head.vertices[head.used]
+    _check_enough(len(surface), "vertices", parts)
     if placement == "farthest_points":
         return part_centres(surface, torch.ones_like(surface[:, 0]), parts)
     return part_centres(surface, expression_motion(head.head_model, head.expression)[head.used], parts)
