@@ -1,4 +1,4 @@
-"""blended_product: features of a point times the blend of its parts' matrices, a Warp kernel with gradients.
+"""blended_product: the blended matrices of a point's parts times its features, a Warp kernel with gradients.
 
 Each point has few parts of many and a frame, so its matrix is gathered from a table that stays in the cache.
 In torch operations points would have to be sorted by part and frame, or their matrices written out.
@@ -15,23 +15,23 @@ from torch.nn import functional
 
 from partnerface.compute.warp_launch import launch, operator
 
-COLUMNS = 8
-"""Columns of a matrix that are multiplied at once: what a vector register of a CPU holds."""
+AT_ONCE = 8
+"""Features that are multiplied at once: what a vector register of a CPU holds."""
 
 RUN_LENGTH = 16
 """Consecutive points of a CPU thread. On a GPU, where points must run side by side, the run is one point."""
 
-_Row = wp.types.vector(length=COLUMNS, dtype=wp.float32)
+_Some = wp.types.vector(length=AT_ONCE, dtype=wp.float32)
 
 
 def blended_product(
-    features: Tensor, matrices: Tensor, frame: Tensor, weights: Tensor, index: Tensor
+    matrices: Tensor, features: Tensor, frame: Tensor, weights: Tensor, index: Tensor
 ) -> Tensor:
-    """``sum_k weights[n, k] * features[n] @ matrices[index[n, k], frame[n]]`` for each point n.
+    """``sum_k weights[n, k] * matrices[index[n, k], frame[n]] @ features[n]`` for each point n.
 
     Args:
+        matrices: ``[P, F, C, R]`` one for each part and frame.
         features: ``[N, R]``.
-        matrices: ``[P, F, R, C]`` one for each part and frame.
         frame: ``[N]`` int32 frame of each point.
         weights: ``[N, k]`` part weights.
         index: ``[N, k]`` part numbers.
@@ -39,49 +39,54 @@ def blended_product(
     Returns:
         ``[N, C]``.
     """
-    columns = matrices.shape[3]
-    padded = functional.pad(matrices, (0, -columns % COLUMNS)).contiguous()
-    product = blended_matrices(features.contiguous(), padded, frame, weights.contiguous(), index.contiguous())
-    return product[:, :columns]
+    more = -features.shape[1] % AT_ONCE
+    if more:
+        matrices, features = functional.pad(matrices, (0, more)), functional.pad(features, (0, more))
+    return blended_matrices(
+        matrices.contiguous(), features.contiguous(), frame, weights.contiguous(), index.contiguous()
+    )
 
 
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _blend(
-    features: wp.array(dtype=wp.float32, ndim=2),
-    matrices: wp.array(dtype=_Row, ndim=4),
+    matrices: wp.array(dtype=_Some, ndim=4),
+    features: wp.array(dtype=_Some, ndim=2),
     frames: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.float32, ndim=2),
     parts: wp.array(dtype=wp.int64, ndim=2),
     run: int,
-    product: wp.array(dtype=_Row, ndim=2),
+    product: wp.array(dtype=wp.float32, ndim=2),
 ):
     thread = wp.tid()
     for i in range(thread * run, wp.min((thread + 1) * run, features.shape[0])):
         frame = frames[i]
-        for block in range(product.shape[1]):
-            total = _Row()
+        for column in range(product.shape[1]):
+            total = _Some()
             for k in range(parts.shape[1]):
                 part = int(parts[i, k])
-                of_part = _Row()
-                for row in range(features.shape[1]):
-                    of_part += features[i, row] * matrices[part, frame, row, block]
+                of_part = _Some()
+                for block in range(features.shape[1]):
+                    of_part += wp.cw_mul(matrices[part, frame, column, block], features[i, block])
                 total += weights[i, k] * of_part
-            product[i, block] = total
+            summed = float(0.0)  # noqa: UP018 (Warp: a variable, not a constant)
+            for some in range(AT_ONCE):
+                summed += total[some]
+            product[i, column] = summed
 
 
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _blend_backward(
-    product_gradient: wp.array(dtype=_Row, ndim=2),
-    features: wp.array(dtype=wp.float32, ndim=2),
-    matrices: wp.array(dtype=_Row, ndim=4),
+    gradients: wp.array(dtype=wp.float32, ndim=2),
+    matrices: wp.array(dtype=_Some, ndim=4),
+    features: wp.array(dtype=_Some, ndim=2),
     frames: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.float32, ndim=2),
     parts: wp.array(dtype=wp.int64, ndim=2),
     run: int,
-    feature_gradient: wp.array(dtype=wp.float32, ndim=2),
-    matrix_gradient: wp.array(dtype=_Row, ndim=4),
+    matrix_gradient: wp.array(dtype=_Some, ndim=4),
+    feature_gradient: wp.array(dtype=_Some, ndim=2),
     weight_gradient: wp.array(dtype=wp.float32, ndim=2),
 ):
     thread = wp.tid()
@@ -90,22 +95,22 @@ def _blend_backward(
         for k in range(parts.shape[1]):
             part = int(parts[i, k])
             weight = weights[i, k]
-            of_weight = float(0.0)  # noqa: UP018 (Warp: a variable, not a constant)
-            for block in range(product_gradient.shape[1]):
-                gradient = product_gradient[i, block]
-                for row in range(features.shape[1]):
-                    along = wp.dot(matrices[part, frame, row, block], gradient)
-                    of_weight += features[i, row] * along
-                    feature_gradient[i, row] = feature_gradient[i, row] + weight * along
-                    wp.atomic_add(
-                        matrix_gradient, part, frame, row, block, (weight * features[i, row]) * gradient
-                    )
+            of_weight = float(0.0)  # noqa: UP018
+            for block in range(features.shape[1]):
+                weighted = weight * features[i, block]
+                along = _Some()
+                for column in range(gradients.shape[1]):
+                    gradient = gradients[i, column]
+                    along += gradient * matrices[part, frame, column, block]
+                    wp.atomic_add(matrix_gradient, part, frame, column, block, gradient * weighted)
+                feature_gradient[i, block] = feature_gradient[i, block] + weight * along
+                of_weight += wp.dot(features[i, block], along)
             weight_gradient[i, k] = of_weight
 
 
-def _rows(tensor: Tensor) -> wp.array:
-    """A contiguous float tensor ``[..., C]`` as an array of vectors that shares its memory."""
-    return wp.from_torch(tensor.detach().unflatten(-1, (-1, COLUMNS)), dtype=_Row)
+def _blocks(tensor: Tensor) -> wp.array:
+    """A contiguous float tensor ``[..., R]`` as an array of vectors that shares its memory."""
+    return wp.from_torch(tensor.detach().unflatten(-1, (-1, AT_ONCE)), dtype=_Some)
 
 
 def _launch_over_points(kernel: wp.Kernel, points: int, inputs: list, device: torch.device) -> None:
@@ -115,37 +120,37 @@ def _launch_over_points(kernel: wp.Kernel, points: int, inputs: list, device: to
 
 @operator("blended_matrices")
 def blended_matrices(
-    features: Tensor, matrices: Tensor, frame: Tensor, weights: Tensor, index: Tensor
+    matrices: Tensor, features: Tensor, frame: Tensor, weights: Tensor, index: Tensor
 ) -> Tensor:
-    """See `blended_product`; contiguous, with columns in multiples of `COLUMNS`."""
-    product = features.new_empty(len(features), matrices.shape[3])
-    inputs = [features, _rows(matrices), frame, weights, index, None, _rows(product)]
+    """See `blended_product`; contiguous, with features in multiples of `AT_ONCE`."""
+    product = features.new_empty(len(features), matrices.shape[2])
+    inputs = [_blocks(matrices), _blocks(features), frame, weights, index, None, product]
     _launch_over_points(_blend, len(features), inputs, features.device)
     return product
 
 
 @operator("blended_matrices_backward")
 def blended_matrices_backward(
-    gradient: Tensor, features: Tensor, matrices: Tensor, frame: Tensor, weights: Tensor, index: Tensor
+    gradient: Tensor, matrices: Tensor, features: Tensor, frame: Tensor, weights: Tensor, index: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of features, matrices and weights, from that of the product ``[N, C]``."""
-    found = torch.zeros_like(features), torch.zeros_like(matrices), torch.empty_like(weights)
-    given = [features, _rows(matrices), frame, weights, index, None]
-    inputs = [_rows(gradient.contiguous()), *given, found[0], _rows(found[1]), found[2]]
+    """Gradients of matrices, features and weights, from that of the product ``[N, C]``."""
+    found = torch.zeros_like(matrices), torch.zeros_like(features), torch.empty_like(weights)
+    given = [_blocks(matrices), _blocks(features), frame, weights, index, None]
+    inputs = [gradient.contiguous(), *given, _blocks(found[0]), _blocks(found[1]), found[2]]
     _launch_over_points(_blend_backward, len(features), inputs, features.device)
     return found
 
 
 @blended_matrices.register_fake
-def _(features: Tensor, matrices: Tensor, frame: Tensor, weights: Tensor, index: Tensor) -> Tensor:
-    return features.new_empty(len(features), matrices.shape[3])
+def _(matrices: Tensor, features: Tensor, frame: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+    return features.new_empty(len(features), matrices.shape[2])
 
 
 @blended_matrices_backward.register_fake
 def _(
-    gradient: Tensor, features: Tensor, matrices: Tensor, frame: Tensor, weights: Tensor, index: Tensor
+    gradient: Tensor, matrices: Tensor, features: Tensor, frame: Tensor, weights: Tensor, index: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(features), torch.empty_like(matrices), torch.empty_like(weights)
+    return torch.empty_like(matrices), torch.empty_like(features), torch.empty_like(weights)
 
 
 def _keep_inputs(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -153,11 +158,8 @@ def _keep_inputs(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
 
 
 def _backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    features, matrices, frame, weights, index = ctx.saved_tensors
-    of_features, of_matrices, of_weights = blended_matrices_backward(
-        gradient, features, matrices, frame, weights, index
-    )
-    return of_features, of_matrices, None, of_weights, None
+    of_matrices, of_features, of_weights = blended_matrices_backward(gradient, *ctx.saved_tensors)
+    return of_matrices, of_features, None, of_weights, None
 
 
 blended_matrices.register_autograd(_backward, setup_context=_keep_inputs)

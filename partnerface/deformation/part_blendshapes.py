@@ -38,7 +38,7 @@ class PartBlendshapes(Deformation):
 
     The offset of a canonical point u under the expression e and the head's motion r (rotation, velocity) is
 
-        o(u) = 0.02 phi(u)^T (sum_p w_p(u) H_p(e) + H_0(r)),   H_p(e) = sum_s z_ps(m_p * e) C_ps
+        o(u) = 0.02 (sum_p w_p(u) H_p(e) + H_0(r)) phi(u),   H_p(e) = sum_s z_ps(m_p * e) C_ps
 
     with features phi of an MLP, part weights w, masks m_p and learned matrices C; the local network z_p of a
     part is evaluated once a frame, so that a point costs the same for any P. The appearance code has networks
@@ -107,7 +107,7 @@ class PartBlendshapes(Deformation):
             ("code", appearance_width, MOTION_WIDTH - VELOCITY_WIDTH),
         ):
             if width:
-                sizes = driving_hidden_width, shapes, hidden_width, width
+                sizes = driving_hidden_width, shapes, width, hidden_width
                 self.local[name] = DrivenMatrices(parts, expressions + expression_code_width, *sizes)
                 self.whole[name] = DrivenMatrices(1, motion, *sizes)
         self.register_buffer("driving_mask", torch.ones(parts, expressions))
@@ -140,7 +140,7 @@ class PartBlendshapes(Deformation):
     def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
         weights, index = self.assigner(positions)
         features = self.features(frequency_encoding(positions, self.num_frequencies))
-        output = blended_product(features, self.matrices(driving), frame, weights, index)
+        output = blended_product(self.matrices(driving), features, frame, weights, index)
         offsets, appearance = output.split([self.offset_width, self.appearance_width], 1)
         return DeformedPoints(
             OFFSET_SCALE * offsets if self.offset_width else torch.zeros_like(positions),
@@ -150,7 +150,7 @@ class PartBlendshapes(Deformation):
         )
 
     def matrices(self, driving: Tensor) -> Tensor:
-        """``[P, F, hidden_width, 3 + A]`` of the driving signals ``[F, D]``: `H_p + H_0` of each frame.
+        """``[P, F, 3 + A, hidden_width]`` of the driving signals ``[F, D]``: `H_p + H_0` of each frame.
 
         Part weights sum to one, so the global part is added to all others here, once a frame.
         """
@@ -166,7 +166,7 @@ class PartBlendshapes(Deformation):
             if self.part_gains is not None:
                 matrices = matrices * self.part_gains[:, None, None, None]
             found.append(matrices + whole(motion[None, :, : whole.inputs]))
-        return torch.cat(found, 3)
+        return torch.cat(found, 2)
 
 
 class DrivenMatrices(nn.Module):
@@ -179,8 +179,8 @@ class DrivenMatrices(nn.Module):
         inputs: length D of each group's signal.
         hidden_width: width of the MLPs' hidden layer.
         shapes: learned matrices S of a group.
-        rows: rows R of a matrix.
-        columns: columns C of a matrix.
+        rows: rows C of a matrix, one for each output.
+        columns: columns R of a matrix, one for each feature.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class DrivenMatrices(nn.Module):
         self.shapes = nn.Parameter(torch.zeros(groups, shapes, rows, columns))
 
     def forward(self, signal: Tensor) -> Tensor:
-        """``[G, F, R, C]`` of signals ``[G, F, D]``."""
+        """``[G, F, C, R]`` of signals ``[G, F, D]``."""
         hidden = torch.baddbmm(self.bias1[:, None], signal, self.weight1).relu()
         coefficients = torch.baddbmm(self.bias2[:, None], hidden, self.weight2)
         return (coefficients @ self.shapes.flatten(2)).unflatten(2, self.shapes.shape[2:])
