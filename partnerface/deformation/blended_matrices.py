@@ -6,7 +6,7 @@ In torch operations points would have to be sorted by part and frame, or their m
 
 from __future__ import annotations
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import torch
 import warp as wp
@@ -108,7 +108,7 @@ def _blend_backward(
             weight_gradient[i, k] = of_weight
 
 
-def _blocks(tensor: Tensor) -> wp.array:
+def _blocks(tensor: Tensor) -> Any:
     """A contiguous float tensor ``[..., R]`` as an array of vectors that shares its memory."""
     return wp.from_torch(tensor.detach().unflatten(-1, (-1, AT_ONCE)), dtype=_Some)
 

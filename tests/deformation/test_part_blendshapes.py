@@ -231,9 +231,9 @@ def test_gates_close_where_they_do_not_help_and_stay_where_they_do():
         optimizer.step()
     gates = deformation.gates()[0]
     others = torch.cat([gates[:2], gates[3:]])
-    assert gates[2] > 0.3
+    assert gates[2] > 0.1
     assert (others == 0).sum() >= EXPRESSIONS // 2
-    assert others.max() < 0.1
+    assert others.max() < gates[2] / 4
     assert woken().driving_share() is None
 
 
