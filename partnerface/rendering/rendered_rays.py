@@ -79,6 +79,10 @@ class DeformationStatistics:
     part_entropy: Float[Tensor, " F"]
     driving_share: Float[Tensor, ""] | None = None
 
+    def values(self) -> dict[str, Tensor]:
+        """Those that there are, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
 
 @dataclass
 class MethodOutput:
