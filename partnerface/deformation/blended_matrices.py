@@ -103,7 +103,10 @@ def _blend_backward(
                     gradient = gradients[i, column]
                     along += gradient * matrices[part, frame, column, block]
                     wp.atomic_add(matrix_gradient, part, frame, column, block, gradient * weighted)
-                feature_gradient[i, block] = feature_gradient[i, block] + weight * along
+                if k == 0:
+                    feature_gradient[i, block] = weight * along
+                else:
+                    feature_gradient[i, block] = feature_gradient[i, block] + weight * along
                 of_weight += wp.dot(features[i, block], along)
             weight_gradient[i, k] = of_weight
 
@@ -134,7 +137,7 @@ def blended_matrices_backward(
     gradient: Tensor, matrices: Tensor, features: Tensor, frame: Tensor, weights: Tensor, index: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of matrices, features and weights, from that of the product ``[N, C]``."""
-    found = torch.zeros_like(matrices), torch.zeros_like(features), torch.empty_like(weights)
+    found = torch.zeros_like(matrices), torch.empty_like(features), torch.empty_like(weights)
     given = [_blocks(matrices), _blocks(features), frame, weights, index, None]
     inputs = [gradient.contiguous(), *given, _blocks(found[0]), _blocks(found[1]), found[2]]
     _launch_over_points(_blend_backward, len(features), inputs, features.device)

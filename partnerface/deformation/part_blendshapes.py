@@ -209,6 +209,6 @@ class DrivenMatrices(nn.Module):
 def _layer(inputs: int, outputs: int) -> tuple[nn.Linear, nn.ReLU]:
     """A linear layer with ReLU; outputs of a unit signal start with a variance of one."""
     linear = nn.Linear(inputs, outputs)
-    nn.init.normal_(linear.weight, std=1 / math.sqrt(inputs))
+    nn.init.normal_(linear.weight, std=1 / math.sqrt(max(inputs, 1)))
     nn.init.zeros_(linear.bias)
     return linear, nn.ReLU(inplace=True)

@@ -67,7 +67,9 @@ class TestBlendshapes(DeformationContract):
 
 class TestOneBlendshapePart(DeformationContract):
     def make(self, driving_width: int) -> PartBlendshapes:
-        return PartBlendshapes(driving_width, parts=1, hidden_width=8, appearance_width=0, masks="none")
+        return PartBlendshapes(
+            driving_width, parts=1, hidden_width=8, appearance_width=0, expression_code_width=2
+        )
 
 
 class TestBlendshapesOfAppearance(DeformationContract):
