@@ -46,7 +46,7 @@ def step(avatar: AvatarMethod, hit: tuple[int, ...]) -> tuple[dict[str, torch.Te
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("method", [OURS, "insta_like"])
+@pytest.mark.parametrize("method", [OURS, "insta_like", "nerface"])
 def test_a_step_is_that_of_the_cpu(cuda, fitted, monkeypatch, method, case):
     # A CPU draws numbers for what is evaluated only.
     for name, value in (("rand", 0.5), ("randn", 0.0)):
