@@ -108,9 +108,9 @@ class Avatar(AvatarMethod):
         directions = directions[torch.div(moved.kept, samples.count, rounding_mode="floor")]
         density, rgb = self.field.in_pieces(moved.positions, directions, moved.appearance)
         density = density if moved.solid is None else density * moved.solid
-        head = render_head(density, rgb, moved.kept, samples, moved.part_weights)
+        head = render_head(density, rgb, moved.kept, sampled, moved.part_weights)
         torso = self.torso(sampled.rays.image_uv, *frames.torso)
-        return MethodOutput(composite_over_torso(head, samples, sampled.hit, torso), moved.statistics)
+        return MethodOutput(composite_over_torso(head, torso), moved.statistics)
 
     def for_picture(
         self, frames: PreparedFrames, bundles: Sequence[MarchedRays], with_parts: bool
