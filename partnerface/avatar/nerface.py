@@ -124,9 +124,7 @@ class NeRFace(AvatarMethod):
         condition = frames.condition, frame
         first = self._render(self.coarse_field, rays, sampled, condition, with_parts)
         finer = self.sampler.importance_samples(sampled.samples, first.weights, self.importance, rays)
-        second = self._render(
-            self.fine_field, rays, replace(sampled, samples=finer), condition, with_parts
-        )
+        second = self._render(self.fine_field, rays, replace(sampled, samples=finer), condition, with_parts)
         return MethodOutput(composite_over_torso(second, torso), coarse=composite_over_torso(first, torso))
 
     def _render(

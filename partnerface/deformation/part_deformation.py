@@ -13,6 +13,7 @@ from partnerface.compute.ranges import Between
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints, dense_part_weights
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
 from partnerface.deformation.part_placement import PartPlacement, placed_centres
+from partnerface.deformation.strongest_parts import strongest_parts
 from partnerface.errors import UserError
 from partnerface.fields.encodings import frequency_encoding, frequency_window
 
@@ -27,9 +28,6 @@ LEAST_STRENGTH = 0.3
 """Coefficient that an expression is assumed to reach, if training shows it more weakly."""
 
 TemperatureSchedule = Literal["constant", "annealed", "learned"]
-
-FEW = 4
-"""Up to as many maxima, one after the other, are faster on a CPU than a partial sort: 3 times for 2 of 64."""
 
 SETTLED = 0.5
 """Share of training after which a schedule has reached its end: the rest trains what will be rendered."""
@@ -229,39 +227,15 @@ class PartAssigner(nn.Module):
             return self.temperature * self.temperature_factor
         return self.temperature
 
-    def logits(self, positions: Tensor) -> Tensor:
-        """``[N, P]`` of positions ``[N, 3]``."""
-        # |x - c|^2 multiplied out: one matrix product, where differences would take N * P * 3 numbers. Places
-        # are taken from the middle of the centres, so that little cancels.
-        middle = self.centres.detach().mean(0)
-        places, centres = positions - middle, self.centres - middle
-        scale = torch.exp(-2 * self.log_sizes) / self.spacing**2
-        constant = self.biases - scale * centres.square().sum(1)
-        columns = torch.cat([2 * scale * centres.T, -scale[None]])
-        inputs = torch.cat([places, places.square().sum(1, keepdim=True)], 1)
-        from_centres = torch.addmm(constant, inputs, columns)
-        if not self.residual_frequencies:
-            return from_centres
-        encoded = frequency_encoding(positions, self.residual_frequencies)
-        return torch.addmm(from_centres, encoded, self.residual)
-
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Weights ``[N, k]`` and part numbers ``[N, k]``; k is 1 while the assignment is hard."""
-        count = 1 if self.hard else self.top_k
-        value, index = strongest(self.logits(positions), count)
+        scales = torch.exp(-2 * self.log_sizes) / self.spacing**2
+        residual = positions.new_empty(0, self.parts)
+        if self.residual_frequencies:
+            residual = frequency_encoding(positions, self.residual_frequencies) @ self.residual
+        parts = self.centres, scales, self.biases, residual
+        value, index = strongest_parts(positions.contiguous(), *parts, 1 if self.hard else self.top_k)
         return torch.softmax(value / self.current_temperature(), 1), index
-
-
-def strongest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` largest of ``[N, P]``, falling, and their parts, both ``[N, count]``."""
-    if count > FEW:
-        return logits.topk(count, dim=1)
-    rest, parts = logits.detach(), []
-    for _ in range(count):
-        parts.append(rest.max(1, keepdim=True).indices)
-        rest = rest.scatter(1, parts[-1], -torch.inf)
-    index = torch.cat(parts, 1)
-    return logits.gather(1, index), index
 
 
 class LocalNetworks(nn.Module):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -67,15 +68,30 @@ class DeformationStatistics:
 
     Attributes:
         offset_size: ``[F]`` squared canonical offset in square millimetres.
-        offset_roughness: ``[F]`` squared change of the canonical offset per distance, see `offset_roughness`.
         part_usage: ``[F, P]`` share of the samples' part weights that each part takes.
-        part_entropy: ``[F]`` entropy of the samples' part weights in nats.
+        roughness: computes `offset_roughness`.
+        entropy: computes `part_entropy`.
     """
 
     offset_size: Float[Tensor, " F"]
-    offset_roughness: Float[Tensor, " F"]
     part_usage: Float[Tensor, "F P"]
-    part_entropy: Float[Tensor, " F"]
+    roughness: Callable[[], Tensor]
+    entropy: Callable[[], Tensor]
+
+    @cached_property
+    def offset_roughness(self) -> Tensor:
+        """``[F]`` squared change of the canonical offset per distance; computed when it is first read."""
+        return self.roughness()
+
+    @cached_property
+    def part_entropy(self) -> Tensor:
+        """``[F]`` entropy of the samples' part weights in nats; computed when it is first read."""
+        return self.entropy()
+
+    def values(self) -> dict[str, Tensor]:
+        """All four statistics by name."""
+        names = ("offset_size", "offset_roughness", "part_usage", "part_entropy")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass

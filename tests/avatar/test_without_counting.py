@@ -33,7 +33,7 @@ def step(avatar, view: View, pixels: Tensor) -> dict[str, Tensor]:
     rays.directions[1, ::2] *= -1
     output = avatar(rays, view)
     found = {f"rays.{name}": value for name, value in vars(output.rays).items() if value is not None}
-    found |= {f"statistics.{name}": value for name, value in vars(output.deformation).items()}
+    found |= {f"statistics.{name}": value for name, value in output.deformation.values().items()}
     sum(value.square().sum() for value in found.values()).backward()
     learned = [*avatar.named_parameters(), *leaves.items()]
     gradients = {name: leaf.grad for name, leaf in learned if leaf.grad is not None}

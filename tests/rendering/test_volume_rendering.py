@@ -31,7 +31,9 @@ def rendered(density: Tensor, samples: RaySamples, rgb: Tensor | None = None) ->
     return render_head(density.flatten(), rgb.flatten(0, 1), torch.arange(density.numel()), marched(samples))
 
 
-def differentiable(density: Tensor, rgb: Tensor, samples: RaySamples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def differentiable(
+    density: Tensor, rgb: Tensor, samples: RaySamples
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights, colour, opacity and depth of the rays, in operations of torch, of every type of number."""
     last = torch.zeros_like(density, dtype=torch.bool)
     last[:, -1] = samples.opaque
