@@ -33,7 +33,7 @@ class RenderedRays:
 
     def over(self, background: Tensor) -> Tensor:
         """Colour ``[F, R, 3]`` over an opaque background ``[F, R, 3]`` (or broadcastable to it)."""
-        return self.rgb + (1 - self.opacity[..., None]) * background
+        return torch.addcmul(self.rgb, 1 - self.opacity[..., None], background)
 
     def surface_depth(self) -> Tensor:
         """``[F, R]`` depth in metres where the head covers at least half of a ray, 0 elsewhere."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from partnerface.compute.ranges import Between
@@ -101,11 +100,15 @@ def poison_gradient(loss: Tensor) -> Tensor:
 
 
 def clipped_norm(parameters: Iterable[Tensor], limit: float) -> Tensor:
-    """Norm of the gradient before it is clipped to ``limit``; 0 does not clip."""
-    parameters = [p for p in parameters if p.grad is not None]
+    """Norm of the gradient before it is clipped to ``limit``; 0 does not clip.
+
+    As `torch.nn.utils.clip_grad_norm_`, which takes a step for each of the parameters.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if limit > 0:
-        return clip_grad_norm_(parameters, limit)
-    return get_total_norm([p.grad for p in parameters])
+        torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp_max(1))
+    return norm
 
 
 class SkippedSteps:
