@@ -1,4 +1,4 @@
-"""Means over the points of each frame that regularise the fine motion: offsets, usage and entropy of the parts."""
+"""Means over the points of each frame that regularise the fine motion: offsets, usage, entropy of parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def _add_up(
     sums: wp.array3d(dtype=wp.float32),
 ):
     i = wp.tid()
-    if solid.shape[0] > 0:
+    # As is Warp's way, `and` would look at a mask that is not there.
+    if solid.shape[0] > 0:  # noqa: SIM102
         if not solid[i]:
             return
     partial = i % sums.shape[0]
@@ -75,7 +76,7 @@ def _spread_gradient(
     i = wp.tid()
     f = frame[i]
     share = 1.0 / wp.max(points[f], 1.0)
-    if solid.shape[0] > 0:
+    if solid.shape[0] > 0:  # noqa: SIM102
         if not solid[i]:
             share = 0.0
     offset_gradient[i] = (2.0 * share * of_square[f]) * offsets[i]

@@ -1,7 +1,4 @@
-"""The strongest parts of canonical points: logits by squared distance to the parts' centres, sorted, in one kernel.
-
-No ``[N, P]`` is written: on a CPU that took a third of the deformation's time.
-"""
+"""The strongest parts of canonical points, by squared distance to the parts' centres, in one kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from torch import Tensor
 from partnerface.compute.warp_launch import as_vec3, launch, operator
 
 PARTIAL_SUMS = 64
-"""Gradients of a part are added up in as many places, and then these: threads of a GPU seldom meet, and sums of
+"""Sums over points are added up in as many places, and then these: threads of a GPU seldom meet, and sums of
 few numbers round little."""
 
 CENTRE, SCALE, BIAS = slice(0, 3), 3, 4

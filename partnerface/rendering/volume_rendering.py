@@ -1,6 +1,6 @@
 """Volume rendering: densities along a ray -> weights (Max 1995; NeRF, Mildenhall et al. 2020, eq. 3).
 
-One kernel each for the sums along all rays and for their gradient: as operations of torch they would be eighty.
+One kernel for the sums along all rays and one for their gradient: as operations of torch they are eighty.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RGB, OPACITY, DEPTH = range(3), 3, 4
 def _first_from(kept: wp.array(dtype=wp.int64), number: wp.int64) -> int:
     """How many of the rising ``kept`` are below ``number``."""
     low = int(0)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
-    high = int(kept.shape[0])  # noqa: RUF046
+    high = int(kept.shape[0])
     while low < high:
         middle = (low + high) / 2
         if kept[middle] < number:
@@ -109,7 +109,7 @@ def _composite_backward(
     row = hit[ray]
     of_colour = wp.vec3(gradient[row, 0], gradient[row, 1], gradient[row, 2])
     # Forward, the light that reaches each sample.
-    i = int(first)  # noqa: RUF046
+    i = int(first)
     light = float(1.0)  # noqa: UP018
     for s in range(samples):
         here = float(0.0)  # noqa: UP018
@@ -120,7 +120,7 @@ def _composite_backward(
         length_gradient[ray, s] = light
         depth_gradient[ray, s] = weights[ray, s] * gradient[row, DEPTH]
         light *= _passed(here, lengths[ray, s], opaque[ray] and s == samples - 1)
-    # Backward, what a unit of light behind each sample is worth: nothing is divided by light, which may have run out.
+    # Backward, what a unit of light behind each sample is worth: nothing divides by light that has run out.
     behind = float(0.0)  # noqa: UP018
     for k in range(samples):
         s = samples - 1 - k

@@ -19,14 +19,20 @@ from tests.contracts.subjects import disturb, shared_head_model, tracked_sequenc
 
 OPERATORS = {
     "cast_rays",
+    "composite_samples",
+    "composite_samples_backward",
     "even_voxels",
     "hash_encoding",
     "hash_encoding_backward",
     "interpolate_voxels",
     "inverse_skinning",
     "mark_shell",
+    "offset_and_usage",
+    "offset_and_usage_backward",
     "posed_normals",
     "sample_rays",
+    "strongest_parts",
+    "strongest_parts_backward",
     "visited_voxels",
 }
 
@@ -60,7 +66,7 @@ def calls() -> Iterator[dict[str, tuple[Any, ...]]]:
         disturb(avatar, 0.05)
         pixels = 24 * torch.rand(2, 40, 2, generator=torch.Generator().manual_seed(0))
         output = avatar.train()(pixel_rays(views.camera, pixels), views)
-        output.rays.rgb.sum().backward()
+        (output.rays.rgb.sum() + output.deformation.part_usage[:, 0].sum()).backward()
         picture = views.select([0])
         rays = pixel_rays(picture.camera, pixels[:1])
         avatar.eval()
@@ -80,7 +86,7 @@ def test_all_of_them_are_used(calls):
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 def test_its_schema_its_fake_and_its_gradient_hold(calls, name):
     arguments = list(calls[name])
-    if name == "hash_encoding":
+    if f"{name}_backward" in OPERATORS:
         arguments = [a.requires_grad_() if a.is_floating_point() else a for a in arguments]
     torch.library.opcheck(getattr(torch.ops.partnerface, name).default, tuple(arguments))
 
