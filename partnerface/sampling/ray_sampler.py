@@ -45,8 +45,8 @@ class RaySamples:
     def evaluated(self, valid: Tensor, reachable: Tensor) -> Tensor:
         """``[R * S]`` bool: samples to evaluate: those in the shell, and all that lie on the backstop."""
         shape = self.depths.shape
-        evaluated, last = valid.view(shape).clone(), self.opaque & reachable.view(shape)[:, -1]
-        evaluated[:, -1] |= last
+        evaluated = valid.view(shape).clone()
+        evaluated[:, -1].logical_or_(self.opaque & reachable.view(shape)[:, -1])
         return evaluated.view(-1)
 
 
