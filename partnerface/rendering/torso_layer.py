@@ -81,7 +81,7 @@ class TorsoLayer(nn.Module):
         """Colour and opacity at places ``[N, 2]`` of the reference image, ``still`` without the yielding."""
         # The gradient of grid_sample on a CPU reads anywhere in memory at a place that is no number. The
         # opacity below stays none, so that training notices.
-        somewhere = _on_grid(place[None].masked_fill(place.isnan(), 0.0))
+        somewhere = _on_grid(place.nan_to_num(0.0)[None])
         features = torch.cat([_sampled(plane, somewhere) for plane in self.planes], 2)
         decoded = self.decoder(features.flatten(0, 1))
         # Both: in a pose beyond those of training the displacement could pull the collar over the head.
