@@ -254,7 +254,8 @@ def render_head(
     """
     samples, hit, shape = sampled.samples, sampled.hit, sampled.rays.directions.shape[:2]
     place = samples.depths, samples.lengths, samples.opaque, hit
-    composited, weights = composite_samples(density, rgb, kept, *place, shape.numel())
+    evaluated = density.float(), rgb.float().contiguous(), kept
+    composited, weights = composite_samples(*evaluated, *place, shape.numel())
     colour, opacity, depth = composited.view(*shape, 5).split([3, 1, 1], 2)
     parts = None
     if part_weights is not None:
