@@ -269,7 +269,7 @@ def render_head(
 def composite_over_torso(head: CompositedHead, torso: tuple[Tensor, Tensor]) -> RenderedRays:
     """Composite the head over the torso layer: its rgb ``[F, R, 3]`` and opacity ``[F, R]``."""
     torso_rgb, torso_opacity = torso
-    behind = torso_opacity - head.opacity * torso_opacity
+    behind = (1 - head.opacity) * torso_opacity
     return RenderedRays(
         rgb=torch.addcmul(head.rgb, behind[..., None], torso_rgb),
         opacity=head.opacity + behind,

@@ -87,7 +87,9 @@ def test_all_of_them_are_used(calls):
 def test_its_schema_its_fake_and_its_gradient_hold(calls, name):
     arguments = list(calls[name])
     if f"{name}_backward" in OPERATORS:
-        arguments = [a.requires_grad_() if a.is_floating_point() else a for a in arguments]
+        arguments = [
+            a.requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments
+        ]
     torch.library.opcheck(getattr(torch.ops.partnerface, name).default, tuple(arguments))
 
 
