@@ -13,6 +13,7 @@ from partnerface.data.regions import NEAREST_FRAME
 from partnerface.data.sequence import TrackedSequence
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import FULL_FRAME, TEMPORAL_DEFINITION, Averages
+from partnerface.evaluation.true_motion import MotionScores
 from partnerface.files.whole_files import replace_text
 
 PAGE_FILE = "report.html"
@@ -46,6 +47,11 @@ class EvaluationProtocol:
         mask: definition of the regions.
         temporal: definition of the temporal metric.
         geometry: definition of the geometry metrics; None if the true surface is not known.
+        fine_motion: definition of the regions and scores of fine motion; None if frames without it are not
+            known, as of any real video.
+        motion: definition of the millimetres of motion left; None if the true motion is not known.
+        expression_region: definition of the region of a real video whose look depends on the expression; None
+            where there is none.
         refinement: what was fitted to the test images; None if nothing.
         average: how values of images are averaged.
     """
@@ -63,6 +69,9 @@ class EvaluationProtocol:
     mask: str = MASK_DEFINITION
     temporal: str = TEMPORAL_DEFINITION
     geometry: str | None = None
+    fine_motion: str | None = None
+    motion: str | None = None
+    expression_region: str | None = None
     refinement: str | None = None
     average: str = "mean of per-image values"
 
@@ -93,16 +102,18 @@ def evaluation_report(
     scores: Averages,
     nearest_frame: Averages,
     coverage: dict[str, dict[str, float]],
+    motion: MotionScores | None = None,
 ) -> dict:
-    """The content of ``metrics.json``: a table of ``protocol``, ``splits`` and ``coverage``.
+    """The content of ``metrics.json``: a table of ``protocol``, ``splits``, ``coverage`` and ``motion``.
 
     In ``splits`` are values by split, region and metric, those of the nearest-training-frame baseline under
-    the region ``nearest_frame``; ``coverage`` is that of pose and expression by split, ``train`` among them.
+    the region ``nearest_frame``; ``coverage`` is that of pose and expression by split, ``train`` among them;
+    ``motion``, also by split, is null where the true motion is not known.
     """
     splits = {
         split: {**regions, NEAREST_FRAME: nearest_frame.get(split, {})} for split, regions in scores.items()
     }
-    return {"protocol": asdict(protocol), "splits": splits, "coverage": coverage}
+    return {"protocol": asdict(protocol), "splits": splits, "coverage": coverage, "motion": motion}
 
 
 def write_report(path: Path, report: dict) -> None:
@@ -141,6 +152,28 @@ def report_table(report: dict) -> Table:
             first = "", ""
         table.add_section()
     return table
+
+
+def motion_table(report: dict) -> Table | None:
+    """Millimetres of true motion left, and without a deformation, by split and region; None if not known."""
+    motion = report.get("motion")
+    if not motion:
+        return None
+    table = Table(
+        title="true motion left, mm (of)", caption="cosine of offsets: 1 undoes the motion of the fine face"
+    )
+    regions = list(next(iter(motion.values()))["mm_nothing"])
+    for column in ("split", *(region.replace("_", " ") for region in regions), "cosine"):
+        table.add_column(column, justify="left" if column == "split" else "right", no_wrap=True)
+    for split, scores in motion.items():
+        left, nothing = scores["mm_left"], scores["mm_nothing"]
+        cells = [f"{_millimetres(left[region])} ({_millimetres(nothing[region])})" for region in regions]
+        table.add_row(split, *cells, _millimetres(scores["cosine"]["fine_face"]))
+    return table
+
+
+def _millimetres(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def format_value(value: float | None, metric: Mapping[str, str | bool] | None) -> str:

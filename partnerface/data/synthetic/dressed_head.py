@@ -103,6 +103,7 @@ class DressedHead:
         head_weights: ``[V + S]`` share of head, jaw and eyes in the skinning weights.
         torso_weights: ``[V + S]`` share of the root.
         growth: ``[V, 3]`` rest-space offsets of hair, shirt and lashes, the same in every frame.
+        sway_weights: ``[V]`` share in [0, 1] of the hair's sway.
     """
 
     def __init__(self, head_model: HeadModel, subject: SyntheticSubject) -> None:
@@ -115,7 +116,7 @@ class DressedHead:
         thickness = hair_thickness(points, subject.hair_style) + shirt_thickness(points)
         self.growth = self._normals * thickness[:, None] + _shorter_lashes(head_model, neutral)
         hair = hair_coverage(points, subject.hair_style) * skin
-        self._sway_weights = hair * smooth_step(0.0, 0.08, points[:, 1])
+        self.sway_weights = hair * smooth_step(0.0, 0.08, points[:, 1])
         self._points = points
         self._edge, self._edge_offsets, sleeve_faces = _sleeves(head_model, points)
         self.faces = torch.cat([head_model.faces, sleeve_faces])
@@ -132,12 +133,13 @@ class DressedHead:
         """
         drive = ExpressionDrive.from_expression(expression, self.head_model)
         bulges = self._normals * bulge_heights(self._points, drive)[:, None]
-        return bulges + self._sway_weights[:, None] * sway
+        return bulges + self.sway_weights[:, None] * sway
 
-    def vertices(self, head: HeadParameters, sway: Tensor) -> Tensor:
-        """``[V + S, 3]`` world vertices of one frame."""
+    def vertices(self, head: HeadParameters, sway: Tensor, fine_motion: bool = True) -> Tensor:
+        """``[V + S, 3]`` world vertices of one frame; the face's fine motion may be left out."""
         posed = self.head_model(head)
-        fine = self.growth + self.fine_offsets(head.expression[0], sway)
+        expression = head.expression[0] if fine_motion else torch.zeros_like(head.expression[0])
+        fine = self.growth + self.fine_offsets(expression, sway)
         rest = posed.canonical_vertices + posed.displacements[0] + fine
         sleeves = rest[self._edge] + self._edge_offsets
         transforms = posed.vertex_transforms[0]

@@ -87,24 +87,35 @@ class SubjectRenderer:
         resolution = 2 ** min(max((4 * self.camera.width - 1).bit_length(), 7), 11)
         return AppearanceTextures(self.head_model, self.subject, resolution)
 
-    def render(self, frame: int) -> SubjectFrame:
-        """Render one frame."""
-        size = self.camera.width * SUPERSAMPLING
-        vertices, fragments = self.rasterize(frame, self.camera.select([frame]).resized(size, size))
+    def fine_motion(self, frame: int) -> Tensor:
+        """``[V, 3]`` rest-space offsets of the head model's vertices that one frame's fine motion adds."""
+        return self.dressed.fine_offsets(self.head.expression[frame], self.sway[frame])
+
+    def render(self, frame: int, fine_motion: bool = True, finer: int = 1) -> SubjectFrame:
+        """Render one frame.
+
+        Args:
+            frame: its number.
+            fine_motion: False leaves out bulges and wrinkles of the face; hair sways all the same.
+            finer: factor on the number of samples along each axis.
+        """
+        samples_per_pixel = SUPERSAMPLING * finer
+        size = self.camera.width * samples_per_pixel
+        camera = self.camera.select([frame]).resized(size, size)
+        vertices, fragments = self.rasterize(frame, camera, fine_motion)
         surface = self._surface(fragments, vertices)
         # A plain wall, a little darker towards the floor.
         top, bottom = (torch.tensor(colour) for colour in self.subject.background)
         samples = torch.lerp(top, bottom, torch.linspace(0, 1, size)[:, None, None]).repeat(1, size, 1)
-        samples[fragments.mask] = self._shade(surface, self.head.expression[frame])
-        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], SUPERSAMPLING)[0].permute(1, 2, 0)
-        coverage = functional.avg_pool2d(fragments.mask.float()[None], SUPERSAMPLING)[0]
-        return SubjectFrame(
-            _to_bytes(image), _to_bytes(coverage), self._labels(surface, fragments.mask, coverage)
-        )
+        samples[fragments.mask] = self._shade(surface, self.head.expression[frame], fine_motion)
+        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], samples_per_pixel)[0].permute(1, 2, 0)
+        coverage = functional.avg_pool2d(fragments.mask.float()[None], samples_per_pixel)[0]
+        labels = self._labels(surface, fragments.mask, coverage, samples_per_pixel)
+        return SubjectFrame(_to_bytes(image), _to_bytes(coverage), labels)
 
-    def rasterize(self, frame: int, camera: Camera) -> tuple[Tensor, MeshFragments]:
+    def rasterize(self, frame: int, camera: Camera, fine_motion: bool = True) -> tuple[Tensor, MeshFragments]:
         """Vertices ``[V + S, 3]`` of one frame, and what its camera, at any resolution, sees of them."""
-        vertices = self.dressed.vertices(self.head.select([frame]), self.sway[frame])
+        vertices = self.dressed.vertices(self.head.select([frame]), self.sway[frame], fine_motion)
         pixels, depth = camera.project(vertices[None])
         # Both sides are drawn: the inside of the cheeks is seen through the open mouth.
         fragments = rasterize_mesh(
@@ -170,14 +181,14 @@ class SubjectRenderer:
         wanted = [i for i, n in enumerate(self.head_model.asset.part_names) if n in names]
         return torch.isin(part, torch.tensor(wanted))
 
-    def _shade(self, surface: _Surface, expression: Tensor) -> Tensor:
+    def _shade(self, surface: _Surface, expression: Tensor, fine_motion: bool) -> Tensor:
         """``[N, 3]`` colours."""
         texture, points = surface.texture, surface.points
         skin = self._is_part(surface.part, "skin")
         eyes = self._is_part(surface.part, "eye_left", "eye_right")
         inner = self._is_part(surface.part, "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
         drive = ExpressionDrive.from_expression(expression, self.head_model)
-        slopes = wrinkle_slopes(points, drive, texture["wrinkle_phase"][:, 0]) * skin[:, None]
+        slopes = wrinkle_slopes(points, drive, texture["wrinkle_phase"][:, 0]) * skin[:, None] * fine_motion
         normals = functional.normalize(surface.normals + texture["bump"] + slopes, dim=1)
         light = torch.where(inner, mouth_occlusion(points, drive.lips_apart), chin_occlusion(points))
         diffuse = texture["albedo"] * irradiance(normals) * light[:, None]
@@ -188,7 +199,9 @@ class SubjectRenderer:
         exponent = torch.where(eyes, 150.0, torch.where(lips > 0.5, 30.0, 18.0))
         return (diffuse + (gloss * highlight(normals, view, exponent))[:, None]).clamp(0, 1)
 
-    def _labels(self, surface: _Surface, mask: Tensor, coverage: Tensor) -> np.ndarray:
+    def _labels(
+        self, surface: _Surface, mask: Tensor, coverage: Tensor, samples_per_pixel: int
+    ) -> np.ndarray:
         """Most frequent region among the samples of each pixel that the matte covers by half."""
         regions = torch.full(surface.part.shape, int(Region.FACE))
         regions[surface.head_weights < 0.5] = Region.NECK
@@ -199,12 +212,12 @@ class SubjectRenderer:
         samples[mask] = regions
         votes = functional.one_hot(samples, len(Region)).permute(2, 0, 1).float()
         votes[Region.BACKGROUND] = 0
-        labels = functional.avg_pool2d(votes, SUPERSAMPLING).argmax(0)
+        labels = functional.avg_pool2d(votes, samples_per_pixel).argmax(0)
         for region, name in ((Region.EYES, "eye_region"), (Region.MOUTH, "mouth_region")):
             hit = torch.zeros(mask.shape)
             hit[mask] = (surface.texture[name][:, 0] > 0.5).float()
             margin = max(2, round(REGION_MARGIN * self.camera.width))
-            hit = functional.max_pool2d(hit[None], SUPERSAMPLING)
+            hit = functional.max_pool2d(hit[None], samples_per_pixel)
             near = dilate(hit[0] > 0, margin)
             labels[near & (labels == Region.FACE)] = region
         labels[coverage < 0.5] = Region.BACKGROUND
