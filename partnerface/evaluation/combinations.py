@@ -92,9 +92,9 @@ LEAST_EXPLAINED, LEAST_EFFECT = 0.1, 2 / 255
 
 EXPRESSION_REGION_DEFINITION = (
     f"{EXPRESSION_REGION}: where the face's look depends on the expression, found on up to {MOST_FRAMES} "
-    "training frames alone: the grey value of each vertex, less the face's mean, is predicted by ridge "
-    "regression, fitted on half of them (blocks of time) and judged on the other, from the pose of the head "
-    "(rotation, its squares and products, translation), and from that with the first "
+    "training frames alone: the grey value of each vertex is predicted by ridge regression, fitted on half "
+    "of them (blocks of time) and judged on the other, from the pose of the head (rotation, its squares and "
+    "products, translation) and the mean grey value of the face, and from that with the first "
     f"{COMPONENTS} principal components of the expression; the region holds vertices where these take away "
     f"at least {LEAST_EXPLAINED:.0%} of the squared error and 2/255 RMS, projected into each test frame onto "
     "labels face, eyes and mouth"
@@ -112,13 +112,13 @@ def expression_dependent(grey: Tensor, seen: Tensor, pose: Tensor, expression: T
     """
     weight = seen.double()
     grey = grey.double()
-    grey = grey - (grey * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
+    brightness = (grey * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
     rotation = pose[:, :3]
     products = torch.stack([rotation[:, i] * rotation[:, j] for i in range(3) for j in range(i, 3)], 1)
     centred = expression.double() - expression.double().mean(0)
     components = torch.linalg.svd(centred, full_matrices=False)
     scores = (components.U * components.S)[:, :COMPONENTS]
-    without = _standardised(torch.cat([pose, products], 1).double())
+    without = _standardised(torch.cat([pose, products, brightness], 1).double())
     block = torch.div(torch.arange(len(grey), device=grey.device) * BLOCKS, len(grey), rounding_mode="floor")
     halves = [(block % 2 == half).double()[:, None] for half in (0, 1)]
     errors = [

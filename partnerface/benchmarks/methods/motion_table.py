@@ -1,4 +1,4 @@
-"""The true fine motion in the tables of ``benchmark methods``: millimetres left, and pixels that it changes."""
+"""The true motion in the tables of ``benchmark methods``: millimetres left, and where pictures show it."""
 
 from __future__ import annotations
 
