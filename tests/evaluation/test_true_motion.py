@@ -28,7 +28,7 @@ def truth() -> TrueMotion:
 
 
 def of_points(truth: TrueMotion, table: torch.Tensor):
-    """A deformation that gives the points of the regions offsets ``[T, V, 3]``, where the motion took them."""
+    """A deformation that gives the points of all regions offsets ``[T, V, 3]``, where they have moved to."""
     some = torch.stack(list(truth.regions.values())).any(0)
 
     def offsets(frame: int, points: torch.Tensor) -> torch.Tensor:
