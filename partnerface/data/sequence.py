@@ -56,9 +56,10 @@ class TrueMotion:
     weights: Float[Tensor, "T K"]
     regions: dict[str, Tensor]
 
-    def offsets(self, frames: Sequence[int]) -> Tensor:
-        """``[F, V, 3]`` metres that the motion of some frames adds to the points."""
-        return torch.einsum("fk,kvc->fvc", self.weights[frames], self.shapes)
+    def offsets(self, frames: Sequence[int], points: Tensor | None = None) -> Tensor:
+        """``[F, V, 3]`` metres that the motion of some frames adds to all points or to some ``[N]``."""
+        shapes = self.shapes if points is None else self.shapes[:, points]
+        return torch.einsum("fk,kvc->fvc", self.weights[list(frames)], shapes)
 
     def to(self, device: torch.device) -> TrueMotion:
         tensors = {name: getattr(self, name).to(device) for name in ("points", "faces", "shapes", "weights")}

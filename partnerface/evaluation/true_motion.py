@@ -52,7 +52,7 @@ def motion_scores(
     def motion(frames: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         """True motion and offsets ``[F, N, 3]``, millimetres."""
         chosen = spread_evenly(frames, FRAMES)
-        true = truth.offsets(chosen)[:, inside]
+        true = truth.offsets(chosen, inside)
         found = [offsets(frame, points + moved) for frame, moved in zip(chosen, true, strict=True)]
         learned = torch.stack(found) if found and found[0] is not None else None
         return 1000 * true, None if learned is None else 1000 * learned

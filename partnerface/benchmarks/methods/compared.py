@@ -105,6 +105,8 @@ def _options(method: str, setting: str) -> list[tuple[str, str]]:
 
 
 SYNTHETIC = "synthetic_"
+FOLDING, FOLDING_SIZE, FOLDING_FRAMES = f"{SYNTHETIC}c", 256, 340
+"""The subject whose face folds, its size in pixels, at which folds are seen, and the length of its clip."""
 DATASETS = "datasets"
 
 
@@ -205,9 +207,10 @@ def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[Benchma
 def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
     embedded = [f"{SYNTHETIC}{name}" for name in SUBJECTS]
     if spec in embedded:
-        return BenchmarkSubject(
-            spec, spec, out / DATASETS / spec, resolution.synthetic, frames=resolution.frames
-        )
+        size, frames = resolution.synthetic, resolution.frames
+        if spec == FOLDING and resolution == Resolution():
+            size, frames = FOLDING_SIZE, FOLDING_FRAMES
+        return BenchmarkSubject(spec, spec, out / DATASETS / spec, size, frames=frames)
     path = Path(spec)
     name = re.sub(r"[^\w-]+", "_", path.stem if path.is_file() else path.name)
     if spec and (path / TRANSFORMS).is_file():

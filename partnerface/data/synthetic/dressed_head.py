@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.data.synthetic.face_coordinates import face_coordinates, smooth_step, value_noise
+from partnerface.data.synthetic.fine_face import FineFace
 from partnerface.data.synthetic.fine_motion import ExpressionDrive, bulge_heights
+from partnerface.data.synthetic.refined_surface import RefinedSurface
 from partnerface.data.synthetic.subject import HairStyle, SyntheticSubject
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
@@ -90,6 +92,8 @@ SLEEVE_LENGTH = 0.25
 SLEEVE_SPREAD = 0.40
 LASH_SHORTENING = 0.65
 LID_RADIUS = 0.0015
+REFINEMENT = 2
+"""Levels of subdivision of a face that folds: edges of 4 mm become 1 mm, a sixth of a crease's period."""
 
 
 class DressedHead:
@@ -104,9 +108,17 @@ class DressedHead:
         torso_weights: ``[V + S]`` share of the root.
         growth: ``[V, 3]`` rest-space offsets of hair, shirt and lashes, the same in every frame.
         sway_weights: ``[V]`` share in [0, 1] of the hair's sway.
+        refined: the surface with its faces divided, None for a subject whose face does not fold.
     """
 
-    def __init__(self, head_model: HeadModel, subject: SyntheticSubject) -> None:
+    def __init__(self, head_model: HeadModel, subject: SyntheticSubject, coupling: float = 0.0) -> None:
+        """Dress.
+
+        Args:
+            head_model: supplies the surface.
+            subject: supplies hair, clothes and whether the face folds.
+            coupling: how much the regions of a face that folds pull at each other, from 0 to 1.
+        """
         self.head_model = head_model
         points = face_coordinates(head_model)
         skin = torch.zeros(len(points))
@@ -125,25 +137,62 @@ class DressedHead:
         torso, neck = weights[:, head_model.joint("root")], weights[:, head_model.joint("neck")]
         self.head_weights = torch.cat([1 - torso - neck, torch.zeros(len(self._edge))])
         self.torso_weights = torch.cat([torso, torch.ones(len(self._edge))])
+        self._folds: FineFace | None = None
+        self.refined: RefinedSurface | None = None
+        if subject.folds:
+            # Lashes move with the lids.
+            root = _nearest_skin(head_model, neutral, "lashes")
+            points, normals = points[root], self._normals[root]
+            self._folds = FineFace(head_model, points, normals, coupling)
+            self.refined = RefinedSurface(self.faces, len(self.face_points), REFINEMENT)
+            points = self.refined.of(torch.cat([points, self.face_points[len(points) :]]))
+            normals = self.refined.of(torch.cat([normals, torch.zeros(len(self._edge), 3)]))
+            normals = functional.normalize(normals, dim=1)
+            self.refined_folds = FineFace(head_model, points, normals, coupling)
+
+    def face_offsets(self, expression: Tensor) -> Tensor:
+        """``[V, 3]`` rest-space offsets of the face, metres, at the expression ``[E]`` of one frame."""
+        if self._folds is not None:
+            return self._folds.offsets(expression)
+        drive = ExpressionDrive.from_expression(expression, self.head_model)
+        return self._normals * bulge_heights(self._points, drive)[:, None]
 
     def fine_offsets(self, expression: Tensor, sway: Tensor) -> Tensor:
         """``[V, 3]`` rest-space offsets that do not follow from the head parameters of a frame.
 
         They follow from its expression ``[E]`` and the sway of the hair ``[3]``, metres.
         """
-        drive = ExpressionDrive.from_expression(expression, self.head_model)
-        bulges = self._normals * bulge_heights(self._points, drive)[:, None]
-        return bulges + self.sway_weights[:, None] * sway
+        return self.face_offsets(expression) + self.sway_weights[:, None] * sway
 
     def vertices(self, head: HeadParameters, sway: Tensor, fine_motion: bool = True) -> Tensor:
         """``[V + S, 3]`` world vertices of one frame; the face's fine motion may be left out."""
-        posed = self.head_model(head)
         expression = head.expression[0] if fine_motion else torch.zeros_like(head.expression[0])
-        fine = self.growth + self.fine_offsets(expression, sway)
-        rest = posed.canonical_vertices + posed.displacements[0] + fine
+        return self._pose(head, self.fine_offsets(expression, sway))[0]
+
+    def folded_vertices(
+        self, head: HeadParameters, sway: Tensor, fine_motion: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The refined surface, R vertices, of a subject whose face folds.
+
+        Returns:
+            World vertices ``[R, 3]`` of one frame without folds, the same with folds (unless ``fine_motion``
+            is False), and the share of light ``[R]`` that creases leave.
+        """
+        assert self.refined is not None
+        vertices, transforms = self._pose(head, self.sway_weights[:, None] * sway)
+        smooth = self.refined.of(vertices)
+        expression = head.expression[0] if fine_motion else torch.zeros_like(head.expression[0])
+        turn = self.refined.of(transforms[:, :3, :3])
+        folds = (turn @ self.refined_folds.offsets(expression)[..., None])[..., 0]
+        return smooth, smooth + folds, self.refined_folds.light(expression)
+
+    def _pose(self, head: HeadParameters, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """World vertices ``[V + S, 3]`` with rest-space offsets ``[V, 3]``; transforms ``[V + S, 4, 4]``."""
+        posed = self.head_model(head)
+        rest = posed.canonical_vertices + posed.displacements[0] + (self.growth + fine)
         sleeves = rest[self._edge] + self._edge_offsets
-        transforms = posed.vertex_transforms[0]
-        return transform_points(torch.cat([transforms, transforms[self._edge]]), torch.cat([rest, sleeves]))
+        transforms = torch.cat([posed.vertex_transforms[0], posed.vertex_transforms[0][self._edge]])
+        return transform_points(transforms, torch.cat([rest, sleeves])), transforms
 
     def reach(self, expression: Tensor, sway: Tensor) -> Tensor:
         """``[V]`` metres from the tracked surface to the dressed one in one frame."""
@@ -161,6 +210,15 @@ def _shorter_lashes(head_model: HeadModel, neutral: Tensor) -> Tensor:
         lid = torch.softmax(-0.5 * (distance / LID_RADIUS) ** 2, 1) @ neutral[skin]
         offsets[lashes] = LASH_SHORTENING * (lid - neutral[lashes])
     return offsets
+
+
+def _nearest_skin(head_model: HeadModel, neutral: Tensor, part: str) -> Tensor:
+    """``[V]`` for the vertices of a part the nearest of the skin, for all others themselves."""
+    nearest = torch.arange(len(neutral))
+    some, skin = (head_model.faces[head_model.part_faces(name)].unique() for name in (part, "skin"))
+    if len(some):
+        nearest[some] = skin[torch.cdist(neutral[some], neutral[skin]).argmin(1)]
+    return nearest
 
 
 def _sleeves(head_model: HeadModel, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

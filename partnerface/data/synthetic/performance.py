@@ -102,7 +102,7 @@ class Performance:
         return head
 
 
-class _Tracks:
+class Tracks:
     """Seeded sums of three sines, about unit variance."""
 
     def __init__(self, frames: int, seed: int) -> None:
@@ -123,11 +123,8 @@ class _Tracks:
 def perform(head_model: HeadModel, frames: int, seed: int) -> Performance:
     """Write the script of a clip: talking, then gestures that talking does not contain."""
     splits = split_frames(frames)
-    tracks = _Tracks(frames, 1000 + seed)
-    limits = ((0.45, PITCH_LIMIT), (0.35, YAW_LIMIT), (0.30, ROLL_LIMIT))
-    head_angles = torch.stack([tracks.limited(*limit) for limit in limits], 1)
-    head_offsets = torch.stack([tracks.limited(0.3, limit) for limit in OFFSET_LIMITS], 1)
-    gaze = torch.stack([tracks.limited(0.6, GAZE_PITCH_LIMIT), tracks.limited(0.5, GAZE_YAW_LIMIT)], 1)
+    tracks = Tracks(frames, 1000 + seed)
+    head_angles, head_offsets, gaze = head_tracks(tracks)
     expression = _talking(head_model, tracks)
     if "unseen_expression" in splits:
         unseen = splits["unseen_expression"]
@@ -146,6 +143,15 @@ def perform(head_model: HeadModel, frames: int, seed: int) -> Performance:
     )
 
 
+def head_tracks(tracks: Tracks) -> tuple[Tensor, Tensor, Tensor]:
+    """``head_angles``, ``head_offsets`` and ``gaze`` of a `Performance`, within their limits."""
+    limits = ((0.45, PITCH_LIMIT), (0.35, YAW_LIMIT), (0.30, ROLL_LIMIT))
+    head_angles = torch.stack([tracks.limited(*limit) for limit in limits], 1)
+    head_offsets = torch.stack([tracks.limited(0.3, limit) for limit in OFFSET_LIMITS], 1)
+    gaze = torch.stack([tracks.limited(0.6, GAZE_PITCH_LIMIT), tracks.limited(0.5, GAZE_YAW_LIMIT)], 1)
+    return head_angles, head_offsets, gaze
+
+
 def split_frames(frames: int) -> dict[str, list[int]]:
     """Train, validation and temporal runs of the talking part, then the unseen expressions.
 
@@ -154,35 +160,45 @@ def split_frames(frames: int) -> dict[str, list[int]]:
     shares = UNSEEN_SHARE, TEMPORAL_SHARE, VALIDATION_SHARE
     unseen, temporal, val = (round(share * frames) for share in shares)
     train = frames - unseen - temporal - val
-    bounds = {"train": train, "val": val, "temporal": temporal, "unseen_expression": unseen}
+    return consecutive({"train": train, "val": val, "temporal": temporal, "unseen_expression": unseen})
+
+
+def consecutive(counts: dict[str, int]) -> dict[str, list[int]]:
+    """Frame indices by split, of splits that follow each other; one without frames is left out."""
     splits, start = {}, 0
-    for name, count in bounds.items():
+    for name, count in counts.items():
         if count:
             splits[name] = list(range(start, start + count))
         start += count
     return splits
 
 
-def _sided(head_model: HeadModel, action: str) -> list[int]:
+def sided(head_model: HeadModel, action: str) -> list[int]:
+    """Expression coefficients of an action: one, or those of the left and the right."""
     names = head_model.asset.expression_names
     return [names.index(n) for n in (action, f"{action}Left", f"{action}Right") if n in names]
 
 
-def _talking(head_model: HeadModel, tracks: _Tracks) -> Tensor:
+def _talking(head_model: HeadModel, tracks: Tracks) -> Tensor:
     """``[T, E]``: every action follows its own band; the two sides differ a little."""
     expression = torch.zeros(len(tracks.times), head_model.num_expression)
     for action, (frequency, mean, amplitude) in TALKING.items():
         common = tracks.band(frequency)
-        for index in _sided(head_model, action):
+        for index in sided(head_model, action):
             own = 0.15 * tracks.band(frequency)
             expression[:, index] = (mean + amplitude * torch.tanh(common + own)).clamp(0, 1)
+    expression[:, sided(head_model, "eyeBlink")] = blinks(tracks)[:, None]
+    return expression
+
+
+def blinks(tracks: Tracks) -> Tensor:
+    """``[T]`` how far the lids are closed: full blinks, 1.4 to 3.2 s apart."""
     lids = torch.zeros(len(tracks.times))
     blink = 0.6
     while blink < float(tracks.times[-1]) + 1:
         lids = torch.maximum(lids, torch.exp(-(((tracks.times - blink) / 0.08) ** 2)))
         blink += 1.4 + 1.8 * float(torch.rand(1, generator=tracks.generator))
-    expression[:, _sided(head_model, "eyeBlink")] = lids[:, None]
-    return expression
+    return lids
 
 
 def _gestures(head_model: HeadModel, frames: int) -> Tensor:
@@ -190,7 +206,7 @@ def _gestures(head_model: HeadModel, frames: int) -> Tensor:
     keys = torch.zeros(len(GESTURES), head_model.num_expression)
     for key, gesture in zip(keys, GESTURES, strict=True):
         for action, value in gesture.items():
-            key[_sided(head_model, action)] = value
+            key[sided(head_model, action)] = value
     place = torch.arange(frames) / FRAMES_PER_GESTURE
     index = place.long()
     blend = smooth_step(0.35, 1.0, place - index)[:, None]

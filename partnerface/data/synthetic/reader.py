@@ -28,6 +28,7 @@ from partnerface.data.sequence import (
     head_model_record,
 )
 from partnerface.data.splits import split_coverage
+from partnerface.data.synthetic import conversation
 from partnerface.data.synthetic.performance import FPS, SPLIT_PROTOCOL
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
@@ -37,12 +38,14 @@ from partnerface.files.arrays import read_array
 from partnerface.files.plain_values import read_json_table
 from partnerface.files.whole_files import NotWritten, whole_file
 from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_parameters import HeadParameters
 
 SETTINGS_FILE = "synthetic.json"
 APPEARANCE_VERSION = 4
 """Raised whenever what is on disk changes, so that older renderings are not reused."""
 
 LEAST_SIZE = 8
+NOISE_SEED = 9000
 
 
 class SyntheticReader(SequenceReader):
@@ -50,14 +53,26 @@ class SyntheticReader(SequenceReader):
 
     Args:
         root: the dataset's folder, made if missing.
-        subject: name of the subject, ``a`` or ``b``.
+        subject: name of the subject: ``a`` or ``b``, or ``c``, whose face folds.
         frames: length of the clip; about 70 % train.
         size: width and height in pixels.
         seed: seed of the performance.
+        coupling: how much the regions of a face that folds pull at each other: 0 (each folds by its own
+            actions) to 1. Only for subject ``c``.
+        tracking_noise: standard deviation of seeded noise on the expression coefficients that are written as
+            tracked, in all splits; pictures show the true ones. It falls on the coefficients that the clip
+            uses and stays in [0, 1].
     """
 
     def __init__(
-        self, root: Path, subject: str = "a", frames: int = 240, size: int = 128, seed: int = 0
+        self,
+        root: Path,
+        subject: str = "a",
+        frames: int = 240,
+        size: int = 128,
+        seed: int = 0,
+        coupling: float = 0.0,
+        tracking_noise: float = 0.0,
     ) -> None:
         if frames < 1:
             raise UserError(f"frames {frames}: a clip needs at least one frame")
@@ -65,11 +80,19 @@ class SyntheticReader(SequenceReader):
             raise UserError(f"size {size}: choose at least {LEAST_SIZE} pixels")
         if seed < 0:
             raise UserError(f"seed {seed}: choose 0 or more")
+        if not 0 <= coupling <= 1:
+            raise UserError(f"coupling {coupling:g}: choose 0 to 1")
+        if not 0 <= tracking_noise <= 1:
+            raise UserError(f"tracking_noise {tracking_noise:g}: choose 0 to 1")
         self.root = Path(root)
         self.subject = subject_named(subject)
         self.frames = frames
         self.size = size
         self.seed = seed
+        self.coupling = coupling
+        self.tracking_noise = tracking_noise
+        if coupling and not self.subject.folds:
+            raise UserError(f"coupling {coupling:g}: the face of subject {subject} has no folds to couple")
 
     def read(self) -> TrackedSequence:
         """Render if need be, and read.
@@ -86,6 +109,9 @@ class SyntheticReader(SequenceReader):
             "head_model": head_model.asset.checksum(),
             "appearance": APPEARANCE_VERSION,
         }
+        # Only where they differ from nothing, so that renderings of before these options are reused.
+        options = {"coupling": self.coupling, "tracking_noise": self.tracking_noise}
+        settings |= {name: value for name, value in options.items() if value}
         console = Console(stderr=True)
         found = self._recorded_settings()
         if found == settings:
@@ -96,10 +122,10 @@ class SyntheticReader(SequenceReader):
             else:
                 console.print(f"Reusing the rendered frames in {self.root}", markup=False, soft_wrap=True)
                 # A rendering of before this was written down was divided in the same way.
-                protocol = {name: SPLIT_PROTOCOL[name] for name in sequence.splits}
+                protocol = {name: self._split_protocol[name] for name in sequence.splits}
                 return replace(sequence, split_protocol=protocol)
         elif found is not None:
-            changed = ", ".join(key for key in settings if found.get(key) != settings[key])
+            changed = ", ".join(key for key in settings | found if found.get(key) != settings.get(key))
             console.print(f"{self.root}: {changed} changed; rendering it again", markup=False, soft_wrap=True)
         return self._render(head_model, settings, console)
 
@@ -141,7 +167,20 @@ class SyntheticReader(SequenceReader):
         return self._renderer(AnnyHead())
 
     def _renderer(self, head_model: AnnyHead) -> SubjectRenderer:
-        return SubjectRenderer(head_model, self.subject, self.frames, self.size, self.seed)
+        return SubjectRenderer(head_model, self.subject, self.frames, self.size, self.seed, self.coupling)
+
+    @property
+    def _split_protocol(self) -> dict[str, str]:
+        return conversation.SPLIT_PROTOCOL if self.subject.folds else SPLIT_PROTOCOL
+
+    def _tracked(self, head: HeadParameters) -> HeadParameters:
+        """What a tracker with this noise finds of the true head parameters."""
+        if not self.tracking_noise:
+            return head
+        generator = torch.Generator().manual_seed(NOISE_SEED + self.seed)
+        noise = self.tracking_noise * torch.randn(head.expression.shape, generator=generator)
+        used = head.expression.amax(0) > 0
+        return replace(head, expression=(head.expression + noise * used).clamp(0, 1))
 
     def _recorded_settings(self) -> dict | None:
         try:
@@ -152,6 +191,7 @@ class SyntheticReader(SequenceReader):
     def _render(self, head_model: AnnyHead, settings: dict, console: Console) -> TrackedSequence:
         with SequenceWriter(self.root) as writer, single_thread(), torch.no_grad():
             renderer = self._renderer(head_model)
+            head = self._tracked(renderer.head)
             splits, torso_top = renderer.performance.splits, self.size
             for frame in track(range(self.frames), f"Rendering subject {self.subject.name}", console=console):
                 rendered = renderer.render(frame)
@@ -166,7 +206,7 @@ class SyntheticReader(SequenceReader):
                 label_paths=writer.paths["label_path"],
                 name=f"synthetic-{self.subject.name}",
                 camera=renderer.camera,
-                head=renderer.head,
+                head=head,
                 head_model=head_model_record(head_model),
                 fps=FPS,
                 frame_weights=torch.ones(self.frames),
@@ -174,7 +214,7 @@ class SyntheticReader(SequenceReader):
                 neck_line=torso_top / self.size,
                 shell_thickness=renderer.shell_thickness(splits["train"]),
                 splits=splits,
-                split_protocol=SPLIT_PROTOCOL,
-                coverage=split_coverage(splits, renderer.head),
+                split_protocol=self._split_protocol,
+                coverage=split_coverage(splits, head),
             )
             return writer.finish(sequence)

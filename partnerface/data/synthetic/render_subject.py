@@ -15,6 +15,7 @@ from partnerface.data.regions import Region
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.synthetic.albedo import chin_occlusion, highlight, irradiance, mouth_occlusion
 from partnerface.data.synthetic.appearance_textures import AppearanceTextures
+from partnerface.data.synthetic.conversation import converse
 from partnerface.data.synthetic.dressed_head import DressedHead, shirt_albedo
 from partnerface.data.synthetic.fine_motion import ExpressionDrive, hair_sway, wrinkle_slopes
 from partnerface.data.synthetic.performance import FPS, perform
@@ -23,10 +24,6 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.meshes.dilation import dilate
 from partnerface.meshes.normals import vertex_normals
 from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
-
-SUPERSAMPLING = 2
-FOCAL = 2.3
-"""Focal length in image widths."""
 
 SHELL_MARGIN = 0.002
 """Metres."""
@@ -48,11 +45,30 @@ class SubjectFrame:
 
 
 @dataclass
+class SeenMesh:
+    """What a camera sees of one frame.
+
+    Attributes:
+        vertices: ``[V + S, 3]`` world vertices of the dressed head, without folds.
+        fragments: places on its faces, which are seen at the depth of their folds.
+        tilt: ``[M, 3]`` what folds add to the unit normals of the M covered samples.
+        light: ``[M]`` share of the light that creases leave to them.
+    """
+
+    vertices: Tensor
+    fragments: MeshFragments
+    tilt: Tensor
+    light: Tensor
+
+
+@dataclass
 class _Surface:
     """What N covered samples see."""
 
     points: Tensor
     normals: Tensor
+    tilt: Tensor
+    light: Tensor
     positions: Tensor
     head_weights: Tensor
     torso_weights: Tensor
@@ -71,14 +87,20 @@ class SubjectRenderer:
     """
 
     def __init__(
-        self, head_model: HeadModel, subject: SyntheticSubject, frames: int, size: int, seed: int
+        self,
+        head_model: HeadModel,
+        subject: SyntheticSubject,
+        frames: int,
+        size: int,
+        seed: int,
+        coupling: float = 0.0,
     ) -> None:
         self.head_model = head_model
         self.subject = subject
-        self.performance = perform(head_model, frames, seed)
+        self.performance = (converse if subject.folds else perform)(head_model, frames, seed)
         self.head = self.performance.head_parameters(head_model, subject.identity(head_model.num_identity))
-        self.camera = Camera.static(frames, FOCAL * size, size, size)
-        self.dressed = DressedHead(head_model, subject)
+        self.camera = Camera.static(frames, subject.focal * size, size, size)
+        self.dressed = DressedHead(head_model, subject, coupling)
         self.sway = hair_sway(self.performance.head_angles, FPS)
 
     @cached_property
@@ -87,41 +109,51 @@ class SubjectRenderer:
         resolution = 2 ** min(max((4 * self.camera.width - 1).bit_length(), 7), 11)
         return AppearanceTextures(self.head_model, self.subject, resolution)
 
-    def fine_motion(self, frame: int) -> Tensor:
-        """``[V, 3]`` rest-space offsets of the head model's vertices that one frame's fine motion adds."""
-        return self.dressed.fine_offsets(self.head.expression[frame], self.sway[frame])
-
     def render(self, frame: int, fine_motion: bool = True, finer: int = 1) -> SubjectFrame:
         """Render one frame.
 
         Args:
-            frame: its number.
-            fine_motion: False leaves out bulges and wrinkles of the face; hair sways all the same.
-            finer: factor on the number of samples along each axis.
+            frame: its index.
+            fine_motion: False leaves out the face's fine motion, in shape and shading; hair still sways.
+            finer: factor on the number of samples along each side of a pixel.
         """
-        samples_per_pixel = SUPERSAMPLING * finer
-        size = self.camera.width * samples_per_pixel
-        camera = self.camera.select([frame]).resized(size, size)
-        vertices, fragments = self.rasterize(frame, camera, fine_motion)
-        surface = self._surface(fragments, vertices)
+        samples_along = self.subject.supersampling * finer
+        size = self.camera.width * samples_along
+        seen = self.rasterize(frame, self.camera.select([frame]).resized(size, size), fine_motion)
+        surface, mask = self._surface(seen, frame, fine_motion), seen.fragments.mask
         # A plain wall, a little darker towards the floor.
         top, bottom = (torch.tensor(colour) for colour in self.subject.background)
         samples = torch.lerp(top, bottom, torch.linspace(0, 1, size)[:, None, None]).repeat(1, size, 1)
-        samples[fragments.mask] = self._shade(surface, self.head.expression[frame], fine_motion)
-        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], samples_per_pixel)[0].permute(1, 2, 0)
-        coverage = functional.avg_pool2d(fragments.mask.float()[None], samples_per_pixel)[0]
-        labels = self._labels(surface, fragments.mask, coverage, samples_per_pixel)
+        samples[mask] = self._shade(surface, self.head.expression[frame])
+        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], samples_along)[0].permute(1, 2, 0)
+        coverage = functional.avg_pool2d(mask.float()[None], samples_along)[0]
+        labels = self._labels(surface, mask, coverage, samples_along)
         return SubjectFrame(_to_bytes(image), _to_bytes(coverage), labels)
 
-    def rasterize(self, frame: int, camera: Camera, fine_motion: bool = True) -> tuple[Tensor, MeshFragments]:
-        """Vertices ``[V + S, 3]`` of one frame, and what its camera, at any resolution, sees of them."""
-        vertices = self.dressed.vertices(self.head.select([frame]), self.sway[frame], fine_motion)
-        pixels, depth = camera.project(vertices[None])
-        # Both sides are drawn: the inside of the cheeks is seen through the open mouth.
-        fragments = rasterize_mesh(
-            pixels[0], depth[0], self.dressed.faces, camera.width, camera.height, cull_backfaces=False
-        )
-        return vertices, fragments
+    def rasterize(self, frame: int, camera: Camera, fine_motion: bool = True) -> SeenMesh:
+        """What the camera of a frame, at any resolution, sees; the face's fine motion may be left out."""
+        head, dressed = self.head.select([frame]), self.dressed
+        bulges = fine_motion and dressed.refined is None
+        vertices = dressed.vertices(head, self.sway[frame], bulges)
+        if dressed.refined is None:
+            fragments = _fragments(vertices, dressed.faces, camera)
+            covered = int(fragments.mask.sum())
+            return SeenMesh(vertices, fragments, torch.zeros(covered, 3), torch.ones(covered))
+        smooth, folded, light = dressed.folded_vertices(head, self.sway[frame], fine_motion)
+        faces = dressed.refined.faces
+        fragments = _fragments(folded, faces, camera)
+        # A difference, because the refined mesh has the facets of the coarse one.
+        tilt = vertex_normals(folded, faces) - vertex_normals(smooth, faces)
+        seen = fragments.interpolate(torch.cat([tilt, light[:, None]], 1), faces)
+        return SeenMesh(vertices, dressed.refined.coarse(fragments), seen[:, :3], seen[:, 3])
+
+    def fine_motion(self, frame: int) -> Tensor:
+        """``[V, 3]`` true motion of the head model's vertices in one frame, metres in rest space.
+
+        It is what the head parameters do not contain: the face's fine motion and the sway of the hair. Added
+        to a vertex of the dressed head at rest, it is carried along by the vertex's transform.
+        """
+        return self.dressed.fine_offsets(self.head.expression[frame], self.sway[frame])
 
     @torch.no_grad()
     def true_surface(self, frame: int, camera: Camera) -> TrueSurface:
@@ -130,7 +162,7 @@ class SubjectRenderer:
         ``camera`` is the frame's own, at any resolution.
         """
         width, height, dressed = camera.width, camera.height, self.dressed
-        _, fragments = self.rasterize(frame, camera)
+        fragments = self.rasterize(frame, camera).fragments
         rays = pixel_rays(camera, image_pixels(width, height)[None])
         # A ray that is one metre long goes this far along the camera's axis.
         forward = (rays.directions[0] @ camera.camera_to_world[0, :, 2]).view(height, width)
@@ -149,8 +181,9 @@ class SubjectRenderer:
         reach = [self.dressed.reach(self.head.expression[i], self.sway[i]) for i in frames]
         return torch.stack(reach).amax(0) + SHELL_MARGIN
 
-    def _surface(self, fragments: MeshFragments, vertices: Tensor) -> _Surface:
-        dressed, mask = self.dressed, fragments.mask
+    def _surface(self, seen_mesh: SeenMesh, frame: int, fine_motion: bool) -> _Surface:
+        dressed, vertices, fragments = self.dressed, seen_mesh.vertices, seen_mesh.fragments
+        mask = fragments.mask
         face, barycentric = fragments.faces[mask], fragments.barycentric[mask]
         attributes = torch.cat(
             [
@@ -175,22 +208,29 @@ class SubjectRenderer:
             texture[name][sleeve] = 0.0
         skin = self.head_model.asset.part_names.index("skin")
         part = torch.where(sleeve, skin, self.head_model.face_parts[torch.where(sleeve, 0, face)])
-        return _Surface(seen[:, :3], normals, positions, seen[:, 9], seen[:, 10], part, texture)
+        tilt = torch.where(away[:, None], -seen_mesh.tilt, seen_mesh.tilt)
+        if fine_motion and not self.subject.folds:
+            drive = ExpressionDrive.from_expression(self.head.expression[frame], self.head_model)
+            slopes = wrinkle_slopes(seen[:, :3], drive, texture["wrinkle_phase"][:, 0])
+            tilt = slopes * self._is_part(part, "skin")[:, None]
+        return _Surface(
+            seen[:, :3], normals, tilt, seen_mesh.light, positions, *seen[:, 9:].unbind(1), part, texture
+        )
 
     def _is_part(self, part: Tensor, *names: str) -> Tensor:
         wanted = [i for i, n in enumerate(self.head_model.asset.part_names) if n in names]
         return torch.isin(part, torch.tensor(wanted))
 
-    def _shade(self, surface: _Surface, expression: Tensor, fine_motion: bool) -> Tensor:
+    def _shade(self, surface: _Surface, expression: Tensor) -> Tensor:
         """``[N, 3]`` colours."""
         texture, points = surface.texture, surface.points
         skin = self._is_part(surface.part, "skin")
         eyes = self._is_part(surface.part, "eye_left", "eye_right")
         inner = self._is_part(surface.part, "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
         drive = ExpressionDrive.from_expression(expression, self.head_model)
-        slopes = wrinkle_slopes(points, drive, texture["wrinkle_phase"][:, 0]) * skin[:, None] * fine_motion
-        normals = functional.normalize(surface.normals + texture["bump"] + slopes, dim=1)
+        normals = functional.normalize(surface.normals + texture["bump"] + surface.tilt, dim=1)
         light = torch.where(inner, mouth_occlusion(points, drive.lips_apart), chin_occlusion(points))
+        light = light * surface.light
         diffuse = texture["albedo"] * irradiance(normals) * light[:, None]
         view = -functional.normalize(surface.positions, dim=1)
         bare = skin * (1 - texture["shirt"][:, 0]) * (1 - 0.5 * texture["hair"][:, 0])
@@ -199,9 +239,7 @@ class SubjectRenderer:
         exponent = torch.where(eyes, 150.0, torch.where(lips > 0.5, 30.0, 18.0))
         return (diffuse + (gloss * highlight(normals, view, exponent))[:, None]).clamp(0, 1)
 
-    def _labels(
-        self, surface: _Surface, mask: Tensor, coverage: Tensor, samples_per_pixel: int
-    ) -> np.ndarray:
+    def _labels(self, surface: _Surface, mask: Tensor, coverage: Tensor, samples_along: int) -> np.ndarray:
         """Most frequent region among the samples of each pixel that the matte covers by half."""
         regions = torch.full(surface.part.shape, int(Region.FACE))
         regions[surface.head_weights < 0.5] = Region.NECK
@@ -212,16 +250,22 @@ class SubjectRenderer:
         samples[mask] = regions
         votes = functional.one_hot(samples, len(Region)).permute(2, 0, 1).float()
         votes[Region.BACKGROUND] = 0
-        labels = functional.avg_pool2d(votes, samples_per_pixel).argmax(0)
+        labels = functional.avg_pool2d(votes, samples_along).argmax(0)
         for region, name in ((Region.EYES, "eye_region"), (Region.MOUTH, "mouth_region")):
             hit = torch.zeros(mask.shape)
             hit[mask] = (surface.texture[name][:, 0] > 0.5).float()
             margin = max(2, round(REGION_MARGIN * self.camera.width))
-            hit = functional.max_pool2d(hit[None], samples_per_pixel)
+            hit = functional.max_pool2d(hit[None], samples_along)
             near = dilate(hit[0] > 0, margin)
             labels[near & (labels == Region.FACE)] = region
         labels[coverage < 0.5] = Region.BACKGROUND
         return labels.to(torch.uint8).numpy()
+
+
+def _fragments(vertices: Tensor, faces: Tensor, camera: Camera) -> MeshFragments:
+    pixels, depth = camera.project(vertices[None])
+    # Both sides are drawn: the inside of the cheeks is seen through the open mouth.
+    return rasterize_mesh(pixels[0], depth[0], faces, camera.width, camera.height, cull_backfaces=False)
 
 
 def _to_bytes(values: Tensor) -> np.ndarray:

@@ -52,6 +52,10 @@ class SyntheticSubject:
         stripe: albedo of its stripes.
         background: colour behind the subject, at the top and at the bottom of the image.
         hair_style: shape of the hair.
+        focal: focal length of the camera in image widths; the head's joint is about a metre away.
+        supersampling: samples of a pixel along each side.
+        folds: whether the face folds (`FineFace`) and acts in expressions that co-occur (`converse`), or has
+            the few bulges of `bulge_heights` and talks, then gestures (`perform`).
     """
 
     name: str
@@ -68,6 +72,9 @@ class SyntheticSubject:
     stripe: Colour
     background: tuple[Colour, Colour]
     hair_style: HairStyle
+    focal: float = 2.3
+    supersampling: int = 2
+    folds: bool = False
 
     def identity(self, coefficients: int) -> Tensor:
         """``[I]`` identity coefficients in standard deviations."""
@@ -109,6 +116,25 @@ SUBJECTS = {
             stripe=(0.30, 0.08, 0.11),
             background=((0.72, 0.68, 0.60), (0.58, 0.55, 0.49)),
             hair_style=HairStyle(0.047, 0.7, 0.018, 0.007, -0.012, -0.100),
+        ),
+        SyntheticSubject(
+            name="c",
+            identity_seed=11,
+            identity_deviation=0.35,
+            skin=(0.84, 0.62, 0.50),
+            blush=0.8,
+            mole=(-0.042, -0.030),
+            beard=0.0,
+            lips=(0.66, 0.31, 0.30),
+            hair=(0.36, 0.33, 0.31),
+            iris=(0.26, 0.34, 0.44),
+            shirt=(0.20, 0.30, 0.24),
+            stripe=(0.62, 0.62, 0.52),
+            background=((0.58, 0.62, 0.66), (0.47, 0.50, 0.54)),
+            hair_style=HairStyle(0.060, 1.0, 0.012, 0.006, -0.018, -0.080),
+            focal=2.6,
+            supersampling=3,
+            folds=True,
         ),
     )
 }

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from partnerface.data.sequence import TrueMotion
-from partnerface.data.synthetic.dressed_head import DressedHead
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 
 FACE_DEPTH, FACE_HEIGHTS = -0.055, (-0.125, 0.075)
@@ -21,12 +20,32 @@ NEGLIGIBLE = 1e-6
 
 @torch.no_grad()
 def true_motion(renderer: SubjectRenderer) -> TrueMotion:
-    """The fine motion of all frames of a subject's clip, on the vertices of its head model."""
-    dressed, frames = renderer.dressed, range(len(renderer.sway))
-    offsets = torch.stack([renderer.fine_motion(frame) for frame in frames])
-    points = renderer.head_model(renderer.head.select([0])).canonical_vertices + dressed.growth
-    regions = motion_regions(dressed, offsets[renderer.performance.splits["train"]])
-    return TrueMotion(points, renderer.head_model.faces, *shapes_and_weights(offsets), regions)
+    """The fine motion of all frames of a subject's clip, on the surface that its pictures show.
+
+    That is the head model's mesh, or for a face that folds the refined one, whose folds are finer than the
+    head model's vertices.
+    """
+    dressed, model = renderer.dressed, renderer.head_model
+    points = model(renderer.head.select([0])).canonical_vertices + dressed.growth
+    skin = torch.zeros(len(points))
+    skin[model.faces[model.part_faces("skin")]] = 1
+    places, sway, faces = dressed.face_points[: len(points)], dressed.sway_weights, model.faces
+    if dressed.refined is None:
+        frames = range(len(renderer.sway))
+        shapes, weights = shapes_and_weights(torch.stack([renderer.fine_motion(frame) for frame in frames]))
+    else:
+        refined, sleeves = dressed.refined, len(dressed.face_points) - len(points)
+        points, places, sway, skin = (
+            refined.of(torch.cat([values, values.new_zeros(sleeves, *values.shape[1:])]))
+            for values in (points, places, sway, skin)
+        )
+        # The children of a face follow each other, and those of the sleeves come last.
+        faces = refined.faces[: len(faces) * len(refined.children)]
+        swaying = torch.einsum("v,kc->kvc", sway, torch.eye(3))
+        shapes = torch.cat([dressed.refined_folds.shapes(), swaying])
+        weights = torch.cat([dressed.refined_folds.heights(renderer.head.expression), renderer.sway], 1)
+    deviation = rms_motion(shapes, weights[renderer.performance.splits["train"]])
+    return TrueMotion(points, faces, shapes, weights, motion_regions(places, skin > 0.99, sway, deviation))
 
 
 def shapes_and_weights(offsets: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,13 +55,23 @@ def shapes_and_weights(offsets: Tensor) -> tuple[Tensor, Tensor]:
     return right[kept].view(-1, *offsets.shape[1:]), (left * size)[:, kept]
 
 
-def motion_regions(dressed: DressedHead, offsets: Tensor) -> dict[str, Tensor]:
-    """``[V]`` bool by region, see `TrueMotion`, from the offsets ``[F, V, 3]`` of the training frames."""
-    model = dressed.head_model
-    _, y, z = dressed.face_points[: offsets.shape[1]].unbind(1)
-    face = torch.zeros(len(y), dtype=torch.bool)
-    face[model.faces[model.part_faces("skin")]] = True
-    face &= (z > FACE_DEPTH) & (y > FACE_HEIGHTS[0]) & (y < FACE_HEIGHTS[1])
-    face &= dressed.sway_weights < SKIN_SWAY
-    moves = (offsets - offsets.mean(0)).square().sum(2).mean(0).sqrt() > LEAST_MOTION
-    return {"fine_face": face & moves, "hair": dressed.sway_weights > HAIR_SWAY, "quiet_face": face & ~moves}
+def rms_motion(shapes: Tensor, weights: Tensor) -> Tensor:
+    """``[V]`` RMS deviation from their mean of motions of shapes ``[K, V, 3]`` and weights ``[F, K]``."""
+    centred = weights - weights.mean(0)
+    covariance = centred.T @ centred / len(weights)
+    return torch.einsum("kvc,kl,lvc->v", shapes, covariance, shapes).clamp_min(0).sqrt()
+
+
+def motion_regions(points: Tensor, skin: Tensor, sway: Tensor, motion: Tensor) -> dict[str, Tensor]:
+    """``[V]`` bool by region, see `TrueMotion`.
+
+    Args:
+        points: ``[V, 3]`` face coordinates.
+        skin: ``[V]`` bool.
+        sway: ``[V]`` share of the hair's sway.
+        motion: ``[V]`` metres RMS over the training frames.
+    """
+    _, y, z = points.unbind(1)
+    face = skin & (z > FACE_DEPTH) & (y > FACE_HEIGHTS[0]) & (y < FACE_HEIGHTS[1]) & (sway < SKIN_SWAY)
+    moves = motion > LEAST_MOTION
+    return {"fine_face": face & moves, "hair": sway > HAIR_SWAY, "quiet_face": face & ~moves}

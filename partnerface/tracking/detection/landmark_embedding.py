@@ -77,7 +77,7 @@ def render_views(head_model: HeadModel) -> Iterator[MeshImage]:
         head.joint_rotations = torch.eye(3).expand_as(head.joint_rotations).clone()
         renderer.sway = torch.zeros_like(renderer.sway)
         for view in range(len(VIEW_ANGLES)):
-            _, fragments = renderer.rasterize(view, renderer.camera.select([view]))
+            fragments = renderer.rasterize(view, renderer.camera.select([view])).fragments
             yield MeshImage(renderer.render(view).image, fragments)
 
 
