@@ -16,20 +16,16 @@ PICTURES = "fine motion, dB / LPIPS"
 NOTHING, CEILING, SAMPLING = "no deformation", "perfect but for the motion", "sampling error of the pictures"
 
 
-def motion_table(results: MethodResults, subject: str) -> str:
-    """What every method leaves of a subject's true motion, by split; empty where the motion is not known.
+def motion_table(results: MethodResults, subject: str, split: str) -> str:
+    """What every method leaves of a subject's true motion in a split; empty where the motion is not known.
 
     PSNR in brackets does not count: the quiet face is not 3 dB above the ceiling, so it measures texture.
     """
-    lines = []
-    for split in results.splits_of(subject):
-        rows = [_method_row(results, variant, subject, split) for variant in results.variants]
-        known = [cells for cells in rows if any(cell != "-" for cell in cells[1:])]
-        if known:
-            lines += [[split.replace("_", " "), *("" for _ in range(len(COLUMNS) + 1))], *known]
-            lines += _reference_rows(results, subject, split)
-    titles = [f"{subject}: true motion left", *COLUMNS, PICTURES]
-    return TextTable(titles, lines).as_markdown() if lines else ""
+    rows = [_method_row(results, variant, subject, split) for variant in results.variants]
+    known = [cells for cells in rows if any(cell != "-" for cell in cells[1:])]
+    titles = [f"true motion left, {subject}, {split.replace('_', ' ')}", *COLUMNS, PICTURES]
+    lines = [*known, *_reference_rows(results, subject, split)]
+    return TextTable(titles, lines).as_markdown() if known else ""
 
 
 def _method_row(results: MethodResults, variant: MethodVariant, subject: str, split: str) -> list[str]:

@@ -111,7 +111,7 @@ def results_markdown(results: MethodResults) -> str:
         repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
         for variant in results.variants
     ]
-    blocks += [motion_table(results, subject) for subject in results.subjects]
+    blocks += [motion_table(results, s, split) for s in results.subjects for split in results.splits_of(s)]
     hardest = {subject: results.splits_of(subject)[0] for subject in results.subjects}
     for split in dict.fromkeys(hardest.values()):
         blocks.append(_details_table(results, split, [s for s in hardest if hardest[s] == split]))
