@@ -154,7 +154,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
 
     def reference_picture(self, frame: int, kind: Reference) -> Tensor | None:
         """``[3, H, W]`` a `Reference` picture over white at ``image_size``; None where there is none."""
-        found = self.reader.reference_picture(frame, kind)
+        with one_after_another(self.reader.root):
+            found = self.reader.reference_picture(frame, kind)
         if found is None:
             return None
         image, matte = found

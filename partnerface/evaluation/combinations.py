@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -165,16 +165,16 @@ class ExpressionRegion:
 
     @classmethod
     @torch.no_grad()
-    def find(cls, head_model: HeadModel, frames: Sequence[EvaluationFrame]) -> ExpressionRegion | None:
-        """Find it on training frames in time; None if they are too few, or none depends on the expression."""
-        if len(frames) < LEAST_FRAMES:
+    def find(cls, head_model: HeadModel, frames: Iterable[EvaluationFrame]) -> ExpressionRegion | None:
+        """Find it on training frames in time; None if they are too few, or nothing depends on it."""
+        looks = []
+        for frame in frames:
+            head = frame.view.head
+            pose = torch.cat([rotation_vectors(head.rotation), head.translation], 1)[0]
+            looks.append((*_look(head_model, frame), pose, head.expression[0]))
+        if len(looks) < LEAST_FRAMES:
             return None
-        looks = [_look(head_model, frame) for frame in frames]
-        heads = [frame.view.head for frame in frames]
-        pose = torch.cat([torch.cat([rotation_vectors(h.rotation), h.translation], 1) for h in heads])
-        expression = torch.cat([head.expression for head in heads])
-        grey, seen = (torch.stack(values) for values in zip(*looks, strict=True))
-        vertices = expression_dependent(grey, seen, pose, expression)
+        vertices = expression_dependent(*(torch.stack(values) for values in zip(*looks, strict=True)))
         return cls(head_model, vertices) if vertices.any() else None
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -154,22 +155,20 @@ def report_table(report: dict) -> Table:
     return table
 
 
-def motion_table(report: dict) -> Table | None:
-    """Millimetres of true motion left, and without a deformation, by split and region; None if not known."""
-    motion = report.get("motion")
-    if not motion:
-        return None
-    table = Table(
-        title="true motion left, mm (of)", caption="cosine of offsets: 1 undoes the motion of the fine face"
-    )
-    regions = list(next(iter(motion.values()))["mm_nothing"])
-    for column in ("split", *(region.replace("_", " ") for region in regions), "cosine"):
-        table.add_column(column, justify="left" if column == "split" else "right", no_wrap=True)
-    for split, scores in motion.items():
+MOTION_CAPTION = "true motion left, mm (without a deformation); cosine 1: offsets undo that of the fine face"
+
+
+def motion_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the true motion left, by split and region; no row where it is not known."""
+    titles, rows = ["split", "fine face", "hair", "quiet face", "cosine"], []
+    for split, scores in (report.get("motion") or {}).items():
         left, nothing = scores["mm_left"], scores["mm_nothing"]
-        cells = [f"{_millimetres(left[region])} ({_millimetres(nothing[region])})" for region in regions]
-        table.add_row(split, *cells, _millimetres(scores["cosine"]["fine_face"]))
-    return table
+        cells = [
+            f"{_millimetres(left[region])} ({_millimetres(nothing[region])})"
+            for region in ("fine_face", "hair", "quiet_face")
+        ]
+        rows.append([split, *cells, _millimetres(scores["cosine"]["fine_face"])])
+    return titles, rows
 
 
 def _millimetres(value: float | None) -> str:
@@ -178,6 +177,6 @@ def _millimetres(value: float | None) -> str:
 
 def format_value(value: float | None, metric: Mapping[str, str | bool] | None) -> str:
     """A score as tables show it; ``metric`` is its description in the protocol, of `metrics_protocol`."""
-    if value is None:
-        return "-"
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
     return f"{value:.2f}" if metric and metric["unit"] == "dB" else f"{value:.4f}"

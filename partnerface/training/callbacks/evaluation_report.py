@@ -14,7 +14,7 @@ from torch import Tensor
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import Reference, TrackedSequence, TrueSurface
-from partnerface.data.splits import SAMPLE_SUFFIX, split_coverage, spread_evenly
+from partnerface.data.splits import hardest_split, split_coverage, spread_evenly
 from partnerface.evaluation.combinations import (
     COMBINATION_PROTOCOL,
     EXPRESSION_REGION,
@@ -27,10 +27,11 @@ from partnerface.evaluation.fine_motion import FINE_MOTION_DEFINITION, SAMPLING_
 from partnerface.evaluation.means import FULL_FRAME, ImageMeans
 from partnerface.evaluation.pictures import Prediction, comparison_strip, full_strip
 from partnerface.evaluation.report import (
+    MOTION_CAPTION,
     EvaluationProtocol,
     evaluation_report,
     metrics_protocol,
-    motion_table,
+    motion_rows,
     report_table,
     split_protocol,
     write_report,
@@ -46,13 +47,12 @@ from partnerface.evaluation.true_motion import MOTION_DEFINITION, MotionScores, 
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
 from partnerface.head_models.head_model import HeadModel
-from partnerface.runs.results import print_wide
+from partnerface.runs.results import TextTable, print_wide
 from partnerface.runs.run import SCORES_FILE
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 
 STRIP_ROWS = 5
-STRIP_SPLIT = "unseen_expression"
 
 
 class EvaluationReport(Callback):
@@ -89,9 +89,9 @@ class EvaluationReport(Callback):
         self._sequence = data.sequence
         if self._motion is None:
             self._sequence = _with_combinations(data, pl_module.avatar.head_model)
-            seen = spread_evenly(data.train_frames, MOST_FRAMES)
-            looks = [data.evaluation_frame(i).to(pl_module.device) for i in seen]
-            self._expression_region = ExpressionRegion.find(pl_module.avatar.head_model, looks)
+            numbers = spread_evenly(data.train_frames, MOST_FRAMES)
+            shown = (data.evaluation_frame(number).to(pl_module.device) for number in numbers)
+            self._expression_region = ExpressionRegion.find(pl_module.avatar.head_model, shown)
         splits = self._sequence.test_splits
         self._finer = {
             f for name in splits for f in spread_evenly(self._sequence.splits[name], SAMPLING_FRAMES)
@@ -108,8 +108,7 @@ class EvaluationReport(Callback):
         nearest = nearest_training_frames(frames, data.train_frames, data.sequence.head, displacement)
         self._nearest = dict(zip(frames, nearest, strict=True))
         # A method tested on samples of the splits alone shows frames like those of the other methods.
-        members = data.sequence.splits
-        shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE_SUFFIX) or frames
+        shown = data.sequence.splits.get(hardest_split(data.sequence.splits) or "", frames)
         self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
         self._scored: list[str] = []
         self._strips: list[np.ndarray] = []
@@ -129,9 +128,8 @@ class EvaluationReport(Callback):
         masks = self._test_masks(trainer, pl_module, outputs)
         self._scores.update(outputs, self._nearest_image(trainer, outputs), masks)
         if self._scores.ceiling is not None:
-            names = outputs.frame.splits
+            names, motionless = outputs.frame.splits, _reference(trainer, outputs, "motionless")
             finer = _reference(trainer, outputs, "finer") if number in self._finer else None
-            motionless = _reference(trainer, outputs, "motionless")
             self._scores.ceiling.update(names, outputs.frame.on_white(), motionless, finer, masks)
         if self._knows_surface:
             truth = _true_surface(trainer, number).to(pl_module.device)
@@ -260,6 +258,7 @@ def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
 
 def print_report(report: dict) -> None:
     """Print the tables of a report."""
-    for table in (report_table(report), motion_table(report)):
-        if table is not None:
-            print_wide(table)
+    print_wide(report_table(report))
+    titles, rows = motion_rows(report)
+    if rows:
+        TextTable(titles, rows, MOTION_CAPTION).print()

@@ -1,4 +1,4 @@
-"""What a test says about fine motion: all that is known of an embedded subject, what pictures tell of a clip."""
+"""What a test says about fine motion: of an embedded subject what is known, of a clip what pictures tell."""
 
 import json
 from pathlib import Path
