@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
-from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
-from partnerface.data.sequence import Reference, TrackedSequence, TrueSurface
+from partnerface.data.sequence import TrueSurface
 from partnerface.data.splits import hardest_split, split_coverage, spread_evenly
-from partnerface.evaluation.combinations import (
-    COMBINATION_PROTOCOL,
-    EXPRESSION_REGION,
-    EXPRESSION_REGION_DEFINITION,
-    MOST_FRAMES,
-    ExpressionRegion,
-    combination_splits,
-)
-from partnerface.evaluation.fine_motion import FINE_MOTION_DEFINITION, SAMPLING_FRAMES, fine_motion_masks
 from partnerface.evaluation.means import FULL_FRAME, ImageMeans
 from partnerface.evaluation.pictures import Prediction, comparison_strip, full_strip
 from partnerface.evaluation.report import (
@@ -43,14 +31,13 @@ from partnerface.evaluation.scores import (
     expression_displacement,
     nearest_training_frames,
 )
-from partnerface.evaluation.true_motion import MOTION_DEFINITION, MotionScores, motion_scores
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
-from partnerface.head_models.head_model import HeadModel
 from partnerface.runs.results import TextTable, print_wide
 from partnerface.runs.run import SCORES_FILE
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
+from partnerface.training.motion_measures import MotionMeasures
 
 STRIP_ROWS = 5
 
@@ -84,25 +71,14 @@ class EvaluationReport(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data, frames = trainer.datamodule, trainer.datamodule.test_frames
         self._knows_surface = _true_surface(trainer, frames[0]) is not None
-        self._motion = data.reader.true_motion()
-        self._expression_region: ExpressionRegion | None = None
-        self._sequence = data.sequence
-        if self._motion is None:
-            self._sequence = _with_combinations(data, pl_module.avatar.head_model)
-            numbers = spread_evenly(data.train_frames, MOST_FRAMES)
-            shown = (data.evaluation_frame(number).to(pl_module.device) for number in numbers)
-            self._expression_region = ExpressionRegion.find(pl_module.avatar.head_model, shown)
-        splits = self._sequence.test_splits
-        self._finer = {
-            f for name in splits for f in spread_evenly(self._sequence.splits[name], SAMPLING_FRAMES)
-        }
+        self._measures = MotionMeasures(data, pl_module.avatar.head_model, pl_module.device)
         self._scores = EvaluationScores(
-            splits,
+            self._measures.sequence.test_splits,
             pl_module.metrics,
             self._knows_surface,
             pl_module.device,
-            with_motion=self._motion is not None,
-            with_expression_region=self._expression_region is not None,
+            with_motion=self._measures.truth is not None,
+            with_expression_region=self._measures.expression_region is not None,
         )
         displacement = expression_displacement(pl_module.avatar.head_model.expression_basis).cpu()
         nearest = nearest_training_frames(frames, data.train_frames, data.sequence.head, displacement)
@@ -118,19 +94,17 @@ class EvaluationReport(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args
     ) -> None:
         data, number = trainer.datamodule, outputs.frame.frame_index
-        outputs = self._in_all_splits(outputs)
+        outputs = self._measures.in_all_splits(outputs)
         if number - 1 in self._nearest and not self._scores.has_previous(number):
             # The previous frame is scored by another process; temporal stability needs it here too.
             previous = pl_module.render(data.evaluation_frame(number - 1).to(pl_module.device))
-            previous = self._in_all_splits(previous)
-            masks = self._test_masks(trainer, pl_module, previous)
+            previous = self._measures.in_all_splits(previous)
+            masks = _masks(pl_module, previous) | self._measures.masks(previous.frame)
             self._scores.set_previous(previous, self._nearest_image(trainer, previous), masks)
-        masks = self._test_masks(trainer, pl_module, outputs)
+        masks = _masks(pl_module, outputs) | self._measures.masks(outputs.frame)
         self._scores.update(outputs, self._nearest_image(trainer, outputs), masks)
         if self._scores.ceiling is not None:
-            names, motionless = outputs.frame.splits, _reference(trainer, outputs, "motionless")
-            finer = _reference(trainer, outputs, "finer") if number in self._finer else None
-            self._scores.ceiling.update(names, outputs.frame.on_white(), motionless, finer, masks)
+            self._measures.update_ceiling(self._scores.ceiling, outputs.frame, masks)
         if self._knows_surface:
             truth = _true_surface(trainer, number).to(pl_module.device)
             depths = outputs.depth, truth.depth
@@ -140,22 +114,6 @@ class EvaluationReport(Callback):
         self._video.append(comparison_strip(outputs))
         if number in self._strip_frames:
             self._strips.append(full_strip(pl_module.add_part_weights(outputs)))
-
-    def _in_all_splits(self, rendered: Prediction) -> Prediction:
-        """The same with the names of splits that only the test has."""
-        number, splits = rendered.frame.frame_index, self._sequence.splits
-        names = [name for name, frames in splits.items() if number in frames]
-        return replace(rendered, frame=replace(rendered.frame, splits=names))
-
-    def _test_masks(self, trainer: Trainer, pl_module: LightningModule, rendered: Prediction) -> Masks:
-        """`_masks` with those of fine motion or of the expression region, where they are known."""
-        masks, frame = _masks(pl_module, rendered), rendered.frame
-        if self._motion is not None:
-            motionless = _reference(trainer, rendered, "motionless")
-            masks |= fine_motion_masks(frame.on_white(), motionless, frame.matte, frame.labels)
-        if self._expression_region is not None:
-            masks[EXPRESSION_REGION] = self._expression_region.mask(frame)
-        return masks
 
     def _nearest_image(self, trainer: Trainer, rendered: Prediction) -> torch.Tensor:
         """``[3, H, W]`` over white: the training frame that is nearest to a rendered one."""
@@ -169,12 +127,11 @@ class EvaluationReport(Callback):
         num_frames = Counter(gathered_at_first(self._scored))
         if not trainer.is_global_zero:
             return
-        sequence = self._sequence
+        sequence = self._measures.sequence
         coverage = split_coverage(sequence.splits, sequence.head)
         protocol = self._protocol(trainer, pl_module, num_frames)
-        report = evaluation_report(
-            protocol, scores, baseline, coverage, self._motion_scores(trainer, pl_module)
-        )
+        motion = self._measures.scores(pl_module.avatar)
+        report = evaluation_report(protocol, scores, baseline, coverage, motion)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         ending = "_refined" if pl_module.test_parameters == "refined" else ""
@@ -189,23 +146,10 @@ class EvaluationReport(Callback):
         write_report(file(SCORES_FILE), report)
         print_report(report)
 
-    def _motion_scores(self, trainer: Trainer, pl_module: LightningModule) -> MotionScores | None:
-        """Millimetres of true motion left on training frames and in each test split."""
-        if self._motion is None:
-            return None
-        data, device = trainer.datamodule, pl_module.device
-
-        def offsets(frame: int, points: Tensor) -> Tensor | None:
-            return pl_module.avatar.canonical_offsets(data.views.select([frame]).to(device), points)
-
-        tests = {name: self._sequence.splits[name] for name in self._sequence.test_splits}
-        splits = {"train": data.train_frames, **tests}
-        return motion_scores(self._motion.to(device), offsets, splits, data.train_frames)
-
     def _protocol(
         self, trainer: Trainer, pl_module: LightningModule, num_frames: Counter[str]
     ) -> EvaluationProtocol:
-        data, sequence = trainer.datamodule, self._sequence
+        data, sequence = trainer.datamodule, self._measures.sequence
         metrics = metrics_protocol(pl_module.metrics)
         return EvaluationProtocol(
             dataset=sequence.name,
@@ -218,9 +162,7 @@ class EvaluationReport(Callback):
             lpips=None if metrics.get("lpips", {}).get("missing", True) else "alexnet",
             test_parameters=pl_module.test_parameters,
             geometry=GEOMETRY_DEFINITION if self._knows_surface else None,
-            fine_motion=FINE_MOTION_DEFINITION if self._motion is not None else None,
-            motion=MOTION_DEFINITION if self._motion is not None else None,
-            expression_region=EXPRESSION_REGION_DEFINITION if self._expression_region is not None else None,
+            **self._measures.definitions(),
             refinement=REFINEMENT_DEFINITION if pl_module.test_parameters == "refined" else None,
         )
 
@@ -230,24 +172,6 @@ def _masks(pl_module: LightningModule, rendered: Prediction) -> Masks:
     frame, view = rendered.frame, rendered.frame.view
     forehead = forehead_mask(pl_module.avatar.head_model, view.head, view.camera)
     return region_masks(frame.matte, frame.labels, forehead)
-
-
-def _with_combinations(data: HeadVideoDataModule, head_model: HeadModel) -> TrackedSequence:
-    """The sequence of a real video with the test splits of `combination_splits`."""
-    sequence, names = data.sequence, head_model.asset.expression_names
-    found = combination_splits(data.test_frames, data.train_frames, sequence.head.expression, names)
-    protocol = {name: COMBINATION_PROTOCOL[name] for name in found}
-    return replace(
-        sequence,
-        splits={**sequence.splits, **found},
-        split_protocol={**sequence.split_protocol, **protocol},
-    )
-
-
-def _reference(trainer: Trainer, rendered: Prediction, kind: Reference) -> Tensor:
-    """``[3, H, W]`` over white: a reference picture of a rendered frame of an embedded subject."""
-    picture = trainer.datamodule.reference_picture(rendered.frame.frame_index, kind)
-    return picture.to(rendered.image.device)
 
 
 def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
