@@ -211,8 +211,11 @@ def planned_runs(
 
     Embedded subjects have the ``seeds`` and ``budgets`` of True, all others those of False. The oracle runs
     on embedded subjects alone: of others the true motion is not known.
+
+    Raises:
+        UserError: nothing is left to run.
     """
-    return [
+    runs = [
         BenchmarkRun(variant, subject, seed, budgets[subject.is_synthetic], out, refined)
         for seed in sorted({*seeds[True], *seeds[False]})
         for subject in subjects
@@ -220,3 +223,9 @@ def planned_runs(
         for variant in variants
         if subject.is_synthetic or variant.method != ORACLE
     ]
+    if not runs:
+        raise UserError(
+            f"--methods {ORACLE}: the true motion of {', '.join(person.name for person in subjects)} is not "
+            "known; choose an embedded subject such as synthetic_a, or another method"
+        )
+    return runs

@@ -183,3 +183,5 @@ def test_the_oracle_runs_where_the_true_motion_is_known() -> None:
     assert [(run.subject.name, run.variant.method) for run in runs] == [
         *(("synthetic_a", "oracle"), ("synthetic_a", "skinning_only"), ("me", "skinning_only"))
     ]
+    with pytest.raises(UserError, match="--methods oracle: the true motion of me is not known"):
+        planned_runs(variants[:1], [CLIP], {True: [0], False: [0]}, budgets, Path("out"), False)
