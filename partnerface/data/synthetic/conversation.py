@@ -85,7 +85,7 @@ SPEECH = {
 
 MOOD_SECONDS = 0.64
 STRENGTH = 0.85
-"""Of full amplitude, so that `LARGER` times it is the end of the coefficients' range."""
+"""Share of the full amplitude that expressions reach, so that `LARGER` times it is about 1."""
 
 TEMPLATE_SHARE = 0.9
 """Share of the amplitude that an action has from its templates; the rest is its own."""
@@ -203,12 +203,14 @@ def _recombined(head_model: HeadModel, train: Tensor, count: int, generator: tor
 def _larger(head_model: HeadModel, train: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``[count, E]``: runs of ``train`` ``[F, E]`` times `LARGER`.
 
-    Each is the one with the largest coefficients in its share of the clip, so that all moods have their turn.
+    Each is the one that adds most to the largest coefficients of those before, so that all have
+    their turn.
     """
     length = min(RUN_LENGTH, len(train))
-    size = train.norm(dim=1).unfold(0, length, 1).mean(1)
-    pieces = torch.arange(len(size)).tensor_split(-(-count // length))
-    # A clip with fewer moments than runs repeats its last one.
-    starts = [int(piece[size[piece].argmax()]) if len(piece) else len(size) - 1 for piece in pieces]
-    found = torch.cat([train[start : start + length] for start in starts])[:count]
-    return (LARGER * found).clamp(0, 1)
+    moments = train.unfold(0, length, 1).mean(2)
+    covered, found = torch.zeros(train.shape[1]), []
+    for _ in range(0, count, length):
+        start = int((moments - covered).clamp_min(0).sum(1).argmax())
+        covered = torch.maximum(covered, moments[start])
+        found.append(train[start : start + length])
+    return (LARGER * torch.cat(found)[:count]).clamp(0, 1)

@@ -108,7 +108,9 @@ class DressedHead:
         torso_weights: ``[V + S]`` share of the root.
         growth: ``[V, 3]`` rest-space offsets of hair, shirt and lashes, the same in every frame.
         sway_weights: ``[V]`` share in [0, 1] of the hair's sway.
-        refined: the surface with its faces divided, None for a subject whose face does not fold.
+        folds: the folds of the face at the head model's vertices, None for a subject whose face has none.
+        refined: the surface with its faces divided, on which folds are drawn; None like them.
+        refined_folds: the folds at its vertices.
     """
 
     def __init__(self, head_model: HeadModel, subject: SyntheticSubject, coupling: float = 0.0) -> None:
@@ -137,13 +139,13 @@ class DressedHead:
         torso, neck = weights[:, head_model.joint("root")], weights[:, head_model.joint("neck")]
         self.head_weights = torch.cat([1 - torso - neck, torch.zeros(len(self._edge))])
         self.torso_weights = torch.cat([torso, torch.ones(len(self._edge))])
-        self._folds: FineFace | None = None
+        self.folds: FineFace | None = None
         self.refined: RefinedSurface | None = None
         if subject.folds:
             # Lashes move with the lids.
             root = _nearest_skin(head_model, neutral, "lashes")
             points, normals = points[root], self._normals[root]
-            self._folds = FineFace(head_model, points, normals, coupling)
+            self.folds = FineFace(head_model, points, normals, coupling)
             self.refined = RefinedSurface(self.faces, len(self.face_points), REFINEMENT)
             points = self.refined.of(torch.cat([points, self.face_points[len(points) :]]))
             normals = self.refined.of(torch.cat([normals, torch.zeros(len(self._edge), 3)]))
@@ -152,8 +154,8 @@ class DressedHead:
 
     def face_offsets(self, expression: Tensor) -> Tensor:
         """``[V, 3]`` rest-space offsets of the face, metres, at the expression ``[E]`` of one frame."""
-        if self._folds is not None:
-            return self._folds.offsets(expression)
+        if self.folds is not None:
+            return self.folds.offsets(expression)
         drive = ExpressionDrive.from_expression(expression, self.head_model)
         return self._normals * bulge_heights(self._points, drive)[:, None]
 

@@ -44,6 +44,9 @@ SETTINGS_FILE = "synthetic.json"
 APPEARANCE_VERSION = 4
 """Raised whenever what is on disk changes, so that older renderings are not reused."""
 
+FOLDS_VERSION = 1
+"""The same for the folds of a face and the script that goes with them."""
+
 LEAST_SIZE = 8
 NOISE_SEED = 9000
 
@@ -111,6 +114,7 @@ class SyntheticReader(SequenceReader):
         }
         # Only where they differ from nothing, so that renderings of before these options are reused.
         options = {"coupling": self.coupling, "tracking_noise": self.tracking_noise}
+        options["folds"] = FOLDS_VERSION * self.subject.folds
         settings |= {name: value for name, value in options.items() if value}
         console = Console(stderr=True)
         found = self._recorded_settings()

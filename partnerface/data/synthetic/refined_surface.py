@@ -19,7 +19,7 @@ CHILDREN = torch.tensor(
 
 
 class RefinedSurface:
-    """Midpoint subdivision of faces ``[F, 3]``, ``levels`` times; the 4^levels children of a face are in a row.
+    """Midpoint subdivision of faces ``[F, 3]``, ``levels`` times; a face has 4^levels children in a row.
 
     The first vertices are those of the coarse mesh.
 

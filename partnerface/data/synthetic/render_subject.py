@@ -115,19 +115,19 @@ class SubjectRenderer:
         Args:
             frame: its index.
             fine_motion: False leaves out the face's fine motion, in shape and shading; hair still sways.
-            finer: factor on the number of samples along each side of a pixel.
+            finer: factor on the number of samples along each axis.
         """
-        samples_along = self.subject.supersampling * finer
-        size = self.camera.width * samples_along
+        samples_per_pixel = self.subject.supersampling * finer
+        size = self.camera.width * samples_per_pixel
         seen = self.rasterize(frame, self.camera.select([frame]).resized(size, size), fine_motion)
         surface, mask = self._surface(seen, frame, fine_motion), seen.fragments.mask
         # A plain wall, a little darker towards the floor.
         top, bottom = (torch.tensor(colour) for colour in self.subject.background)
         samples = torch.lerp(top, bottom, torch.linspace(0, 1, size)[:, None, None]).repeat(1, size, 1)
         samples[mask] = self._shade(surface, self.head.expression[frame])
-        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], samples_along)[0].permute(1, 2, 0)
-        coverage = functional.avg_pool2d(mask.float()[None], samples_along)[0]
-        labels = self._labels(surface, mask, coverage, samples_along)
+        image = functional.avg_pool2d(samples.permute(2, 0, 1)[None], samples_per_pixel)[0].permute(1, 2, 0)
+        coverage = functional.avg_pool2d(mask.float()[None], samples_per_pixel)[0]
+        labels = self._labels(surface, mask, coverage, samples_per_pixel)
         return SubjectFrame(_to_bytes(image), _to_bytes(coverage), labels)
 
     def rasterize(self, frame: int, camera: Camera, fine_motion: bool = True) -> SeenMesh:
@@ -239,7 +239,9 @@ class SubjectRenderer:
         exponent = torch.where(eyes, 150.0, torch.where(lips > 0.5, 30.0, 18.0))
         return (diffuse + (gloss * highlight(normals, view, exponent))[:, None]).clamp(0, 1)
 
-    def _labels(self, surface: _Surface, mask: Tensor, coverage: Tensor, samples_along: int) -> np.ndarray:
+    def _labels(
+        self, surface: _Surface, mask: Tensor, coverage: Tensor, samples_per_pixel: int
+    ) -> np.ndarray:
         """Most frequent region among the samples of each pixel that the matte covers by half."""
         regions = torch.full(surface.part.shape, int(Region.FACE))
         regions[surface.head_weights < 0.5] = Region.NECK
@@ -250,12 +252,12 @@ class SubjectRenderer:
         samples[mask] = regions
         votes = functional.one_hot(samples, len(Region)).permute(2, 0, 1).float()
         votes[Region.BACKGROUND] = 0
-        labels = functional.avg_pool2d(votes, samples_along).argmax(0)
+        labels = functional.avg_pool2d(votes, samples_per_pixel).argmax(0)
         for region, name in ((Region.EYES, "eye_region"), (Region.MOUTH, "mouth_region")):
             hit = torch.zeros(mask.shape)
             hit[mask] = (surface.texture[name][:, 0] > 0.5).float()
             margin = max(2, round(REGION_MARGIN * self.camera.width))
-            hit = functional.max_pool2d(hit[None], samples_along)
+            hit = functional.max_pool2d(hit[None], samples_per_pixel)
             near = dilate(hit[0] > 0, margin)
             labels[near & (labels == Region.FACE)] = region
         labels[coverage < 0.5] = Region.BACKGROUND

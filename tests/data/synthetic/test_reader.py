@@ -127,6 +127,9 @@ def test_damaged_dataset_is_rendered_again(tmp_path, capsys):
         ({"frames": 0}, "frames 0"),
         ({"size": 3}, "size 3"),
         ({"seed": -1}, "seed -1"),
+        ({"coupling": 1.5, "subject": "c"}, "coupling 1.5"),
+        ({"coupling": 1.0}, "subject a has no folds"),
+        ({"tracking_noise": -0.1}, "tracking_noise -0.1"),
     ],
 )
 def test_bad_settings_are_named(tmp_path, settings, message):
@@ -152,3 +155,24 @@ def test_a_rendering_of_before_has_its_true_surface(sequence, root):
     assert (surface.depth[face] > 0).float().mean() > 0.95
     assert (surface.depth[torch.from_numpy(labels == Region.TORSO)] > 0).float().mean() < 0.1
     assert PartnerfaceReader(root).true_surface(3, camera) is None
+
+
+def test_tracking_noise_is_on_what_was_tracked_and_not_in_the_pictures(tmp_path, capsys):
+    exact = SyntheticReader(tmp_path, "c", 7, 16).read()
+    pictures = [path.read_bytes() for path in exact.image_paths]
+    noisy, again = (SyntheticReader(tmp_path, "c", 7, 16, tracking_noise=0.1).read() for _ in range(2))
+    messages = capsys.readouterr().err
+    assert "tracking_noise changed" in messages
+    assert "Reusing" in messages
+    error = noisy.head.expression - exact.head.expression
+    used = exact.head.expression.amax(0) > 0
+    assert error[:, ~used].abs().max() == 0
+    inside = (exact.head.expression > 0.25) & (exact.head.expression < 0.75)
+    assert float(error[inside].std()) == pytest.approx(0.1, rel=0.35)
+    assert noisy.head.expression.min() >= 0
+    assert noisy.head.expression.max() <= 1
+    assert torch.equal(noisy.head.expression, again.head.expression)
+    assert torch.equal(noisy.head.rotation, exact.head.rotation)
+    assert [path.read_bytes() for path in noisy.image_paths] == pictures
+    assert set(noisy.splits) == {"train", "temporal", "unseen_combination", "larger"}
+    assert set(noisy.split_protocol) == set(noisy.splits)

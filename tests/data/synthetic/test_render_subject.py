@@ -132,3 +132,69 @@ def test_one_frame_of_sixteen_pixels(model):
     assert rendered.image.shape == (16, 16, 3)
     assert 0.3 < (rendered.labels > 0).mean() < 0.8
     assert {Region.HAIR, Region.TORSO} <= set(rendered.labels.reshape(-1).tolist())
+
+
+RECORDED = {"a": (118.0, 123.185, 135.534, 112.256), "b": (148.099, 116.591, 103.354, 119.852)}
+"""Means over the images' channels and the matte of a clip, before there was a subject whose face folds."""
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_pictures_of_the_first_subjects_are_as_they_were(model, name):
+    renderer = SubjectRenderer(model, SUBJECTS[name], 12, 32, seed=0)
+    frames = [renderer.render(frame) for frame in (0, 11)]
+    means = [np.stack([f.image for f in frames]).mean((0, 1, 2)), np.mean([f.matte for f in frames])]
+    assert np.hstack(means).tolist() == pytest.approx(RECORDED[name], abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def folding(model):
+    """Neutral, then a smile with a frown."""
+    renderer = SubjectRenderer(model, SUBJECTS["c"], 2, 96, seed=0)
+    renderer.head.expression[:] = 0
+    for action in ("mouthSmile", "browDown", "cheekSquint"):
+        for side in ("Left", "Right"):
+            renderer.head.expression[1, model.expression_index(f"{action}{side}")] = 0.9
+    return renderer
+
+
+def test_folds_are_seen_where_the_face_moves_and_nowhere_else(folding):
+    neutral, still = folding.render(0), folding.render(0, fine_motion=False)
+    assert np.array_equal(neutral.image, still.image)
+    acted, smooth = folding.render(1), folding.render(1, fine_motion=False)
+    changed = np.abs(acted.image.astype(int) - smooth.image).max(-1) > 6
+    face = np.isin(acted.labels, (Region.FACE, Region.EYES, Region.MOUTH))
+    assert 0.05 < changed[face].mean() < 0.3
+    assert changed[~face & (acted.labels != Region.HAIR)].mean() < 0.002
+    motion = folding.fine_motion(1) - folding.dressed.sway_weights[:, None] * folding.sway[1]
+    assert 1e-3 < motion.norm(dim=1).max() < 4e-3
+
+
+def test_folds_tilt_normals_by_the_slope_of_the_surface(folding):
+    """Depths of the folded surface, differenced in the image, have the normals that it is shaded with."""
+    camera = folding.camera.select([1]).resized(700, 700)
+    seen, plain = (folding.rasterize(1, camera, fine_motion) for fine_motion in (True, False))
+    both = seen.fragments.mask & plain.fragments.mask
+    raised = torch.where(both, plain.fragments.depth - seen.fragments.depth, torch.nan)
+    pixel = 1.0 / (SUBJECTS["c"].focal * 700)
+    slope_x = (raised[1:-1, 2:] - raised[1:-1, :-2]) / (2 * pixel)
+    tilt = torch.full((700, 700), torch.nan)
+    tilt[seen.fragments.mask] = seen.tilt[:, 0]
+    tilt = tilt[1:-1, 1:-1]
+    # Where the face looks at the camera, the tilt is minus the slope.
+    where = (tilt.abs() > 0.1) & slope_x.isfinite() & (slope_x.abs() < 1)
+    assert where.sum() > 1000
+    assert torch.corrcoef(torch.stack([-slope_x[where], tilt[where]]))[0, 1] > 0.8
+
+
+def test_its_own_sampling_error_is_small(folding):
+    rendered, finer = folding.render(1), folding.render(1, finer=3)
+    head = np.isin(finer.labels, (Region.FACE, Region.EYES, Region.MOUTH, Region.HAIR, Region.NECK))
+    error = ((rendered.image.astype(float) - finer.image) ** 2)[head].mean()
+    assert 10 * np.log10(255**2 / error) > 40
+
+
+def test_its_head_fills_two_thirds_of_the_picture(folding):
+    labels = folding.render(0).labels
+    rows = np.flatnonzero(np.isin(labels, (Region.FACE, Region.EYES, Region.MOUTH, Region.HAIR)).any(1))
+    assert 0.6 < len(rows) / 96 < 0.72
+    assert rows[0] > 1

@@ -15,5 +15,5 @@ def test_subjects_differ_in_shape_by_millimetres():
 
 
 def test_unknown_subject_names_the_choices():
-    with pytest.raises(UserError, match=r"'c'.*a, b"):
-        subject_named("c")
+    with pytest.raises(UserError, match=r"'zoe'.*a, b, c"):
+        subject_named("zoe")
