@@ -95,6 +95,22 @@ def test_the_true_motion_has_a_table_for_each_split_of_each_person(make_row) -> 
         assert f"{title}, mean over subjects" in tables
 
 
+def test_clips_show_new_combinations_beside_all_other_frames(make_row) -> None:
+    def row(split: str, lpips: float) -> dict:
+        metrics = {"mouth": {"lpips": 0.03}, "expression_region": {"psnr": 28.0, "lpips": lpips}}
+        return make_row(OURS, 27.0, split=split, subject="me", source="me.mp4", metrics=metrics)
+
+    rows = [row("new_combination", 0.0512), row("other_test_frames", 0.06), row("unseen_expression", 0.07)]
+    tables = _tables(results_markdown(MethodResults(rows, [OURS])))
+    for split, lpips in (("new combination", "0.051"), ("other test frames", "0.060")):
+        assert tables[f"{split}, mean over subjects"] == {
+            f"{split}, mean over subjects": [
+                *("mouth, LPIPS", "expression region, dB", "expression region, LPIPS")
+            ],
+            OURS: ["0.030", "28.00", lpips],
+        }
+
+
 def test_the_claim_is_measured_on_the_hardest_split_of_each_person(make_row) -> None:
     rows = [
         *(
