@@ -174,8 +174,10 @@ class AvatarModule(LightningModule):
                 f"dataset {data.reader.root}: its true motion is not known, so that there is no oracle; "
                 "choose an embedded subject or another method"
             )
+        # Before training the avatar is not yet on the module's device.
+        head = data.sequence.head.to(self.avatar.identity.device)
         with torch.no_grad():
-            self.avatar.deformation.set_truth(truth, self.avatar.driving(data.sequence.head.to(self.device)))
+            self.avatar.deformation.set_truth(truth, self.avatar.driving(head))
 
     def configure_optimizers(self) -> Optimizer:
         groups = parameter_groups(self.avatar.parameter_kinds(), self.refinement, self.learning_rates)
