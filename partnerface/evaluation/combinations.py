@@ -56,7 +56,7 @@ def combination_splits(
         tests: the test frames.
         train: the training frames.
         expression: ``[T, E]`` of all frames.
-        names: of the E expressions.
+        names: names of the E expressions.
 
     Returns:
         Frames of `NEW_COMBINATION`, a quarter, and `OTHER_TEST`; empty for under `LEAST_TEST_FRAMES` frames

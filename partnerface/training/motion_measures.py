@@ -33,7 +33,7 @@ from partnerface.head_models.head_model import HeadModel
 
 
 class MotionMeasures:
-    """Of an embedded subject the true motion and where pictures show it; of a real video what frames tell.
+    """The true motion of an embedded subject and where pictures show it; of a real video, what frames tell.
 
     Args:
         data: the video.
