@@ -23,7 +23,7 @@ from partnerface.compute.ranges import Between
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.deformation import CanonicalCube, CanonicalHead, Deformation
-from partnerface.deformation.driving_signal import DrivingSignal
+from partnerface.deformation.driving_signal import Damping, DrivingSignal
 from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.rendered_rays import MethodOutput
@@ -48,7 +48,8 @@ class Avatar(AvatarMethod):
         torso: the layer behind the head.
         warm_up: share of training with hard part assignment (stage 1).
         driving_noise: standard deviation of the noise on the driving signal in training.
-        clamp_driving: keep the driving signal inside the range of the training frames.
+        clamp_driving: keep each number of the driving signal inside the range of the training frames.
+        damp_driving: keep several of them together near the training frames, see `DrivingSignal`.
     """
 
     thickness: Tensor
@@ -64,10 +65,11 @@ class Avatar(AvatarMethod):
         warm_up: Between[float, 0, 1] = 0.15,
         driving_noise: Between[float, 0, 10] = 0.03,
         clamp_driving: bool = True,
+        damp_driving: Damping = "none",
     ) -> None:
         super().__init__(head_model, sampler, torso)
         self.skinning, self.warm_up, self.cube = skinning, warm_up, CanonicalCube()
-        self.driving = DrivingSignal(head_model.num_expression, driving_noise, clamp_driving)
+        self.driving = DrivingSignal(head_model.num_expression, driving_noise, clamp_driving, damp_driving)
         self.deformation = deformation(self.driving.width)
         self.field = field(self.deformation.appearance_width)
         self.register_buffer("thickness", torch.full((len(head_model.template_vertices),), 0.01))

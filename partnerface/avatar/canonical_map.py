@@ -148,6 +148,7 @@ class ExactMap(CanonicalMap):
             offset_roughness=offset_roughness(offsets, positions, kept, count, frame, groups)[:frames],
             part_usage=part_usage(deformed, self.deformation.parts, frame, groups)[:frames],
             part_entropy=part_entropy(deformed, frame, groups)[:frames],
+            driving_share=self.deformation.driving_share(),
         )
 
 

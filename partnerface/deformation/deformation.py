@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from partnerface.head_models.head_model import HeadModel
 
+OFFSET_SCALE = 0.02
+"""An output of one moves a point by this share of the canonical cube's side (about 8 mm)."""
+
 
 class CanonicalCube(nn.Module):
     """The cube around the canonical head in which positions run from 0 to 1."""
@@ -96,6 +99,10 @@ class Deformation(nn.Module, ABC):
 
     def adapt_to(self, head: CanonicalHead) -> None:
         """Set what depends on the person (part centres, masks); called once before fit."""
+
+    def driving_share(self) -> Tensor | None:
+        """Mean share of the expressions that a part depends on, in [0, 1], where that is learned; or None."""
+        return None
 
     def set_hard(self, hard: bool) -> None:
         """Stage 1 (hard: each point belongs to one part) or stage 2 (soft weights)."""

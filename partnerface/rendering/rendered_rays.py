@@ -70,12 +70,18 @@ class DeformationStatistics:
         offset_roughness: ``[F]`` squared change of the canonical offset per distance, see `offset_roughness`.
         part_usage: ``[F, P]`` share of the samples' part weights that each part takes.
         part_entropy: ``[F]`` entropy of the samples' part weights in nats.
+        driving_share: share of the expressions that a part depends on, where that is learned, or None.
     """
 
     offset_size: Float[Tensor, " F"]
     offset_roughness: Float[Tensor, " F"]
     part_usage: Float[Tensor, "F P"]
     part_entropy: Float[Tensor, " F"]
+    driving_share: Float[Tensor, ""] | None = None
+
+    def values(self) -> dict[str, Tensor]:
+        """Those that there are, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass

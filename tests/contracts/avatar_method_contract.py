@@ -322,7 +322,7 @@ def _total(rendering: MethodOutput) -> Tensor:
     passes = [rendering.rays] if rendering.coarse is None else [rendering.rays, rendering.coarse]
     total = sum(r.rgb.square().sum() + r.opacity.square().sum() for r in passes)
     if rendering.deformation is not None:
-        total = total + sum(value.sum() for value in vars(rendering.deformation).values())
+        total = total + sum(value.sum() for value in rendering.deformation.values().values())
     return total
 
 

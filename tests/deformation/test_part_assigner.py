@@ -11,7 +11,7 @@ from partnerface.deformation.deformation import (
     part_entropy,
     part_usage,
 )
-from partnerface.deformation.part_deformation import PartAssigner, strongest
+from partnerface.deformation.part_assigner import PartAssigner, strongest
 from partnerface.errors import UserError
 from tests.contracts.subjects import in_frame
 
@@ -234,3 +234,36 @@ def test_the_strongest_are_those_of_a_sort_with_its_gradient(parts, count):
 def test_equal_logits_give_different_parts():
     _, index = strongest(torch.zeros(3, 5), 3)
     assert all(len(set(row)) == 3 for row in index.tolist())
+
+
+@pytest.mark.parametrize(("parts", "top_k"), [(33, 1), (64, 2), (70, 4)])
+def test_many_parts_are_searched_for_with_the_weights_and_gradients_of_all_logits(parts, top_k):
+    searched, table = make_assigner(parts, top_k=top_k), make_assigner(parts, top_k=top_k)
+    with torch.no_grad():
+        for assigner in (searched, table):
+            torch.manual_seed(1)
+            assigner.log_sizes.normal_(0, 0.3)
+            assigner.biases.normal_(0, 0.3)
+    table.parts = 1  # as few as are looked up in the table
+    results = []
+    for assigner in (searched, table):
+        positions = (torch.rand(301, 3, generator=torch.Generator().manual_seed(0)) * 3 - 1).requires_grad_()
+        weights, index = assigner(positions)
+        factor = torch.arange(1.0, top_k + 1)
+        ((weights * factor).square().sum() + (assigner.centres * 0).sum()).backward()
+        gradients = [positions.grad, *(p.grad for p in assigner.parameters())]
+        results.append((weights, index, gradients))
+    (weights, index, gradients), (expected, order, wanted) = results
+    assert torch.equal(index, order)
+    torch.testing.assert_close(weights, expected, atol=1e-4, rtol=1e-3)
+    for found, right in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(found, right, atol=1e-3 * float(right.abs().max() + 1), rtol=1e-3)
+
+
+def test_of_many_equal_parts_some_are_found_once():
+    assigner = PartAssigner(40, 0.25, 4)
+    assigner.place(torch.full((40, 3), 0.5))
+    assigner.spacing.fill_(1.0)
+    weights, index = assigner(torch.rand(3, 3))
+    assert all(len(set(row)) == 4 for row in index.tolist())
+    torch.testing.assert_close(weights, torch.full((3, 4), 0.25), atol=1e-3, rtol=0)

@@ -168,7 +168,8 @@ def _mood_levels(tracks: Tracks) -> dict[str, Tensor]:
     """``[T]`` level of each mood: one at a time, each once in a round, fading into the next."""
     count = int(len(tracks.times) / (FPS * MOOD_SECONDS)) + 2
     levels = {name: torch.zeros(len(tracks.times)) for name in MOODS}
-    names, order = list(MOODS), []
+    names = list(MOODS)
+    order: list[int] = []
     while len(order) < count:
         order += torch.randperm(len(names), generator=tracks.generator).tolist()
     for k, mood in enumerate(order[:count]):

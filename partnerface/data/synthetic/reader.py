@@ -45,7 +45,7 @@ APPEARANCE_VERSION = 4
 """Raised whenever what is on disk changes, so that older renderings are not reused."""
 
 FOLDS_VERSION = 1
-"""The same for the folds of a face and the script that goes with them."""
+"""Raised in the same way whenever the folds of a face or the script of their expressions change."""
 
 LEAST_SIZE = 8
 NOISE_SEED = 9000

@@ -214,7 +214,15 @@ class SubjectRenderer:
             slopes = wrinkle_slopes(seen[:, :3], drive, texture["wrinkle_phase"][:, 0])
             tilt = slopes * self._is_part(part, "skin")[:, None]
         return _Surface(
-            seen[:, :3], normals, tilt, seen_mesh.light, positions, *seen[:, 9:].unbind(1), part, texture
+            points=seen[:, :3],
+            normals=normals,
+            tilt=tilt,
+            light=seen_mesh.light,
+            positions=positions,
+            head_weights=seen[:, 9],
+            torso_weights=seen[:, 10],
+            part=part,
+            texture=texture,
         )
 
     def _is_part(self, part: Tensor, *names: str) -> Tensor:
