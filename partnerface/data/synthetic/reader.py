@@ -45,7 +45,7 @@ APPEARANCE_VERSION = 4
 """Raised whenever what is on disk changes, so that older renderings are not reused."""
 
 FOLDS_VERSION = 1
-"""Raised in the same way whenever the folds of a face or the script of their expressions change."""
+"""Raised whenever the folds of a face or the script that goes with them change."""
 
 LEAST_SIZE = 8
 NOISE_SEED = 9000
