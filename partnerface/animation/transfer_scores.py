@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,11 @@ def retracked_error(
         pictures = (avatar.render(driver[i].to(device), size).to_bytes() for i in frames)
         write_video(video, pictures, driver.fps)
     folder = folder / f"tracked_{most_frames}"
-    found = track_video(video, folder, RETRACKED_SIZE, head_model=avatar.head_model, say=say)
+    # The tracker works on the CPU.
+    head_model = copy.deepcopy(avatar.head_model).cpu()
+    found = track_video(video, folder, RETRACKED_SIZE, head_model=head_model, say=say)
     tracked, true = found.frame_weights > 0, driver.performance.expression[: len(frames)]
-    return expression_error(found.head.expression[tracked], true[tracked], avatar.head_model)
+    return expression_error(found.head.expression[tracked], true[tracked], head_model)
 
 
 def expression_error(found: Tensor, true: Tensor, head_model: HeadModel) -> RetrackedError:

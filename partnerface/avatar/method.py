@@ -22,6 +22,7 @@ from partnerface.compute.chunks import (
     pieces_of,
     rays_at_once,
 )
+from partnerface.compute.network_types import LOSS_SCALE
 from partnerface.data.drivers.transfer import DrivenAvatar
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
@@ -68,6 +69,15 @@ class AvatarMethod(nn.Module, ABC):
     def parts(self) -> int:
         """Number of parts P of the deformation, 1 for methods without parts."""
         return 1
+
+    @property
+    def loss_scale(self) -> float:
+        """Factor on the loss in training, which is taken out of the gradients again; 1 but for float16.
+
+        Gradients of networks in float16 would become zero without it.
+        """
+        types = {getattr(module, "network_type", torch.float32) for module in self.modules()}
+        return LOSS_SCALE if torch.float16 in types else 1.0
 
     def scale_parts(self, gains: Tensor | None) -> None:
         """Exaggerate or switch off parts in what is rendered from now on, see `Deformation.scale_parts`.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from partnerface.avatar.method import AvatarMethod
+from partnerface.compute.network_types import evaluated_in, network_type
 from partnerface.compute.ranges import Between
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
@@ -60,6 +61,10 @@ class NeRFace(AvatarMethod):
         code_width: length of a frame's code.
         bfloat16: evaluate the fields in bfloat16, several times faster where the processor has it; rays,
             encodings and compositing stay in float32.
+        float16: the same in float16, for GPUs without bfloat16.
+
+    Raises:
+        UserError: the fields are to be evaluated in both.
     """
 
     sampler: UniformSampler
@@ -75,9 +80,10 @@ class NeRFace(AvatarMethod):
         hidden_width: Between[int, 1, 4096] = 256,
         code_width: Between[int, 0, 4096] = 32,
         bfloat16: bool = False,
+        float16: bool = False,
     ) -> None:
         super().__init__(head_model, sampler, torso)
-        self.importance, self.use_bfloat16 = importance, bfloat16
+        self.importance, self.network_type = importance, network_type(bfloat16, float16)
         width = head_model.num_expression + 3 * (head_model.num_joints - 1) + code_width
         self.coarse_field = ConditionedField(width, layers, hidden_width)
         self.fine_field = ConditionedField(width, layers, hidden_width)
@@ -143,7 +149,7 @@ class NeRFace(AvatarMethod):
         low, high = self.sampler.low, self.sampler.high
         points = origins[:, None] + directions[:, None] * samples.depths[..., None]
         positions = (points - low) / (high - low).max()
-        with torch.autocast(positions.device.type, torch.bfloat16, enabled=self.use_bfloat16):
+        with evaluated_in(self.network_type, positions.device):
             density, rgb = field(positions, directions, *condition)
         weights = rendering_weights(density, samples)
         parts = weights.sum(1, keepdim=True) if with_parts else None

@@ -15,6 +15,7 @@ def benchmark_transfer(
     retrack: bool = True,
     frames: int = 250,
     minutes: float = 2.9,
+    trust: str = "",
 ) -> None:
     """Score how well a performance is carried over to an avatar.
 
@@ -29,6 +30,7 @@ def benchmark_transfer(
         retrack: also track the rendered videos and compare expressions (extra `track`; some minutes).
         frames: at most so many frames of each performance are rendered and tracked.
         minutes: training time of the default avatar.
+        trust: packages whose classes the avatar may name, with commas between.
     """
     if (avatar is None) != (performer is None):
         raise UserError("--avatar and --performer: give both, or neither for the embedded subjects")
@@ -38,9 +40,9 @@ def benchmark_transfer(
     from rich.console import Console
     from rich.progress import Progress
 
+    from partnerface.animation.open_avatar import open_avatar
     from partnerface.animation.open_driver import DrivingOptions, dataset_folder, open_driver
     from partnerface.animation.transfer_scores import head_psnr, jitter_at_rest, retracked_error
-    from partnerface.avatar_files.loading import load_avatar
     from partnerface.cli.demo import demo
     from partnerface.data.formats.partnerface import PartnerfaceReader
     from partnerface.data.splits import with_angular_velocity
@@ -52,7 +54,7 @@ def benchmark_transfer(
         avatar, performer = out / "avatar", str(out / "performer")
         demo(avatar, subject="b", minutes=minutes)
         SyntheticReader(Path(performer), "a").read()
-    loaded = load_avatar(avatar)
+    loaded = open_avatar(avatar, trust).avatar
     as_tracked = DrivingOptions(pose="absolute", range=float("inf"), torso="tracked", keep_distance=False)
     as_filmed = DrivingOptions(pose="absolute", keep_distance=False)
     itself = open_driver("own", loaded, as_tracked, run=Path(avatar))

@@ -21,6 +21,8 @@ def create(
 ) -> None:
     """Make an avatar from a video of one person.
 
+    A run keeps the settings that it was begun with, also on another machine, with a GPU or without.
+
     Args:
         video: the video; one person, a camera that stands still, the head turned to both sides.
         out: folder of the outputs, by default ``avatars/NAME_OF_THE_VIDEO``; a second run continues
@@ -39,15 +41,22 @@ def create(
     # Imported here: --help need not wait for torch.
     from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
-    from partnerface.configuration.avatar_run import print_outputs, same_settings, train_and_test
+    from partnerface.configuration.avatar_run import (
+        print_outputs,
+        same_settings,
+        scale_of_run,
+        train_and_test,
+    )
     from partnerface.tracking.tracker import track_video
 
     # Says now, not after the minutes of tracking, if a GPU is found and cannot serve.
-    on_gpu = chosen_accelerator("auto") == "cuda"
-    size = size or (512 if on_gpu and preset == "full" else 256)
-    scale = SCALES_ON_GPU[preset] if on_gpu else preset
+    scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
+    suitable = scales[chosen_accelerator("auto")]
     out = Path("avatars") / video.stem if out is None else Path(out)
-    same_settings(out, {"video": video.name, "bytes": video.stat().st_size, "preset": preset, "size": size})
+    scale = scale_of_run(out, suitable, scales.values())
+    size = size or (512 if scale == "gpu_full" else 256)
+    settings = {"video": video.name, "bytes": video.stat().st_size, "preset": preset}
+    same_settings(out, {**settings, "size": size, "scale": scale})
     dataset = out / "dataset"
     # The tracker wants an even size, and landmarks and mattes are better at its usual one.
     track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))

@@ -27,11 +27,17 @@ def demo(
     # Imported here: --help need not wait for torch.
     from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
-    from partnerface.configuration.avatar_run import print_outputs, same_settings, train_and_test
+    from partnerface.configuration.avatar_run import (
+        print_outputs,
+        same_settings,
+        scale_of_run,
+        train_and_test,
+    )
 
     out = Path(out)
-    same_settings(out, {"subject": subject, "size": size, "minutes": minutes})
-    scale = "gpu" if chosen_accelerator("auto") == "cuda" else "demo"
+    scales = {"cpu": "demo", "cuda": "gpu"}
+    scale = scale_of_run(out, scales[chosen_accelerator("auto")], scales.values())
+    same_settings(out, {"subject": subject, "size": size, "minutes": minutes, "scale": scale})
     configs = "base", "method/part_deformation", "head_model/anny", "data/synthetic", f"scale/{scale}"
     arguments = [
         *config_arguments(*configs),

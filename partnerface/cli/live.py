@@ -27,6 +27,7 @@ def live(
     torso: Literal["follow", "still"] = "follow",
     keep_distance: bool = True,
     side_by_side: bool = True,
+    trust: str = "",
 ) -> None:
     """Drive an avatar by a webcam and say how fast it follows; Ctrl-C ends it.
 
@@ -34,7 +35,7 @@ def live(
     meanwhile are dropped.
 
     Args:
-        avatar: what `load_avatar` takes.
+        avatar: folder of a run or of an avatar, a checkpoint, or an avatar file.
         source: number of a camera, or a video file, which is played at its own rate.
         out: a video (.mp4) to write what is rendered to.
         size: width and height in pixels.
@@ -49,6 +50,7 @@ def live(
         torso: whether the shoulders move with the head.
         keep_distance: the head stays as far from the camera as in training.
         side_by_side: show the performer beside the avatar in the video.
+        trust: packages whose classes the avatar may name, with commas between.
     """
     if not 16 <= size <= 1024:
         raise UserError(f"--size {size}: choose 16 to 1024 pixels")
@@ -67,8 +69,8 @@ def live(
     from PIL import Image
     from rich.console import Console
 
+    from partnerface.animation.open_avatar import open_avatar
     from partnerface.animation.play_live import LiveFigures, LiveFrame, play_live
-    from partnerface.avatar_files.loading import load_avatar
     from partnerface.compute.process_settings import without_native_chatter
     from partnerface.compute.threads import single_thread
     from partnerface.data.drivers.transfer import TransferSettings
@@ -85,7 +87,7 @@ def live(
     else:
         probe_video(Path(source))
         pictures = played_pictures(Path(source))
-    loaded = load_avatar(avatar)
+    loaded = open_avatar(avatar, trust).avatar
     # Every sampler of this package has them; one of somebody else need not.
     trained = getattr(loaded.sampler, "samples", samples)
     loaded.sampler.samples = min(samples, trained)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import inspect
@@ -142,12 +143,21 @@ def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
         suite = rest.pop(0) if rest and not rest[0].startswith("-") else DEFAULT_SUITES[command]
         name = f"{command} {suite}"
         if name not in TOOLS:
-            suites = [tool.split()[1] for tool in TOOLS if tool.startswith(f"{command} ")]
-            raise UserError(f"{name}: there is no such suite; choose {', '.join(suites)}")
+            raise UserError(f"{name}: {_no_second_word(command, suite)}")
         return name, rest
     if command not in TRAINER_COMMANDS and command not in TOOLS:
         raise UserError(f"no command '{command}'; partnerface --help lists them")
     return command, rest
+
+
+def _no_second_word(command: str, word: str) -> str:
+    """What is wrong with the second word of a command, and which there are."""
+    words = [tool.split()[1] for tool in TOOLS if tool.startswith(f"{command} ")]
+    near = difflib.get_close_matches(word, words, n=1)
+    wrong = "there is no such suite" if command == "benchmark" else "nothing of that name can be exported"
+    meant = f"did you mean {near[0]}? " if near else ""
+    order = "" if command == "benchmark" else ", before the avatar"
+    return f"{wrong}; {meant}choose {', '.join(words)}{order}"
 
 
 def _run_tool(command: str, arguments: list[str]) -> int:

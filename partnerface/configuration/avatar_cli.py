@@ -27,6 +27,7 @@ from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
 from partnerface.configuration.config_files import resolve_config_paths
+from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
 from partnerface.configuration.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
@@ -112,6 +113,7 @@ class AvatarCLI(LightningCLI):
         chosen = self.config[self.config["subcommand"]]
         check_ranges(chosen.as_dict())
         check_classes(chosen)
+        with_network_types(chosen)
         # Before the data are read: rendering or loading them takes longer than a look at the devices.
         self._accelerator(chosen["trainer"]["accelerator"])
 

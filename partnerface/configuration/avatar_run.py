@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from partnerface.configuration.avatar_cli import run_trainer_command
@@ -55,6 +56,30 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     return json.loads(metrics.read_text())
 
 
+def scale_of_run(run_dir: Path, here: str, scales: Collection[str]) -> str:
+    """Name of the file of ``configs/scale`` to train with: that of the folder's run, if one has begun.
+
+    Its networks have that size wherever training continues. One line says so where it is not ``here``.
+
+    Args:
+        run_dir: folder of the run, with ``scale`` in its ``settings.json``.
+        here: what suits this machine.
+        scales: what the run may have begun with.
+
+    Raises:
+        UserError: the settings of the folder are damaged.
+    """
+    path = run_dir / SETTINGS_FILE
+    begun = _recorded(path).get("scale", here) if path.is_file() else here
+    if begun not in scales or begun == here:
+        return here
+    _say(
+        f"partnerface: {run_dir} was begun with configs/scale/{begun}.yaml on another machine and keeps it; "
+        f"{here}.yaml suits this one"
+    )
+    return begun
+
+
 def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
     """Record a folder's settings in ``settings.json``, or check that the recorded ones are the same.
 
@@ -68,8 +93,9 @@ def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
     """
     path = run_dir / SETTINGS_FILE
     if path.is_file():
-        recorded = read_json_table(path, "remove the folder or choose another --out")
-        changed = [key for key in settings if recorded.get(key) != settings[key]]
+        recorded = _recorded(path)
+        # `scale_of_run` has seen to the scale, which earlier versions did not record.
+        changed = [key for key in settings if key != "scale" and recorded.get(key) != settings[key]]
         if changed:
             what = ", ".join(f"{key} {recorded.get(key)}" for key in changed)
             raise UserError(f"--out {run_dir}: holds an avatar made with {what}; choose another folder")
@@ -79,6 +105,10 @@ def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
         raise UserError(f"--out {run_dir}: holds other files; choose another folder")
     require_writable(run_dir)
     replace_text(path, json.dumps(settings, indent=1) + "\n")
+
+
+def _recorded(path: Path) -> dict:
+    return read_json_table(path, "remove the folder or choose another --out")
 
 
 def print_outputs(run_dir: Path, next_steps: list[str]) -> None:

@@ -14,6 +14,7 @@ import warp as wp
 from torch import Tensor, nn
 from torch.nn import functional
 
+from partnerface.compute.network_types import evaluated_in, network_type
 from partnerface.compute.ranges import Between
 from partnerface.compute.warp_launch import as_vec3, as_vec4, launch, operator
 from partnerface.fields.encodings import spherical_harmonics
@@ -45,6 +46,10 @@ class HashField(RadianceField):
         hidden_width: width of the hidden layer of both heads.
         condition_density: condition the density head on the appearance code as well.
         bfloat16: evaluate the heads in bfloat16; grid and compositing stay in float32. It pays on a GPU.
+        float16: the same in float16, for GPUs without bfloat16.
+
+    Raises:
+        UserError: the heads are to be evaluated in both.
     """
 
     def __init__(
@@ -56,9 +61,10 @@ class HashField(RadianceField):
         hidden_width: Between[int, 1, 4096] = 64,
         bfloat16: bool = False,
         condition_density: bool = False,
+        float16: bool = False,
     ) -> None:
         super().__init__()
-        self.use_bfloat16 = bfloat16
+        self.network_type = network_type(bfloat16, float16)
         self.density_code_width = appearance_width if condition_density else 0
         self.grid = HashGrid(levels, log2_table_size, finest=finest)
         self.appearance_width = appearance_width
@@ -82,7 +88,7 @@ class HashField(RadianceField):
         encoded = self.grid(positions)
         if self.density_code_width:
             encoded = functional.pad(encoded, (0, self.density_code_width))
-        with self._head_precision(positions):
+        with evaluated_in(self.network_type, positions.device):
             raw_density = self.density_head(encoded)[:, 0]
         return functional.softplus(raw_density.float()) * DENSITY_SCALE
 
@@ -105,7 +111,7 @@ class HashField(RadianceField):
         encoded = self.grid(positions)
         if self.density_code_width and appearance is not None:
             encoded = torch.cat([encoded, appearance], 1)
-        with self._head_precision(positions):
+        with evaluated_in(self.network_type, positions.device):
             raw_density, feature = self.density_head(encoded).split([1, 15], 1)
             inputs = [feature, directions]
             if appearance is not None:
@@ -113,9 +119,6 @@ class HashField(RadianceField):
             raw_rgb = self.colour_head(torch.cat(inputs, 1))
         density = functional.softplus(raw_density[:, 0].float()) * DENSITY_SCALE
         return density, torch.sigmoid(raw_rgb.float())
-
-    def _head_precision(self, positions: Tensor) -> torch.autocast:
-        return torch.autocast(positions.device.type, torch.bfloat16, enabled=self.use_bfloat16)
 
 
 class HashGrid(nn.Module):

@@ -23,9 +23,11 @@ class RadianceField(nn.Module, ABC):
 
     Attributes:
         appearance_width: length A of the appearance code that the field is conditioned on, 0 for none.
+        network_type: that its networks are evaluated in.
     """
 
     appearance_width: int = 0
+    network_type: torch.dtype = torch.float32
 
     def grid_parameters(self) -> Iterable[nn.Parameter]:
         """Parameters that take the learning rate of grids (hash tables, feature planes); none by default."""

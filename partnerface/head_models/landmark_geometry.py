@@ -116,18 +116,18 @@ def vertex_points(head_model: HeadModel, vertices: Tensor) -> LinearPoints:
 
 
 def landmark_geometry(head_model: HeadModel) -> LandmarkGeometry:
-    """Landmarks of a head model's embedding whose spread is 3 mm or less.
+    """Landmarks of a head model's embedding whose spread is 3 mm or less, on the CPU.
 
     Weights fall with the spread; lips and eyes count three times, the face oval, which slides over
     the cheek as the head turns, 0.6 times.
     """
     asset = head_model.asset
     numbers = np.flatnonzero(asset.landmark_spread <= MAX_SPREAD_MM)
-    corners = head_model.faces[torch.as_tensor(asset.landmark_faces[numbers].astype(np.int64))]
+    corners = head_model.faces.cpu()[torch.as_tensor(asset.landmark_faces[numbers].astype(np.int64))]
     share = torch.as_tensor(asset.landmark_barycentric[numbers], dtype=torch.float32)[..., None]
 
     def interpolate(attributes: Tensor) -> Tensor:
-        return (attributes[..., corners, :] * share).sum(-2)
+        return (attributes.cpu()[..., corners, :] * share).sum(-2)
 
     points = LinearPoints(
         interpolate(head_model.template_vertices),

@@ -33,6 +33,7 @@ def refined_parameters(
     batches: Iterable[RayBatch],
     objective: Callable[[RayBatch, HeadParameters], Tensor],
     prior: float,
+    loss_scale: float = 1.0,
 ) -> HeadParameters:
     """Fit corrections of one frame's parameters.
 
@@ -44,6 +45,7 @@ def refined_parameters(
         batches: rays of the frame, one batch a step.
         objective: loss of a batch under given parameters, a scalar.
         prior: weight of the corrections' squared size, see `ParameterRefinement.size`.
+        loss_scale: factor on the loss, taken out of the gradients again, see `AvatarMethod.loss_scale`.
 
     Raises:
         UserError: the loss is not a finite number.
@@ -66,7 +68,8 @@ def refined_parameters(
                     "refining a test frame diverged; train the avatar again with a lower learning rate, or "
                     "give --model.test_parameters strict"
                 )
-            loss.backward()
+            (loss_scale * loss).backward()
+            torch._foreach_div_([p.grad for p in corrections.parameters() if p.grad is not None], loss_scale)
             optimizer.step()
         with torch.no_grad():
             return corrections(head, frame)

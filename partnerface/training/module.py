@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -39,17 +37,14 @@ from partnerface.evaluation.pictures import Prediction
 from partnerface.head_models.head_parameters import HeadParameters, ParameterRefinement
 from partnerface.losses.loss import Loss, weighted_sum
 from partnerface.training.distributed import of_every_process, with_all_parameters
-from partnerface.training.frame_refinement import RAYS, REFINEMENT_STEPS, frozen, refined_parameters
-from partnerface.training.optimisation import (
-    LearningRates,
-    SkippedSteps,
-    adamw,
+from partnerface.training.finite_steps import (
+    FiniteSteps,
     clipped_norm,
-    cosine_factor,
-    parameter_groups,
     poison_gradient,
     what_is_not_finite,
 )
+from partnerface.training.frame_refinement import RAYS, REFINEMENT_STEPS, frozen, refined_parameters
+from partnerface.training.optimisation import LearningRates, adamw, cosine_factor, parameter_groups
 from partnerface.training.recorded_step import RecordedStep
 
 DEFAULT_RATES = LearningRates()
@@ -127,9 +122,7 @@ class AvatarModule(LightningModule):
         self.compiles_networks, self.cuda_graphs = compile_networks, cuda_graphs
         self.recorded_step: RecordedStep | None = None
         self.elapsed_share = 0.0
-        self.skipped_steps = SkippedSteps(skipped_in_a_row)
-        self._unreported: Tensor | None = None
-        self._steps_unreported = 0
+        self.finite_steps = FiniteSteps(skipped_in_a_row)
         self._pool: ThreadPoolExecutor | None = None
         self._sequence: TrackedSequence | None = None
         self._refined: dict[int, HeadParameters] = {}
@@ -140,10 +133,11 @@ class AvatarModule(LightningModule):
         Raises:
             UserError: they do not, the trainer's precision is not float32, or a GPU has to be deterministic.
         """
-        if not str(self.trainer.precision).startswith("32"):
+        if self.trainer.precision != "32-true":
+            # The commands have translated what they can, see `with_network_types`.
             raise UserError(
                 f"--trainer.precision {self.trainer.precision}: points and rays need 32-true; for networks "
-                "give --model.avatar.init_args.field.init_args.bfloat16=true"
+                "give --model.avatar.init_args.field.init_args.bfloat16=true or float16=true"
             )
         if self.device.type == "cuda":
             if torch.are_deterministic_algorithms_enabled():
@@ -233,70 +227,31 @@ class AvatarModule(LightningModule):
         terms = (
             self._gradients(batch) if self.recorded_step is None else dict(self.recorded_step(batch, stage))
         )
-        norm = terms.pop("norm")
-        if self._made_step(optimizer, norm, batch) and self.looks_at_step():
+        look = self.looks_at_step()
+        if look:
+            self.log("train/skipped_steps", float(self.finite_steps.skipped.total))
+        reason = partial(self._what_is_not_finite, batch)
+        if self.finite_steps.make(optimizer, terms.pop("norm"), self.global_step, look, reason) and look:
             mean_square = terms.pop("mean_square")
             self.log("train/psnr", -10 * torch.log10(mean_square.clamp_min(1e-10)))
             # A recorded step writes its numbers to the same place every time.
             self.log_dict({f"train/loss/{name}": value.clone() for name, value in terms.items()})
             self.log("train/learning_rate_factor", factor)
 
-    def _made_step(self, optimizer: LightningOptimizer, norm: Tensor, batch: RayBatch) -> bool:
-        """Make the step, unless the gradient of norm ``norm`` is not finite. All processes have the same.
-
-        On a GPU a fused optimizer finds that out by itself. Steps that it left out are counted, and reported
-        when the host looks at them.
-
-        Returns:
-            False for a step that is known to be left out.
-        """
-        if self.looks_at_step():
-            self.log("train/skipped_steps", float(self.skipped_steps.total))
-        if not self.checks_itself(optimizer.optimizer):
-            if not torch.isfinite(norm):
-                self._skip(batch)
-                return False
-            self.skipped_steps.in_a_row = 0
-            optimizer.step()
-            return True
-        left_out = (~torch.isfinite(norm)).float()
-        optimizer.optimizer.found_inf = left_out
-        optimizer.step()
-        self._unreported = left_out if self._unreported is None else self._unreported + left_out
-        self._steps_unreported += 1
-        if self.looks_at_step():
-            self._report_left_out()
-        return True
-
     def looks_at_step(self) -> bool:
         """Whether the host looks at the numbers of this step: on a GPU, of logged steps only."""
         return self.device.type == "cpu" or self.trainer._logger_connector.should_update_logs
 
-    def checks_itself(self, optimizer: Optimizer) -> bool:
-        """Whether the optimizer leaves out steps that are not finite, without the host."""
-        return self.device.type != "cpu" and bool(optimizer.defaults.get("fused"))
-
-    def _report_left_out(self) -> None:
-        """Count and report the steps that the optimizer left out since the last report."""
-        if self._unreported is None:
-            return
-        count, steps = int(self._unreported), self._steps_unreported
-        self._unreported, self._steps_unreported = None, 0
-        if not count:
-            self.skipped_steps.in_a_row = 0
-            return
-        reason = f"the gradient was not a finite number in {count} of the last {steps} steps"
-        self._tell_skipped(reason, count)
-        if count < steps:
-            self.skipped_steps.in_a_row = 0
-
     def _gradients(self, batch: RayBatch) -> dict[str, Tensor]:
         """Clipped gradients of the batch's mean loss; returns its detached terms and the gradients' norm."""
-        terms = self._backward(batch)
+        scale = self.avatar.loss_scale
+        terms = self._backward(batch, scale)
+        if scale != 1:
+            torch._foreach_mul_([p.grad for p in self._trained() if p.grad is not None], 1 / scale)
         return {**terms, "norm": clipped_norm(self._trained(), self.gradient_clip)}
 
-    def _backward(self, batch: RayBatch) -> dict[str, Tensor]:
-        """Gradients of the batch's mean loss; returns its detached terms."""
+    def _backward(self, batch: RayBatch, scale: float = 1.0) -> dict[str, Tensor]:
+        """Gradients of ``scale`` times the batch's mean loss; returns its detached terms."""
         shards = batch.split(self.cpu_threads if self._pool is not None else 1)
         count = len(shards)
         shares = [shard.alpha.numel() / batch.alpha.numel() for shard in shards]
@@ -305,7 +260,7 @@ class AvatarModule(LightningModule):
         def objective(k: int) -> Tensor:
             total, terms = self._objective(shards[k])
             collected[k] = terms
-            return shares[k] * poison_gradient(total)
+            return scale * shares[k] * poison_gradient(total)
 
         def in_thread(k: int, seed: int) -> Tensor:
             with own_generator(seed):
@@ -339,39 +294,32 @@ class AvatarModule(LightningModule):
         error = (rendered.rays.over(batch.background) - batch.target()).detach()
         return total, detached | {"mean_square": error.square().mean()}
 
-    def _skip(self, batch: RayBatch) -> None:
-        """Leave the weights as they are, and say why."""
+    def _what_is_not_finite(self, batch: RayBatch) -> str:
+        """Terms and frames of a batch, over all processes, that are not finite."""
 
         def objective(k: int) -> tuple[Tensor, dict[str, Tensor]]:
             total, terms = self._objective(batch.select(torch.tensor([k])))
             del terms["mean_square"]
-            return total, terms
+            return self.avatar.loss_scale * total, terms
 
         found = what_is_not_finite(batch.frame_index.tolist(), objective, self._trained())
         reason = "; ".join(filter(None, of_every_process(found)))
-        reason = reason or "the gradient of all frames together is not a finite number"
-        self._tell_skipped(reason)
-
-    def _tell_skipped(self, reason: str, count: int = 1) -> None:
-        """Count skipped steps, and say it in the first process."""
-        line = self.skipped_steps.skip(self.global_step, reason, count)
-        if line and self.trainer.is_global_zero:
-            print(f"partnerface: {line}", file=sys.stderr)
+        return reason or "the gradient of all frames together is not a finite number"
 
     def _trained(self) -> list[Tensor]:
         return [p for p in self.parameters() if p.requires_grad]
 
     def on_train_batch_end(self, outputs: Any, batch: RayBatch, batch_idx: int) -> None:
         # Between two steps a checkpoint can be written.
-        self.skipped_steps.check()
+        self.finite_steps.skipped.check()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["partnerface_version"] = __version__
-        self._report_left_out()
-        checkpoint["skipped_steps"] = self.skipped_steps.total
+        self.finite_steps.report(self.global_step)
+        checkpoint["skipped_steps"] = self.finite_steps.skipped.total
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.skipped_steps.total = checkpoint.get("skipped_steps", 0)
+        self.finite_steps.skipped.total = checkpoint.get("skipped_steps", 0)
         self.trained_steps = checkpoint["global_step"]
 
     def render(self, frame: EvaluationFrame, with_parts: bool = False) -> Prediction:
@@ -423,7 +371,8 @@ class AvatarModule(LightningModule):
                 return weighted_sum(self.losses, rendered, batch)[0]
 
             batches = rays_of_frame(frame, RegionWeightedPixels(), RAYS, REFINEMENT_STEPS)
-            return refined_parameters(view.head, batches, objective, self.refinement_prior)
+            scale = self.avatar.loss_scale
+            return refined_parameters(view.head, batches, objective, self.refinement_prior, scale)
 
     def predict_step(self, batch: View, batch_idx: int) -> Picture:
         return self.avatar.render(batch)

@@ -1,19 +1,17 @@
-"""One step: learning rates by kind of parameter and their schedule; what is done if it is not finite."""
+"""Learning rates by kind of parameter, their schedule, and the default optimizer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch import nn
 from torch.optim import Optimizer
 
 from partnerface.compute.ranges import Between
-from partnerface.errors import UserError
 
 
 def cosine_factor(progress: float, warm_up: float = 0.02, final: float = 0.05) -> float:
@@ -82,92 +80,3 @@ def parameter_groups(
         for kind in ("grids", "networks", "torso", "refinement")
         if trainable.get(kind) and (rate := getattr(rates, kind)) > 0
     ]
-
-
-SHOWN_STEPS = 20
-"""Number of skipped steps that are reported one by one; after them every hundredth is."""
-
-
-class Diverged(UserError):
-    """Too many steps in a row were skipped; the weights are those before the first of them."""
-
-
-def poison_gradient(loss: Tensor) -> Tensor:
-    """The loss, multiplied so that a NaN or infinite value makes every gradient NaN.
-
-    No synchronisation with the device is needed, and every process sees it once gradients are averaged.
-    """
-    return loss * (1 + 0 * loss.detach())
-
-
-def clipped_norm(parameters: Iterable[Tensor], limit: float) -> Tensor:
-    """Norm of the gradient before it is clipped to ``limit``; 0 does not clip."""
-    parameters = [p for p in parameters if p.grad is not None]
-    if limit > 0:
-        return clip_grad_norm_(parameters, limit)
-    return get_total_norm([p.grad for p in parameters])
-
-
-class SkippedSteps:
-    """Counts skipped steps, and says when it is time to give up.
-
-    Args:
-        limit: skipped steps in a row that end training.
-
-    Attributes:
-        total: skipped steps of the whole run.
-        in_a_row: since the last step that was made.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.total = self.in_a_row = 0
-        self._reason = ""
-
-    def skip(self, step: int, reason: str, count: int = 1) -> str | None:
-        """Count one or more; returns a line about them unless there were many."""
-        before = self.total
-        self.total += count
-        self.in_a_row += count
-        self._reason = reason
-        if before >= SHOWN_STEPS and self.total // 100 == before // 100:
-            return None
-        return f"step {step} skipped: {reason} ({self.total} skipped so far)"
-
-    def check(self) -> None:
-        """Give up if it is time.
-
-        Raises:
-            Diverged: the limit is reached.
-        """
-        if self.in_a_row >= self.limit:
-            raise Diverged(
-                f"training diverged: {self.in_a_row} steps in a row were skipped, the last because "
-                f"{self._reason}; the checkpoint holds the weights before them; look at these frames, or "
-                "lower --model.learning_rates or the loss weights"
-            )
-
-
-def what_is_not_finite(
-    frames: Sequence[int],
-    objective: Callable[[int], tuple[Tensor, dict[str, Tensor]]],
-    parameters: Sequence[Tensor],
-) -> str:
-    """Name the frames of a batch, and their loss terms or else the gradient, that are not finite.
-
-    ``objective`` gives loss and terms by name of the batch's k-th frame. Returns a few words, none if every
-    frame alone is fine.
-    """
-    found = []
-    for k, frame in enumerate(frames):
-        loss, terms = objective(k)
-        names = [name for name, value in terms.items() if not torch.isfinite(value)]
-        if not names and not torch.isfinite(loss):
-            names = ["the loss"]
-        if not names:
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
-                names = ["the gradient"]
-        if names:
-            found.append(f"{', '.join(names)} of frame {frame}")
-    return f"{' and '.join(found)} is not a finite number" if found else ""

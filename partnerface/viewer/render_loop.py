@@ -216,9 +216,12 @@ class RenderLoop:
     def _report(self, slot: _Slot, message: str) -> None:
         try:
             slot.page.report(" ".join(message.split())[:300])
-        except Exception:
+        except ConnectionError:
             # Its browser is gone.
             self.close(slot.page)
+        except Exception:
+            # The page is still there, and what it is to show next may be shown.
+            logger.exception("a failure could not be shown on its page: %s", message)
 
     def _note_request(self) -> None:
         self._requests += 1

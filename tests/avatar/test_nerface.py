@@ -136,12 +136,13 @@ def test_there_is_no_canonical_head_and_no_statistic_of_a_deformation(nerface, s
     assert nerface(rays_of(sequence, [5]), view).deformation is None
 
 
-def test_bfloat16_is_close_and_composites_in_float32(nerface, sequence):
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_close_and_composites_in_float32(nerface, sequence, kind):
     nerface.eval()
     view, rays = views_of(sequence, [3]), rays_of(sequence, [3])
     with torch.no_grad():
         exact = nerface(rays, view).rays
-        nerface.use_bfloat16 = True
+        nerface.network_type = kind
         rounded = nerface(rays, view).rays
     assert rounded.rgb.dtype == rounded.depth.dtype == torch.float32
     assert not torch.equal(rounded.rgb, exact.rgb)

@@ -23,6 +23,10 @@ def test_an_unknown_suite(capsys, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_misspelt_suite(capsys) -> None:
+    assert "no such suite; did you mean speed? choose methods, speed" in _one_line(capsys, ["sped"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "flag"),
     [

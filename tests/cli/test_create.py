@@ -1,5 +1,6 @@
 """`create` with a tracker that is stood in for: the path around it."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -115,3 +116,38 @@ def test_a_gpu_has_settings_of_its_own(
     assert main(["create", str(video), "--out", str(tmp_path / "avatar"), "--preset", preset]) == 0
     assert any(a.endswith(f"scale/{scale}.yaml") for a in commands[0])
     assert f"--data.image_size={size}" in commands[0]
+
+
+@pytest.mark.parametrize("begun", ["cpu", "cuda"])
+@pytest.mark.parametrize("command", ["create", "demo"])
+def test_a_run_keeps_its_scale_on_another_machine(
+    begun, command, video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Its checkpoint would not fit networks of another size."""
+    out, machine = tmp_path / "avatar", [begun]
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", lambda *_, **__: None)
+    monkeypatch.setattr("partnerface.compute.cuda_support.chosen_accelerator", lambda asked: machine[0])
+    scales = {"create": {"cpu": "full", "cuda": "gpu_full"}, "demo": {"cpu": "demo", "cuda": "gpu"}}[command]
+    words = ["create", str(video), "--preset", "full"] if command == "create" else ["demo"]
+    elsewhere = "cuda" if begun == "cpu" else "cpu"
+    for machine[0] in (begun, elsewhere, begun):
+        commands.clear()
+        # The run was stopped before its first checkpoint.
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        (out / "metrics.json").unlink(missing_ok=True)
+        assert main([*words, "--out", str(out)]) == 0
+        assert any(word.endswith(f"scale/{scales[begun]}.yaml") for word in commands[0])
+        line = f"begun with configs/scale/{scales[begun]}.yaml on another machine and keeps it"
+        assert (line in capsys.readouterr().err) == (machine[0] != begun)
+    assert json.loads((out / "settings.json").read_text())["scale"] == scales[begun]
+
+
+def test_a_folder_of_an_earlier_version_names_no_scale(
+    video: Path, commands: list, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", lambda *_, **__: None)
+    settings = {"video": "me.mp4", "bytes": video.stat().st_size, "preset": "quick", "size": 256}
+    (tmp_path / "avatar").mkdir()
+    (tmp_path / "avatar" / "settings.json").write_text(json.dumps(settings))
+    assert main(["create", str(video), "--out", str(tmp_path / "avatar")]) == 0
+    assert any(word.endswith("scale/quick.yaml") for word in commands[0])

@@ -63,3 +63,18 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, trained_ru
     (line,) = [text for text in error.splitlines() if text.startswith("partnerface: ")]
     assert message in line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [
+        ("meshes", "did you mean mesh? choose"),
+        ("avatars/me", "exported; choose avatar, mesh, obj, ply, splats"),
+    ],
+)
+def test_what_cannot_be_exported(word: str, advice: str, capsys) -> None:
+    assert main(["export", word, "--out", "me.glb"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"export {word}: nothing of that name can be exported" in line
+    assert advice in line
+    assert line.endswith("before the avatar")

@@ -10,6 +10,7 @@ import pytest
 from partnerface.cli.main import EXIT_BAD_INPUT, main
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
+from partnerface.errors import UserError
 from partnerface.files.downloads import FACE_LANDMARKER, stored_file
 from partnerface.files.videos import read_video, write_video
 from partnerface.head_models.anny import AnnyHead
@@ -50,6 +51,22 @@ def test_bad_input_is_one_line(trained_run, tmp_path, monkeypatch, capsys, argum
 def test_an_avatar_that_is_not_there_is_one_line(tmp_path, blank_video, capsys):
     assert main(["live", str(tmp_path / "nobody"), "--source", str(blank_video)]) == EXIT_BAD_INPUT
     assert "nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["live", "x", "--source", "0"], ["benchmark", "transfer", "--avatar=x", "--performer=talk"]]
+)
+def test_the_avatar_is_opened_on_the_best_device_with_what_is_trusted(command, monkeypatch, capsys):
+    def refuse(*given: object) -> None:
+        raise UserError(f"opened {given[0]} trusting {given[1:]}")
+
+    monkeypatch.setattr("partnerface.animation.open_avatar.open_avatar", refuse)
+    monkeypatch.setattr(
+        "partnerface.files.live_video.camera_pictures", lambda number: (None for _ in range(1))
+    )
+    assert main([*command, "--trust", "my_package"]) == EXIT_BAD_INPUT
+    # No device is named, so that it is the GPU if one is usable.
+    assert "opened x trusting ('my_package',)" in capsys.readouterr().err
 
 
 needs_mediapipe = pytest.mark.skipif(

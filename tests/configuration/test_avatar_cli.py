@@ -264,13 +264,3 @@ def test_each_launch_has_a_folder_of_its_own(smoke_arguments: list[str], monkeyp
     monkeypatch.setenv("WANDB_RUN_ID", "abc123")
     cli = AvatarCLI(["fit", *smoke_arguments], execute=False)
     assert cli.trainer.default_root_dir == "runs/abc123"
-
-
-def test_another_precision_is_refused_with_what_to_do_instead(
-    smoke_arguments: list[str], tmp_path: Path, capsys
-) -> None:
-    arguments = [*smoke_arguments, f"--run_dir={tmp_path}", "--trainer.precision=bf16-mixed"]
-    assert main(["fit", *arguments]) == 2
-    assert "field.init_args.bfloat16=true" in capsys.readouterr().err
-    fields = "--model.avatar.init_args.field.init_args.bfloat16=true"
-    assert main(["fit", *smoke_arguments, f"--run_dir={tmp_path}", fields, "--trainer.max_steps=2"]) == 0

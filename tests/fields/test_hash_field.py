@@ -62,11 +62,12 @@ def test_fresh_density_lets_a_millimetre_neither_saturate_nor_vanish():
     assert 0.03 < opacity.min() <= opacity.max() < 0.3
 
 
-def test_bfloat16_heads_give_nearly_the_same_in_float32():
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=str)
+def test_heads_in_half_precision_give_nearly_the_same_in_float32(kind):
     field = make_field(4)
     positions, directions, appearance = inputs(500, 4)
     exact = field(positions, directions, appearance)
-    field.use_bfloat16 = True
+    field.network_type = kind
     rough = field(positions, directions, appearance)
     for value, reference in zip(rough, exact, strict=True):
         assert value.dtype == torch.float32

@@ -72,7 +72,7 @@ if __name__ == "__main__":
         "seeds": probe.seeds,
         "gradient": probe.gradient,
         "weights": cli.model.state_dict(),
-        "skipped": cli.model.skipped_steps.total,
+        "skipped": cli.model.finite_steps.skipped.total,
     }
     torch.save(seen, Path(asked["out"]) / f"rank{cli.trainer.global_rank}.pt")
     cli.trainer.test(cli.model, datamodule=cli.datamodule)

@@ -8,14 +8,15 @@ import torch
 
 from partnerface.cli.main import main
 from partnerface.losses.photometric import Photometric
-from partnerface.training.module import AvatarModule
-from partnerface.training.optimisation import (
+from partnerface.training.finite_steps import (
     Diverged,
+    FiniteSteps,
     SkippedSteps,
     clipped_norm,
     poison_gradient,
     what_is_not_finite,
 )
+from partnerface.training.module import AvatarModule
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 
@@ -161,7 +162,7 @@ def test_an_infinite_gradient_alone_is_found_too(
 
 def _as_on_a_gpu(monkeypatch) -> None:
     """The host looks at the steps that are logged; the fused optimizer has the same check on a CPU."""
-    monkeypatch.setattr(AvatarModule, "checks_itself", lambda module, optimizer: True)
+    monkeypatch.setattr(FiniteSteps, "checks_itself", lambda steps, optimizer: True)
     logged = lambda module: module.trainer._logger_connector.should_update_logs  # noqa: E731
     monkeypatch.setattr(AvatarModule, "looks_at_step", logged)
 
@@ -172,17 +173,19 @@ def test_an_optimizer_that_checks_itself_leaves_the_weights_alone(
     spoiled_frames.add(5)
     _as_on_a_gpu(monkeypatch)
     before: list[list[torch.Tensor]] = []
-    made = AvatarModule._made_step
+    made = FiniteSteps.make
 
-    def watched(module, optimizer, norm, batch):
-        weights = [p.detach().clone() for p in module.avatar.parameters()]
-        result = made(module, optimizer, norm, batch)
-        same = all(torch.equal(p, w) for p, w in zip(module.avatar.parameters(), weights, strict=True))
+    def watched(steps, optimizer, norm, step, look, reason):
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        weights = [p.detach().clone() for p in trained]
+        result = made(steps, optimizer, norm, step, look, reason)
+        same = all(torch.equal(p, w) for p, w in zip(trained, weights, strict=True))
+        (batch,) = reason.args
         assert same == (5 in batch.frame_index.tolist()) == (not torch.isfinite(norm))
         before.append(weights)
         return result
 
-    monkeypatch.setattr(AvatarModule, "_made_step", watched)
+    monkeypatch.setattr(FiniteSteps, "make", watched)
     assert _fit(smoke_arguments, tmp_path, "--trainer.log_every_n_steps=4", "--trainer.max_steps=14") == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "skipped:" in line]
     checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)

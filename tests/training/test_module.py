@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from partnerface.avatar import voxel_map
+from partnerface.avatar import method, voxel_map
 from partnerface.cameras.pinhole import pixel_rays
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.training.module import AvatarModule
@@ -48,6 +48,29 @@ def test_threads_give_the_gradient_of_the_frames_one_by_one(attached: AvatarCLI,
     for name, gradient in alone.items():
         scale = gradient.abs().max().clamp_min(1e-6)
         torch.testing.assert_close(threads[name] / scale, gradient / scale, atol=1e-3, rtol=1e-3, msg=name)
+
+
+def test_float16_networks_keep_small_gradients(attached: AvatarCLI, monkeypatch) -> None:
+    """In a large batch each sample has a small share, which is zero in float16 unless it is scaled."""
+    module, objective = attached.model, attached.model._objective
+    batch, found = next(iter(attached.datamodule.train_dataloader())), {}
+
+    def of_a_large_batch(batch):
+        total, terms = objective(batch)
+        return 2**-10 * total, terms
+
+    monkeypatch.setattr(module, "_objective", of_a_large_batch)
+    for kind, scale in ((torch.float32, 1), (torch.float16, method.LOSS_SCALE), (torch.float16, 1)):
+        monkeypatch.setattr(module.avatar.field, "network_type", kind)
+        monkeypatch.setattr(method, "LOSS_SCALE", scale)
+        module.zero_grad()
+        torch.manual_seed(0)
+        norm = module._gradients(batch)["norm"]
+        found[kind, scale] = norm, module.avatar.field.grid.tables.grad.flatten()
+    (expected, exact), (scaled, half), (_, unscaled) = found.values()
+    torch.testing.assert_close(scaled, expected, rtol=0.01, atol=0)
+    assert torch.cosine_similarity(half, exact, 0) > 0.99
+    assert torch.cosine_similarity(unscaled, exact, 0) < 0.5
 
 
 def _shape(size: tuple) -> tuple:

@@ -243,6 +243,23 @@ def test_a_page_that_vanishes_while_it_is_rendered_is_dropped(loop, clock) -> No
     assert other.shown[-1][0] == 256
 
 
+def test_a_page_that_cannot_show_a_failure_is_not_taken_for_gone(loop, clock, caplog) -> None:
+    page = TimedPage(clock)
+
+    def fail(_: str) -> None:
+        raise KeyError("a control was removed")
+
+    page.report, page.fault = fail, RuntimeError("cannot be rendered")
+    loop.open(page)
+    run_until_idle(loop, clock)
+    assert "could not be shown on its page: cannot be rendered" in caplog.text
+    assert "a control was removed" in caplog.text
+    page.fault = None
+    loop.request(page)
+    run_until_idle(loop, clock)
+    assert page.shown[-1][0] == 256
+
+
 def test_the_thread_renders_requests_and_ends() -> None:
     loop, clock = RenderLoop(Resolution(96)), Clock()
     page, shown = TimedPage(clock), threading.Event()

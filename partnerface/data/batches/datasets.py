@@ -1,4 +1,4 @@
-"""RayBatch and EvaluationFrame, and the datasets over a FrameStore: random rays, whole frames."""
+"""RayBatch and EvaluationFrame, and the datasets over a FrameStore: random pixels, whole frames."""
 
 from __future__ import annotations
 
@@ -11,11 +11,40 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from partnerface.cameras.pinhole import image_pixels
 from partnerface.compute.frame_record import FrameRecord
 from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.batches.loader import FrameVisit
-from partnerface.data.batches.pixel_samplers import PixelSample, PixelSampler
+from partnerface.data.batches.pixel_samplers import PixelSampler
 from partnerface.data.view import View
+
+
+@dataclass
+class DrawnPixels(FrameRecord):
+    """All that is random about R rays from each of F frames; `RayBatch.of` adds what the frames show there.
+
+    Attributes:
+        frame_index: ``[F]`` numbers of the frames in the sequence.
+        indices: ``[F, R]`` int64 pixels, row by row: ``y * width + x``.
+        background: ``[F, R, 3]`` random colour behind the person.
+        loss_weight: ``[F, R]`` weight of each ray in the losses, mean one over a frame.
+    """
+
+    frame_index: Int[Tensor, " F"]
+    indices: Int[Tensor, "F R"]
+    background: Float[Tensor, "F R 3"]
+    loss_weight: Float[Tensor, "F R"]
+
+    @classmethod
+    def draw(
+        cls, sampler: PixelSampler, frame: int, labels: np.ndarray, count: int, seed: int, visit: int
+    ) -> DrawnPixels:
+        """Draw ``count`` pixels of a frame (F = 1) with labels ``[H, W]``; the seeds decide which."""
+        generator = np.random.default_rng((seed, 1, visit))
+        sample = sampler.sample(frame, labels, count, generator)
+        background = generator.random((count, 3), np.float32)
+        values = (np.array(frame), sample.indices, background, sample.loss_weight)
+        return cls(*(torch.from_numpy(value)[None] for value in values))
 
 
 @dataclass
@@ -41,6 +70,12 @@ class RayBatch(FrameRecord):
     region: UInt8[Tensor, "F R"]
     background: Float[Tensor, "F R 3"]
     loss_weight: Float[Tensor, "F R"]
+
+    @classmethod
+    def of(cls, drawn: DrawnPixels, view: View, pixels: Tensor, rgba: Tensor, region: Tensor) -> RayBatch:
+        """Rays of drawn pixels: the frames' view, pixels, colours with matte ``[F, R, 4]`` and regions."""
+        rgb, alpha = rgba[..., :3], rgba[..., 3]
+        return cls(view, drawn.frame_index, pixels, rgb, alpha, region, drawn.background, drawn.loss_weight)
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -100,60 +135,50 @@ class RayDataset(Dataset):
         pixel_sampler: which pixels.
         rays_per_frame: how many.
         seed: seed of pixels and background colours.
+        looked_up: False leaves it to somebody else to look up what the frames show, see `ResidentFrames`.
     """
 
     def __init__(
-        self, store: FrameStore, views: View, pixel_sampler: PixelSampler, rays_per_frame: int, seed: int
+        self,
+        store: FrameStore,
+        views: View,
+        pixel_sampler: PixelSampler,
+        rays_per_frame: int,
+        seed: int,
+        looked_up: bool = True,
     ) -> None:
         self.store, self.views, self.pixel_sampler = store, views, pixel_sampler
-        self.rays_per_frame, self.seed = rays_per_frame, seed
+        self.rays_per_frame, self.seed, self.looked_up = rays_per_frame, seed, looked_up
 
-    def __getitem__(self, visit: FrameVisit) -> RayBatch:
+    def __getitem__(self, visit: FrameVisit) -> RayBatch | DrawnPixels:
         """Rays of one frame: a batch with F = 1."""
-        generator = _generator(self.seed, visit.number)
-        labels = self.store.labels[visit.frame]
-        sample = self.pixel_sampler.sample(visit.frame, labels, self.rays_per_frame, generator)
-        y, x = np.divmod(sample.indices, labels.shape[1])
-        rgba = torch.from_numpy(self.store.rgba[visit.frame][y, x].astype(np.float32)) / 255
-        region = torch.from_numpy(labels[y, x])
+        frame, labels = visit.frame, self.store.labels[visit.frame]
+        drawn = DrawnPixels.draw(
+            self.pixel_sampler, frame, labels, self.rays_per_frame, self.seed, visit.number
+        )
+        if self.looked_up:
+            y, x = np.divmod(drawn.indices.numpy(), labels.shape[1])
+            rgba = torch.from_numpy(self.store.rgba[frame][y, x].astype(np.float32)) / 255
+            # Computed: a table of all pixels would be read at random places.
+            pixels = torch.from_numpy(np.stack([x, y], -1).astype(np.float32) + 0.5)
+            region = torch.from_numpy(labels[y, x])
+            batch = RayBatch.of(drawn, self.views.select([frame]), pixels, rgba, region)
         self.store.release()
-        view = self.views.select([visit.frame])
-        return _ray_batch(view, visit.frame, sample, rgba, region, generator)
+        return batch if self.looked_up else drawn
 
 
 def rays_of_frame(
     frame: EvaluationFrame, pixel_sampler: PixelSampler, rays: int, batches: int, seed: int = 0
 ) -> Iterator[RayBatch]:
     """Batches of random rays of one frame (F = 1), drawn as in training, on the frame's device."""
-    labels = frame.labels.cpu().numpy()
-    rgba = torch.cat([frame.image, frame.matte[None]]).permute(1, 2, 0).cpu().reshape(-1, 4)
+    number, labels = frame.frame_index, frame.labels.cpu().numpy()
+    rgba = torch.cat([frame.image, frame.matte[None]]).flatten(1).T
+    pixels = image_pixels(frame.view.camera.width, frame.view.camera.height).to(rgba.device)
     for batch in range(batches):
-        generator = _generator(seed, frame.frame_index * batches + batch)
-        sample = pixel_sampler.sample(frame.frame_index, labels, rays, generator)
-        region = torch.from_numpy(labels.reshape(-1)[sample.indices])
-        drawn = _ray_batch(frame.view, frame.frame_index, sample, rgba[sample.indices], region, generator)
-        yield drawn.to(frame.image.device)
-
-
-def _generator(seed: int, visit: int) -> np.random.Generator:
-    return np.random.default_rng((seed, 1, visit))
-
-
-def _ray_batch(
-    view: View, frame: int, sample: PixelSample, rgba: Tensor, region: Tensor, generator: np.random.Generator
-) -> RayBatch:
-    """Colours ``[R, 4]`` and regions ``[R]`` of the drawn pixels as a batch with random backgrounds."""
-    y, x = np.divmod(sample.indices, view.camera.width)
-    return RayBatch(
-        view=view,
-        frame_index=torch.tensor([frame]),
-        pixels=torch.from_numpy(np.stack([x, y], -1).astype(np.float32) + 0.5)[None],
-        rgb=rgba[None, :, :3],
-        alpha=rgba[None, :, 3],
-        region=region[None],
-        background=torch.from_numpy(generator.random((len(x), 3), np.float32))[None],
-        loss_weight=torch.from_numpy(sample.loss_weight)[None],
-    )
+        drawn = DrawnPixels.draw(pixel_sampler, number, labels, rays, seed, number * batches + batch)
+        drawn = drawn.to(rgba.device)
+        region = frame.labels.flatten()[drawn.indices]
+        yield RayBatch.of(drawn, frame.view, pixels[drawn.indices], rgba[drawn.indices], region)
 
 
 class EvaluationFrames(Dataset):

@@ -38,11 +38,13 @@ class FrameStore:
     Worker processes that are forked share its memory; nothing is ever written to it.
 
     Attributes:
+        channels: ``[T, H, W, 5]`` uint8: both of the following.
         rgba: ``[T, H, W, 4]`` uint8: colour of the person without the background, and matte.
         labels: ``[T, H, W]`` uint8, values of `Region`.
     """
 
     def __init__(self, channels: np.ndarray) -> None:
+        self.channels = channels
         self.rgba = channels[..., :4]
         self.labels = channels[..., 4]
         self._mapping = channels.base if isinstance(channels.base, mmap.mmap) else None

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from partnerface.compute.ranges import Between
 from partnerface.errors import UserError
 from partnerface.runs.stop_signals import StopSignals
-from partnerface.training.optimisation import Diverged
+from partnerface.training.finite_steps import Diverged
 from partnerface.training.resume.csv_appender import CsvAppender
 
 

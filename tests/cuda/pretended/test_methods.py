@@ -1,7 +1,9 @@
 """Every method on the pretended device: its commands, its pictures, and its checkpoint on a CPU."""
 
+import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.training import module
 from tests.cuda.pretended.conftest import ONE_TEST_FRAME
+from tests.cuda.pretended_device import pretended_cuda
 
 METHODS = [*method_names(), ORACLE]
 
@@ -106,3 +109,19 @@ def test_a_checkpoint_of_the_device_opens_without_one(fitted):
         [sys.executable, "-c", OPEN, *map(str, checkpoints)], capture_output=True, text=True
     )
     assert opened.returncode == 0, opened.stderr
+
+
+def test_a_run_continues_on_a_cpu_and_back(arguments, fitted, tmp_path, capsys):
+    """What is stored of the device's memory and random numbers is not in the way of the other machine."""
+    run, flags = tmp_path / "run", ("--ckpt_path=last", "--trainer.limit_val_batches=0")
+    shutil.copytree(fitted().parents[1], run)
+    for steps, accelerator in ((5, "cpu"), (6, "cuda")):
+        words = arguments(
+            OURS, run, *flags, f"--trainer.max_steps={steps}", f"--trainer.accelerator={accelerator}"
+        )
+        with pretended_cuda() if accelerator == "cuda" else nullcontext():
+            assert main(["fit", *words]) == 0
+        state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True, map_location="cpu")
+        assert state["global_step"] == steps
+        assert all(value.isfinite().all() for value in state["state_dict"].values())
+    assert "Traceback" not in capsys.readouterr().err

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from partnerface.errors import UserError
-from partnerface.training.optimisation import Diverged
+from partnerface.training.finite_steps import Diverged
 from partnerface.training.resume.csv_appender import CsvAppender
 from partnerface.training.resume.run_checkpoint import RunCheckpoint
 
