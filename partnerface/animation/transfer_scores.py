@@ -18,7 +18,7 @@ from partnerface.data.drivers.transfer import TransferredPerformance, camera_axe
 from partnerface.data.regions import LABELLED_REGIONS, MATTE_THRESHOLD
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
-from partnerface.evaluation.metrics import psnr
+from partnerface.evaluation.image_metric import psnr
 from partnerface.files.videos import write_video
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import landmark_geometry

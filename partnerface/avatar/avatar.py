@@ -146,6 +146,9 @@ class Avatar(AvatarMethod):
     def canonical_surface(self, view: View, depth: Tensor) -> Tensor:
         return canonical_points_of_pixels(self.pose_frames(view).exact, view, depth)
 
+    def canonical_offsets(self, view: View, points: Tensor) -> Tensor:
+        return self.pose_frames(view).exact.offsets(points)
+
     def grid_parameters(self) -> Iterable[torch.nn.Parameter]:
         return self.field.grid_parameters()
 

@@ -117,6 +117,11 @@ class ExactMap(CanonicalMap):
             columns.append(self.part_weights(deformed))
         return torch.cat(columns, 1)
 
+    def offsets(self, points: Tensor) -> Tensor:
+        """Metres ``[N, 3]`` that the fine motion of the one frame (F = 1) adds to points ``[N, 3]``."""
+        deformed = self.deformation(self.cube(points), self.driving, first_frame(points))
+        return deformed.offsets * self.cube.extent
+
     def part_weights(self, deformed: DeformedPoints) -> Tensor:
         """``[N, P]`` weights of all parts."""
         return dense_part_weights(deformed.part_weights, deformed.part_index, self.deformation.parts)

@@ -189,6 +189,12 @@ class AvatarMethod(nn.Module, ABC):
         """
         return None
 
+    def canonical_offsets(self, view: View, points: Tensor) -> Tensor | None:
+        """Offsets ``[N, 3]`` in metres that the fine motion of a view (F = 1) adds to canonical points
+        ``[N, 3]``, metres; None for methods without a deformation in canonical space.
+        """
+        return None
+
     @abstractmethod
     def pose_frames(self, view: View, frame_index: Tensor | None = None) -> Any:
         """Prepare the F frames of a view for rays: a record with ``bounds``, as the sampler gives them.

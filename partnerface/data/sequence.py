@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
@@ -32,6 +35,40 @@ class TrueSurface:
 
     def to(self, device: torch.device) -> TrueSurface:
         return TrueSurface(self.depth.to(device), self.canonical.to(device))
+
+
+@dataclass
+class TrueMotion:
+    """The fine motion of V points on a person's skin and hair, beyond what the head model expresses.
+
+    Attributes:
+        points: ``[V, 3]`` canonical places without fine motion, metres.
+        faces: ``[Fc, 3]`` the surface that the points make.
+        shapes: ``[K, V, 3]`` motions of which the motion of every frame is a sum, metres in canonical axes.
+        weights: ``[T, K]`` the share of each in each of the T frames.
+        regions: ``[V]`` bool by name: ``fine_face``, skin of the face with fine motion; ``quiet_face``, the
+            rest of its skin; ``hair``.
+    """
+
+    points: Float[Tensor, "V 3"]
+    faces: Int[Tensor, "Fc 3"]
+    shapes: Float[Tensor, "K V 3"]
+    weights: Float[Tensor, "T K"]
+    regions: dict[str, Tensor]
+
+    def offsets(self, frames: Sequence[int], points: Tensor | None = None) -> Tensor:
+        """``[F, V, 3]`` metres that the motion of some frames adds to all points or to some ``[N]``."""
+        shapes = self.shapes if points is None else self.shapes[:, points]
+        return torch.einsum("fk,kvc->fvc", self.weights[list(frames)], shapes)
+
+    def to(self, device: torch.device) -> TrueMotion:
+        tensors = {name: getattr(self, name).to(device) for name in ("points", "faces", "shapes", "weights")}
+        return TrueMotion(**tensors, regions={name: mask.to(device) for name, mask in self.regions.items()})
+
+
+Reference = Literal["motionless", "finer"]
+"""A picture that only an embedded subject has: of the same frame without the fine motion of the face, or
+with twice as many samples along each axis."""
 
 
 @dataclass
@@ -162,4 +199,13 @@ class SequenceReader(ABC):
         ``camera`` is the frame's own, at any resolution.
         """
         del frame, camera
+        return None
+
+    def true_motion(self) -> TrueMotion | None:
+        """The fine motion of all frames; None where nobody knows it, as in any real video."""
+        return None
+
+    def reference_picture(self, frame: int, kind: Reference) -> tuple[np.ndarray, np.ndarray] | None:
+        """Image ``[H, W, 3]`` and matte ``[H, W]`` of a frame, uint8, in the files' size; None if unknown."""
+        del frame, kind
         return None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partnerface import __version__
+from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.pinhole import pixel_rays
@@ -25,8 +26,10 @@ from partnerface.compute.ranges import Between
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
 from partnerface.data.batches.datasets import EvaluationFrame, RayBatch, rays_of_frame
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels
+from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.data.view import View
+from partnerface.deformation.oracle import OracleDeformation
 from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.metrics import chosen_metrics
@@ -149,7 +152,27 @@ class AvatarModule(LightningModule):
             return
         check_head_model(data.sequence, self.avatar.head_model)
         self.avatar.adapt_to(replace(data.sequence, camera=data.camera))
+        self._give_truth_to_oracle(data)
         self._sequence = data.sequence
+
+    def _give_truth_to_oracle(self, data: HeadVideoDataModule) -> None:
+        """The one way by which the true motion reaches an avatar: to the yardstick of the benchmarks.
+
+        Raises:
+            UserError: the motion of the dataset is not known.
+        """
+        if not isinstance(self.avatar, Avatar) or not isinstance(self.avatar.deformation, OracleDeformation):
+            return
+        truth = data.reader.true_motion()
+        if truth is None:
+            raise UserError(
+                f"dataset {data.reader.root}: its true motion is not known, so that there is no oracle; "
+                "choose an embedded subject or another method"
+            )
+        # Before training the avatar is not yet on the module's device.
+        head = data.sequence.head.to(self.avatar.identity.device)
+        with torch.no_grad():
+            self.avatar.deformation.set_truth(truth, self.avatar.driving(head))
 
     def configure_optimizers(self) -> Optimizer:
         groups = parameter_groups(self.avatar.parameter_kinds(), self.refinement, self.learning_rates)
