@@ -32,20 +32,24 @@ def _strongest(
     i = wp.tid()
     count = logits.shape[1]
     position = positions[i]
+    # The least that counts, in a register: most of many parts are out at a glance.
+    least = float(-wp.inf)
     for p in range(centres.shape[0]):
         logit = biases[p] - scales[p] * wp.length_sq(position - centres[p])
         if residual.shape[0] > 0:
             logit += residual[i, p]
-        # Insertion: the first parts fill all places, so that a logit that is no number is seen.
-        place = wp.min(p, count)
-        while place > 0 and logit > logits[i, place - 1]:
+        # The first parts fill all places, so that a logit that is no number is seen.
+        if p < count or not logit <= least:
+            place = wp.min(p, count)
+            while place > 0 and logit > logits[i, place - 1]:
+                if place < count:
+                    logits[i, place] = logits[i, place - 1]
+                    index[i, place] = index[i, place - 1]
+                place -= 1
             if place < count:
-                logits[i, place] = logits[i, place - 1]
-                index[i, place] = index[i, place - 1]
-            place -= 1
-        if place < count:
-            logits[i, place] = logit
-            index[i, place] = wp.int64(p)
+                logits[i, place] = logit
+                index[i, place] = wp.int64(p)
+            least = logits[i, count - 1]
 
 
 @wp.kernel(enable_backward=False)

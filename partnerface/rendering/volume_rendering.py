@@ -262,7 +262,7 @@ def render_head(
         ray = hit[torch.div(kept, samples.count, rounding_mode="floor")]
         weighted = weights.view(-1)[kept, None] * part_weights
         parts = weighted.new_zeros(shape.numel(), weighted.shape[1]).index_add(0, ray, weighted)
-        parts = parts.view(*shape, -1)
+        parts = parts.view(*shape, weighted.shape[1])
     return CompositedHead(weights, colour, opacity.view(shape), depth.view(shape), parts)
 
 

@@ -79,7 +79,7 @@ class MarchedRays:
         """The rows ``[N, C]`` of the rays of samples ``kept`` ``[N]``, rising, from values ``[M, C]``."""
         count = self.samples.count
         if len(kept) == len(values) * count:
-            return values[:, None].expand(-1, count, -1).reshape(len(kept), -1)
+            return values[:, None].expand(-1, count, -1).reshape(len(kept), values.shape[1])
         return values[torch.div(kept, count, rounding_mode="floor")]
 
     @cached_property
