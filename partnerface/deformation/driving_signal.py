@@ -76,15 +76,16 @@ class DrivingSignal(nn.Module):
         if self.near_training is not None:
             self.near_training.set_range(signal[:, -self.near_training.width :])
 
-    def forward(self, head: HeadParameters) -> Tensor:
-        """``[F, D]``."""
-        signal = driving_signal(head)
+    def forward(self, head: HeadParameters, turn: Tensor | None = None) -> Tensor:
+        """``[F, D]``; ``turn`` is `rotation_against_torso` of the head where it is known already."""
+        signal = driving_signal(head, turn)
         if self.training and torch.is_grad_enabled():
             noise = torch.randn(signal.shape, device=signal.device, generator=thread_generator())
-            signal = signal + self.noise * noise
+            signal = torch.add(signal, noise, alpha=self.noise)
         if self.clamp:
-            centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2 + LEAST_SPREAD
-            signal = centre + half * saturated((signal - centre) / half)
+            centre = torch.lerp(self.low, self.high, 0.5)
+            half = self.high - centre + LEAST_SPREAD
+            signal = torch.addcmul(centre, half, saturated((signal - centre) / half))
         if self.near_training is None:
             return signal
         free, bounded = signal.tensor_split([-self.near_training.width], 1)
@@ -147,24 +148,25 @@ class NearTraining(nn.Module):
 
 def saturated(relative: Tensor) -> Tensor:
     """Values that pass unchanged up to `KNEE` and never reach 1, smooth and odd."""
-    excess = (relative.abs() - KNEE).clamp_min(0)
-    limited = KNEE + (1 - KNEE) * torch.tanh(excess / (1 - KNEE))
-    return torch.where(excess > 0, relative.sign() * limited, relative)
+    within = relative.clamp(-KNEE, KNEE)
+    excess = torch.tanh((relative - within) / (1 - KNEE))
+    return torch.add(within, excess, alpha=1 - KNEE)
 
 
-def driving_signal(head: HeadParameters) -> Tensor:
+def driving_signal(head: HeadParameters, turn: Tensor | None = None) -> Tensor:
     """``[F, E + 6]``: expression, the axis-angle of the head against the torso in radians, and its angular
     velocity in radians per second (none where it is not known: a head that stands still).
     """
     velocity = head.angular_velocity
     if velocity is None:
         velocity = torch.zeros_like(head.translation)
-    return torch.cat([head.expression, rotation_against_torso(head), velocity.detach()], 1)
+    turn = rotation_against_torso(head) if turn is None else turn
+    return torch.cat([head.expression, turn, velocity.detach()], 1)
 
 
 def rotation_against_torso(head: HeadParameters) -> Tensor:
     """``[F, 3]`` axis-angle in radians, without gradient."""
     rotation = head.rotation
     if head.torso_rotation is not None:
-        rotation = head.torso_rotation.transpose(1, 2) @ rotation
+        rotation = torch.bmm(head.torso_rotation.transpose(1, 2), rotation)
     return rotation_vectors(rotation.detach())

@@ -8,17 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from partnerface.deformation.strongest_parts import MOST, strongest_parts
+from partnerface.deformation.strongest_parts import strongest_parts
 from partnerface.errors import UserError
 from partnerface.fields.encodings import frequency_encoding
 
 TemperatureSchedule = Literal["constant", "annealed", "learned"]
-
-SEARCHED_ABOVE = 32
-"""With more parts, the strongest are searched for without a table of all logits: 2 of 64 in half the time."""
-
-FEW = 4
-"""Up to as many maxima, one after the other, are faster on a CPU than a partial sort: 3 times for 2 of 64."""
 
 SETTLED = 0.5
 """Share of training after which a schedule has reached its end: the rest trains what will be rendered."""
@@ -108,49 +102,15 @@ class PartAssigner(nn.Module):
             return self.temperature * self.temperature_factor
         return self.temperature
 
-    def logits(self, positions: Tensor) -> Tensor:
-        """``[N, P]`` of positions ``[N, 3]``."""
-        places, columns = self._from_centres(positions)
-        inputs = torch.cat([places, places.square().sum(1, keepdim=True)], 1)
-        from_centres = torch.addmm(columns[4], inputs, columns[:4])
-        if not self.residual_frequencies:
-            return from_centres
-        encoded = frequency_encoding(positions, self.residual_frequencies)
-        return torch.addmm(from_centres, encoded, self.residual)
-
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Weights ``[N, k]`` and part numbers ``[N, k]``; k is 1 while the assignment is hard."""
-        count = 1 if self.hard else self.top_k
-        if self.parts > SEARCHED_ABOVE and count <= MOST and not self.residual_frequencies:
-            places, columns = self._from_centres(positions)
-            value, index = strongest_parts(places, columns, count)
-        else:
-            value, index = strongest(self.logits(positions), count)
+        scales = torch.exp(-2 * self.log_sizes) / self.spacing**2
+        residual = positions.new_empty(0, self.parts)
+        if self.residual_frequencies:
+            residual = frequency_encoding(positions, self.residual_frequencies) @ self.residual
+        parts = self.centres, scales, self.biases, residual
+        value, index = strongest_parts(positions.contiguous(), *parts, 1 if self.hard else self.top_k)
         return torch.softmax(value / self.current_temperature(), 1), index
-
-    def _from_centres(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Places x ``[N, 3]`` and columns ``[5, P]``: logits are ``(x, |x|^2, 1) @ columns`` + residual.
-
-        It is |x - c|^2 multiplied out: differences would take N * P * 3 numbers. Places are taken from the
-        middle of the centres, so that little cancels.
-        """
-        middle = self.centres.detach().mean(0)
-        places, centres = positions - middle, self.centres - middle
-        scale = torch.exp(-2 * self.log_sizes) / self.spacing**2
-        constant = self.biases - scale * centres.square().sum(1)
-        return places, torch.cat([2 * scale * centres.T, -scale[None], constant[None]])
-
-
-def strongest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` largest of ``[N, P]``, falling, and their parts, both ``[N, count]``."""
-    if count > FEW:
-        return logits.topk(count, dim=1)
-    rest, parts = logits.detach(), []
-    for _ in range(count):
-        parts.append(rest.max(1, keepdim=True).indices)
-        rest = rest.scatter(1, parts[-1], -torch.inf)
-    index = torch.cat(parts, 1)
-    return logits.gather(1, index), index
 
 
 def settled_share(progress: float) -> float:

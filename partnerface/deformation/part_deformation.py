@@ -224,20 +224,21 @@ class LocalNetworks(nn.Module):
 
     def of_all_parts(self, features: Tensor, first: Tensor, weights: Tensor, index: Tensor) -> Tensor:
         """The sum with every network at every point, see `of_routed_parts`: nothing has to be counted."""
-        hidden, width = (features @ first).relu(), self.bias2.shape[1]
-        offset = torch.baddbmm(self.bias2[:, None], hidden[..., :width], self.weight2).relu()
+        hidden = torch.bmm(features.expand(len(first), -1, -1), first).relu()
+        hidden, of_code = hidden.split([self.bias2.shape[1], self.branch_width], 2)
+        offset = torch.baddbmm(self.bias2[:, None], hidden, self.weight2).relu()
         output = torch.baddbmm(self.bias3[:, None], offset, self.weight3)
         if self.branch_width:
-            code = torch.baddbmm(self.code_bias[:, None], hidden[..., width:], self.code_weight)
+            code = torch.baddbmm(self.code_bias[:, None], of_code, self.code_weight)
             output = torch.cat([output, code], 2)
         return torch.einsum("pnc,np->nc", output, dense_part_weights(weights, index, len(first)))
 
     def _first_biases(self, driving: Tensor) -> Tensor:
         """``[P, F, first layer]``, the driving signal in it."""
         signal = driving.transpose(0, 1)
-        of_driving = signal @ self.driving_weight
+        of_driving = torch.bmm(signal, self.driving_weight)
         if self.branch_width:
-            of_code = signal[:, :, : self.code_driving_width] @ self.code_driving_weight
+            of_code = torch.bmm(signal[:, :, : self.code_driving_width], self.code_driving_weight)
             of_driving = torch.cat([of_driving, of_code], 2)
         return of_driving + self.bias1[:, None]
 

@@ -1,7 +1,4 @@
-"""strongest_parts: the largest part logits of each point, a Warp kernel with gradients.
-
-To write a table of all logits takes longer than to find the few that count, and its gradient is mostly zero.
-"""
+"""The strongest parts of canonical points, by squared distance to the parts' centres, in one kernel."""
 
 from __future__ import annotations
 
@@ -13,142 +10,136 @@ from torch import Tensor
 
 from partnerface.compute.warp_launch import as_vec3, launch, operator
 
-AT_ONCE = 8
-"""Parts whose logits are evaluated at once: what a vector register of a CPU holds."""
+PARTIAL_SUMS = 64
+"""Sums over points are added up in as many places, and then these: threads of a GPU seldom meet, and sums of
+few numbers round little."""
 
-MOST = 4
-"""Largest number of parts that a point can have here."""
-
-RUN_LENGTH = 16
-"""Consecutive points of a CPU thread. On a GPU, where points must run side by side, the run is one point."""
-
-_Some = wp.types.vector(length=AT_ONCE, dtype=wp.float32)
+CENTRE, SCALE, BIAS = slice(0, 3), 3, 4
+"""Columns of the gradient of `strongest_parts_backward`."""
 
 
 @wp.kernel(enable_backward=False)
 @no_type_check
-def _search(
-    points: wp.array(dtype=wp.vec3),
-    columns: wp.array(dtype=_Some, ndim=2),
-    run: int,
-    logits: wp.array(dtype=wp.float32, ndim=2),
-    parts: wp.array(dtype=wp.int64, ndim=2),
+def _strongest(
+    positions: wp.array(dtype=wp.vec3),
+    centres: wp.array(dtype=wp.vec3),
+    scales: wp.array(dtype=wp.float32),
+    biases: wp.array(dtype=wp.float32),
+    residual: wp.array2d(dtype=wp.float32),
+    logits: wp.array2d(dtype=wp.float32),
+    index: wp.array2d(dtype=wp.int64),
 ):
-    thread = wp.tid()
-    last = parts.shape[1] - 1
-    for i in range(thread * run, wp.min((thread + 1) * run, points.shape[0])):
-        x = points[i]
-        square = wp.dot(x, x)
-        best = wp.vec4(-wp.inf, -wp.inf, -wp.inf, -wp.inf)
-        found = wp.vec4i()
-        for block in range(columns.shape[1]):
-            some = (
-                x[0] * columns[0, block]
-                + x[1] * columns[1, block]
-                + x[2] * columns[2, block]
-                + square * columns[3, block]
-                + columns[4, block]
-            )
-            if wp.max(some) > best[last]:
-                for column in range(AT_ONCE):
-                    logit = some[column]
-                    if logit > best[last]:
-                        place = int(last)
-                        while place > 0 and logit > best[place - 1]:
-                            best[place] = best[place - 1]
-                            found[place] = found[place - 1]
-                            place -= 1
-                        best[place] = logit
-                        found[place] = AT_ONCE * block + column
-        for k in range(last + 1):
-            logits[i, k] = best[k]
-            parts[i, k] = wp.int64(found[k])
+    i = wp.tid()
+    count = logits.shape[1]
+    position = positions[i]
+    # The least that counts, in a register: most of many parts are out at a glance.
+    least = float(-wp.inf)
+    for p in range(centres.shape[0]):
+        logit = biases[p] - scales[p] * wp.length_sq(position - centres[p])
+        if residual.shape[0] > 0:
+            logit += residual[i, p]
+        # The first parts fill all places, so that a logit that is no number is seen.
+        if p < count or not logit <= least:
+            place = wp.min(p, count)
+            while place > 0 and logit > logits[i, place - 1]:
+                if place < count:
+                    logits[i, place] = logits[i, place - 1]
+                    index[i, place] = index[i, place - 1]
+                place -= 1
+            if place < count:
+                logits[i, place] = logit
+                index[i, place] = wp.int64(p)
+            least = logits[i, count - 1]
 
 
 @wp.kernel(enable_backward=False)
 @no_type_check
-def _search_backward(
-    gradients: wp.array(dtype=wp.float32, ndim=2),
-    points: wp.array(dtype=wp.vec3),
-    columns: wp.array(dtype=wp.float32, ndim=2),
-    parts: wp.array(dtype=wp.int64, ndim=2),
-    run: int,
-    point_gradient: wp.array(dtype=wp.vec3),
-    column_gradient: wp.array(dtype=wp.float32, ndim=2),
+def _strongest_backward(
+    gradient: wp.array2d(dtype=wp.float32),
+    index: wp.array2d(dtype=wp.int64),
+    positions: wp.array(dtype=wp.vec3),
+    centres: wp.array(dtype=wp.vec3),
+    scales: wp.array(dtype=wp.float32),
+    position_gradient: wp.array(dtype=wp.vec3),
+    part_gradient: wp.array3d(dtype=wp.float32),
+    residual_gradient: wp.array2d(dtype=wp.float32),
 ):
-    thread = wp.tid()
-    for i in range(thread * run, wp.min((thread + 1) * run, points.shape[0])):
-        x = points[i]
-        slope = wp.vec3()
-        for k in range(parts.shape[1]):
-            part = int(parts[i, k])
-            gradient = gradients[i, k]
-            linear = wp.vec3(columns[0, part], columns[1, part], columns[2, part])
-            slope += gradient * (linear + 2.0 * columns[3, part] * x)
-            wp.atomic_add(column_gradient, 0, part, gradient * x[0])
-            wp.atomic_add(column_gradient, 1, part, gradient * x[1])
-            wp.atomic_add(column_gradient, 2, part, gradient * x[2])
-            wp.atomic_add(column_gradient, 3, part, gradient * wp.dot(x, x))
-            wp.atomic_add(column_gradient, 4, part, gradient)
-        point_gradient[i] = slope
-
-
-def _launch_over_points(kernel: wp.Kernel, points: Tensor, inputs: list) -> None:
-    run = RUN_LENGTH if points.device.type == "cpu" else 1
-    launch(kernel, -(-len(points) // run), [run if i is None else i for i in inputs], points.device)
+    i = wp.tid()
+    partial = i % part_gradient.shape[0]
+    of_position = wp.vec3()
+    for k in range(index.shape[1]):
+        p = int(index[i, k])
+        given = gradient[i, k]
+        away = positions[i] - centres[p]
+        of_centre = (2.0 * scales[p] * given) * away
+        of_position -= of_centre
+        for axis in range(3):
+            wp.atomic_add(part_gradient, partial, p, axis, of_centre[axis])
+        wp.atomic_add(part_gradient, partial, p, 3, -given * wp.length_sq(away))
+        wp.atomic_add(part_gradient, partial, p, 4, given)
+        if residual_gradient.shape[0] > 0:
+            residual_gradient[i, p] = given
+    position_gradient[i] = of_position
 
 
 @operator("strongest_parts")
-def strongest_parts(points: Tensor, columns: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` largest of P logits ``(x, |x|^2, 1) @ columns`` of each point, falling, and their parts.
+def strongest_parts(
+    positions: Tensor, centres: Tensor, scales: Tensor, biases: Tensor, residual: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """The ``count`` largest of the logits ``l_p = b_p - s_p |x - c_p|^2 + r_p`` of each point.
 
     Args:
-        points: ``[N, 3]``, contiguous.
-        columns: ``[5, P]``.
-        count: how many, at most `MOST` and P.
+        positions: ``[N, 3]`` x.
+        centres: ``[P, 3]`` c.
+        scales: ``[P]`` s, per squared unit of the positions.
+        biases: ``[P]`` b.
+        residual: ``[N, P]`` r, or ``[0, P]`` for none.
+        count: k, at most P.
 
     Returns:
-        Logits ``[N, count]`` and part numbers ``[N, count]``, int64.
+        Logits ``[N, k]``, falling, and their parts ``[N, k]`` int64; of equal ones the first parts.
     """
-    # Columns beyond the last part lose against every part.
-    blocks = columns.new_zeros(5, -(-columns.shape[1] // AT_ONCE) * AT_ONCE)
-    blocks[4].fill_(-torch.inf)
-    blocks[:, : columns.shape[1]] = columns
-    logits = points.new_empty(len(points), count)
-    parts = torch.empty(len(points), count, dtype=torch.int64, device=points.device)
-    some = wp.from_torch(blocks.view(5, -1, AT_ONCE), dtype=_Some)
-    _launch_over_points(_search, points, [as_vec3(points), some, None, logits, parts])
-    return logits, parts
+    logits = positions.new_empty(len(positions), count)
+    index = torch.empty(logits.shape, dtype=torch.long, device=positions.device)
+    parts = as_vec3(centres), scales, biases, residual
+    launch(_strongest, len(positions), [as_vec3(positions), *parts, logits, index], positions.device)
+    return logits, index
 
 
 @operator("strongest_parts_backward")
 def strongest_parts_backward(
-    gradient: Tensor, points: Tensor, columns: Tensor, parts: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of points and columns, from that of the logits ``[N, count]``."""
-    of_points, of_columns = torch.empty_like(points), torch.zeros_like(columns)
-    inputs = [gradient.contiguous(), as_vec3(points), columns, parts, None, as_vec3(of_points), of_columns]
-    _launch_over_points(_search_backward, points, inputs)
-    return of_points, of_columns
+    gradient: Tensor, index: Tensor, positions: Tensor, centres: Tensor, scales: Tensor, residual: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of positions, of the parts' centres, scales and biases ``[P, 5]``, and of the residual."""
+    of_positions, of_residual = torch.empty_like(positions), torch.zeros_like(residual)
+    sums = positions.new_zeros(PARTIAL_SUMS, len(centres), 5)
+    points = gradient.contiguous(), index, as_vec3(positions)
+    inputs = [*points, as_vec3(centres), scales, as_vec3(of_positions), sums, of_residual]
+    launch(_strongest_backward, len(positions), inputs, positions.device)
+    return of_positions, sums.sum(0), of_residual
 
 
 @strongest_parts.register_fake
-def _(points: Tensor, columns: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    shape = len(points), count
-    return points.new_empty(shape), points.new_empty(shape, dtype=torch.int64)
+def _(positions: Tensor, *rest) -> tuple[Tensor, Tensor]:
+    shape = len(positions), rest[-1]
+    return positions.new_empty(shape), positions.new_empty(shape, dtype=torch.long)
 
 
 @strongest_parts_backward.register_fake
-def _(gradient: Tensor, points: Tensor, columns: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(points), torch.empty_like(columns)
+def _(gradient: Tensor, index: Tensor, positions: Tensor, centres: Tensor, *rest) -> tuple[Tensor, ...]:
+    of_parts = positions.new_empty(len(centres), 5)
+    return torch.empty_like(positions), of_parts, torch.empty_like(rest[-1])
 
 
-def _keep(ctx, inputs: tuple[Tensor, Tensor, int], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs[:2], output[1])
+def _keep_inputs(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    positions, centres, scales, _, residual, _ = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(output[1], positions, centres, scales, residual)
 
 
-def _backward(ctx, gradient: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor, None]:
-    return *strongest_parts_backward(gradient, *ctx.saved_tensors), None
+def _backward(ctx, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
+    positions, parts, residual = strongest_parts_backward(gradient, *ctx.saved_tensors)
+    return positions, parts[:, CENTRE], parts[:, SCALE], parts[:, BIAS], residual, None
 
 
-strongest_parts.register_autograd(_backward, setup_context=_keep)
+strongest_parts.register_autograd(_backward, setup_context=_keep_inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.linear_blend_skinning import (
     blend_transforms,
-    compose_rigid,
     halfway_transform,
     joint_transforms,
     transform_points,
@@ -66,17 +66,20 @@ class HeadModel(nn.Module):
     face_parts: Tensor
     pose_correctives: Tensor | None
     joint_expression_basis: Tensor | None
+    canonical_offsets: Tensor
 
     def __init__(self, asset: HeadModelAsset) -> None:
         super().__init__()
         self.asset = asset
         self.parents = [int(p) for p in asset.parents]
-        # The buffers declared above are the asset's arrays of the same names.
-        for name in HeadModel.__annotations__:
+        # The buffers declared above are the asset's arrays of the same names, but for the last.
+        for name in filter(partial(hasattr, asset), HeadModel.__annotations__):
             array = getattr(asset, name)
             kind = np.int64 if name in ("faces", "face_parts") else np.float32
             buffer = None if array is None else torch.tensor(np.asarray(array, kind))
             self.register_buffer(name, buffer, persistent=False)
+        offsets = self.expression_offsets(self.canonical_expression[None])[0]
+        self.register_buffer("canonical_offsets", offsets, persistent=False)
         # Stored halves do not sum to one exactly; a transform blended with them would not be affine.
         self.skinning_weights /= self.skinning_weights.sum(1, keepdim=True)
 
@@ -119,12 +122,12 @@ class HeadModel(nn.Module):
     def identity_vertices(self, identity: Tensor) -> Tensor:
         """``[V, 3]`` vertices of an identity ``[<=I]``, neutral expression, rest pose."""
         basis = self.identity_basis[: len(identity)]
-        return self.template_vertices + torch.tensordot(identity, basis, 1)
+        return _with_basis(self.template_vertices, identity, basis)
 
     def identity_joints(self, identity: Tensor) -> Tensor:
         """``[J, 3]`` joints of an identity, rest pose."""
         basis = self.joint_identity_basis[: len(identity)]
-        return self.template_joints + torch.tensordot(identity, basis, 1)
+        return _with_basis(self.template_joints, identity, basis)
 
     def expression_offsets(self, expression: Tensor) -> Tensor:
         """``[F, V, 3]`` offsets of expressions ``[F, E]`` from neutral."""
@@ -134,10 +137,8 @@ class HeadModel(nn.Module):
     def forward(self, parameters: HeadParameters) -> PosedHead:
         """Pose the head: blendshapes, then linear blend skinning."""
         identity, expression = parameters.identity, parameters.expression
-        canonical_offset = self.expression_offsets(self.canonical_expression[None])[0]
-        neutral = self.identity_vertices(identity)
-        canonical = neutral + canonical_offset
-        displacements = self.expression_offsets(expression) - canonical_offset
+        canonical = self.identity_vertices(identity) + self.canonical_offsets
+        displacements = self.expression_offsets(expression - self.canonical_expression)
         joints = self.identity_joints(identity).expand(len(parameters), -1, -1)
         if self.joint_expression_basis is not None:
             joints = joints + torch.tensordot(expression, self.joint_expression_basis, 1)
@@ -161,8 +162,8 @@ class HeadModel(nn.Module):
 
         Where there is a torso pose, the root follows it and the neck lies halfway between torso and head.
         """
-        chain = joint_transforms(joints, parameters.joint_rotations, self.parents)
-        transforms = compose_rigid(parameters.rotation, parameters.translation, chain)
+        whole = parameters.rotation, parameters.translation
+        transforms = joint_transforms(joints, parameters.joint_rotations, self.parents, *whole)
         if parameters.torso_rotation is None:
             return transforms
         torso = torch.cat([parameters.torso_rotation, parameters.torso_translation[..., None]], -1)
@@ -170,6 +171,12 @@ class HeadModel(nn.Module):
         per_joint = list(transforms.unbind(1))
         per_joint[root] = torso
         if neck != head:
-            pivot = 0.5 * (joints[:, neck] + joints[:, head])
+            pivot = torch.lerp(joints[:, neck], joints[:, head], 0.5)
             per_joint[neck] = halfway_transform(torso, transforms[:, head], pivot)
         return torch.stack(per_joint, 1)
+
+
+def _with_basis(template: Tensor, coefficients: Tensor, basis: Tensor) -> Tensor:
+    """``[N, 3]`` a template and coefficients ``[C]`` of its basis ``[C, N, 3]``."""
+    added = torch.addmm(template.reshape(1, -1), coefficients[None], basis.flatten(1))
+    return added.view_as(template)

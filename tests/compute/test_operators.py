@@ -22,12 +22,16 @@ OPERATORS = {
     "blended_matrices",
     "blended_matrices_backward",
     "cast_rays",
+    "composite_samples",
+    "composite_samples_backward",
     "even_voxels",
     "hash_encoding",
     "hash_encoding_backward",
     "interpolate_voxels",
     "inverse_skinning",
     "mark_shell",
+    "offset_and_usage",
+    "offset_and_usage_backward",
     "posed_normals",
     "sample_rays",
     "strongest_parts",
@@ -65,7 +69,7 @@ def calls() -> Iterator[dict[str, tuple[Any, ...]]]:
         disturb(avatar, 0.05)
         pixels = 24 * torch.rand(2, 40, 2, generator=torch.Generator().manual_seed(0))
         output = avatar.train()(pixel_rays(views.camera, pixels), views)
-        output.rays.rgb.sum().backward()
+        (output.rays.rgb.sum() + output.deformation.part_usage[:, 0].sum()).backward()
         blendshapes = PartBlendshapes(20, parts=40, hidden_width=8)
         disturb(blendshapes, 0.05)
         deformed = blendshapes(torch.rand(50, 3), torch.randn(2, 20), torch.arange(50).int() % 2)

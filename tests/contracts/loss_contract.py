@@ -52,9 +52,9 @@ def exact_rendering() -> tuple[MethodOutput, RayBatch]:
 
     statistics = DeformationStatistics(
         offset_size=torch.zeros(FRAMES, requires_grad=True),
-        offset_roughness=torch.zeros(FRAMES, requires_grad=True),
         part_usage=torch.full((FRAMES, PARTS), 1 / PARTS, requires_grad=True),
-        part_entropy=torch.zeros(FRAMES, requires_grad=True),
+        roughness=lambda: torch.zeros(FRAMES, requires_grad=True),
+        entropy=lambda: torch.zeros(FRAMES, requires_grad=True),
         driving_share=torch.zeros((), requires_grad=True),
     )
     return MethodOutput(rays(), statistics, coarse=rays()), batch
