@@ -17,7 +17,11 @@ SCALES_ON_GPU = {"quick": "gpu", "full": "gpu_full"}
 
 
 def create(
-    video: Path, out: Path | None = None, preset: Literal["quick", "full"] = "quick", size: int | None = None
+    video: Path,
+    out: Path | None = None,
+    preset: Literal["quick", "full"] = "quick",
+    size: int | None = None,
+    head_model: str = "anny",
 ) -> None:
     """Make an avatar from a video of one person.
 
@@ -32,6 +36,7 @@ def create(
         size: side of the training frames in pixels, by default 256, with ``full`` on a GPU 512; the head is
             cut out of the video at 512 pixels, or at this size where it is larger, but never enlarged beyond
             the video's own pixels.
+        head_model: anny or ict_facekit, which come along, or the path of a FLAME file (.pkl or .npz).
     """
     video = Path(video)
     if not video.is_file():
@@ -47,6 +52,8 @@ def create(
         scale_of_run,
         train_and_test,
     )
+    from partnerface.configuration.head_model_arguments import head_model_arguments
+    from partnerface.tracking.fittable_head import fittable_head_model
     from partnerface.tracking.tracker import track_video
 
     # Says now, not after the minutes of tracking, if a GPU is found and cannot serve.
@@ -56,13 +63,17 @@ def create(
     scale = scale_of_run(out, suitable, scales.values())
     size = size or (512 if scale == "gpu_full" else 256)
     settings = {"video": video.name, "bytes": video.stat().st_size, "preset": preset}
-    same_settings(out, {**settings, "size": size, "scale": scale})
+    # Avatars of before there was a choice are Anny's and say nothing of it.
+    chosen = {} if head_model == "anny" else {"head_model": head_model}
+    same_settings(out, {**settings, "size": size, "scale": scale, **chosen})
+    fitted = fittable_head_model(head_model)
     dataset = out / "dataset"
     # The tracker wants an even size, and landmarks and mattes are better at its usual one.
-    track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))
-    configs = "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{scale}"
+    track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2), head_model=fitted)
+    configs = "base", "method/part_deformation", "data/partnerface", f"scale/{scale}"
     arguments = [
         *config_arguments(*configs),
+        *head_model_arguments(head_model, fitted),
         f"--data.reader.init_args.root={dataset}",
         f"--data.image_size={size}",
     ]

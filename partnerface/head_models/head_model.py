@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.landmark_store import surface_digest, with_stored_landmarks
 from partnerface.head_models.linear_blend_skinning import (
     blend_transforms,
     halfway_transform,
@@ -53,6 +54,8 @@ class HeadModel(nn.Module):
 
     Args:
         asset: its arrays.
+        surface: digest of the mean head that its landmark embedding belongs to, `surface_digest`; that of
+            the asset by default.
     """
 
     template_vertices: Tensor
@@ -68,8 +71,11 @@ class HeadModel(nn.Module):
     joint_expression_basis: Tensor | None
     canonical_offsets: Tensor
 
-    def __init__(self, asset: HeadModelAsset) -> None:
+    def __init__(self, asset: HeadModelAsset, surface: str | None = None) -> None:
         super().__init__()
+        self.surface = surface or surface_digest(asset.template_vertices, asset.faces)
+        if not len(asset.landmark_faces):
+            asset = with_stored_landmarks(asset, self.surface)
         self.asset = asset
         self.parents = [int(p) for p in asset.parents]
         # The buffers declared above are the asset's arrays of the same names, but for the last.
@@ -100,6 +106,12 @@ class HeadModel(nn.Module):
         names = self.asset.joint_names
         return names.index("neck" if name == "head" and "head" not in names else name)
 
+    @property
+    def jaw_joint(self) -> int | None:
+        """Index of the joint that opens the mouth; None where the expression ``jawOpen`` does, as in Anny."""
+        by_joint = "jaw" in self.asset.joint_names and "jawOpen" not in self.asset.expression_names
+        return self.joint("jaw") if by_joint else None
+
     def expression_index(self, name: str) -> int:
         """Index of an expression coefficient by name. Raises ValueError if there is none."""
         return self.asset.expression_names.index(name)
@@ -129,19 +141,34 @@ class HeadModel(nn.Module):
         basis = self.joint_identity_basis[: len(identity)]
         return _with_basis(self.template_joints, identity, basis)
 
+    def rest_joints(self, parameters: HeadParameters) -> Tensor:
+        """``[F, J, 3]`` joints of F frames at rest: they depend on identity and, in FLAME, on expression."""
+        joints = self.identity_joints(parameters.identity).expand(len(parameters), -1, -1)
+        if self.joint_expression_basis is not None:
+            joints = joints + torch.tensordot(parameters.expression, self.joint_expression_basis, 1)
+        return joints
+
+    def head_transforms(self, parameters: HeadParameters) -> Tensor:
+        """``[F, 3, 4]`` what moves the skull, rest to world: the rigid pose after that of the neck."""
+        return self.joint_transforms(parameters, self.rest_joints(parameters))[:, self.joint("head")]
+
     def expression_offsets(self, expression: Tensor) -> Tensor:
         """``[F, V, 3]`` offsets of expressions ``[F, E]`` from neutral."""
         flat = expression @ self.expression_basis.reshape(self.num_expression, -1)
         return flat.reshape(len(expression), -1, 3)
+
+    def rest_space_vertices(self, parameters: HeadParameters) -> Tensor:
+        """``[F, V, 3]`` vertices under expression and joint rotations, without rigid and torso pose."""
+        still = HeadParameters.neutral(len(parameters), 0, 0, 0).to(parameters.expression.device)
+        pose = {name: getattr(still, name).to(parameters.expression) for name in ("rotation", "translation")}
+        return self(replace(parameters, **pose, torso_rotation=None, torso_translation=None)).vertices
 
     def forward(self, parameters: HeadParameters) -> PosedHead:
         """Pose the head: blendshapes, then linear blend skinning."""
         identity, expression = parameters.identity, parameters.expression
         canonical = self.identity_vertices(identity) + self.canonical_offsets
         displacements = self.expression_offsets(expression - self.canonical_expression)
-        joints = self.identity_joints(identity).expand(len(parameters), -1, -1)
-        if self.joint_expression_basis is not None:
-            joints = joints + torch.tensordot(expression, self.joint_expression_basis, 1)
+        joints = self.rest_joints(parameters)
         if self.pose_correctives is not None:
             eye = torch.eye(3, device=joints.device, dtype=joints.dtype)
             feature = (parameters.joint_rotations[:, 1:] - eye).reshape(len(parameters), -1)

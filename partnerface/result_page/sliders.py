@@ -46,7 +46,8 @@ class Slider:
 def slider_pairs(avatar: AvatarMethod) -> list[tuple[str, Slider, Slider]]:
     """Title and both sliders of each pair that the avatar's head model can show."""
     names, joints = avatar.head_model.asset.expression_names, avatar.head_model.asset.joint_names
-    brows_up = ["browInnerUp", "browOuterUpLeft", "browOuterUpRight"]
+    inner = ["browInnerUp", "browInnerUpLeft", "browInnerUpRight"]
+    brows_up = [*inner, "browOuterUpLeft", "browOuterUpRight"]
     pairs = []
     jaw = _expressed(avatar, ["jawOpen"]) if "jawOpen" in names else None
     if jaw is None and "jaw" in joints:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.data.completion.complete import Completion, HeadTrack, complete
@@ -36,6 +35,7 @@ from partnerface.tracking.detection.mattes import (
     mattes_digest,
 )
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
+from partnerface.tracking.progress_bars import progress_bars
 from partnerface.tracking.report import frame_residuals, overlay_frame, report_record, write_report
 from partnerface.tracking.stages import (
     LANDMARKS_FILE,
@@ -96,7 +96,7 @@ def track_video(
         TrackingStages(out, key).remove()
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
-    with SequenceWriter(out) as writer, _progress_bars() as bars:
+    with SequenceWriter(out) as writer, progress_bars() as bars:
         stages = TrackingStages(out, key)
         track = _find_landmarks(video, source, detector, out, stages, say, bars)
         track.save(writer.folder / LANDMARKS_FILE)
@@ -130,18 +130,6 @@ def track_video(
         sequence = writer.finish(completion.sequence(writer.paths["label_path"]), residuals)
     stages.remove()
     return sequence
-
-
-def _progress_bars() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
 
 
 def _find_landmarks(

@@ -1,5 +1,6 @@
 """`create` with a tracker that is stood in for: the path around it."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,12 @@ import pytest
 
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
+from partnerface.configuration.head_model_arguments import head_model_arguments
 from partnerface.errors import UserError
+from partnerface.files.plain_values import read_yaml
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.open_head_model import open_head_model
+from tests.head_models.test_ict_facekit import small_file
 
 
 @pytest.fixture
@@ -40,7 +46,8 @@ def video(tmp_path: Path) -> Path:
 
 
 def _track_copy(dataset: Path, sizes: list[int] | None = None):
-    def track_video(video: Path, out: Path, size: int):
+    def track_video(video: Path, out: Path, size: int, head_model: HeadModel):
+        assert head_model.asset.name == "anny"
         shutil.copytree(dataset, out)
         if sizes is not None:
             sizes.append(size)
@@ -67,7 +74,7 @@ def test_tracks_fits_and_tests(
 
 
 def test_a_failed_tracking_leaves_no_dataset(video: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    def no_face(video: Path, out: Path, size: int) -> None:
+    def no_face(video: Path, out: Path, size: int, head_model: HeadModel) -> None:
         raise UserError(f"{video}: no face found")
 
     monkeypatch.setattr("partnerface.tracking.tracker.track_video", no_face)
@@ -151,3 +158,17 @@ def test_a_folder_of_an_earlier_version_names_no_scale(
     (tmp_path / "avatar" / "settings.json").write_text(json.dumps(settings))
     assert main(["create", str(video), "--out", str(tmp_path / "avatar")]) == 0
     assert any(word.endswith("scale/quick.yaml") for word in commands[0])
+
+
+def test_flags_of_a_head_model_open_the_same_one(tmp_path: Path) -> None:
+    """A packaged head by its configuration file, a file by its path too."""
+    small_file(tmp_path / "head.npz")
+    for text in ("anny", "ict_facekit", str(tmp_path / "head.npz")):
+        head_model = open_head_model(text)
+        flags = head_model_arguments(text, head_model)
+        chosen = read_yaml(Path(flags[1]))["model"]["avatar"]["head_model"]
+        module, _, name = chosen["class_path"].rpartition(".")
+        kind = getattr(importlib.import_module(module), name)
+        paths = [flag.rpartition("=")[2] for flag in flags[2:]]
+        again = kind(*(Path(path) for path in paths))
+        assert again.asset.checksum() == head_model.asset.checksum()

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from partnerface.data.regions import Region
+from partnerface.data.sequence import check_head_model
 from partnerface.errors import UserError
 from partnerface.files.downloads import ASSETS_VARIABLE
 from partnerface.files.images import read_grey
@@ -22,7 +23,7 @@ from partnerface.head_models.flame import FlameHead
 from partnerface.tracking import clip, tracker
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.tracker import track_video
-from tests.head_models.flame_files import flame_arrays
+from tests.head_models.flame_files import embedded, flame_arrays, flame_head_arrays
 
 SHARED = Path(__file__).parents[3] / "shared"
 QUICK = FitSettings(pose_steps=30, steps=60)
@@ -180,6 +181,23 @@ def test_a_head_model_without_landmarks_is_refused_before_anything_is_done(tmp_p
         track(video, tmp_path / "out", head_model=FlameHead(tmp_path / "flame.npz", 7, 5))
     assert detector.calls == []
     assert not (tmp_path / "out").exists()
+
+
+def test_a_head_of_flames_form_is_tracked_and_trained_on(anny, video, track, tmp_path):
+    """From the video to a dataset for that head model; a joint opens the mouth."""
+    np.savez(tmp_path / "flame.npz", **flame_head_arrays(anny))
+    flame = embedded(FlameHead(tmp_path / "flame.npz", 20, 10), anny)
+    sequence = track(video, tmp_path / "out", head_model=flame)
+    check_head_model(sequence, flame)
+    assert sequence.head_model.name == "flame"
+    jaw = sequence.head.joint_rotations[:, flame.joint("jaw"), 1, 2].abs()
+    assert jaw.max() > 0.05
+    record = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert record["residual_px_at_512"]["mean"] < 6
+    labels = np.stack([read_grey(path) for path in sequence.label_paths])
+    for region in (Region.FACE, Region.EYES, Region.MOUTH, Region.NECK):
+        assert (labels == region).any(), region
+    assert (labels == Region.FACE).sum() > (labels == Region.NECK).sum()
 
 
 def test_folder_that_cannot_be_written(tmp_path, video, track):

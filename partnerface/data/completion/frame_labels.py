@@ -16,6 +16,7 @@ from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.landmark_geometry import landmark_geometry
+from partnerface.head_models.linear_blend_skinning import transform_points
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,14 @@ class FrameLabels:
 
 def landmark_pixels(head_model: HeadModel, head: HeadParameters, camera: Camera) -> Tensor:
     """``[T, K, 2]`` pixels of the landmarks on posed heads, in the order of `landmark_geometry`."""
-    rest = landmark_geometry(head_model).points.positions(head.identity, head.expression)
-    return camera.project(rest @ head.rotation.transpose(1, 2) + head.translation[:, None])[0]
+    return camera.project(placed_landmarks(head_model, head))[0]
+
+
+def placed_landmarks(head_model: HeadModel, head: HeadParameters) -> Tensor:
+    """``[T, K, 3]`` landmarks of posed heads in the world, in the order of `landmark_geometry`."""
+    jaw = None if head_model.jaw_joint is None else head.joint_rotations[:, head_model.jaw_joint]
+    rest = landmark_geometry(head_model).points.positions(head.identity, head.expression, jaw)
+    return transform_points(head_model.head_transforms(head)[:, None], rest)
 
 
 def require_landmarks(head_model: HeadModel) -> None:
