@@ -18,7 +18,8 @@ from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_rgb
-from partnerface.files.videos import probe_video, write_video
+from partnerface.files.video_reading.read import probe_video
+from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.clip import Clip, cut_clip, fit_clip

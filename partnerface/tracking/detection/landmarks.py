@@ -17,7 +17,7 @@ from PIL import Image
 
 from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
-from partnerface.files.videos import read_video
+from partnerface.files.video_reading.read import read_video
 from partnerface.tracking.detection.landmark_track import LANDMARKS, LandmarkTrack
 
 WARM_UP_FRAMES = 5

@@ -15,7 +15,7 @@ from PIL import Image
 from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_grey
-from partnerface.files.videos import read_video
+from partnerface.files.video_reading.read import read_video
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
 from partnerface.tracking.detection.landmarks import to_mediapipe_image
 
