@@ -19,9 +19,9 @@ from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.errors import UserError
 from partnerface.files.downloads import cache_folder
 from partnerface.files.plain_values import read_yaml
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.files.videos import has_sound
 from partnerface.files.whole_files import one_after_another
-from partnerface.tracking.stages import file_digest
 from partnerface.tracking.tracker import track_video
 
 TABLES = (".json", ".npz", ".npy")
@@ -130,7 +130,7 @@ def _recording(
     if path.suffix.lower() in TABLES:
         return read_table(path, head_model, fps=options.fps)
     sound = path if has_sound(path) else None
-    folder = cache_folder() / "driving_videos" / file_digest(path)[:16]
+    folder = cache_folder() / "driving_videos" / VideoSource(path).digest()[:16]
     say(f"{path}: its tracked dataset is kept in {folder}")
     with one_after_another(folder):
         track_video(path, folder, size=TRACKED_SIZE, head_model=head_model, say=say)

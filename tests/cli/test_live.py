@@ -11,7 +11,8 @@ from partnerface.cli.main import EXIT_BAD_INPUT, main
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.files.downloads import FACE_LANDMARKER, stored_file
-from partnerface.files.videos import read_video, write_video
+from partnerface.files.video_reading.read import read_video
+from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 
 

@@ -112,7 +112,7 @@ def test_pixels_become_square(tmp_path, aspect, size):
     disc = ((x - 47.5) * wide) ** 2 + ((y - 31.5) * high) ** 2 < 25**2
     encode(tmp_path / "a.mp4", [yuv(np.where(disc, 235, 16))] * 2, aspect=aspect)
     reader = VideoReader(tmp_path / "a.mp4")
-    image = [frame.image for frame in reader][0]
+    image = next(iter([frame.image for frame in reader]))
     assert image.shape == (size[1], size[0], 3)
     rows, columns = np.nonzero(image[..., 1] > 128)
     assert np.ptp(rows) == pytest.approx(49, abs=2.5)
@@ -231,7 +231,7 @@ def test_highlights_are_compressed_not_cut():
 
 
 def test_colours_of_a_phone_s_wide_gamut_are_converted(tmp_path):
-    """Skin in Display P3; the matrix from it to BT.709 is that of Apple's and the W3C's published profiles."""
+    """Skin in Display P3; the matrix from it to linear BT.709 is that of CSS Color 4."""
     to_709 = np.array([[1.2249, -0.2247, 0], [-0.0420, 1.0419, 0], [-0.0197, -0.0786, 1.0979]])
     expected = np.array([200, 140, 110.0])
     stored = 255 * (np.linalg.inv(to_709) @ (expected / 255) ** 2.4) ** (1 / 2.4)

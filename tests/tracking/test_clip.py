@@ -11,7 +11,9 @@ from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.files.images import read_grey, read_rgb, write_image
-from partnerface.files.videos import read_video, write_video
+from partnerface.files.video_reading.read import read_video
+from partnerface.files.video_reading.source import VideoSource
+from partnerface.files.videos import write_video
 from partnerface.tracking.clip import Clip, _luminance, cut_clip, fit_clip
 from partnerface.tracking.detection.mattes import HeadCrop
 from partnerface.tracking.fit.head_fit import FitSettings, PictureGeometry
@@ -49,12 +51,14 @@ def video(tmp_path_factory):
 def cut(video, synthetic_track, tmp_path):
     """Cuts the clip with some matting; returns it and the stages."""
 
-    def run(matting):
+    def run(matting, frames=tuple(range(FRAMES))):
         writer = SequenceWriter(tmp_path / "set")
         stages = TrackingStages(tmp_path / "set", "key")
         track = synthetic_track(FRAMES, lost=(2,)).track
         with Progress(disable=True) as bars:
-            return cut_clip(video, track, CROP, matting, writer, stages, bars), stages
+            return cut_clip(
+                VideoSource(video), track, np.array(frames), CROP, matting, writer, stages, bars
+            ), stages
 
     return run
 

@@ -17,7 +17,8 @@ from partnerface.data.regions import Region
 from partnerface.errors import UserError
 from partnerface.files.downloads import ASSETS_VARIABLE
 from partnerface.files.images import read_grey
-from partnerface.files.videos import read_video, write_video
+from partnerface.files.video_reading.read import read_video
+from partnerface.files.videos import write_video
 from partnerface.head_models.flame import FlameHead
 from partnerface.tracking import clip, tracker
 from partnerface.tracking.fit.head_fit import FitSettings

@@ -109,7 +109,10 @@ def light_to_pq(light: np.ndarray) -> np.ndarray:
 
 
 def hlg_to_light(values: np.ndarray) -> np.ndarray:
-    """Light in cd/m² of HLG values ``[..., 3]`` in [0, 1] on a display of 1000 cd/m² (ITU-R BT.2100, table 5)."""
+    """Light in cd/m² of HLG values ``[..., 3]`` in [0, 1], on a display of 1000 cd/m².
+
+    ITU-R BT.2100, table 5.
+    """
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(values <= 0.5, values**2 / 3, (np.exp((values - c) / a) + b) / 12)
     luminance = scene @ np.array([0.2627, 0.6780, 0.0593])
@@ -142,7 +145,7 @@ def lut_text(transfer: str, gamut: str) -> str:
     steps = np.linspace(0, 1, LUT_SIZE)
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
     values = to_bt709(np.stack([red, green, blue], -1), transfer, gamut).reshape(-1, 3)
-    return f"LUT_3D_SIZE {LUT_SIZE}\n" + "\n".join("%.6f %.6f %.6f" % tuple(row) for row in values) + "\n"
+    return f"LUT_3D_SIZE {LUT_SIZE}\n" + "\n".join(f"{r:.6f} {g:.6f} {b:.6f}" for r, g, b in values) + "\n"
 
 
 def write_lut(path: Path, colours: Colours) -> None:

@@ -1,4 +1,4 @@
-"""FrameConverter: decoded frames to progressive, square-pixelled RGB of standard range, by FFmpeg's filters."""
+"""FrameConverter: decoded frames to progressive RGB with square pixels, by FFmpeg's filters."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray:
-    """``[2, 2]`` rotation and mirroring of a frame's metadata: x and y of the stored picture go to its rows."""
+    """``[2, 2]`` rotation and mirroring of a frame's metadata; see `ConvertedFrame`."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return np.eye(2)

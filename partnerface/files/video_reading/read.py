@@ -1,4 +1,4 @@
-"""VideoReader: the frames of a video file or of pictures, as players show them, and notes on what was done."""
+"""VideoReader: the frames of a video file or of pictures as players show them, and what was done to them."""
 
 from __future__ import annotations
 
@@ -184,10 +184,8 @@ class VideoReader:
 
 
 def _stream(container: av.container.InputContainer, source: VideoSource) -> av.VideoStream:
-    if source.stream is not None:
-        stream = container.streams[source.stream]
-    else:
-        stream = video_streams(container)[0]
+    chosen = source.stream is not None
+    stream = container.streams[source.stream] if chosen else video_streams(container)[0]
     width, height = square_size(stream.width, stream.height, stream.sample_aspect_ratio or 1)
     if width * height > LARGEST_PIXELS:
         raise UserError(
@@ -219,8 +217,8 @@ def _loss_notes(lost: list[float], start: float, total: int) -> list[str]:
     notes, inside = [], [time - start for time in lost if time > start]
     if early := len(lost) - len(inside):
         notes.append(
-            f"the video begins within a group of pictures: its first {early} frames, {start - lost[0]:.2f} s, "
-            "cannot be decoded"
+            f"the video begins within a group of pictures: its first {early} frames, "
+            f"{start - lost[0]:.2f} s, cannot be decoded"
         )
     if inside:
         shown = ", ".join(f"{time:.2f} s" for time in inside[:10])

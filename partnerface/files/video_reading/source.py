@@ -81,27 +81,28 @@ class VideoSource:
         return sum(path.stat().st_size for path in self.files)
 
     def digest(self) -> str:
-        """sha256 of its contents; where there are several files, of their names and contents.
+        """sha256 of what its frames depend on: the file alone, or names and contents of pictures; and `fps`.
 
         Raises:
             UserError: there is none, or a file cannot be read.
         """
-        files, digest = self.files, hashlib.sha256()
-        for path in files:
-            try:
-                with path.open("rb") as file:
-                    content = hashlib.file_digest(file, "sha256")
-            except OSError as error:
-                raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-            if len(files) == 1 and not self.is_pictures:
-                return content.hexdigest()
-            digest.update(f"{path.name} {content.hexdigest()} ".encode())
-        return digest.hexdigest()
+        contents = [(path.name, _file_digest(path)) for path in self.files]
+        if not self.is_pictures and self.fps is None:
+            return contents[0][1]
+        return hashlib.sha256(repr((contents, self.fps)).encode()).hexdigest()
 
 
 def video_source(video: VideoSource | Path) -> VideoSource:
     """A source as it is, or that of a path."""
     return video if isinstance(video, VideoSource) else VideoSource(Path(video))
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _children(folder: Path) -> Iterable[Path]:

@@ -48,7 +48,7 @@ class FitProblem:
         landmarks = torch.as_tensor(interpolate_missing(track.landmarks, track.valid))
         self.detected = landmarks[:, self.geometry.numbers, :2]
         self.detected_irises = landmarks[:, [LEFT_IRIS, RIGHT_IRIS], :2]
-        self.frame_weights = torch.as_tensor(track.valid, dtype=torch.float32)
+        self.frame_weights = torch.as_tensor(track.used, dtype=torch.float32)
         self.times = torch.as_tensor(track.timestamps if times is None else times, dtype=torch.float32)
         self.scores = _centred_scores(track, head_model.asset.expression_names)
         self.pixel_scale = REFERENCE_FACE_HEIGHT_PX / float(np.nanmedian(track.face_heights()))
@@ -180,7 +180,7 @@ def _centred_scores(track: LandmarkTrack, names: list[str]) -> Tensor:
     for column, name in enumerate(names):
         if name in track.score_names:
             values = track.scores[:, track.score_names.index(name)]
-            scores[:, column] = np.where(track.valid, values - values[track.valid].mean(), 0)
+            scores[:, column] = np.where(track.valid, values - values[track.used].mean(), 0)
     return torch.as_tensor(scores)
 
 
