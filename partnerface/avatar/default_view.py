@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,12 +21,15 @@ HEAD_BUFFERS = (
 )
 """Head parameters of the default view that are saved, beside the identity."""
 
+NEUTRAL_SHARE = 10
+"""One frame of so many is a candidate for the neutral frame."""
+
 RESPONSE_PRIOR = 0.05
 """Radians or metres: a head that moved less, in one frame or all frames together, teaches no response."""
 
 
 class DefaultView(nn.Module):
-    """The view of the training frame with the least expression, and what training showed around it.
+    """The view of a training frame with little expression that faces the camera, and what training showed.
 
     Args:
         head_model: the head model of the avatar.
@@ -86,9 +90,7 @@ class DefaultView(nn.Module):
 
     def remember(self, train: View, head_model: HeadModel) -> None:
         """Take neutral frame and range from the views of the training frames."""
-        strength = head_model.expression_basis.norm(dim=-1).amax(1).to(train.head.expression.device)
-        neutral = int((train.head.expression.abs() * strength).sum(1).argmin())
-        frame, camera, head = train.select([neutral]), train.camera, train.head
+        frame, camera, head = train.select([neutral_frame(train, head_model)]), train.camera, train.head
         for record, names in (
             (frame.head, HEAD_BUFFERS),
             (frame, ("torso_motion",)),
@@ -164,6 +166,20 @@ class DefaultView(nn.Module):
         width, height = self.width_and_height.tolist()
         camera = Camera(self.intrinsics[None].clone(), self.camera_to_world[None].clone(), width, height)
         return View(camera, head, self.torso_motion[None].clone())
+
+
+def neutral_frame(train: View, head_model: HeadModel) -> int:
+    """The frame that faces its camera most, of the tenth of the frames with the least expression.
+
+    A frame's expression is the sum of its coefficients' largest vertex displacements, metres.
+    """
+    strength = head_model.expression_basis.norm(dim=-1).amax(1).to(train.head.expression)
+    expression = (train.head.expression.abs() * strength).sum(1)
+    calm = expression.argsort(stable=True)[: math.ceil(len(expression) / NEUTRAL_SHARE)]
+    forward = train.head.rotation[calm, :, 2]
+    to_camera = train.camera.camera_to_world[calm, :, 3] - train.head.translation[calm]
+    facing = torch.cosine_similarity(forward, to_camera, dim=1)
+    return int(calm[facing.argmax()])
 
 
 def _fill_in_range(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:

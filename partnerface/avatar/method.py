@@ -87,10 +87,10 @@ class AvatarMethod(nn.Module, ABC):
         self.identity.zero_()[: len(train.head.identity)] = train.head.identity
         self.view_defaults.remember(train, self.head_model)
         self.mean_pose.copy_(head_pose(train.head).mean(0))
-        self.torso.neck_line.fill_(sequence.neck_line)
+        self.torso.cover(train.torso_motion, sequence.neck_line)
 
     def default_view(self) -> View:
-        """The view (F = 1) of the training frame with the least expression, at the training size."""
+        """The view (F = 1) of a calm training frame that faces the camera, at the training size."""
         return replace(self.view_defaults.view(self.identity), rig=self.rig())
 
     def neutral_view(self) -> View:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partnerface.configuration.config_files import shipped_instead
 from partnerface.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def sweep(
     )
     from partnerface.sweeps.sweep_run import settings_of
 
-    question = read_sweep(Path(file))
+    question = read_sweep(shipped_instead(Path(file)))
     out = Path("runs") / "sweeps" / question.name if out is None else Path(out)
     runs = question.runs(out, count, seed)
     check_folder(out, question)

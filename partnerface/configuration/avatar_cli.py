@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import track
 
+from partnerface.avatar_files.checkpoint_file import read_checkpoint
 from partnerface.avatar_files.class_paths import check_classes, extension_error, guard_parser
 from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
@@ -33,13 +34,20 @@ from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.files.whole_files import require_writable
 from partnerface.runs.stop_signals import termination_as_exit
+from partnerface.training.callbacks.budgets import TimeBudget
+from partnerface.training.callbacks.evaluation_report import EvaluationReport
+from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
 from partnerface.training.callbacks.save_run_config import SaveRunConfig
 from partnerface.training.distributed import outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.csv_appender import CsvAppender
 from partnerface.training.resume.run_checkpoint import RunCheckpoint, last_checkpoint
+from partnerface.training.resume.step_seeds import StepSeeds
 
 _COMMANDS = ("fit", "validate", "test", "predict")
+
+REQUIRED_CALLBACKS = (RunCheckpoint, StepSeeds, TimeBudget, RefreshOccupancy, EvaluationReport)
+"""Without them a run cannot be resumed or tested, does not end in time, or renders empty space."""
 
 
 class AvatarCLI(LightningCLI):
@@ -117,36 +125,62 @@ class AvatarCLI(LightningCLI):
         }
 
     def _parse_ckpt_path(self) -> None:
-        """Resolve ``--ckpt_path last``; take no hyperparameters from the file.
+        """Resolve ``--ckpt_path``, by default the run's last in all commands but ``fit``.
 
-        Lightning's own version lets the checkpoint silently override explicit flags. Here the
-        command line and the YAML decide.
+        Lightning's own version takes hyperparameters from the file, which silently override explicit flags.
+        Here the command line and the YAML decide.
         """
         command = self.config["subcommand"]
         config = self.config[command]
         checkpoint = config.get("ckpt_path")
         require_data_only(config.get("weights_only"))
         config["weights_only"] = True
-        run_dir = Path(config["run_dir"])
+        run_dir, last = Path(config["run_dir"]), last_checkpoint(Path(config["run_dir"]))
+        if command == "fit":
+            config["ckpt_path"] = self._start_of_fit(run_dir, checkpoint, config["trainer"]["max_steps"])
+            return
+        if checkpoint is None and not last.is_file():
+            if not self._execute:
+                return
+            # Without weights the scores would be those of an untrained network.
+            raise UserError(
+                f"{command}: no checkpoint; name one with --ckpt_path, or a --run_dir that holds an avatar"
+            )
+        path = last if checkpoint in (None, "last") else Path(checkpoint)
+        if not path.is_file():
+            raise UserError(f"--ckpt_path {checkpoint}: no such checkpoint ({path})")
+        config["ckpt_path"] = str(path)
+
+    @staticmethod
+    def _start_of_fit(run_dir: Path, checkpoint: str | None, max_steps: int | None) -> str | None:
+        """Path of the checkpoint that training continues from, None for a new run.
+
+        Raises:
+            UserError: it does not exist or has done more than ``max_steps``; a new run would overwrite one.
+        """
+        last = last_checkpoint(run_dir)
         if checkpoint is None:
-            if command == "fit" and last_checkpoint(run_dir).exists():
+            if last.exists():
                 raise UserError(
                     f"--run_dir {run_dir}: holds a trained avatar; continue it with --ckpt_path last "
                     "or choose another folder"
                 )
-            return
-        path = last_checkpoint(run_dir) if checkpoint == "last" else Path(checkpoint)
-        if command == "fit" and checkpoint == "last" and run_dir.is_dir() and not path.is_file():
+            return None
+        path = last if checkpoint == "last" else Path(checkpoint)
+        if checkpoint == "last" and not path.is_file():
             # The same command starts a run and continues it, also after a kill before the first save.
             if rank_zero_only.rank == 0:
-                print(
-                    f"partnerface: {run_dir} holds no checkpoint yet; training starts anew", file=sys.stderr
-                )
-            config["ckpt_path"] = None
-            return
+                print(f"partnerface: {run_dir} holds no checkpoint; training starts anew", file=sys.stderr)
+            return None
         if not path.is_file():
             raise UserError(f"--ckpt_path {checkpoint}: no such checkpoint ({path})")
-        config["ckpt_path"] = str(path)
+        done = read_checkpoint(path)["global_step"]
+        if max_steps is not None and -1 < max_steps < done:
+            raise UserError(
+                f"--trainer.max_steps {max_steps}: {path} has done {done} steps already; choose more, "
+                "or train anew in another --run_dir"
+            )
+        return str(path)
 
     def instantiate_classes(self) -> None:
         """Build datamodule, model and trainer.
@@ -203,6 +237,7 @@ class AvatarCLI(LightningCLI):
             loggers = []
         else:
             loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
+        self._complete_callbacks()
         asked = self._get(self.config_init, "trainer")["accelerator"]
         options = {"logger": [CsvAppender(run_dir), *loggers], "accelerator": self._accelerator(asked)}
         with named_trainer_values(constructing=True):
@@ -210,6 +245,20 @@ class AvatarCLI(LightningCLI):
         set_ddp_options(trainer)
         outlast_collectives()
         return trainer
+
+    def _complete_callbacks(self) -> None:
+        """Add the callbacks that no run can do without to a list of the user's own that has lost them."""
+        trainer = self._get(self.config_init, "trainer")
+        listed = trainer["callbacks"] or []
+        listed = listed if isinstance(listed, list) else [listed]
+        missing = [kind for kind in REQUIRED_CALLBACKS if not any(isinstance(one, kind) for one in listed)]
+        trainer["callbacks"] = [*listed, *(kind() for kind in missing)]
+        if missing and rank_zero_only.rank == 0:
+            names = ", ".join(kind.__name__ for kind in missing)
+            print(
+                f"partnerface: trainer.callbacks lacks {names}: added; write callbacks+: to add to a list",
+                file=sys.stderr,
+            )
 
 
 def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:

@@ -10,6 +10,8 @@ from partnerface.errors import UserError
 from partnerface.files.plain_values import read_yaml
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
+SHIPPED = {"configs": CONFIGS, "sweeps": Path(partnerface.__file__).parent / "sweeps" / "files"}
+"""Folders of a checkout by name, and where an installation has their files."""
 
 
 def config_file(name: str) -> Path:
@@ -51,14 +53,20 @@ def resolve_config_paths(arguments: list[str]) -> list[str]:
     return resolved
 
 
+def shipped_instead(path: Path) -> Path:
+    """The package's file for a path such as ``sweeps/num_parts.yaml`` that the working directory lacks."""
+    folder = SHIPPED.get(path.parts[0]) if path.parts and not path.is_file() else None
+    if folder is not None and folder.joinpath(*path.parts[1:]).is_file():
+        return folder.joinpath(*path.parts[1:])
+    return path
+
+
 def _shipped_instead(value: str) -> str:
-    path = Path(value)
+    path = shipped_instead(Path(value))
     if path.is_file():
         if not isinstance(read_yaml(path), dict | None):
             raise UserError(f"configuration {path}: holds no keys; write key: value")
-        return value
-    if path.parts[:1] == ("configs",) and (CONFIGS.joinpath(*path.parts[1:])).is_file():
-        return str(CONFIGS.joinpath(*path.parts[1:]))
+        return str(path)
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"configuration {value}: no such file")
     return value

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from partnerface.avatar_files.checkpoint_file import first_reason
 from partnerface.errors import UserError
 
 _OF_THE_CONSTRUCTOR = (ImportError, AttributeError, RuntimeError, TypeError, ValueError, KeyError)
@@ -33,6 +34,14 @@ def named_trainer_values(constructing: bool = False) -> Iterator[None]:
         raise
     except refusals as error:
         raise UserError(f"trainer: {error}") from error
+    except Exception as error:
+        # wandb is optional and slow to import.
+        if not type(error).__module__.startswith("wandb."):
+            raise
+        raise UserError(
+            f"Weights & Biases: {first_reason(error)}; log in with `wandb login`, or log to files with "
+            "--trainer.logger.init_args.offline true"
+        ) from error
 
 
 @contextmanager

@@ -40,6 +40,9 @@ class EvaluationProtocol:
         split_frames: number of frames of each of these splits.
         metrics: unit, direction and definition of each image metric, as `metrics_protocol` gives them.
         lpips: name of the network of LPIPS; None if LPIPS has no values.
+        checkpoint: the file of the weights that were tested, in the run's folder or its name alone; None for
+            weights that were never saved.
+        trained_steps: training steps that they have seen.
         test_parameters: ``strict``: tracked test parameters as they are; ``refined``: optimised
             against the test image.
         background: colour behind both images.
@@ -58,6 +61,8 @@ class EvaluationProtocol:
     split_frames: dict[str, int]
     metrics: dict[str, dict[str, str | bool]]
     lpips: str | None
+    checkpoint: str | None = None
+    trained_steps: int = 0
     test_parameters: str = "strict"
     background: str = "white"
     mask: str = MASK_DEFINITION

@@ -8,6 +8,8 @@ that is linear in the head's pose.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,6 +17,9 @@ from torch.nn import functional
 from partnerface.compute.ranges import Between
 
 POSE_WIDTH = 6
+
+MOST_AROUND = 0.5
+"""Image widths and heights around the reference image that the layer may cover."""
 
 YIELDING_SCALE = 0.1
 """Image widths of displacement for a radian or decimetre and a parameter of one. With parameters in image
@@ -33,6 +38,8 @@ class TorsoLayer(nn.Module):
     """
 
     neck_line: Tensor
+    low: Tensor
+    extent: Tensor
 
     def __init__(
         self,
@@ -51,6 +58,22 @@ class TorsoLayer(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(channels * len(resolutions), 32), nn.SiLU(), nn.Linear(32, 4))
         self.yielding = nn.Parameter(torch.zeros(POSE_WIDTH, 2, yielding_cells, yielding_cells))
         self.register_buffer("neck_line", torch.ones(()))
+        # The part of the reference image's plane that the layer covers.
+        self.register_buffer("low", torch.zeros(2))
+        self.register_buffer("extent", torch.ones(2))
+        self.register_load_state_dict_pre_hook(_cover_reference_image)
+
+    def cover(self, motion: Tensor, neck_line: float) -> None:
+        """Cover the reference image and whatever frames of these motions ``[F, 2, 3]`` show around it.
+
+        Of a torso that moves up in a frame more is seen at the picture's lower edge than in the reference.
+        """
+        corners = motion.new_tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+        seen = torch.cat([corners[:, :2], (corners @ motion.transpose(1, 2)).flatten(0, 1)])
+        seen = seen.clamp(-MOST_AROUND, 1 + MOST_AROUND)
+        self.low.copy_(seen.amin(0))
+        self.extent.copy_(seen.amax(0) - seen.amin(0))
+        self.neck_line.fill_(neck_line)
 
     def forward(self, pixels: Tensor, motion: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Colour ``[F, R, 3]`` and opacity ``[F, R]`` of the torso in F frames.
@@ -63,7 +86,7 @@ class TorsoLayer(nn.Module):
         """
         still = pixels @ motion[:, :, :2].transpose(1, 2) + motion[:, None, :, 2]
         displacement = YIELDING_SCALE * torch.einsum("fd,dchw->fchw", pose, self.yielding)
-        place = (still + _sampled(displacement, still)).flatten(0, 1)
+        place = (still + self._sampled(displacement, still)).flatten(0, 1)
         still, shape = still.flatten(0, 1), pixels.shape[:2]
         if still.device.type != "cpu":
             # Decoding all is cheaper than asking the device how many there are.
@@ -82,15 +105,22 @@ class TorsoLayer(nn.Module):
         # The gradient of grid_sample on a CPU reads anywhere in memory at a place that is no number. The
         # opacity below stays none, so that training notices.
         somewhere = place.nan_to_num(0.0)
-        decoded = self.decoder(torch.cat([_sampled(plane, somewhere[None])[0] for plane in self.planes], 1))
+        features = [self._sampled(plane, somewhere[None])[0] for plane in self.planes]
+        decoded = self.decoder(torch.cat(features, 1))
         # Both: in a pose beyond those of training the displacement could pull the collar over the head.
         height = torch.minimum(place[:, 1], still[:, 1])
         below = ((height - self.neck_line) / self.margin + 1).clamp(0, 1)
         return decoded[:, :3].sigmoid(), (2 * decoded[:, 3]).sigmoid() * below
 
+    def _sampled(self, plane: Tensor, place: Tensor) -> Tensor:
+        """Planes ``[F, C, H, W]`` at places ``[F, R, 2]`` of the reference image, as ``[F, R, C]``."""
+        grid = (2 * (place - self.low) / self.extent - 1)[:, :, None]
+        found = functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")
+        return found[..., 0].transpose(1, 2)
 
-def _sampled(plane: Tensor, place: Tensor) -> Tensor:
-    """Planes ``[F, C, H, W]`` at places ``[F, R, 2]`` in [0, 1], as ``[F, R, C]``."""
-    grid = (2 * place - 1)[:, :, None]
-    found = functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")
-    return found[..., 0].transpose(1, 2)
+
+def _cover_reference_image(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Give a checkpoint of before the cover was kept the reference image alone."""
+    if prefix + "neck_line" in state:
+        state.setdefault(prefix + "low", torch.zeros(2))
+        state.setdefault(prefix + "extent", torch.ones(2))

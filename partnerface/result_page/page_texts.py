@@ -88,6 +88,8 @@ def protocol_in_words(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
             protocol.get("refinement") or f"{protocol['test_parameters']}: as tracked",
         ),
     ]
+    if protocol.get("checkpoint"):
+        found.append(("Weights", f"{protocol['checkpoint']}, step {protocol['trained_steps']}"))
     for name, text in protocol.get("split_protocol", {}).items():
         count = protocol.get("split_frames", {}).get(name)
         found.append((f"Split {words(name)}", text if count is None else f"{text} ({count} frames)"))

@@ -115,6 +115,7 @@ class AvatarModule(LightningModule):
         self.make_optimizer = optimizer or adamw
         self.learning_rates = learning_rates
         self.test_parameters = test_parameters
+        self.trained_steps = 0
         self.refinement_prior = refinement_prior
         self.gradient_clip = gradient_clip
         self.cpu_threads = cpu_threads
@@ -348,6 +349,7 @@ class AvatarModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps.total = checkpoint.get("skipped_steps", 0)
+        self.trained_steps = checkpoint["global_step"]
 
     def render(self, frame: EvaluationFrame, with_parts: bool = False) -> Prediction:
         """Render a whole frame from its tracked parameters as they are, without refinement in training.

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,26 +17,33 @@ def sequence(synthetic_dataset):
     return SyntheticReader(synthetic_dataset, frames=24, size=32).read()
 
 
-def least_expression(sequence, head_model) -> int:
-    """The training frame whose expressions move their farthest vertices least, all added up."""
-    moved = {}
+def calm_and_frontal(sequence, head_model) -> int:
+    """The training frame that faces the camera, in the origin, among the 10 % that move their vertices least.
+
+    A frame moves them by the largest displacement of each expression, all added up.
+    """
+    moved, turned = {}, {}
     for frame in sequence.splits["train"]:
-        total = 0.0
+        moved[frame] = 0.0
         for value, basis in zip(sequence.head.expression[frame], head_model.expression_basis, strict=True):
-            total += abs(float(value)) * max(float(offset.norm()) for offset in basis[basis.any(1)])
-        moved[frame] = total
-    return min(moved, key=moved.get)
+            moved[frame] += abs(float(value)) * max(float(offset.norm()) for offset in basis[basis.any(1)])
+        nose = sequence.head.rotation[frame].numpy() @ [0, 0, 1]
+        place = sequence.head.translation[frame].numpy()
+        turned[frame] = np.arccos(-(nose @ place) / np.linalg.norm(place))
+    calmest = sorted(moved, key=moved.get)[: -(-len(moved) // 10)]
+    assert len(calmest) > 1
+    return min(calmest, key=turned.get)
 
 
 def test_a_fresh_avatar_shows_its_person_from_weights_alone(sequence):
-    """Equal to the training frame with the least expression, of a head that does not turn."""
+    """Equal to a calm training frame that faces the camera, of a head that does not turn."""
     turning = replace(sequence.head, angular_velocity=torch.ones(24, 3))
     trained = make_avatar()
     trained.adapt_to(replace(sequence, head=turning, camera=sequence.camera.resized(20, 24)))
     wake(trained)
     fresh = make_avatar(seed=9).eval()
     fresh.load_state_dict(trained.state_dict())
-    frame = least_expression(sequence, trained.head_model)
+    frame = calm_and_frontal(sequence, trained.head_model)
     expected = views_of(sequence, [frame]).resized(20, 24)
     found = fresh.default_view()
     assert (found.camera.width, found.camera.height) == (20, 24)

@@ -199,9 +199,10 @@ def test_a_folder_with_a_trained_avatar_is_not_overwritten(
 
 
 def test_a_checkpoint_that_is_not_there(capsys, smoke_arguments: list[str], tmp_path: Path) -> None:
-    """Trap: Lightning starts from scratch where it finds no checkpoint for `last`."""
-    line = _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={tmp_path / 'new'}", "--ckpt_path=last"])
-    assert "no such checkpoint" in line
+    """Only `fit` may begin where there is no `last` yet, and says so; a path is always meant."""
+    for command, named in (("fit", str(tmp_path / "other.ckpt")), ("validate", "last")):
+        arguments = [command, *smoke_arguments, f"--run_dir={tmp_path / 'new'}"]
+        assert "no such checkpoint" in _one_line(capsys, [*arguments, f"--ckpt_path={named}"])
 
 
 def test_a_checkpoint_of_another_architecture(capsys, trained_run: Path, tmp_path: Path) -> None:

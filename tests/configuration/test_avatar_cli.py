@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from partnerface.avatar_files.checkpoint_file import read_checkpoint
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.deformation.global_deformation import GlobalDeformation
@@ -53,6 +54,91 @@ def test_an_appended_callback_leaves_those_of_base(smoke_arguments: list[str], t
     kinds = [type(c).__name__ for c in cli.trainer.callbacks]
     assert "LearningRateMonitor" in kinds
     assert {"RunCheckpoint", "StepSeeds", "EvaluationReport", "WriteVideo", "TimeBudget"} <= set(kinds)
+
+
+def test_a_list_of_the_users_own_keeps_what_a_run_needs(
+    smoke_arguments: list[str], tmp_path: Path, capsys
+) -> None:
+    """A list replaces that of base.yaml: training ran to its end and left no checkpoint."""
+    overlay = tmp_path / "own.yaml"
+    overlay.write_text(
+        "trainer: {callbacks: [{class_path: lightning.pytorch.callbacks.LearningRateMonitor}]}\n"
+    )
+    run = tmp_path / "run"
+    flags = ["--config", str(overlay), "--config=configs/logger/tensorboard.yaml"]
+    flags += [f"--trainer.logger.init_args.save_dir={tmp_path}"]
+    short = ["--trainer.max_steps=1", "--trainer.limit_val_batches=0", f"--run_dir={run}"]
+    assert main(["fit", *smoke_arguments, *flags, *short]) == 0
+    assert last_checkpoint(run).is_file()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "trainer.callbacks" in line]
+    assert len(lines) == 1
+    for name in ("RunCheckpoint", "StepSeeds", "TimeBudget", "RefreshOccupancy", "EvaluationReport"):
+        assert name in lines[0]
+
+
+def test_the_weights_are_those_of_the_run_unless_named(trained_run: Path, tmp_path: Path, capsys) -> None:
+    """An untrained network was scored without a word."""
+    config = str(trained_run / "config.yaml")
+    cli = AvatarCLI(["test", "--config", config, f"--run_dir={trained_run}"], execute=False)
+    assert cli.config["test"]["ckpt_path"] == str(last_checkpoint(trained_run))
+    for command in ("validate", "test", "predict"):
+        assert main([command, "--config", config, f"--run_dir={tmp_path / 'none'}"]) == 2
+        assert "no checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_resumed_run_leaves_a_configuration_for_new_ones(trained_run: Path, tmp_path: Path) -> None:
+    """It named the checkpoint: a new run of this file began with trained weights, at their step."""
+    run, config = tmp_path / "run", str(trained_run / "config.yaml")
+    checkpoint = str(last_checkpoint(trained_run))
+    steps = read_checkpoint(checkpoint)["global_step"]
+    arguments = ["fit", "--config", config, f"--run_dir={run}", f"--ckpt_path={checkpoint}"]
+    arguments += [f"--trainer.max_steps={steps + 1}", "--trainer.limit_val_batches=0"]
+    assert main(arguments) == 0
+    assert read_checkpoint(last_checkpoint(run))["global_step"] == steps + 1
+    assert yaml.safe_load((run / "config.yaml").read_text())["ckpt_path"] is None
+
+
+def test_fewer_steps_than_are_done_are_refused(trained_run: Path, capsys) -> None:
+    """The run ended at once, with exit code 0 and its configuration written anew."""
+    config = trained_run / "config.yaml"
+    before = config.read_bytes()
+    arguments = ["fit", "--config", str(config), f"--run_dir={trained_run}", "--ckpt_path=last"]
+    assert main([*arguments, "--trainer.max_steps=1"]) == 2
+    assert "--trainer.max_steps 1" in capsys.readouterr().err
+    assert config.read_bytes() == before
+
+
+def test_the_command_that_continues_a_run_begins_it(
+    smoke_arguments: list[str], tmp_path: Path, capsys
+) -> None:
+    """What a cluster's script repeats: its first start was refused."""
+    arguments = ["fit", *smoke_arguments, "--ckpt_path=last", f"--run_dir={tmp_path / 'run'}"]
+    assert main([*arguments, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]) == 0
+    assert "training starts anew" in capsys.readouterr().err
+    assert last_checkpoint(tmp_path / "run").is_file()
+
+
+def test_weights_and_biases_without_a_login_is_one_line(
+    smoke_arguments: list[str], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    arguments = [
+        "fit",
+        *smoke_arguments,
+        "--config=configs/logger/wandb.yaml",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    assert main([*arguments, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]) == 2
+    assert "wandb login" in capsys.readouterr().err.splitlines()[-1]
+    import wandb
+
+    # It keeps the environment of its first run.
+    wandb.teardown()
 
 
 def test_the_optimizer_is_the_one_of_the_yaml(smoke_arguments: list[str], tmp_path: Path) -> None:
@@ -122,6 +208,10 @@ def test_two_runs_with_a_logger_that_shares_its_folder(
         assert last_checkpoint(tmp_path / name).is_file()
         import wandb
 
+        settings = dict(wandb.run.config)
+        assert settings["data"]["image_size"] == 32
+        assert settings["seed_everything"] == 0
+        assert "rays_per_frame" in settings["data"]
         wandb.finish()
 
 

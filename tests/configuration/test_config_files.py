@@ -6,11 +6,14 @@ import pytest
 
 from partnerface.configuration.config_files import (
     CONFIGS,
+    SHIPPED,
     config_arguments,
     config_file,
     resolve_config_paths,
+    shipped_instead,
 )
 from partnerface.errors import UserError
+from partnerface.sweeps.sweep_file import read_sweep
 
 
 def test_the_packages_configs_are_the_top_level_ones() -> None:
@@ -45,3 +48,16 @@ def test_names_what_is_missing() -> None:
         config_file("method/none")
     with pytest.raises(UserError, match=r"configs/none\.yaml: no such file"):
         resolve_config_paths(["--config", "configs/none.yaml"])
+
+
+def test_sweep_files_come_with_the_package(tmp_path: Path, monkeypatch) -> None:
+    """A wheel had none, and the README names them."""
+    top = Path(__file__).parents[2] / "sweeps"
+    assert {p.name for p in SHIPPED["sweeps"].iterdir()} == {p.name for p in top.iterdir()}
+    monkeypatch.chdir(tmp_path)
+    name = Path("sweeps/num_parts.yaml")
+    assert read_sweep(shipped_instead(name)).name == read_sweep(top / name.name).name
+    name.parent.mkdir()
+    name.write_text("method: grid")
+    assert shipped_instead(name) == name
+    assert shipped_instead(Path("sweeps/none.yaml")) == Path("sweeps/none.yaml")

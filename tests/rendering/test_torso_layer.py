@@ -1,5 +1,6 @@
 """The torso layer: where it may show, and how it moves."""
 
+import pytest
 import torch
 
 from partnerface.rendering.torso_layer import POSE_WIDTH, YIELDING_SCALE, TorsoLayer
@@ -102,6 +103,52 @@ def test_places_outside_of_the_reference_image_are_its_border():
     far = one_frame(layer, torch.tensor([[3.0, 0.9], [0.5, 7.0]]))
     rim = one_frame(layer, torch.tensor([[1.0, 0.9], [0.5, 1.0]]))
     torch.testing.assert_close(far, rim)
+
+
+def test_what_a_moved_torso_shows_beyond_the_reference_image_is_learned():
+    """A layer fitted to frames of a torso that rises shows them; the row at the rim alone cannot."""
+    rows = torch.linspace(0, 1, 40)
+    pixels = torch.stack([torch.full_like(rows, 0.5), rows], 1).expand(2, -1, -1)
+    motion = torch.eye(2, 3).repeat(2, 1, 1)
+    motion[1, 1, 2] = 0.4
+    colours = 0.5 + 0.4 * torch.sin(9 * (pixels[..., 1] + motion[:, 1, 2:]))
+    errors = []
+    for around in (motion[:1], motion):
+        torch.manual_seed(0)
+        layer = TorsoLayer(resolutions=(16,), channels=4)
+        layer.cover(around, 0.0)
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.03)
+        for _ in range(300):
+            rgb, _ = layer(pixels, motion, STILL.expand(2, -1))
+            loss = (rgb[..., 0] - colours).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        errors.append(float(loss.detach()))
+    assert errors[0] > 0.01
+    assert errors[1] < 1e-3
+
+
+def test_the_cover_is_the_reference_image_and_what_the_frames_show_around_it():
+    """Corners of two frames by hand; a motion that is out of hand is cut at half a picture."""
+    layer = make_layer()
+    motion = torch.tensor([[[1.0, 0.0, -0.1], [0.0, 1.0, 0.2]], [[0.9, 0.1, 0.05], [0.0, 9.0, 0.0]]])
+    layer.cover(motion, 0.3)
+    torch.testing.assert_close(layer.low, torch.tensor([-0.1, 0.0]))
+    torch.testing.assert_close(layer.low + layer.extent, torch.tensor([1.05, 1.5]))
+    assert float(layer.neck_line) == pytest.approx(0.3)
+
+
+def test_a_checkpoint_without_a_cover_shows_the_reference_image():
+    """As the layer did when it was made, whatever this one covered before."""
+    old = make_layer()
+    state = old.state_dict()
+    del state["low"], state["extent"]
+    loaded = make_layer()
+    loaded.cover(torch.tensor([[[1.0, 0.0, 0.3], [0.0, 1.0, 0.3]]]), 0.1)
+    loaded.load_state_dict(state)
+    pixels = random_pixels()
+    torch.testing.assert_close(one_frame(loaded, pixels), one_frame(old, pixels), rtol=0, atol=0)
 
 
 def test_gradient_is_finite_above_and_below():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -36,6 +37,9 @@ from partnerface.runs.run import SCORES_FILE
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 
+SAME_HEAD_M = 1e-4
+"""Metres, mean over the vertices: heads that differ by more are not the same."""
+
 STRIP_ROWS = 5
 STRIP_SPLIT = "unseen_expression"
 
@@ -68,6 +72,7 @@ class EvaluationReport(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data, splits = trainer.datamodule, trainer.datamodule.sequence.test_splits
+        say_other_head(trainer, pl_module)
         self._knows_surface = _true_surface(trainer, data.test_frames[0]) is not None
         self._scores = EvaluationScores(splits, pl_module.metrics, self._knows_surface, pl_module.device)
         frames = data.test_frames
@@ -141,6 +146,8 @@ class EvaluationReport(Callback):
         metrics = metrics_protocol(pl_module.metrics)
         return EvaluationProtocol(
             dataset=sequence.name,
+            checkpoint=_name_of_checkpoint(trainer),
+            trained_steps=pl_module.trained_steps,
             resolution=(data.camera.width, data.camera.height),
             num_frames={name: num_frames[name] for name in sequence.test_splits},
             num_train_frames=len(data.train_frames),
@@ -165,6 +172,28 @@ def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
     """The true surface of a frame; None if the dataset does not know it."""
     data = trainer.datamodule
     return data.reader.true_surface(number, data.camera.select([number]))
+
+
+def _name_of_checkpoint(trainer: Trainer) -> str | None:
+    """Path of the tested checkpoint within the run's folder; of one from elsewhere its name alone."""
+    if trainer.ckpt_path is None:
+        return None
+    path, run = (Path(p).absolute() for p in (trainer.ckpt_path, trainer.default_root_dir))
+    return path.relative_to(run).as_posix() if path.is_relative_to(run) else path.name
+
+
+def say_other_head(trainer: Trainer, pl_module: LightningModule) -> None:
+    """Print one line if the dataset's head is not the one that the avatar was trained with."""
+    data, head_model = trainer.datamodule, pl_module.avatar.head_model
+    other = data.sequence.head.identity.to(pl_module.device)
+    own, other = (head_model.identity_vertices(one) for one in (pl_module.avatar.identity, other))
+    distance = float((own - other).norm(dim=1).mean())
+    if distance > SAME_HEAD_M and trainer.is_global_zero:
+        print(
+            f"partnerface: the head of {data.reader.root} is {1000 * distance:.1f} mm from the avatar's on "
+            "average: another person or tracking; to drive an avatar by others use partnerface reenact",
+            file=sys.stderr,
+        )
 
 
 def print_report(report: dict) -> None:

@@ -24,8 +24,12 @@ class SaveRunConfig(SaveConfigCallback):
         path = Path(trainer.default_root_dir) / self.config_filename
         with whole_file(path, "choose another --run_dir") as partial:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(self.parser.dump(self.config, skip_none=False, skip_link_targets=True))
+            # Without the checkpoint that a run was continued from: a new run of this file starts anew.
+            begun = self.config.clone()
+            begun["ckpt_path"] = None
+            partial.write_text(self.parser.dump(begun, skip_none=False, skip_link_targets=True))
         self.already_saved = True
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
+                logger.experiment.config.update(self.config.as_dict(), allow_val_change=True)
                 logger.experiment.save(str(path), base_path=str(path.parent), policy="now")

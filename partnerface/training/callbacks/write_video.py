@@ -11,6 +11,7 @@ from partnerface.avatar.background import Background
 from partnerface.avatar.picture import Picture
 from partnerface.errors import UserError
 from partnerface.files.videos import fault_of_encoding, write_video
+from partnerface.training.callbacks.evaluation_report import say_other_head
 from partnerface.training.distributed import gathered_at_first
 
 
@@ -30,6 +31,7 @@ class WriteVideo(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._frames = []
+        say_other_head(trainer, pl_module)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Picture, *args
@@ -43,4 +45,4 @@ class WriteVideo(Callback):
         path = Path(trainer.default_root_dir) / self.file_name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_video(path, frames, trainer.datamodule.prediction_driver.fps)
-        print(f"{path}: {len(frames)} frames")
+        print(f"{path}: {len(frames)} frames of {trainer.ckpt_path}, step {pl_module.trained_steps}")

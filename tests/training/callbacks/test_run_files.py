@@ -25,6 +25,8 @@ def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset
         assert set(regions["full_frame"]) == {"psnr", "ssim", "ms_ssim", "lpips", "l1", "temporal"}
         assert set(regions["mouth"]) - set(regions["full_frame"]) == set(GEOMETRY)
         assert set(regions["nearest_frame"]) == {"full_frame", "head_mask", "matte"}
+    assert report["protocol"]["checkpoint"] == "checkpoints/last.ckpt"
+    assert report["protocol"]["trained_steps"] == 6
     assert report["protocol"]["resolution"] == [32, 32]
     # 24 frames of the embedded subject: its own shares, not those of a tracked clip.
     assert "last 17 %" in report["protocol"]["split_protocol"]["unseen_expression"]
