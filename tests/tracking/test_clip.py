@@ -110,6 +110,28 @@ def test_mattes_of_the_user_are_cut_as_the_frames(cut, tmp_path):
     np.testing.assert_array_equal(clip.mattes, np.broadcast_to(expected, clip.mattes.shape))
 
 
+def test_alpha_is_the_matte_and_frames_can_be_chosen(synthetic_track, tmp_path):
+    """Frame k of a transparent video is opaque above row 40 k."""
+    path = tmp_path / "keyed.mov"
+    images = np.full((FRAMES, SIDE, SIDE, 4), (180, 120, 90, 0), np.uint8)
+    for k in range(FRAMES):
+        images[k, : 40 * k, :, 3] = 255
+        images[k, ..., 0] += 10 * k
+    write_video(path, images, 5)
+    track = synthetic_track(FRAMES).track
+    track.transparent = True
+    frames = np.array([0, 2, 3, 5])
+    with Progress(disable=True) as bars:
+        clip = cut_clip(
+            *(VideoSource(path), track, frames, CROP, BrightPixels(), SequenceWriter(tmp_path / "set")),
+            *(TrackingStages(tmp_path / "set", "key"), bars),
+        )
+    assert [round((read_rgb(p).mean((0, 1))[0] - 180) / 10) for p in clip.image_paths] == [0, 2, 3, 5]
+    np.testing.assert_array_equal(clip.track.timestamps, track.timestamps[frames])
+    # Rows 20 to 180 of the video at half the size; the last and the first are left as they are.
+    assert [int((m > 127).all(1).sum()) for m in clip.mattes] == [0, 30, 50, 80]
+
+
 def test_landmarks_and_camera_are_those_of_the_whole_picture(cut, synthetic_track):
     """A point before the whole picture's camera, cut, lies where the clip's camera sees it."""
     clip, _ = cut(BrightPixels())

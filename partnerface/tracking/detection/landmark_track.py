@@ -47,7 +47,8 @@ class LandmarkTrack:
         score_names: ``[B]`` names of the scores; the fit matches them by name.
         face_matrices: ``[T, 4, 4]`` the detector's own head pose.
         valid: ``[T]`` bool, a face was found.
-        content_change: ``[T]`` mean absolute difference to the previous frame's thumbnail, in [0, 1].
+        content_change: ``[T]`` mean absolute difference to the previous frame's thumbnail, in [0, 1];
+            negative where there is no picture before it.
         background_change: ``[T]`` the median instead of the mean: a person who moves leaves it small.
         timestamps: ``[T]`` seconds from the first frame.
         fps: mean frame rate.
@@ -88,9 +89,7 @@ class LandmarkTrack:
     @property
     def copies(self) -> np.ndarray:
         """``[T]`` bool, the frame repeats the one before, as a stalled camera or a player makes them."""
-        copies = self.content_change < COPY_CHANGE
-        copies[:1] = False
-        return copies
+        return (self.content_change >= 0) & (self.content_change < COPY_CHANGE)
 
     @property
     def used(self) -> np.ndarray:

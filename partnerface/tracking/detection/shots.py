@@ -31,6 +31,7 @@ EMPTY_CONTRAST = 0.02
 """Standard deviation of a thumbnail's values, in [0, 1], below which the picture shows nothing."""
 
 LEAST_GAIN = 0.05
+NOTHING_BEFORE = -1.0
 
 
 class PictureChanges:
@@ -50,7 +51,7 @@ class PictureChanges:
         if self._last is None or small.std() < EMPTY_CONTRAST:
             if small.std() >= EMPTY_CONTRAST:
                 self._last = small
-            return 0.0, 0.0
+            return NOTHING_BEFORE, 0.0
         difference = np.abs(small - self._last)
         if difference.mean() > CUT_CONTENT_CHANGE:
             difference = _without_light(self._last, small, difference)
