@@ -40,7 +40,7 @@ def create(
             cut out of the video at 512 pixels, or at this size where it is larger, but never enlarged beyond
             the video's own pixels.
         fps: frames per second of pictures, by default 25; of a video in place of its own times.
-        max_frames: of a longer video so many frames are used, those that differ most.
+        max_frames: most frames that are used; a longer video gives those that differ most.
     """
     video = Path(video).expanduser()
     source = VideoSource(video, fps)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import partnerface
 from partnerface.cli.process_errors import process_error_message
@@ -193,7 +194,7 @@ def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[st
 
 
 def _with_plain_paths(function: Callable, arguments: Sequence[str]) -> list[str]:
-    """The arguments, with paths that YAML takes for text, and a home folder that the shell has left as ``~``."""
+    """The arguments, with paths that YAML takes for text, and the home folder for a ``~`` that shells leave."""
     parameters = inspect.signature(function).parameters.values()
     flags = {f"--{p.name}" for p in parameters if str(p.annotation) in ("Path", "Path | None")}
     plain: list[str] = []

@@ -32,7 +32,7 @@ def track(
             video's own pixels.
         mattes: folder with one foreground matte image per video frame, in name order (optional).
         fps: frames per second of pictures, by default 25; of a video in place of its own times.
-        max_frames: of a longer video so many frames are used, those that differ most.
+        max_frames: most frames that are used; a longer video gives those that differ most.
     """
     source, out = VideoSource(Path(video).expanduser(), fps), Path(out).expanduser()
     sequence = track_video(source, out, size=size, mattes=mattes, max_frames=max_frames)

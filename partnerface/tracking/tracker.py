@@ -87,7 +87,7 @@ def track_video(
         detector: finds the landmarks; MediaPipe by default.
         matting: separates the person from the background; MediaPipe by default. A transparent video's matte
             is its alpha.
-        max_frames: of a longer video so many frames are used, see `choose_frames`.
+        max_frames: most frames that are used, see `choose_frames`.
 
     Raises:
         UserError: the video, the model files, the head model or the folder cannot be used.

@@ -23,11 +23,11 @@ REFERENCE_WHITE = 203.0
 """cd/m² of white paper in HDR (ITU-R BT.2408), which becomes the white of the standard range."""
 
 HDR_PEAK = 1000.0
-"""cd/m² that are still told apart from white: the nominal peak of HLG, and of nearly all PQ masters."""
+"""cd/m² that become white: the nominal peak of HLG, and of nearly all PQ masters."""
 
 LUT_SIZE = 33
-LUT_EXPONENT = 2.4
-"""Of the reference display of the standard range (ITU-R BT.1886)."""
+DISPLAY_EXPONENT = 2.4
+"""Exponent of the reference display of the standard range (ITU-R BT.1886)."""
 
 _CHROMATICITIES = {
     "BT.709": ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
@@ -86,12 +86,12 @@ def to_bt709(values: np.ndarray, transfer: str, gamut: str) -> np.ndarray:
     gamut of BT.709 does not hold is clipped.
     """
     if transfer == "SDR":
-        linear = values**LUT_EXPONENT
+        linear = values**DISPLAY_EXPONENT
     else:
         light = pq_to_light(values) if transfer == "PQ" else hlg_to_light(values)
         linear = _compress_highlights(light) / REFERENCE_WHITE
     linear = linear @ (np.linalg.inv(_rgb_to_xyz("BT.709")) @ _rgb_to_xyz(gamut)).T
-    return linear.clip(0, 1) ** (1 / LUT_EXPONENT)
+    return linear.clip(0, 1) ** (1 / DISPLAY_EXPONENT)
 
 
 def pq_to_light(values: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def _missing_frames(
 class StreamDecoder:
     """Decodes a stream as far as that goes; used once.
 
-    A packet that cannot be decoded costs its own frame and no other: frames that refer to it are taken as the
+    A damaged packet costs its own frame and no other: frames that refer to it are taken as the
     decoder repairs them, which is what players show.
 
     Args:

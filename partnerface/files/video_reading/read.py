@@ -94,7 +94,7 @@ class VideoReader:
 
     Frames are turned and mirrored by their display matrix, given square pixels, deinterlaced, and brought to
     BT.709 of standard range. Those of a video with a variable rate keep their own times; none is repeated.
-    Frames that cannot be decoded leave a gap in time.
+    Frames that are damaged leave a gap in time.
 
     Args:
         video: the video.
@@ -142,8 +142,8 @@ class VideoReader:
     def _pictures(self) -> Iterator[ConvertedFrame]:
         files = self.source.files
         fps = self.source.fps or DEFAULT_PICTURE_FPS
-        told = "" if self.source.fps else ", an assumption that --fps replaces"
-        self.notes.append(f"{len(files)} pictures read as {fps:g} frames per second{told}")
+        ending = "" if self.source.fps else ", an assumption that --fps replaces"
+        self.notes.append(f"{len(files)} pictures read as {fps:g} frames per second{ending}")
         for index, path in enumerate(files):
             yield ConvertedFrame(read_pixels(path, upright=True), index / fps, np.eye(2))
 
