@@ -194,7 +194,7 @@ def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[st
 
 
 def _with_plain_paths(function: Callable, arguments: Sequence[str]) -> list[str]:
-    """The arguments, with paths that YAML takes for text, and the home folder for a ``~`` that shells leave."""
+    """The arguments, with paths that YAML takes for text, and the home folder for ``~``."""
     parameters = inspect.signature(function).parameters.values()
     flags = {f"--{p.name}" for p in parameters if str(p.annotation) in ("Path", "Path | None")}
     plain: list[str] = []
