@@ -22,11 +22,11 @@ from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
 from partnerface.files.downloads import cache_folder
 from partnerface.files.plain_values import read_yaml
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.files.videos import has_sound
 from partnerface.files.whole_files import one_after_another
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
-from partnerface.tracking.stages import file_digest
 from partnerface.tracking.tracker import track_video
 
 TABLES = (".json", ".npz", ".npy")
@@ -132,7 +132,8 @@ def _recording(
     if path.suffix.lower() in TABLES:
         return read_table(path, head_model, fps=options.fps)
     sound = path if has_sound(path) else None
-    folder = cache_folder() / "driving_videos" / f"{file_digest(path)[:16]}_{head_model.asset.checksum()}"
+    content = VideoSource(path).digest()[:16]
+    folder = cache_folder() / "driving_videos" / f"{content}_{head_model.asset.checksum()}"
     say(f"{path}: its tracked dataset is kept in {folder}")
     with one_after_another(folder):
         track_video(path, folder, size=TRACKED_SIZE, head_model=head_model, say=say)

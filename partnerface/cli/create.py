@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
+from partnerface.files.video_reading.source import VideoSource
+from partnerface.tracking.detection.frame_choice import MAX_FRAMES
 
 TRACKED_SIZE = 512
 """Smallest side of the head crop that is tracked, in pixels."""
@@ -22,13 +25,16 @@ def create(
     preset: Literal["quick", "full"] = "quick",
     size: int | None = None,
     head_model: str = "anny",
+    fps: float | None = None,
+    max_frames: int = MAX_FRAMES,
 ) -> None:
     """Make an avatar from a video of one person.
 
     A run keeps the settings that it was begun with, also on another machine, with a GPU or without.
 
     Args:
-        video: the video; one person, a camera that stands still, the head turned to both sides.
+        video: the video, or a folder of pictures, or a pattern of their names such as ``frame_%04d.png``; one
+            person, a camera that stands still, the head turned to both sides.
         out: folder of the outputs, by default ``avatars/NAME_OF_THE_VIDEO``; a second run continues
             or reuses what lies there.
         preset: ``quick`` ends in under 20 minutes on two cores, ``full`` in about an hour; on a GPU both take
@@ -37,10 +43,14 @@ def create(
             cut out of the video at 512 pixels, or at this size where it is larger, but never enlarged beyond
             the video's own pixels.
         head_model: anny or ict_facekit, which come along, or the path of a FLAME file (.pkl or .npz).
+        fps: frames per second of pictures, by default 25; of a video in place of its own times.
+        max_frames: most frames that are used; a longer video gives those that differ most.
     """
-    video = Path(video)
-    if not video.is_file():
+    video = Path(video).expanduser()
+    source = VideoSource(video, fps)
+    if not (video.exists() or source.is_pictures):
         raise UserError(f"video {video}: no such file")
+    content = source.size_bytes
     if size is not None and size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
@@ -59,17 +69,22 @@ def create(
     # Says now, not after the minutes of tracking, if a GPU is found and cannot serve.
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
     suitable = scales[chosen_accelerator("auto")]
-    out = Path("avatars") / video.stem if out is None else Path(out)
+    out = Path("avatars") / source.name if out is None else Path(out).expanduser()
     scale = scale_of_run(out, suitable, scales.values())
     size = size or (512 if scale == "gpu_full" else 256)
-    settings = {"video": video.name, "bytes": video.stat().st_size, "preset": preset}
-    # Avatars of before there was a choice are Anny's and say nothing of it.
-    chosen = {} if head_model == "anny" else {"head_model": head_model}
-    same_settings(out, {**settings, "size": size, "scale": scale, **chosen})
+    settings = {"video": video.name, "bytes": content, "preset": preset, "size": size, "scale": scale}
+    # What was not set is not recorded: avatars from before there was a choice have it too.
+    chosen = {
+        "head_model": None if head_model == "anny" else head_model,
+        "fps": fps,
+        "max_frames": None if max_frames == MAX_FRAMES else max_frames,
+    }
+    same_settings(out, settings | {name: value for name, value in chosen.items() if value is not None})
     fitted = fittable_head_model(head_model)
     dataset = out / "dataset"
     # The tracker wants an even size, and landmarks and mattes are better at its usual one.
-    track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2), head_model=fitted)
+    tracked_size = max(TRACKED_SIZE, size + size % 2)
+    track_video(source, dataset, size=tracked_size, max_frames=max_frames, head_model=fitted)
     configs = "base", "method/part_deformation", "data/partnerface", f"scale/{scale}"
     arguments = [
         *config_arguments(*configs),
@@ -80,7 +95,8 @@ def create(
     train_and_test(out, arguments)
     animate_run(out)
     lines = ["Next: drive it by a motion, or by another person's video."]
-    lines += [f"  partnerface reenact {out} --driver talk --out talk.mp4"]
+    lines += [f"  partnerface reenact {quote(str(out))} --driver talk --out talk.mp4"]
     if preset == "quick":
-        lines += ["Or train longer.", f"  partnerface create {video} --out {out}_full --preset full"]
+        longer = f"--out {quote(f'{out}_full')} --preset full"
+        lines += ["Or train longer.", f"  partnerface create {quote(str(video))} {longer}"]
     print_outputs(out, lines)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import partnerface
 from partnerface.cli.process_errors import process_error_message
@@ -175,7 +176,8 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     function = getattr(importlib.import_module(module), name)
     if arguments and not arguments[0].startswith("-"):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
-    arguments = resolve_config_paths(_with_bare_switches(function, _with_underscores(arguments)))
+    arguments = _with_bare_switches(function, _with_underscores(arguments))
+    arguments = resolve_config_paths(_with_plain_paths(function, arguments))
     try:
         code = jsonargparse.auto_cli(
             function,
@@ -210,6 +212,37 @@ def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[st
         f"{word}=true" if word in switches and following.startswith("--") else word
         for word, following in zip(arguments, after, strict=False)
     ]
+
+
+def _with_plain_paths(function: Callable, arguments: Sequence[str]) -> list[str]:
+    """The arguments, with paths that YAML takes for text, and the home folder for ``~``."""
+    parameters = inspect.signature(function).parameters.values()
+    flags = {f"--{p.name}" for p in parameters if str(p.annotation) in ("Path", "Path | None")}
+    plain: list[str] = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag in flags and equals:
+            argument = f"{flag}={_plain_path(value)}"
+        elif plain and plain[-1] in flags and not argument.startswith("--"):
+            argument = _plain_path(argument)
+        plain.append(argument)
+    return plain
+
+
+def _plain_path(value: str) -> str:
+    """A path that YAML does not take for a list, a number or nothing.
+
+    >>> _plain_path("#1"), _plain_path("a: b"), _plain_path("me.mp4")
+    ('./#1', './a: b', 'me.mp4')
+    """
+    from partnerface.files.plain_values import parse_yaml
+
+    value = str(Path(value).expanduser()) if value.startswith("~/") else value
+    try:
+        text = isinstance(parse_yaml(value, value), str)
+    except UserError:
+        text = True  # what is not YAML at all is taken as it is
+    return value if text or value.startswith("/") else f"./{value}"
 
 
 def _user_message(error: BaseException | None) -> str | None:

@@ -26,7 +26,7 @@ from partnerface.avatar_files.class_paths import check_classes, extension_error,
 from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
-from partnerface.configuration.config_files import resolve_config_paths
+from partnerface.configuration.config_files import resolve_config_paths, with_quoted_folders
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
 from partnerface.configuration.value_ranges import check_ranges
@@ -75,7 +75,7 @@ class AvatarCLI(LightningCLI):
             auto_configure_optimizers=False,
             seed_everything_default=0,
             parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
-            args=resolve_config_paths(list(arguments)),
+            args=with_quoted_folders(resolve_config_paths(list(arguments))),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

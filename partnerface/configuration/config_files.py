@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from partnerface.errors import UserError
 from partnerface.files.plain_values import read_yaml
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
+
+_FOLDER_FLAGS = dict.fromkeys(
+    ("--data.reader.root", "--data.reader.init_args.root"), "--data.reader.init_args"
+)
+"""Flags that name a folder within a class, and the flag of the arguments to which it belongs."""
 SHIPPED = {"configs": CONFIGS, "sweeps": Path(partnerface.__file__).parent / "sweeps" / "files"}
 """Folders of a checkout by name, and where an installation has their files."""
 
@@ -59,6 +65,25 @@ def shipped_instead(path: Path) -> Path:
     if folder is not None and folder.joinpath(*path.parts[1:]).is_file():
         return folder.joinpath(*path.parts[1:])
     return path
+
+
+def with_quoted_folders(arguments: list[str]) -> list[str]:
+    """A command line in which YAML finds the dataset's folder whole, whatever its name.
+
+    Within a class jsonargparse parses values as YAML: ``me: take 2`` is a mapping and ``#1`` nothing.
+
+    Args:
+        arguments: a command line.
+    """
+    quoted: list[str] = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if quoted and quoted[-1] in _FOLDER_FLAGS:
+            flag, equals, value = quoted.pop(), "=", argument
+        if flag in _FOLDER_FLAGS and equals:
+            argument = f"{_FOLDER_FLAGS[flag]}={json.dumps({'root': value})}"
+        quoted.append(argument)
+    return quoted
 
 
 def _shipped_instead(value: str) -> str:

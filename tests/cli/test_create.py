@@ -9,9 +9,11 @@ import pytest
 
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
+from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.configuration.head_model_arguments import head_model_arguments
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_yaml
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.open_head_model import open_head_model
 from tests.head_models.test_ict_facekit import small_file
@@ -46,7 +48,7 @@ def video(tmp_path: Path) -> Path:
 
 
 def _track_copy(dataset: Path, sizes: list[int] | None = None):
-    def track_video(video: Path, out: Path, size: int, head_model: HeadModel):
+    def track_video(video: VideoSource, out: Path, size: int, max_frames: int, head_model: HeadModel):
         assert head_model.asset.name == "anny"
         shutil.copytree(dataset, out)
         if sizes is not None:
@@ -74,8 +76,8 @@ def test_tracks_fits_and_tests(
 
 
 def test_a_failed_tracking_leaves_no_dataset(video: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    def no_face(video: Path, out: Path, size: int, head_model: HeadModel) -> None:
-        raise UserError(f"{video}: no face found")
+    def no_face(video: VideoSource, out: Path, size: int, max_frames: int, head_model: HeadModel) -> None:
+        raise UserError(f"{video.path}: no face found")
 
     monkeypatch.setattr("partnerface.tracking.tracker.track_video", no_face)
     assert main(["create", str(video), "--out", str(tmp_path / "avatar")]) == 2
@@ -104,6 +106,25 @@ def test_another_preset_needs_another_folder(
     assert (tmp_path / "avatars" / "me" / "metrics.json").is_file()
     assert main(["create", str(video), "--preset", "full"]) == 2
     assert "made with preset quick" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["me: take 2", "#1", "- a", "null", "100% Jürgen 你=好"])
+def test_names_that_mean_something_else_in_yaml(
+    name: str, video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """The fit finds the dataset, and so does what is read back from the run's configuration."""
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    monkeypatch.chdir(tmp_path)
+    video.rename(f"{name}.mp4")
+    assert main(["create", f"--video={name}.mp4", f"--out={name}"]) == 0
+    shutil.rmtree(Path(name) / "checkpoints")
+    parsed = AvatarCLI(commands[0], execute=False)
+    root = parsed.config["fit"]["data"]["reader"]["init_args"]["root"]
+    assert Path(root) == Path(name) / "dataset"
+    written = parsed._parser("fit").dump(parsed.config["fit"], skip_none=False, skip_link_targets=True)
+    (tmp_path / "config.yaml").write_text(written)
+    again = AvatarCLI(["fit", "--config", "config.yaml", f"--run_dir={name}"], execute=False)
+    assert Path(again.config["fit"]["data"]["reader"]["init_args"]["root"]) == Path(name) / "dataset"
 
 
 def test_a_missing_video_and_a_wrong_preset(video: Path, tmp_path: Path, capsys) -> None:

@@ -17,8 +17,10 @@ from partnerface.data.regions import Region
 from partnerface.data.sequence import check_head_model
 from partnerface.errors import UserError
 from partnerface.files.downloads import ASSETS_VARIABLE
-from partnerface.files.images import read_grey
-from partnerface.files.videos import read_video, write_video
+from partnerface.files.images import read_grey, write_image
+from partnerface.files.video_reading.read import VideoReader, read_video
+from partnerface.files.video_reading.source import VideoSource
+from partnerface.files.videos import write_video
 from partnerface.head_models.flame import FlameHead
 from partnerface.tracking import clip, tracker
 from partnerface.tracking.fit.head_fit import FitSettings
@@ -130,6 +132,40 @@ def test_a_video_smaller_than_the_size_is_said_in_one_line(video, track, tmp_pat
     assert (sequence.camera.width, sequence.camera.height) == (256, 256)
     [line] = said
     assert line.endswith("clip.mp4: the head crop is 256 pixels wide and is not enlarged to 1024")
+
+
+def test_what_was_done_to_the_video_is_said_and_kept(video, track, detector, tmp_path):
+    """A folder of pictures with a rate, of which some are used; the notes outlive an interrupt."""
+    folder, said = tmp_path / "take", []
+    folder.mkdir()
+    for i, frame in enumerate(read_video(video)):
+        write_image(folder / f"{i}.png", frame.image)
+
+    class Noting(SyntheticDetector):
+        def detect(self, video, on_frame):
+            found = super().detect(video, on_frame)
+            found.notes = [*VideoReader(video).notes, "turned"]
+            return found
+
+    out = tmp_path / "out"
+    noting = Noting(detector.make)
+    sequence = track(VideoSource(folder, fps=5.0), out, max_frames=12, detector=noting, say=said.append)
+    assert len(sequence) == 12
+    assert sequence.name == "take"
+    notes = json.loads((out / "report.json").read_text())["notes"]
+    assert notes[0] == "turned"
+    assert "12 of 14 frames are used" in notes[1]
+    assert said == [f"{folder}: {note}" for note in notes]
+    assert "- turned\n" in (out / "report.md").read_text()
+    resized = track(VideoSource(folder, fps=5.0), out, size=96, detector=noting, say=said.append)
+    assert len(resized) == 14
+    assert len(noting.calls) == 1
+
+
+def test_a_single_picture_is_refused(tmp_path, track):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.gif")
+    with pytest.raises(UserError, match=r"a\.gif: a single picture"):
+        track(tmp_path / "a.gif", tmp_path / "out")
 
 
 def test_another_detector_or_matting_does_not_reuse_the_dataset(video, track, detector, tmp_path):

@@ -49,7 +49,7 @@ class FitProblem:
         landmarks = torch.as_tensor(interpolate_missing(track.landmarks, track.valid))
         self.detected = landmarks[:, self.geometry.numbers, :2]
         self.detected_irises = landmarks[:, [LEFT_IRIS, RIGHT_IRIS], :2]
-        self.frame_weights = torch.as_tensor(track.valid, dtype=torch.float32)
+        self.frame_weights = torch.as_tensor(track.used, dtype=torch.float32)
         self.times = torch.as_tensor(track.timestamps if times is None else times, dtype=torch.float32)
         self.scores, self.scored = _centred_scores(track, head_model)
         self.pixel_scale = REFERENCE_FACE_HEIGHT_PX / float(np.nanmedian(track.face_heights()))
@@ -182,14 +182,14 @@ def _adam(rates: dict, steps: int, rate: float):
 
 
 def _centred_scores(track: LandmarkTrack, head_model: HeadModel) -> tuple[Tensor, Tensor]:
-    """``[T, E]`` detector scores by the head model's names, minus their mean over tracked frames.
+    """``[T, E]`` detector scores by the head model's names, minus their mean over the used frames.
 
     Also the columns ``[S]`` that have a score.
     """
     detected = np.where(track.valid[:, None], track.scores, 0).astype(np.float32)
     scores, missing = by_name(torch.as_tensor(detected), track.score_names, head_model)
-    valid = torch.as_tensor(track.valid)[:, None]
-    scores = (scores - scores.sum(0) / valid.sum()) * valid
+    used, valid = (torch.as_tensor(some)[:, None] for some in (track.used, track.valid))
+    scores = (scores - (scores * used).sum(0) / used.sum()) * valid
     scored = [i for i, name in enumerate(head_model.asset.expression_names) if name not in missing]
     return scores, torch.tensor(scored, dtype=torch.long)
 
