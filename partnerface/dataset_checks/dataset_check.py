@@ -208,7 +208,7 @@ def check_dataset(
 
 def _head_model(sequence: TrackedSequence, flame: Path | None) -> HeadModel:
     """The head model that the dataset names; whether it is the same build is checked later."""
-    record = sequence.head_model
+    record = sequence.head_model_record
     if record.name == "flame":
         if flame is None:
             raise UserError(f"dataset {sequence.name}: tracked with FLAME; give its file as --flame FILE")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from partnerface.errors import UserError
 from partnerface.files.arrays import read_arrays, shape_fault
@@ -40,17 +41,39 @@ class FlameHead(HeadModel):
         path: the ``.npz`` or ``.pkl`` file from https://flame.is.tue.mpg.de.
         num_identity: leading identity components kept, at most 300.
         num_expression: leading expression components kept, at most 100.
+        static_offset: ``[V, 3]`` metres added to the mean head, of one person; rows beyond the file's
+            vertices are left out.
+
+    Attributes:
+        origin: ``[3]`` the neck joint of the mean head in the file's own coordinates.
 
     Raises:
-        UserError: the file is missing, unsafe, or lacks an array.
+        UserError: the file is missing, unsafe, or lacks an array, or ``static_offset`` has too few rows.
     """
 
-    def __init__(self, path: Path, num_identity: int = 100, num_expression: int = 50) -> None:
-        super().__init__(_load(Path(path), num_identity, num_expression))
+    def __init__(
+        self,
+        path: Path,
+        num_identity: int = 100,
+        num_expression: int = 50,
+        static_offset: np.ndarray | None = None,
+    ) -> None:
+        arrays = _read_arrays(Path(path))
+        origin = (arrays["J_regressor"] @ arrays["v_template"])[JOINT_NAMES.index("neck")]
+        if static_offset is not None:
+            vertices = len(arrays["v_template"])
+            if len(static_offset) < vertices:
+                raise UserError(
+                    f"FLAME file {path}: has {vertices} vertices, the static offset {len(static_offset)}"
+                )
+            arrays["v_template"] = arrays["v_template"] + static_offset[:vertices]
+        super().__init__(_asset(Path(path), arrays, origin, num_identity, num_expression))
+        self.origin = torch.from_numpy(origin.astype(np.float64))
 
 
-def _load(path: Path, num_identity: int, num_expression: int) -> HeadModelAsset:
-    arrays = _read_arrays(path)
+def _asset(
+    path: Path, arrays: dict[str, np.ndarray], origin: np.ndarray, num_identity: int, num_expression: int
+) -> HeadModelAsset:
     template, regressor = arrays["v_template"], arrays["J_regressor"]
     shapes = np.moveaxis(arrays["shapedirs"], 2, 0)
     available = (min(len(shapes), _FILE_IDENTITIES), max(len(shapes) - _FILE_IDENTITIES, 0))
@@ -62,7 +85,6 @@ def _load(path: Path, num_identity: int, num_expression: int) -> HeadModelAsset:
     identity = shapes[:num_identity]
     expression = shapes[_FILE_IDENTITIES : _FILE_IDENTITIES + num_expression]
     joints = regressor @ template
-    origin = joints[JOINT_NAMES.index("neck")]
     faces = arrays["f"].astype(np.int32)
     none = np.zeros((0, 3), np.float32)
     return HeadModelAsset(

@@ -122,7 +122,7 @@ class PartnerfaceReader(SequenceReader):
             label_paths=paths["label_path"],
             camera=camera,
             head=head,
-            head_model=head_model,
+            head_model_record=head_model,
             fps=positive(record["fps"], "fps"),
             frame_weights=weights,
             torso_motion=torso_motion,

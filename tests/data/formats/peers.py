@@ -1,0 +1,397 @@
+"""Writes datasets as other systems write them, from their own formulas, with the truth about every vertex.
+
+Nothing of the package is used: the head is posed and projected by numpy alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.spatial import ConvexHull
+from scipy.spatial.transform import Rotation
+
+WIDTH, HEIGHT, FRAMES = 64, 48, 10
+RINGS, STEPS = 9, 12
+OPENGL = np.diag([1.0, -1.0, -1.0])
+
+
+def flame_form(seed: int = 0, expressions: int = 100) -> dict[str, np.ndarray]:
+    """A head of a few hundred vertices in FLAME's layout: an ellipsoid on a neck, two eyeballs, random bases."""
+    rng = np.random.default_rng(seed)
+    heights = np.linspace(-1, 1, RINGS)
+    angles = np.arange(STEPS) * 2 * math.pi / STEPS
+    skin = np.array(
+        [
+            [
+                0.08 * math.sqrt(max(1 - 0.9 * h * h, 0)) * math.sin(a),
+                0.13 * h,
+                0.1 * math.sqrt(max(1 - 0.9 * h * h, 0)) * math.cos(a),
+            ]
+            for h in heights
+            for a in angles
+        ]
+    )
+    faces = []
+    for ring in range(RINGS - 1):
+        for step in range(STEPS):
+            a, b = ring * STEPS + step, ring * STEPS + (step + 1) % STEPS
+            faces += [[a, b, b + STEPS], [a, b + STEPS, a + STEPS]]
+    ball = 0.012 * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
+    sides = [[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]]
+    centres = np.array([[0.032, 0.03, 0.075], [-0.032, 0.03, 0.075]])
+    vertices = np.concatenate([skin, *(ball + centre for centre in centres)])
+    count = len(vertices)
+    for eye in range(2):
+        faces += [[len(skin) + 6 * eye + corner for corner in side] for side in sides]
+    weights = np.zeros((count, 5))
+    below, front = heights.repeat(STEPS), np.tile(np.cos(angles), RINGS)
+    jaw = np.clip(front * (0.1 - below), 0, 0.8) * (below > -0.6)
+    root = np.clip((-0.6 - below) / 0.3, 0, 1)
+    weights[: len(skin), 0], weights[: len(skin), 2] = root, jaw * (1 - root)
+    weights[: len(skin), 1] = 1 - weights[: len(skin)].sum(1)
+    weights[len(skin) : len(skin) + 6, 3] = weights[len(skin) + 6 :, 4] = 1
+    targets = [(0, -0.1, 0), (0, -0.06, -0.01), (0, -0.01, 0.02), *centres]
+    near = np.array([np.exp(-np.square(vertices - t).sum(1) / 0.03**2) for t in targets])
+    shapes = rng.standard_normal((count, 3, 300 + expressions))
+    shapes[len(skin) :] = 0
+    return {
+        "v_template": vertices + [0.001, 0.02, -0.013],
+        "shapedirs": 0.001 * shapes,
+        "posedirs": 0.002 * rng.standard_normal((count, 3, 36)),
+        "J_regressor": near / near.sum(1, keepdims=True),
+        "weights": weights,
+        "kintree_table": np.array([[2**32 - 1, 0, 1, 1, 1], [0, 1, 2, 3, 4]], np.uint32),
+        "f": np.array(faces, np.uint32),
+    }
+
+
+def pose_flame(
+    flame: dict[str, np.ndarray],
+    shape: np.ndarray,
+    expression: np.ndarray,
+    pose: np.ndarray,
+    static_offset: np.ndarray | float = 0.0,
+) -> np.ndarray:
+    """``[V, 3]`` vertices by the equations of FLAME (Li et al. 2017): pose ``[5, 3, 3]`` is root, neck, jaw, eyes."""
+    basis = flame["shapedirs"]
+    rest = flame["v_template"] + static_offset + basis[:, :, : len(shape)] @ shape
+    rest = rest + basis[:, :, 300 : 300 + len(expression)] @ expression
+    joints = flame["J_regressor"] @ rest
+    rest = rest + flame["posedirs"] @ (pose[1:] - np.eye(3)).ravel()
+    chain: list[np.ndarray] = []
+    for joint, parent in enumerate([-1, 0, 1, 1, 1]):
+        local = np.eye(4)
+        local[:3, :3] = pose[joint]
+        local[:3, 3] = joints[joint] - (joints[parent] if parent >= 0 else 0)
+        chain.append(local if parent < 0 else chain[parent] @ local)
+    posed = np.zeros_like(rest)
+    for joint, transform in enumerate(chain):
+        moved = (rest - joints[joint]) @ transform[:3, :3].T + transform[:3, 3]
+        posed += flame["weights"][:, joint, None] * moved
+    return posed
+
+
+@dataclass
+class Performance:
+    """T frames of one person's coefficients and joint rotations, axis-angle."""
+
+    seed: int = 1
+    frames: int = FRAMES
+    identities: int = 300
+    expressions: int = 100
+    root: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng(self.seed)
+        self.shape = 0.3 * rng.standard_normal(self.identities)
+        self.expression = 0.3 * rng.standard_normal((self.frames, self.expressions))
+        self.root = rng.uniform(-0.3, 0.3, (self.frames, 3))
+        self.neck, self.jaw = rng.uniform(-0.2, 0.2, (2, self.frames, 3))
+        self.eyes = rng.uniform(-0.2, 0.2, (self.frames, 6))
+        self.shift = rng.uniform(-0.03, 0.03, (self.frames, 3))
+
+    def pose(self, frame: int, root: bool = True, neck: bool = True) -> np.ndarray:
+        """``[5, 3, 3]``."""
+        vectors = np.concatenate(
+            [
+                self.root[frame] * root,
+                self.neck[frame] * neck,
+                self.jaw[frame],
+                self.eyes[frame],
+            ]
+        )
+        return Rotation.from_rotvec(vectors.reshape(5, 3)).as_matrix()
+
+
+@dataclass
+class Truth:
+    """What is known of each frame, in the order of time.
+
+    Attributes:
+        in_camera: ``[T, V, 3]`` metres: x right, y down, z forward.
+        pixels: ``[T, V, 2]`` from the picture's upper left corner.
+        train: numbers of the training frames; ``test`` those of the test frames.
+    """
+
+    in_camera: np.ndarray
+    pixels: np.ndarray
+    train: list[int]
+    test: list[int]
+
+
+def look_at_head(frame: int, distance: float, moving: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Axes ``[3, 3]`` (columns right, up, backward) and place ``[3]`` of a camera in front of the head."""
+    turn = Rotation.from_euler("yxz", [0.2 + 0.05 * frame * moving, -0.1 + 0.03 * frame * moving, 0.02])
+    axes = turn.as_matrix()
+    return axes, axes @ [0.01, 0.02, distance]
+
+
+def picture(pixels: np.ndarray, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Picture ``[H, W, 3]`` and matte ``[H, W]``: the head's outline over shoulders."""
+    matte = Image.new("L", (WIDTH, HEIGHT))
+    draw = ImageDraw.Draw(matte)
+    hull = ConvexHull(pixels)
+    outline = [tuple(pixels[corner]) for corner in hull.vertices]
+    draw.polygon(outline, fill=255)
+    shoulders = float(pixels[:, 1].max()) - 4
+    draw.rectangle([8 + frame % 2, shoulders, WIDTH - 8, HEIGHT], fill=255)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    colours = np.stack([rows * 4 + 10, columns * 3 + 20, (rows * 5 + columns * 7) % 200], -1).astype(np.uint8)
+    return colours, np.asarray(matte)
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def dump(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, default=lambda array: array.tolist()))
+
+
+def square(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation, translation
+    return matrix
+
+
+def write_vhap(
+    root: Path,
+    flame: dict[str, np.ndarray],
+    static_offset: int = 0,
+    indices: Sequence[int] = (),
+    meshes: bool = False,
+    both: int = 0,
+    beside: str = "",
+) -> Truth:
+    """VHAP: OpenGL camera to world, rows of the principal point counted from the bottom, root rotation in FLAME.
+
+    Args:
+        root: folder of the dataset.
+        flame: the head model.
+        static_offset: rows of the static offset; 0 for none.
+        indices: timestep indices, by default 0, 1, 2 and on.
+        meshes: mesh mode.
+        both: frames of the test that are in training too.
+        beside: name of a folder beside ``root`` with the files, as in a union.
+    """
+    told = Performance()
+    place = root.parent / beside if beside else root
+    rng = np.random.default_rng(5)
+    vertices = len(flame["v_template"])
+    offset = 0.002 * rng.standard_normal((static_offset, 3))
+    focal, cx, cy = 83.0, 30.5, 27.25
+    axes, centre = look_at_head(0, 0.6, moving=False)
+    indices = list(indices) or list(range(FRAMES))
+    entries, in_camera, pixels = [], [], []
+    for frame, index in enumerate(indices):
+        head = pose_flame(
+            flame,
+            told.shape,
+            told.expression[frame],
+            told.pose(frame),
+            offset[:vertices] if static_offset else 0.0,
+        )
+        head = head + told.shift[frame]
+        local = (head - centre) @ axes
+        right, up = (focal * local[:, k] / -local[:, 2] for k in (0, 1))
+        found = np.stack([right + cx, HEIGHT - (up + cy)], 1)
+        in_camera.append(local @ OPENGL)
+        pixels.append(found)
+        image, matte = picture(found, frame)
+        stem, prefix = f"{index:05d}_00", f"../{beside}/" if beside else ""
+        shown = np.where(matte[..., None] > 0, image, 255).astype(np.uint8)
+        save(place / "images" / f"{stem}.png", shown)
+        save(place / "fg_masks" / f"{stem}.png", matte)
+        entry = {
+            "timestep_index": index,
+            "timestep_index_original": index,
+            "timestep_id": f"{index:05d}",
+            "camera_index": 0,
+            "camera_id": "0",
+            **{"cx": cx, "cy": cy, "fl_x": focal, "fl_y": focal, "h": HEIGHT, "w": WIDTH},
+            "transform_matrix": square(axes, centre),
+            "file_path": f"{prefix}images/{stem}.png",
+            "fg_mask_path": f"{prefix}fg_masks/{stem}.png",
+        }
+        if meshes:
+            write_obj(place / "meshes" / f"{index:05d}.obj", head, flame["f"])
+            entry["mesh_path"] = f"{prefix}meshes/{index:05d}.obj"
+            entry["exp_path"] = f"{prefix}flame/exp/{index:05d}.txt"
+        else:
+            entry["flame_param_path"] = f"{prefix}flame_param/{index:05d}.npz"
+            (place / "flame_param").mkdir(exist_ok=True)
+            extra = {"static_offset": offset[None].astype(np.float32)} if static_offset else {}
+            np.savez(
+                place / "flame_param" / f"{index:05d}.npz",
+                translation=told.shift[frame][None],
+                rotation=told.root[frame][None],
+                neck_pose=told.neck[frame][None],
+                jaw_pose=told.jaw[frame][None],
+                eyes_pose=told.eyes[frame][None],
+                shape=told.shape,
+                expr=told.expression[frame][None],
+                **extra,
+            )
+        entries.append(entry)
+    top = {k: entries[0][k] for k in ("cx", "cy", "fl_x", "fl_y", "h", "w")}
+    cut = 7
+    for split, part in (
+        ("train", entries[:cut]),
+        ("val", []),
+        ("test", entries[cut - both :]),
+        ("", entries),
+    ):
+        name = f"transforms_{split}.json" if split else "transforms.json"
+        # Train's indices stand in val too.
+        steps = [e["timestep_index"] for e in (part or entries[:cut])]
+        dump(root / name, {**top, "timestep_indices": steps, "camera_indices": [0], "frames": part})
+    if beside:
+        dump(place / "transforms.json", {**top, "frames": []})
+        (root / "sequences_train.txt").write_text(f"{beside}\n")
+    return Truth(np.array(in_camera), np.array(pixels), list(range(cut)), list(range(cut, FRAMES)))
+
+
+def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["# mesh", *(f"v {x:.8f} {y:.8f} {z:.8f}" for x, y, z in vertices), "vt 0.5 0.5"]
+    lines += [f"f {a + 1}/1 {b + 1}/1 {c + 1}/1" for a, b, c in faces.astype(int)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_insta(
+    root: Path, flame: dict[str, np.ndarray], canonical: bool = True, splits: bool = True
+) -> Truth:
+    """INSTA: OpenCV camera to world that moves around a still head, rays through pixel + 0.5, RGBA pictures."""
+    told = Performance()
+    focal = np.array([90.0, 88.0])
+    centre = np.array([33.0, 22.5])
+    entries, in_camera, pixels = [], [], []
+    for frame in range(FRAMES):
+        head = pose_flame(flame, told.shape, told.expression[frame], told.pose(frame, root=False, neck=False))
+        opengl, place = look_at_head(frame, 0.7)
+        axes = opengl @ OPENGL
+        local = (head - place) @ axes
+        found = focal * local[:, :2] / local[:, 2:] + centre
+        in_camera.append(local)
+        pixels.append(found)
+        image, matte = picture(found, frame)
+        save(root / "images" / f"{frame:05d}.png", np.dstack([image, matte]))
+        write_obj(root / "meshes" / f"{frame:05d}.obj", head, flame["f"])
+        dump(root / "flame" / "exp" / f"{frame:05d}.txt", 0)
+        entries.append(
+            {
+                "file_path": f"images/{frame:05d}.png",
+                "mesh_path": f"meshes/{frame:05d}.obj",
+                "exp_path": f"flame/exp/{frame:05d}.txt",
+                "transform_matrix": square(axes, place),
+            }
+        )
+    if canonical:
+        rest = pose_flame(flame, told.shape, np.zeros(100), np.stack([np.eye(3)] * 5))
+        write_obj(root / "canonical.obj", rest, flame["f"])
+    top = {
+        **{"w": WIDTH, "h": HEIGHT, "cx": centre[0], "cy": centre[1], "fl_x": focal[0], "fl_y": focal[1]},
+        "camera_angle_x": 2 * math.atan(WIDTH / 2 / focal[0]),
+        "integer_depth_scale": 0.001,
+    }
+    cut = 8
+    # Not in the order of time, and a val that is a part of both.
+    parts = {"": entries[::-1], "_train": entries[:cut][::-1], "_test": entries[cut:], "_val": entries[6:]}
+    for split, part in parts.items():
+        if splits or not split:
+            dump(root / f"transforms{split}.json", {**top, "frames": part})
+    return Truth(np.array(in_camera), np.array(pixels), list(range(cut)), list(range(cut, FRAMES)))
+
+
+def write_imavatar(
+    root: Path,
+    flame: dict[str, np.ndarray],
+    folders: tuple[str, str] = ("image", "mask"),
+    videos: Sequence[str] = ("",),
+    numbers: Callable[[int], int] = lambda frame: frame + 1,
+    legacy: bool = False,
+    turned: bool = False,
+) -> Truth:
+    """IMavatar: FLAME times 4, a camera with y up that looks along -z, fx negative, intrinsics over the size.
+
+    Args:
+        root: folder of the dataset.
+        flame: the head model.
+        folders: of pictures and masks; without the latter masks are the alpha of the pictures.
+        videos: folders below the root, one flame_params.json each; frames are dealt out in order.
+        numbers: name of a frame's picture.
+        legacy: intrinsics in pixels of a picture of 512.
+        turned: a rotation in world_mat.
+    """
+    told = Performance(identities=100, expressions=50)
+    fx, fy, cx, cy = -1.4, 1.9, 0.52, 0.45
+    share = FRAMES // len(videos)
+    in_camera, pixels = [], []
+    for number, video in enumerate(videos):
+        place, entries = root / video, []
+        for frame in range(number * share, (number + 1) * share):
+            rotation = Rotation.from_euler("xyz", [0.1, 0.2, -0.1]).as_matrix() if turned else np.eye(3)
+            translation = np.array([0.02, -0.05, -2.6])
+            head = 4 * pose_flame(flame, told.shape, told.expression[frame], told.pose(frame))
+            local = head @ rotation.T + translation
+            u, v = fx * local[:, 0] / local[:, 2] + cx, fy * local[:, 1] / local[:, 2] + cy
+            found = np.stack([u * WIDTH, v * HEIGHT], 1)
+            in_camera.append(local @ OPENGL / 4)
+            pixels.append(found)
+            image, matte = picture(found, frame)
+            name = str(numbers(frame))
+            if folders[1]:
+                save(place / folders[0] / f"{name}.png", image)
+                save(place / folders[1] / f"{name}.png", matte)
+            else:
+                save(place / folders[0] / f"{name}.png", np.dstack([image, matte]))
+            pose = np.concatenate([told.root[frame], told.neck[frame], told.jaw[frame], told.eyes[frame]])
+            entries.append(
+                {
+                    "file_path": f"./image/{name}",
+                    "world_mat": np.column_stack([rotation, translation]),
+                    "expression": told.expression[frame],
+                    "pose": pose,
+                    "bbox": [-0.5, -0.5, 0.5, 0.5],
+                    "flame_keypoints": np.zeros((70, 2)),
+                }
+            )
+        intrinsics = np.array([fx, fy, cx, cy]) * (512 if legacy else 1)
+        dump(
+            place / "flame_params.json",
+            {
+                "frames": entries[::-1],
+                "shape_params": told.shape,
+                "intrinsics": intrinsics,
+            },
+        )
+    cut = FRAMES - FRAMES // 5 if len(videos) == 1 else share
+    return Truth(np.array(in_camera), np.array(pixels), list(range(cut)), list(range(cut, FRAMES)))
