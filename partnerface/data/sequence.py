@@ -72,7 +72,7 @@ class TrackedSequence:
             entry comes from a dataset that does not say.
         coverage: pose and expression coverage by split name, as written by the tracker's report.
         left_out: frames whose tracking is impossible, with the reason; they have weight 0 and no split.
-        frame_names: ``T`` names of the frames, by default those of the picture files without suffix.
+        frame_names: ``T`` names of the frames, as its system calls them; empty where the reader gives none.
         head_model: the head model itself, where the reader has it: ``head_model(head)`` poses the head.
     """
 
@@ -97,9 +97,6 @@ class TrackedSequence:
 
     def __len__(self) -> int:
         return len(self.image_paths)
-
-    def __post_init__(self) -> None:
-        self.frame_names = self.frame_names or [path.stem for path in self.image_paths]
 
     @property
     def test_splits(self) -> list[str]:

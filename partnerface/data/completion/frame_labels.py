@@ -78,6 +78,6 @@ def require_landmarks(head_model: HeadModel) -> None:
     """
     if not len(head_model.asset.landmark_faces):
         raise UserError(
-            f"head model {head_model.asset.name}: has no landmark embedding, without which it cannot be fitted "
-            "to a video"
+            f"head model {head_model.asset.name}: has no landmark embedding, without which it cannot be "
+            "fitted to a video"
         )

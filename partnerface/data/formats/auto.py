@@ -45,7 +45,8 @@ class AutoReader(SequenceReader):
         """Read and check the dataset; see `read_foreign`.
 
         Raises:
-            UserError: the folder is of no known format, or of several; the dataset or the head model is wrong.
+            UserError: the folder is of no known format, or of several; or the dataset or the head model is
+                wrong.
         """
         folder = DatasetFolder(self.root)
         found, reason = recognised(folder, self.format)
@@ -79,8 +80,8 @@ def known_head_model(record: HeadModelRecord, flame: Path | None) -> HeadModel |
     found = head_model_record(given)
     if found != record and flame is not None:
         raise UserError(
-            f"head model {flame}: is {found.name} {found.version} (checksum {found.checksum}), but the dataset "
-            f"was made with {record.name} {record.version} (checksum {record.checksum})"
+            f"head model {flame}: is {found.name} {found.version} (checksum {found.checksum}), but the "
+            f"dataset was made with {record.name} {record.version} (checksum {record.checksum})"
         )
     return given if found == record else None
 
@@ -113,8 +114,8 @@ def recognised(folder: DatasetFolder, name: str = AUTO) -> tuple[Format | None, 
     if not found:
         titles = ", ".join(format_.title for format_ in FORMATS)
         raise UserError(
-            f"{folder.root}: is no dataset of a known format ({FORMAT_NAME}, {titles}); see docs/datasets.md for "
-            "the files of each"
+            f"{folder.root}: is no dataset of a known format ({FORMAT_NAME}, {titles}); see docs/datasets.md "
+            "for the files of each"
         )
     return next(iter(found.items()))
 

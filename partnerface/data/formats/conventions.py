@@ -1,4 +1,4 @@
-"""Other systems' conventions into ours: camera axes, principal points, FLAME's root rotation, moving cameras."""
+"""Other systems' conventions into ours: camera axes, FLAME's root rotation, moving cameras."""
 
 from __future__ import annotations
 

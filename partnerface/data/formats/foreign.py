@@ -1,4 +1,4 @@
-"""Datasets of other systems: `ForeignFrames`, what each reader returns; the folder and the head model it gets."""
+"""Datasets of other systems: `ForeignFrames`, what readers return; the folder and head model they get."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def common_size(paths: Iterable[Path]) -> tuple[int, int]:
 
 
 def last_frames_tested(count: int, frames: int, system: str) -> tuple[dict[str, list[int]], dict[str, str]]:
-    """Split the way of systems that test on the last frames, in words; a short clip tests on its last fifth."""
+    """The split of systems that test on the last frames; a short clip tests on its last fifth."""
     usual = count >= 2 * frames
     held_out = frames if usual else max(1, count // 5) if count > 1 else 0
     order = list(range(count))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def read_foreign(folder: DatasetFolder, format_: Format, given: GivenHeadModel) 
         move_into_place(partial, folder.cache, {entry.name for entry in folder.cache.glob("*")})
     except OSError as error:
         raise UserError(
-            f"{folder.cache}: cannot be written ({error.strerror or error}); copy the dataset to where it can be"
+            f"{folder.cache}: cannot be written ({error.strerror or error}); copy the dataset elsewhere"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -182,7 +183,8 @@ def _keep(
 ) -> None:
     frames.head_model.asset.save(partial / HEAD_MODEL)
     values = {**vars(sequence.head), **vars(sequence.camera), **vars(sequence)}
-    np.savez(partial / ARRAYS, **{name: float_array(values[name]) for name in SHAPES})
+    arrays: dict[str, Any] = {name: float_array(values[name]) for name in SHAPES}
+    np.savez(partial / ARRAYS, **arrays)
     root = folder.root
     cache = folder.cache
 

@@ -1,4 +1,4 @@
-"""``flame_params.json``: the datasets of IMavatar, PointAvatar, SplattingAvatar, FLARE and MonoGaussianAvatar."""
+"""``flame_params.json``: datasets of IMavatar, PointAvatar, SplattingAvatar, FLARE, MonoGaussianAvatar."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from partnerface.data.formats.foreign import (
     ForeignFrames,
     Format,
     GivenHeadModel,
+    VideoFrameFile,
     checked,
     common_size,
     last_frames_tested,
@@ -149,11 +150,10 @@ def _image(folder: DatasetFolder, video: str, entry: dict) -> Path:
         for suffix in ("", *IMAGE_SUFFIXES):
             if not folder.has(str(place / named) + suffix) and folder.has(str(place / candidate) + suffix):
                 return folder.file(str(place / candidate), video, (suffix,))
-    found = folder.file(str(place / named), video, (*IMAGE_SUFFIXES, ""))
-    return found
+    return folder.file(str(place / named), video, (*IMAGE_SUFFIXES, ""))
 
 
-def _mattes(folder: DatasetFolder, images: list[Path]) -> list[Path] | str | None:
+def _mattes(folder: DatasetFolder, images: list[Path]) -> list[Path | VideoFrameFile] | str:
     """The same paths with mask in place of image; the alpha of pictures that have none of these."""
     for image_folder, mask_folder in SCHEMES:
         found = [

@@ -81,7 +81,7 @@ def read_meshes(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
         mesh = read_obj(path, with_faces=False)
         if len(mesh.vertices) != len(first.vertices):
             raise UserError(
-                f"{path}: has {len(mesh.vertices)} vertices, {paths[0].name} has {len(first.vertices)}; {ADVICE}"
+                f"{path}: has {len(mesh.vertices)} vertices, {paths[0].name} {len(first.vertices)}; {ADVICE}"
             )
         vertices[frame] = mesh.vertices
     return vertices, first.faces

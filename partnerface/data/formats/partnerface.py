@@ -131,6 +131,7 @@ class PartnerfaceReader(SequenceReader):
             splits=checked_splits(record["splits"], weights),
             split_protocol=split_protocol_of(record),
             coverage=coverage_of_splits(table(record["coverage"], "coverage")),
+            frame_names=[path.stem for path in paths["file_path"]],
         )
         return sequence, residual
 

@@ -1,4 +1,4 @@
-"""VHAP's exports, the input of GaussianAvatars: FLAME parameters or meshes, one sequence or a union of them."""
+"""VHAP's exports, the input of GaussianAvatars: FLAME parameters or meshes, one sequence or a union."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def _of_one_camera(
     kept = [i for i in range(len(entries)) if cameras[i] == chosen]
     place = {i: k for k, i in enumerate(kept)}
     guesses.append(
-        f"of {len(set(cameras))} cameras only number {chosen}, which {count} training frames are of: an avatar "
-        "is made of one video"
+        f"of {len(set(cameras))} cameras only number {chosen}, which {count} training frames are of: an "
+        "avatar is made of one video"
     )
     divided = {name: [place[i] for i in frames if i in place] for name, frames in splits.items()}
     return [entries[i] for i in kept], {name: frames for name, frames in divided.items() if frames}

@@ -22,7 +22,7 @@ OPENGL = np.diag([1.0, -1.0, -1.0])
 
 
 def flame_form(seed: int = 0, expressions: int = 100) -> dict[str, np.ndarray]:
-    """A head of a few hundred vertices in FLAME's layout: an ellipsoid on a neck, two eyeballs, random bases."""
+    """A head of 120 vertices in FLAME's layout: an ellipsoid, two eyeballs, random bases."""
     rng = np.random.default_rng(seed)
     heights = np.linspace(-1, 1, RINGS)
     angles = np.arange(STEPS) * 2 * math.pi / STEPS
@@ -61,7 +61,7 @@ def flame_form(seed: int = 0, expressions: int = 100) -> dict[str, np.ndarray]:
     shapes = rng.standard_normal((count, 3, 300 + expressions))
     shapes[len(skin) :] = 0
     return {
-        "v_template": vertices + [0.001, 0.02, -0.013],
+        "v_template": vertices + np.array([0.001, 0.02, -0.013]),
         "shapedirs": 0.001 * shapes,
         "posedirs": 0.002 * rng.standard_normal((count, 3, 36)),
         "J_regressor": near / near.sum(1, keepdims=True),
@@ -78,7 +78,10 @@ def pose_flame(
     pose: np.ndarray,
     static_offset: np.ndarray | float = 0.0,
 ) -> np.ndarray:
-    """``[V, 3]`` vertices by the equations of FLAME (Li et al. 2017): pose ``[5, 3, 3]`` is root, neck, jaw, eyes."""
+    """``[V, 3]`` vertices by the equations of FLAME (Li et al. 2017).
+
+    ``pose`` ``[5, 3, 3]`` is that of root, neck, jaw and eyes.
+    """
     basis = flame["shapedirs"]
     rest = flame["v_template"] + static_offset + basis[:, :, : len(shape)] @ shape
     rest = rest + basis[:, :, 300 : 300 + len(expression)] @ expression
@@ -191,7 +194,7 @@ def write_vhap(
     both: int = 0,
     beside: str = "",
 ) -> Truth:
-    """VHAP: OpenGL camera to world, rows of the principal point counted from the bottom, root rotation in FLAME.
+    """VHAP: OpenGL camera to world, cy counted from the bottom, root rotation inside FLAME.
 
     Args:
         root: folder of the dataset.
@@ -289,7 +292,7 @@ def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
 def write_insta(
     root: Path, flame: dict[str, np.ndarray], canonical: bool = True, splits: bool = True
 ) -> Truth:
-    """INSTA: OpenCV camera to world that moves around a still head, rays through pixel + 0.5, RGBA pictures."""
+    """INSTA: OpenCV camera to world that moves around a still head, RGBA pictures."""
     told = Performance()
     focal = np.array([90.0, 88.0])
     centre = np.array([33.0, 22.5])
