@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,8 +27,7 @@ def face_landmarks(head_model: HeadModel) -> LandmarkGeometry:
     """
     if len(head_model.asset.landmark_faces):
         return landmark_geometry(head_model)
-    default = AnnyHead()
-    known = landmark_geometry(default)
+    default, known = _default()
     own, theirs = _anchors(head_model), _anchors(default)
     if own is None or theirs is None:
         own, theirs = _nose_tip(head_model)[None], _nose_tip(default)[None]
@@ -38,6 +39,13 @@ def face_landmarks(head_model: HeadModel) -> LandmarkGeometry:
     skin = head_model.faces[head_model.part_faces("skin")].unique()
     nearest = skin[torch.cdist(places, head_model.template_vertices[skin]).argmin(1)]
     return LandmarkGeometry(np.asarray(known.numbers), vertex_points(head_model, nearest), known.weights)
+
+
+@cache
+def _default() -> tuple[HeadModel, LandmarkGeometry]:
+    """The default head and its landmarks, loaded once."""
+    head_model = AnnyHead()
+    return head_model, landmark_geometry(head_model)
 
 
 def _anchors(head_model: HeadModel) -> Tensor | None:

@@ -12,6 +12,9 @@ from partnerface.data.formats.foreign_reader import HEAD_MODEL, read_foreign
 from partnerface.data.formats.imavatar import IMAVATAR
 from partnerface.data.formats.insta import INSTA
 from partnerface.data.formats.layout import FORMAT_NAME, TRANSFORMS
+from partnerface.data.formats.metrical_tracker import FLASHAVATAR, METRICAL_TRACKER
+from partnerface.data.formats.nerface import NERFACE
+from partnerface.data.formats.nersemble import NERSEMBLE
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.vhap import VHAP
 from partnerface.data.sequence import HeadModelRecord, SequenceReader, TrackedSequence, head_model_record
@@ -20,7 +23,7 @@ from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
 
-FORMATS = (VHAP, INSTA, IMAVATAR)
+FORMATS = (VHAP, INSTA, IMAVATAR, NERFACE, METRICAL_TRACKER, FLASHAVATAR, NERSEMBLE)
 """Formats of other systems."""
 
 AUTO = "auto"

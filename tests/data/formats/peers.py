@@ -398,3 +398,231 @@ def write_imavatar(
         )
     cut = FRAMES - FRAMES // 5 if len(videos) == 1 else share
     return Truth(np.array(in_camera), np.array(pixels), list(range(cut)), list(range(cut, FRAMES)))
+
+
+def write_nerface(
+    root: Path,
+    flame: dict[str, np.ndarray],
+    mirrored: bool = True,
+    angle: bool = False,
+    index_map: bool = True,
+) -> Truth:
+    """NeRFace: rays ((i - W cx) / fx, -(j - H cy) / fy, -1) through whole numbers, head at the origin.
+
+    Args:
+        root: folder of the dataset.
+        flame: the head model, whose first 76 expressions take the place of NeRFace's own.
+        mirrored: fx is negative and x of the world mirrored, as in the published data.
+        angle: the field of view in place of the intrinsics.
+        index_map: the file that says which frame of the video a picture is.
+    """
+    told = Performance(expressions=76)
+    mirror = np.diag([-1.0 if mirrored else 1.0, 1, 1])
+    rng = np.random.default_rng(3)
+    trained = list(range(7))
+    shuffled = [int(i) for i in rng.permutation(trained)]
+    uses = {"train": shuffled, "val": [7], "test": [8, 9]}
+    in_camera, pixels = (
+        np.zeros((FRAMES, *flame["v_template"].shape)),
+        np.zeros((FRAMES, len(flame["weights"]), 2)),
+    )
+    top: dict[str, object] = {}
+    for use, frames in uses.items():
+        # Each file has intrinsics of its own.
+        fx, fy, cx, cy = (80.0, 80.0, 0.5, 0.5) if angle else (95.0 + len(use), 93.0, 0.47, 0.52)
+        entries = []
+        for place, frame in enumerate(frames):
+            rest = np.stack([np.eye(3)] * 5)
+            head = pose_flame(flame, np.zeros(1), told.expression[frame], rest) @ mirror
+            axes, centre = look_at_head(frame, 0.55)
+            axes = mirror @ axes @ mirror
+            local = (head - mirror @ centre) @ axes
+            sign = -1 if mirrored else 1
+            columns = sign * fx * local[:, 0] / -local[:, 2] + WIDTH * cx
+            rows = -fy * local[:, 1] / -local[:, 2] + HEIGHT * cy
+            # Ray number i goes through the middle of pixel i.
+            pixels[frame] = np.stack([columns, rows], 1) + 0.5
+            in_camera[frame] = local @ np.diag([sign, -1.0, -1.0])
+            image, _ = picture(pixels[frame], frame)
+            number = place if use != "test" else frame
+            save(root / use / f"f_{number:04d}.png", image)
+            entries.append(
+                {
+                    "file_path": f"./{use}/f_{number:04d}",
+                    "transform_matrix": square(axes, mirror @ centre),
+                    "expression": told.expression[frame],
+                    "bbox": [0.2, 0.8, 0.3, 0.7],
+                }
+            )
+        top = {"camera_angle_x": sign * 2 * math.atan(WIDTH / 2 / fx), "frames": entries}
+        top["intrinsics"] = [] if angle else [sign * fx, fy, cx, cy]
+        dump(root / f"transforms_{use}.json", top)
+    save(root / "bg" / "00050.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    if index_map:
+        rows = [[frame, shuffled.index(frame) if frame in shuffled else -1] for frame in range(FRAMES)]
+        np.save(root / "index_map.npy", np.array(rows))
+        return Truth(in_camera, pixels, trained, [8, 9])
+    order = [*shuffled, 7, 8, 9]
+    return Truth(in_camera[order], pixels[order], trained, [8, 9])
+
+
+def six_numbers(rotation: np.ndarray) -> np.ndarray:
+    """The first two rows, not normalised."""
+    return np.concatenate([1.3 * rotation[0], 0.7 * rotation[1]])
+
+
+def write_frames(
+    root: Path,
+    flame: dict[str, np.ndarray],
+    flash: bool = False,
+    shifted: bool = False,
+    missing: bool = False,
+) -> Truth:
+    """metrical-tracker: one torch archive of numpy arrays a frame, 6D rotations, OpenCV world to camera.
+
+    Args:
+        root: folder of the dataset.
+        flame: the head model.
+        flash: FlashAvatar's folders beside it.
+        shifted: pictures in the source's folder, whose numbers are one higher.
+        missing: frame 4 was not tracked.
+    """
+    import torch
+
+    told = Performance()
+    focal, cx, cy = 88.0, 31.0, 26.0
+    in_camera, pixels = [], []
+    (root / "checkpoint").mkdir(parents=True)
+    for frame in range(FRAMES):
+        rotation = told.pose(frame, root=False, neck=False)
+        head = pose_flame(flame, told.shape, told.expression[frame], rotation)
+        opengl, centre = look_at_head(frame, 0.6)
+        axes = opengl @ OPENGL
+        local = (head - centre) @ axes
+        found = focal * local[:, :2] / local[:, 2:] + [cx, cy]
+        image, matte = picture(found, frame)
+        if flash:
+            save(root / "imgs" / f"{frame + 1:05d}.png", image)
+            save(root / "alpha" / f"{frame + 1:05d}.png", matte)
+        elif shifted:
+            save(root / "images" / f"{frame + 1:05d}.png", image)
+        else:
+            save(root / "input" / f"{frame:05d}.png", image)
+        if missing and frame == 4:
+            continue
+        in_camera.append(local)
+        pixels.append(found)
+        single = {
+            "exp": told.expression[frame][None],
+            "shape": told.shape[None],
+            "tex": np.zeros((1, 140)),
+            "sh": np.zeros((1, 9, 3)),
+            "eyes": np.concatenate([six_numbers(rotation[3]), six_numbers(rotation[4])])[None],
+            "eyelids": np.zeros((1, 2)),
+            "jaw": six_numbers(rotation[2])[None],
+        }
+        opencv = {
+            "R": axes.T[None],
+            "t": (-axes.T @ centre)[None],
+            "K": np.array([[[focal, 0, cx], [0, focal, cy], [0, 0, 1]]]),
+        }
+        record = {
+            "flame": {name: value.astype(np.float32) for name, value in single.items()},
+            "camera": {"R": six_numbers(np.eye(3))[None], "t": np.zeros((1, 3)), "fl": np.ones((1, 1))},
+            "opencv": opencv,
+            "img_size": np.array([HEIGHT, WIDTH]),
+            "frame_id": f"{frame:05d}",
+            "global_step": 100,
+        }
+        torch.save(record, root / "checkpoint" / f"{frame:05d}.frame")
+    count = len(pixels)
+    cut = count - count // 5
+    return Truth(np.array(in_camera), np.array(pixels), list(range(cut)), list(range(cut, count)))
+
+
+def write_metrical(root: Path, flame: dict[str, np.ndarray]) -> Truth:
+    """metrical-tracker's own folder."""
+    return write_frames(root, flame)
+
+
+def write_flash(root: Path, flame: dict[str, np.ndarray]) -> Truth:
+    """FlashAvatar's folder with the tracker's checkpoints inside."""
+    return write_frames(root, flame, flash=True)
+
+
+def write_nersemble(
+    root: Path, flame: dict[str, np.ndarray], matrices: bool = True, old: bool = False, scale: float = 1.04
+) -> Truth:
+    """NeRSemble: x = scale R flame(zero root) + t, R by intrinsic XYZ angles, OpenCV world to camera.
+
+    Args:
+        root: folder of a person.
+        flame: the head model.
+        matrices: rotation matrices beside the angles.
+        old: the first version of the tracking.
+        scale: of the head.
+    """
+    import av
+
+    told = Performance()
+    focal, cx, cy, serial = 85.0, 30.0, 25.0, "222200037"
+    opengl, centre = look_at_head(0, 0.65, moving=False)
+    axes = opengl @ OPENGL
+    dump(
+        root / "calibration" / "camera_params.json",
+        {
+            "world_2_cam": {serial: square(axes.T, -axes.T @ centre), "220700191": np.eye(4)},
+            "intrinsics": {serial: [[focal, 0, cx], [0, focal, cy], [0, 0, 1]], "220700191": np.eye(3)},
+        },
+    )
+    in_camera, pixels = [], []
+    for number, sequence in enumerate(("EMO-2-surprise+fear", "EXP-1-head")):
+        frames = range(5 * number, 5 * number + 5)
+        turns = told.root[frames.start : frames.stop]
+        rotations = np.stack(
+            [
+                Rotation.from_euler("x", x).as_matrix()
+                @ Rotation.from_euler("y", y).as_matrix()
+                @ Rotation.from_euler("z", z).as_matrix()
+                for x, y, z in turns
+            ]
+        )
+        pictures, mattes = [], []
+        for frame in frames:
+            head = pose_flame(flame, told.shape, told.expression[frame], told.pose(frame, root=False))
+            head = scale * head @ rotations[frame - frames.start].T + told.shift[frame]
+            local = (head - centre) @ axes
+            found = focal * local[:, :2] / local[:, 2:] + [cx, cy]
+            in_camera.append(local)
+            pixels.append(found)
+            image, matte = picture(found, frame)
+            pictures.append(np.where(matte[..., None] > 0, image, 255).astype(np.uint8))
+            mattes.append(np.repeat(matte[..., None], 3, 2))
+        place = root / "sequences" / sequence
+        for name, shown in (("images", pictures), ("alpha_maps", mattes)):
+            (place / name).mkdir(parents=True)
+            with av.open(str(place / name / f"cam_{serial}.mp4"), "w") as container:
+                stream = container.add_stream("libx264", rate=24)
+                stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+                for image in shown:
+                    container.mux(
+                        stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"))
+                    )
+                container.mux(stream.encode(None))
+        (place / "tracking").mkdir()
+        part = slice(frames.start, frames.stop)
+        np.savez(
+            place / "tracking" / ("flame2023_tracking.npz" if old else "flame2023_tracking_v2.npz"),
+            shape=told.shape[None],
+            expression=told.expression[part],
+            rotation=turns,
+            translation=told.shift[part],
+            jaw=told.jaw[part],
+            neck=told.neck[part],
+            eyes=told.eyes[part],
+            scale=np.array([[scale]]),
+            # Never read: row i is frame i of the video.
+            frames=np.arange(5) * 3,
+            **({"rotation_matrices": rotations} if matrices else {}),
+        )
+    return Truth(np.array(in_camera), np.array(pixels), list(range(FRAMES)), [])

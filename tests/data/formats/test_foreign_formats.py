@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import partnerface
+from partnerface.data.formats import foreign_reader
 from partnerface.data.sequence import TrackedSequence
+from partnerface.head_models.head_parts import landmark_points
 from tests.data.formats import peers
 
 
@@ -81,3 +83,86 @@ def test_imavatar(case, flame, flame_file, tmp_path):
     if case == "two videos":
         truth.train, truth.test = list(range(5)), list(range(5, 10))
     check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth, 0.75)
+
+
+class Outlines:
+    """Stands for MediaPipe, which knows no drawings: the lower middle of every picture is the person."""
+
+    def mattes(self, frames):
+        for frame in frames:
+            matte = np.zeros(frame.shape[:2], np.uint8)
+            matte[8:, 16:48] = 255
+            yield matte
+
+
+@pytest.fixture
+def outlines(monkeypatch):
+    monkeypatch.setattr(foreign_reader, "MediaPipeMatting", Outlines)
+
+
+NERFACE = {
+    "plain": {},
+    "not mirrored": {"mirrored": False},
+    "field of view": {"angle": True},
+    "no index map": {"index_map": False},
+}
+
+
+@pytest.mark.parametrize("case", NERFACE)
+def test_nerface(case, flame, flame_file, tmp_path, outlines):
+    truth = peers.write_nerface(tmp_path, flame, **NERFACE[case])
+    sequence = partnerface.read_sequence(tmp_path, head_model=flame_file)
+    check_head(sequence, truth)
+    assert sequence.splits["val"] == [7]
+
+
+def test_nerface_without_a_head_model_has_a_rigid_head_in_the_face_boxes(flame, tmp_path, outlines):
+    peers.write_nerface(tmp_path, flame)
+    sequence = partnerface.read_sequence(tmp_path)
+    assert sequence.head.expression.shape == (10, 76)
+    with torch.no_grad():
+        posed = sequence.head_model(sequence.head)
+    assert posed.displacements.abs().max() == 0
+    points = landmark_points(sequence.head_model, posed.vertices[0])[[10, 152]]
+    pixels, depth = sequence.camera.select([0]).project(points[None])
+    assert (depth > 0.3).all()
+    # The boxes go from 0.2 to 0.8 of the height: forehead above, chin below.
+    rows = pixels[0, :, 1] / sequence.camera.height
+    assert rows[1] - rows[0] == pytest.approx(0.6, rel=0.35)
+    assert rows.mean() == pytest.approx(0.5, abs=0.12)
+
+
+FRAMES = {
+    "plain": {},
+    "source pictures": {"shifted": True},
+    "a missing frame": {"missing": True},
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_metrical_tracker(case, flame, flame_file, tmp_path, outlines):
+    truth = peers.write_frames(tmp_path, flame, **FRAMES[case])
+    sequence = partnerface.read_sequence(tmp_path, head_model=flame_file)
+    # It divides nothing: our own splits do.
+    truth.train, truth.test = sequence.splits["train"], []
+    assert "temporal" in sequence.splits
+    check_head(sequence, truth)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_flashavatar(missing, flame, flame_file, tmp_path):
+    truth = peers.write_frames(tmp_path, flame, flash=True, missing=missing)
+    check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth)
+
+
+NERSEMBLE = {
+    "plain": {},
+    "angles alone": {"matrices": False},
+    "old": {"old": True, "scale": 1.0},
+}
+
+
+@pytest.mark.parametrize("case", NERSEMBLE)
+def test_nersemble(case, flame, flame_file, tmp_path):
+    truth = peers.write_nersemble(tmp_path, flame, **NERSEMBLE[case])
+    check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth)
