@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from partnerface.data.formats.auto import AutoReader
 from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.formats.foreign_reader import HEAD_MODEL
+from partnerface.errors import UserError
 from partnerface.files.whole_files import one_after_another
 from partnerface.head_models.dataset_head import DatasetHead
 
@@ -34,9 +35,18 @@ def name_head_of_dataset(chosen: Namespace) -> None:
     if head_model.get("init_args.path") is None:
         arguments = reader["init_args"]
         root = Path(arguments["root"])
+        path = DatasetFolder(root).cache / HEAD_MODEL
         with one_after_another(root):
-            AutoReader(**vars(arguments)).read()
-        head_model["init_args"] = Namespace(path=DatasetFolder(root).cache / HEAD_MODEL)
+            found = AutoReader(**vars(arguments)).read().head_model
+            if found is None:
+                raise UserError(
+                    f"dataset {root}: names a head model that is not beside it; give it as "
+                    "--data.reader.head_model FILE"
+                )
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                found.asset.save(path)
+        head_model["init_args"] = Namespace(path=path)
 
 
 def _is(value: object, kind: type) -> bool:

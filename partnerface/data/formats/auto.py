@@ -11,7 +11,7 @@ from partnerface.data.formats.foreign import DatasetFolder, Format, GivenHeadMod
 from partnerface.data.formats.foreign_reader import HEAD_MODEL, read_foreign
 from partnerface.data.formats.imavatar import IMAVATAR
 from partnerface.data.formats.insta import INSTA
-from partnerface.data.formats.layout import FORMAT_NAME, TRANSFORMS
+from partnerface.data.formats.layout import FORMAT_NAME, TRANSFORMS, resolve_inside
 from partnerface.data.formats.metrical_tracker import FLASHAVATAR, METRICAL_TRACKER
 from partnerface.data.formats.nerface import NERFACE
 from partnerface.data.formats.nersemble import NERSEMBLE
@@ -20,6 +20,7 @@ from partnerface.data.formats.vhap import VHAP
 from partnerface.data.sequence import HeadModelRecord, SequenceReader, TrackedSequence, head_model_record
 from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.dataset_head import DatasetHead
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
 
@@ -59,21 +60,25 @@ class AutoReader(SequenceReader):
         if found is not None:
             return read_foreign(folder, found, GivenHeadModel(self.head_model))
         sequence = PartnerfaceReader(self.root).read()
-        head_model = known_head_model(sequence.head_model_record, self.head_model)
-        if head_model is not None:
-            # Where DatasetHead looks for it. A dataset that cannot be written has its own configuration.
-            with suppress(UserError, OSError):
-                folder.cache.mkdir(parents=True, exist_ok=True)
-                head_model.asset.save(folder.cache / HEAD_MODEL)
-        return replace(sequence, head_model=head_model)
+        found_model = known_head_model(folder, sequence.head_model_record, self.head_model)
+        return replace(sequence, head_model=found_model)
 
 
-def known_head_model(record: HeadModelRecord, flame: Path | None) -> HeadModel | None:
+def known_head_model(
+    folder: DatasetFolder, record: HeadModelRecord, flame: Path | None = None
+) -> HeadModel | None:
     """The head model that a dataset in our format names; None where it cannot be had.
+
+    `convert` leaves it beside the dataset where no other file holds it.
 
     Raises:
         UserError: ``flame`` is another file than that of the dataset.
     """
+    for place in (folder.root, folder.cache):
+        with suppress(UserError):
+            stored = DatasetHead(resolve_inside(place, HEAD_MODEL, place))
+            if head_model_record(stored) == record:
+                return stored
     if record.name == "flame" and flame is not None:
         given: HeadModel = FlameHead(flame, record.num_identity, record.num_expression)
     elif record.name == "anny":

@@ -30,6 +30,7 @@ LARGEST_VALUE = 1e6
 """No camera, pose or coefficient of a head in metres and pixels comes near."""
 UNION_LIST = "sequences_*.txt"
 """VHAP writes one into a folder that joins several sequences."""
+USUAL_FPS = 25.0
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -237,6 +238,7 @@ def checked(value: Any, shape: tuple[int, ...], name: str, source: Path) -> Tens
     """
     try:
         array = np.asarray(value, np.float64)
+        array = array if array.flags.writeable else array.copy()
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{source}: {name!r} is no table of numbers; {ADVICE}") from error
     fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
@@ -313,6 +315,14 @@ def common_size(paths: Iterable[Path]) -> tuple[int, int]:
                 f"{path}: is {size[0]}x{size[1]}, but {paths[0].name} is {width}x{height}; {ADVICE}"
             )
     return width, height
+
+
+def frame_rate_of(table: dict, source: Path, guesses: list[str]) -> float:
+    """Frames per second where a file says so, as `partnerface convert` writes it; else the usual, a guess."""
+    if "fps" in table:
+        return max(number(table, "fps", source), 1e-3)
+    guesses.append(f"the frame rate, which is not stored: {USUAL_FPS:g}")
+    return USUAL_FPS
 
 
 def last_frames_tested(count: int, frames: int, system: str) -> tuple[dict[str, list[int]], dict[str, str]]:

@@ -14,6 +14,7 @@ from partnerface.data.formats.foreign import (
     Format,
     GivenHeadModel,
     common_size,
+    frame_rate_of,
     last_frames_tested,
     number,
     rigid_matrices,
@@ -22,14 +23,11 @@ from partnerface.data.formats.foreign import (
 from partnerface.data.formats.mesh_sequence import head_of_meshes, read_meshes, read_obj
 from partnerface.errors import UserError
 
-ALL, TRAIN, TEST, CANONICAL = (
-    "transforms.json",
-    "transforms_train.json",
-    "transforms_test.json",
-    "canonical.obj",
-)
+ALL, TRAIN, TEST = "transforms.json", "transforms_train.json", "transforms_test.json"
+FILES = (("train", TRAIN), ("test", TEST), ("val", "transforms_val.json"), ("", ALL))
+"""Earlier ones overrule: INSTA's val is a part of its test, or of training."""
+CANONICAL = "canonical.obj"
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy")
-FPS = 25.0
 TESTED = 350
 """Frames at the end that INSTA's script keeps for testing."""
 
@@ -45,7 +43,7 @@ def _recognise(folder: DatasetFolder) -> str | None:
 
 def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     del given  # its meshes say what the head looks like
-    guesses = [f"the frame rate, which is not stored: {FPS:g}"]
+    guesses: list[str] = []
     entries, splits, protocol = _entries(folder, guesses)
     source = folder.root / (TRAIN if folder.has(TRAIN) else ALL)
     images = [folder.file(text(entry, "file_path", source), source.name) for entry in entries]
@@ -72,7 +70,7 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         head_model=head_model,
         splits=splits,
         split_protocol=protocol,
-        fps=FPS,
+        fps=frame_rate_of(folder.table(source.name), source, guesses),
         guesses=guesses,
     )
 
@@ -82,16 +80,17 @@ def _entries(
 ) -> tuple[list[dict], dict[str, list[int]], dict[str, str]]:
     """Every frame once, sorted by the name of its mesh as INSTA does, and the split."""
     held: dict[str, dict] = {}
-    tested: set[str] = set()
-    for name in (TRAIN, TEST, ALL):
-        if folder.has(name) and not (name == ALL and held):
-            for entry in folder.frames(name):
-                mesh = text(entry, "mesh_path", folder.root / name)
-                if name == TEST and mesh in held:
-                    guesses.append(f"{mesh} is in training and in the test, and counts as training")
-                    continue
-                tested |= {mesh} if name == TEST else set()
-                held[mesh] = {**{k: v for k, v in folder.table(name).items() if k in INTRINSICS}, **entry}
+    use: dict[str, str] = {}
+    for split, name in FILES:
+        if not folder.has(name):
+            continue
+        shared = {key: value for key, value in folder.table(name).items() if key in INTRINSICS}
+        for entry in folder.frames(name):
+            mesh = text(entry, "mesh_path", folder.root / name)
+            if split == "test" and use.get(mesh) == "train":
+                guesses.append(f"{mesh} is in training and in the test, and counts as training")
+            use.setdefault(mesh, split)
+            held.setdefault(mesh, {**shared, **entry})
     if not held:
         raise UserError(f"{folder.root / ALL}: lists no frames; {ADVICE}")
     names = sorted(held)
@@ -100,11 +99,13 @@ def _entries(
         splits, protocol = last_frames_tested(len(entries), TESTED, "INSTA")
         return entries, splits, protocol
     splits = {
-        "train": [i for i, name in enumerate(names) if name not in tested],
-        "test": [i for i, name in enumerate(names) if name in tested],
+        split: [i for i, name in enumerate(names) if use[name] == split] for split in ("train", "val", "test")
     }
-    protocol = {"train": f"{TRAIN}", "test": f"{TEST}; its val, a part of this, is left out"}
-    return entries, {name: frames for name, frames in splits.items() if frames}, protocol
+    return (
+        entries,
+        {split: frames for split, frames in splits.items() if frames},
+        {split: f"transforms_{split}.json" for split in splits},
+    )
 
 
 def _camera(entries: list[dict], table: dict, source: Path, width: int, height: int) -> Camera:

@@ -16,8 +16,8 @@ from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.head_parameters import HeadParameters
 
 LARGEST_MESH_BYTES = 50_000_000
-MOST_COMPONENTS = 150
-EXACT_M = 2e-5
+MOST_COMPONENTS = 256
+EXACT_M = 4e-6
 """Components are added until no vertex of any frame is farther off."""
 BASIS_FRAMES = 300
 """Training frames, spread evenly, of which principal components are taken."""
@@ -65,6 +65,13 @@ def read_obj(path: Path, with_faces: bool = True) -> Mesh:
     if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
         raise UserError(f"{path}: a face names a vertex that does not exist; {ADVICE}")
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32))
+
+
+def write_obj(path: Path, mesh: Mesh) -> None:
+    """Write a Wavefront OBJ file, places to a tenth of a micrometre."""
+    lines = [f"v {x:.7f} {y:.7f} {z:.7f}" for x, y, z in mesh.vertices.tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def read_meshes(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -195,5 +202,6 @@ def _asset(template: np.ndarray, faces: np.ndarray, expression: np.ndarray) -> H
 
 def mesh_vertices(head_model: HeadModel, head: HeadParameters, frame: int) -> Tensor:
     """``[V, 3]`` vertices of one frame in the head's own axes, its rigid pose undone."""
-    posed = head_model(head.select([frame])).vertices[0]
+    with torch.no_grad():
+        posed = head_model(head.select([frame])).vertices[0]
     return (posed - head.translation[frame]) @ head.rotation[frame]

@@ -21,6 +21,7 @@ from partnerface.data.formats.foreign import (
     arrays_of,
     checked,
     common_size,
+    frame_rate_of,
     number,
     rigid_matrices,
     text,
@@ -28,10 +29,11 @@ from partnerface.data.formats.foreign import (
 from partnerface.data.formats.mesh_sequence import head_of_meshes, read_meshes
 from partnerface.errors import UserError
 
-ALL, TRAIN, TEST = "transforms.json", "transforms_train.json", "transforms_test.json"
+ALL, TRAIN = "transforms.json", "transforms_train.json"
+FILES = (("train", TRAIN), ("test", "transforms_test.json"), ("val", "transforms_val.json"), ("", ALL))
+"""Earlier ones overrule: a frame of training is in no other split; frames of the last alone are gaps."""
 FRAME_ARRAYS = {"translation": 3, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6}
 OTHER_ARRAYS = ("shape", "expr", "static_offset", "dynamic_offset")
-FPS = 25.0
 
 
 def _recognise(folder: DatasetFolder) -> str | None:
@@ -62,7 +64,7 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         head_model, head = head_of_meshes(vertices, faces, None, splits.get("train", [*range(len(entries))]))
         guesses.append("expressions are the principal components of the meshes")
     steps = torch.tensor([float(entry.get("timestep_index", i)) for i, entry in enumerate(entries)])
-    guesses.append(f"the frame rate, which is not stored: {FPS:g}")
+    fps = frame_rate_of(folder.table(source.name), source, guesses)
     if not splits:
         guesses.append("the split: the dataset has none")
     return ForeignFrames(
@@ -74,8 +76,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         head_model=head_model,
         splits=splits or None,
         split_protocol=dict.fromkeys(splits, "as exported by VHAP"),
-        fps=FPS,
-        times=steps / FPS,
+        fps=fps,
+        times=steps / fps,
         guesses=guesses,
     )
 
@@ -85,8 +87,8 @@ def _entries(folder: DatasetFolder) -> tuple[list[dict], dict[str, list[int]], l
     guesses: list[str] = []
     splits: dict[str, list[int]] = {}
     by_path: dict[str, dict] = {}
-    for split, name in (("train", TRAIN), ("test", TEST), ("", ALL)):
-        if not folder.has(name) or (not split and splits):
+    for split, name in FILES:
+        if not folder.has(name):
             continue
         paths = [text(entry, "file_path", folder.root / name) for entry in folder.frames(name)]
         if both := by_path.keys() & paths if split == "test" else ():
@@ -99,7 +101,7 @@ def _entries(folder: DatasetFolder) -> tuple[list[dict], dict[str, list[int]], l
     ordered = sorted(
         by_path.values(), key=lambda e: (number({"t": e.get("timestep_index", 0)}, "t", source),)
     )
-    for split in ("train", "test"):
+    for split in ("train", "val", "test"):
         if frames := [i for i, entry in enumerate(ordered) if entry["split"] == split]:
             splits[split] = frames
     return ordered, splits, guesses

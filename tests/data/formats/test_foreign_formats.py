@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import partnerface
+from partnerface.data.completion import torso_motion
 from partnerface.data.formats import foreign_reader
 from partnerface.data.sequence import TrackedSequence
 from partnerface.head_models.head_parts import landmark_points
@@ -23,6 +24,12 @@ def flame_file(flame, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("flame") / "flame.npz"
     np.savez(path, **flame)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """How the torso moves is not looked at here."""
+    monkeypatch.setattr(torso_motion, "ITERATIONS", 1)
 
 
 def check_head(sequence: TrackedSequence, truth: peers.Truth, pixel: float = 0.05) -> None:
