@@ -246,7 +246,7 @@ def _depth(conversion: Conversion, frame: int) -> np.ndarray:
 
 
 def _flame_parameters(conversion: Conversion) -> dict[str, np.ndarray] | None:
-    """Arrays of VHAP's npz files, each ``[T, ...]`` but ``shape``; None for a head that is not plain FLAME."""
+    """Arrays of VHAP's files, each ``[T, ...]`` but ``shape``; None for a head that is not plain FLAME."""
     head: HeadParameters = conversion.sequence.head
     own, asset = conversion.head_model, conversion.head_model.asset
     if conversion.flame is None or asset.name != "flame" or head.torso_rotation is not None:

@@ -115,13 +115,13 @@ def head_of_meshes(
     origin = np.array([rest[:, 0].mean(), low[1] + NECK_SHARE * height, rest[:, 2].mean()], np.float32)
     template = (rest - origin).astype(np.float32)
     rotation, translation = _rigid_poses(vertices.astype(np.float64), template.astype(np.float64))
-    local = np.einsum("tvi,tij->tvj", vertices - translation[:, None], rotation).astype(np.float32)
+    local = np.matmul(vertices - translation[:, None], rotation)
     offsets = (local - template).reshape(len(vertices), -1)
     basis = _components(offsets, train)
     expression = offsets @ basis.T
     # Coefficients of about one, as those of any 3DMM: limits elsewhere are in such units.
     scale = np.maximum(expression[train].std(0), np.abs(expression).max(0) / 10)
-    scale = np.where(scale > 0, scale, 1).astype(np.float32)
+    scale = np.where(scale > 0, scale, 1)
     model = HeadModel(_asset(template, faces, (basis * scale[:, None]).reshape(len(basis), -1, 3)))
     parameters = HeadParameters.neutral(len(vertices), model.num_identity, model.num_expression, len(JOINTS))
     parameters.expression = torch.from_numpy((expression / scale).astype(np.float64))
@@ -151,7 +151,8 @@ def _rigid_poses(vertices: np.ndarray, template: np.ndarray) -> tuple[np.ndarray
 
 def _components(offsets: np.ndarray, train: list[int]) -> np.ndarray:
     """Orthonormal rows ``[E, 3V]`` that hold every frame's offsets to `EXACT_M`, training frames' first."""
-    basis = np.zeros((0, offsets.shape[1]), np.float32)
+    # In doubles: rows of single precision are not orthogonal enough to leave out micrometres.
+    basis = np.zeros((0, offsets.shape[1]))
     others = [i for i in range(len(offsets)) if i not in set(train)]
     for frames in (train, others):
         for _ in range(ROUNDS):
@@ -164,7 +165,7 @@ def _components(offsets: np.ndarray, train: list[int]) -> np.ndarray:
             count = int((values > EXACT_M / 4).sum())
             basis = np.concatenate([basis, rows[: min(count, MOST_COMPONENTS - len(basis))]])
     # A head that never moves has one component, which is zero.
-    return basis if len(basis) else np.zeros((1, offsets.shape[1]), np.float32)
+    return basis if len(basis) else np.zeros((1, offsets.shape[1]))
 
 
 def _asset(template: np.ndarray, faces: np.ndarray, expression: np.ndarray) -> HeadModelAsset:
