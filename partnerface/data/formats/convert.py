@@ -39,6 +39,8 @@ INSTA_LABELS = {
 """Red channel of INSTA's segmentation."""
 INSTA_EXPRESSIONS = 100
 MILLIMETRES = 1000.0
+SHARED_ARRAYS = ("shape", "static_offset")
+"""Arrays of VHAP that are the same in every frame."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
 
 
 def convert_insta(conversion: Conversion, out: Path) -> None:
-    """Write INSTA's format: RGBA pictures, segmentation, depth, and a camera that moves around a still mesh."""
+    """Write INSTA's format: RGBA pictures, segmentation, depth, and a camera around a still mesh."""
     sequence, camera = conversion.sequence, conversion.sequence.camera
     faces = conversion.faces()
     # The head's own axes are the world.
