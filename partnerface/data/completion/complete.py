@@ -227,17 +227,25 @@ def _check(tracked: HeadTrack) -> None:
 
 
 def _torso_motion(tracked: HeadTrack, labels: FrameLabels, reference: int, learned: Tensor) -> TorsoMotion:
-    """Motion of frames of weight ``learned`` ``[T]`` from those alone, of all others from every frame."""
+    """Motion of the frames with ``learned`` ``[T]`` above 0 and of all others, neither from the other."""
     images = np.stack([shrink(read_rgb(path)) for path in tracked.image_paths])
     mattes = np.stack([shrink(read_grey(path)) for path in tracked.matte_paths])
     at_reference = labels.image(reference, read_grey(tracked.matte_paths[reference]))
     torso = _reduced(at_reference, TORSO_SIZE, TORSO_SIZE) == Region.TORSO
     times = torch.arange(len(images)) / tracked.fps if tracked.times is None else tracked.times
-    found = estimate_torso_motion(images, mattes, torso, reference, learned, times)
-    if not ((tracked.weights > 0) & (learned == 0)).any():
-        return found
-    every = estimate_torso_motion(images, mattes, torso, reference, tracked.weights, times).matrices
-    return replace(found, matrices=torch.where((learned > 0)[:, None, None], found.matrices, every))
+    if not tracked.splits:
+        return estimate_torso_motion(images, mattes, torso, reference, tracked.weights, times)
+    matrices = torch.eye(2, 3).repeat(len(images), 1, 1)
+    found: list[TorsoMotion] = []
+    for group in (learned > 0, learned == 0):
+        group[reference] = True
+        chosen = torch.where(group)[0]
+        place = int((chosen == reference).nonzero()[0, 0])
+        weights = tracked.weights[chosen]
+        pictures = images[chosen.numpy()], mattes[chosen.numpy()]
+        found.append(estimate_torso_motion(*pictures, torso, place, weights, times[chosen]))
+        matrices[chosen] = found[-1].matrices
+    return replace(found[0], matrices=matrices, reference=reference)
 
 
 def _shell(tracked: HeadTrack, labels: FrameLabels, train: list[int]) -> ShellReport:
