@@ -172,7 +172,7 @@ def check_dataset(
             `AutoReader`).
         out: folder of the report, made if missing.
         flame: the FLAME file, for datasets tracked with it.
-        format: of the dataset, if it is not to be found out.
+        format: format of the dataset, if it is not to be found out.
         track: passes frame numbers through and shows how far they are.
 
     Raises:

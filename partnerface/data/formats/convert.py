@@ -97,7 +97,8 @@ def convert_partnerface(conversion: Conversion, out: Path) -> None:
         ):
             writer.add_frame(read_rgb(image), read_grey(matte), read_labels(labels, max(Region)))
             conversion.advance()
-        paths = dict(zip(("image_paths", "matte_paths", "label_paths"), writer.paths.values(), strict=True))
+        names = ("image_paths", "matte_paths", "label_paths")
+        paths: dict[str, Any] = dict(zip(names, writer.paths.values(), strict=True))
         writer.finish(replace(sequence, **paths))
     if head_model.asset.name != "anny":
         place = DatasetFolder(out).cache if head_model.asset.name == "flame" else out
@@ -140,7 +141,7 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
                 write_obj(folder / found["mesh_path"], Mesh(vertices.numpy(), conversion.faces()))
             else:
                 found["flame_param_path"] = f"flame_param/{i:05d}.npz"
-                rows = {
+                rows: dict[str, Any] = {
                     k: v if k in ("shape", "static_offset") else v[i : i + 1] for k, v in parameters.items()
                 }
                 np.savez(folder / found["flame_param_path"], **rows)

@@ -80,7 +80,7 @@ class Format:
 
     Attributes:
         name: by which ``--data.reader.format`` chooses it.
-        title: of whom it is.
+        title: the systems that write it.
         recognise: why a folder is such a dataset, in words; None if it is not.
         read: the frames of a folder with the head model that the user gives.
     """

@@ -48,7 +48,7 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.runs.progress import shown_progress
 
 VERSION = 1
-"""Of what is kept; older ones are made again."""
+"""Version of the kept files; older ones are made again."""
 RECORD, ARRAYS, HEAD_MODEL = "sequence.json", "sequence.npz", "head_model.npz"
 PATH_LISTS = ("image_paths", "matte_paths", "label_paths")
 SHAPES = {
