@@ -32,7 +32,10 @@ PICTURES, SHIFTED_PICTURES = "input", "images"
 FLASH_PICTURES, FLASH_MATTES = "imgs", "alpha"
 FLASH_TESTED = 500
 FPS = 25.0
-IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+ARRAYS: dict[tuple[str, str], tuple[int, ...]] = {
+    **{("flame", name): (1, -1) for name in ("exp", "shape", "eyes", "jaw")},
+    **{("opencv", "R"): (1, 3, 3), ("opencv", "t"): (1, 3), ("opencv", "K"): (1, 3, 3)},
+}
 
 
 def _frame_files(folder: DatasetFolder) -> dict[int, Path]:
@@ -101,11 +104,8 @@ def _read(
     records = [load_torch_dictionary(path, LARGEST_FRAME_BYTES) for path in paths]
     columns: dict[str, list[Tensor]] = {}
     for record, path in zip(records, paths, strict=True):
-        for part, key, shape in (
-            *(("flame", name, (1, -1)) for name in ("exp", "shape", "eyes", "jaw")),
-            *(("opencv", name, shape) for name, shape in (("R", (1, 3, 3)), ("t", (1, 3)), ("K", (1, 3, 3)))),
-        ):
-            columns.setdefault(key, []).append(_values(record, part, key, shape, path))
+        for (part, key), size in ARRAYS.items():
+            columns.setdefault(key, []).append(_values(record, part, key, size, path))
         columns.setdefault("size", []).append(_values(record, "", "img_size", (2,), path))
     widths = {name: {len(value) for value in values} for name, values in columns.items()}
     if uneven := [name for name, lengths in widths.items() if len(lengths) > 1]:
@@ -130,7 +130,8 @@ def _read(
         f"the frame rate, which is not stored: {FPS:g}",
         "the tracker's eyelids, which no FLAME file has, are left out: up to a millimetre or two at the lids",
     ]
-    splits, protocol = None, {}
+    splits: dict[str, list[int]] | None = None
+    protocol: dict[str, str] = {}
     if mattes is not None:
         splits, protocol = last_frames_tested(count, FLASH_TESTED, "FlashAvatar")
     return ForeignFrames(

@@ -72,7 +72,8 @@ def _recognise(folder: DatasetFolder) -> str | None:
 def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     images: list[Path | VideoFrameFile] = []
     mattes: list[Path | VideoFrameFile] = []
-    names, uses, times, heads, scales = [], [], [], [], []
+    names, uses, heads, scales = [], [], [], []
+    times: list[float] = []
     head_model: FlameHead | None = None
     shape, size = torch.zeros(0), (0, 0)
     for sequence, relative in _videos(folder):
