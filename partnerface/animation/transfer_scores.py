@@ -22,6 +22,7 @@ from partnerface.data.view import View
 from partnerface.evaluation.image_metric import psnr
 from partnerface.files.videos import write_video
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.head_models.rotations import rotation_vectors
 from partnerface.tracking.tracker import track_video
 
@@ -138,7 +139,7 @@ def jitter_at_rest(views: View, fps: float, head_model: HeadModel) -> Jitter:
     """
     head, camera = views.head, views.camera.resized(256, 256)
     rotation = rotation_vectors(camera_axes(camera).mT @ head.rotation)
-    pixels = landmark_pixels(head_model, head, camera)
+    pixels = landmark_pixels(head_model, landmark_geometry(head_model), head, camera)
     seconds = max(1, min(round(fps), len(views) - 2))
 
     def quietest(values: Tensor) -> float:

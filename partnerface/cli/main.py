@@ -46,6 +46,9 @@ TOOLS = {
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
     "track": Tool("partnerface.cli.track:track", "fit a head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
+    "convert": Tool(
+        "partnerface.cli.convert:convert", "a tracked dataset of one system for another", "dataset"
+    ),
     "live": Tool("partnerface.cli.live:live", "an avatar follows a webcam", "avatar"),
     "reenact": Tool(
         "partnerface.cli.reenact:reenact", "drive an avatar by a video, a file or a motion", "avatar"

@@ -23,7 +23,7 @@ def recorded_head_model(sequence: TrackedSequence, path: Path | None, flag: str)
     Raises:
         UserError: the dataset was tracked with FLAME and there is no file, or with an unknown head model.
     """
-    record = sequence.head_model
+    record = sequence.head_model_record
     if record.name == "flame":
         if path is None:
             raise UserError(f"dataset {sequence.name}: tracked with FLAME; give its file as {flag} FILE")

@@ -95,7 +95,7 @@ class TrackedSequence:
         label_paths: ``T`` files, uint8 grey, values of `Region`.
         camera: ``T`` cameras at the resolution of the files.
         head: ``T`` head parameters.
-        head_model: the head model these coefficients belong to.
+        head_model_record: which head model these coefficients belong to.
         fps: frames per second.
         frame_weights: ``[T]`` 1 where the head was tracked, 0 elsewhere.
         torso_motion: ``[T, 2, 3]`` affine map of the torso, from a frame's image coordinates to those
@@ -109,6 +109,8 @@ class TrackedSequence:
             entry comes from a dataset that does not say.
         coverage: pose and expression coverage by split name, as written by the tracker's report.
         left_out: frames whose tracking is impossible, with the reason; they have weight 0 and no split.
+        frame_names: ``T`` names of the frames, as its system calls them; empty where the reader gives none.
+        head_model: the head model itself, where the reader has it: ``head_model(head)`` poses the head.
     """
 
     name: str
@@ -117,7 +119,7 @@ class TrackedSequence:
     label_paths: list[Path]
     camera: Camera
     head: HeadParameters
-    head_model: HeadModelRecord
+    head_model_record: HeadModelRecord
     fps: float
     frame_weights: Float[Tensor, " T"]
     torso_motion: Float[Tensor, "T 2 3"]
@@ -127,6 +129,8 @@ class TrackedSequence:
     split_protocol: dict[str, str] = field(default_factory=dict)
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
+    head_model: HeadModel | None = None
+    frame_names: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -151,7 +155,7 @@ def check_head_model(sequence: TrackedSequence, head_model: HeadModel) -> None:
         UserError: they were made with another model, or with another build of it, or are not as many as
             it has joints or vertices.
     """
-    expected, found = head_model_record(head_model), sequence.head_model
+    expected, found = head_model_record(head_model), sequence.head_model_record
     if expected != found:
         raise UserError(
             f"dataset {sequence.name}: made for head model {_described(found)}, but this avatar uses "

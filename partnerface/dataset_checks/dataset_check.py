@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.data.formats.auto import AUTO, AutoReader
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.recorded_head_model import recorded_head_model
 from partnerface.data.regions import Region
@@ -160,21 +160,24 @@ def check_dataset(
     root: Path,
     out: Path,
     flame: Path | None = None,
+    format: str = AUTO,
     track: Callable[[Iterable[int]], Iterable[int]] = lambda frames: frames,
 ) -> DatasetCheck:
     """Check a dataset and write ``check.json``, ``overlay.png`` and ``coverage.png``.
 
     Args:
-        root: the dataset; nothing in it is changed.
+        root: the dataset; nothing in it is changed, but datasets of other systems are completed (see
+            `AutoReader`).
         out: folder of the report, made if missing.
         flame: the FLAME file, for datasets tracked with it.
+        format: format of the dataset, if it is not to be found out.
         track: passes frame numbers through and shows how far they are.
 
     Raises:
         UserError: the dataset cannot be read, or ``out`` cannot be written.
     """
-    sequence = PartnerfaceReader(root).read()
-    head_model = recorded_head_model(sequence, flame, "--flame")
+    sequence = AutoReader(root, flame, format).read()
+    head_model = sequence.head_model or recorded_head_model(sequence, flame, "--flame")
     findings = check_tracking(sequence) + check_camera(sequence.camera)
     statistics = frame_statistics(sequence, track)
     try:

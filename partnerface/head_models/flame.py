@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from partnerface.errors import UserError
 from partnerface.files.arrays import read_arrays, shape_fault
@@ -51,9 +52,12 @@ class FlameHead(HeadModel):
         num_expression: leading expression components kept, at most 100.
         teeth: add 120 vertices of teeth behind the lips, in VHAP's order (5143 vertices for 5023): the upper
             turn with the head, the lower with the jaw.
-        static_offset: an ``.npz`` with the array ``static_offset``, ``[V, 3]`` or ``[1, V, 3]`` metres, such
-            as VHAP's ``canonical_flame_param.npz``: added to the template before the joints are regressed.
-            Its V are those of the file, or with ``teeth`` also 120 more.
+        static_offset: ``[V, 3]`` metres of one person, added to the template before the joints are regressed,
+            or an ``.npz`` with such an array ``static_offset``, such as VHAP's ``canonical_flame_param.npz``.
+            Its V are those of the file, or with ``teeth`` 120 more; further rows of an array are left out.
+
+    Attributes:
+        origin: ``[3]`` the neck joint of the mean head in the file's own coordinates, the origin here.
 
     Raises:
         UserError: a file is missing, unsafe, or lacks an array; the offset is of another size, or
@@ -66,12 +70,13 @@ class FlameHead(HeadModel):
         num_identity: int = 100,
         num_expression: int = 50,
         teeth: bool = False,
-        static_offset: Path | None = None,
+        static_offset: Path | np.ndarray | None = None,
     ) -> None:
         arrays = _read_arrays(Path(path))
         surface = surface_digest(arrays["v_template"], arrays["f"])
-        asset = _asset(Path(path), arrays, num_identity, num_expression, teeth, static_offset)
+        asset, origin = _asset(Path(path), arrays, num_identity, num_expression, teeth, static_offset)
         super().__init__(asset, surface)
+        self.origin = torch.from_numpy(origin.astype(np.float64))
 
 
 def _asset(
@@ -80,8 +85,9 @@ def _asset(
     num_identity: int,
     num_expression: int,
     teeth: bool,
-    static_offset: Path | None,
-) -> HeadModelAsset:
+    static_offset: Path | np.ndarray | None,
+) -> tuple[HeadModelAsset, np.ndarray]:
+    """The head, and the neck joint of its mean in the file's coordinates ``[3]``."""
     faces, parts = arrays["f"].astype(np.int32), _face_parts(arrays["f"], arrays["weights"])
     jaw = arrays["weights"][:, JOINT_NAMES.index("jaw")]
     opening = mouth_opening(arrays["v_template"], faces[parts == SURFACE_NAMES.index("skin")], jaw)
@@ -112,11 +118,11 @@ def _asset(
     identity = shapes[:num_identity]
     expression = shapes[_FILE_IDENTITIES : _FILE_IDENTITIES + num_expression]
     if static_offset is not None:
-        template = template + _read_static_offset(Path(static_offset), len(template), teeth)
+        template = template + _static_offset(path, static_offset, len(template), teeth)
     joints = regressor @ template
     origin = joints[JOINT_NAMES.index("neck")]
     none = np.zeros((0, 3), np.float32)
-    return HeadModelAsset(
+    asset = HeadModelAsset(
         name="flame",
         version=path.stem,
         template_vertices=(template - origin).astype(np.float32),
@@ -142,6 +148,7 @@ def _asset(
         pose_correctives=np.moveaxis(arrays["posedirs"], 2, 0).astype(np.float32),
         joint_expression_basis=(regressor @ expression).astype(np.float32),
     )
+    return asset, origin
 
 
 def _with_teeth(arrays: dict[str, np.ndarray], teeth: Teeth) -> dict[str, np.ndarray]:
@@ -161,6 +168,15 @@ def _with_teeth(arrays: dict[str, np.ndarray], teeth: Teeth) -> dict[str, np.nda
         "J_regressor": np.concatenate([arrays["J_regressor"], regressor], 1),
         "weights": np.concatenate([arrays["weights"], weights]),
     }
+
+
+def _static_offset(file: Path, given: Path | np.ndarray, count: int, teeth: bool) -> np.ndarray:
+    """``[V, 3]`` metres for the ``count`` vertices of a FLAME file, see `FlameHead`."""
+    if not isinstance(given, np.ndarray):
+        return _read_static_offset(Path(given), count, teeth)
+    if len(given) < count:
+        raise UserError(f"FLAME file {file}: has {count} vertices, the static offset {len(given)}")
+    return given[:count]
 
 
 def _read_static_offset(path: Path, count: int, teeth: bool) -> np.ndarray:

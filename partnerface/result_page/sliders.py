@@ -37,7 +37,11 @@ class Slider:
     two_sided: bool = True
 
     def shares(self, positions: int) -> list[float]:
-        """Evenly spaced shares, from the lower end to the upper; 0 is among them."""
+        """Evenly spaced shares, from the lower end to the upper; 0 is among them.
+
+        They are one fewer than ``positions`` where 0 would fall between two.
+        """
+        positions -= self.two_sided and positions % 2 == 0
         return (
             np.linspace(-1.0 if self.two_sided else 0.0, 1.0, positions).tolist() if positions > 1 else [0.0]
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.compute.threads import single_thread
+from partnerface.data.completion.matting import ForegroundMatting
 from partnerface.data.completion.torso_motion import shrink
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.files.images import read_rgb
@@ -25,7 +26,6 @@ from partnerface.tracking.alignment.pose_step import AlignmentSettings
 from partnerface.tracking.alignment.poses import ALIGNMENT_SIZE, align_poses
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.mattes import (
-    ForegroundMatting,
     HeadCrop,
     collect_mattes,
     head_crops,

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.data.completion.complete import Completion, HeadTrack, complete
 from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
+from partnerface.data.completion.matting import ForegroundMatting, MediaPipeMatting
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence
@@ -23,13 +24,12 @@ from partnerface.files.video_reading.source import VideoSource, video_source
 from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.tracking.clip import Clip, cut_clip, fit_clip
 from partnerface.tracking.detection.frame_choice import MAX_FRAMES, choose_frames
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.landmarks import LandmarkDetector, MediaPipeDetector
 from partnerface.tracking.detection.mattes import (
-    ForegroundMatting,
-    MediaPipeMatting,
     choose_head_crop,
     mattes_digest,
 )
@@ -146,7 +146,8 @@ def track_video(
             times=torch.as_tensor(clip.times, dtype=torch.float32),
         )
         completion = complete(tracked, head_model)
-        aligned = landmark_pixels(head_model, fit.head, tracked.camera)
+        geometry = landmark_geometry(head_model)
+        aligned = landmark_pixels(head_model, geometry, fit.head, tracked.camera)
         record = report_record(clip, fit, aligned, completion, find_cuts(clip.track), notes)
         write_report(writer.folder, record | {"key": key})
         overlays = _write_labels(clip, fit, completion, writer, bars)

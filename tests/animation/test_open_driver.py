@@ -168,6 +168,6 @@ def test_a_dataset_of_another_head_model_is_carried_over(avatar, tmp_path, monke
     assert driver.views.head.expression.shape[1] == avatar.head_model.num_expression
     [note] = [line for line in lines if "carried over" in line]
     assert re.search(r"ict_facekit carried over to anny: \d\.\d\d of \d+\.\d\d mm", note)
-    sequence = replace(sequence, head_model=replace(sequence.head_model, name="flame"))
+    sequence = replace(sequence, head_model_record=replace(sequence.head_model_record, name="flame"))
     with pytest.raises(UserError, match="tracked with FLAME; give its file as --head_model FILE"):
         open_driver(str(tmp_path), avatar, say=lines.append)

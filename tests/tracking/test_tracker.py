@@ -225,7 +225,7 @@ def test_a_head_of_flames_form_is_tracked_and_trained_on(anny, video, track, tmp
     flame = embedded(FlameHead(tmp_path / "flame.npz", 20, 10), anny)
     sequence = track(video, tmp_path / "out", head_model=flame)
     check_head_model(sequence, flame)
-    assert sequence.head_model.name == "flame"
+    assert sequence.head_model_record.name == "flame"
     jaw = sequence.head.joint_rotations[:, flame.joint("jaw"), 1, 2].abs()
     assert jaw.max() > 0.05
     record = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -102,8 +102,10 @@ def find_neck_line(mesh: LabelledMesh, pixels: Tensor, depth: Tensor, focal: flo
     """Row in [0, 1] above which the torso never reaches: a centimetre over the trapezius.
 
     ``pixels`` ``[V, 2]`` and ``depth`` ``[V]`` (metres) are the reference frame's posed vertices; ``focal``
-    is in pixels.
+    is in pixels. The lower edge of the picture for a mesh without a torso.
     """
+    if not len(mesh.torso_vertices):
+        return 1.0
     rows, distance = pixels[mesh.torso_vertices, 1], depth[mesh.torso_vertices].mean()
     return float(((rows.min() - NECK_LINE_MARGIN_M * focal / distance) / height).clamp(0, 1))
 

@@ -211,7 +211,7 @@ class SyntheticReader(SequenceReader):
                 name=f"synthetic-{self.subject.name}",
                 camera=renderer.camera,
                 head=head,
-                head_model=head_model_record(head_model),
+                head_model_record=head_model_record(head_model),
                 fps=FPS,
                 frame_weights=torch.ones(self.frames),
                 torso_motion=torch.eye(2, 3).repeat(self.frames, 1, 1),

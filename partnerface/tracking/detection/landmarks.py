@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from partnerface.data.completion.matting import to_mediapipe_image
 from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.files.video_reading.read import VideoReader
@@ -129,13 +130,6 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
         output_facial_transformation_matrixes=video_mode,
     )
     return vision.FaceLandmarker.create_from_options(options)
-
-
-def to_mediapipe_image(image: np.ndarray) -> Any:
-    """A MediaPipe image of ``[H, W, 3]`` uint8 RGB."""
-    mediapipe = import_extra("mediapipe")
-    contiguous = np.ascontiguousarray(image, np.uint8)
-    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=contiguous)
 
 
 def landmark_pixels(face: Any, width: int, height: int) -> np.ndarray:

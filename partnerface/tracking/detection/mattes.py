@@ -1,4 +1,4 @@
-"""The static square that is cut out of a clip, and its mattes, by MediaPipe or by the user."""
+"""The static square that is cut out of a clip, and the mattes that the user has."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from partnerface.errors import UserError, import_extra
-from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
+from partnerface.errors import UserError
 from partnerface.files.images import read_grey
 from partnerface.files.video_reading.read import VideoFrame, read_video
 from partnerface.files.video_reading.source import VideoSource
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
-from partnerface.tracking.detection.landmarks import to_mediapipe_image
 
 CROP_FACE_HEIGHTS = 2.6
 """Side of the crop in face heights (brow line to chin counts as one): hair and shoulders fit in."""
@@ -90,48 +87,6 @@ def head_crops(video: VideoSource | Path, crop: HeadCrop, frames: np.ndarray) ->
         if number in chosen:
             alpha = None if frame.alpha is None else crop.apply(frame.alpha)
             yield VideoFrame(crop.apply(frame.image), frame.time, alpha)
-
-
-class ForegroundMatting(Protocol):
-    """Separates the person from the background.
-
-    Attributes:
-        model_sha256: digest of the model that it uses; a dataset made with another one is made again.
-    """
-
-    model_sha256: str
-
-    def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB in time, 255 is the person."""
-        ...
-
-
-class MediaPipeMatting:
-    """MediaPipe's selfie segmentation.
-
-    The network works at 256x256; on the head crop it leaks far less than on a wide frame.
-    """
-
-    model_sha256 = SELFIE_SEGMENTATION.sha256
-
-    def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB in time, 255 is the person.
-
-        Raises:
-            UserError: MediaPipe or its model file is missing.
-        """
-        mediapipe = import_extra("mediapipe")
-        vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
-        options = vision.ImageSegmenterOptions(
-            base_options=tasks.BaseOptions(model_asset_path=str(model_file(SELFIE_SEGMENTATION))),
-            output_confidence_masks=True,
-            output_category_mask=False,
-        )
-        with vision.ImageSegmenter.create_from_options(options) as segmenter:
-            for frame in frames:
-                result = segmenter.segment(to_mediapipe_image(frame))
-                confidence = result.confidence_masks[-1].numpy_view().reshape(frame.shape[:2])
-                yield np.round(confidence * 255).clip(0, 255).astype(np.uint8)
 
 
 def user_mattes(

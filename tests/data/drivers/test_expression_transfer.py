@@ -125,7 +125,7 @@ def test_the_recorded_head_model_is_found(anny, flame_file):
     sequence = dataset(anny)
     ict = IctFaceKitHead()
     for head_model in (anny, ict):
-        named = replace(sequence, head_model=head_model_record(head_model))
+        named = replace(sequence, head_model_record=head_model_record(head_model))
         assert (
             recorded_head_model(named, None, "--head_model").asset.checksum() == head_model.asset.checksum()
         )
@@ -140,13 +140,15 @@ def test_the_recorded_head_model_is_found(anny, flame_file):
         assert head_model_record(found) == named.head_model
         with pytest.raises(UserError, match="tracked with FLAME; give its file as --head_model FILE"):
             recorded_head_model(named, None, "--head_model")
-    strange = replace(sequence, head_model=replace(sequence.head_model, name="gnm"))
+    strange = replace(sequence, head_model_record=replace(sequence.head_model_record, name="gnm"))
     with pytest.raises(UserError, match="tracked with the head model 'gnm'"):
         recorded_head_model(strange, None, "--head_model")
 
 
 def test_a_dataset_of_another_build_is_refused(anny, ict):
     sequence = dataset(ict)
-    other = replace(sequence, head_model=replace(sequence.head_model, checksum="0123456789abcdef"))
+    other = replace(
+        sequence, head_model_record=replace(sequence.head_model_record, checksum="0123456789abcdef")
+    )
     with pytest.raises(UserError, match="checksum 0123456789abcdef"):
         tracked_recording(other, anny, tracked_with=ict)

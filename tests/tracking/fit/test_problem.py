@@ -8,6 +8,7 @@ from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.frame_labels import placed_landmarks
 from partnerface.head_models.flame import FlameHead
+from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.fit.problem import FitProblem, fit_head
 from tests.head_models.flame_files import embedded, flame_head_arrays
@@ -136,7 +137,8 @@ def test_a_jaw_that_a_joint_opens_is_fitted(jaw_track):
     assert distance.mean() < 0.5
     assert degrees_between(fit.head.rotation, truth.rotation).max() < 3
     # What the fit projects is what the dataset holds.
-    posed, _ = Camera.static(10, fit.focal, SIZE, SIZE).project(placed_landmarks(flame, fit.head))
+    placed = placed_landmarks(flame, landmark_geometry(flame), fit.head)
+    posed, _ = Camera.static(10, fit.focal, SIZE, SIZE).project(placed)
     torch.testing.assert_close(posed, fit.landmarks, atol=0.02, rtol=0)
 
 
