@@ -26,12 +26,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from partnerface.avatar_files.loading import load_avatar
+    from partnerface.data.formats.auto import read_sequence
     from partnerface.data.view import View
 
 __version__ = "0.2.0"
-__all__ = ["View", "load_avatar"]
+__all__ = ["View", "load_avatar", "read_sequence"]
 
-_API = {"load_avatar": "partnerface.avatar_files.loading", "View": "partnerface.data.view"}
+_API = {
+    "load_avatar": "partnerface.avatar_files.loading",
+    "read_sequence": "partnerface.data.formats.auto",
+    "View": "partnerface.data.view",
+}
 """Where the names of the Python API are defined."""
 
 

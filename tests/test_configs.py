@@ -18,6 +18,7 @@ from partnerface.deformation.deformation import Deformation
 from partnerface.deformation.driving_signal import DrivingSignal
 from partnerface.deformation.global_deformation import GlobalDeformation
 from partnerface.deformation.lip_expression import LipExpression
+from partnerface.deformation.part_blendshapes import PartBlendshapes
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.head_models.head_model import HeadModel
 from partnerface.training.module import AvatarModule
@@ -141,7 +142,13 @@ def test_fixed_parts_stay_where_landmarks_put_them(made) -> None:
 def test_methods_differ_in_what_they_are_about_and_share_the_rest() -> None:
     """Sampling, torso, photometric and matte terms are the same, and the field."""
     ours = _method("part_deformation")
-    for name in ("fixed_parts", "global_deformation", "global_deformation_equal_compute", "skinning_only"):
+    for name in (
+        "part_blendshapes",
+        "fixed_parts",
+        "global_deformation",
+        "global_deformation_equal_compute",
+        "skinning_only",
+    ):
         for part in ("skinning", "field", "sampler", "torso"):
             assert _method(name)[part] == ours[part], (name, part)
     insta = _method("insta_like")
@@ -152,10 +159,20 @@ def test_methods_differ_in_what_they_are_about_and_share_the_rest() -> None:
     assert insta["field"]["init_args"] == {**ours["field"]["init_args"], "condition_density": True}
 
 
-def test_the_method_file_states_every_choice_of_the_deformation() -> None:
+@pytest.mark.parametrize(
+    ("method", "kind"), [("part_deformation", PartDeformation), ("part_blendshapes", PartBlendshapes)]
+)
+def test_the_method_file_states_every_choice_of_the_deformation(method, kind) -> None:
     """What is off by default is seen where it is switched on."""
-    stated = _method("part_deformation")["deformation"]["init_args"]
-    assert set(stated) == set(inspect.signature(PartDeformation).parameters) - {"driving_width"}
+    stated = _method(method)["deformation"]["init_args"]
+    assert set(stated) == set(inspect.signature(kind).parameters) - {"driving_width"}
+
+
+def test_the_bank_of_networks_is_part_deformation() -> None:
+    """Under a name of its own, which it keeps when the method becomes another."""
+    files = [CONFIGS / "method" / f"{name}.yaml" for name in ("part_networks", "part_deformation")]
+    bank, method = (yaml.safe_load(path.read_text()) for path in files)
+    assert bank == method
 
 
 def test_no_file_states_a_width_that_follows_from_another_part() -> None:

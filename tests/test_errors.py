@@ -64,7 +64,7 @@ def test_without_pytorch3d_every_command_is_one_line(tmp_path: Path) -> None:
             f"export {what}": f"{tmp_path} --out {tmp_path / 'meshes'} --driver talk"
             for what in ("obj", "ply")
         },
-        "embed-landmarks": str(out),
+        "embed-landmarks": f"--out {out}",
     }
     lines = [f"{name} {needed.get(name, '')}" for name in commands]
     codes, said = run_without("pytorch3d", *lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from partnerface.avatar.method import AvatarMethod
+from partnerface.data.drivers.expression_transfer import carried_recording, has_named_expressions
 from partnerface.data.drivers.live_link_face import read_live_link_face
 from partnerface.data.drivers.motions import MOTIONS
 from partnerface.data.drivers.performance import Performance, Recording, make_performance
@@ -16,12 +17,16 @@ from partnerface.data.drivers.tracked import tracked_recording
 from partnerface.data.drivers.transfer import TransferredPerformance, TransferSettings
 from partnerface.data.formats.layout import TRANSFORMS
 from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.data.recorded_head_model import recorded_head_model
+from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
 from partnerface.files.downloads import cache_folder
 from partnerface.files.plain_values import read_yaml
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.files.videos import has_sound
 from partnerface.files.whole_files import one_after_another
-from partnerface.tracking.stages import file_digest
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.tracker import track_video
 
 TABLES = (".json", ".npz", ".npy")
@@ -49,6 +54,8 @@ class DrivingOptions:
             commas between.
         seconds: length of a built-in motion.
         seed: seed of a built-in motion.
+        head_model: file of the head model that a driving dataset was tracked with, where that is neither the
+            avatar's nor one of the package.
     """
 
     pose: Literal["relative", "absolute", "still"] = "relative"
@@ -62,6 +69,7 @@ class DrivingOptions:
     flip: str = ""
     seconds: float | None = None
     seed: int = 0
+    head_model: Path | None = None
 
     def transfer(self) -> TransferSettings:
         return TransferSettings(self.pose, self.range, self.torso, self.keep_distance)
@@ -113,35 +121,62 @@ def _recording(
     text: str, avatar: AvatarMethod, options: DrivingOptions, run: Path | None, say: Callable[[str], None]
 ) -> Recording:
     head_model = avatar.head_model
+    path = Path(text)
+    if text in MOTIONS or path.suffix.lower() == ".csv":
+        named = _reader_of_names(text, head_model)
+        recording = _named(text, named, options)
+        return recording if named is head_model else carried_recording(recording, named, head_model)
+    if text == "own" or path.is_dir():
+        return _tracked(dataset_folder(run if text == "own" else path), avatar, options)
+    path = _existing(text)
+    if path.suffix.lower() in TABLES:
+        return read_table(path, head_model, fps=options.fps)
+    sound = path if has_sound(path) else None
+    content = VideoSource(path).digest()[:16]
+    folder = cache_folder() / "driving_videos" / f"{content}_{head_model.asset.checksum()}"
+    say(f"{path}: its tracked dataset is kept in {folder}")
+    with one_after_another(folder):
+        track_video(path, folder, size=TRACKED_SIZE, head_model=head_model, say=say)
+    recording = _tracked(folder, avatar, options)
+    return replace(recording, name=path.name, sound=sound)
+
+
+def _reader_of_names(text: str, head_model: HeadModel) -> HeadModel:
+    """The head model with which names are read: Anny for an avatar without names, if it can be carried over.
+
+    A range of motion shows the head model's own expressions, named or not.
+    """
+    own = text == "range_of_motion" or has_named_expressions(head_model)
+    return head_model if own or not len(head_model.asset.landmark_faces) else AnnyHead()
+
+
+def _named(text: str, head_model: HeadModel, options: DrivingOptions) -> Recording:
+    """A motion or a recording of a phone, whose expressions are found by name."""
     if motion := MOTIONS.get(text):
         return motion(head_model, options.seconds, options.seed)
+    return read_live_link_face(
+        _existing(text), head_model, fps=options.fps, angles=options.angles, flip=options.flip
+    )
+
+
+def _existing(text: str) -> Path:
     path = Path(text)
-    if text == "own" or path.is_dir():
-        return _tracked(dataset_folder(run if text == "own" else path), avatar)
     if not path.exists():
         names = ", ".join(MOTIONS)
         raise UserError(f"--driver {text}: no such file or folder, nor own or a motion ({names})")
     if not path.is_file():
         raise UserError(f"--driver {text}: not a file")
-    if path.suffix.lower() == ".csv":
-        return read_live_link_face(
-            path, head_model, fps=options.fps, angles=options.angles, flip=options.flip
-        )
-    if path.suffix.lower() in TABLES:
-        return read_table(path, head_model, fps=options.fps)
-    sound = path if has_sound(path) else None
-    folder = cache_folder() / "driving_videos" / file_digest(path)[:16]
-    say(f"{path}: its tracked dataset is kept in {folder}")
-    with one_after_another(folder):
-        track_video(path, folder, size=TRACKED_SIZE, head_model=head_model, say=say)
-    recording = _tracked(folder, avatar)
-    return replace(recording, name=path.name, sound=sound)
+    return path
 
 
-def _tracked(folder: Path, avatar: AvatarMethod) -> Recording:
+def _tracked(folder: Path, avatar: AvatarMethod, options: DrivingOptions) -> Recording:
     neutral = avatar.default_view().head.expression[0].cpu()
     own = avatar.identity.cpu(), neutral
-    return tracked_recording(PartnerfaceReader(folder).read(), avatar.head_model, own=own)
+    sequence, head_model = PartnerfaceReader(folder).read(), avatar.head_model
+    tracked_with = None
+    if sequence.head_model_record != head_model_record(head_model):
+        tracked_with = recorded_head_model(sequence, options.head_model, "--head_model")
+    return tracked_recording(sequence, head_model, own=own, tracked_with=tracked_with)
 
 
 def dataset_folder(folder: Path | None) -> Path:

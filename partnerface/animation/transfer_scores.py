@@ -13,12 +13,13 @@ from torch import Tensor
 from partnerface.avatar.method import AvatarMethod
 from partnerface.data.batches.datasets import EvaluationFrames
 from partnerface.data.batches.frame_store import FrameStore
+from partnerface.data.completion.frame_labels import landmark_pixels
 from partnerface.data.drivers.driver import Driver
 from partnerface.data.drivers.transfer import TransferredPerformance, camera_axes
 from partnerface.data.regions import LABELLED_REGIONS, MATTE_THRESHOLD
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
-from partnerface.evaluation.metrics import psnr
+from partnerface.evaluation.image_metric import psnr
 from partnerface.files.videos import write_video
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import landmark_geometry
@@ -138,9 +139,7 @@ def jitter_at_rest(views: View, fps: float, head_model: HeadModel) -> Jitter:
     """
     head, camera = views.head, views.camera.resized(256, 256)
     rotation = rotation_vectors(camera_axes(camera).mT @ head.rotation)
-    points = landmark_geometry(head_model).points.positions(head.identity, head.expression)
-    world = points @ head.rotation.mT + head.translation[:, None]
-    pixels, _ = camera.project(world)
+    pixels = landmark_pixels(head_model, landmark_geometry(head_model), head, camera)
     seconds = max(1, min(round(fps), len(views) - 2))
 
     def quietest(values: Tensor) -> float:

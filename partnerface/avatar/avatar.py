@@ -23,7 +23,7 @@ from partnerface.compute.ranges import Between
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.deformation import CanonicalCube, CanonicalHead, Deformation
-from partnerface.deformation.driving_signal import DrivingSignal
+from partnerface.deformation.driving_signal import Damping, DrivingSignal, rotation_against_torso
 from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.rendered_rays import MethodOutput
@@ -48,7 +48,8 @@ class Avatar(AvatarMethod):
         torso: the layer behind the head.
         warm_up: share of training with hard part assignment (stage 1).
         driving_noise: standard deviation of the noise on the driving signal in training.
-        clamp_driving: keep the driving signal inside the range of the training frames.
+        clamp_driving: keep each number of the driving signal inside the range of the training frames.
+        damp_driving: keep several of them together near the training frames, see `DrivingSignal`.
     """
 
     thickness: Tensor
@@ -64,10 +65,11 @@ class Avatar(AvatarMethod):
         warm_up: Between[float, 0, 1] = 0.15,
         driving_noise: Between[float, 0, 10] = 0.03,
         clamp_driving: bool = True,
+        damp_driving: Damping = "none",
     ) -> None:
         super().__init__(head_model, sampler, torso)
         self.skinning, self.warm_up, self.cube = skinning, warm_up, CanonicalCube()
-        self.driving = DrivingSignal(head_model.num_expression, driving_noise, clamp_driving)
+        self.driving = DrivingSignal(head_model.num_expression, driving_noise, clamp_driving, damp_driving)
         self.deformation = deformation(self.driving.width)
         self.field = field(self.deformation.appearance_width)
         self.register_buffer("thickness", torch.full((len(head_model.template_vertices),), 0.01))
@@ -93,24 +95,23 @@ class Avatar(AvatarMethod):
         return canonical
 
     def pose_frames(self, view: View, frame_index: Tensor | None = None) -> PreparedFrames:
-        head, posed = view.head, self.head_model(view.head)
+        head, posed, turn = view.head, self.head_model(view.head), rotation_against_torso(view.head)
         bounds = self.sampler.bounds(posed, head.rotation, head.translation)
         surface = self.skinning.posed_surface(posed)
-        exact = ExactMap(self.skinning, self.deformation, surface, self.driving(head), self.cube)
+        exact = ExactMap(self.skinning, self.deformation, surface, self.driving(head, turn), self.cube)
         pose = head.rotation.detach(), head.translation.detach()
-        torso = view.torso_motion, self.relative_pose(head)
+        torso = view.torso_motion, self.relative_pose(head, turn)
         return PreparedFrames(bounds, exact, exact, pose, posed.head_rotation.detach(), torso)
 
     def shade(self, sampled: MarchedRays, frames: PreparedFrames, with_parts: bool = False) -> MethodOutput:
-        samples, directions = sampled.samples, sampled.rays.directions @ frames.view_rotation
+        directions = sampled.of_hit(torch.bmm(sampled.rays.directions, frames.view_rotation))
         moved = frames.canonical_map(sampled, with_parts)
-        directions = self.field.encode_directions(sampled.of_hit(directions))
-        directions = directions[torch.div(moved.kept, samples.count, rounding_mode="floor")]
+        directions = sampled.of_samples(self.field.encode_directions(directions), moved.kept)
         density, rgb = self.field.in_pieces(moved.positions, directions, moved.appearance)
         density = density if moved.solid is None else density * moved.solid
-        head = render_head(density, rgb, moved.kept, samples, moved.part_weights)
+        head = render_head(density, rgb, moved.kept, sampled, moved.part_weights)
         torso = self.torso(sampled.rays.image_uv, *frames.torso)
-        return MethodOutput(composite_over_torso(head, samples, sampled.hit, torso), moved.statistics)
+        return MethodOutput(composite_over_torso(head, torso), moved.statistics)
 
     def for_picture(
         self, frames: PreparedFrames, bundles: Sequence[MarchedRays], with_parts: bool
@@ -144,6 +145,9 @@ class Avatar(AvatarMethod):
 
     def canonical_surface(self, view: View, depth: Tensor) -> Tensor:
         return canonical_points_of_pixels(self.pose_frames(view).exact, view, depth)
+
+    def canonical_offsets(self, view: View, points: Tensor) -> Tensor:
+        return self.pose_frames(view).exact.offsets(points)
 
     def grid_parameters(self) -> Iterable[torch.nn.Parameter]:
         return self.field.grid_parameters()

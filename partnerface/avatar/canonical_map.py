@@ -17,10 +17,8 @@ from partnerface.deformation.deformation import (
     Deformation,
     DeformedPoints,
     dense_part_weights,
-    frame_means,
-    part_entropy,
-    part_usage,
 )
+from partnerface.deformation.statistics import mean_motion, part_entropy
 from partnerface.rendering.rendered_rays import DeformationStatistics
 from partnerface.sampling.ray_sampler import MarchedRays, chosen
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, InverseSkinning
@@ -119,6 +117,11 @@ class ExactMap(CanonicalMap):
             columns.append(self.part_weights(deformed))
         return torch.cat(columns, 1)
 
+    def offsets(self, points: Tensor) -> Tensor:
+        """Metres ``[N, 3]`` that the fine motion of the one frame (F = 1) adds to points ``[N, 3]``."""
+        deformed = self.deformation(self.cube(points), self.driving, first_frame(points))
+        return deformed.offsets * self.cube.extent
+
     def part_weights(self, deformed: DeformedPoints) -> Tensor:
         """``[N, P]`` weights of all parts."""
         return dense_part_weights(deformed.part_weights, deformed.part_index, self.deformation.parts)
@@ -133,16 +136,23 @@ class ExactMap(CanonicalMap):
         count: int,
     ) -> DeformationStatistics:
         """Means over the solid ones of the samples ``kept`` of each frame's rays of ``count`` samples."""
-        offsets, frames = deformed.offsets, len(self.driving)
-        # Samples that can hold no density count for one more frame, which is left out at the end.
-        groups = frames if solid is None else frames + 1
-        frame = frame if solid is None else torch.where(solid, frame, frames)
-        mean_square = frame_means(offsets.square().sum(1), frame, groups)
+        frames = len(self.driving)
+        mean_square, usage = mean_motion(deformed, self.deformation.parts, frame, frames, solid)
+
+        def groups() -> Tensor:
+            # Samples that can hold no density count for one more frame, which is left out at the end.
+            return frame if solid is None else torch.where(solid, frame, frames)
+
+        def roughness() -> Tensor:
+            offsets = deformed.offsets
+            return offset_roughness(offsets, positions, kept, count, groups(), frames + 1)[:frames]
+
         return DeformationStatistics(
-            offset_size=mean_square[:frames] * (1000 * self.cube.extent) ** 2,
-            offset_roughness=offset_roughness(offsets, positions, kept, count, frame, groups)[:frames],
-            part_usage=part_usage(deformed, self.deformation.parts, frame, groups)[:frames],
-            part_entropy=part_entropy(deformed, frame, groups)[:frames],
+            offset_size=mean_square * (1000 * self.cube.extent) ** 2,
+            part_usage=usage,
+            roughness=roughness,
+            entropy=lambda: part_entropy(deformed, groups(), frames + 1)[:frames],
+            driving_share=self.deformation.driving_share(),
         )
 
 

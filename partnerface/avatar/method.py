@@ -122,9 +122,12 @@ class AvatarMethod(nn.Module, ABC):
         """What carrying a performance over to this avatar takes, see `TransferredPerformance`."""
         return self.view_defaults.driven(self.identity, self.mean_pose, self.head_model)
 
-    def relative_pose(self, head: HeadParameters) -> Tensor:
-        """``[F, 6]`` pose of the head relative to the mean of training; the torso gives way to it."""
-        return head_pose(head) - self.mean_pose
+    def relative_pose(self, head: HeadParameters, turn: Tensor | None = None) -> Tensor:
+        """``[F, 6]`` pose of the head relative to the mean of training; the torso gives way to it.
+
+        ``turn`` is `rotation_against_torso` of the head where it is known already.
+        """
+        return head_pose(head, turn) - self.mean_pose
 
     def place_surface(self) -> Tensor:
         """Rebuild what follows from the weights, after they are set or loaded.
@@ -183,6 +186,12 @@ class AvatarMethod(nn.Module, ABC):
         Returns:
             ``[H, W, 3]`` metres; NaN where there is no head, and where the point lies far outside the shell:
             at an inner outline, such as between nose and cheek, the depth of a pixel is a mean of both.
+        """
+        return None
+
+    def canonical_offsets(self, view: View, points: Tensor) -> Tensor | None:
+        """Offsets ``[N, 3]`` in metres that the fine motion of a view (F = 1) adds to canonical points
+        ``[N, 3]``, metres; None for methods without a deformation in canonical space.
         """
         return None
 
@@ -253,9 +262,10 @@ class AvatarMethod(nn.Module, ABC):
         return Picture.from_rays(rendered, camera.height, camera.width, camera.intrinsics[0])
 
 
-def head_pose(head: HeadParameters) -> Tensor:
+def head_pose(head: HeadParameters, turn: Tensor | None = None) -> Tensor:
     """``[F, 6]`` rotation against the torso in radians and translation in decimetres, without gradient."""
-    return torch.cat([rotation_against_torso(head), 10 * head.translation.detach()], 1)
+    turn = rotation_against_torso(head) if turn is None else turn
+    return torch.cat([turn, 10 * head.translation.detach()], 1)
 
 
 def _place_surface_after_loading(avatar: AvatarMethod, incompatible_keys: object) -> None:

@@ -8,7 +8,7 @@ density, rgb --volume rendering--> head, over the torso layer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.rotations import rotation_vectors
 from partnerface.rendering.rendered_rays import MethodOutput
 from partnerface.rendering.torso_layer import TorsoLayer
-from partnerface.rendering.volume_rendering import CompositedHead, composite_over_torso, rendering_weights
-from partnerface.sampling.ray_sampler import MarchedRays, RaySamples
+from partnerface.rendering.volume_rendering import CompositedHead, composite_over_torso, render_head
+from partnerface.sampling.ray_sampler import MarchedRays
 from partnerface.sampling.uniform import RigidFrame, UniformSampler
 
 
@@ -123,37 +123,34 @@ class NeRFace(AvatarMethod):
         self, sampled: MarchedRays, frames: ConditionedFrames, with_parts: bool = False
     ) -> MethodOutput:
         """Both passes; the one part of this method takes all of the head's weight."""
-        hit, coarse, frame = sampled.hit, sampled.samples, sampled.frame
+        frame = sampled.frame
         world = sampled.of_hit(sampled.rays.origins), sampled.of_hit(sampled.rays.directions)
         rays = frames.bounds.rays(*world, frame)
         torso = self.torso(sampled.rays.image_uv, *frames.torso)
         condition = frames.condition, frame
-        first = self._render(self.coarse_field, rays, coarse, condition, with_parts)
-        fine = self.sampler.importance_samples(coarse, first.weights.detach(), self.importance, rays)
-        second = self._render(self.fine_field, rays, fine, condition, with_parts)
-        return MethodOutput(
-            composite_over_torso(second, fine, hit, torso),
-            coarse=composite_over_torso(first, coarse, hit, torso),
-        )
+        first = self._render(self.coarse_field, rays, sampled, condition, with_parts)
+        finer = self.sampler.importance_samples(sampled.samples, first.weights, self.importance, rays)
+        second = self._render(self.fine_field, rays, replace(sampled, samples=finer), condition, with_parts)
+        return MethodOutput(composite_over_torso(second, torso), coarse=composite_over_torso(first, torso))
 
     def _render(
         self,
         field: ConditionedField,
         rays: tuple[Tensor, Tensor],
-        samples: RaySamples,
+        sampled: MarchedRays,
         condition: tuple[Tensor, Tensor],
         with_parts: bool,
     ) -> CompositedHead:
         """Evaluate a field on the samples of rays ``[M, 3]`` in the rigid head frame and composite them."""
-        origins, directions = rays
+        (origins, directions), samples = rays, sampled.samples
         low, high = self.sampler.low, self.sampler.high
         points = origins[:, None] + directions[:, None] * samples.depths[..., None]
         positions = (points - low) / (high - low).max()
         with evaluated_in(self.network_type, positions.device):
             density, rgb = field(positions, directions, *condition)
-        weights = rendering_weights(density, samples)
-        parts = weights.sum(1, keepdim=True) if with_parts else None
-        return CompositedHead(weights, (weights[..., None] * rgb).sum(1), parts)
+        every = torch.arange(density.numel(), device=density.device)
+        one_part = density.new_ones(len(every), 1) if with_parts else None
+        return render_head(density.flatten(), rgb.flatten(0, 1), every, sampled, one_part)
 
 
 def _resize_codes_before_loading(avatar: NeRFace, state: dict, prefix: str, *args: object) -> None:

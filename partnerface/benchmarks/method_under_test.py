@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OURS, PEER = "part_deformation", "nerface"
 """Names of our method and of NeRFace, with which its speed is compared."""
+ORACLE = "oracle"
+"""Name of the yardstick that undoes the true motion: of embedded subjects alone."""
 PEER_RAYS = "--data.rays_per_frame=64"
 """Rays of a frame in a step of NeRFace: enough for large matrices, and a step takes a second."""
 HEAD_RAYS = (
@@ -77,8 +79,8 @@ class MethodBuilder:
 
 
 def method_names() -> list[str]:
-    """Every method that has a configuration file, ours first."""
-    names = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+    """Every method with a configuration file that any video can train, ours first: all but the oracle."""
+    names = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml") if path.stem != ORACLE)
     return sorted(names, key=lambda name: name != OURS)
 
 

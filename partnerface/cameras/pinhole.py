@@ -92,7 +92,7 @@ class RayBundle:
         """``[F * R]`` int32 frame of each ray, frame by frame."""
         frames, count = self.origins.shape[:2]
         numbers = torch.arange(frames, dtype=torch.int32, device=self.origins.device)
-        return numbers[:, None].expand(-1, count).flatten()
+        return numbers[:, None].expand(-1, count).contiguous().view(-1)
 
     def frame(self, index: int) -> RayBundle:
         """The rays ``[1, R]`` of one frame."""
@@ -107,10 +107,9 @@ class RayBundle:
 def pixel_rays(camera: Camera, pixels: Tensor) -> RayBundle:
     """Rays through pixel positions ``[F, R, 2]`` (x, y in pixels, centres at +0.5)."""
     focal, centre = camera.intrinsics[:, None, :2], camera.intrinsics[:, None, 2:]
-    plane = (pixels - centre) / focal
-    local = torch.cat([plane, torch.ones_like(plane[..., :1])], -1)
-    rotation = camera.camera_to_world[:, :, :3]
-    directions = functional.normalize(local @ rotation.transpose(1, 2), dim=-1)
+    local = functional.pad((pixels - centre) / focal, (0, 1), value=1.0)
+    towards = torch.bmm(local, camera.camera_to_world[:, :, :3].transpose(1, 2))
+    directions = towards / torch.linalg.vector_norm(towards, dim=-1, keepdim=True)
     origins = camera.camera_to_world[:, None, :, 3].expand_as(directions)
     # A tensor of the two sizes would be copied to a GPU, for which the host would wait.
     uv = torch.stack([pixels[..., 0] / camera.width, pixels[..., 1] / camera.height], -1)

@@ -34,7 +34,8 @@ def benchmark_methods(
     Args:
         out: folder of the runs and results.
         quick: 20 steps on frames of 32x32: does everything run?
-        methods: names of files in ``configs/method``, by default all, with commas between.
+        methods: names of files in ``configs/method``, by default all, with commas between. ``oracle``, which
+            undoes the true motion, runs on embedded subjects alone.
             ``part_deformation:parts=1/2/4`` makes a variant of each value.
         subjects: ``synthetic_a``, ``synthetic_b``, tracked datasets and videos.
         seeds: seeds of the embedded subjects.
@@ -53,7 +54,7 @@ def benchmark_methods(
     # Imported here: --help need not wait for torch.
     from rich.markdown import Markdown
 
-    from partnerface.benchmarks.method_under_test import method_names, without_notices
+    from partnerface.benchmarks.method_under_test import ORACLE, method_names, without_notices
     from partnerface.benchmarks.methods.compared import Resolution, parse_subjects, parse_variants, relative
     from partnerface.benchmarks.methods.results import (
         RESULTS_FILE,
@@ -68,7 +69,7 @@ def benchmark_methods(
     from partnerface.runs.engine import RunsProgress, locked, refuse_failures, run_all
     from partnerface.runs.results import print_wide
 
-    known = method_names()
+    known = [*method_names(), ORACLE]
     out, steps = relative(Path(out)), QUICK_STEPS if quick and steps is None else steps
     resolution = Resolution(synthetic=32, frames=24, clip=32) if quick else Resolution()
     seconds = {True: cpu_seconds, False: clip_cpu_seconds}

@@ -10,7 +10,7 @@ from partnerface.errors import UserError
 EXIT_UNFIT = 1
 
 
-def check(dataset: Path, out: Path | None = None, flame: Path | None = None) -> int:
+def check(dataset: Path, out: Path | None = None, flame: Path | None = None, format: str = "auto") -> int:
     """Say whether a tracked dataset is fit to train on, and why not.
 
     Projects the head on frames (overlay.png), plots the coverage of pose and expression (coverage.png),
@@ -18,9 +18,11 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None) -> 
     is fit, 1 for one that is not, 2 for an unreadable one.
 
     Args:
-        dataset: folder of the dataset; it is not changed.
+        dataset: folder of the dataset, ours or of another system; nothing in it is changed, but a folder
+            .cache is added to datasets of other systems.
         out: folder of the report, by default ``runs/check/NAME_OF_THE_FOLDER``.
         flame: the FLAME file, for a dataset tracked with FLAME.
+        format: format of the dataset, if it is not to be found out.
     """
     dataset = Path(dataset)
     out = Path("runs") / "check" / dataset.absolute().name if out is None else Path(out)
@@ -35,6 +37,7 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None) -> 
         dataset,
         out,
         flame,
+        format,
         lambda frames: track(frames, "Looking at frames", disable=not sys.stderr.isatty(), transient=True),
     )
     for finding in found.findings:

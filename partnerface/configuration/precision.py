@@ -21,7 +21,7 @@ def with_network_types(config: Namespace) -> None:
     Lightning's own mixed precision rounds whatever is multiplied: vertices, skinning transforms and rays too.
 
     Args:
-        config: of a trainer command, with ``trainer`` and ``model``; changed in place.
+        config: the configuration of a trainer command, with ``trainer`` and ``model``; changed in place.
 
     Raises:
         UserError: the precision is not supported, or the avatar has no class with such a switch.

@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 import lightning
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from partnerface.cameras.pinhole import Camera
@@ -21,12 +23,12 @@ from partnerface.data.batches.datasets import (
     RayBatch,
     RayDataset,
 )
-from partnerface.data.batches.frame_store import FrameStore
+from partnerface.data.batches.frame_store import FrameStore, reduce_frame
 from partnerface.data.batches.loader import ResumableLoader, ShardedFrames, ShuffledFrames
 from partnerface.data.batches.pixel_samplers import PixelSampler, RegionWeightedPixels
 from partnerface.data.batches.resident_frames import ResidentFrames, resident_or_not
 from partnerface.data.drivers.driver import Driver, OwnFrames
-from partnerface.data.sequence import SequenceReader, TrackedSequence
+from partnerface.data.sequence import Reference, SequenceReader, TrackedSequence
 from partnerface.data.splits import sampled_sequence, with_angular_velocity
 from partnerface.data.view import View
 from partnerface.errors import UserError
@@ -162,6 +164,17 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     def evaluation_frame(self, frame: int) -> EvaluationFrame:
         """Any frame of the video, whole."""
         return EvaluationFrames(self.store, self.views, [frame], self.sequence.splits)[0]
+
+    def reference_picture(self, frame: int, kind: Reference) -> Tensor | None:
+        """``[3, H, W]`` a `Reference` picture over white at ``image_size``; None where there is none."""
+        with one_after_another(self.reader.root):
+            found = self.reader.reference_picture(frame, kind)
+        if found is None:
+            return None
+        image, matte = found
+        reduced = reduce_frame(image, matte, np.zeros_like(matte), self.camera.width, self.camera.height)
+        values = torch.from_numpy(reduced[..., :4].astype(np.float32)).permute(2, 0, 1) / 255
+        return values[3] * values[:3] + (1 - values[3])
 
     def setup(self, stage: str) -> None:
         """Decode the frames, so that a bad dataset stops a run before it starts.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
@@ -35,6 +38,40 @@ class TrueSurface:
 
 
 @dataclass
+class TrueMotion:
+    """The fine motion of V points on a person's skin and hair, beyond what the head model expresses.
+
+    Attributes:
+        points: ``[V, 3]`` canonical places without fine motion, metres.
+        faces: ``[Fc, 3]`` the surface that the points make.
+        shapes: ``[K, V, 3]`` motions of which the motion of every frame is a sum, metres in canonical axes.
+        weights: ``[T, K]`` the share of each in each of the T frames.
+        regions: ``[V]`` bool by name: ``fine_face``, skin of the face with fine motion; ``quiet_face``, the
+            rest of its skin; ``hair``.
+    """
+
+    points: Float[Tensor, "V 3"]
+    faces: Int[Tensor, "Fc 3"]
+    shapes: Float[Tensor, "K V 3"]
+    weights: Float[Tensor, "T K"]
+    regions: dict[str, Tensor]
+
+    def offsets(self, frames: Sequence[int], points: Tensor | None = None) -> Tensor:
+        """``[F, V, 3]`` metres that the motion of some frames adds to all points or to some ``[N]``."""
+        shapes = self.shapes if points is None else self.shapes[:, points]
+        return torch.einsum("fk,kvc->fvc", self.weights[list(frames)], shapes)
+
+    def to(self, device: torch.device) -> TrueMotion:
+        tensors = {name: getattr(self, name).to(device) for name in ("points", "faces", "shapes", "weights")}
+        return TrueMotion(**tensors, regions={name: mask.to(device) for name, mask in self.regions.items()})
+
+
+Reference = Literal["motionless", "finer"]
+"""A picture that only an embedded subject has: of the same frame without the fine motion of the face, or
+with twice as many samples along each axis."""
+
+
+@dataclass
 class HeadModelRecord:
     """Which head model a dataset was tracked with; a different one cannot read its coefficients."""
 
@@ -58,7 +95,7 @@ class TrackedSequence:
         label_paths: ``T`` files, uint8 grey, values of `Region`.
         camera: ``T`` cameras at the resolution of the files.
         head: ``T`` head parameters.
-        head_model: the head model these coefficients belong to.
+        head_model_record: which head model these coefficients belong to.
         fps: frames per second.
         frame_weights: ``[T]`` 1 where the head was tracked, 0 elsewhere.
         torso_motion: ``[T, 2, 3]`` affine map of the torso, from a frame's image coordinates to those
@@ -72,6 +109,8 @@ class TrackedSequence:
             entry comes from a dataset that does not say.
         coverage: pose and expression coverage by split name, as written by the tracker's report.
         left_out: frames whose tracking is impossible, with the reason; they have weight 0 and no split.
+        frame_names: ``T`` names of the frames, as its system calls them; empty where the reader gives none.
+        head_model: the head model itself, where the reader has it: ``head_model(head)`` poses the head.
     """
 
     name: str
@@ -80,7 +119,7 @@ class TrackedSequence:
     label_paths: list[Path]
     camera: Camera
     head: HeadParameters
-    head_model: HeadModelRecord
+    head_model_record: HeadModelRecord
     fps: float
     frame_weights: Float[Tensor, " T"]
     torso_motion: Float[Tensor, "T 2 3"]
@@ -90,6 +129,8 @@ class TrackedSequence:
     split_protocol: dict[str, str] = field(default_factory=dict)
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
+    head_model: HeadModel | None = None
+    frame_names: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -114,7 +155,7 @@ def check_head_model(sequence: TrackedSequence, head_model: HeadModel) -> None:
         UserError: they were made with another model, or with another build of it, or are not as many as
             it has joints or vertices.
     """
-    expected, found = head_model_record(head_model), sequence.head_model
+    expected, found = head_model_record(head_model), sequence.head_model_record
     if expected != found:
         raise UserError(
             f"dataset {sequence.name}: made for head model {_described(found)}, but this avatar uses "
@@ -162,4 +203,13 @@ class SequenceReader(ABC):
         ``camera`` is the frame's own, at any resolution.
         """
         del frame, camera
+        return None
+
+    def true_motion(self) -> TrueMotion | None:
+        """The fine motion of all frames; None where nobody knows it, as in any real video."""
+        return None
+
+    def reference_picture(self, frame: int, kind: Reference) -> tuple[np.ndarray, np.ndarray] | None:
+        """Image ``[H, W, 3]`` and matte ``[H, W]`` of a frame, uint8, in the files' size; None if unknown."""
+        del frame, kind
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +122,20 @@ def split_coverage(splits: dict[str, list[int]], head: HeadParameters) -> dict[s
 
 SAMPLE_SUFFIX = "_sample"
 """Suffix of the names of subsampled test splits."""
+
+HARD_SPLITS = ("unseen_combination", "unseen_expression")
+"""Test splits whose expressions training does not have, those that ask for fine motion first."""
+
+
+def hardest_split(names: Iterable[str]) -> str | None:
+    """The first of `HARD_SPLITS` among some splits, or its sample; None if there is none.
+
+    >>> hardest_split(["temporal", "unseen_expression"])
+    'unseen_expression'
+    """
+    found = set(names)
+    wanted = (name + suffix for name in HARD_SPLITS for suffix in ("", SAMPLE_SUFFIX))
+    return next((name for name in wanted if name in found), None)
 
 
 def spread_evenly(frames: Sequence[int], count: int) -> list[int]:

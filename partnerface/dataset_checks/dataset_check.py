@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.data.sequence import TrackedSequence, check_head_model
+from partnerface.data.formats.auto import AUTO, AutoReader
+from partnerface.data.recorded_head_model import recorded_head_model
+from partnerface.data.sequence import check_head_model
 from partnerface.dataset_checks.picture_checks import (
     check_camera_motion,
     check_framing,
@@ -35,9 +36,6 @@ from partnerface.dataset_checks.sequence_checks import (
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
 from partnerface.files.whole_files import replace_text
-from partnerface.head_models.anny import AnnyHead
-from partnerface.head_models.flame import FlameHead
-from partnerface.head_models.head_model import HeadModel
 
 CHECK_FILE, OVERLAY_FILE, COVERAGE_FILE = "check.json", "overlay.png", "coverage.png"
 LOOKED_AT = 24
@@ -85,21 +83,24 @@ def check_dataset(
     root: Path,
     out: Path,
     flame: Path | None = None,
+    format: str = AUTO,
     track: Callable[[Iterable[int]], Iterable[int]] = lambda frames: frames,
 ) -> DatasetCheck:
     """Check a dataset and write ``check.json``, ``overlay.png`` and ``coverage.png``.
 
     Args:
-        root: the dataset; nothing in it is changed.
+        root: the dataset; nothing in it is changed, but datasets of other systems are completed (see
+            `AutoReader`).
         out: folder of the report, made if missing.
         flame: the FLAME file, for datasets tracked with it.
+        format: format of the dataset, if it is not to be found out.
         track: passes frame numbers through and shows how far they are.
 
     Raises:
         UserError: the dataset cannot be read, or ``out`` cannot be written.
     """
-    sequence = PartnerfaceReader(root).read()
-    head_model = _head_model(sequence, flame)
+    sequence = AutoReader(root, flame, format).read()
+    head_model = sequence.head_model or recorded_head_model(sequence, flame, "--flame")
     findings = check_tracking(sequence) + check_camera(sequence.camera)
     statistics = frame_statistics(sequence, track)
     try:
@@ -132,19 +133,3 @@ def check_dataset(
     check = DatasetCheck(sequence.name, findings, coverage, files)
     replace_text(out / CHECK_FILE, json.dumps(check.record(), indent=1, allow_nan=False) + "\n")
     return check
-
-
-def _head_model(sequence: TrackedSequence, flame: Path | None) -> HeadModel:
-    """The head model that the dataset names; whether it is the same build is checked later."""
-    record = sequence.head_model
-    if record.name == "flame":
-        if flame is None:
-            raise UserError(f"dataset {sequence.name}: tracked with FLAME; give its file as --flame FILE")
-        return FlameHead(flame, record.num_identity, record.num_expression)
-    head_model = AnnyHead()
-    if record.name != head_model.asset.name:
-        raise UserError(
-            f"dataset {sequence.name}: tracked with the head model {record.name!r}, which partnerface does "
-            f"not have; those it has are {head_model.asset.name!r} and 'flame'"
-        )
-    return head_model

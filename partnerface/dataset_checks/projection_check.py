@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from pytorch3d.transforms import matrix_to_euler_angles
-from torch import Tensor
 
+from partnerface.data.completion.borrowed_landmarks import face_landmarks
 from partnerface.data.completion.labels import labelled_mesh, rasterize_regions
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
@@ -22,8 +22,6 @@ from partnerface.data.splits import nearest_distance, spread_evenly
 from partnerface.dataset_checks.sequence_checks import Finding, Severity, graded
 from partnerface.files.images import read_grey, read_labels, read_rgb
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import landmark_geometry
-from partnerface.meshes.rasterizer import rasterize_mesh
 
 SIZE = 256
 """Longer side at which the head is drawn."""
@@ -108,18 +106,9 @@ def check_projection(heads: list[ProjectedHead]) -> list[Finding]:
 
 
 def _region_painter(head_model: HeadModel, width: int, height: int):
-    """Draws the regions of posed vertices; a head model without landmarks has one region, the face."""
-    if len(head_model.asset.landmark_faces):
-        mesh = labelled_mesh(head_model, landmark_geometry(head_model))
-        return lambda pixels, depth: rasterize_regions(mesh, pixels, depth, width, height)
-    of_head = (head_model.head_weights() > 0.5)[head_model.faces].all(1)
-    faces = head_model.faces[of_head]
-
-    def draw(pixels: Tensor, depth: Tensor) -> np.ndarray:
-        seen = rasterize_mesh(pixels, depth, faces, width, height, False).mask
-        return (seen * int(Region.FACE)).to(torch.uint8).numpy()
-
-    return draw
+    """Draws the regions of posed vertices."""
+    mesh = labelled_mesh(head_model, face_landmarks(head_model))
+    return lambda pixels, depth: rasterize_regions(mesh, pixels, depth, width, height)
 
 
 def _reduced(image: np.ndarray, width: int, height: int) -> np.ndarray:

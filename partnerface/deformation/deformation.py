@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from partnerface.head_models.head_model import HeadModel
 
+OFFSET_SCALE = 0.02
+"""An output of one moves a point by this share of the canonical cube's side (about 8 mm)."""
+
 
 class CanonicalCube(nn.Module):
     """The cube around the canonical head in which positions run from 0 to 1."""
@@ -97,6 +100,10 @@ class Deformation(nn.Module, ABC):
     def adapt_to(self, head: CanonicalHead) -> None:
         """Set what depends on the person (part centres, masks); called once before fit."""
 
+    def driving_share(self) -> Tensor | None:
+        """Mean share of the expressions that a part depends on, in [0, 1], where that is learned; or None."""
+        return None
+
     def set_hard(self, hard: bool) -> None:
         """Stage 1 (hard: each point belongs to one part) or stage 2 (soft weights)."""
 
@@ -114,30 +121,3 @@ class Deformation(nn.Module, ABC):
 def dense_part_weights(weights: Tensor, index: Tensor, parts: int) -> Tensor:
     """Part weights ``[N, P]`` from those ``[N, k]`` of the parts ``index``; zero for all others."""
     return weights.new_zeros(len(weights), parts).scatter(1, index, weights)
-
-
-def frame_means(values: Tensor, frame: Tensor, frames: int) -> Tensor:
-    """Means ``[F]`` of values ``[N]`` over the points of each frame ``[N]``; 0 for one without points."""
-    total, count = (
-        values.new_zeros(frames).index_add(0, frame, some) for some in (values, torch.ones_like(values))
-    )
-    return total / count.clamp_min(1)
-
-
-def part_usage(deformed: DeformedPoints, parts: int, frame: Tensor, frames: int) -> Tensor:
-    """Share ``[F, P]`` of the weights of a frame's points that each part takes; uniform where there is none.
-
-    ``frame`` ``[N]`` is the frame of each point.
-    """
-    weights = deformed.part_weights
-    place = frame[:, None] * parts + deformed.part_index
-    total = weights.new_zeros(frames * parts).index_add(0, place.reshape(-1), weights.reshape(-1))
-    total = total.view(frames, parts)
-    points = total.sum(1, keepdim=True)
-    return torch.where(points > 0, total / points.clamp_min(1e-9), 1 / parts)
-
-
-def part_entropy(deformed: DeformedPoints, frame: Tensor, frames: int) -> Tensor:
-    """Mean entropy ``[F]`` of the part weights of a frame's points in nats, 0 where each has one part."""
-    entropy = torch.special.entr(deformed.part_weights.clamp_min(1e-6)).sum(1)
-    return frame_means(entropy, frame, frames)

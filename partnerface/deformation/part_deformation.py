@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from partnerface.compute.ranges import Between
-from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints, dense_part_weights
+from partnerface.deformation.deformation import (
+    OFFSET_SCALE,
+    CanonicalHead,
+    Deformation,
+    DeformedPoints,
+    dense_part_weights,
+)
 from partnerface.deformation.driving_signal import VELOCITY_WIDTH
-from partnerface.deformation.part_placement import PartPlacement, placed_centres
-from partnerface.errors import UserError
+from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule, settled_share
+from partnerface.deformation.part_placement import PartPlacement, expression_masks, placed_centres
 from partnerface.fields.encodings import frequency_encoding, frequency_window
-
-LEAST_PART_WEIGHT = 0.1
-"""A vertex belongs to every part that has at least this weight there."""
-
-LEAST_MOTION_M = 5e-4
-"""Metres: a part is conditioned on the expressions that move a vertex of it by more, at their strongest in
-training."""
-
-LEAST_STRENGTH = 0.3
-"""Coefficient that an expression is assumed to reach, if training shows it more weakly."""
-
-TemperatureSchedule = Literal["constant", "annealed", "learned"]
-
-FEW = 4
-"""Up to as many maxima, one after the other, are faster on a CPU than a partial sort: 3 times for 2 of 64."""
-
-SETTLED = 0.5
-"""Share of training after which a schedule has reached its end: the rest trains what will be rendered."""
 
 EVALUATE_ALL = 16
 """On a GPU, up to as many parts are all evaluated at every point: how many points each part has only the
 device knows, and for the host to wait for the answer takes longer."""
-
-OFFSET_SCALE = 0.02
-"""An output of one moves a point by this share of the canonical cube's side (about 8 mm)."""
 
 
 class PartDeformation(Deformation):
@@ -145,125 +129,6 @@ class PartDeformation(Deformation):
         )
 
 
-class PartAssigner(nn.Module):
-    """Part weights of canonical points.
-
-    ``w = softmax(l / temperature)`` with ``l_p = b_p - |x - c_p|^2 / (s_p d)^2 + a_p . g(x)``: centres
-    ``c``, sizes ``s``, biases ``b`` and the residual ``a`` over an encoding ``g`` of the position are
-    learned, ``d`` is the mean distance between neighbouring centres at the start. The temperature is
-    therefore in squared spacings and means the same for any number of parts: at 0.25, weights fall as a
-    Gaussian of 0.35 spacings. Only the ``top_k`` largest are kept, renormalised: the cost then hardly grows
-    with P.
-
-    Args:
-        parts: number of parts P.
-        temperature: softness; towards 0 the partition is hard.
-        top_k: parts that act on a point; exact when it equals P.
-        temperature_schedule: ``constant``; ``annealed`` from ``start_temperature`` to ``temperature``, see
-            `annealing_factor`; ``learned`` from ``temperature`` on.
-        start_temperature: where annealing starts.
-        residual_frequencies: octaves of ``g``; 0 for no residual. It starts at zero and lets borders bend
-            where those between centres cannot.
-
-    Raises:
-        UserError: a temperature is not positive, or octaves are negative.
-    """
-
-    spacing: Tensor
-    temperature_factor: Tensor
-
-    def __init__(
-        self,
-        parts: int,
-        temperature: float,
-        top_k: int,
-        temperature_schedule: TemperatureSchedule = "constant",
-        start_temperature: float = 1.0,
-        residual_frequencies: int = 0,
-    ) -> None:
-        super().__init__()
-        for name, value in (("temperature", temperature), ("start_temperature", start_temperature)):
-            if value <= 0:
-                raise UserError(f"part deformation: {name} is {value}; choose more than 0")
-        if residual_frequencies < 0:
-            raise UserError(
-                f"part deformation: residual_frequencies is {residual_frequencies}; choose 0 or more"
-            )
-        self.parts, self.temperature, self.top_k = parts, temperature, min(top_k, parts)
-        self.start_temperature, self.residual_frequencies = start_temperature, residual_frequencies
-        self.hard = False
-        self.centres = nn.Parameter(torch.rand(parts, 3))
-        self.log_sizes = nn.Parameter(torch.zeros(parts))
-        self.biases = nn.Parameter(torch.zeros(parts))
-        self.register_buffer("spacing", torch.ones(()))
-        if residual_frequencies:
-            self.residual = nn.Parameter(torch.zeros(3 + 6 * residual_frequencies, parts))
-        self.temperature_schedule = temperature_schedule
-        if temperature_schedule == "learned":
-            self.log_temperature_factor = nn.Parameter(torch.zeros(()))
-        elif temperature_schedule == "annealed":
-            # In the checkpoint, so that a test sees the partition as training left it.
-            self.register_buffer("temperature_factor", torch.ones(()))
-
-    def place(self, centres: Tensor) -> None:
-        """Start from centres ``[P, 3]`` in [0, 1]."""
-        with torch.no_grad():
-            self.centres.copy_(centres)
-            if self.parts > 1:
-                distance = torch.cdist(centres, centres)
-                distance.fill_diagonal_(torch.inf)
-                self.spacing.copy_(distance.amin(1).mean())
-
-    def set_progress(self, progress: float) -> None:
-        """Follow the temperature's schedule to a share of training in [0, 1]."""
-        if self.temperature_schedule == "annealed":
-            self.temperature_factor.fill_(
-                annealing_factor(self.start_temperature, self.temperature, progress)
-            )
-
-    def current_temperature(self) -> Tensor | float:
-        """The temperature at this point of training."""
-        if self.temperature_schedule == "learned":
-            return self.temperature * self.log_temperature_factor.exp()
-        if self.temperature_schedule == "annealed":
-            return self.temperature * self.temperature_factor
-        return self.temperature
-
-    def logits(self, positions: Tensor) -> Tensor:
-        """``[N, P]`` of positions ``[N, 3]``."""
-        # |x - c|^2 multiplied out: one matrix product, where differences would take N * P * 3 numbers. Places
-        # are taken from the middle of the centres, so that little cancels.
-        middle = self.centres.detach().mean(0)
-        places, centres = positions - middle, self.centres - middle
-        scale = torch.exp(-2 * self.log_sizes) / self.spacing**2
-        constant = self.biases - scale * centres.square().sum(1)
-        columns = torch.cat([2 * scale * centres.T, -scale[None]])
-        inputs = torch.cat([places, places.square().sum(1, keepdim=True)], 1)
-        from_centres = torch.addmm(constant, inputs, columns)
-        if not self.residual_frequencies:
-            return from_centres
-        encoded = frequency_encoding(positions, self.residual_frequencies)
-        return torch.addmm(from_centres, encoded, self.residual)
-
-    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights ``[N, k]`` and part numbers ``[N, k]``; k is 1 while the assignment is hard."""
-        count = 1 if self.hard else self.top_k
-        value, index = strongest(self.logits(positions), count)
-        return torch.softmax(value / self.current_temperature(), 1), index
-
-
-def strongest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` largest of ``[N, P]``, falling, and their parts, both ``[N, count]``."""
-    if count > FEW:
-        return logits.topk(count, dim=1)
-    rest, parts = logits.detach(), []
-    for _ in range(count):
-        parts.append(rest.max(1, keepdim=True).indices)
-        rest = rest.scatter(1, parts[-1], -torch.inf)
-    index = torch.cat(parts, 1)
-    return logits.gather(1, index), index
-
-
 class LocalNetworks(nn.Module):
     """P MLPs that share no weights: an offset from two hidden layers, and a code from a branch of one.
 
@@ -359,20 +224,21 @@ class LocalNetworks(nn.Module):
 
     def of_all_parts(self, features: Tensor, first: Tensor, weights: Tensor, index: Tensor) -> Tensor:
         """The sum with every network at every point, see `of_routed_parts`: nothing has to be counted."""
-        hidden, width = (features @ first).relu(), self.bias2.shape[1]
-        offset = torch.baddbmm(self.bias2[:, None], hidden[..., :width], self.weight2).relu()
+        hidden = torch.bmm(features.expand(len(first), -1, -1), first).relu()
+        hidden, of_code = hidden.split([self.bias2.shape[1], self.branch_width], 2)
+        offset = torch.baddbmm(self.bias2[:, None], hidden, self.weight2).relu()
         output = torch.baddbmm(self.bias3[:, None], offset, self.weight3)
         if self.branch_width:
-            code = torch.baddbmm(self.code_bias[:, None], hidden[..., width:], self.code_weight)
+            code = torch.baddbmm(self.code_bias[:, None], of_code, self.code_weight)
             output = torch.cat([output, code], 2)
         return torch.einsum("pnc,np->nc", output, dense_part_weights(weights, index, len(first)))
 
     def _first_biases(self, driving: Tensor) -> Tensor:
         """``[P, F, first layer]``, the driving signal in it."""
         signal = driving.transpose(0, 1)
-        of_driving = signal @ self.driving_weight
+        of_driving = torch.bmm(signal, self.driving_weight)
         if self.branch_width:
-            of_code = signal[:, :, : self.code_driving_width] @ self.code_driving_weight
+            of_code = torch.bmm(signal[:, :, : self.code_driving_width], self.code_driving_weight)
             of_driving = torch.cat([of_driving, of_code], 2)
         return of_driving + self.bias1[:, None]
 
@@ -385,34 +251,3 @@ class LocalNetworks(nn.Module):
             return offset
         code_bias, code_weight = code_layer
         return torch.cat([offset, torch.addmm(code_bias, hidden[:, len(bias2) :], code_weight)], 1)
-
-
-def expression_masks(head: CanonicalHead, part_weights: Tensor) -> Tensor:
-    """``[P, E]``: 1 where an expression moves a part and 0 elsewhere.
-
-    ``part_weights`` ``[U, P]`` are those of the vertices ``head.used``. A part without a vertex of its own is
-    conditioned on all that moves the head.
-    """
-    strongest = head.expression.abs().amax(0).clamp_min(LEAST_STRENGTH)
-    motion = head.head_model.expression_basis[:, head.used].norm(dim=-1) * strongest[:, None]
-    members = part_weights > LEAST_PART_WEIGHT
-    reach = [motion[:, of_part].amax(1) if of_part.any() else motion.amax(1) for of_part in members.T]
-    return (torch.stack(reach) > LEAST_MOTION_M).to(motion)
-
-
-def settled_share(progress: float) -> float:
-    """Share of a schedule that is done, in [0, 1].
-
-    >>> [settled_share(p) for p in (0.0, 0.25, 0.5, 1.0)]
-    [0.0, 0.5, 1.0, 1.0]
-    """
-    return min(max(progress / SETTLED, 0.0), 1.0)
-
-
-def annealing_factor(start: float, end: float, progress: float) -> float:
-    """Ratio of a value that goes from ``start`` to ``end`` in equal ratios to its end.
-
-    >>> [annealing_factor(4.0, 1.0, p) for p in (0.0, 0.25, 0.5, 1.0)]
-    [4.0, 2.0, 1.0, 1.0]
-    """
-    return math.exp((1 - settled_share(progress)) * math.log(start / end))

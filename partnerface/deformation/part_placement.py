@@ -1,4 +1,4 @@
-"""Where the parts of a deformation start."""
+"""Where the parts of a deformation start, and which expressions move them there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from partnerface.deformation.deformation import CanonicalHead
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import head_parts, landmark_points
+
+LEAST_PART_WEIGHT = 0.1
+"""A vertex belongs to every part that has at least this weight there."""
+
+LEAST_MOTION_M = 5e-4
+"""Metres: a part is conditioned on the expressions that move a vertex of it by more, at their strongest in
+training."""
+
+LEAST_STRENGTH = 0.3
+"""Coefficient that an expression is assumed to reach, if training shows it more weakly."""
+
+MOVED_SHARE_M, MOVED_SHARE = 3e-4, 0.25
+"""The stricter rule: a part is conditioned on the expressions that move this share of its weight by more than
+so many metres."""
+
+DrivingMasks = Literal["any_vertex", "moved_share", "learned", "none"]
 
 PartPlacement = Literal["expression_motion", "farthest_points", "landmarks", "head_regions"]
 
@@ -40,7 +56,7 @@ def placed_centres(placement: PartPlacement, head: CanonicalHead, parts: int) ->
         parts: number of parts P.
 
     Raises:
-        UserError: the head model has fewer landmarks or regions than parts.
+        UserError: the head model has fewer landmarks, regions or vertices than parts.
     """
     if placement == "landmarks":
         # A landmark that the detector never placed on the model has no weights.
@@ -53,6 +69,7 @@ def placed_centres(placement: PartPlacement, head: CanonicalHead, parts: int) ->
         _check_enough(len(places), "named regions", parts)
         return places[:parts]
     surface = head.vertices[head.used]
+    _check_enough(len(surface), "vertices", parts)
     if placement == "farthest_points":
         return part_centres(surface, torch.ones_like(surface[:, 0]), parts)
     return part_centres(surface, expression_motion(head.head_model, head.expression)[head.used], parts)
@@ -114,3 +131,38 @@ def part_centres(vertices: Tensor, motion: Tensor, parts: int, rounds: int = 8) 
         moment = torch.zeros_like(centres).index_add(0, owner, vertices * weight[:, None])
         centres = torch.where(total[:, None] > 0, moment / total.clamp_min(1e-9)[:, None], centres)
     return centres
+
+
+def driving_masks(kind: DrivingMasks, head: CanonicalHead, part_weights: Tensor) -> Tensor:
+    """``[P, E]``: 1 where a part is conditioned on an expression and 0 elsewhere.
+
+    Args:
+        kind: ``any_vertex``, see `expression_masks`; ``moved_share`` for the expressions that move a quarter
+            of the part by more than 0.3 mm; ``none`` and ``learned`` start from all of them.
+        head: the head that is divided, with the expressions of training.
+        part_weights: ``[U, P]`` those of the vertices ``head.used``.
+    """
+    if kind == "any_vertex":
+        return expression_masks(head, part_weights)
+    if kind == "moved_share":
+        moved = (strongest_motion(head) > MOVED_SHARE_M).to(part_weights) @ part_weights
+        return (moved > MOVED_SHARE * part_weights.sum(0)).to(part_weights).T
+    return part_weights.new_ones(part_weights.shape[1], head.expression.shape[1])
+
+
+def strongest_motion(head: CanonicalHead) -> Tensor:
+    """``[E, U]`` metres that each expression, as strong as training shows it, moves ``head.used``."""
+    strongest = head.expression.abs().amax(0).clamp_min(LEAST_STRENGTH)
+    return head.head_model.expression_basis[:, head.used].norm(dim=-1) * strongest[:, None]
+
+
+def expression_masks(head: CanonicalHead, part_weights: Tensor) -> Tensor:
+    """``[P, E]``: 1 where an expression moves a part and 0 elsewhere.
+
+    ``part_weights`` ``[U, P]`` are those of the vertices ``head.used``. A part without a vertex of its own is
+    conditioned on all that moves the head.
+    """
+    motion = strongest_motion(head)
+    members = part_weights > LEAST_PART_WEIGHT
+    reach = [motion[:, of_part].amax(1) if of_part.any() else motion.amax(1) for of_part in members.T]
+    return (torch.stack(reach) > LEAST_MOTION_M).to(motion)

@@ -56,6 +56,15 @@ class ImageMetric(ABC):
         return torch.stack([torch.as_tensor(self.per_image(rendered, target, mask)) for mask in masks])
 
 
+HIGHEST_PSNR = 100.0
+"""PSNR in dB of identical images, whose true value is infinite and would spoil every mean."""
+
+
+def psnr(mean_squared_error: Tensor) -> Tensor:
+    """PSNR in dB for values in [0, 1], 100 dB at most."""
+    return (-10 * torch.log10(mean_squared_error.clamp_min(1e-30))).clamp_max(HIGHEST_PSNR)
+
+
 def masked_crops(images: Sequence[Tensor], mask: Tensor | None) -> list[Tensor]:
     """Images ``[3, H, W]`` cut to the bounding box of a mask, white outside the mask: ``[1, 3, h, w]`` each.
 

@@ -12,24 +12,17 @@ from torchmetrics.functional.image import (
 )
 
 from partnerface.errors import UserError
-from partnerface.evaluation.image_metric import ImageMetric, enlarged, masked_crops
+from partnerface.evaluation.fine_motion import CEILING_PSNR, COUNTS, SAMPLING_PSNR
+from partnerface.evaluation.image_metric import HIGHEST_PSNR, ImageMetric, enlarged, masked_crops, psnr
 from partnerface.evaluation.lpips import LPIPS
 from partnerface.evaluation.means import TEMPORAL
 from partnerface.evaluation.scores import GEOMETRY
-
-HIGHEST_PSNR = 100.0
-"""PSNR in dB of identical images, whose true value is infinite and would spoil every mean."""
 
 MS_SSIM_SIDE = 176
 """Five scales halve an image four times; a window of 11 pixels must still fit in."""
 
 MS_SSIM_LARGEST_FACTOR = 4
 """An image that needs more enlargement has no detail at the finer scales: no value."""
-
-
-def psnr(mean_squared_error: Tensor) -> Tensor:
-    """PSNR in dB for values in [0, 1], 100 dB at most."""
-    return (-10 * torch.log10(mean_squared_error.clamp_min(1e-30))).clamp_max(HIGHEST_PSNR)
 
 
 def ssim_map(first: Tensor, second: Tensor) -> Tensor:
@@ -115,6 +108,10 @@ class MultiScaleSSIM(ImageMetric):
         return multi_scale_ssim(*masked_crops((rendered, target), mask))[0]
 
 
+TAKEN_NAMES = (TEMPORAL, *GEOMETRY, CEILING_PSNR, SAMPLING_PSNR, COUNTS)
+"""Names of ``metrics.json`` for what is no image metric."""
+
+
 def _inside(values: Tensor, mask: Tensor | None) -> Tensor:
     """Values ``[3, H, W]`` as they are, or ``[3, N]`` of the N pixels of a mask."""
     return values if mask is None else values[:, mask]
@@ -133,7 +130,7 @@ def chosen_metrics(changes: Mapping[str, ImageMetric | None] | None = None) -> d
     """
     default = {"psnr": PSNR(), "ssim": SSIM(), "ms_ssim": MultiScaleSSIM(), "lpips": LPIPS(), "l1": L1()}
     for name in changes or ():
-        if not name.isidentifier() or name in (TEMPORAL, *GEOMETRY):
+        if not name.isidentifier() or name in TAKEN_NAMES:
             raise UserError(
                 f"--model.metrics: {name!r} is taken or is not a word of letters, digits and underscores"
             )

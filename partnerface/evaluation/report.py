@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from partnerface.data.regions import NEAREST_FRAME
 from partnerface.data.sequence import TrackedSequence
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import FULL_FRAME, TEMPORAL_DEFINITION, Averages
+from partnerface.evaluation.true_motion import MotionScores
 from partnerface.files.whole_files import replace_text
 
 PAGE_FILE = "report.html"
@@ -49,6 +51,11 @@ class EvaluationProtocol:
         mask: definition of the regions.
         temporal: definition of the temporal metric.
         geometry: definition of the geometry metrics; None if the true surface is not known.
+        fine_motion: definition of the regions and scores of fine motion; None if frames without it are not
+            known, as of any real video.
+        motion: definition of the millimetres of motion left; None if the true motion is not known.
+        expression_region: definition of the region of a real video whose look depends on the expression; None
+            where there is none.
         refinement: what was fitted to the test images; None if nothing.
         average: how values of images are averaged.
     """
@@ -68,6 +75,9 @@ class EvaluationProtocol:
     mask: str = MASK_DEFINITION
     temporal: str = TEMPORAL_DEFINITION
     geometry: str | None = None
+    fine_motion: str | None = None
+    motion: str | None = None
+    expression_region: str | None = None
     refinement: str | None = None
     average: str = "mean of per-image values"
 
@@ -98,16 +108,18 @@ def evaluation_report(
     scores: Averages,
     nearest_frame: Averages,
     coverage: dict[str, dict[str, float]],
+    motion: MotionScores | None = None,
 ) -> dict:
-    """The content of ``metrics.json``: a table of ``protocol``, ``splits`` and ``coverage``.
+    """The content of ``metrics.json``: a table of ``protocol``, ``splits``, ``coverage`` and ``motion``.
 
     In ``splits`` are values by split, region and metric, those of the nearest-training-frame baseline under
-    the region ``nearest_frame``; ``coverage`` is that of pose and expression by split, ``train`` among them.
+    the region ``nearest_frame``; ``coverage`` is that of pose and expression by split, ``train`` among them;
+    ``motion``, also by split, is null where the true motion is not known.
     """
     splits = {
         split: {**regions, NEAREST_FRAME: nearest_frame.get(split, {})} for split, regions in scores.items()
     }
-    return {"protocol": asdict(protocol), "splits": splits, "coverage": coverage}
+    return {"protocol": asdict(protocol), "splits": splits, "coverage": coverage, "motion": motion}
 
 
 def write_report(path: Path, report: dict) -> None:
@@ -148,8 +160,28 @@ def report_table(report: dict) -> Table:
     return table
 
 
+MOTION_CAPTION = "true motion left, mm (without a deformation); cosine 1: offsets undo that of the fine face"
+
+
+def motion_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the true motion left, by split and region; no row where it is not known."""
+    titles, rows = ["split", "fine face", "hair", "quiet face", "cosine"], []
+    for split, scores in (report.get("motion") or {}).items():
+        left, nothing = scores["mm_left"], scores["mm_nothing"]
+        cells = [
+            f"{_millimetres(left[region])} ({_millimetres(nothing[region])})"
+            for region in ("fine_face", "hair", "quiet_face")
+        ]
+        rows.append([split, *cells, _millimetres(scores["cosine"]["fine_face"])])
+    return titles, rows
+
+
+def _millimetres(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def format_value(value: float | None, metric: Mapping[str, str | bool] | None) -> str:
     """A score as tables show it; ``metric`` is its description in the protocol, of `metrics_protocol`."""
-    if value is None:
-        return "-"
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
     return f"{value:.2f}" if metric and metric["unit"] == "dB" else f"{value:.4f}"

@@ -9,6 +9,13 @@ from torch import Tensor
 
 from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEAREST_FRAME_REGIONS
 from partnerface.data.sequence import TrueSurface
+from partnerface.evaluation.combinations import EXPRESSION_REGION
+from partnerface.evaluation.fine_motion import (
+    FINE_MOTION,
+    QUIET_FACE,
+    FineMotionCeiling,
+    mark_what_counts,
+)
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import Averages, ImageMeans, SplitMeans, TemporalStability, merged
 from partnerface.evaluation.pictures import Prediction
@@ -89,9 +96,13 @@ class EvaluationScores:
         metrics: image metrics by the name under which they are reported.
         with_surface: whether the true surface is known.
         device: device of the frames.
+        with_motion: whether frames without the fine motion of the face are known: adds the regions
+            ``fine_motion`` and ``quiet_face``.
+        with_expression_region: adds the region ``expression_region``.
 
     Attributes:
         surface: scores of the surface, to be updated by itself; None if the true one is not known.
+        ceiling: scores of pictures without the fine motion, to be updated by itself; None without those.
     """
 
     def __init__(
@@ -100,8 +111,12 @@ class EvaluationScores:
         metrics: Mapping[str, ImageMetric],
         with_surface: bool,
         device: torch.device,
+        with_motion: bool = False,
+        with_expression_region: bool = False,
     ) -> None:
         splits = list(splits)
+        regions = [*EVALUATION_REGIONS, *((FINE_MOTION, QUIET_FACE) if with_motion else ())]
+        regions += [EXPRESSION_REGION] if with_expression_region else []
 
         def images(regions: Iterable[str]) -> ImageMeans:
             return ImageMeans(splits, regions, metrics).to(device)
@@ -109,9 +124,10 @@ class EvaluationScores:
         def pairs(regions: Iterable[str]) -> TemporalStability:
             return TemporalStability(splits, regions).to(device)
 
-        self._images, self._nearest_images = images(EVALUATION_REGIONS), images(NEAREST_FRAME_REGIONS)
-        self._pairs, self._nearest_pairs = pairs(EVALUATION_REGIONS), pairs(NEAREST_FRAME_REGIONS)
+        self._images, self._nearest_images = images(regions), images(NEAREST_FRAME_REGIONS)
+        self._pairs, self._nearest_pairs = pairs(regions), pairs(NEAREST_FRAME_REGIONS)
         self.surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
+        self.ceiling = FineMotionCeiling(splits).to(device) if with_motion else None
 
     def update(self, rendered: Prediction, nearest: Tensor, masks: Masks) -> None:
         """Score one frame, by its picture and by ``nearest`` ``[3, H, W]``, its nearest training frame."""
@@ -135,9 +151,11 @@ class EvaluationScores:
     def averages(self) -> tuple[Averages, Averages]:
         """Means of the avatar and of the nearest training frames, over all processes."""
         tables = [self._images.compute(), self._pairs.compute()]
-        if self.surface is not None:
-            tables.append(self.surface.compute())
-        return merged(*tables), merged(self._nearest_images.compute(), self._nearest_pairs.compute())
+        tables += [extra.compute() for extra in (self.surface, self.ceiling) if extra is not None]
+        avatar = merged(*tables)
+        if self.ceiling is not None:
+            mark_what_counts(avatar)
+        return avatar, merged(self._nearest_images.compute(), self._nearest_pairs.compute())
 
 
 def expression_displacement(expression_basis: Tensor) -> Tensor:

@@ -12,9 +12,15 @@ from torch.nn import functional
 
 def frequency_encoding(positions: Tensor, frequencies: int) -> Tensor:
     """Positions ``[N, 3]`` in [0, 1] as ``[N, 3 + 6 * frequencies]``: x - 1/2, sin and cos of 2^k 2 pi x."""
-    scales = 2 * math.pi * 2.0 ** torch.arange(frequencies, device=positions.device)
-    angles = (positions[:, :, None] * scales).flatten(1)
+    angles = (positions[:, :, None] * _frequencies(frequencies, positions.device)).flatten(1)
     return torch.cat([positions - 0.5, angles.sin(), angles.cos()], 1)
+
+
+@cache
+@torch.inference_mode(False)
+def _frequencies(count: int, device: torch.device) -> Tensor:
+    """``[count]`` 2^k 2 pi; made once a device."""
+    return (2 * math.pi * 2.0 ** torch.arange(count)).to(device)
 
 
 def frequency_window(frequencies: int, reach: float) -> Tensor:

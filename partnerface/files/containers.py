@@ -8,11 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.stream import Disposition
 
 from partnerface.errors import UserError
-from partnerface.files.images import LARGEST_PIXELS
 
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 """Containers that are decoded. Playlists are not: they name other files, which a stranger's must not open."""
 
 SOUND_CONTAINERS = f"{CONTAINERS},wav,mp3,flac,aac"
@@ -38,23 +38,21 @@ class Sound:
 
 
 def opened_video(path: Path) -> av.container.InputContainer:
-    """A container with a video stream of a size that is decoded.
+    """A container with a video stream; see `video_streams`.
 
     Raises:
         UserError: the file is missing or no such video.
     """
     container = opened(path, CONTAINERS, "video")
-    fault = None
-    if not container.streams.video:
-        fault = "has no video stream"
-    else:
-        stream = container.streams.video[0]
-        if stream.width * stream.height > LARGEST_PIXELS:
-            fault = f"frames of {stream.width}x{stream.height}; at most {LARGEST_PIXELS:,} pixels are decoded"
-    if fault:
+    if not video_streams(container):
         container.close()
-        raise UserError(f"{path}: {fault}")
+        raise UserError(f"{path}: has no video stream")
     return container
+
+
+def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams of a container, without cover pictures."""
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
 
 
 def opened(path: Path, formats: str, kind: str) -> av.container.InputContainer:

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from partnerface.errors import UserError
 from partnerface.files.whole_files import whole_file
@@ -29,15 +29,17 @@ def read_rgb(path: Path) -> np.ndarray:
     return _read(path, "RGB", ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr"))
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def read_pixels(path: Path, upright: bool = False) -> np.ndarray:
     """uint8 ``[H, W, 3]`` colours of an image file, or ``[H, W, 4]`` with straight alpha if it has any.
+
+    ``upright`` turns it as its EXIF data say.
 
     Raises:
         UserError: the file is missing or not an image.
     """
     with _opened(path) as image:
         mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    return _read(path, mode, ("RGB", "RGBA", "L", "P"))
+    return _read(path, mode, ("RGB", "RGBA", "L", "P"), upright)
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -86,7 +88,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
         picture.save(partial, WRITTEN_FORMATS[path.suffix.lower()], **options)
 
 
-def _read(path: Path, mode: str, readable: tuple[str, ...]) -> np.ndarray:
+def _read(path: Path, mode: str, readable: tuple[str, ...], upright: bool = False) -> np.ndarray:
     with _opened(path) as image:
         if image.mode not in readable:
             raise UserError(
@@ -94,7 +96,8 @@ def _read(path: Path, mode: str, readable: tuple[str, ...]) -> np.ndarray:
                 "write it again"
             )
         try:
-            return np.array(image.convert(mode))
+            turned = ImageOps.exif_transpose(image) if upright else image
+            return np.array(turned.convert(mode))
         # What a damaged file raises depends on where it is damaged.
         except (OSError, ValueError, SyntaxError, LookupError, TypeError, MemoryError) as error:
             raise UserError(f"{path}: the image is damaged ({error}); write it again") from error

@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from partnerface.errors import UserError
-from partnerface.files.videos import read_video
+from partnerface.files.video_reading.read import read_video
 
 CAMERA_OPTIONS = {"framerate": "30", "video_size": "640x480"}
 """What a camera is requested to give; one without this mode gives its nearest."""

@@ -1,9 +1,9 @@
-"""Decode and encode video files with PyAV."""
+"""Encode video files with PyAV."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from PIL import Image
 
-from partnerface.errors import UserError
 from partnerface.files.containers import Sound, SoundCopy, opened_video
+from partnerface.files.video_reading.read import probe_video, read_video
 from partnerface.files.whole_files import whole_file
 
 
@@ -68,54 +68,6 @@ SMALLER = ((768, 26, 20), (768, 32, 20), (480, 34, 10))
 """Width in pixels, crf and seconds of a video that has to be small, in the order in which they are tried."""
 
 
-@dataclass
-class VideoFile:
-    """Size and length of a video, from its header and first frame.
-
-    Attributes:
-        path: the file.
-        width: width of the upright frames in pixels.
-        height: height of the upright frames in pixels.
-        fps: mean frames per second.
-        num_frames: number of frames according to the header, an estimate; 0 if unknown.
-    """
-
-    path: Path
-    width: int
-    height: int
-    fps: float
-    num_frames: int
-
-
-@dataclass
-class VideoFrame:
-    """One decoded frame.
-
-    Attributes:
-        image: ``[H, W, 3]`` uint8 RGB, upright, contiguous.
-        time: presentation time in seconds from the first frame, strictly increasing.
-    """
-
-    image: np.ndarray
-    time: float
-
-
-def probe_video(path: Path) -> VideoFile:
-    """Describe a video file; decodes one frame.
-
-    Raises:
-        UserError: the file is missing, not a video, or has no frame.
-    """
-    first = next(read_video(path)).image
-    with opened_video(path) as container:
-        stream = container.streams.video[0]
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
-        frames = stream.frames
-        if not frames and container.duration:
-            frames = round(container.duration / av.time_base * rate)
-    return VideoFile(Path(path), first.shape[1], first.shape[0], rate, frames)
-
-
 def has_sound(path: Path) -> bool:
     """True if a video file has a sound track.
 
@@ -124,41 +76,6 @@ def has_sound(path: Path) -> bool:
     """
     with opened_video(path) as container:
         return bool(container.streams.audio)
-
-
-def read_video(path: Path) -> Iterator[VideoFrame]:
-    """Every frame of a video in presentation order, turned upright as its rotation metadata says.
-
-    Frames of a video with a variable rate keep their own times; none is repeated or left out.
-
-    Raises:
-        UserError: the file is missing, not a video, damaged, changes its size, or has no frame.
-    """
-    last, start, shape = None, None, None
-    with opened_video(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
-        try:
-            for frame in container.decode(stream):
-                time = frame.time if frame.time is not None else (0.0 if last is None else last + step)
-                # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
-                last = time if last is None else max(time, last + 1e-3)
-                start = last if start is None else start
-                # The display matrix turns the frame counter-clockwise by this angle, as np.rot90 does.
-                upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
-                image = np.ascontiguousarray(upright)
-                shape = shape or image.shape
-                if image.shape != shape:
-                    raise UserError(
-                        f"{path}: the picture changes its size from {shape[1]}x{shape[0]} to "
-                        f"{image.shape[1]}x{image.shape[0]} after {last:.2f} s; encode the video again"
-                    )
-                yield VideoFrame(image, last - start)
-        except av.FFmpegError as error:
-            raise UserError(f"{path}: the video is damaged ({error.strerror}); encode it again") from error
-    if last is None:
-        raise UserError(f"{path}: the video has no frames")
 
 
 def fault_of_encoding(path: Path, transparent: bool) -> str | None:
@@ -248,7 +165,14 @@ def _reduced(image: np.ndarray, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
-_BT709 = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+_BT709 = {
+    "dst_colorspace": Colorspace.ITU709,
+    "dst_color_range": ColorRange.MPEG,
+    "dst_color_primaries": ColorPrimaries.BT709,
+    "dst_color_trc": ColorTrc.BT709,
+    # Without these flags the conversion is off by up to 4 of 255.
+    "interpolation": Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
+}
 
 
 def _label_colours(context: av.VideoCodecContext) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.landmark_store import surface_digest, with_stored_landmarks
 from partnerface.head_models.linear_blend_skinning import (
     blend_transforms,
-    compose_rigid,
     halfway_transform,
     joint_transforms,
     transform_points,
@@ -53,6 +54,8 @@ class HeadModel(nn.Module):
 
     Args:
         asset: its arrays.
+        surface: digest of the mean head that its landmark embedding belongs to, `surface_digest`; that of
+            the asset by default.
     """
 
     template_vertices: Tensor
@@ -66,17 +69,23 @@ class HeadModel(nn.Module):
     face_parts: Tensor
     pose_correctives: Tensor | None
     joint_expression_basis: Tensor | None
+    canonical_offsets: Tensor
 
-    def __init__(self, asset: HeadModelAsset) -> None:
+    def __init__(self, asset: HeadModelAsset, surface: str | None = None) -> None:
         super().__init__()
+        self.surface = surface or surface_digest(asset.template_vertices, asset.faces)
+        if not len(asset.landmark_faces):
+            asset = with_stored_landmarks(asset, self.surface)
         self.asset = asset
         self.parents = [int(p) for p in asset.parents]
-        # The buffers declared above are the asset's arrays of the same names.
-        for name in HeadModel.__annotations__:
+        # The buffers declared above are the asset's arrays of the same names, but for the last.
+        for name in filter(partial(hasattr, asset), HeadModel.__annotations__):
             array = getattr(asset, name)
             kind = np.int64 if name in ("faces", "face_parts") else np.float32
             buffer = None if array is None else torch.tensor(np.asarray(array, kind))
             self.register_buffer(name, buffer, persistent=False)
+        offsets = self.expression_offsets(self.canonical_expression[None])[0]
+        self.register_buffer("canonical_offsets", offsets, persistent=False)
         # Stored halves do not sum to one exactly; a transform blended with them would not be affine.
         self.skinning_weights /= self.skinning_weights.sum(1, keepdim=True)
 
@@ -96,6 +105,12 @@ class HeadModel(nn.Module):
         """Index of a joint by name; ``head`` is the neck in a model without a head joint, such as FLAME."""
         names = self.asset.joint_names
         return names.index("neck" if name == "head" and "head" not in names else name)
+
+    @property
+    def jaw_joint(self) -> int | None:
+        """Index of the joint that opens the mouth; None where the expression ``jawOpen`` does, as in Anny."""
+        by_joint = "jaw" in self.asset.joint_names and "jawOpen" not in self.asset.expression_names
+        return self.joint("jaw") if by_joint else None
 
     def expression_index(self, name: str) -> int:
         """Index of an expression coefficient by name. Raises ValueError if there is none."""
@@ -119,28 +134,41 @@ class HeadModel(nn.Module):
     def identity_vertices(self, identity: Tensor) -> Tensor:
         """``[V, 3]`` vertices of an identity ``[<=I]``, neutral expression, rest pose."""
         basis = self.identity_basis[: len(identity)]
-        return self.template_vertices + torch.tensordot(identity, basis, 1)
+        return _with_basis(self.template_vertices, identity, basis)
 
     def identity_joints(self, identity: Tensor) -> Tensor:
         """``[J, 3]`` joints of an identity, rest pose."""
         basis = self.joint_identity_basis[: len(identity)]
-        return self.template_joints + torch.tensordot(identity, basis, 1)
+        return _with_basis(self.template_joints, identity, basis)
+
+    def rest_joints(self, parameters: HeadParameters) -> Tensor:
+        """``[F, J, 3]`` joints of F frames at rest: they depend on identity and, in FLAME, on expression."""
+        joints = self.identity_joints(parameters.identity).expand(len(parameters), -1, -1)
+        if self.joint_expression_basis is not None:
+            joints = joints + torch.tensordot(parameters.expression, self.joint_expression_basis, 1)
+        return joints
+
+    def head_transforms(self, parameters: HeadParameters) -> Tensor:
+        """``[F, 3, 4]`` what moves the skull, rest to world: the rigid pose after that of the neck."""
+        return self.joint_transforms(parameters, self.rest_joints(parameters))[:, self.joint("head")]
 
     def expression_offsets(self, expression: Tensor) -> Tensor:
         """``[F, V, 3]`` offsets of expressions ``[F, E]`` from neutral."""
         flat = expression @ self.expression_basis.reshape(self.num_expression, -1)
         return flat.reshape(len(expression), -1, 3)
 
+    def rest_space_vertices(self, parameters: HeadParameters) -> Tensor:
+        """``[F, V, 3]`` vertices under expression and joint rotations, without rigid and torso pose."""
+        still = HeadParameters.neutral(len(parameters), 0, 0, 0).to(parameters.expression.device)
+        pose = {name: getattr(still, name).to(parameters.expression) for name in ("rotation", "translation")}
+        return self(replace(parameters, **pose, torso_rotation=None, torso_translation=None)).vertices
+
     def forward(self, parameters: HeadParameters) -> PosedHead:
         """Pose the head: blendshapes, then linear blend skinning."""
         identity, expression = parameters.identity, parameters.expression
-        canonical_offset = self.expression_offsets(self.canonical_expression[None])[0]
-        neutral = self.identity_vertices(identity)
-        canonical = neutral + canonical_offset
-        displacements = self.expression_offsets(expression) - canonical_offset
-        joints = self.identity_joints(identity).expand(len(parameters), -1, -1)
-        if self.joint_expression_basis is not None:
-            joints = joints + torch.tensordot(expression, self.joint_expression_basis, 1)
+        canonical = self.identity_vertices(identity) + self.canonical_offsets
+        displacements = self.expression_offsets(expression - self.canonical_expression)
+        joints = self.rest_joints(parameters)
         if self.pose_correctives is not None:
             eye = torch.eye(3, device=joints.device, dtype=joints.dtype)
             feature = (parameters.joint_rotations[:, 1:] - eye).reshape(len(parameters), -1)
@@ -161,8 +189,8 @@ class HeadModel(nn.Module):
 
         Where there is a torso pose, the root follows it and the neck lies halfway between torso and head.
         """
-        chain = joint_transforms(joints, parameters.joint_rotations, self.parents)
-        transforms = compose_rigid(parameters.rotation, parameters.translation, chain)
+        whole = parameters.rotation, parameters.translation
+        transforms = joint_transforms(joints, parameters.joint_rotations, self.parents, *whole)
         if parameters.torso_rotation is None:
             return transforms
         torso = torch.cat([parameters.torso_rotation, parameters.torso_translation[..., None]], -1)
@@ -170,6 +198,12 @@ class HeadModel(nn.Module):
         per_joint = list(transforms.unbind(1))
         per_joint[root] = torso
         if neck != head:
-            pivot = 0.5 * (joints[:, neck] + joints[:, head])
+            pivot = torch.lerp(joints[:, neck], joints[:, head], 0.5)
             per_joint[neck] = halfway_transform(torso, transforms[:, head], pivot)
         return torch.stack(per_joint, 1)
+
+
+def _with_basis(template: Tensor, coefficients: Tensor, basis: Tensor) -> Tensor:
+    """``[N, 3]`` a template and coefficients ``[C]`` of its basis ``[C, N, 3]``."""
+    added = torch.addmm(template.reshape(1, -1), coefficients[None], basis.flatten(1))
+    return added.view_as(template)

@@ -111,8 +111,10 @@ def head_parts(head_model: HeadModel, identity: Tensor | None = None) -> HeadPar
     temples = landmarks[list(TEMPLES)].mean(0)
     beyond = _plane_distance(vertices, landmarks[FOREHEAD_TOP], temples) / unit
     weights["scalp"] = _ramp(beyond, -0.05, 0.3) * head * (1 - weights["ears"])
-    jaw = head_model.skinning_weights[:, head_model.joint("jaw")]
-    weights["jaw"] = _ramp(jaw.maximum(_action_motion(head_model, ("jawOpen",))), 0.1, 0.7) * head
+    jaw = _action_motion(head_model, ("jawOpen",))
+    if "jaw" in head_model.asset.joint_names:
+        jaw = jaw.maximum(head_model.skinning_weights[:, head_model.joint("jaw")])
+    weights["jaw"] = _ramp(jaw, 0.1, 0.7) * head
     return HeadParts({name: weights[name] for name in PART_NAMES})
 
 

@@ -38,7 +38,9 @@ class HeadRig(FrameRecord):
         """The controls of a head model for a person's identity ``[<=I]``."""
         joints = head_model.identity_joints(identity)
         vertices = head_model.identity_vertices(identity)
-        bust = vertices[head_model.skinning_weights[:, head_model.joint("root")] > 0.5]
+        torso = head_model.skinning_weights[:, head_model.joint("root")]
+        # The torso's share of the weights is small all over a head that ends at the neck.
+        bust = vertices[torso > 0.5 * torso.max()]
         top, bottom = bust[:, 1].amax(), bust[:, 1].amin()
         collar = bust[bust[:, 1] > top - COLLAR * (top - bottom)]
         low, high = collar.amin(0), collar.amax(0)

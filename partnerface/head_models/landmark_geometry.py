@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,21 @@ OVAL_WEIGHT, LIPS_AND_EYES_WEIGHT = 0.6, 3.0
 
 
 @dataclass
+class JawMotion:
+    """How N points turn with the jaw joint of a head model that opens its mouth by it.
+
+    Attributes:
+        weights: ``[N]`` their skinning weight of the jaw.
+        joint: the jaw joint as a point (N = 1) that depends on identity and expression.
+        correctives: ``[9, N, 3]`` offsets by the jaw's rotation matrix minus identity, or None.
+    """
+
+    weights: Tensor
+    joint: LinearPoints
+    correctives: Tensor | None
+
+
+@dataclass
 class LinearPoints:
     """N points of a head model as a linear function of identity and expression, in head rest space.
 
@@ -67,22 +83,39 @@ class LinearPoints:
         template: ``[N, 3]`` metres.
         identity_basis: ``[I, N, 3]``.
         expression_basis: ``[E, N, 3]``.
+        jaw: how they turn with the jaw, None where no joint opens the mouth.
     """
 
     template: Tensor
     identity_basis: Tensor
     expression_basis: Tensor
+    jaw: JawMotion | None = None
 
-    def positions(self, identity: Tensor, expression: Tensor) -> Tensor:
-        """``[F, N, 3]`` for an identity ``[<=I]`` and expressions ``[F, E]``."""
+    def positions(self, identity: Tensor, expression: Tensor, jaw: Tensor | None = None) -> Tensor:
+        """``[F, N, 3]`` for an identity ``[<=I]``, expressions ``[F, E]`` and jaw rotations ``[F, 3, 3]``.
+
+        Without jaw rotations the jaw is at rest; on points that do not turn with it they are ignored.
+        """
         neutral = self.template + torch.tensordot(identity, self.identity_basis[: len(identity)], 1)
         flat = expression @ self.expression_basis.flatten(1)
-        return neutral + flat.unflatten(1, (-1, 3))
+        rest = neutral + flat.unflatten(1, (-1, 3))
+        if jaw is None or self.jaw is None:
+            return rest
+        turn = jaw - torch.eye(3).to(jaw)
+        if self.jaw.correctives is not None:
+            rest = rest + torch.tensordot(turn.flatten(1), self.jaw.correctives, 1)
+        # Linear blend skinning of a chain in which the jaw alone turns.
+        arm = rest - self.jaw.joint.positions(identity, expression)
+        return rest + self.jaw.weights[:, None] * (arm @ turn.mT)
 
     def select(self, index: Tensor) -> LinearPoints:
         """The points at ``index``."""
+        jaw = self.jaw
+        if jaw is not None:
+            correctives = None if jaw.correctives is None else jaw.correctives[:, index]
+            jaw = JawMotion(jaw.weights[index], jaw.joint, correctives)
         return LinearPoints(
-            self.template[index], self.identity_basis[:, index], self.expression_basis[:, index]
+            self.template[index], self.identity_basis[:, index], self.expression_basis[:, index], jaw
         )
 
 
@@ -108,10 +141,30 @@ class LandmarkGeometry:
 
 def vertex_points(head_model: HeadModel, vertices: Tensor) -> LinearPoints:
     """Vertices of the head model, joints at rest."""
+    return _points(head_model, lambda attributes: attributes[..., vertices, :])
+
+
+def _points(head_model: HeadModel, at: Callable[[Tensor], Tensor]) -> LinearPoints:
+    """Points whose attributes ``at`` gives from those of all vertices, ``[..., V, C]``."""
+    jaw, number = None, head_model.jaw_joint
+    if number is not None:
+        correctives = head_model.pose_correctives
+        if correctives is not None:
+            correctives = at(correctives[9 * (number - 1) : 9 * number])
+        moves = head_model.joint_expression_basis
+        if moves is None:
+            moves = head_model.template_joints.new_zeros(head_model.num_expression, head_model.num_joints, 3)
+        joint = LinearPoints(
+            head_model.template_joints[[number]],
+            head_model.joint_identity_basis[:, [number]],
+            moves[:, [number]],
+        )
+        jaw = JawMotion(at(head_model.skinning_weights[:, [number]])[:, 0], joint, correctives)
     return LinearPoints(
-        head_model.template_vertices[vertices],
-        head_model.identity_basis[:, vertices],
-        head_model.expression_basis[:, vertices],
+        at(head_model.template_vertices),
+        at(head_model.identity_basis),
+        at(head_model.expression_basis),
+        jaw,
     )
 
 
@@ -129,11 +182,7 @@ def landmark_geometry(head_model: HeadModel) -> LandmarkGeometry:
     def interpolate(attributes: Tensor) -> Tensor:
         return (attributes.cpu()[..., corners, :] * share).sum(-2)
 
-    points = LinearPoints(
-        interpolate(head_model.template_vertices),
-        interpolate(head_model.identity_basis),
-        interpolate(head_model.expression_basis),
-    )
+    points = _points(head_model, interpolate)
     weights = 1 / (1 + asset.landmark_spread[numbers] ** 2 / 2)
     weights[np.isin(numbers, FACE_OVAL)] *= OVAL_WEIGHT
     weights[np.isin(numbers, LIPS + EYES)] *= LIPS_AND_EYES_WEIGHT

@@ -8,37 +8,39 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from partnerface.head_models.rotations import matrix_quaternions, quaternion_matrices
+from partnerface.head_models.rotations import half_rotations
 
 
-def joint_transforms(joints: Tensor, rotations: Tensor, parents: list[int]) -> Tensor:
-    """Rest-relative transforms of a kinematic chain.
+def joint_transforms(
+    joints: Tensor, rotations: Tensor, parents: list[int], rotation: Tensor, translation: Tensor
+) -> Tensor:
+    """Transforms of a kinematic chain under a rigid pose.
 
     Args:
         joints: ``[F, J, 3]`` joint positions at rest.
         rotations: ``[F, J, 3, 3]`` rotation of each joint relative to its parent.
         parents: index of each joint's parent, -1 for the root; a parent precedes its children.
+        rotation: ``[F, 3, 3]`` of the whole.
+        translation: ``[F, 3]`` of the whole.
 
     Returns:
         ``[F, J, 3, 4]``: maps a rest point that is rigidly attached to joint j to its posed place.
     """
-    global_rotations = [rotations[:, 0]]
-    positions = [joints[:, 0]]
-    for j in range(1, len(parents)):
-        p = parents[j]
-        global_rotations.append(global_rotations[p] @ rotations[:, j])
-        bone = (joints[:, j] - joints[:, p])[..., None]
-        positions.append(positions[p] + (global_rotations[p] @ bone)[..., 0])
-    rotation = torch.stack(global_rotations, 1)
-    position = torch.stack(positions, 1)
-    offset = position - (rotation @ joints[..., None])[..., 0]
-    return torch.cat([rotation, offset[..., None]], -1)
+    places = joints.reshape(-1, 3, 1)
+    # Each joint turns about its own place. With a fourth row a step down the chain is one product.
+    offsets = torch.baddbmm(places, rotations.reshape(-1, 3, 3), places, alpha=-1)
+    own = _homogeneous(rotations, offsets.view(*joints.shape, 1))
+    transforms: list[Tensor] = []
+    whole = _homogeneous(rotation, translation[..., None])
+    for j, parent in enumerate(parents):
+        transforms.append(torch.bmm(whole if parent < 0 else transforms[parent], own[:, j]))
+    return torch.stack([transform[:, :3] for transform in transforms], 1)
 
 
-def compose_rigid(rotation: Tensor, translation: Tensor, transforms: Tensor) -> Tensor:
-    """Apply a rigid pose ``[F, 3, 3]``, ``[F, 3]`` after ``transforms`` ``[F, J, 3, 4]``."""
-    composed = rotation[:, None] @ transforms
-    return torch.cat([composed[..., :3], composed[..., 3:] + translation[:, None, :, None]], -1)
+def _homogeneous(linear: Tensor, offset: Tensor) -> Tensor:
+    """Matrices ``[..., 4, 4]`` of linear maps ``[..., 3, 3]`` and offsets ``[..., 3, 1]``."""
+    last = torch.eye(4, dtype=linear.dtype, device=linear.device)[3:].expand(*linear.shape[:-2], 1, 4)
+    return torch.cat([torch.cat([linear, offset], -1), last], -2)
 
 
 def halfway_transform(first: Tensor, second: Tensor, pivot: Tensor) -> Tensor:
@@ -47,22 +49,23 @@ def halfway_transform(first: Tensor, second: Tensor, pivot: Tensor) -> Tensor:
     The rest point ``pivot`` ``[F, 3]`` is mapped to the mean of its images under both. The mean of the two
     matrices would shrink the neck where they differ.
     """
-    # A quaternion with positive real part plus one points halfway and, unlike the axis of a rotation,
-    # is smooth at the identity.
-    relative = matrix_quaternions(first[..., :3].transpose(-1, -2) @ second[..., :3])
-    halfway = relative + torch.eye(4, dtype=relative.dtype, device=relative.device)[0]
-    rotation = first[..., :3] @ quaternion_matrices(halfway)
-    target = 0.5 * (transform_points(first, pivot) + transform_points(second, pivot))
-    offset = target - (rotation @ pivot[..., None])[..., 0]
-    return torch.cat([rotation, offset[..., None]], -1)
+    turn = half_rotations(torch.bmm(first[..., :3].transpose(-1, -2), second[..., :3]))
+    rotation = torch.bmm(first[..., :3], turn)
+    mean, pivot = torch.lerp(first, second, 0.5), pivot[..., None]
+    image = torch.baddbmm(mean[..., 3:], mean[..., :3], pivot)
+    return torch.cat([rotation, torch.baddbmm(image, rotation, pivot, alpha=-1)], -1)
 
 
 def transform_points(transforms: Tensor, points: Tensor) -> Tensor:
     """Apply transforms ``[..., 3, 4]`` to points ``[..., 3]``."""
-    return (transforms[..., :3] @ points[..., None])[..., 0] + transforms[..., 3]
+    shape = torch.broadcast_shapes(transforms.shape[:-2], points.shape[:-1])
+    each = transforms.expand(*shape, 3, 4).reshape(-1, 3, 4)
+    columns = points.expand(*shape, 3).reshape(-1, 3, 1)
+    return torch.baddbmm(each[..., 3:], each[..., :3], columns).view(*shape, 3)
 
 
 def blend_transforms(weights: Tensor, transforms: Tensor) -> Tensor:
     """Blend joint transforms ``[F, J, 3, 4]`` with skinning weights ``[V, J]`` to ``[F, V, 3, 4]``."""
     frames, joints = transforms.shape[:2]
-    return (weights @ transforms.reshape(frames, joints, 12)).reshape(frames, -1, 3, 4)
+    blended = torch.bmm(weights.expand(frames, -1, -1), transforms.reshape(frames, joints, 12))
+    return blended.view(frames, -1, 3, 4)

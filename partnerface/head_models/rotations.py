@@ -24,8 +24,9 @@ on the diagonal."""
 
 @cache
 @torch.inference_mode(False)
-def _quaternion_map(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """The linear map ``[16, 9]`` of `_QUATERNION_ROWS`, its inverse, and ``[16]`` what is added to it.
+def _quaternion_map(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """The linear map ``[16, 9]`` of `_QUATERNION_ROWS` and ``[16]`` what is added to it; the map ``[9, 16]``
+    from q q^T back to a rotation and ``[9]`` what is added; ``[4]`` the quaternion of the identity.
 
     Made once a device, for training too if that is first needed in an evaluation.
     """
@@ -33,7 +34,8 @@ def _quaternion_map(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, T
     for row, terms in enumerate(_QUATERNION_ROWS.split()):
         for sign, entry in zip(terms[::2], terms[1::2], strict=True):
             linear[row, int(entry)] = 1.0 if sign == "+" else -1.0
-    found = linear, torch.linalg.pinv(linear), torch.eye(4).flatten()
+    ones, inverse = torch.eye(4, dtype=torch.float64), torch.linalg.pinv(linear)
+    found = linear, ones.flatten(), 4 * inverse, -inverse @ ones.flatten(), ones[0]
     return tuple(tensor.to(device, dtype) for tensor in found)
 
 
@@ -42,28 +44,33 @@ def matrix_quaternions(rotation: Tensor) -> Tensor:
 
     Of the four ways to find one, that with the largest divisor (Shepperd 1978). Differentiable.
     """
-    linear, _, ones = _quaternion_map(rotation.device, rotation.dtype)
+    linear, ones, *_ = _quaternion_map(rotation.device, rotation.dtype)
     rows = functional.linear(rotation.flatten(-2), linear, ones).unflatten(-1, (4, 4))
-    squares = rows.diagonal(dim1=-2, dim2=-1)
-    best = squares.argmax(-1, keepdim=True)
-    row = rows.gather(-2, best[..., None].expand(*best.shape, 4))[..., 0, :]
-    found = row / (2 * squares.gather(-1, best).sqrt())
-    return torch.where(found[..., :1] < 0, -found, found)
+    best = rows.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None]
+    row = rows.gather(-2, best.expand(*best.shape[:-1], 4)).squeeze(-2)
+    length = torch.linalg.vector_norm(row, dim=-1, keepdim=True)
+    return row / torch.copysign(length, row[..., :1].detach())
 
 
 def quaternion_matrices(quaternion: Tensor) -> Tensor:
     """Rotations ``[..., 3, 3]`` of quaternions ``[..., 4]`` of any length but zero, real part first."""
-    _, inverse, ones = _quaternion_map(quaternion.device, quaternion.dtype)
-    products = (quaternion[..., None] * quaternion[..., None, :]).flatten(-2)
-    squared_length = quaternion.square().sum(-1, keepdim=True)
-    return functional.linear(4 * products / squared_length - ones, inverse).unflatten(-1, (3, 3))
+    _, _, inverse, constant, _ = _quaternion_map(quaternion.device, quaternion.dtype)
+    unit = quaternion / torch.linalg.vector_norm(quaternion, dim=-1, keepdim=True)
+    products = (unit[..., None] * unit[..., None, :]).flatten(-2)
+    return functional.linear(products, inverse, constant).unflatten(-1, (3, 3))
+
+
+def half_rotations(rotation: Tensor) -> Tensor:
+    """Rotations ``[..., 3, 3]`` by half the angle of others, which is at most pi; smooth at the identity."""
+    quaternion = matrix_quaternions(rotation)
+    # A quaternion with positive real part plus one points halfway.
+    return quaternion_matrices(quaternion + _quaternion_map(rotation.device, rotation.dtype)[-1])
 
 
 def rotation_vectors(rotation: Tensor) -> Tensor:
     """Axis times angle in radians ``[..., 3]`` of rotations ``[..., 3, 3]``, the angle at most pi."""
     quaternion = matrix_quaternions(rotation)
     real, axis = quaternion[..., :1], quaternion[..., 1:]
-    sine = axis.norm(dim=-1, keepdim=True)
-    # Near the identity the angle is twice the sine of its half.
-    factor = torch.where(sine > 1e-6, 2 * torch.atan2(sine, real) / sine.clamp_min(1e-6), 2.0)
-    return factor * axis
+    # Near the identity, where real is 1, the angle is twice the sine of its half.
+    sine = torch.linalg.vector_norm(axis, dim=-1, keepdim=True).clamp_min(1e-6)
+    return axis * (2 * torch.atan2(sine, real) / sine)

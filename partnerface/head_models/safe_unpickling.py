@@ -7,9 +7,11 @@ of a stand-in. scipy and chumpy need not be installed.
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,29 @@ def load_pickled_arrays(path: Path) -> dict:
         raise
     except Exception as error:  # a damaged pickle may raise anything
         raise UserError(f"{path}: is no readable pickle ({error})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds a {type(values).__name__}, not a dictionary of arrays")
+    return values
+
+
+def load_torch_dictionary(path: Path, largest_bytes: int) -> dict:
+    """The dictionary of numpy arrays in a file of ``torch.save``; `dense_array` turns its values into arrays.
+
+    Raises:
+        UserError: the file is too large, no such file, or names anything but arrays.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            if len(names) != 1:
+                raise ValueError("no data.pkl in it")
+            if (size := archive.getinfo(names[0]).file_size) > largest_bytes:
+                raise ValueError(f"{size / 1e6:,.0f} MB, {largest_bytes / 1e6:,.0f} MB at most")
+            values = _ArrayUnpickler(io.BytesIO(archive.read(names[0])), path).load()
+    except UserError:
+        raise
+    except Exception as error:  # a damaged archive may raise anything
+        raise UserError(f"{path}: is no readable file of torch.save ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds a {type(values).__name__}, not a dictionary of arrays")
     return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from partnerface.compute.ranges import Between
@@ -46,12 +47,16 @@ def deformation_statistics(rendered: MethodOutput, loss: str) -> DeformationStat
 
 
 def weighted_sum(
-    losses: Mapping[str, Loss], rendered: MethodOutput, batch: RayBatch
+    losses: Mapping[str, Loss], rendered: MethodOutput, batch: RayBatch, with_all: bool = True
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The complete objective, and its unweighted terms by name.
 
-    A term of weight 0 takes no part in gradients, whatever its value.
+    A term of weight 0 takes no part in gradients, whatever its value; without ``with_all`` it is left out.
     """
-    terms = {name: loss(rendered, batch) for name, loss in losses.items()}
-    weights = {name: loss.weight for name, loss in losses.items()}
-    return sum(weights[name] * value for name, value in terms.items() if weights[name]), terms
+    terms = {name: loss(rendered, batch) for name, loss in losses.items() if with_all or loss.weight}
+    weighted = [(losses[name].weight, value) for name, value in terms.items() if losses[name].weight]
+    (weight, value), *others = weighted
+    total = weight * value
+    for weight, value in others:
+        total = torch.add(total, value, alpha=weight)
+    return total, terms

@@ -45,3 +45,11 @@ class PartEntropy(Loss):
 
     def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         return deformation_statistics(rendered, "part_entropy").part_entropy.mean()
+
+
+class DrivingSparsity(Loss):
+    """Mean share of the expressions that a part depends on, in [0, 1]; 0 where that is not learned."""
+
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
+        share = deformation_statistics(rendered, "driving_sparsity").driving_share
+        return rendered.rays.rgb.new_zeros(()) if share is None else share

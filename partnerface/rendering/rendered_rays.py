@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class RenderedRays:
 
     def over(self, background: Tensor) -> Tensor:
         """Colour ``[F, R, 3]`` over an opaque background ``[F, R, 3]`` (or broadcastable to it)."""
-        return self.rgb + (1 - self.opacity[..., None]) * background
+        return torch.addcmul(self.rgb, 1 - self.opacity[..., None], background)
 
     def surface_depth(self) -> Tensor:
         """``[F, R]`` depth in metres where the head covers at least half of a ray, 0 elsewhere."""
@@ -67,15 +68,33 @@ class DeformationStatistics:
 
     Attributes:
         offset_size: ``[F]`` squared canonical offset in square millimetres.
-        offset_roughness: ``[F]`` squared change of the canonical offset per distance, see `offset_roughness`.
         part_usage: ``[F, P]`` share of the samples' part weights that each part takes.
-        part_entropy: ``[F]`` entropy of the samples' part weights in nats.
+        roughness: computes `offset_roughness`.
+        entropy: computes `part_entropy`.
+        driving_share: share of the expressions that a part depends on, where that is learned, or None.
     """
 
     offset_size: Float[Tensor, " F"]
-    offset_roughness: Float[Tensor, " F"]
     part_usage: Float[Tensor, "F P"]
-    part_entropy: Float[Tensor, " F"]
+    roughness: Callable[[], Tensor]
+    entropy: Callable[[], Tensor]
+    driving_share: Float[Tensor, ""] | None = None
+
+    @cached_property
+    def offset_roughness(self) -> Tensor:
+        """``[F]`` squared change of the canonical offset per distance; computed when it is first read."""
+        return self.roughness()
+
+    @cached_property
+    def part_entropy(self) -> Tensor:
+        """``[F]`` entropy of the samples' part weights in nats; computed when it is first read."""
+        return self.entropy()
+
+    def values(self) -> dict[str, Tensor]:
+        """Those that there are, by name."""
+        names = ("offset_size", "offset_roughness", "part_usage", "part_entropy", "driving_share")
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass

@@ -84,9 +84,10 @@ class TorsoLayer(nn.Module):
             pose: ``[F, POSE_WIDTH]`` the head's rotation in radians and translation in decimetres, relative
                 to the mean of training.
         """
-        still = pixels @ motion[:, :, :2].transpose(1, 2) + motion[:, None, :, 2]
-        displacement = YIELDING_SCALE * torch.einsum("fd,dchw->fchw", pose, self.yielding)
-        place = (still + self._sampled(displacement, still)).flatten(0, 1)
+        still = torch.baddbmm(motion[:, None, :, 2], pixels, motion[:, :, :2].transpose(1, 2))
+        displacement = (pose @ self.yielding.flatten(1)).view(-1, *self.yielding.shape[1:])
+        away = _sampled(displacement, self._on_grid(still))
+        place = torch.add(still, away, alpha=YIELDING_SCALE).flatten(0, 1)
         still, shape = still.flatten(0, 1), pixels.shape[:2]
         if still.device.type != "cpu":
             # Decoding all is cheaper than asking the device how many there are.
@@ -104,19 +105,31 @@ class TorsoLayer(nn.Module):
         """Colour and opacity at places ``[N, 2]`` of the reference image, ``still`` without the yielding."""
         # The gradient of grid_sample on a CPU reads anywhere in memory at a place that is no number. The
         # opacity below stays none, so that training notices.
-        somewhere = place.nan_to_num(0.0)
-        features = [self._sampled(plane, somewhere[None])[0] for plane in self.planes]
-        decoded = self.decoder(torch.cat(features, 1))
+        somewhere = self._on_grid(place.nan_to_num(0.0)[None])
+        features = torch.cat([_sampled(plane, somewhere) for plane in self.planes], 2)
+        decoded = self.decoder(features.flatten(0, 1))
         # Both: in a pose beyond those of training the displacement could pull the collar over the head.
         height = torch.minimum(place[:, 1], still[:, 1])
         below = ((height - self.neck_line) / self.margin + 1).clamp(0, 1)
-        return decoded[:, :3].sigmoid(), (2 * decoded[:, 3]).sigmoid() * below
+        rgb, opacity = decoded.split([3, 1], 1)
+        return rgb.sigmoid(), (2 * opacity).sigmoid().view(-1) * below
 
     def _sampled(self, plane: Tensor, place: Tensor) -> Tensor:
         """Planes ``[F, C, H, W]`` at places ``[F, R, 2]`` of the reference image, as ``[F, R, C]``."""
         grid = (2 * (place - self.low) / self.extent - 1)[:, :, None]
         found = functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")
         return found[..., 0].transpose(1, 2)
+
+    def _on_grid(self, place: Tensor) -> Tensor:
+        """Places ``[F, R, 2]`` of the reference image as ``[F, R, 1, 2]`` in [-1, 1] of `grid_sample`."""
+        scale = 2 / self.extent
+        return torch.addcmul(-1 - scale * self.low, place, scale)[:, :, None]
+
+
+def _sampled(plane: Tensor, grid: Tensor) -> Tensor:
+    """Planes ``[F, C, H, W]`` at places ``[F, R, 1, 2]`` of `grid_sample`, as ``[F, R, C]``."""
+    found = functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")
+    return found.flatten(2).transpose(1, 2)
 
 
 def _cover_reference_image(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:

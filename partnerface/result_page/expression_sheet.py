@@ -143,6 +143,7 @@ def _arranged(
     pairs: list[SliderPair] = []
     first = 0
     for (title, across, down), (columns, rows) in zip(sliders, density, strict=False):
-        pairs.append(SliderPair(title, across, down, across.shares(columns), down.shares(rows), first))
-        first += columns * rows
+        pair = SliderPair(title, across, down, across.shares(columns), down.shares(rows), first)
+        pairs.append(pair)
+        first += len(pair.columns) * len(pair.rows)
     return pairs

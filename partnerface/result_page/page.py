@@ -21,7 +21,7 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.dataset_checks.sequence_checks import Finding
 from partnerface.evaluation.pictures import depth_map, part_colours, part_map
-from partnerface.evaluation.report import PAGE_FILE
+from partnerface.evaluation.report import MOTION_CAPTION, PAGE_FILE, motion_rows
 from partnerface.files.images import read_rgb
 from partnerface.files.plain_values import read_json_table
 from partnerface.files.videos import small_video
@@ -139,6 +139,8 @@ def result_page(
         hidden=[name for name, low, high in ranges if high - low < SMALL_RANGE],
         curves=[(title, Markup(svg)) for title, svg in curve_figures(curves)],
         tables=score_tables(report),
+        motion=motion_rows(report),
+        motion_caption=MOTION_CAPTION,
         words=protocol_in_words(report["protocol"]),
         parts=_parts(avatar),
         coverage=report.get("coverage", {}),

@@ -11,11 +11,12 @@ from typing import Any
 
 from partnerface.avatar.method import AvatarMethod
 from partnerface.data.regions import NEAREST_FRAME
+from partnerface.data.splits import hardest_split
 from partnerface.evaluation.means import FULL_FRAME
 from partnerface.evaluation.report import format_value
 from partnerface.result_page.training_curves import Curve
 
-HEAD_REGION, MAIN_SPLIT = "head_mask", "unseen_expression"
+HEAD_REGION = "head_mask"
 FILES = {
     "checkpoints/last.ckpt": "weights and the state of training; what loads as an avatar",
     "comparison{}.mp4": "target, render and error of the test frames",
@@ -33,17 +34,17 @@ PACKAGES = ("torch", "lightning", "warp-lang", "numpy")
 def headline(report: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[tuple[str, str, str]]:
     """Label, value and remark of the figures at the top: of unseen expressions where there are any."""
     protocol, splits = report["protocol"], report["splits"]
-    named = [name for name in splits if name.startswith(MAIN_SPLIT)] or list(splits)
+    main = hardest_split(splits) or next(iter(splits), None)
     found = []
-    if named:
-        regions = splits[named[0]]
+    if main is not None:
+        regions = splits[main]
         scores, nearest = (place.get(HEAD_REGION, {}) for place in (regions, regions.get(NEAREST_FRAME, {})))
         for name, title in (("psnr", "PSNR of the head"), ("lpips", "LPIPS of the head")):
             if scores.get(name) is not None:
                 metric = protocol.get("metrics", {}).get(name)
                 unit = " dB" if name == "psnr" else ""
                 value, baseline = (format_value(place.get(name), metric) for place in (scores, nearest))
-                remark = f"{words(named[0])}; nearest training frame: {baseline}{unit}"
+                remark = f"{words(main)}; nearest training frame: {baseline}{unit}"
                 found.append((title, value + unit, remark))
     tested = "; ".join(f"{words(name)} {count}" for name, count in protocol["num_frames"].items())
     found.append(("Training frames", str(protocol["num_train_frames"]), f"test frames: {tested}"))
@@ -72,7 +73,9 @@ def score_tables(report: Mapping[str, Any]) -> list[tuple[str, int, list[str], l
         lines = []
         for region, values in rows:
             baseline = regions.get(NEAREST_FRAME, {}).get(region, {}).get("psnr")
-            cells = [format_value(values.get(name), metrics.get(name)) for name in names]
+            # The ceiling and the sampling error of fine motion are PSNR too.
+            shown = {name: metrics.get("psnr" if name.endswith("_psnr") else name) for name in names}
+            cells = [format_value(values.get(name), shown[name]) for name in names]
             lines.append([words(region), *cells, format_value(baseline, metrics.get("psnr"))])
         tables.append((split, report["protocol"]["num_frames"].get(split, 0), titles, lines))
     return tables
@@ -100,6 +103,9 @@ def protocol_in_words(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, title in (
         ("temporal", "temporal; lower is better"),
         ("geometry", "Geometry"),
+        ("fine_motion", "Pixels of fine motion"),
+        ("motion", "True motion left"),
+        ("expression_region", "Region of the expression"),
         ("mask", "Regions"),
     ):
         if protocol.get(key):

@@ -37,7 +37,11 @@ class Slider:
     two_sided: bool = True
 
     def shares(self, positions: int) -> list[float]:
-        """Evenly spaced shares, from the lower end to the upper; 0 is among them."""
+        """Evenly spaced shares, from the lower end to the upper; 0 is among them.
+
+        They are one fewer than ``positions`` where 0 would fall between two.
+        """
+        positions -= self.two_sided and positions % 2 == 0
         return (
             np.linspace(-1.0 if self.two_sided else 0.0, 1.0, positions).tolist() if positions > 1 else [0.0]
         )
@@ -46,7 +50,8 @@ class Slider:
 def slider_pairs(avatar: AvatarMethod) -> list[tuple[str, Slider, Slider]]:
     """Title and both sliders of each pair that the avatar's head model can show."""
     names, joints = avatar.head_model.asset.expression_names, avatar.head_model.asset.joint_names
-    brows_up = ["browInnerUp", "browOuterUpLeft", "browOuterUpRight"]
+    inner = ["browInnerUp", "browInnerUpLeft", "browInnerUpRight"]
+    brows_up = [*inner, "browOuterUpLeft", "browOuterUpRight"]
     pairs = []
     jaw = _expressed(avatar, ["jawOpen"]) if "jawOpen" in names else None
     if jaw is None and "jaw" in joints:

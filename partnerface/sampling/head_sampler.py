@@ -300,13 +300,14 @@ class HeadRaySampler(RaySampler):
         vertices = head.vertices.detach().contiguous()
         rotation, translation = rotation.detach().contiguous(), translation.detach().contiguous()
         normals = posed_normals(vertices, self.surface_corners)
-        eroded = vertices - self.backstop_depth[:, None] * normals
+        eroded = torch.addcmul(vertices, self.backstop_depth[:, None], normals, value=-1)
         backstop = self._hierarchies.posed(eroded, head.canonical_vertices, self.backstop_faces)
         points = SurfacePoints(self.moving_corners, self.moving_barycentric)
         cube = self.occupancy.low, self.occupancy.extent
         surface = shell_cells(vertices, normals, points, self.moving_reach, (rotation, translation), cube)
-        rigid = (vertices[:, self.surface_vertices] - translation[:, None]) @ rotation
-        box = torch.stack([rigid.amin(1) - self.thickest, rigid.amax(1) + self.thickest], 1)
+        rigid = torch.bmm(vertices[:, self.surface_vertices] - translation[:, None], rotation)
+        lowest, highest = torch.aminmax(rigid, dim=1)
+        box = torch.stack([lowest - self.thickest, highest + self.thickest], 1)
         return HeadBounds(backstop, surface, box, rotation, translation)
 
     def forward(self, origins: Tensor, directions: Tensor, frame: Tensor, bounds: HeadBounds) -> RaySamples:

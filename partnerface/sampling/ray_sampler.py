@@ -44,9 +44,10 @@ class RaySamples:
 
     def evaluated(self, valid: Tensor, reachable: Tensor) -> Tensor:
         """``[R * S]`` bool: samples to evaluate: those in the shell, and all that lie on the backstop."""
-        last = torch.zeros_like(self.depths, dtype=torch.bool)
-        last[:, -1] = self.opaque
-        return valid | (last.reshape(-1) & reachable)
+        shape = self.depths.shape
+        evaluated = valid.view(shape).clone()
+        evaluated[:, -1].logical_or_(self.opaque & reachable.view(shape)[:, -1])
+        return evaluated.view(-1)
 
 
 @dataclass
@@ -71,13 +72,21 @@ class MarchedRays:
 
     def of_hit(self, values: Tensor) -> Tensor:
         """The rows ``[M, C]`` of the rays that have samples, from values ``[F, R, C]`` of all rays."""
-        return values.flatten(0, 1)[self.hit]
+        rows = values.contiguous().view(-1, values.shape[2])
+        return rows if len(self.hit) == len(rows) else rows[self.hit]
+
+    def of_samples(self, values: Tensor, kept: Tensor) -> Tensor:
+        """The rows ``[N, C]`` of the rays of samples ``kept`` ``[N]``, rising, from values ``[M, C]``."""
+        count = self.samples.count
+        if len(kept) == len(values) * count:
+            return values[:, None].expand(-1, count, -1).reshape(len(kept), values.shape[1])
+        return values[torch.div(kept, count, rounding_mode="floor")]
 
     @cached_property
     def points(self) -> Tensor:
         """``[M * S, 3]`` the samples in world space, ray by ray."""
         origins, directions = self.of_hit(self.rays.origins), self.of_hit(self.rays.directions)
-        points = origins[:, None] + directions[:, None] * self.samples.depths[..., None]
+        points = torch.addcmul(origins[:, None], directions[:, None], self.samples.depths[..., None])
         return points.view(-1, 3)
 
     @cached_property
@@ -88,7 +97,7 @@ class MarchedRays:
     @cached_property
     def point_frame(self) -> Tensor:
         """``[M * S]`` int32 frame of each sample."""
-        return self.frame[:, None].expand(-1, self.samples.count).flatten()
+        return self.frame[:, None].expand(-1, self.samples.count).contiguous().view(-1)
 
 
 def chosen(marked: Tensor) -> tuple[Tensor, bool]:

@@ -145,7 +145,11 @@ def inverse_cdf(edges: Tensor, weights: Tensor, places: Tensor) -> Tensor:
 
 
 def _samples(depths: Tensor, near: Tensor, far: Tensor) -> RaySamples:
-    """A sample stands for the way to the next one, the last for the way to the far side."""
+    """A sample stands for the way to the next one, the last for the way to the far side.
+
+    On a ray that misses they have no length: where rays are not counted, it is evaluated too.
+    """
     lengths = torch.cat([depths[:, 1:], far[:, None]], 1) - depths
     hit = near < far
-    return RaySamples(depths, lengths.clamp_min(0), torch.zeros_like(hit), hit)
+    lengths = torch.where(hit[:, None], lengths.clamp_min(0), 0.0)
+    return RaySamples(depths, lengths, torch.zeros_like(hit), hit)

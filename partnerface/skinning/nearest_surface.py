@@ -77,8 +77,9 @@ def _inverse_skinning(
         mesh = meshes[frame]
         radius = float(search_radius)
         if found >= 0 and frame == frame_before:
-            # The surface is no farther than the point of it that was closest to the sample before.
-            radius = wp.min(radius, 1.0001 * wp.length(closest - p) + 1.0e-7)
+            # The surface is no farther than the point of it that was closest to the sample before. The margin
+            # is that of rounding: a sample that lay on the surface was not found again within 1e-7.
+            radius = wp.min(radius, 1.0001 * wp.length(closest - p) + 1.0e-5)
         query = wp.mesh_query_point_no_sign(mesh, p, radius)
         frame_before = frame
         found = -1

@@ -14,21 +14,24 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.compute.threads import single_thread
+from partnerface.data.completion.matting import ForegroundMatting
 from partnerface.data.completion.torso_motion import shrink
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.files.images import read_rgb
+from partnerface.files.video_reading.read import VideoFrame
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.alignment.expressions import ExpressionSettings, align_expressions
 from partnerface.tracking.alignment.pose_step import AlignmentSettings
 from partnerface.tracking.alignment.poses import ALIGNMENT_SIZE, align_poses
-from partnerface.tracking.detection.landmark_track import LandmarkTrack, smoothing_times
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.mattes import (
-    ForegroundMatting,
     HeadCrop,
     collect_mattes,
     head_crops,
     user_mattes,
 )
+from partnerface.tracking.detection.shots import smoothing_times
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit, PictureGeometry
 from partnerface.tracking.fit.problem import fit_head
 from partnerface.tracking.stages import TrackingStages
@@ -56,8 +59,8 @@ class Clip:
 
     @property
     def frame_weights(self) -> Tensor:
-        """``[T]`` 1 where a face was found."""
-        return torch.as_tensor(self.track.valid, dtype=torch.float32)
+        """``[T]`` 1 where a face was found, 0 also in copies."""
+        return torch.as_tensor(self.track.used, dtype=torch.float32)
 
     def camera(self, focal: float) -> Camera:
         """``T`` static cameras at the crop's resolution; the optical axis meets the whole picture's middle.
@@ -71,21 +74,23 @@ class Clip:
 
 
 def cut_clip(
-    video: Path,
+    video: VideoSource,
     track: LandmarkTrack,
+    frames: np.ndarray,
     crop: HeadCrop,
     matting: ForegroundMatting | Path,
     writer: SequenceWriter,
     stages: TrackingStages,
     bars: Progress,
 ) -> Clip:
-    """Cut the head out of every frame and separate it from the background, in one pass over the video.
+    """Cut the head out of frames and separate it from the background, in one pass over the video.
 
     Args:
-        video: the video.
+        video: the video, as it was read for the landmarks.
         track: its landmarks, in its pixels.
+        frames: ``[T]`` numbers of the frames that are wanted.
         crop: where the head lies.
-        matting: makes the mattes, or the folder of the user's.
+        matting: makes the mattes, unless the video is transparent; or the folder of the user's.
         writer: takes crops and mattes.
         stages: mattes of an unfinished run are taken from there, and new ones go there.
         bars: shows a bar.
@@ -93,37 +98,41 @@ def cut_clip(
     Raises:
         UserError: the video, the mattes or the model files cannot be used, or the disk is full.
     """
-    task = bars.add_task("mattes", total=len(track))
+    task = bars.add_task("mattes", total=len(frames))
     image_paths: list[Path] = []
 
-    def pictures() -> Iterator[np.ndarray]:
-        for picture in head_crops(video, crop):
-            image_paths.append(writer.add_image(picture))
-            yield picture
+    def cut() -> Iterator[VideoFrame]:
+        for frame in head_crops(video, crop, frames):
+            image_paths.append(writer.add_image(frame.image))
+            yield frame
             bars.advance(task)
 
-    shape = (len(track), crop.size, crop.size)
+    shape = (len(frames), crop.size, crop.size)
     mattes = stages.mattes(shape)
     if mattes is not None:
-        for _ in pictures():
+        for _ in cut():
             pass
     else:
         if isinstance(matting, Path):
-            given = user_mattes(matting, crop, track.width, track.height, len(track))
-            found = (matte for matte, _ in zip(given, pictures(), strict=True))
+            given = user_mattes(matting, crop, track.width, track.height, len(track), frames)
+            found = (matte for matte, _ in zip(given, cut(), strict=True))
+        elif track.transparent:
+            opaque = np.full(shape[1:], 255, np.uint8)
+            found = (opaque if frame.alpha is None else frame.alpha for frame in cut())
         else:
-            found = matting.mattes(pictures())
+            found = matting.mattes(frame.image for frame in cut())
         mattes = np.empty(shape, np.uint8)
         with without_native_chatter():
             collect_mattes(found, mattes)
         stages.save_mattes(mattes)
     middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
+    chosen = track.selected(frames)
     return Clip(
-        track=track.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size),
+        track=chosen.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size),
         view=PictureGeometry(
             (middle[0] * crop.scale, middle[1] * crop.scale), min(track.width, track.height) * crop.scale
         ),
-        times=smoothing_times(track),
+        times=smoothing_times(chosen),
         image_paths=image_paths,
         matte_paths=[writer.add_matte(matte) for matte in mattes],
         mattes=mattes,

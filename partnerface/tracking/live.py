@@ -17,7 +17,7 @@ from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor
 
 from partnerface.avatar.method import AvatarMethod
-from partnerface.data.drivers.named_tracks import eye_joints
+from partnerface.data.drivers.named_tracks import by_name, eye_joints
 from partnerface.data.drivers.performance import Performance
 from partnerface.data.drivers.transfer import TransferredPerformance, TransferSettings
 from partnerface.data.view import View
@@ -168,7 +168,8 @@ def face_expression(face: DetectedFace, head_model: HeadModel) -> np.ndarray:
     eyes = _distance(points, *OUTER_EYE_CORNERS)
     jaw = JAW_DROP * _distance(points, NOSE_BASE, CHIN) + LIP_GAP * _distance(points, UPPER_LIP, LOWER_LIP)
     values = {name: _gain(name) * score for name, score in face.scores.items()} | {"jawOpen": jaw / eyes}
-    return np.array([values.get(name, 0.0) for name in head_model.asset.expression_names])
+    scores = torch.tensor([list(values.values())], dtype=torch.float64)
+    return by_name(scores, list(values), head_model)[0][0].numpy()
 
 
 def face_placement(face: DetectedFace, origin: np.ndarray) -> np.ndarray:

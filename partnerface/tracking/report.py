@@ -52,21 +52,23 @@ def frame_residuals(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor
     """``[T]`` `landmark_residuals` per frame: mean, in pixels of a 512-pixel crop; 0 without a face."""
     residuals = torch.zeros(len(track))
     means = _distances(track, numbers, landmarks).mean(1)
-    residuals[torch.as_tensor(track.valid)] = torch.as_tensor(means * 512 / track.height).float()
+    residuals[torch.as_tensor(track.used)] = torch.as_tensor(means * 512 / track.height).float()
     return residuals
 
 
 def _distances(track: LandmarkTrack, numbers: np.ndarray, landmarks: Tensor) -> np.ndarray:
     """``[F, K]`` pixels, in the F tracked frames."""
-    detected = track.landmarks[track.valid][:, numbers, :2]
-    return np.linalg.norm(landmarks.numpy()[track.valid] - detected, axis=-1)
+    detected = track.landmarks[track.used][:, numbers, :2]
+    return np.linalg.norm(landmarks.numpy()[track.used] - detected, axis=-1)
 
 
 def _at_512(track: LandmarkTrack, pixels: float) -> float:
     return round(float(pixels) * 512 / track.height, 3)
 
 
-def report_record(clip: Clip, fit: HeadFit, aligned: Tensor, completion: Completion, cuts: list[int]) -> dict:
+def report_record(
+    clip: Clip, fit: HeadFit, aligned: Tensor, completion: Completion, cuts: list[int], notes: list[str]
+) -> dict:
     """Everything that the report says, ready for JSON.
 
     Args:
@@ -76,12 +78,14 @@ def report_record(clip: Clip, fit: HeadFit, aligned: Tensor, completion: Complet
             far texture and outline moved it from them.
         completion: torso, shell and splits.
         cuts: first frames of new shots.
+        notes: what was done to the video, in words for the user.
     """
     track, contour, torso, shell = clip.track, fit.contour, completion.torso, completion.shell
     usable = contour is not None and contour.usable >= MIN_CONTOUR_SHARE
     return {
         "frames": len(track),
         "fps": round(track.fps, 3),
+        "notes": notes,
         "frames_without_face": np.flatnonzero(~track.valid).tolist(),
         "jump_cuts": cuts,
         "residual_px_at_512": {
@@ -128,6 +132,7 @@ def report_text(record: dict) -> str:
     ]
     if record["jump_cuts"]:
         lines.append(f"Jump cuts before one background, kept: frames {frame_runs(record['jump_cuts'])}")
+    lines += [f"- {note}" for note in record["notes"]]
     aligned = record["aligned_residual_px_at_512"]
     lines += ["", "| landmarks | residual, px at 512 | after alignment |", "|---|---|---|"]
     for name, value in record["residual_px_at_512"].items():

@@ -18,6 +18,7 @@ from torch import Tensor
 from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
 from partnerface.files.arrays import LARGEST_ARRAYS_BYTES, read_arrays, write_arrays
+from partnerface.files.video_reading.source import MAX_FRAMES
 from partnerface.files.whole_files import NotWritten
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
@@ -28,34 +29,29 @@ from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.fit.matte_contour import ContourTargets
 
 TRACKING_REPORT_FILE = "report.json"
-TRACKER_VERSION = 8
+TRACKER_VERSION = 9
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 LANDMARKS_FILE = "landmarks.npz"
 MATTES_FILE = "mattes.npz"
 FIT_FILE = "fit.npz"
 
 
-def file_digest(video: Path) -> str:
-    """sha256 of a video file.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    if not video.is_file():
-        raise UserError(f"{video}: no such video file")
-    with video.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def settings_key(
-    source: str, size: int, models: tuple[str, str], head_model: HeadModel, settings: FitSettings
+    source: str,
+    size: int,
+    models: tuple[str, str],
+    head_model: HeadModel,
+    settings: FitSettings,
+    max_frames: int = MAX_FRAMES,
 ) -> str:
     """Digest of everything that a dataset depends on, the tracker's own version included.
 
     ``source`` is the digest of the video, ``size`` the side of the head crop in pixels; ``models`` has the
-    digests of the landmark detector, and of the matting network or the user's mattes.
+    digests of the landmark detector, and of the matting network or the user's mattes; ``max_frames`` is that
+    of `choose_frames`.
     """
-    used = {"size": size, "models": models, "head": asdict(head_model_record(head_model))}
+    head = asdict(head_model_record(head_model))
+    used = {"size": size, "max_frames": max_frames, "models": models, "head": head}
     alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())
     text = json.dumps([TRACKER_VERSION, source, used, asdict(settings), *alignment], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

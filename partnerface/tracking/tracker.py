@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +13,40 @@ from rich.progress import Progress
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.data.completion.complete import Completion, HeadTrack, complete
 from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
+from partnerface.data.completion.matting import ForegroundMatting, MediaPipeMatting
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_rgb
-from partnerface.files.videos import probe_video, write_video
+from partnerface.files.video_reading.read import probe_video
+from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource, video_source
+from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.runs.progress import StageProgress
 from partnerface.tracking.clip import Clip, cut_clip, fit_clip
-from partnerface.tracking.detection.landmark_track import (
-    LandmarkTrack,
-    check_face_found,
-    check_single_shot,
-    find_cuts,
-)
+from partnerface.tracking.detection.frame_choice import choose_frames
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.landmarks import LandmarkDetector, MediaPipeDetector
 from partnerface.tracking.detection.mattes import (
-    ForegroundMatting,
-    MediaPipeMatting,
     choose_head_crop,
     mattes_digest,
+)
+from partnerface.tracking.detection.shots import (
+    MIN_TRACKED_FRAMES,
+    check_face_found,
+    find_cuts,
+    single_shot,
+    stall_notes,
 )
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.report import frame_residuals, overlay_frame, report_record, write_report
 from partnerface.tracking.stages import (
     LANDMARKS_FILE,
     TrackingStages,
-    file_digest,
     recorded_key,
     settings_key,
     stored_landmarks,
@@ -53,7 +58,7 @@ MIN_SIZE = 64
 
 
 def track_video(
-    video: Path,
+    video: VideoSource | Path,
     out: Path,
     size: int = 512,
     mattes: Path | None = None,
@@ -63,6 +68,7 @@ def track_video(
     *,
     detector: LandmarkDetector | None = None,
     matting: ForegroundMatting | None = None,
+    max_frames: int = MAX_FRAMES,
 ) -> TrackedSequence:
     """Track the head in a video and write the dataset that training reads.
 
@@ -70,30 +76,36 @@ def track_video(
     continues from them.
 
     Args:
-        video: a video of one person from one static camera.
+        video: a video of one person from one static camera: a file, a folder of pictures, or a pattern of
+            their names such as ``frame_%04d.png``.
         out: folder of the dataset; landmarks, overlay video and report are put there too.
         size: side of the head crop in pixels; it is never enlarged beyond the video's own pixels.
         mattes: folder with a foreground matte for every frame, instead of ``matting``.
         head_model: default is the Anny head.
         settings: weights of the fit.
-        say: receives lines about what is reused and about a crop smaller than ``size``.
+        say: receives lines about what is reused, what was done to the video to read it, and about a crop
+            smaller than ``size``.
         detector: finds the landmarks; MediaPipe by default.
-        matting: separates the person from the background; MediaPipe by default.
+        matting: separates the person from the background; MediaPipe by default. A transparent video's matte
+            is its alpha.
+        max_frames: most frames that are used, see `choose_frames`.
 
     Raises:
         UserError: the video, the model files, the head model or the folder cannot be used.
     """
-    video, out = Path(video), Path(out)
+    video, out = video_source(video), Path(out)
     if size < MIN_SIZE or size % 2:
         raise UserError(f"--size {size}: give an even number of at least {MIN_SIZE}")
+    if max_frames < MIN_TRACKED_FRAMES:
+        raise UserError(f"--max_frames {max_frames}: at least {MIN_TRACKED_FRAMES} are needed")
     head_model = head_model or AnnyHead()
     require_landmarks(head_model)
     settings = settings or FitSettings()
     needs_model = matting is None and mattes is None
     detector, matting = detector or MediaPipeDetector(), matting or MediaPipeMatting()
-    source = file_digest(video)
+    source = video.digest()
     models = (detector.model_sha256, mattes_digest(Path(mattes)) if mattes else matting.model_sha256)
-    key = settings_key(source, size, models, head_model, settings)
+    key = settings_key(source, size, models, head_model, settings, max_frames)
     if recorded_key(out) == key:
         TrackingStages(out, key).remove()
         say(f"{out}: already tracked from this video with these settings, used as it is")
@@ -106,17 +118,30 @@ def track_video(
         stages = TrackingStages(out, key)
         track = _find_landmarks(video, source, detector, out, stages, say, bars)
         track.save(writer.folder / LANDMARKS_FILE)
+        frames = choose_frames(track, max_frames)
+        notes = [*track.notes, *stall_notes(track)]
+        if len(frames) < len(track):
+            notes.append(
+                f"{len(frames)} of {len(track)} frames are used, those that differ most; "
+                "--max_frames sets another number"
+            )
+        for note in notes:
+            say(f"{video.path}: {note}")
         crop = choose_head_crop(track, size)
         crop.save(writer.folder / CROP_FILE)
         if crop.size < size:
-            say(f"{video}: the head crop is {crop.side} pixels wide and is not enlarged to {size}")
-        clip = cut_clip(video, track, crop, Path(mattes) if mattes else matting, writer, stages, bars)
+            say(f"{video.path}: the head crop is {crop.side} pixels wide and is not enlarged to {size}")
+        # As it was read for the landmarks.
+        stream = None if track.stream < 0 else track.stream
+        read = replace(video, stream=stream, quarter_turns=track.quarter_turns)
+        given = Path(mattes) if mattes else matting
+        clip = cut_clip(read, track, frames, crop, given, writer, stages, bars)
         fit = stages.fit()
         if fit is None:
             fit = fit_clip(clip, head_model, settings, bars)
             stages.save_fit(fit)
         tracked = HeadTrack(
-            name=video.stem,
+            name=video.name,
             image_paths=clip.image_paths,
             matte_paths=clip.matte_paths,
             camera=clip.camera(fit.focal),
@@ -129,8 +154,9 @@ def track_video(
         task = bars.add_task("completion", total=None)
         completion = complete(tracked, head_model)
         bars.update(task, total=1, completed=1)
-        aligned = landmark_pixels(head_model, fit.head, tracked.camera)
-        record = report_record(clip, fit, aligned, completion, find_cuts(track))
+        geometry = landmark_geometry(head_model)
+        aligned = landmark_pixels(head_model, geometry, fit.head, tracked.camera)
+        record = report_record(clip, fit, aligned, completion, find_cuts(clip.track), notes)
         write_report(writer.folder, record | {"key": key})
         overlays = _write_labels(clip, fit, completion, writer, bars)
         write_video(writer.folder / OVERLAY_FILE, overlays, track.fps)
@@ -141,7 +167,7 @@ def track_video(
 
 
 def _find_landmarks(
-    video: Path,
+    video: VideoSource,
     source: str,
     detector: LandmarkDetector,
     out: Path,
@@ -158,12 +184,16 @@ def _find_landmarks(
     if (track := stored_landmarks(out / LANDMARKS_FILE, source, detector.model_sha256)) is not None:
         say(f"{out / LANDMARKS_FILE}: landmarks of this video, reused")
     else:
-        task = bars.add_task("landmarks", total=probe_video(video).num_frames or None)
+        count = probe_video(video).num_frames
+        if count == 1:
+            raise UserError(f"{video.path}: a single picture; an avatar needs a video, half a minute or more")
+        task = bars.add_task("landmarks", total=count or None)
         with without_native_chatter():
             track = detector.detect(video, lambda: bars.advance(task))
         track.source = source
-    check_face_found(track, video)
-    check_single_shot(track, video)
+    check_face_found(track, video.path)
+    track = single_shot(track, video.path)
+    check_face_found(track, video.path)
     stages.save_landmarks(track)
     return track
 
@@ -176,5 +206,5 @@ def _write_labels(
     for i, path in enumerate(bars.track(clip.image_paths, description="write")):
         regions = completion.labels.regions(i)
         writer.add_labels(completion.labels.image(i, clip.mattes[i], regions))
-        detected = track.landmarks[i, fit.landmark_numbers, :2] if track.valid[i] else None
+        detected = track.landmarks[i, fit.landmark_numbers, :2] if track.used[i] else None
         yield overlay_frame(read_rgb(path), regions, detected, fit.landmarks[i].numpy())

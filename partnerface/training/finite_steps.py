@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from partnerface.errors import UserError
@@ -31,11 +30,15 @@ def poison_gradient(loss: Tensor) -> Tensor:
 
 
 def clipped_norm(parameters: Iterable[Tensor], limit: float) -> Tensor:
-    """Norm of the gradient before it is clipped to ``limit``; 0 does not clip."""
-    parameters = [p for p in parameters if p.grad is not None]
+    """Norm of the gradient before it is clipped to ``limit``; 0 does not clip.
+
+    As `torch.nn.utils.clip_grad_norm_`, which takes a step for each of the parameters.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if limit > 0:
-        return clip_grad_norm_(parameters, limit)
-    return get_total_norm([p.grad for p in parameters])
+        torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp_max(1))
+    return norm
 
 
 class SkippedSteps:
@@ -143,7 +146,8 @@ class FiniteSteps:
             self.skipped.in_a_row = 0
             optimizer.step()
             return True
-        left_out = (~torch.isfinite(norm)).float()
+        # What is not finite is not zero either when it is taken from itself.
+        left_out = (norm - norm).ne(0).float()
         optimizer.optimizer.found_inf = left_out
         optimizer.step()
         self._left_out = left_out if self._left_out is None else self._left_out + left_out

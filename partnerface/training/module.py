@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partnerface import __version__
+from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.pinhole import pixel_rays
@@ -25,8 +26,10 @@ from partnerface.compute.ranges import Between
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
 from partnerface.data.batches.datasets import EvaluationFrame, RayBatch, rays_of_frame
 from partnerface.data.batches.pixel_samplers import RegionWeightedPixels
+from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.sequence import TrackedSequence, check_head_model
 from partnerface.data.view import View
+from partnerface.deformation.oracle import OracleDeformation
 from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.metrics import chosen_metrics
@@ -118,6 +121,7 @@ class AvatarModule(LightningModule):
             raise UserError("--model.compile_networks: needs a C++ compiler; install g++, or leave it out")
         self.compiles_networks, self.cuda_graphs = compile_networks, cuda_graphs
         self.recorded_step: RecordedStep | None = None
+        self._wants_all_terms = True
         self.elapsed_share = 0.0
         self.finite_steps = FiniteSteps(skipped_in_a_row)
         self._pool: ThreadPoolExecutor | None = None
@@ -148,7 +152,27 @@ class AvatarModule(LightningModule):
             return
         check_head_model(data.sequence, self.avatar.head_model)
         self.avatar.adapt_to(replace(data.sequence, camera=data.camera))
+        self._give_truth_to_oracle(data)
         self._sequence = data.sequence
+
+    def _give_truth_to_oracle(self, data: HeadVideoDataModule) -> None:
+        """The one way by which the true motion reaches an avatar: to the yardstick of the benchmarks.
+
+        Raises:
+            UserError: the motion of the dataset is not known.
+        """
+        if not isinstance(self.avatar, Avatar) or not isinstance(self.avatar.deformation, OracleDeformation):
+            return
+        truth = data.reader.true_motion()
+        if truth is None:
+            raise UserError(
+                f"dataset {data.reader.root}: its true motion is not known, so that there is no oracle; "
+                "choose an embedded subject or another method"
+            )
+        # Before training the avatar is not yet on the module's device.
+        head = data.sequence.head.to(self.avatar.identity.device)
+        with torch.no_grad():
+            self.avatar.deformation.set_truth(truth, self.avatar.driving(head))
 
     def configure_optimizers(self) -> Optimizer:
         groups = parameter_groups(self.avatar.parameter_kinds(), self.refinement, self.learning_rates)
@@ -201,6 +225,8 @@ class AvatarModule(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         optimizer.zero_grad(set_to_none=True)
+        # A recorded step is the same program every time.
+        self._wants_all_terms = self.recorded_step is not None or self.looks_at_step()
         terms = (
             self._gradients(batch) if self.recorded_step is None else dict(self.recorded_step(batch, stage))
         )
@@ -216,8 +242,8 @@ class AvatarModule(LightningModule):
             self.log("train/learning_rate_factor", factor)
 
     def looks_at_step(self) -> bool:
-        """Whether the host looks at the numbers of this step: on a GPU, of logged steps only."""
-        return self.device.type == "cpu" or self.trainer._logger_connector.should_update_logs
+        """Whether the host looks at the numbers of this step: it is a logged one."""
+        return self.trainer._logger_connector.should_update_logs
 
     def _gradients(self, batch: RayBatch) -> dict[str, Tensor]:
         """Clipped gradients of the batch's mean loss; returns its detached terms and the gradients' norm."""
@@ -237,7 +263,8 @@ class AvatarModule(LightningModule):
         def objective(k: int) -> Tensor:
             total, terms = self._objective(shards[k])
             collected[k] = terms
-            return scale * shares[k] * poison_gradient(total)
+            total, factor = poison_gradient(total), scale * shares[k]
+            return total if factor == 1 else factor * total
 
         def in_thread(k: int, seed: int) -> Tensor:
             with own_generator(seed):
@@ -252,31 +279,37 @@ class AvatarModule(LightningModule):
             if self.trainer.world_size > 1:
                 total = with_all_parameters(total, self._trained())
             self.manual_backward(total)
-        return {
-            name: sum(share * terms[name] for share, terms in zip(shares, collected, strict=True))
-            for name in collected[0]
-        }
+            return collected[0]
+        values = [
+            share * torch.stack([*terms.values()]) for share, terms in zip(shares, collected, strict=True)
+        ]
+        return dict(zip(collected[0], sum(values).unbind(), strict=True))
 
     def _objective(self, batch: RayBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of some frames, and its detached terms by name with the mean squared colour error."""
+        """Loss of some frames, and its detached terms by name.
+
+        For a step that the host looks at, those of weight 0 and the mean squared colour error are among them.
+        """
         view = batch.view
         if self.refinement is not None:
             view = replace(view, head=self.refinement(view.head, batch.frame_index))
         rendered = self.avatar(pixel_rays(view.camera, batch.pixels), view, batch.frame_index)
-        total, terms = weighted_sum(self.losses, rendered, batch)
+        total, terms = weighted_sum(self.losses, rendered, batch, self._wants_all_terms)
         detached = {name: value.detach() for name, value in terms.items()}
         if self.refinement is not None:
             size = self.refinement.size(batch.frame_index)
             total, detached["refinement"] = total + self.refinement_prior * size, size.detach()
-        error = (rendered.rays.over(batch.background) - batch.target()).detach()
-        return total, detached | {"mean_square": error.square().mean()}
+        if self._wants_all_terms:
+            error = (rendered.rays.over(batch.background) - batch.target()).detach()
+            detached["mean_square"] = error.square().mean()
+        return total, detached
 
     def _what_is_not_finite(self, batch: RayBatch) -> str:
         """Terms and frames of a batch, over all processes, that are not finite."""
 
         def objective(k: int) -> tuple[Tensor, dict[str, Tensor]]:
             total, terms = self._objective(batch.select(torch.tensor([k])))
-            del terms["mean_square"]
+            terms.pop("mean_square", None)
             return self.avatar.loss_scale * total, terms
 
         found = what_is_not_finite(batch.frame_index.tolist(), objective, self._trained())

@@ -2,8 +2,11 @@
 
 import math
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,7 +18,10 @@ from partnerface.animation.open_driver import DrivingOptions, open_driver
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.errors import UserError
 from partnerface.files.videos import write_video
+from partnerface.head_models import expression_map
+from partnerface.head_models.ict_facekit import IctFaceKitHead
 from tests.avatar.test_avatar import make_avatar
+from tests.contracts.subjects import tracked_sequence
 from tests.data.drivers.test_live_link_face import values, write
 
 
@@ -150,3 +156,18 @@ def test_wrong_options_are_refused_before_anything_is_read(avatar, tracker, tmp_
         with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
             open_driver(str(video), avatar, DrivingOptions(**wrong))
     assert tracker == []
+
+
+def test_a_dataset_of_another_head_model_is_carried_over(avatar, tmp_path, monkeypatch):
+    """Its error is said; FLAME's file has to be given."""
+    sequence, lines = tracked_sequence(IctFaceKitHead(), 6), []
+    monkeypatch.setattr(opening, "PartnerfaceReader", lambda _: SimpleNamespace(read=lambda: sequence))
+    monkeypatch.setattr(expression_map, "cache_folder", lambda: tmp_path / "cache")
+    driver = open_driver(str(tmp_path), avatar, say=lines.append)
+    assert len(driver) == 6
+    assert driver.views.head.expression.shape[1] == avatar.head_model.num_expression
+    [note] = [line for line in lines if "carried over" in line]
+    assert re.search(r"ict_facekit carried over to anny: \d\.\d\d of \d+\.\d\d mm", note)
+    sequence = replace(sequence, head_model_record=replace(sequence.head_model_record, name="flame"))
+    with pytest.raises(UserError, match="tracked with FLAME; give its file as --head_model FILE"):
+        open_driver(str(tmp_path), avatar, say=lines.append)

@@ -138,7 +138,7 @@ def test_rays_that_miss_see_nothing_and_cost_nothing(avatar, sequence):
         assert not getattr(rays, name).any(), name
     assert not deformation.offset_size.any()
     torch.testing.assert_close(deformation.part_usage, torch.full((1, 6), 1 / 6))
-    loss = rays.rgb.sum() + rays.opacity.sum() + sum(value.sum() for value in vars(deformation).values())
+    loss = rays.rgb.sum() + rays.opacity.sum() + sum(value.sum() for value in deformation.values().values())
     loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in avatar.parameters())
 
@@ -465,7 +465,7 @@ def test_statistics_of_each_frame_equal_a_loop_over_its_samples(avatar, sequence
     # A frame with fewer samples than another counts for itself, and so does one without any.
     rays.directions[1] *= -1
     rays.directions[2, :20] *= -1
-    found = {name: value.detach() for name, value in vars(avatar(rays, views).deformation).items()}
+    found = {name: value.detach() for name, value in avatar(rays, views).deformation.values().items()}
     assert not any(found[name][1] for name in ("offset_size", "offset_roughness", "part_entropy"))
     torch.testing.assert_close(found["part_usage"][1], torch.full((6,), 1 / 6))
     for f in (0, 2):

@@ -98,7 +98,7 @@ def test_without_gradients_there_are_no_statistics_and_the_same_samples(avatar, 
     frames = avatar.pose_frames(views_of(sequence, [2, 7]))
     sampled = avatar.sample(training_rays(sequence, [2, 7], 100), frames)
     learning = frames.exact(sampled)
-    assert all(value.isfinite().all() for value in vars(learning.statistics).values())
+    assert all(value.isfinite().all() for value in learning.statistics.values().values())
     with torch.no_grad():
         rendering = frames.exact(sampled)
     assert rendering.statistics is None

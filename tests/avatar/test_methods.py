@@ -13,6 +13,7 @@ from partnerface.avatar.nerface import NeRFace
 from partnerface.deformation.deformation import Deformation
 from partnerface.deformation.global_deformation import NoDeformation
 from partnerface.deformation.lip_expression import LipExpression
+from partnerface.deformation.part_blendshapes import PartBlendshapes
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.fields.frequency_field import FrequencyField
 from partnerface.fields.hash_field import HashField
@@ -51,6 +52,10 @@ class AvatarParts(AvatarMethodContract):
 
 class TestPartDeformation(AvatarParts):
     pass
+
+
+class TestPartBlendshapes(AvatarParts):
+    deformation = partial(PartBlendshapes, parts=40, hidden_width=8, shapes=2)
 
 
 class TestInVoxels(AvatarParts):

@@ -14,6 +14,7 @@ from partnerface.data.view import View
 from partnerface.deformation import part_deformation
 from partnerface.sampling import ray_sampler
 from tests.avatar.test_methods import TestInstaLike as InstaLike
+from tests.avatar.test_methods import TestPartBlendshapes as Blendshapes
 from tests.avatar.test_methods import TestPartDeformation as Parts
 from tests.avatar.test_methods import TestUniformSamplesOfAFrequencyField as UniformSamples
 from tests.contracts.subjects import disturb, shared_head_model, tracked_sequence
@@ -33,14 +34,14 @@ def step(avatar, view: View, pixels: Tensor) -> dict[str, Tensor]:
     rays.directions[1, ::2] *= -1
     output = avatar(rays, view)
     found = {f"rays.{name}": value for name, value in vars(output.rays).items() if value is not None}
-    found |= {f"statistics.{name}": value for name, value in vars(output.deformation).items()}
+    found |= {f"statistics.{name}": value for name, value in output.deformation.values().items()}
     sum(value.square().sum() for value in found.values()).backward()
     learned = [*avatar.named_parameters(), *leaves.items()]
     gradients = {name: leaf.grad for name, leaf in learned if leaf.grad is not None}
     return {name: value.detach() for name, value in found.items()} | gradients
 
 
-@pytest.mark.parametrize("method", [Parts, InstaLike, UniformSamples])
+@pytest.mark.parametrize("method", [Parts, Blendshapes, InstaLike, UniformSamples])
 def test_a_step_in_which_everything_is_evaluated(method, monkeypatch):
     model = shared_head_model()
     sequence = tracked_sequence(model)

@@ -1,20 +1,26 @@
 """`create` with a tracker that is stood in for: the path around it."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from partnerface.cli.check import check
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
-from partnerface.configuration.config_files import paths_as_text
+from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.configuration.head_model_arguments import head_model_arguments
 from partnerface.errors import UserError
+from partnerface.files.plain_values import read_yaml
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.files.videos import write_video
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.open_head_model import open_head_model
 from partnerface.runs.engine import locked
+from tests.head_models.test_ict_facekit import small_file
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def commands(monkeypatch) -> list:
             (run / "metrics.json").write_text('{"splits": {}}')
 
     monkeypatch.setattr(avatar_run, "run_trainer_command", record)
-    monkeypatch.setattr("partnerface.cli.create.check", lambda dataset, out: 0)
+    monkeypatch.setattr("partnerface.cli.create.check", lambda *_: 0)
     monkeypatch.setattr(
         "partnerface.animation.run_animation.animate_run", lambda run_dir: ran.append(run_dir)
     )
@@ -56,7 +62,8 @@ def video(_square_video: Path, tmp_path: Path) -> Path:
 
 
 def _track_copy(dataset: Path, sizes: list[int] | None = None):
-    def track_video(video: Path, out: Path, size: int):
+    def track_video(video: VideoSource, out: Path, size: int, max_frames: int, head_model: HeadModel):
+        assert head_model.asset.name == "anny"
         if not out.exists():
             shutil.copytree(dataset, out)
         if sizes is not None:
@@ -84,8 +91,8 @@ def test_tracks_fits_and_tests(
 
 
 def test_a_failed_tracking_leaves_no_dataset(video: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    def no_face(video: Path, out: Path, size: int) -> None:
-        raise UserError(f"{video}: no face found")
+    def no_face(video: VideoSource, out: Path, size: int, max_frames: int, head_model: HeadModel) -> None:
+        raise UserError(f"{video.path}: no face found")
 
     monkeypatch.setattr("partnerface.tracking.tracker.track_video", no_face)
     assert main(["create", str(video), "--out", str(tmp_path / "avatar")]) == 2
@@ -99,7 +106,7 @@ def test_a_failed_attempt_stands_in_no_ones_way(
     """With another size, preset and video, also where tracking has ended and training has not begun."""
     out = tmp_path / "avatar"
 
-    def tracked_and_killed(video: Path, out: Path, size: int) -> None:
+    def tracked_and_killed(video: VideoSource, out: Path, **_: object) -> None:
         shutil.copytree(synthetic_dataset, out, dirs_exist_ok=True)
         raise KeyboardInterrupt
 
@@ -135,7 +142,7 @@ def test_a_run_of_an_earlier_version_continues_with_its_own_budget(
     assert commands[0][-4:] == flags
 
 
-def _no_tracking(video: Path, out: Path, size: int) -> None:
+def _no_tracking(video: VideoSource, out: Path, **_: object) -> None:
     raise AssertionError("tracked before all was tried")
 
 
@@ -198,45 +205,14 @@ def test_an_unfit_dataset_is_trained_on_anyway_alone(
     assert main(["create", str(video), "--out", str(out)]) == 0
 
 
-NAMES = ("me: take 2", "#1", "- a", "100%", "%s", "[a", "é 日本", "&it's")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_names_of_files_and_folders(
-    name: str, video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch
-) -> None:
-    """From the command line to the arguments of the trainer, which are read as text."""
-    video.rename(tmp_path / f"{name}.mp4")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
-    for words, out in (([], Path("avatars", name)), (["--out", name], Path(name))):
-        commands.clear()
-        assert main(["create", f"{name}.mp4", *words]) == 0
-        assert (out / "dataset" / "transforms.json").is_file()
-        fit = paths_as_text(commands[0])
-        given = {"root": str(out / "dataset")}
-        as_table = json.dumps({"data": {"reader": {"init_args": given}}})
-        assert f"--config={as_table}" in fit or f"--data.reader.init_args.root={given['root']}" in fit
-        root = next((w.partition("=")[2] for w in fit if w.startswith("--data.reader.init_args.root=")), "a")
-        assert isinstance(yaml.safe_load(root), str)
-
-
-def test_an_unusual_name_through_training_and_test(
+@pytest.mark.usefixtures("commands")
+def test_the_home_folder_as_shells_leave_it(
     video: Path, synthetic_dataset: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    """The configuration that training leaves is read by the test; ``~`` is the home folder."""
-    original = avatar_run.run_trainer_command
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PARTNERFACE_ASSETS", str(tmp_path))
     monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
-    monkeypatch.setattr("partnerface.animation.run_animation.animate_run", lambda run_dir: None)
-    small = ["--trainer.max_steps=1", "--trainer.limit_val_batches=0", "--data.rays_per_frame=64"]
-    last = ["--trainer.limit_test_batches=1", "--result_page=false"]
-    monkeypatch.setattr(
-        avatar_run, "run_trainer_command", lambda a: original([*a, *(small if a[0] == "fit" else last)])
-    )
-    assert main(["create", str(video), "--out=~/# é: 100%"]) == 0
-    assert (tmp_path / "# é: 100%" / "metrics.json").is_file()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["create", str(video), "--out=~/me"]) == 0
+    assert (tmp_path / "me" / "metrics.json").is_file()
 
 
 @pytest.mark.usefixtures("commands")
@@ -260,6 +236,25 @@ def test_another_preset_needs_another_folder(
     assert (tmp_path / "avatars" / "me" / "metrics.json").is_file()
     assert main(["create", str(video), "--preset", "full"]) == 2
     assert "made with preset quick" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["me: take 2", "#1", "- a", "null", "100% Jürgen 你=好"])
+def test_names_that_mean_something_else_in_yaml(
+    name: str, video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """The fit finds the dataset, and so does what is read back from the run's configuration."""
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    monkeypatch.chdir(tmp_path)
+    video.rename(f"{name}.mp4")
+    assert main(["create", f"{name}.mp4", f"--out={name}"]) == 0
+    shutil.rmtree(Path(name) / "checkpoints")
+    parsed = AvatarCLI(commands[0], execute=False)
+    root = parsed.config["fit"]["data"]["reader"]["init_args"]["root"]
+    assert Path(root) == Path(name) / "dataset"
+    written = parsed._parser("fit").dump(parsed.config["fit"], skip_none=False, skip_link_targets=True)
+    (tmp_path / "config.yaml").write_text(written)
+    again = AvatarCLI(["fit", "--config", "config.yaml", f"--run_dir={name}"], execute=False)
+    assert Path(again.config["fit"]["data"]["reader"]["init_args"]["root"]) == Path(name) / "dataset"
 
 
 def test_a_missing_video_and_a_wrong_preset(video: Path, tmp_path: Path, capsys) -> None:
@@ -314,3 +309,17 @@ def test_a_folder_of_an_earlier_version_names_no_scale(
     (tmp_path / "avatar" / "settings.json").write_text(json.dumps(settings))
     assert main(["create", str(video), "--out", str(tmp_path / "avatar")]) == 0
     assert any(word.endswith("scale/quick.yaml") for word in commands[0])
+
+
+def test_flags_of_a_head_model_open_the_same_one(tmp_path: Path) -> None:
+    """A packaged head by its configuration file, a file by its path too."""
+    small_file(tmp_path / "head.npz")
+    for text in ("anny", "ict_facekit", str(tmp_path / "head.npz")):
+        head_model = open_head_model(text)
+        flags = head_model_arguments(text, head_model)
+        chosen = read_yaml(Path(flags[1]))["model"]["avatar"]["head_model"]
+        module, _, name = chosen["class_path"].rpartition(".")
+        kind = getattr(importlib.import_module(module), name)
+        paths = [flag.rpartition("=")[2] for flag in flags[2:]]
+        again = kind(*(Path(path) for path in paths))
+        assert again.asset.checksum() == head_model.asset.checksum()

@@ -69,7 +69,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, trained_ru
     ("word", "advice"),
     [
         ("meshes", "did you mean mesh? choose"),
-        ("avatars/me", "exported; choose avatar, mesh, obj, ply, splats"),
+        ("runs/me", "exported; choose avatar, mesh, obj, ply, splats"),
     ],
 )
 def test_what_cannot_be_exported(word: str, advice: str, capsys) -> None:

@@ -12,7 +12,8 @@ from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.errors import UserError
 from partnerface.files.downloads import FACE_LANDMARKER, stored_file
-from partnerface.files.videos import read_video, write_video
+from partnerface.files.video_reading.read import read_video
+from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 
 

@@ -321,7 +321,9 @@ def test_a_dataset_of_another_head_model(
 
     def read_other(reader: SyntheticReader):
         sequence = read(reader)
-        return replace(sequence, head_model=replace(sequence.head_model, name="another", version="7"))
+        return replace(
+            sequence, head_model_record=replace(sequence.head_model_record, name="another", version="7")
+        )
 
     monkeypatch.setattr(SyntheticReader, "read", read_other)
     line = _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={tmp_path / 'run'}"])

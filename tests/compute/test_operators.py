@@ -14,19 +14,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from partnerface.avatar import voxel_map
 from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.view import View
+from partnerface.deformation.part_blendshapes import PartBlendshapes
 from tests.avatar.test_methods import TestPartDeformation as Parts
 from tests.contracts.subjects import disturb, shared_head_model, tracked_sequence
 
 OPERATORS = {
+    "blended_matrices",
+    "blended_matrices_backward",
     "cast_rays",
+    "composite_samples",
+    "composite_samples_backward",
     "even_voxels",
     "hash_encoding",
     "hash_encoding_backward",
     "interpolate_voxels",
     "inverse_skinning",
     "mark_shell",
+    "offset_and_usage",
+    "offset_and_usage_backward",
     "posed_normals",
     "sample_rays",
+    "strongest_parts",
+    "strongest_parts_backward",
     "visited_voxels",
 }
 
@@ -60,7 +69,11 @@ def calls() -> Iterator[dict[str, tuple[Any, ...]]]:
         disturb(avatar, 0.05)
         pixels = 24 * torch.rand(2, 40, 2, generator=torch.Generator().manual_seed(0))
         output = avatar.train()(pixel_rays(views.camera, pixels), views)
-        output.rays.rgb.sum().backward()
+        (output.rays.rgb.sum() + output.deformation.part_usage[:, 0].sum()).backward()
+        blendshapes = PartBlendshapes(20, parts=40, hidden_width=8)
+        disturb(blendshapes, 0.05)
+        deformed = blendshapes(torch.rand(50, 3), torch.randn(2, 20), torch.arange(50).int() % 2)
+        deformed.offsets.sum().backward()
         picture = views.select([0])
         rays = pixel_rays(picture.camera, pixels[:1])
         avatar.eval()
@@ -80,8 +93,10 @@ def test_all_of_them_are_used(calls):
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 def test_its_schema_its_fake_and_its_gradient_hold(calls, name):
     arguments = list(calls[name])
-    if name == "hash_encoding":
-        arguments = [a.requires_grad_() if a.is_floating_point() else a for a in arguments]
+    if f"{name}_backward" in OPERATORS:
+        arguments = [
+            a.requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments
+        ]
     torch.library.opcheck(getattr(torch.ops.partnerface, name).default, tuple(arguments))
 
 

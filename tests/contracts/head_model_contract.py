@@ -12,6 +12,7 @@ from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor
 
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.head_parameters import HeadParameters
 
 
@@ -140,6 +141,14 @@ class HeadModelContract:
         for leaf in leaves:
             assert torch.isfinite(leaf.grad).all()
             assert leaf.grad.abs().max() > 0
+
+    def test_a_written_asset_poses_alike(self, head_model, tmp_path):
+        """What was written and read again is the same head, and says so by its checksum."""
+        head_model.asset.save(tmp_path / "head.npz")
+        read = HeadModel(HeadModelAsset.load(tmp_path / "head.npz")).double()
+        assert read.asset.checksum() == head_model.asset.checksum()
+        head = random_parameters(head_model, 1)
+        torch.testing.assert_close(read(head).vertices, head_model(head).vertices, atol=1e-6, rtol=0)
 
     def test_torso_pose_holds_the_root(self, head_model):
         """Vertices that ride on the root alone stay when the head turns."""

@@ -52,9 +52,10 @@ def exact_rendering() -> tuple[MethodOutput, RayBatch]:
 
     statistics = DeformationStatistics(
         offset_size=torch.zeros(FRAMES, requires_grad=True),
-        offset_roughness=torch.zeros(FRAMES, requires_grad=True),
         part_usage=torch.full((FRAMES, PARTS), 1 / PARTS, requires_grad=True),
-        part_entropy=torch.zeros(FRAMES, requires_grad=True),
+        roughness=lambda: torch.zeros(FRAMES, requires_grad=True),
+        entropy=lambda: torch.zeros(FRAMES, requires_grad=True),
+        driving_share=torch.zeros((), requires_grad=True),
     )
     return MethodOutput(rays(), statistics, coarse=rays()), batch
 
@@ -66,8 +67,9 @@ def spoil(rendering: MethodOutput, error: float) -> None:
         for rays in (rendering.rays, rendering.coarse):
             rays.rgb += error
             rays.opacity += error
-        for value in (statistics.offset_size, statistics.offset_roughness, statistics.part_entropy):
-            value += error
+        for name, value in statistics.values().items():
+            if name != "part_usage":
+                value += error
         statistics.part_usage += torch.tensor([error, -error, 0.0, 0.0])
 
 

@@ -123,7 +123,7 @@ def tracked_sequence(head_model: HeadModel, frames: int = 10, size: int = 24) ->
         label_paths=files,
         camera=Camera.static(frames, 2.5 * size, size, size),
         head=strong_parameters(head_model, frames),
-        head_model=head_model_record(head_model),
+        head_model_record=head_model_record(head_model),
         fps=25.0,
         frame_weights=torch.ones(frames),
         torso_motion=motion,

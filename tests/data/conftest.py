@@ -50,7 +50,7 @@ class TinyVideo:
             "name": "tiny",
             "camera": camera,
             "head": head,
-            "head_model": HeadModelRecord("made-up", "7", "abc", 3, 4),
+            "head_model_record": HeadModelRecord("made-up", "7", "abc", 3, 4),
             "fps": 29.97,
             "frame_weights": torch.ones(count),
             "torso_motion": torch.randn(count, 2, 3),

@@ -14,12 +14,16 @@ def test_the_right_head_model_passes_and_others_are_named(tmp_path, tiny_video):
     assert record.num_identity == len(head_model.asset.identity_basis)
     sequence = tiny_video().write(tmp_path / "set")
     shell = torch.zeros(len(head_model.template_vertices))
-    fitting = replace(sequence, head_model=record, shell_thickness=shell)
+    fitting = replace(sequence, head_model_record=record, shell_thickness=shell)
     check_head_model(fitting, head_model)
     with pytest.raises(UserError, match="shell_thickness is for 10"):
         check_head_model(replace(fitting, shell_thickness=sequence.shell_thickness), head_model)
-    for wrong in (sequence.head_model, replace(record, checksum="0123"), replace(record, num_expression=3)):
+    for wrong in (
+        sequence.head_model_record,
+        replace(record, checksum="0123"),
+        replace(record, num_expression=3),
+    ):
         with pytest.raises(UserError) as caught:
-            check_head_model(replace(sequence, head_model=wrong), head_model)
+            check_head_model(replace(sequence, head_model_record=wrong), head_model)
         for word in ("tiny", wrong.name, wrong.checksum, record.name, record.checksum):
             assert word in str(caught.value)

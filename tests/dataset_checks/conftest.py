@@ -30,7 +30,7 @@ def make_sequence() -> Callable[..., TrackedSequence]:
             label_paths=[],
             camera=Camera.static(frames, 100, 64, 64),
             head=head,
-            head_model=HeadModelRecord("made-up", "1", "abc", 3, 4),
+            head_model_record=HeadModelRecord("made-up", "1", "abc", 3, 4),
             fps=25,
             frame_weights=torch.ones(frames),
             torso_motion=torch.eye(2, 3).repeat(frames, 1, 1),

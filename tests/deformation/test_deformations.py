@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from partnerface.deformation.deformation import Deformation
+from partnerface.deformation.deformation import OFFSET_SCALE, Deformation
 from partnerface.deformation.global_deformation import GlobalDeformation, NoDeformation
-from partnerface.deformation.part_deformation import OFFSET_SCALE, PartDeformation
+from partnerface.deformation.part_blendshapes import PartBlendshapes
+from partnerface.deformation.part_deformation import PartDeformation
 from tests.contracts.deformation_contract import DeformationContract
 from tests.contracts.subjects import in_frame
 
@@ -52,6 +53,29 @@ class TestPartsThatStayAtLandmarks(DeformationContract):
     def make(self, driving_width: int) -> PartDeformation:
         choices = {"placement": "landmarks", "learn_parts": False, "appearance_width": 0}
         return PartDeformation(driving_width, parts=12, top_k=4, hidden_width=8, **choices)
+
+
+class TestBlendshapes(DeformationContract):
+    def make(self, driving_width: int) -> PartBlendshapes:
+        return PartBlendshapes(driving_width, parts=20, hidden_width=8, shapes=3, driving_hidden_width=5)
+
+    def test_no_appearance_at_the_start(self, fresh, head):
+        positions = head.in_cube(head.vertices[head.used])
+        driving = torch.randn(1, fresh.driving_width)
+        assert not fresh(positions, driving, in_frame(positions)).appearance.any()
+
+
+class TestOneBlendshapePart(DeformationContract):
+    def make(self, driving_width: int) -> PartBlendshapes:
+        return PartBlendshapes(
+            driving_width, parts=1, hidden_width=8, appearance_width=0, expression_code_width=2
+        )
+
+
+class TestBlendshapesOfAppearance(DeformationContract):
+    def make(self, driving_width: int) -> PartBlendshapes:
+        choices = {"move_points": False, "appearance_width": 11, "masks": "moved_share"}
+        return PartBlendshapes(driving_width, parts=12, top_k=5, hidden_width=7, **choices)
 
 
 class TestGlobal(DeformationContract):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
-from partnerface.deformation.driving_signal import KNEE, DrivingSignal, driving_signal
+from partnerface.deformation.driving_signal import ANCHORS, KNEE, DrivingSignal, driving_signal
 from partnerface.head_models.head_parameters import HeadParameters
 
 
@@ -105,3 +105,70 @@ def test_noise_can_be_chosen():
     torch.manual_seed(0)
     assert float(DrivingSignal(4, noise=0.1, clamp=False)(head)[:, :4].std()) == pytest.approx(0.1, rel=0.1)
     assert torch.equal(DrivingSignal(4, noise=0.0, clamp=False)(head), driving_signal(head))
+
+
+def damped(training: HeadParameters, damp: str = "motion") -> DrivingSignal:
+    signal = DrivingSignal(4, damp=damp)
+    signal.set_range(training)
+    return signal.eval()
+
+
+def turning(frames: int) -> HeadParameters:
+    """A head that first turns aside and back, then nods: never both at once."""
+    aside = torch.linspace(0, torch.pi, frames // 2).sin()
+    turn = torch.zeros(frames, 3)
+    turn[: len(aside), 1], turn[len(aside) : 2 * len(aside), 0] = 0.5 * aside, 0.4 * aside
+    torch.manual_seed(0)
+    return make_head(torch.rand(frames, 4), turn)
+
+
+@pytest.mark.parametrize("frames", [7, ANCHORS, 300])
+@pytest.mark.parametrize("damp", ["motion", "all"])
+def test_damping_leaves_the_training_frames_as_they_are(frames, damp):
+    training = turning(frames)
+    undamped = DrivingSignal(4)
+    undamped.set_range(training)
+    found, expected = damped(training, damp)(training), undamped.eval()(training)
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.05)
+
+
+def test_poses_that_each_axis_has_seen_but_never_together_are_drawn_to_those_of_training():
+    """Clamping each number by itself passes them; expressions stay as they are."""
+    training = turning(300)
+    both = make_head(torch.full((1, 4), 0.5), torch.tensor([[0.38, 0.48, 0.0]]))
+    undamped = DrivingSignal(4)
+    undamped.set_range(training)
+    seen = driving_signal(training)[:, 4:7]
+    before, after = undamped.eval()(both), damped(training)(both)
+    distance = [float(torch.cdist(signal[:, 4:7], seen).min()) for signal in (before, after)]
+    assert distance[1] < 0.8 * distance[0]
+    assert torch.equal(before[:, :4], after[:, :4])
+
+
+def test_damping_is_smooth_and_bounded_far_out():
+    training = turning(300)
+    signal = damped(training, "all")
+    far = torch.linspace(0, 1.5, 2001)
+    turn = torch.stack([far, far, 0 * far], 1)
+    found = signal(make_head(torch.full((2001, 4), 0.5), turn))
+    assert found.isfinite().all()
+    # Nothing jumps: no step of the output is many times that of the input.
+    assert found.diff(dim=0).norm(dim=1).max() < 5 * turn.diff(dim=0).norm(dim=1).max()
+
+
+def test_damping_by_a_clip_of_one_frame_keeps_its_pose():
+    still = make_head(torch.zeros(1, 4))
+    signal = damped(still, "all")
+    torch.testing.assert_close(signal(still), torch.zeros(1, 10), atol=1e-6, rtol=0)
+    turn = torch.full((1, 3), 1.0).requires_grad_()
+    far = make_head(torch.full((1, 4), 100.0), turn)
+    assert signal(far).abs().max() <= 0.0301
+    assert signal(far).isfinite().all()
+
+
+def test_the_range_of_damping_travels_with_the_checkpoint():
+    trained, fresh = damped(turning(100)), DrivingSignal(4, damp="motion").eval()
+    fresh.load_state_dict(trained.state_dict())
+    head = make_head(torch.rand(5, 4), torch.randn(5, 3))
+    assert torch.equal(trained(head), fresh(head))
+    assert set(DrivingSignal(4).state_dict()) == {"low", "high"}

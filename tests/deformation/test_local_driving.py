@@ -2,12 +2,8 @@
 
 import torch
 
-from partnerface.deformation.part_deformation import (
-    LEAST_MOTION_M,
-    LEAST_PART_WEIGHT,
-    PartDeformation,
-    expression_masks,
-)
+from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_placement import LEAST_MOTION_M, LEAST_PART_WEIGHT, expression_masks
 from tests.contracts.subjects import canonical_head, in_frame
 
 

@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from partnerface.deformation.part_deformation import SETTLED, LocalNetworks, annealing_factor, settled_share
+from partnerface.deformation.part_assigner import SETTLED, annealing_factor, settled_share
+from partnerface.deformation.part_deformation import LocalNetworks
 
 
 def test_a_schedule_rises_evenly_then_rests():

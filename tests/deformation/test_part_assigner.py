@@ -5,13 +5,10 @@ import math
 import pytest
 import torch
 
-from partnerface.deformation.deformation import (
-    DeformedPoints,
-    dense_part_weights,
-    part_entropy,
-    part_usage,
-)
-from partnerface.deformation.part_deformation import PartAssigner, strongest
+from partnerface.deformation.deformation import DeformedPoints, dense_part_weights
+from partnerface.deformation.part_assigner import PartAssigner
+from partnerface.deformation.statistics import mean_motion, part_entropy
+from partnerface.deformation.strongest_parts import strongest_parts
 from partnerface.errors import UserError
 from tests.contracts.subjects import in_frame
 
@@ -144,10 +141,10 @@ def test_the_residual_adds_to_the_logits_of_its_part():
     """Against cosines written out; zero at the start."""
     plain, assigner = make_assigner(5), make_assigner(5, residual_frequencies=2)
     positions = torch.rand(40, 3)
-    assert torch.equal(plain.logits(positions), assigner.logits(positions))
+    assert torch.equal(dense(plain, positions), dense(assigner, positions))
     with torch.no_grad():
         assigner.residual.normal_()
-    expected = plain.logits(positions).clone()
+    expected = 0.25 * dense(plain, positions).log()
     a = assigner.residual
     for axis in range(3):
         x = positions[:, axis]
@@ -156,7 +153,8 @@ def test_the_residual_adds_to_the_logits_of_its_part():
             angle = (2 * math.pi * 2**octave * x)[:, None]
             row = 3 + 2 * axis + octave
             expected += angle.sin() * a[row] + angle.cos() * a[row + 6]
-    torch.testing.assert_close(assigner.logits(positions), expected, atol=1e-4, rtol=1e-4)
+    expected = torch.softmax(expected / 0.25, 1)
+    torch.testing.assert_close(dense(assigner, positions), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_entropy_of_the_weights_by_hand():
@@ -193,7 +191,8 @@ def test_no_points():
     weights, index = make_assigner(4, top_k=2)(torch.zeros(0, 3))
     assert weights.shape == index.shape == (0, 2)
     nothing = DeformedPoints(torch.zeros(0, 3), None, weights, index)
-    usage = part_usage(nothing, 4, in_frame(nothing.offsets), 2)
+    size, usage = mean_motion(nothing, 4, in_frame(nothing.offsets), 2)
+    assert not size.any()
     assert torch.equal(usage, torch.full((2, 4), 0.25))
     assert dense_part_weights(nothing.part_weights, nothing.part_index, 4).shape == (0, 4)
 
@@ -203,10 +202,13 @@ def test_usage_is_the_mean_of_the_dense_weights():
     assigner = make_assigner(7, top_k=3)
     positions, frame = torch.rand(40, 3), 2 * torch.randint(2, (40,), dtype=torch.int32)
     weights, index = assigner(positions)
-    usage = part_usage(DeformedPoints(positions, None, weights, index), 7, frame, 3)
+    size, usage = mean_motion(DeformedPoints(positions, None, weights, index), 7, frame, 3)
     for number in (0, 2):
         expected = dense(assigner, positions[frame == number]).mean(0)
         torch.testing.assert_close(usage[number], expected)
+        expected = positions[frame == number].square().sum(1).mean()
+        torch.testing.assert_close(size[number], expected)
+    assert size[1] == 0
     torch.testing.assert_close(usage[1], torch.full((7,), 1 / 7))
 
 
@@ -217,10 +219,17 @@ def test_places_travel_with_the_state():
     assert torch.equal(dense(trained, positions), dense(fresh, positions))
 
 
+def without_distance(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The strongest of parts that all lie in the same place."""
+    parts = logits.shape[1]
+    nowhere, nothing = torch.zeros(len(logits), 3), torch.zeros(parts)
+    return strongest_parts(nowhere, torch.zeros(parts, 3), nothing, nothing, logits, count)
+
+
 @pytest.mark.parametrize(("parts", "count"), [(1, 1), (2, 2), (4, 4), (64, 2), (64, 5)])
 def test_the_strongest_are_those_of_a_sort_with_its_gradient(parts, count):
     logits = torch.randn(300, parts, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    value, index = strongest(logits, count)
+    value, index = without_distance(logits, count)
     expected, order = logits.sort(dim=1, descending=True)
     assert torch.equal(value, expected[:, :count])
     assert torch.equal(index, order[:, :count])
@@ -232,5 +241,66 @@ def test_the_strongest_are_those_of_a_sort_with_its_gradient(parts, count):
 
 
 def test_equal_logits_give_different_parts():
-    _, index = strongest(torch.zeros(3, 5), 3)
+    _, index = without_distance(torch.zeros(3, 5), 3)
     assert all(len(set(row)) == 3 for row in index.tolist())
+
+
+def test_a_logit_that_is_no_number_is_seen_and_its_parts_exist():
+    logits = torch.rand(3, 6)
+    logits[0, 2], logits[1] = torch.nan, torch.nan
+    value, index = without_distance(logits, 4)
+    assert value[:2].isnan().any(1).all()
+    assert value[2].isfinite().all()
+    assert ((index >= 0) & (index < 6)).all()
+
+
+@pytest.mark.parametrize(("count", "with_residual"), [(1, False), (3, True), (7, False)])
+def test_gradients_of_the_strongest_equal_those_of_the_formula(count, with_residual):
+    generator = torch.Generator().manual_seed(1)
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    given = [rand(90, 3), rand(7, 3), 5 * rand(7), rand(7), rand(90 if with_residual else 0, 7)]
+    factor = rand(90, count)
+
+    def gradients(kind: torch.dtype) -> tuple[torch.Tensor, ...]:
+        values = [value.to(kind).requires_grad_() for value in given]
+        positions, centres, scales, biases, residual = values
+        if kind == torch.float32:
+            found, _ = strongest_parts(*values, count)
+        else:
+            square = (positions[:, None] - centres).square().sum(2)
+            logits = biases - scales * square + (residual if with_residual else 0)
+            found = logits.topk(count, dim=1).values
+        return torch.autograd.grad((factor.to(kind) * found).sum(), values, materialize_grads=True)
+
+    for found, expected in zip(gradients(torch.float32), gradients(torch.float64), strict=True):
+        torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=2e-5)
+
+
+def test_gradients_of_mean_motion_equal_those_of_a_loop_over_frames():
+    """Three frames, the second without a point that counts."""
+    generator = torch.Generator().manual_seed(2)
+    offsets, weights = torch.rand(50, 3, generator=generator), torch.rand(50, 2, generator=generator)
+    weights = weights / weights.sum(1, keepdim=True)
+    index = torch.stack([torch.randperm(5, generator=generator)[:2] for _ in range(50)])
+    frame = torch.randint(3, (50,), generator=generator, dtype=torch.int32)
+    solid = (torch.rand(50, generator=generator) > 0.3) & (frame != 1)
+    factors = torch.rand(3, generator=generator), torch.rand(3, 5, generator=generator)
+    offsets.requires_grad_(), weights.requires_grad_()
+    size, usage = mean_motion(DeformedPoints(offsets, None, weights, index), 5, frame, 3, solid)
+    shares = dense_part_weights(weights, index, 5)
+    means = [
+        (offsets[some].square().sum(1).mean(), shares[some].mean(0))
+        for some in (solid & (frame == f) for f in (0, 2))
+    ]
+    expected = [torch.stack(values) for values in zip(*means, strict=True)]
+    torch.testing.assert_close(size[[0, 2]], expected[0])
+    torch.testing.assert_close(usage[[0, 2]], expected[1])
+    assert size[1] == 0
+    torch.testing.assert_close(usage[1], torch.full((5,), 0.2))
+    found = torch.autograd.grad((factors[0] * size).sum() + (factors[1] * usage).sum(), (offsets, weights))
+    loss = (factors[0][[0, 2]] * expected[0]).sum() + (factors[1][[0, 2]] * expected[1]).sum()
+    for values, other in zip(found, torch.autograd.grad(loss, (offsets, weights)), strict=True):
+        torch.testing.assert_close(values, other)

@@ -11,7 +11,8 @@ from scipy.signal import correlate
 
 from partnerface.errors import UserError
 from partnerface.files.containers import Sound, has_sound_track
-from partnerface.files.videos import frame_rate, probe_video, write_video
+from partnerface.files.video_reading.read import probe_video
+from partnerface.files.videos import frame_rate, write_video
 
 RATE = 48000
 ALPHA_DECODERS = {".webm": "libvpx-vp9", ".mov": None}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from partnerface.errors import UserError
-from partnerface.files.videos import probe_video, read_video, write_video
+from partnerface.files.video_reading.read import probe_video, read_video
+from partnerface.files.videos import write_video
 
 
 def quadrants(height: int, width: int) -> np.ndarray:

@@ -7,12 +7,14 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from pytorch3d.transforms import axis_angle_to_matrix
 
 from partnerface.errors import UserError
 from partnerface.head_models.flame import FlameHead
-from partnerface.head_models.head_parts import head_parts
+from partnerface.head_models.flame_mouth import open_rims
+from partnerface.head_models.head_parts import head_parts, landmark_points
 from tests.contracts.head_model_contract import HeadModelContract
-from tests.head_models.flame_files import flame_arrays
+from tests.head_models.flame_files import embedded, flame_arrays, flame_head_arrays
 
 
 @pytest.fixture
@@ -49,6 +51,108 @@ class TestFlame(HeadModelContract):
     def test_parts_need_landmarks(self, head_model):
         with pytest.raises(UserError, match="landmark embedding"):
             head_parts(head_model)
+
+
+@pytest.fixture(scope="module")
+def mouth_file(tmp_path_factory, anny):
+    """A file whose mean head is Anny's, with an open mouth; FLAME's rest is written by the tests."""
+    path = tmp_path_factory.mktemp("flame") / "flame_head.npz"
+    np.savez(path, **flame_head_arrays(anny))
+    return path
+
+
+class TestFlameWithTeeth(HeadModelContract):
+    @pytest.fixture
+    def head_model(self, mouth_file):
+        return FlameHead(mouth_file, num_identity=7, num_expression=5, teeth=True).double()
+
+    def test_upper_teeth_follow_the_head_and_lower_ones_the_jaw(self, head_model):
+        head = head_model.neutral_parameters(2).to(torch.float64)
+        turn = axis_angle_to_matrix(torch.tensor([0.2, 0.0, 0.0]).double())
+        head.joint_rotations[0, head_model.joint("jaw")] = turn
+        head.joint_rotations[1, head_model.joint("neck")] = turn
+        still, posed = head_model.template_vertices, head_model(head).vertices
+        for row, joint in (("upper", "neck"), ("lower", "jaw")):
+            teeth = head_model.faces[head_model.part_faces(f"teeth_{row}")].unique()
+            assert len(teeth) == 60
+            pivot = head_model.template_joints[head_model.joint(joint)]
+            turned = (still[teeth] - pivot) @ turn.T + pivot
+            torch.testing.assert_close(posed[0 if row == "lower" else 1, teeth], turned, atol=1e-9, rtol=0)
+        upper = head_model.faces[head_model.part_faces("teeth_upper")].unique()
+        torch.testing.assert_close(posed[0, upper], still[upper], atol=1e-12, rtol=0)
+
+
+def lips(head_model):
+    """Landmarks 13 and 14: the middle of the inner edges of the upper and the lower lip."""
+    return landmark_points(head_model, head_model.template_vertices)[[13, 14]]
+
+
+def face_normals(head_model, faces):
+    a, b, c = (head_model.template_vertices[faces[:, k]] for k in range(3))
+    return torch.linalg.cross(b - a, c - a)
+
+
+def test_teeth_stand_behind_the_lips_and_face_the_front(mouth_file, anny):
+    head = embedded(FlameHead(mouth_file, 7, 5, teeth=True), anny)
+    teeth, middle = head.template_vertices[-120:], lips(head).mean(0)
+    columns = teeth.view(8, 15, 3)
+    upper_root, lower_root, upper_edge, lower_edge = columns[:4, 7]
+    # Edges meet between the lips, roots lie 5 to 12 mm above and below, half a centimetre behind.
+    assert (upper_edge - middle)[1].abs() < 0.004
+    assert 0.005 < (upper_root - upper_edge)[1] < 0.012
+    assert 0.005 < (lower_edge - lower_root)[1] < 0.012
+    assert 0.002 < (middle - upper_edge)[2] < 0.012
+    assert (columns[:, 0, 0] < -0.015).all()
+    assert (columns[:, 14, 0] > 0.015).all()
+    for name in ("teeth_upper", "teeth_lower"):
+        front = head.faces[head.part_faces(name)][:28]
+        normals = face_normals(head, front)
+        assert (normals[:, 2] > 0).sum() >= 20
+
+
+def test_a_surface_closes_the_mouth_from_lip_to_lip(mouth_file, anny):
+    """No rim of the mesh lies at the mouth any more; the surface is seen from the front."""
+    head = FlameHead(mouth_file, 7, 5)
+    closing = head.faces[head.part_faces("mouth_cavity")]
+    front = face_normals(head, closing)
+    assert front[:, 2].sum() > 0
+    rim = set(closing.unique().tolist())
+    skin = head.faces[head.part_faces("skin")].numpy()
+    assert any(rim <= set(found.tolist()) for found in open_rims(skin))
+    both = np.concatenate([skin, closing.numpy()])
+    assert not any(rim & set(found.tolist()) for found in open_rims(both))
+
+
+def test_teeth_need_an_open_mouth(flame_file):
+    with pytest.raises(UserError, match=r"flame\.npz: teeth: the mesh has no open mouth"):
+        FlameHead(flame_file, 7, 5, teeth=True)
+
+
+@pytest.mark.parametrize(("teeth", "given"), [(False, "bare"), (True, "bare"), (True, "teeth")])
+def test_a_static_offset_moves_the_mean_head_and_its_joints(mouth_file, anny, tmp_path, teeth, given):
+    """Joints are regressed after it, as VHAP does."""
+    arrays = flame_head_arrays(anny)
+    count = len(arrays["v_template"])
+    rng = np.random.default_rng(3)
+    offset = 0.01 * rng.standard_normal((1, count + (120 if given == "teeth" else 0), 3)).astype(np.float32)
+    path = tmp_path / "canonical_flame_param.npz"
+    np.savez(path, static_offset=offset, shape=np.zeros(300))
+    plain, moved = (FlameHead(mouth_file, 7, 5, teeth, file) for file in (None, path))
+    regressed = arrays["J_regressor"] @ (arrays["v_template"] + offset[0, :count])
+    expected = torch.tensor(regressed - regressed[1]).float()
+    torch.testing.assert_close(moved.template_joints, expected, atol=1e-6, rtol=0)
+    padded = np.zeros((len(plain.template_vertices), 3), np.float32)
+    padded[: offset.shape[1]] = offset[0]
+    origin = torch.tensor(regressed[1] - arrays["J_regressor"][1] @ arrays["v_template"]).float()
+    found = moved.template_vertices - plain.template_vertices + origin
+    torch.testing.assert_close(found, torch.tensor(padded), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("offset", [np.zeros((7, 3)), np.full((60, 3), np.nan), np.zeros((60, 3), int)])
+def test_a_static_offset_of_another_head(flame_file, tmp_path, offset):
+    np.savez(tmp_path / "offset.npz", static_offset=offset)
+    with pytest.raises(UserError, match=r"offset\.npz"):
+        FlameHead(flame_file, 7, 5, static_offset=tmp_path / "offset.npz")
 
 
 class ChumpyLike:

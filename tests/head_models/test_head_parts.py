@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import (
     PART_NAMES,
@@ -15,11 +17,22 @@ from partnerface.head_models.head_parts import (
     landmark_points,
     surface_vertices,
 )
+from partnerface.head_models.ict_facekit import IctFaceKitHead
+from tests.head_models.flame_files import embedded, flame_head_arrays
 
 
 @pytest.fixture(scope="module")
 def anny_head():
     return AnnyHead()
+
+
+@pytest.fixture(scope="module")
+def heads(anny_head, tmp_path_factory):
+    """Anny, the same with unnamed expressions, ICT-FaceKit, and a file of FLAME's form."""
+    path = tmp_path_factory.mktemp("flame") / "flame.npz"
+    np.savez(path, **flame_head_arrays(anny_head))
+    flame = embedded(FlameHead(path, 20, 10), anny_head)
+    return {"named": anny_head, "unnamed": unnamed(anny_head), "ict": IctFaceKitHead(), "flame": flame}
 
 
 def unnamed(model):
@@ -28,7 +41,7 @@ def unnamed(model):
     return HeadModel(dataclasses.replace(model.asset, expression_names=names))
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("name", ["named", "unnamed", "ict", "flame"])
 @pytest.mark.parametrize(
     ("part", "inside", "outside"),
     [
@@ -43,8 +56,8 @@ def unnamed(model):
         ("torso", [], [168, 4, 13, 152, 10]),
     ],
 )
-def test_parts_lie_at_their_landmarks(anny_head, named, part, inside, outside):
-    model = anny_head if named else unnamed(anny_head)
+def test_parts_lie_at_their_landmarks(heads, name, part, inside, outside):
+    model = heads[name]
     weight = head_parts(model).weights[part]
     corners = model.faces[torch.tensor(model.asset.landmark_faces).long()]
     at = weight[corners].mean(1)

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from pytorch3d.transforms import axis_angle_to_matrix
 
+from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.landmark_geometry import FACE_OVAL, LIPS, NOSE, landmark_geometry, vertex_points
+from tests.head_models.flame_files import flame_head_arrays
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,24 @@ def test_rows_keep_the_order_and_leave_out_what_is_missing(geometry):
     low, high = int(geometry.numbers[3]), int(geometry.numbers[8])
     missing = int(np.setdiff1d(np.arange(500), geometry.numbers)[0])
     assert geometry.rows((high, missing, low)) == [8, 3]
+
+
+def test_points_turn_with_a_jaw_joint_as_the_mesh_does(anny, tmp_path):
+    """Linear blend skinning, pose correctives and joints that follow the expression are all in it."""
+    np.savez(tmp_path / "flame.npz", **flame_head_arrays(anny))
+    flame = FlameHead(tmp_path / "flame.npz", 20, 10)
+    generator = torch.Generator().manual_seed(0)
+    head = flame.neutral_parameters(3)
+    head.identity = torch.randn(20, generator=generator)
+    head.expression = torch.randn(3, 10, generator=generator)
+    jaw = axis_angle_to_matrix(0.3 * torch.randn(3, 3, generator=generator))
+    head.joint_rotations[:, flame.joint("jaw")] = jaw
+    # A vertex that the neck's base holds too is posed by more than the jaw.
+    chosen = torch.arange(0, len(flame.template_vertices), 37)
+    expected = flame(head).vertices[:, chosen]
+    points = vertex_points(flame, chosen)
+    found = points.positions(head.identity, head.expression, jaw)
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
+    assert (found - points.positions(head.identity, head.expression)).norm(dim=-1).max() > 0.01
+    some = points.select(torch.tensor([30, 3])).positions(head.identity, head.expression, jaw)
+    torch.testing.assert_close(some, expected[:, [30, 3]], atol=2e-6, rtol=0)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partnerface.files.videos import read_video, write_video
+from partnerface.files.video_reading.read import read_video
+from partnerface.files.videos import write_video
 from partnerface.tracking.detection.landmarks import MediaPipeDetector
 
 

@@ -29,3 +29,14 @@ def test_a_term_of_weight_zero_is_known_but_spoils_nothing(make_pair):
     total.backward()
     assert total.item() == 2.0
     assert rendered.rays.opacity.grad.isfinite().all()
+
+
+def test_a_term_of_weight_zero_is_not_computed_for_a_step_that_nobody_looks_at(make_pair):
+    class Unseen(Loss):
+        def forward(self, rendered, batch):
+            raise AssertionError
+
+    losses = {"off": Unseen(0.0), "on": Constant(1.0, 2.0), "more": Constant(0.5, 0.25)}
+    total, terms = weighted_sum(losses, *make_pair(), with_all=False)
+    assert total.item() == 2.125
+    assert set(terms) == {"on", "more"}

@@ -6,7 +6,13 @@ import torch
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
 from partnerface.losses.photometric import CoarsePhotometric, Matte, Photometric
-from partnerface.losses.regularisers import OffsetSize, OffsetSmoothness, PartBalance, PartEntropy
+from partnerface.losses.regularisers import (
+    DrivingSparsity,
+    OffsetSize,
+    OffsetSmoothness,
+    PartBalance,
+    PartEntropy,
+)
 from tests.contracts.loss_contract import LossContract
 
 
@@ -50,6 +56,18 @@ class TestPartBalance(LossContract):
 
     def make(self, weight: float) -> PartBalance:
         return PartBalance(weight)
+
+
+class TestDrivingSparsity(LossContract):
+    measures = ("deformation.driving_share",)
+
+    def make(self, weight: float) -> DrivingSparsity:
+        return DrivingSparsity(weight)
+
+    def test_nothing_where_masks_are_fixed(self):
+        rendering, batch = self.ideal()
+        rendering.deformation.driving_share = None
+        assert self.make(1.0)(rendering, batch) == 0
 
 
 class TestPartEntropy(LossContract):

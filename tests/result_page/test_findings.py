@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
-from partnerface.files.videos import read_video, small_video, write_video
+from partnerface.files.video_reading.read import read_video
+from partnerface.files.videos import small_video, write_video
 from partnerface.result_page.findings import range_findings, tracker_findings, training_findings
 from partnerface.result_page.training_curves import curve_figures, logged_curves
 

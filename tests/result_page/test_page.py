@@ -48,6 +48,9 @@ def test_its_tables_are_the_scores(page: ParsedPage, scores: dict) -> None:
             name = row[0].replace(" ", "_")
             for title, cell in zip(titles[1:-1], row[1:-1], strict=True):
                 value = regions[name].get(title.replace(" ", "_"))
+                if isinstance(value, bool):
+                    assert cell == ("yes" if value else "no")
+                    continue
                 assert cell == "-" if value is None else abs(float(cell) - value) < 0.006, (
                     split,
                     name,
@@ -55,7 +58,13 @@ def test_its_tables_are_the_scores(page: ParsedPage, scores: dict) -> None:
                 )
             nearest = baseline.get(name, {}).get("psnr")
             assert row[-1] == "-" if nearest is None else abs(float(row[-1]) - nearest) < 0.006
-    assert len(page.tables) == len(scores["splits"]) + 1
+    motion, _ = page.tables[len(scores["splits"]) :]
+    for split, *cells, cosine in motion[1:]:
+        left, nothing = (list(scores["motion"][split][key].values()) for key in ("mm_left", "mm_nothing"))
+        expected = [f"{a:.3f} ({b:.3f})" for a, b in zip(left, nothing, strict=True)]
+        assert cells == expected
+        assert cosine == f"{scores['motion'][split]['cosine']['fine_face']:.3f}"
+    assert [row[0] for row in motion[1:]] == list(scores["motion"])
     coverage = {row[0].replace(" ", "_"): row[1] for row in page.tables[-1][1:]}
     assert coverage == {name: f"{values['frames']:.0f}" for name, values in scores["coverage"].items()}
 

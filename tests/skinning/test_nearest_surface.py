@@ -197,3 +197,13 @@ def test_gradient_matches_finite_differences(anny, skinning, random_head_paramet
                 values.append(exact(replace(double, **{name: changed})))
             expected = (values[0] - values[1]) / (2 * step)
             assert float(leaves[name].grad.view(-1)[place]) == pytest.approx(expected, rel=2e-3, abs=2e-3)
+
+
+def test_a_point_on_the_surface_is_found_however_often_it_is_looked_for(skinning, posed):
+    """Each search is bounded by the one before, which for such points leaves no more than rounding."""
+    corners, barycentric = surface_points(posed.vertices[0], skinning.faces, 4000)
+    points = interpolate(posed.vertices[0], skinning.faces[corners], barycentric).repeat_interleave(3, 0)
+    found = skinning(points, in_frame(points), skinning.posed_surface(posed))
+    assert (found.faces >= 0).all()
+    assert found.valid.all()
+    assert float(found.distance.max()) < 1e-6

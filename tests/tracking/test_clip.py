@@ -11,7 +11,9 @@ from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.files.images import read_grey, read_rgb, write_image
-from partnerface.files.videos import read_video, write_video
+from partnerface.files.video_reading.read import read_video
+from partnerface.files.video_reading.source import VideoSource
+from partnerface.files.videos import write_video
 from partnerface.tracking.clip import Clip, _luminance, cut_clip, fit_clip
 from partnerface.tracking.detection.mattes import HeadCrop
 from partnerface.tracking.fit.head_fit import FitSettings, PictureGeometry
@@ -49,12 +51,14 @@ def video(tmp_path_factory):
 def cut(video, synthetic_track, tmp_path):
     """Cuts the clip with some matting; returns it and the stages."""
 
-    def run(matting):
+    def run(matting, frames=tuple(range(FRAMES))):
         writer = SequenceWriter(tmp_path / "set")
         stages = TrackingStages(tmp_path / "set", "key")
         track = synthetic_track(FRAMES, lost=(2,)).track
         with Progress(disable=True) as bars:
-            return cut_clip(video, track, CROP, matting, writer, stages, bars), stages
+            return cut_clip(
+                VideoSource(video), track, np.array(frames), CROP, matting, writer, stages, bars
+            ), stages
 
     return run
 
@@ -104,6 +108,28 @@ def test_mattes_of_the_user_are_cut_as_the_frames(cut, tmp_path):
     expected = np.zeros((80, 80), np.uint8)
     expected[:40] = 255
     np.testing.assert_array_equal(clip.mattes, np.broadcast_to(expected, clip.mattes.shape))
+
+
+def test_alpha_is_the_matte_and_frames_can_be_chosen(synthetic_track, tmp_path):
+    """Frame k of a transparent video is opaque above row 40 k."""
+    path = tmp_path / "keyed.mov"
+    images = np.full((FRAMES, SIDE, SIDE, 4), (180, 120, 90, 0), np.uint8)
+    for k in range(FRAMES):
+        images[k, : 40 * k, :, 3] = 255
+        images[k, ..., 0] += 10 * k
+    write_video(path, images, 5)
+    track = synthetic_track(FRAMES).track
+    track.transparent = True
+    frames = np.array([0, 2, 3, 5])
+    with Progress(disable=True) as bars:
+        clip = cut_clip(
+            *(VideoSource(path), track, frames, CROP, BrightPixels(), SequenceWriter(tmp_path / "set")),
+            *(TrackingStages(tmp_path / "set", "key"), bars),
+        )
+    assert [round((read_rgb(p).mean((0, 1))[0] - 180) / 10) for p in clip.image_paths] == [0, 2, 3, 5]
+    np.testing.assert_array_equal(clip.track.timestamps, track.timestamps[frames])
+    # Rows 20 to 180 of the video at half the size; the last and the first are left as they are.
+    assert [int((m > 127).all(1).sum()) for m in clip.mattes] == [0, 30, 50, 80]
 
 
 def test_landmarks_and_camera_are_those_of_the_whole_picture(cut, synthetic_track):

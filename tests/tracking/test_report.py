@@ -86,7 +86,8 @@ def record(track):
         coverage={"train": coverage},
     )
     clip = SimpleNamespace(track=track)
-    return report_record(clip, fit, off(track, 2.0), completion, [7, 8])
+    notes = ["interlaced: 12 frames were deinterlaced"]
+    return report_record(clip, fit, off(track, 2.0), completion, [7, 8], notes)
 
 
 def test_the_record_holds_what_was_measured(record):
@@ -103,6 +104,7 @@ def test_the_text_names_what_is_wrong(record):
     for line in (
         "no face in 1: 4 (weight 0)",
         "kept: frames 7-8",
+        "- interlaced: 12 frames were deinterlaced",
         "| mean | 2.00 | 4.00 |",
         "| iris | 0.00 |  |",
         "usable in 30% of the rows, median gap 4.00 px.",

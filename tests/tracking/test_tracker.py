@@ -14,15 +14,18 @@ import torch
 from PIL import Image
 
 from partnerface.data.regions import Region
+from partnerface.data.sequence import check_head_model
 from partnerface.errors import UserError
 from partnerface.files.downloads import ASSETS_VARIABLE
-from partnerface.files.images import read_grey
-from partnerface.files.videos import read_video, write_video
+from partnerface.files.images import read_grey, write_image
+from partnerface.files.video_reading.read import VideoReader, read_video
+from partnerface.files.video_reading.source import VideoSource
+from partnerface.files.videos import write_video
 from partnerface.head_models.flame import FlameHead
 from partnerface.tracking import clip, tracker
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.tracker import track_video
-from tests.head_models.flame_files import flame_arrays
+from tests.head_models.flame_files import embedded, flame_arrays, flame_head_arrays
 
 SHARED = Path(__file__).parents[3] / "shared"
 QUICK = FitSettings(pose_steps=30, steps=60)
@@ -131,6 +134,40 @@ def test_a_video_smaller_than_the_size_is_said_in_one_line(video, track, tmp_pat
     assert line.endswith("clip.mp4: the head crop is 256 pixels wide and is not enlarged to 1024")
 
 
+def test_what_was_done_to_the_video_is_said_and_kept(video, track, detector, tmp_path):
+    """A folder of pictures with a rate, of which some are used; the notes outlive an interrupt."""
+    folder, said = tmp_path / "take", []
+    folder.mkdir()
+    for i, frame in enumerate(read_video(video)):
+        write_image(folder / f"{i}.png", frame.image)
+
+    class Noting(SyntheticDetector):
+        def detect(self, video, on_frame):
+            found = super().detect(video, on_frame)
+            found.notes = [*VideoReader(video).notes, "turned"]
+            return found
+
+    out = tmp_path / "out"
+    noting = Noting(detector.make)
+    sequence = track(VideoSource(folder, fps=5.0), out, max_frames=12, detector=noting, say=said.append)
+    assert len(sequence) == 12
+    assert sequence.name == "take"
+    notes = json.loads((out / "report.json").read_text())["notes"]
+    assert notes[0] == "turned"
+    assert "12 of 14 frames are used" in notes[1]
+    assert said == [f"{folder}: {note}" for note in notes]
+    assert "- turned\n" in (out / "report.md").read_text()
+    resized = track(VideoSource(folder, fps=5.0), out, size=96, detector=noting, say=said.append)
+    assert len(resized) == 14
+    assert len(noting.calls) == 1
+
+
+def test_a_single_picture_is_refused(tmp_path, track):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.gif")
+    with pytest.raises(UserError, match=r"a\.gif: a single picture"):
+        track(tmp_path / "a.gif", tmp_path / "out")
+
+
 def test_another_detector_or_matting_does_not_reuse_the_dataset(video, track, detector, tmp_path):
     class WholePicture(BorderMatting):
         model_sha256 = "whole"
@@ -180,6 +217,23 @@ def test_a_head_model_without_landmarks_is_refused_before_anything_is_done(tmp_p
         track(video, tmp_path / "out", head_model=FlameHead(tmp_path / "flame.npz", 7, 5))
     assert detector.calls == []
     assert not (tmp_path / "out").exists()
+
+
+def test_a_head_of_flames_form_is_tracked_and_trained_on(anny, video, track, tmp_path):
+    """From the video to a dataset for that head model; a joint opens the mouth."""
+    np.savez(tmp_path / "flame.npz", **flame_head_arrays(anny))
+    flame = embedded(FlameHead(tmp_path / "flame.npz", 20, 10), anny)
+    sequence = track(video, tmp_path / "out", head_model=flame)
+    check_head_model(sequence, flame)
+    assert sequence.head_model_record.name == "flame"
+    jaw = sequence.head.joint_rotations[:, flame.joint("jaw"), 1, 2].abs()
+    assert jaw.max() > 0.05
+    record = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert record["residual_px_at_512"]["mean"] < 6
+    labels = np.stack([read_grey(path) for path in sequence.label_paths])
+    for region in (Region.FACE, Region.EYES, Region.MOUTH, Region.NECK):
+        assert (labels == region).any(), region
+    assert (labels == Region.FACE).sum() > (labels == Region.NECK).sum()
 
 
 def test_folder_that_cannot_be_written(tmp_path, video, track):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from partnerface.errors import UserError
-from partnerface.files.videos import read_video
+from partnerface.files.video_reading.read import read_video
 from partnerface.viewer import clip
 from partnerface.viewer.clip import ClipRecorder
 

@@ -22,7 +22,7 @@ from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.errors import UserError
 from partnerface.fields.hash_field import HashField
-from partnerface.files.videos import read_video
+from partnerface.files.video_reading.read import read_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.rendering.torso_layer import TorsoLayer
 from partnerface.sampling.head_sampler import HeadRaySampler

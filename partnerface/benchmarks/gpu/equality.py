@@ -65,7 +65,7 @@ def step_values(method: MethodUnderTest, batch: RayBatch, device: str) -> dict[s
     rendered = avatar(pixel_rays(batch.view.camera, batch.pixels), batch.view, batch.frame_index)
     weighted_sum(module.losses, rendered, batch)[0].backward()
     values = {"colours": rendered.rays.over(batch.background)}
-    values |= {f"statistics {name}": value for name, value in vars(rendered.deformation).items()}
+    values |= {f"statistics {name}": value for name, value in rendered.deformation.values().items()}
     for name, parameter in avatar.named_parameters():
         if parameter.grad is not None:
             values[f"gradients {name}"] = parameter.grad

@@ -14,6 +14,7 @@ from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS
 from partnerface.data.formats.layout import TRANSFORMS
 from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.data.synthetic.reader import SyntheticReader
+from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.errors import UserError
 
 DEFORMATION = "model.avatar.deformation.init_args"
@@ -21,8 +22,13 @@ DEFORMATION = "model.avatar.deformation.init_args"
 FIT_FLAGS = {PEER: (PEER_RAYS, "--model.avatar.init_args.bfloat16=true")}
 """Flags that let a method do its best under a small budget: rays of NeRFace cost a hundred times as much."""
 
-TESTED_ON_SAMPLES = {PEER: ("temporal" + SAMPLE_SUFFIX, "unseen_expression" + SAMPLE_SUFFIX)}
-"""Test splits of methods that render too slowly for all test frames; others are tested on these too."""
+TESTED_ON_SAMPLES = (PEER,)
+"""Methods that render too slowly for all test frames: tested on samples of some splits alone. Others are
+tested on these samples too."""
+
+SAMPLED_SPLITS = ("temporal", "unseen_expression")
+SAMPLED_SPLITS_OF = {"synthetic_c": ("temporal", "unseen_combination", "larger")}
+"""The splits that are sampled, of all people and of those that have others."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,16 @@ class MethodVariant:
         ]
         return [*FIT_FLAGS.get(self.method, ()), *changed]
 
-    def test_flags(self, sample_frames: int) -> list[str]:
-        """Flags of ``partnerface test``; ``sample_frames`` is the length of the sample of each split."""
-        only = TESTED_ON_SAMPLES.get(self.method)
-        splits = [f"--data.test_splits=[{','.join(only)}]"] if only else []
-        return [f"--data.sample_frames={sample_frames}", *splits]
+    def test_flags(self, sample_frames: int, sampled_splits: Sequence[str] = SAMPLED_SPLITS) -> list[str]:
+        """Flags of ``partnerface test``.
+
+        Args:
+            sample_frames: length of the sample of each split.
+            sampled_splits: splits whose samples a method that renders slowly is tested on.
+        """
+        flags = [f"--data.sample_frames={sample_frames}"]
+        only = ",".join(name + SAMPLE_SUFFIX for name in sampled_splits)
+        return [*flags, f"--data.test_splits=[{only}]"] if self.method in TESTED_ON_SAMPLES else flags
 
 
 def parse_variants(text: str, known: Sequence[str]) -> list[MethodVariant]:
@@ -140,6 +151,11 @@ class BenchmarkSubject:
         return self.frames > 0
 
     @property
+    def sampled_splits(self) -> Sequence[str]:
+        """Test splits whose samples a method that renders slowly is tested on."""
+        return SAMPLED_SPLITS_OF.get(self.name, SAMPLED_SPLITS)
+
+    @property
     def data_config(self) -> str:
         """Name of the configuration file of the dataset's reader."""
         return "data/synthetic" if self.is_synthetic else "data/partnerface"
@@ -169,8 +185,8 @@ def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[Benchma
     """Parse the flag ``--subjects``.
 
     Args:
-        text: ``synthetic_a``, ``synthetic_b``, ``synthetic_c``, folders of tracked datasets and videos, with
-            commas between.
+        text: embedded subjects such as ``synthetic_a``, folders of tracked datasets and videos, with commas
+            between.
         out: folder of the benchmark; new datasets go into its folder ``datasets``.
         resolution: sizes of the training data.
 
@@ -189,22 +205,19 @@ def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[Benchma
 
 
 def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
-    if spec in (f"{SYNTHETIC}a", f"{SYNTHETIC}b"):
-        return BenchmarkSubject(
-            spec, spec, out / DATASETS / spec, resolution.synthetic, frames=resolution.frames
-        )
-    if spec == FOLDING:
-        return BenchmarkSubject(spec, spec, out / DATASETS / spec, FOLDING_SIZE, frames=FOLDING_FRAMES)
+    embedded = [f"{SYNTHETIC}{name}" for name in SUBJECTS]
+    if spec in embedded:
+        size, frames = resolution.synthetic, resolution.frames
+        if spec == FOLDING and resolution == Resolution():
+            size, frames = FOLDING_SIZE, FOLDING_FRAMES
+        return BenchmarkSubject(spec, spec, out / DATASETS / spec, size, frames=frames)
     path = Path(spec)
     name = re.sub(r"[^\w-]+", "_", path.stem if path.is_file() else path.name)
     if spec and (path / TRANSFORMS).is_file():
         return BenchmarkSubject(name, spec, relative(path), resolution.clip)
     if path.is_file():
         return BenchmarkSubject(name, spec, out / DATASETS / name, resolution.clip, video=relative(path))
-    raise UserError(
-        f"--subjects: '{spec}' is neither {SYNTHETIC}a, {SYNTHETIC}b, {FOLDING}, a tracked dataset nor a "
-        "video"
-    )
+    raise UserError(f"--subjects: '{spec}' is neither {', '.join(embedded)}, a tracked dataset nor a video")
 
 
 def relative(path: Path) -> Path:

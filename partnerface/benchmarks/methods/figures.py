@@ -11,12 +11,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from partnerface.benchmarks.methods.compared import MethodVariant
-from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity, Row
+from partnerface.benchmarks.methods.results import (
+    FINE_PSNR,
+    HEAD_LPIPS,
+    HEAD_PSNR,
+    MM_FINE_FACE,
+    STRICT,
+    MethodResults,
+    Quantity,
+    Row,
+)
 from partnerface.files.images import read_rgb
 from partnerface.runs.figures import draw_curve, draw_grid, label_numbers, save_with_legend
 from partnerface.runs.results import SeedScores
 
-QUANTITIES = ((HEAD_PSNR, "PSNR inside the head, dB"), (HEAD_LPIPS, "LPIPS of the head"))
+QUANTITIES = (
+    (HEAD_PSNR, "PSNR inside the head, dB"),
+    (HEAD_LPIPS, "LPIPS of the head"),
+    (MM_FINE_FACE, "true motion left, mm"),
+    (FINE_PSNR, "PSNR of fine motion, dB"),
+)
+WITHOUT_METHOD = {
+    MM_FINE_FACE: (Quantity("mm_nothing", "fine_face"), "no deformation"),
+    FINE_PSNR: (Quantity("fine_motion", "ceiling_psnr"), "perfect but for the motion"),
+}
+"""What a quantity is compared with that depends on no method, and its name."""
 
 
 def _write_panels(
@@ -27,7 +46,7 @@ def _write_panels(
     draw: Callable[[Axes, str, Quantity], None],
 ) -> None:
     """Write a figure with a row of panels for each split, a panel for each quantity that some row has."""
-    found = [entry for entry in QUANTITIES if any(entry[0].of(row["metrics"]) for row in results.rows)]
+    found = [entry for entry in QUANTITIES if any(entry[0].of_row(row) for row in results.rows)]
     # LPIPS is missing where its weights could not be downloaded.
     quantities = found or QUANTITIES[:1]
     width, height = size[0] * len(quantities), size[1] * len(splits) + 0.6
@@ -43,8 +62,9 @@ def _write_panels(
 def write_bars(path: Path, results: MethodResults) -> None:
     """Draw PSNR and LPIPS of every method by subject, with a row of panels for each split.
 
+    Where the true motion is known, also the millimetres of it that are left and the PSNR where it shows.
     Error bars are the sample standard deviation over seeds, hatched bars were measured on a sample of the
-    frames, and black lines are the scores of the nearest training frame.
+    frames, black lines are the scores of the nearest training frame, dotted ones those of no deformation.
     """
     size = max(1.5 + 1.1 * len(results.subjects), 4.0), 2.6
     _write_panels(path, results, results.splits, size, partial(_draw_bars, results))
@@ -75,6 +95,10 @@ def _draw_bars(results: MethodResults, panel: Axes, split: str, quantity: Quanti
         if (nearest := results.nearest_frame(subject, split, quantity)) is not None:
             panel.hlines(nearest, group - 0.45, group + 0.45, color="black", lw=1.2, label="nearest frame")
             heights.append(nearest)
+        reference, name = WITHOUT_METHOD.get(quantity, (None, ""))
+        if reference is not None and (level := results.mean_of(subject, split, reference)) is not None:
+            panel.hlines(level, group - 0.45, group + 0.45, color="black", ls=":", lw=1.2, label=name)
+            heights.append(level)
     if heights and quantity.metric == "psnr":
         panel.set_ylim(bottom=max(min(heights) - 2, 0))
     panel.set_xticks(range(len(subjects)), subjects, size=8)

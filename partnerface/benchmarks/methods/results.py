@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from partnerface.benchmarks.methods.compared import MethodVariant
 from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, METRICS_FILES, BenchmarkRun
 from partnerface.data.regions import NEAREST_FRAME
-from partnerface.data.splits import SAMPLE_SUFFIX
+from partnerface.data.splits import HARD_SPLITS, SAMPLE_SUFFIX
 from partnerface.errors import UserError
 from partnerface.files.whole_files import replace_text
 from partnerface.runs.results import SeedScores
@@ -42,7 +43,10 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
             "protocol": protocol["test_parameters"],
             "seed": run.seed,
             "budget": run.budget.as_json(),
-            "metrics": {name: values for name, values in regions.items() if name != NEAREST_FRAME},
+            "metrics": {
+                name: values for name, values in regions.items() if name not in (NEAREST_FRAME, FINE)
+            },
+            **_motion_of(report, split),
             NEAREST_FRAME: regions.get(NEAREST_FRAME, {}),
             "frames": protocol["num_frames"][split],
             "train_frames": protocol["num_train_frames"],
@@ -60,6 +64,21 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
         for protocol in [report["protocol"]]
         for split, regions in report["splits"].items()
     ]
+
+
+FINE = "fine_motion"
+MOTION_KEYS = ("mm_left", "mm_nothing", "cosine")
+
+
+def _motion_of(report: dict[str, Any], split: str) -> dict[str, Any]:
+    """What a report says about the fine motion of a split, where that is known: nothing of real videos.
+
+    ``mm_left``, ``mm_nothing`` and ``cosine`` by region of the surface, and ``fine_motion``: PSNR, LPIPS and
+    so on of the pixels that the motion changes, with ``ceiling_psnr``, ``sampling_psnr`` and ``counts``.
+    """
+    regions, motion = report["splits"][split], (report.get("motion") or {}).get(split, {})
+    found = {key: motion[key] for key in MOTION_KEYS if key in motion}
+    return found | ({FINE: regions[FINE]} if FINE in regions else {})
 
 
 def _steps(run: BenchmarkRun) -> int | None:
@@ -133,28 +152,29 @@ STRICT = "strict"
 
 @dataclass(frozen=True)
 class Quantity:
-    """A metric on a region of the picture.
+    """A metric on a region of the picture, or a measure of the true motion.
 
     Attributes:
-        region: such as ``head_mask``.
-        metric: such as ``psnr``.
+        region: such as ``head_mask``, or a key of a row such as ``mm_left``.
+        metric: such as ``psnr``, or a region of the surface.
     """
 
     region: str
     metric: str
 
     def of(self, table: dict[str, Any]) -> float | None:
-        """The value in a row's table by region and metric; None if it is missing."""
+        """The value in a table by region and metric; None if it is missing."""
         return table.get(self.region, {}).get(self.metric)
 
-    def scores(self, tables: Iterable[dict[str, Any]], sampled: bool = False) -> SeedScores | None:
-        """The values of all tables that have one; None if none has."""
-        known = tuple(value for table in tables if (value := self.of(table)) is not None)
-        return SeedScores(known, sampled) if known else None
+    def of_row(self, row: Row) -> float | None:
+        """The value of a row of ``results.json``; None if it is missing."""
+        return self.of(row["metrics"] | {key: row[key] for key in (*MOTION_KEYS, FINE) if key in row})
 
 
 HEAD_PSNR = Quantity("head_mask", "psnr")
 HEAD_LPIPS = Quantity("head_mask", "lpips")
+MM_FINE_FACE = Quantity("mm_left", "fine_face")
+FINE_PSNR = Quantity(FINE, "psnr")
 
 
 class MethodResults:
@@ -195,9 +215,15 @@ class MethodResults:
 
     @property
     def splits(self) -> list[str]:
-        """Names of test splits, the hardest first; samples count as their split."""
+        """Names of test splits, those without training's expressions first; samples count as their split."""
         found = dict.fromkeys(row["split"].removesuffix(SAMPLE_SUFFIX) for row in self.rows)
-        return sorted(found, key=lambda name: (name != "unseen_expression", name != "temporal"))
+        ranks = {name: place for place, name in enumerate((*HARD_SPLITS, "temporal"))}
+        return sorted(found, key=lambda name: ranks.get(name, len(ranks)))
+
+    def splits_of(self, subject: str) -> list[str]:
+        """`splits` that a subject has."""
+        found = {row["split"].removesuffix(SAMPLE_SUFFIX) for row in self.select(subject=subject)}
+        return [name for name in self.splits if name in found]
 
     def select(self, **wanted: Any) -> list[Row]:
         """Rows with these values."""
@@ -220,14 +246,19 @@ class MethodResults:
         wanted = {"method": variant.method, "overrides": dict(variant.overrides)}
         wanted |= {"subject": subject, "protocol": protocol}
         for name in (split, split + SAMPLE_SUFFIX) if or_sample else (split,):
-            rows = self.select(split=name, **wanted)
-            found = quantity.scores((row["metrics"] for row in rows), name.endswith(SAMPLE_SUFFIX))
-            if found is not None:
-                return found
+            values = [quantity.of_row(row) for row in self.select(split=name, **wanted)]
+            if known := tuple(value for value in values if value is not None):
+                return SeedScores(known, name.endswith(SAMPLE_SUFFIX))
         return None
+
+    def mean_of(self, subject: str, split: str, quantity: Quantity) -> float | None:
+        """Mean over all rows of a subject and split, for what depends on neither method nor seed."""
+        rows = self.select(subject=subject, split=split, protocol=STRICT)
+        known = [value for row in rows if (value := quantity.of_row(row)) is not None]
+        return mean(known) if known else None
 
     def nearest_frame(self, subject: str, split: str, quantity: Quantity) -> float | None:
         """The metric of the nearest training frame, which depends on neither method nor seed."""
         rows = self.select(subject=subject, split=split, protocol=STRICT)
-        scores = quantity.scores(row[NEAREST_FRAME] for row in rows)
-        return None if scores is None else scores.mean
+        known = [value for row in rows if (value := quantity.of(row[NEAREST_FRAME])) is not None]
+        return mean(known) if known else None

@@ -10,11 +10,11 @@ from statistics import fmean
 
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
+from partnerface.benchmarks.methods.motion_table import motion_table
 from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity, Row
-from partnerface.data.splits import SAMPLE_SUFFIX
+from partnerface.data.splits import HARD_SPLITS, SAMPLE_SUFFIX
+from partnerface.evaluation.combinations import EXPRESSION_REGION, NEW_COMBINATION, OTHER_TEST
 from partnerface.runs.results import SeedScores, TextTable
-
-CLAIMED_SPLIT = "unseen_expression"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def measured_gains(results: MethodResults) -> list[MeasuredGain]:
     found = []
     for claim, subject in itertools.product(CLAIMS, results.subjects):
         variants = MethodVariant(OURS), MethodVariant(claim.baseline)
-        for split in (CLAIMED_SPLIT, CLAIMED_SPLIT + SAMPLE_SUFFIX):
+        claimed = results.splits_of(subject)[0]
+        for split in (claimed, claimed + SAMPLE_SUFFIX) if claimed in HARD_SPLITS else ():
             psnr, lpips = (
                 [results.scores(variant, subject, split, quantity) for variant in variants]
                 for quantity in (HEAD_PSNR, HEAD_LPIPS)
@@ -94,6 +95,9 @@ DETAILS = {
     "mouth, dB": Quantity("mouth", "psnr"),
     "eyes, dB": Quantity("eyes", "psnr"),
     "forehead, dB": Quantity("forehead", "psnr"),
+    "mouth, LPIPS": Quantity("mouth", "lpips"),
+    "expression region, dB": Quantity(EXPRESSION_REGION, "psnr"),
+    "expression region, LPIPS": Quantity(EXPRESSION_REGION, "lpips"),
     "flicker": Quantity("head_mask", "temporal"),
     "depth, mm": Quantity("head_mask", "depth_mm"),
     "correspondence, mm": Quantity("head_mask", "correspondence_mm"),
@@ -111,7 +115,15 @@ def results_markdown(results: MethodResults) -> str:
         repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
         for variant in results.variants
     ]
-    blocks += [_details_table(results), _claims_table(measured_gains(results))]
+    blocks += [motion_table(results, s, split) for s in results.subjects for split in results.splits_of(s)]
+    hardest = {subject: results.splits_of(subject)[0] for subject in results.subjects}
+    for split in dict.fromkeys(hardest.values()):
+        blocks.append(_details_table(results, split, [s for s in hardest if hardest[s] == split]))
+    # A gain of locality shows in new combinations of what training showed, and not in other frames.
+    for split in (NEW_COMBINATION, OTHER_TEST):
+        if people := [subject for subject in results.subjects if split in results.splits_of(subject)]:
+            blocks.append(_details_table(results, split, people))
+    blocks.append(_claims_table(measured_gains(results)))
     blocks += ["\n".join(["```bash", *commands, "```"])]
     return "\n\n".join(block for block in blocks if block)
 
@@ -174,16 +186,15 @@ def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
     return TextTable([title, *subjects], lines).as_markdown()
 
 
-def _details_table(results: MethodResults) -> str:
-    """Other regions and metrics of the hardest split: means over the subjects that have them."""
-    split = results.splits[0]
+def _details_table(results: MethodResults, split: str, subjects: Sequence[str]) -> str:
+    """Other regions and metrics of a split: means over those of the subjects that have them."""
     lines: dict[str, dict[str, str]] = {}
     for variant in results.variants:
         for title, quantity in DETAILS.items():
             # A method tested on a sample alone stays out: its frames are not those of the others.
-            scores = (results.scores(variant, subject, split, quantity) for subject in results.subjects)
+            scores = (results.scores(variant, subject, split, quantity) for subject in subjects)
             if known := [score.mean for score in scores if score is not None]:
-                digits = 4 if quantity.metric == "temporal" else 2
+                digits = {"temporal": 4, "lpips": 3}.get(quantity.metric, 2)
                 lines.setdefault(str(variant), {})[title] = f"{fmean(known):.{digits}f}"
     titles = [title for title in DETAILS if any(title in means for means in lines.values())]
     rows = [[name, *(means.get(title, "-") for title in titles)] for name, means in lines.items()]

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from partnerface.benchmarks.method_under_test import ORACLE
 from partnerface.benchmarks.methods.compared import TESTED_ON_SAMPLES, BenchmarkSubject, MethodVariant
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
@@ -188,7 +189,8 @@ class BenchmarkRun(Run):
     def _test_words(self) -> list[list[str]]:
         test = [ONE_THREAD, "partnerface", "test", "--config", str(self.folder / "config.yaml")]
         test += ["--ckpt_path", str(self.folder / LAST_CHECKPOINT)]
-        test += [*self.variant.test_flags(SAMPLE_FRAMES), "--result_page=false"]
+        splits = self.subject.sampled_splits
+        test += [*self.variant.test_flags(SAMPLE_FRAMES, splits), "--result_page=false"]
         refined = [*test, "--model.test_parameters=refined"]
         return [test, refined] if self.refined and not self.is_sampled else [test]
 
@@ -207,12 +209,23 @@ def planned_runs(
 ) -> list[BenchmarkRun]:
     """Every variant on every subject with every seed; seed by seed, so that tables fill evenly.
 
-    Embedded subjects have the ``seeds`` and ``budgets`` of True, all others those of False.
+    Embedded subjects have the ``seeds`` and ``budgets`` of True, all others those of False. The oracle runs
+    on embedded subjects alone: of others the true motion is not known.
+
+    Raises:
+        UserError: nothing is left to run.
     """
-    return [
+    runs = [
         BenchmarkRun(variant, subject, seed, budgets[subject.is_synthetic], out, refined)
         for seed in sorted({*seeds[True], *seeds[False]})
         for subject in subjects
         if seed in seeds[subject.is_synthetic]
         for variant in variants
+        if subject.is_synthetic or variant.method != ORACLE
     ]
+    if not runs:
+        raise UserError(
+            f"--methods {ORACLE}: the true motion of {', '.join(person.name for person in subjects)} is not "
+            "known; choose an embedded subject such as synthetic_a, or another method"
+        )
+    return runs

@@ -119,7 +119,7 @@ def sequence_for(sequence: TrackedSequence, head: SubdividedHead) -> TrackedSequ
     while len(thickness) < len(head.template_vertices):
         faces, edges = cut_faces(faces)
         thickness = torch.cat([thickness, thickness[torch.from_numpy(edges)].mean(1)])
-    return replace(sequence, head_model=head_model_record(head), shell_thickness=thickness)
+    return replace(sequence, head_model_record=head_model_record(head), shell_thickness=thickness)
 
 
 FITTED_SIZES = 3

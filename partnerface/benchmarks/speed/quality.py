@@ -21,7 +21,7 @@ from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.regions import HEAD
-from partnerface.evaluation.metrics import psnr
+from partnerface.evaluation.image_metric import psnr
 
 SHORT, LONG, CONVERGED = 60.0, 240.0, 600.0
 """CPU seconds of training: every method for a short and a long time, ours until it hardly gains."""

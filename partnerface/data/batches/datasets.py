@@ -93,8 +93,7 @@ class RayBatch(FrameRecord):
 
     def target(self) -> Tensor:
         """``[F, R, 3]`` the colour to reach: the person over the random background."""
-        alpha = self.alpha[..., None]
-        return alpha * self.rgb + (1 - alpha) * self.background
+        return torch.lerp(self.background, self.rgb, self.alpha[..., None])
 
 
 @dataclass

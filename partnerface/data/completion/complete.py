@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.completion.frame_labels import FrameLabels, landmark_pixels, require_landmarks
+from partnerface.data.completion.borrowed_landmarks import face_landmarks
+from partnerface.data.completion.frame_labels import FrameLabels, landmark_pixels
 from partnerface.data.completion.labels import feature_rings, find_neck_line, labelled_mesh
 from partnerface.data.completion.shell import ShellReport, measure_shell
 from partnerface.data.completion.torso_motion import (
@@ -36,7 +37,6 @@ from partnerface.errors import UserError
 from partnerface.files.images import image_size, read_grey, read_rgb, write_image
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.landmark_geometry import landmark_geometry
 
 SHELL_FRAMES = 40
 """Training frames, spread evenly, whose mattes the shell is measured from."""
@@ -55,13 +55,17 @@ class HeadTrack:
         image_paths: ``T`` files, uint8 RGB, not multiplied by the matte.
         matte_paths: ``T`` files, uint8 grey, 255 is the person.
         camera: ``T`` cameras at the resolution of the files; the camera should stand still.
-        head: ``T`` head parameters; without a torso pose one is estimated.
+        head: ``T`` head parameters; without a torso pose one is estimated, unless ``torso_follows_head``.
         fps: frames per second.
         frame_weights: ``[T]`` 0 where the head was not tracked, else 1; by default 1 in every frame.
-        landmarks: ``[T, K, 2]`` pixels of the head model's K landmarks (`landmark_geometry`), round which
+        landmarks: ``[T, K, 2]`` pixels of the head model's K landmarks (`face_landmarks`), round which
             eyes and mouth are labelled; by default where the head model has them.
         times: ``[T]`` seconds within which motion is smooth; by default evenly spaced.
         splits: frame indices by split name, for datasets that come with some; by default `assign_splits`.
+            What is found for frames of ``train`` then depends on no other frame.
+        split_protocol: how the frames of ``splits`` were chosen, in words.
+        torso_follows_head: true keeps a head without a torso pose as it is, so that every vertex lies where
+            its tracker had it.
     """
 
     name: str
@@ -74,6 +78,8 @@ class HeadTrack:
     landmarks: Tensor | None = None
     times: Tensor | None = None
     splits: dict[str, list[int]] | None = None
+    split_protocol: dict[str, str] = field(default_factory=dict)
+    torso_follows_head: bool = False
 
     @property
     def weights(self) -> Tensor:
@@ -113,14 +119,14 @@ class Completion:
             label_paths=label_paths,
             camera=tracked.camera,
             head=self.labels.head,
-            head_model=head_model_record(self.labels.head_model),
+            head_model_record=head_model_record(self.labels.head_model),
             fps=tracked.fps,
             frame_weights=tracked.weights,
             torso_motion=self.torso.matrices,
             neck_line=self.labels.neck_line,
             shell_thickness=self.shell.thickness,
             splits=self.splits,
-            split_protocol={} if tracked.splits else SPLIT_PROTOCOL,
+            split_protocol=tracked.split_protocol if tracked.splits else SPLIT_PROTOCOL,
             coverage=self.coverage,
             left_out=self.left_out,
         )
@@ -166,18 +172,25 @@ def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
     """Find torso, neck line, shell and splits of a head tracked with a head model.
 
     Raises:
-        UserError: the head model has no landmarks, no frame was tracked, or a file is unreadable or of
-            another size than the cameras.
+        UserError: no frame was tracked, none of ``train`` among them, or a file is unreadable or of another
+            size than the cameras.
         ValueError: files, cameras, heads and weights are not equally many.
     """
-    _check(tracked, head_model)
+    _check(tracked)
     camera, weights, count = tracked.camera, tracked.weights, len(tracked.head)
-    reference = median_frame(tracked.head, weights)
-    estimated = tracked.head.torso_rotation is None
-    head = with_torso_pose(tracked.head, weights, camera) if estimated else tracked.head
-    geometry, landmarks = landmark_geometry(head_model), tracked.landmarks
+    own = {name: [i for i in frames if weights[i] > 0] for name, frames in (tracked.splits or {}).items()}
+    learned = weights
+    if tracked.splits:
+        learned = torch.zeros_like(weights)
+        learned[own["train"]] = weights[own["train"]]
+        if not own["train"]:
+            raise UserError(f"{tracked.name}: no frame of the training split in which a head was tracked")
+    reference = median_frame(tracked.head, learned)
+    estimated = tracked.head.torso_rotation is None and not tracked.torso_follows_head
+    head = with_torso_pose(tracked.head, learned, camera) if estimated else tracked.head
+    geometry, landmarks = face_landmarks(head_model), tracked.landmarks
     if landmarks is None:
-        landmarks = landmark_pixels(head_model, tracked.head, camera)
+        landmarks = landmark_pixels(head_model, geometry, tracked.head, camera)
     labels = FrameLabels(
         head_model=head_model,
         camera=camera,
@@ -191,16 +204,16 @@ def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
     _, pixels, depth = labels.posed(reference)
     focal = float(camera.intrinsics[reference, 1])
     labels = replace(labels, neck_line=find_neck_line(labels.mesh, pixels, depth, focal, camera.height))
-    torso = _torso_motion(tracked, labels, reference)
+    torso = _torso_motion(tracked, labels, reference, learned)
     head = move_torso(head, camera, torso.matrices) if estimated else head
     labels = replace(labels, head=head, torso_motion=torso.matrices)
-    splits = tracked.splits or assign_splits(weights, tracked.fps, head.expression)
+    splits = own or assign_splits(weights, tracked.fps, head.expression)
     shell = _shell(tracked, labels, splits["train"])
+    splits = {name: frames for name, frames in splits.items() if frames}
     return Completion(tracked, labels, torso, shell, splits, split_coverage(splits, head))
 
 
-def _check(tracked: HeadTrack, head_model: HeadModel) -> None:
-    require_landmarks(head_model)
+def _check(tracked: HeadTrack) -> None:
     names = ("image_paths", "matte_paths", "camera", "head", "weights")
     counts = {name: len(getattr(tracked, name)) for name in names}
     if len({*counts.values()}) > 1:
@@ -213,13 +226,26 @@ def _check(tracked: HeadTrack, head_model: HeadModel) -> None:
             raise UserError(f"{path}: is {found[0]}x{found[1]}, the cameras are {size[0]}x{size[1]}")
 
 
-def _torso_motion(tracked: HeadTrack, labels: FrameLabels, reference: int) -> TorsoMotion:
+def _torso_motion(tracked: HeadTrack, labels: FrameLabels, reference: int, learned: Tensor) -> TorsoMotion:
+    """Motion of the frames with ``learned`` ``[T]`` above 0 and of all others, neither from the other."""
     images = np.stack([shrink(read_rgb(path)) for path in tracked.image_paths])
     mattes = np.stack([shrink(read_grey(path)) for path in tracked.matte_paths])
     at_reference = labels.image(reference, read_grey(tracked.matte_paths[reference]))
     torso = _reduced(at_reference, TORSO_SIZE, TORSO_SIZE) == Region.TORSO
     times = torch.arange(len(images)) / tracked.fps if tracked.times is None else tracked.times
-    return estimate_torso_motion(images, mattes, torso, reference, tracked.weights, times)
+    if not tracked.splits:
+        return estimate_torso_motion(images, mattes, torso, reference, tracked.weights, times)
+    matrices = torch.eye(2, 3).repeat(len(images), 1, 1)
+    found: list[TorsoMotion] = []
+    for group in (learned > 0, learned == 0):
+        group[reference] = True
+        chosen = torch.where(group)[0]
+        place = int((chosen == reference).nonzero()[0, 0])
+        weights = tracked.weights[chosen]
+        pictures = images[chosen.numpy()], mattes[chosen.numpy()]
+        found.append(estimate_torso_motion(*pictures, torso, place, weights, times[chosen]))
+        matrices[chosen] = found[-1].matrices
+    return replace(found[0], matrices=matrices, reference=reference)
 
 
 def _shell(tracked: HeadTrack, labels: FrameLabels, train: list[int]) -> ShellReport:

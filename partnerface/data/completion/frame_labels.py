@@ -15,7 +15,8 @@ from partnerface.data.regions import Region
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.landmark_geometry import landmark_geometry
+from partnerface.head_models.landmark_geometry import LandmarkGeometry
+from partnerface.head_models.linear_blend_skinning import transform_points
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,28 @@ class FrameLabels:
         return label_image(regions, self.landmarks[frame], self.rings, matte, neck_row)
 
 
-def landmark_pixels(head_model: HeadModel, head: HeadParameters, camera: Camera) -> Tensor:
-    """``[T, K, 2]`` pixels of the landmarks on posed heads, in the order of `landmark_geometry`."""
-    rest = landmark_geometry(head_model).points.positions(head.identity, head.expression)
-    return camera.project(rest @ head.rotation.transpose(1, 2) + head.translation[:, None])[0]
+def landmark_pixels(
+    head_model: HeadModel, geometry: LandmarkGeometry, head: HeadParameters, camera: Camera
+) -> Tensor:
+    """``[T, K, 2]`` pixels of landmarks on posed heads."""
+    return camera.project(placed_landmarks(head_model, geometry, head))[0]
+
+
+def placed_landmarks(head_model: HeadModel, geometry: LandmarkGeometry, head: HeadParameters) -> Tensor:
+    """``[T, K, 3]`` landmarks of posed heads in the world."""
+    jaw = None if head_model.jaw_joint is None else head.joint_rotations[:, head_model.jaw_joint]
+    rest = geometry.points.positions(head.identity, head.expression, jaw)
+    return transform_points(head_model.head_transforms(head)[:, None], rest)
 
 
 def require_landmarks(head_model: HeadModel) -> None:
-    """Refuse a head model that the tracker cannot fit and whose face cannot be labelled.
+    """Refuse a head model that the tracker cannot fit.
 
     Raises:
         UserError: it has no landmark embedding.
     """
     if not len(head_model.asset.landmark_faces):
         raise UserError(
-            f"head model {head_model.asset.name}: has no landmark embedding, without which it can neither be "
-            "fitted to a video nor have its face, eyes and mouth labelled"
+            f"head model {head_model.asset.name}: has no landmark embedding, without which it cannot be "
+            "fitted to a video"
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from partnerface.data.regions import Region
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parts import head_parts
 from partnerface.head_models.landmark_geometry import (
     FOREHEAD_TOP,
     LEFT_EYE,
@@ -26,6 +27,7 @@ LABELLED_FACE_DEPTH_M = 0.085
 """The face reaches this far behind the outer eye corners: to the front of the ears."""
 HAIRLINE_MARGIN_M = 0.005
 LABELLED_TORSO_SHARE = 0.35
+LOWEST_M = 0.01
 NECK_LINE_MARGIN_M = 0.01
 RASTER_SCALE = 0.5
 WIDENED_512_PX = {Region.EYES: 8, Region.MOUTH: 5}
@@ -75,16 +77,24 @@ def labelled_mesh(head_model: HeadModel, landmarks: LandmarkGeometry) -> Labelle
     face_depth = torch.minimum(
         vertices[:, 2] - (corner[2] - LABELLED_FACE_DEPTH_M), hairline + HAIRLINE_MARGIN_M - vertices[:, 1]
     )
-    weights = head_model.skinning_weights
-    torso_share = weights[:, head_model.joint("root")]
+    torso_share = head_model.skinning_weights[:, head_model.joint("root")]
     skin_vertices = faces[skin].unique()
+    neck_share = 1 - head_model.head_weights()
+    if head_model.joint("neck") == head_model.joint("head"):
+        # In FLAME one joint turns both: where the neck lies, its shape says.
+        neck_share = neck_share.maximum(head_parts(head_model).weights["neck"])
+    torso_vertices = skin_vertices[torso_share[skin_vertices] > LABELLED_TORSO_SHARE]
+    if not len(torso_vertices):
+        # A neck without shoulders ends where they begin.
+        lowest = vertices[skin_vertices, 1].amin() + LOWEST_M
+        torso_vertices = skin_vertices[vertices[skin_vertices, 1] < lowest]
     return LabelledMesh(
         faces=faces,
         kinds=kinds,
         face_depth=face_depth,
-        neck_share=weights[:, head_model.joint("neck")] + torso_share,
+        neck_share=neck_share,
         torso_share=torso_share,
-        torso_vertices=skin_vertices[torso_share[skin_vertices] > LABELLED_TORSO_SHARE],
+        torso_vertices=torso_vertices,
     )
 
 
@@ -92,8 +102,10 @@ def find_neck_line(mesh: LabelledMesh, pixels: Tensor, depth: Tensor, focal: flo
     """Row in [0, 1] above which the torso never reaches: a centimetre over the trapezius.
 
     ``pixels`` ``[V, 2]`` and ``depth`` ``[V]`` (metres) are the reference frame's posed vertices; ``focal``
-    is in pixels.
+    is in pixels. The lower edge of the picture for a mesh without a torso.
     """
+    if not len(mesh.torso_vertices):
+        return 1.0
     rows, distance = pixels[mesh.torso_vertices, 1], depth[mesh.torso_vertices].mean()
     return float(((rows.min() - NECK_LINE_MARGIN_M * focal / distance) / height).clamp(0, 1))
 

@@ -27,14 +27,27 @@ def plain_name(name: str) -> str:
 def by_name(values: Tensor, names: Sequence[str], head_model: HeadModel) -> tuple[Tensor, list[str]]:
     """Expressions ``[T, N]`` of some names as ``[T, E]`` of a head model's, and the names that it misses.
 
-    Names match without case and separators; those that the head model lacks are left out.
+    Names match without case and separators; those that the head model lacks are left out. Where one has
+    a name for both sides and the other a name for each, each side gets the common value, and the
+    common one the mean of the sides.
     """
     columns = {plain_name(name): number for number, name in enumerate(names)}
     wanted = head_model.asset.expression_names
-    places = [columns.get(plain_name(name)) for name in wanted]
-    padded = torch.cat([values, values.new_zeros(len(values), 1)], 1)
-    found = padded[:, [values.shape[1] if place is None else place for place in places]]
-    return found, [name for name, place in zip(wanted, places, strict=True) if place is None]
+    found, missing = values.new_zeros(len(values), len(wanted)), []
+    for number, name in enumerate(wanted):
+        plain = plain_name(name)
+        both = plain.removesuffix("left").removesuffix("right")
+        for candidates in (
+            (plain,),
+            (both,) if both not in ("jaw", "mouth") else (),
+            (plain + "left", plain + "right"),
+        ):
+            if candidates and all(candidate in columns for candidate in candidates):
+                found[:, number] = values[:, [columns[candidate] for candidate in candidates]].mean(1)
+                break
+        else:
+            missing.append(name)
+    return found, missing
 
 
 EYE_YAW, EYE_PITCH = math.radians(30), math.radians(20)

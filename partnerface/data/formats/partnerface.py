@@ -122,7 +122,7 @@ class PartnerfaceReader(SequenceReader):
             label_paths=paths["label_path"],
             camera=camera,
             head=head,
-            head_model=head_model,
+            head_model_record=head_model,
             fps=positive(record["fps"], "fps"),
             frame_weights=weights,
             torso_motion=torso_motion,
@@ -131,6 +131,7 @@ class PartnerfaceReader(SequenceReader):
             splits=checked_splits(record["splits"], weights),
             split_protocol=split_protocol_of(record),
             coverage=coverage_of_splits(table(record["coverage"], "coverage")),
+            frame_names=[path.stem for path in paths["file_path"]],
         )
         return sequence, residual
 

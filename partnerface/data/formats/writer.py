@@ -158,7 +158,7 @@ class SequenceWriter:
             "format_version": FORMAT_VERSION,
             "name": sequence.name,
             "fps": float(sequence.fps),
-            "head_model": asdict(sequence.head_model),
+            "head_model": asdict(sequence.head_model_record),
             "neck_line": float(sequence.neck_line),
             **{k: v for k, v in entries[0].items() if k in (*INTRINSICS, "w", "h")},
             "camera_angle_x": 2 * math.atan(camera.width / (2 * entries[0]["fl_x"])),

@@ -249,6 +249,12 @@ class FineFace:
             coupled.append(own[..., k] * gain + self.coupling * COUPLED_SHIFT * shift)
         return torch.stack(coupled, -1)
 
+    def shapes(self) -> Tensor:
+        """``[K, N, 3]`` metres in rest space by which a millimetre of each fold moves the points."""
+        shapes = self._basis.new_zeros(len(self._basis), self._count, 3)
+        shapes[:, self._moved] = self._basis
+        return shapes
+
     def offsets(self, expression: Tensor) -> Tensor:
         """``[N, 3]`` metres in rest space at the expression ``[E]`` of one frame; zero at neutral."""
         offsets = torch.zeros(self._count, 3)

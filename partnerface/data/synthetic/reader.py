@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,17 +15,28 @@ from rich.progress import track
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.compute.threads import single_thread
+from partnerface.data.formats.layout import CACHE_FOLDER
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.regions import Region
-from partnerface.data.sequence import SequenceReader, TrackedSequence, TrueSurface, head_model_record
+from partnerface.data.sequence import (
+    Reference,
+    SequenceReader,
+    TrackedSequence,
+    TrueMotion,
+    TrueSurface,
+    head_model_record,
+)
 from partnerface.data.splits import split_coverage
 from partnerface.data.synthetic import conversation
 from partnerface.data.synthetic.performance import FPS, SPLIT_PROTOCOL
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
+from partnerface.data.synthetic.true_motion import true_motion
 from partnerface.errors import UserError
+from partnerface.files.arrays import read_array
 from partnerface.files.plain_values import read_json_table
+from partnerface.files.whole_files import NotWritten, whole_file
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
 
@@ -33,7 +45,7 @@ APPEARANCE_VERSION = 4
 """Raised whenever what is on disk changes, so that older renderings are not reused."""
 
 FOLDS_VERSION = 1
-"""The same for the folds of a face and the script that goes with them."""
+"""Raised whenever the folds of a face or the script that goes with them change."""
 
 LEAST_SIZE = 8
 NOISE_SEED = 9000
@@ -126,6 +138,35 @@ class SyntheticReader(SequenceReader):
         return self._truth.true_surface(frame, camera)
 
     @cached_property
+    def _motion(self) -> TrueMotion:
+        return true_motion(self._truth)
+
+    def true_motion(self) -> TrueMotion:
+        """Worked out anew, once, like `true_surface`."""
+        return self._motion
+
+    def reference_picture(self, frame: int, kind: Reference) -> tuple[np.ndarray, np.ndarray]:
+        """Rendered at first use and then kept in the dataset's cache, where that can be written.
+
+        The cache goes when the dataset is rendered again.
+        """
+        path = self.root / CACHE_FOLDER / f"{kind}_{frame:05d}.npy"
+        with suppress(UserError):
+            if (kept := read_array(path)).shape == (self.size, self.size, 4) and kept.dtype == np.uint8:
+                return kept[..., :3], kept[..., 3]
+        with single_thread(), torch.no_grad():
+            motionless = kind == "motionless"
+            rendered = self._truth.render(frame, fine_motion=not motionless, finer=1 if motionless else 2)
+        # A cache that is a link may lead out of the dataset's folder.
+        with suppress(NotWritten), whole_file(path) as partial:
+            if path.parent.is_symlink():
+                raise OSError("a dataset's cache may not be a link")
+            path.parent.mkdir(exist_ok=True)
+            with partial.open("wb") as file:
+                np.save(file, np.dstack([rendered.image, rendered.matte]))
+        return rendered.image, rendered.matte
+
+    @cached_property
     def _truth(self) -> SubjectRenderer:
         return self._renderer(AnnyHead())
 
@@ -170,7 +211,7 @@ class SyntheticReader(SequenceReader):
                 name=f"synthetic-{self.subject.name}",
                 camera=renderer.camera,
                 head=head,
-                head_model=head_model_record(head_model),
+                head_model_record=head_model_record(head_model),
                 fps=FPS,
                 frame_weights=torch.ones(self.frames),
                 torso_motion=torch.eye(2, 3).repeat(self.frames, 1, 1),

@@ -18,7 +18,7 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.head_parts import head_parts
-from partnerface.meshes.normals import spread_points, thin_points, vertex_normals
+from partnerface.meshes.normals import SurfacePoints, spread_points, thin_points, vertex_normals
 from partnerface.tracking.alignment.face_texture import (
     average_texture,
     contrast_images,
@@ -27,7 +27,7 @@ from partnerface.tracking.alignment.face_texture import (
     with_gradient,
 )
 from partnerface.tracking.alignment.pose_step import SAMPLES_PER_INDEPENDENT, place_gradient
-from partnerface.tracking.fit.variables import fitted_expressions
+from partnerface.tracking.fit.variables import expression_unit, fitted_expressions
 
 EXPRESSION_CHUNK = 10
 ELSEWHERE = ("scalp", "ears", "neck", "torso")
@@ -40,7 +40,7 @@ class ExpressionSettings:
     Attributes:
         rounds: averages of the texture, a Gauss-Newton step after each.
         spacing_m: distance between the surface points.
-        sigma: standard deviation of an action's correction.
+        sigma: standard deviation of an expression's correction, as a share of its greatest coefficient.
         smooth_frames: standard deviation of the filter over time that corrections pass through.
     """
 
@@ -80,12 +80,14 @@ def align_expressions(
             rotation=head.rotation[frames],
             translation=head.translation[frames],
             weights=frame_weights[frames],
+            turned=face.turned_by_joints(head_model, head.select(frames)),
             first_expression=head.expression[frames],
             expression=head.expression[frames],
         )
         for frames in torch.arange(len(head)).split(EXPRESSION_CHUNK)
     ]
     low, high = (float(x) for x in head_model.asset.expression_range)
+    settings = replace(settings, sigma=settings.sigma * expression_unit(head_model))
     for number in range(settings.rounds):
         texture, seen_often = average_texture([chunk.texture(face) for chunk in chunks], frame_weights)
         moved = torch.cat([chunk.step_towards(texture, seen_often, face, settings) for chunk in chunks])
@@ -108,11 +110,13 @@ class _MovingFace:
         neutral: ``[Q, 3]`` in the head's rest space.
         basis: ``[E, Q, 3]`` how actions move them; zero for actions that are not fitted.
         normals: ``[Q, 3]`` of the neutral face.
+        points: where they lie on the mesh.
     """
 
     neutral: Tensor
     basis: Tensor
     normals: Tensor
+    points: SurfacePoints
 
     @classmethod
     def of(cls, head_model: HeadModel, identity: Tensor, spacing: float) -> _MovingFace:
@@ -125,11 +129,23 @@ class _MovingFace:
         points = thin_points(points, vertices, spacing)
         basis = torch.stack([points.of(action) for action in head_model.expression_basis])
         normals = functional.normalize(points.of(vertex_normals(vertices, skin)), dim=-1)
-        return cls(points.of(vertices), basis * fitted_expressions(head_model)[:, None, None], normals)
+        return cls(
+            points.of(vertices), basis * fitted_expressions(head_model)[:, None, None], normals, points
+        )
 
-    def under(self, expression: Tensor) -> tuple[Tensor, Tensor]:
-        """Points and normals ``[T, Q, 3]`` under expressions ``[T, E]``."""
+    def turned_by_joints(self, head_model: HeadModel, head: HeadParameters) -> Tensor | None:
+        """``[T, Q, 3]`` what the joints add to T expressions; None where none but the eyes' moves skin."""
+        if head_model.jaw_joint is None:
+            return None
+        identity = head_model.identity_vertices(head.identity)
+        moved = head_model.rest_space_vertices(head) - head_model.expression_offsets(head.expression)
+        return torch.stack([self.points.of(frame - identity) for frame in moved])
+
+    def under(self, expression: Tensor, turned: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Points and normals ``[T, Q, 3]`` under expressions ``[T, E]``; see `turned_by_joints`."""
         places = self.neutral + torch.tensordot(expression, self.basis, 1)
+        if turned is not None:
+            places = places + turned
         return places, self.normals.expand_as(places)
 
 
@@ -142,6 +158,7 @@ class _ExpressionChunk:
         camera: their cameras.
         rotation, translation: head to world.
         weights: ``[T]``.
+        turned: see `_MovingFace.turned_by_joints`.
         first_expression: ``[T, E]`` of the landmark fit.
         expression: ``[T, E]`` now.
     """
@@ -151,12 +168,15 @@ class _ExpressionChunk:
     rotation: Tensor
     translation: Tensor
     weights: Tensor
+    turned: Tensor | None
     first_expression: Tensor
     expression: Tensor
 
     def texture(self, face: _MovingFace) -> tuple[Tensor, Tensor]:
         pose = self.rotation, self.translation
-        return texture_sums(self.contrast, self.camera, *face.under(self.expression), *pose, self.weights)
+        return texture_sums(
+            self.contrast, self.camera, *face.under(self.expression, self.turned), *pose, self.weights
+        )
 
     def step_towards(
         self, texture: Tensor, seen_often: Tensor, face: _MovingFace, settings: ExpressionSettings
@@ -165,7 +185,7 @@ class _ExpressionChunk:
         skin = texture_residuals(
             with_gradient(self.contrast),
             self.camera,
-            *face.under(self.expression),
+            *face.under(self.expression, self.turned),
             self.rotation,
             self.translation,
             texture,

@@ -198,9 +198,6 @@ def _learn_shell(shell: HairShell, chunks: list[_PoseChunk], gate: float) -> Non
 
 def _rest_vertices(head_model: HeadModel, head: HeadParameters) -> tuple[Tensor, Tensor]:
     """Vertices ``[T, V, 3]`` with expression in the head's rest space, and their normals ``[T, V, 3]``."""
-    neutral = head_model.identity_vertices(head.identity)
     skin = head_model.faces[head_model.part_faces("skin")]
-    vertices = torch.stack(
-        [neutral + head_model.expression_offsets(expression[None])[0] for expression in head.expression]
-    )
+    vertices = head_model.rest_space_vertices(head)
     return vertices, torch.stack([vertex_normals(frame, skin) for frame in vertices])

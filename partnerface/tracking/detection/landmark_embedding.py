@@ -5,19 +5,17 @@ Works for every head model and detector, since no correspondence has to be known
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from pytorch3d.transforms import euler_angles_to_matrix
 from torch import Tensor
 
-from partnerface.data.synthetic.render_subject import SubjectRenderer
-from partnerface.data.synthetic.subject import subject_named
+from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
-from partnerface.meshes.rasterizer import MeshFragments
+from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
+from partnerface.tracking.detection.head_portraits import PORTRAITS, MeshImage, portraits
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 from partnerface.tracking.detection.landmarks import detect_landmarks
 
@@ -27,26 +25,9 @@ REACH_PX = 6
 """The detector puts a lid's edge on the eyeball or the lashes beside it: then the nearest skin counts."""
 
 SETTLING_FRAMES = 4
-VIEW_SIZE = 512
-SUBJECTS = ("a", "b")
-VIEW_ANGLES = (
-    *((0, 0), (0, 12), (0, -12), (10, 0), (-12, 0), (20, 0), (0, 22), (0, -22), (10, 15), (10, -15)),
-    *((-10, 15), (-10, -15)),
-)
-"""Pitch and yaw of the head in degrees."""
-
-
-@dataclass
-class MeshImage:
-    """One picture of a head and the surface under its pixels.
-
-    Attributes:
-        image: ``[H, W, 3]`` uint8.
-        fragments: face and barycentric coordinates at each pixel.
-    """
-
-    image: np.ndarray
-    fragments: MeshFragments
+FIND_VIEWS = 2 * PORTRAITS
+"""Portraits that `find_landmarks` looks at."""
+LEAST_LANDMARKS = 200
 
 
 @dataclass
@@ -64,21 +45,43 @@ class LandmarkEmbedding:
     spread: np.ndarray
 
 
-def render_views(head_model: HeadModel) -> Iterator[MeshImage]:
-    """Two dressed subjects, neutral, from a dozen directions."""
-    for name in SUBJECTS:
-        renderer = SubjectRenderer(head_model, subject_named(name), len(VIEW_ANGLES), VIEW_SIZE, seed=0)
-        head = renderer.head
-        head.expression = torch.zeros_like(head.expression)
-        angles = torch.tensor(VIEW_ANGLES) * (math.pi / 180)
-        yaw, pitch = angles[:, 1], angles[:, 0]
-        head.rotation = euler_angles_to_matrix(torch.stack([yaw, pitch, torch.zeros_like(yaw)], 1), "YXZ")
-        head.translation = head.torso_translation.clone()
-        head.joint_rotations = torch.eye(3).expand_as(head.joint_rotations).clone()
-        renderer.sway = torch.zeros_like(renderer.sway)
-        for view in range(len(VIEW_ANGLES)):
-            fragments = renderer.rasterize(view, renderer.camera.select([view])).fragments
-            yield MeshImage(renderer.render(view).image, fragments)
+def find_landmarks(
+    head_model: HeadModel,
+    on_view: Callable[[], None] = lambda: None,
+    detect: Callable[[np.ndarray], np.ndarray | None] | None = None,
+) -> None:
+    """Give a head model that has none a landmark embedding, in half a minute.
+
+    Portraits are painted twice: with the landmarks of the first round the second has lips.
+
+    Args:
+        head_model: gets the embedding in its asset; one that it has is replaced.
+        on_view: called after each of the `FIND_VIEWS` portraits.
+        detect: see `embed_landmarks`; MediaPipe by default.
+
+    Raises:
+        UserError: too few landmarks were found: it is no head, or not one that looks along +z.
+    """
+
+    def counted() -> Iterable[MeshImage]:
+        for view in portraits(head_model):
+            yield view
+            on_view()
+
+    for _ in range(2):
+        found = embed_landmarks(head_model, counted(), detect or detect_still)
+        if (known := int((found.spread <= MAX_SPREAD_MM).sum())) < LEAST_LANDMARKS:
+            raise UserError(
+                f"head model {head_model.asset.name} {head_model.asset.version}: only {known} of "
+                f"{SKIN_LANDMARKS} landmarks were found on pictures of it, {LEAST_LANDMARKS} are needed; is "
+                "it a head with eyes, in the axes of its makers?"
+            )
+        head_model.asset = replace(
+            head_model.asset,
+            landmark_faces=found.faces,
+            landmark_barycentric=found.barycentric,
+            landmark_spread=found.spread,
+        )
 
 
 def detect_still(image: np.ndarray) -> np.ndarray | None:

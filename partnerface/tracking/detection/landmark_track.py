@@ -1,8 +1,8 @@
-"""LandmarkTrack: what detection hands to the fit, its npz file, and whether it is one face in one shot."""
+"""LandmarkTrack: what detection hands to the fit, and its npz file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,15 @@ _SHAPES = {
     "content_change": "T",
     "background_change": "T",
     "timestamps": "T",
-    **dict.fromkeys(("fps", "width", "height", "model_sha256", "mode"), ""),
+    "notes": "N",
+    **dict.fromkeys(
+        ("fps", "width", "height", "model_sha256", "mode", "stream", "quarter_turns", "transparent"), ""
+    ),
 }
+
+COPY_CHANGE = 2e-4
+"""`content_change` below which a frame is a copy of the one before: half that of a quiet person's frames, and
+more than an encoder leaves in copies."""
 
 
 @dataclass
@@ -40,7 +47,8 @@ class LandmarkTrack:
         score_names: ``[B]`` names of the scores; the fit matches them by name.
         face_matrices: ``[T, 4, 4]`` the detector's own head pose.
         valid: ``[T]`` bool, a face was found.
-        content_change: ``[T]`` mean absolute difference to the previous frame's thumbnail, in [0, 1].
+        content_change: ``[T]`` mean absolute difference to the previous frame's thumbnail, in [0, 1];
+            negative where there is no picture before it.
         background_change: ``[T]`` the median instead of the mean: a person who moves leaves it small.
         timestamps: ``[T]`` seconds from the first frame.
         fps: mean frame rate.
@@ -49,6 +57,11 @@ class LandmarkTrack:
         model_sha256: digest of the detector's model file.
         mode: the detector's running mode.
         source: digest of the video file, empty if unknown.
+        stream: index of the video stream in its container; -1 for the first.
+        quarter_turns: turns by 90 degrees, counter-clockwise, that made the heads upright; landmarks are in
+            pixels of the turned picture.
+        transparent: the video has alpha.
+        notes: what was done to the video to read it, in words for the user.
     """
 
     landmarks: np.ndarray
@@ -65,9 +78,28 @@ class LandmarkTrack:
     model_sha256: str
     mode: str
     source: str = ""
+    stream: int = -1
+    quarter_turns: int = 0
+    transparent: bool = False
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.landmarks)
+
+    @property
+    def copies(self) -> np.ndarray:
+        """``[T]`` bool, the frame repeats the one before, as a stalled camera or a player makes them."""
+        return (self.content_change >= 0) & (self.content_change < COPY_CHANGE)
+
+    @property
+    def used(self) -> np.ndarray:
+        """``[T]`` bool, a face was found and the frame is no copy: it counts as data."""
+        return self.valid & ~self.copies
+
+    def selected(self, frames: np.ndarray) -> LandmarkTrack:
+        """The same track of some of its frames ``[N]``, in order; they keep their times."""
+        per_frame = [name for name, axes in _SHAPES.items() if axes.startswith("T")]
+        return replace(self, **{name: getattr(self, name)[frames] for name in per_frame})
 
     def cropped(self, offset_x: float, offset_y: float, scale: float, size: int) -> LandmarkTrack:
         """The same landmarks in pixels of a square crop, ``(x - offset) * scale``."""
@@ -106,9 +138,11 @@ class LandmarkTrack:
         if fault := _fault(values):
             raise UserError(f"{path}: not a landmark track ({fault}); delete it and track again")
         values.setdefault("source", "")
-        values["score_names"] = [str(name) for name in values["score_names"]]
+        for name in ("score_names", "notes"):
+            values[name] = [str(text) for text in values[name]]
         values["fps"] = float(values["fps"])
-        values |= {name: int(values[name]) for name in ("width", "height")}
+        values |= {name: int(values[name]) for name in ("width", "height", "stream", "quarter_turns")}
+        values["transparent"] = bool(values["transparent"])
         values |= {name: str(values[name]) for name in ("model_sha256", "mode", "source")}
         return cls(**values)
 
@@ -120,8 +154,9 @@ def _fault(values: dict[str, np.ndarray]) -> str | None:
     if fault := shape_fault(values, _SHAPES, {"l": LANDMARKS}):
         return fault
     for name in _SHAPES:
-        kinds = "US" if name in ("score_names", "model_sha256", "mode") else "fiub"
-        if values[name].dtype.kind not in kinds:
+        kinds = "US" if name in ("score_names", "model_sha256", "mode", "notes") else "fiub"
+        # An empty list of words has no type of its own.
+        if values[name].size and values[name].dtype.kind not in kinds:
             return f"{name} holds values of type {values[name].dtype}"
     valid = values["valid"].astype(bool)
     if not np.isfinite(values["landmarks"][valid]).all():
@@ -130,77 +165,3 @@ def _fault(values: dict[str, np.ndarray]) -> str | None:
         if not 0 < values[name] < np.inf:
             return f"{name} is {values[name]}"
     return None if np.isfinite(values["timestamps"]).all() else "timestamps are not finite"
-
-
-MIN_TRACKED_FRAMES = 10
-CUT_CONTENT_CHANGE = 0.03
-CUT_CONTENT_FACTOR = 8.0
-CUT_FACE_JUMP = 0.12
-CUT_SURE_CHANGE = 0.2
-SAME_BACKGROUND_CHANGE = 0.06
-
-
-def check_face_found(track: LandmarkTrack, video: Path) -> None:
-    """At least ten frames must show a face.
-
-    Raises:
-        UserError: the video is too short, or too few of its frames show a face.
-    """
-    tracked = int(track.valid.sum())
-    if tracked == 0:
-        raise UserError(f"{video}: no face found in any of {len(track)} frames; use a video of one head")
-    if tracked < MIN_TRACKED_FRAMES:
-        raise UserError(
-            f"{video}: a face in only {tracked} of {len(track)} frames; "
-            f"at least {MIN_TRACKED_FRAMES} are needed, some hundred make a good avatar"
-        )
-
-
-def check_single_shot(track: LandmarkTrack, video: Path) -> None:
-    """The picture must not change to another scene. Jump cuts before one background may stay.
-
-    Raises:
-        UserError: there is a cut to another background or another framing.
-    """
-    for frame in find_cuts(track):
-        if track.background_change[frame] > SAME_BACKGROUND_CHANGE:
-            raise UserError(
-                f"{video}: a cut at frame {frame} ({track.timestamps[frame]:.2f} s); "
-                "trim the video to one continuous shot"
-            )
-
-
-def find_cuts(track: LandmarkTrack) -> list[int]:
-    """First frames of new shots, jump cuts among them.
-
-    A cut changes the whole picture far more than the frames around it do, and the face jumps, or
-    comes or goes together with another background; a change as large as between unrelated pictures
-    is a cut on its own. A hand before the face is none.
-    """
-    jumps = _face_jumps(track)
-    cuts = []
-    for i in range(1, len(track)):
-        change = track.content_change[i]
-        around = np.r_[track.content_change[max(1, i - 12) : i], track.content_change[i + 1 : i + 13]]
-        usual = float(np.median(around)) if len(around) else 0.0
-        sudden = change > max(CUT_CONTENT_CHANGE, CUT_CONTENT_FACTOR * usual)
-        other_scene = track.background_change[i] > SAME_BACKGROUND_CHANGE
-        face_cut = other_scene if np.isinf(jumps[i]) else jumps[i] > CUT_FACE_JUMP
-        if sudden and (face_cut or change > CUT_SURE_CHANGE):
-            cuts.append(i)
-    return cuts
-
-
-def smoothing_times(track: LandmarkTrack) -> np.ndarray:
-    """``[T]`` timestamps in seconds; a cut takes a second more, so that nothing is smoothed across it."""
-    pauses = np.zeros(len(track))
-    pauses[find_cuts(track)] = 1.0
-    return track.timestamps + np.cumsum(pauses)
-
-
-def _face_jumps(track: LandmarkTrack) -> np.ndarray:
-    """``[T]`` mean landmark step relative to the face height; infinite where a face comes or goes."""
-    steps = np.linalg.norm(np.diff(track.landmarks[:, :SKIN_LANDMARKS, :2], axis=0), axis=-1).mean(1)
-    jumps = np.r_[0.0, steps] / np.nanmedian(track.face_heights())
-    both_missing = ~track.valid & ~np.r_[True, track.valid[:-1]]
-    return np.where(np.isfinite(jumps), jumps, np.where(both_missing, 0.0, np.inf))

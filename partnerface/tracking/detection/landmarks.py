@@ -2,7 +2,7 @@
 
 Three traps shape this file. An array that is not contiguous is read wrongly without an exception.
 Timestamps drive the landmark filter, so they are real milliseconds. The filter starts from the
-detector's crop, so the first frame is fed a few times before its result counts.
+detector's crop, so the first frame with a face is fed a few times before its result counts.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
-from PIL import Image
 
+from partnerface.data.completion.matting import to_mediapipe_image
 from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
-from partnerface.files.videos import read_video
+from partnerface.files.video_reading.read import VideoReader
+from partnerface.files.video_reading.source import VideoSource, video_source
 from partnerface.tracking.detection.landmark_track import LANDMARKS, LandmarkTrack
+from partnerface.tracking.detection.scouting import choose_reading
+from partnerface.tracking.detection.shots import PictureChanges
 
 WARM_UP_FRAMES = 5
-THUMBNAIL = 32
+WARM_UP_MS = 33
+CHIN, FOREHEAD = 152, 10
+"""Landmarks at the lower and the upper end of the face."""
 SECOND_FACE_RATIO = 0.5
 SECOND_FACE_FRAMES = 3
 SECOND_FACE_INTERVAL_S = 0.4
@@ -37,8 +42,10 @@ class LandmarkDetector(Protocol):
 
     model_sha256: str
 
-    def detect(self, video: Path, on_frame: Callable[[], None]) -> LandmarkTrack:
+    def detect(self, video: VideoSource | Path, on_frame: Callable[[], None]) -> LandmarkTrack:
         """Landmarks of every frame; ``on_frame`` is called after each.
+
+        The track names the stream and the turn of the pictures that the landmarks belong to.
 
         Raises:
             UserError: the video cannot be read, or shows several people.
@@ -55,14 +62,20 @@ class MediaPipeDetector:
 
     model_sha256 = FACE_LANDMARKER.sha256
 
-    def detect(self, video: Path, on_frame: Callable[[], None]) -> LandmarkTrack:
-        """Track one face; raises UserError if there are two, or if MediaPipe or its model file is missing."""
+    def detect(self, video: VideoSource | Path, on_frame: Callable[[], None]) -> LandmarkTrack:
+        """Track one face; raises UserError if there are two, or if MediaPipe or its model file is missing.
+
+        Of several video streams the first that shows a face is taken, and heads are turned upright.
+        """
         crowded: list[tuple[int, float]] = []
+        with face_landmarker(video_mode=False) as one_face:
+            source, notes = choose_reading(video_source(video), lambda image: face_roll(one_face, image))
+        reader = VideoReader(source)
 
         def frames() -> Iterator[tuple[float, np.ndarray]]:
             due = 0.0
             with face_landmarker(video_mode=False, num_faces=2) as every_face:
-                for index, frame in enumerate(read_video(video)):
+                for index, frame in enumerate(reader):
                     yield frame.time, frame.image
                     if frame.time >= due:
                         due = frame.time + SECOND_FACE_INTERVAL_S
@@ -74,9 +87,23 @@ class MediaPipeDetector:
         if len(crowded) >= SECOND_FACE_FRAMES:
             index, time = crowded[0]
             raise UserError(
-                f"{video}: several faces, first at frame {index} ({time:.2f} s); crop the video to one person"
+                f"{source.path}: several faces, first at frame {index} ({time:.2f} s); "
+                "crop the video to one person"
             )
+        track.stream = -1 if source.stream is None else source.stream
+        track.quarter_turns, track.transparent = source.quarter_turns, reader.transparent
+        track.notes = [*reader.notes, *notes]
         return track
+
+
+def face_roll(landmarker: Any, image: np.ndarray) -> float | None:
+    """Degrees by which the face in a picture ``[H, W, 3]`` uint8 is turned clockwise; None without a face."""
+    faces = landmarker.detect(to_mediapipe_image(image)).face_landmarks
+    if not faces:
+        return None
+    points = landmark_pixels(faces[0], image.shape[1], image.shape[0])
+    right, down = (points[FOREHEAD] - points[CHIN])[:2]
+    return float(np.degrees(np.arctan2(right, -down)))
 
 
 def _has_second_face(result: Any, image: np.ndarray) -> bool:
@@ -103,13 +130,6 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
         output_facial_transformation_matrixes=video_mode,
     )
     return vision.FaceLandmarker.create_from_options(options)
-
-
-def to_mediapipe_image(image: np.ndarray) -> Any:
-    """A MediaPipe image of ``[H, W, 3]`` uint8 RGB."""
-    mediapipe = import_extra("mediapipe")
-    contiguous = np.ascontiguousarray(image, np.uint8)
-    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=contiguous)
 
 
 def landmark_pixels(face: Any, width: int, height: int) -> np.ndarray:
@@ -147,6 +167,7 @@ class VideoFaceDetector:
         self._landmarker = face_landmarker(video_mode=True)
         self._offset_ms: int | None = None
         self._stamp_ms = -1
+        self._found = False
 
     def __enter__(self) -> Self:
         self._landmarker.__enter__()
@@ -155,16 +176,21 @@ class VideoFaceDetector:
     def __exit__(self, *raised: Any) -> None:
         self._landmarker.__exit__(*raised)
 
+    def _detect(self, picture: Any, stamp_ms: int) -> Any:
+        self._stamp_ms = max(self._stamp_ms + 1, stamp_ms)
+        return self._landmarker.detect_for_video(picture, self._stamp_ms)
+
     def __call__(self, image: np.ndarray, time: float) -> DetectedFace | None:
         """The face in a picture ``[H, W, 3]`` uint8 RGB of ``time`` seconds; None where there is none."""
         picture = to_mediapipe_image(image)
         if self._offset_ms is None:
-            for repeat in range(WARM_UP_FRAMES):
-                self._stamp_ms = repeat * 33
-                self._landmarker.detect_for_video(picture, self._stamp_ms)
-            self._offset_ms = self._stamp_ms + 33 - round(time * 1000)
-        self._stamp_ms = max(self._stamp_ms + 1, self._offset_ms + round(time * 1000))
-        result = self._landmarker.detect_for_video(picture, self._stamp_ms)
+            self._offset_ms = -round(time * 1000)
+        result = self._detect(picture, self._offset_ms + round(time * 1000))
+        if result.face_landmarks and not self._found:
+            for _ in range(WARM_UP_FRAMES):
+                self._offset_ms += WARM_UP_MS
+                result = self._detect(picture, self._offset_ms + round(time * 1000))
+        self._found = bool(result.face_landmarks)
         if not result.face_landmarks:
             return None
         return DetectedFace(
@@ -185,16 +211,13 @@ def detect_landmarks(frames: Iterable[tuple[float, np.ndarray]]) -> LandmarkTrac
     """
     times, faces, changes = [], [], []
     width = height = 0
-    thumbnail = None
+    change = PictureChanges()
     with VideoFaceDetector() as detect:
         for time, image in frames:
             height, width = image.shape[:2]
             faces.append(detect(image, time))
             times.append(time)
-            small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-            previous, thumbnail = thumbnail, np.asarray(small, np.float32) / 255
-            difference = np.abs(thumbnail - (thumbnail if previous is None else previous))
-            changes.append((difference.mean(), np.median(difference.max(-1))))
+            changes.append(change(image))
     return _assemble(times, faces, changes, width, height)
 
 

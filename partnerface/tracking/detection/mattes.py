@@ -1,4 +1,4 @@
-"""The static square that is cut out of a clip, and its mattes, by MediaPipe or by the user."""
+"""The static square that is cut out of a clip, and the mattes that the user has."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from partnerface.errors import UserError, import_extra
-from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
+from partnerface.errors import UserError
 from partnerface.files.images import read_grey
-from partnerface.files.videos import read_video
+from partnerface.files.video_reading.read import VideoFrame, read_video
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
-from partnerface.tracking.detection.landmarks import to_mediapipe_image
 
 CROP_FACE_HEIGHTS = 2.6
 """Side of the crop in face heights (brow line to chin counts as one): hair and shoulders fit in."""
@@ -47,7 +45,7 @@ class HeadCrop:
         return self.size / self.side
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """Crop and resize ``[H, W, 3]`` uint8 (area filter when shrinking)."""
+        """Crop and resize ``[H, W, 3]`` or ``[H, W]`` uint8 (area filter when shrinking)."""
         x, y, side = self.offset_x, self.offset_y, self.side
         square = image[y : y + side, x : x + side]
         if side == self.size:
@@ -68,7 +66,7 @@ def choose_head_crop(track: LandmarkTrack, size: int) -> HeadCrop:
     A video that is hardly larger than the wanted square keeps its whole shorter side. The crop is
     never enlarged beyond the video's own pixels; its size is even.
     """
-    points = track.landmarks[track.valid, :SKIN_LANDMARKS, :2]
+    points = track.landmarks[track.used, :SKIN_LANDMARKS, :2]
     low, high = points.min(1), points.max(1)
     face_height = float(np.nanmedian(track.face_heights()))
     centre = np.median((low + high) / 2, axis=0)
@@ -83,55 +81,27 @@ def choose_head_crop(track: LandmarkTrack, size: int) -> HeadCrop:
     return HeadCrop(int(x), int(y), int(side), int(min(size, side)))
 
 
-def head_crops(video: Path, crop: HeadCrop) -> Iterator[np.ndarray]:
-    """``[H, W, 3]`` uint8 RGB of every frame of a video."""
-    return (crop.apply(frame.image) for frame in read_video(video))
+def head_crops(video: VideoSource | Path, crop: HeadCrop, frames: np.ndarray) -> Iterator[VideoFrame]:
+    """The frames of a video with the numbers ``[N]``, image and alpha cut to the head."""
+    chosen = set(frames.tolist())
+    for number, frame in enumerate(read_video(video)):
+        if number in chosen:
+            alpha = None if frame.alpha is None else crop.apply(frame.alpha)
+            yield VideoFrame(crop.apply(frame.image), frame.time, alpha)
 
 
-class ForegroundMatting(Protocol):
-    """Separates the person from the background.
+def user_mattes(
+    folder: Path, crop: HeadCrop, width: int, height: int, count: int, frames: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Mattes of video frames from a folder of image files, in name order, cropped like the frames.
 
-    Attributes:
-        model_sha256: digest of the model that it uses; a dataset made with another one is made again.
-    """
-
-    model_sha256: str
-
-    def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB in time, 255 is the person."""
-        ...
-
-
-class MediaPipeMatting:
-    """MediaPipe's selfie segmentation.
-
-    The network works at 256x256; on the head crop it leaks far less than on a wide frame.
-    """
-
-    model_sha256 = SELFIE_SEGMENTATION.sha256
-
-    def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB in time, 255 is the person.
-
-        Raises:
-            UserError: MediaPipe or its model file is missing.
-        """
-        mediapipe = import_extra("mediapipe")
-        vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
-        options = vision.ImageSegmenterOptions(
-            base_options=tasks.BaseOptions(model_asset_path=str(model_file(SELFIE_SEGMENTATION))),
-            output_confidence_masks=True,
-            output_category_mask=False,
-        )
-        with vision.ImageSegmenter.create_from_options(options) as segmenter:
-            for frame in frames:
-                result = segmenter.segment(to_mediapipe_image(frame))
-                confidence = result.confidence_masks[-1].numpy_view().reshape(frame.shape[:2])
-                yield np.round(confidence * 255).clip(0, 255).astype(np.uint8)
-
-
-def user_mattes(folder: Path, crop: HeadCrop, width: int, height: int, count: int) -> Iterator[np.ndarray]:
-    """Mattes of every video frame from a folder of image files, in name order, cropped like the frames.
+    Args:
+        folder: has one file for each of the video's ``count`` frames.
+        crop: where the head lies.
+        width: width of the video in pixels.
+        height: height of the video in pixels.
+        count: number of its frames.
+        frames: ``[N]`` numbers of the frames whose mattes are read; all by default.
 
     Raises:
         UserError: the folder is missing or has another number of files than the video has frames, or a
@@ -142,7 +112,7 @@ def user_mattes(folder: Path, crop: HeadCrop, width: int, height: int, count: in
         raise UserError(
             f"{folder}: {len(paths)} mattes for a video of {count} frames; one file a frame is needed"
         )
-    for path in paths:
+    for path in paths if frames is None else [paths[i] for i in frames]:
         matte = read_grey(path)
         if matte.shape != (height, width):
             raise UserError(f"{path}: {matte.shape[1]}x{matte.shape[0]}, but the video is {width}x{height}")

@@ -25,8 +25,10 @@ class FitSettings:
         opening_weight: weight of the openings of lids and lips.
         iris_weight: weight of the irises.
         range_weight: weight of expression coefficients that leave their range.
-        expression_weight: weight of an expression coefficient.
-        expression_square_weight: weight of its square.
+        expression_weight: weight of an expression coefficient, as a share of the greatest, where none is
+            negative.
+        expression_square_weight: weight of the square of that share.
+        jaw_weight: weight of the squared rotation of a jaw that a joint opens, radians.
         score_weight: weight of the detector's centred blendshape scores.
         score_gain: expected change of an expression coefficient by that of its score.
         score_gain_weight: weight of the squared deviation from it, in units of ``score_weight``.
@@ -35,6 +37,7 @@ class FitSettings:
         translation_smoothness: that of the translation, metres.
         expression_smoothness: that of the expression.
         gaze_smoothness: that of the gaze, radians.
+        jaw_smoothness: that of the jaw, radians.
         gaze_weight: weight of the squared gaze, radians.
         focal_weight: weight of the squared deviation of the log focal length from its first guess, in
             units of ``focal_sigma``.
@@ -51,6 +54,7 @@ class FitSettings:
     range_weight: float = 5.0
     expression_weight: float = 0.02
     expression_square_weight: float = 0.045
+    jaw_weight: float = 0.4
     score_weight: float = 0.4
     score_gain: float = 0.6
     score_gain_weight: float = 0.15
@@ -59,6 +63,7 @@ class FitSettings:
     translation_smoothness: float = 1e5
     expression_smoothness: float = 0.5
     gaze_smoothness: float = 5.0
+    jaw_smoothness: float = 4.0
     gaze_weight: float = 0.2
     focal_weight: float = 0.02
     focal_sigma: float = 0.5

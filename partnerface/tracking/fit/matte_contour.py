@@ -83,10 +83,10 @@ class MatteContour:
         """Tensors of `ContourTargets` for some frames."""
         rotation, expression = rotation[frames], expression[frames]
         offset = variables.translation[frames, None]
-        rest = self.points.positions(variables.identity, expression)
+        rest = variables.rest_points(self.points, expression, frames)
         pixels = variables.project(rest @ rotation.transpose(1, 2) + offset)
         eyes = self.landmarks.points.select(torch.tensor(self.eye_rows))
-        eye_rest = eyes.positions(variables.identity, expression)
+        eye_rest = variables.rest_points(eyes, expression, frames)
         eye_line = variables.project(eye_rest @ rotation.transpose(1, 2) + offset).mean(1)
         down = functional.normalize(rotation[:, :2, 1] * rotation.new_tensor([-1.0, 1.0]), dim=1)
         right = torch.stack([down[:, 1], -down[:, 0]], 1)
@@ -127,7 +127,7 @@ class MatteContour:
     ) -> Tensor:
         """Distance to the targets along their normals, averaged over all rows of all frames."""
         used, row = torch.unique(targets.points, return_inverse=True)
-        rest = self.points.select(used).positions(variables.identity, expression)[targets.frames, row]
+        rest = variables.rest_points(self.points.select(used), expression)[targets.frames, row]
         turned = (rotation[targets.frames] @ rest[..., None])[..., 0]
         pixels = variables.project(turned + variables.translation[targets.frames])
         error = ((pixels - targets.pixels) * targets.normals).sum(-1) * self.pixel_scale
@@ -173,8 +173,7 @@ def _cheek_and_jaw(
 ) -> Tensor:
     """``[N]`` bool: skin vertices of the head between eye line and chin, in front of the ears."""
     position = head_model.template_vertices[skin]
-    torso = [head_model.joint("root"), head_model.joint("neck")]
-    head_weight = 1 - head_model.skinning_weights[skin][:, torso].sum(1)
+    head_weight = head_model.head_weights()[skin]
     template = landmarks.points.template
     eyes = template[eye_rows].mean(0)
     chin = landmarks.rows((CHIN,))

@@ -12,6 +12,7 @@ from pytorch3d.transforms import matrix_to_axis_angle
 from torch import Tensor
 
 from partnerface.compute.threads import single_thread
+from partnerface.data.drivers.named_tracks import by_name
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import (
     LEFT_IRIS,
@@ -48,9 +49,9 @@ class FitProblem:
         landmarks = torch.as_tensor(interpolate_missing(track.landmarks, track.valid))
         self.detected = landmarks[:, self.geometry.numbers, :2]
         self.detected_irises = landmarks[:, [LEFT_IRIS, RIGHT_IRIS], :2]
-        self.frame_weights = torch.as_tensor(track.valid, dtype=torch.float32)
+        self.frame_weights = torch.as_tensor(track.used, dtype=torch.float32)
         self.times = torch.as_tensor(track.timestamps if times is None else times, dtype=torch.float32)
-        self.scores = _centred_scores(track, head_model.asset.expression_names)
+        self.scores, self.scored = _centred_scores(track, head_model)
         self.pixel_scale = REFERENCE_FACE_HEIGHT_PX / float(np.nanmedian(track.face_heights()))
         pairs = [self.geometry.rows(pair) for pair in OPENINGS]
         whole = [pair for pair in pairs if len(pair) == 2]
@@ -78,7 +79,7 @@ class FitProblem:
         residual = (projected - self.detected) * self.pixel_scale
         iris = (variables.iris_pixels(rotation) - self.detected_irises) * self.pixel_scale
         iris_distance = torch.linalg.vector_norm(iris, dim=-1)
-        low, high = (float(x) for x in variables.head_model.asset.expression_range)
+        shares, (low, high) = variables.shares_of_expression, variables.range
         total = terms.landmark_term(residual, self.geometry.weights, weights)
         if len(self.pairs):
             total = total + s.opening_weight * terms.opening_term(residual, self.pairs, weights)
@@ -88,20 +89,24 @@ class FitProblem:
         total = total + s.identity_weight * variables.identity.square().sum()
         total = total + s.range_weight * terms.range_term(variables.raw_expression, low, high, weights)
         total = total + terms.expression_prior(
-            expression, weights, s.expression_weight, s.expression_square_weight
+            shares, weights, s.expression_weight * (low == 0), s.expression_square_weight
         )
-        scores = terms.score_term(expression, self.scores, variables.score_gain, weights)
+        if variables.jaw is not None:
+            total = total + s.jaw_weight * terms.jaw_prior(variables.jaw, weights)
+        scores = terms.score_term(
+            shares[:, self.scored], self.scores[:, self.scored], variables.score_gain[self.scored], weights
+        )
         gain_prior = (variables.score_gain - s.score_gain).square().sum()
         total = total + s.score_weight * (scores + s.score_gain_weight * gain_prior)
-        accelerations = terms.smoothness_term(
-            (
-                (variables.rotation, s.rotation_smoothness),
-                (variables.translation, s.translation_smoothness),
-                (expression, s.expression_smoothness),
-                (variables.gaze, s.gaze_smoothness),
-            ),
-            self.times,
-        )
+        moving = [
+            (variables.rotation, s.rotation_smoothness),
+            (variables.translation, s.translation_smoothness),
+            (shares, s.expression_smoothness),
+            (variables.gaze, s.gaze_smoothness),
+        ]
+        if variables.jaw is not None:
+            moving.append((variables.jaw, s.jaw_smoothness))
+        accelerations = terms.smoothness_term(moving, self.times)
         total = total + s.smoothness * accelerations
         total = total + s.gaze_weight * variables.gaze.square().sum(1).mean()
         deviation = (variables.log_focal - self.first_log_focal) / s.focal_sigma
@@ -133,6 +138,8 @@ class FitProblem:
             variables.log_focal: 0.3,
             variables.score_gain: 1.0,
         }
+        if variables.jaw is not None:
+            others[variables.jaw] = 0.5
         total = settings.pose_steps + settings.steps
         first_contour = settings.steps // 3
         interval = max(1, (settings.steps - first_contour) // CONTOUR_UPDATES)
@@ -174,14 +181,17 @@ def _adam(rates: dict, steps: int, rate: float):
     return optimizer, schedule
 
 
-def _centred_scores(track: LandmarkTrack, names: list[str]) -> Tensor:
-    """``[T, E]`` detector scores by the head model's names, minus their mean over tracked frames."""
-    scores = np.zeros((len(track), len(names)), np.float32)
-    for column, name in enumerate(names):
-        if name in track.score_names:
-            values = track.scores[:, track.score_names.index(name)]
-            scores[:, column] = np.where(track.valid, values - values[track.valid].mean(), 0)
-    return torch.as_tensor(scores)
+def _centred_scores(track: LandmarkTrack, head_model: HeadModel) -> tuple[Tensor, Tensor]:
+    """``[T, E]`` detector scores by the head model's names, minus their mean over the used frames.
+
+    Also the columns ``[S]`` that have a score.
+    """
+    detected = np.where(track.valid[:, None], track.scores, 0).astype(np.float32)
+    scores, missing = by_name(torch.as_tensor(detected), track.score_names, head_model)
+    used, valid = (torch.as_tensor(some)[:, None] for some in (track.used, track.valid))
+    scores = (scores - (scores * used).sum(0) / used.sum()) * valid
+    scored = [i for i, name in enumerate(head_model.asset.expression_names) if name not in missing]
+    return scores, torch.tensor(scored, dtype=torch.long)
 
 
 def fit_head(

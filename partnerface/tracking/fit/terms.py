@@ -13,6 +13,9 @@ from torch import Tensor
 
 from partnerface.data.completion.torso_motion import REFERENCE_INTERVAL_S
 
+JAW_ASIDE = 20.0
+"""How much stiffer a jaw is sideways than it opens."""
+
 
 def pseudo_huber(residual: Tensor, width: float) -> Tensor:
     """Quadratic (half the square) near zero, linear beyond ``width``."""
@@ -51,6 +54,11 @@ def range_term(raw_expression: Tensor, low: float, high: float, frame_weights: T
 def expression_prior(expression: Tensor, frame_weights: Tensor, linear: float, square: float) -> Tensor:
     """Prefer few and small actions: each coefficient of ``[T, E]`` and its square, with these weights."""
     return frame_mean(square * expression.square().sum(1) + linear * expression.sum(1), frame_weights)
+
+
+def jaw_prior(jaw: Tensor, frame_weights: Tensor) -> Tensor:
+    """Prefer a closed jaw: squares of rotations ``[T, 3]`` in radians, more so of those to the sides."""
+    return frame_mean((jaw.square() * jaw.new_tensor([1.0, JAW_ASIDE, JAW_ASIDE])).sum(1), frame_weights)
 
 
 def score_term(expression: Tensor, scores: Tensor, gain: Tensor, frame_weights: Tensor) -> Tensor:

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from partnerface.cameras.pinhole import OPENGL_TO_OPENCV, perspective
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
-from partnerface.head_models.landmark_geometry import LinearPoints
+from partnerface.head_models.landmark_geometry import LinearPoints, landmark_geometry
+from partnerface.head_models.similarity import similarity_alignment
 
 INITIAL_EXPRESSION = 0.03
+LEAST_MOTION_M = 2e-4
+"""An expression that moves no landmark farther is not fitted."""
 
 
 class FitVariables(nn.Module):
@@ -47,7 +50,14 @@ class FitVariables(nn.Module):
         self.log_focal = nn.Parameter(torch.tensor(math.log(focal)))
         self.rotation = nn.Parameter(rotation.float().clone())
         self.translation = nn.Parameter(translation.float().clone())
-        self.raw_expression = nn.Parameter(torch.full((frames, expressions), INITIAL_EXPRESSION))
+        low, high = (float(x) for x in head_model.asset.expression_range)
+        self.unit = expression_unit(head_model)
+        self.range = low / self.unit, high / self.unit
+        # Without a sign, coefficients at rest start inside their range, where clamping keeps the gradient.
+        start = INITIAL_EXPRESSION if low == 0 else 0.0
+        self.raw_expression = nn.Parameter(torch.full((frames, expressions), start))
+        self.jaw_joint = head_model.jaw_joint
+        self.jaw = nn.Parameter(torch.zeros(frames, 3)) if self.jaw_joint is not None else None
         self.gaze = nn.Parameter(torch.zeros(frames, 2))
         self.score_gain = nn.Parameter(torch.ones(expressions))
         self.head_model = head_model
@@ -64,9 +74,22 @@ class FitVariables(nn.Module):
 
     @property
     def expression(self) -> Tensor:
-        """``[T, E]`` within the head model's range; actions no landmark can see stay 0."""
-        low, high = (float(x) for x in self.head_model.asset.expression_range)
-        return self.raw_expression.clamp(low, high) * self.fitted_expressions
+        """``[T, E]`` within the head model's range; expressions that no landmark can see stay 0."""
+        return self.unit * self.shares_of_expression
+
+    @property
+    def shares_of_expression(self) -> Tensor:
+        """``[T, E]`` expression coefficients as shares of the greatest."""
+        return self.raw_expression.clamp(*self.range) * self.fitted_expressions
+
+    def jaw_matrices(self) -> Tensor | None:
+        """``[T, 3, 3]`` rotation of the jaw's joint, None where none opens the mouth."""
+        return None if self.jaw is None else axis_angle_to_matrix(self.jaw)
+
+    def rest_points(self, points: LinearPoints, expression: Tensor, frames: slice = slice(None)) -> Tensor:
+        """``[F, N, 3]`` points under the expressions ``[F, E]`` of some frames, in head rest space."""
+        jaw = None if self.jaw is None else axis_angle_to_matrix(self.jaw[frames])
+        return points.positions(self.identity, expression, jaw)
 
     def rotation_matrices(self) -> Tensor:
         """``[T, 3, 3]`` head to world."""
@@ -78,7 +101,7 @@ class FitVariables(nn.Module):
 
     def pixels(self, points: LinearPoints, rotation: Tensor, expression: Tensor) -> Tensor:
         """``[T, N, 2]`` points that move rigidly with the head, in pixels."""
-        rest = points.positions(self.identity, expression)
+        rest = self.rest_points(points, expression)
         return self.project(rest @ rotation.transpose(1, 2) + self.translation[:, None])
 
     def iris_pixels(self, rotation: Tensor) -> Tensor:
@@ -102,33 +125,20 @@ class FitVariables(nn.Module):
         parameters.translation = self.translation.clone()
         for joint in self.eye_joints:
             parameters.joint_rotations[:, joint] = self.eye_rotations()
+        if self.jaw_joint is not None:
+            parameters.joint_rotations[:, self.jaw_joint] = self.jaw_matrices()
         return parameters
 
 
+def expression_unit(head_model: HeadModel) -> float:
+    """Greatest coefficient of an expression: 1 for actions, several standard deviations of FLAME's."""
+    return float(np.abs(head_model.asset.expression_range).max())
+
+
 def fitted_expressions(head_model: HeadModel) -> Tensor:
-    """``[E]`` 1 for the actions that are visible in pictures of a face, 0 for the others (the tongue)."""
-    return torch.tensor([float(name != "tongueOut") for name in head_model.asset.expression_names])
-
-
-def similarity_alignment(source: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Least-squares similarity transforms from one point set onto many (Umeyama 1991).
-
-    Args:
-        source: ``[K, 3]``.
-        targets: ``[F, K, 3]``.
-
-    Returns:
-        Rotation ``[F, 3, 3]``, scale ``[F]`` and offset ``[F, 3]`` with
-        ``targets ~ scale * rotation @ source + offset``. The rotation is proper.
-    """
-    source_mean, target_mean = source.mean(0), targets.mean(1)
-    centred = source - source_mean
-    u, singular, vh = torch.linalg.svd((targets - target_mean[:, None]).transpose(1, 2) @ centred)
-    sign = torch.ones_like(singular)
-    sign[:, 2] = torch.det(u @ vh)
-    rotation = u @ torch.diag_embed(sign) @ vh
-    scale = (singular * sign).sum(1) / centred.square().sum()
-    return rotation, scale, target_mean - scale[:, None] * (rotation @ source_mean)
+    """``[E]`` 1 for expressions that move a landmark, 0 for others: tongue and pupils."""
+    motion = landmark_geometry(head_model).points.expression_basis.norm(dim=-1).amax(1)
+    return (expression_unit(head_model) * motion > LEAST_MOTION_M).float()
 
 
 def initial_poses(

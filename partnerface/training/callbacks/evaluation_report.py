@@ -12,13 +12,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
 from partnerface.data.sequence import TrueSurface
-from partnerface.data.splits import SAMPLE_SUFFIX, split_coverage, spread_evenly
+from partnerface.data.splits import hardest_split, split_coverage, spread_evenly
 from partnerface.evaluation.means import FULL_FRAME, ImageMeans
 from partnerface.evaluation.pictures import Prediction, comparison_strip, full_strip
 from partnerface.evaluation.report import (
+    MOTION_CAPTION,
     EvaluationProtocol,
     evaluation_report,
     metrics_protocol,
+    motion_rows,
     report_table,
     split_protocol,
     write_report,
@@ -32,16 +34,16 @@ from partnerface.evaluation.scores import (
 )
 from partnerface.files.images import write_image
 from partnerface.files.videos import write_video
-from partnerface.runs.results import print_wide
+from partnerface.runs.results import TextTable, print_wide
 from partnerface.runs.run import SCORES_FILE
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
+from partnerface.training.motion_measures import MotionMeasures
 
 SAME_HEAD_M = 1e-4
 """Metres, mean over the vertices: heads that differ by more are not the same."""
 
 STRIP_ROWS = 5
-STRIP_SPLIT = "unseen_expression"
 
 
 class EvaluationReport(Callback):
@@ -71,17 +73,23 @@ class EvaluationReport(Callback):
             pl_module.log_dict(values)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data, splits = trainer.datamodule, trainer.datamodule.sequence.test_splits
+        data, frames = trainer.datamodule, trainer.datamodule.test_frames
         say_other_head(trainer, pl_module)
-        self._knows_surface = _true_surface(trainer, data.test_frames[0]) is not None
-        self._scores = EvaluationScores(splits, pl_module.metrics, self._knows_surface, pl_module.device)
-        frames = data.test_frames
+        self._knows_surface = _true_surface(trainer, frames[0]) is not None
+        self._measures = MotionMeasures(data, pl_module.avatar.head_model, pl_module.device)
+        self._scores = EvaluationScores(
+            self._measures.sequence.test_splits,
+            pl_module.metrics,
+            self._knows_surface,
+            pl_module.device,
+            with_motion=self._measures.truth is not None,
+            with_expression_region=self._measures.expression_region is not None,
+        )
         displacement = expression_displacement(pl_module.avatar.head_model.expression_basis).cpu()
         nearest = nearest_training_frames(frames, data.train_frames, data.sequence.head, displacement)
         self._nearest = dict(zip(frames, nearest, strict=True))
         # A method tested on samples of the splits alone shows frames like those of the other methods.
-        members = data.sequence.splits
-        shown = members.get(STRIP_SPLIT) or members.get(STRIP_SPLIT + SAMPLE_SUFFIX) or frames
+        shown = data.sequence.splits.get(hardest_split(data.sequence.splits) or "", frames)
         self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
         self._scored: list[str] = []
         self._strips: list[np.ndarray] = []
@@ -91,14 +99,17 @@ class EvaluationReport(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args
     ) -> None:
         data, number = trainer.datamodule, outputs.frame.frame_index
+        outputs = self._measures.in_all_splits(outputs)
         if number - 1 in self._nearest and not self._scores.has_previous(number):
             # The previous frame is scored by another process; temporal stability needs it here too.
             previous = pl_module.render(data.evaluation_frame(number - 1).to(pl_module.device))
-            self._scores.set_previous(
-                previous, self._nearest_image(trainer, previous), _masks(pl_module, previous)
-            )
-        masks = _masks(pl_module, outputs)
+            previous = self._measures.in_all_splits(previous)
+            masks = _masks(pl_module, previous) | self._measures.masks(previous.frame)
+            self._scores.set_previous(previous, self._nearest_image(trainer, previous), masks)
+        masks = _masks(pl_module, outputs) | self._measures.masks(outputs.frame)
         self._scores.update(outputs, self._nearest_image(trainer, outputs), masks)
+        if self._scores.ceiling is not None:
+            self._measures.update_ceiling(self._scores.ceiling, outputs.frame, masks)
         if self._knows_surface:
             truth = _true_surface(trainer, number).to(pl_module.device)
             depths = outputs.depth, truth.depth
@@ -121,10 +132,11 @@ class EvaluationReport(Callback):
         num_frames = Counter(gathered_at_first(self._scored))
         if not trainer.is_global_zero:
             return
-        sequence = trainer.datamodule.sequence
+        sequence = self._measures.sequence
         coverage = split_coverage(sequence.splits, sequence.head)
         protocol = self._protocol(trainer, pl_module, num_frames)
-        report = evaluation_report(protocol, scores, baseline, coverage)
+        motion = self._measures.scores(pl_module.avatar)
+        report = evaluation_report(protocol, scores, baseline, coverage, motion)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         ending = "_refined" if pl_module.test_parameters == "refined" else ""
@@ -142,7 +154,7 @@ class EvaluationReport(Callback):
     def _protocol(
         self, trainer: Trainer, pl_module: LightningModule, num_frames: Counter[str]
     ) -> EvaluationProtocol:
-        data, sequence = trainer.datamodule, trainer.datamodule.sequence
+        data, sequence = trainer.datamodule, self._measures.sequence
         metrics = metrics_protocol(pl_module.metrics)
         return EvaluationProtocol(
             dataset=sequence.name,
@@ -157,6 +169,7 @@ class EvaluationReport(Callback):
             lpips=None if metrics.get("lpips", {}).get("missing", True) else "alexnet",
             test_parameters=pl_module.test_parameters,
             geometry=GEOMETRY_DEFINITION if self._knows_surface else None,
+            **self._measures.definitions(),
             refinement=REFINEMENT_DEFINITION if pl_module.test_parameters == "refined" else None,
         )
 
@@ -197,5 +210,8 @@ def say_other_head(trainer: Trainer, pl_module: LightningModule) -> None:
 
 
 def print_report(report: dict) -> None:
-    """Print the table of a report."""
+    """Print the tables of a report."""
     print_wide(report_table(report))
+    titles, rows = motion_rows(report)
+    if rows:
+        TextTable(titles, rows, MOTION_CAPTION).print()

@@ -47,6 +47,18 @@ def test_the_method_that_renders_slowly_is_tested_on_samples_alone() -> None:
     ]
 
 
+def test_a_person_with_other_splits_is_sampled_in_those() -> None:
+    splits = {subject.name: subject.sampled_splits for subject in _parse("synthetic_a,synthetic_c,sets/me")}
+    assert splits == {
+        "synthetic_a": ("temporal", "unseen_expression"),
+        "synthetic_c": ("temporal", "unseen_combination", "larger"),
+        "me": ("temporal", "unseen_expression"),
+    }
+    flags = MethodVariant("nerface").test_flags(3, splits["synthetic_c"])
+    assert flags[1] == "--data.test_splits=[temporal_sample,unseen_combination_sample,larger_sample]"
+    assert MethodVariant("skinning_only").test_flags(3, splits["synthetic_c"]) == flags[:1]
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
@@ -92,9 +104,6 @@ def test_every_kind(tmp_path: Path) -> None:
         "--data.reader.init_args.size=128",
         "--data.image_size=128",
     ]
-    (folding,) = _parse("synthetic_c")
-    assert (folding.size, folding.frames) == (256, 340)
-    assert "--data.reader.init_args.subject=c" in folding.fit_flags()
     assert not tracked.is_synthetic
     assert tracked.fit_flags() == ["--data.reader.init_args.root=sets/me", "--data.image_size=256"]
     assert tracked.track_words() == []
@@ -119,7 +128,7 @@ def test_a_path_outside_keeps_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("synthetic_d", "'synthetic_d' is neither"),
+        ("synthetic_d", "'synthetic_d' is neither synthetic_a, synthetic_b, synthetic_c, a tracked"),
         ("sets", "'sets' is neither"),
         ("", "'' is neither"),
         ("sets/me,sets/me", "both called me"),

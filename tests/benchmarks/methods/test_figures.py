@@ -50,6 +50,26 @@ def test_bars(make_row, tmp_path: Path, drawn: list[Figure]) -> None:
     assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_bars_of_the_true_motion(make_row, tmp_path: Path, drawn: list[Figure]) -> None:
+    motion = {
+        "mm_left": {"fine_face": 0.2},
+        "mm_nothing": {"fine_face": 0.4},
+        "fine_motion": {"psnr": 25.0, "ceiling_psnr": 27.0},
+    }
+    rows = [make_row("ours", 26.0, split="larger", subject="synthetic_c", **motion), make_row("ours", 20.0)]
+    write_bars(tmp_path / "bars.png", MethodResults(rows, ["ours"]))
+    panels = {panel.get_title(): panel for panel in drawn[0].axes}
+    assert len(panels) == 2 * 3
+    found = {}
+    for title in ("larger: true motion left, mm", "larger: PSNR of fine motion, dB"):
+        bars = [bar.get_height() for bar in panels[title].patches if np.isfinite(bar.get_height())]
+        [level] = [line.get_segments()[0][0, 1] for line in panels[title].collections]
+        found[title.split(": ")[1]] = (*bars, level)
+    assert found == {"true motion left, mm": (0.2, 0.4), "PSNR of fine motion, dB": (25.0, 27.0)}
+    other = panels["unseen expression: true motion left, mm"]
+    assert not any(np.isfinite(bar.get_height()) for bar in other.patches)
+
+
 def test_curves_join_variants_of_one_value(make_row, tmp_path: Path, drawn: list[Figure]) -> None:
     scores = {"16": 27.0, "2": 25.0, "8": 28.0}
     rows = [make_row("ours", value, 0.1, overrides={"parts": parts}) for parts, value in scores.items()]

@@ -7,8 +7,10 @@ import pytest
 
 from partnerface.benchmarks.methods.compared import BenchmarkSubject, MethodVariant
 from partnerface.benchmarks.methods.results import (
+    FINE_PSNR,
     HEAD_LPIPS,
     HEAD_PSNR,
+    MM_FINE_FACE,
     MethodResults,
     check_budgets,
     gather_rows,
@@ -70,6 +72,43 @@ def test_a_row_for_each_split_and_protocol(run: BenchmarkRun) -> None:
     assert first["nearest_frame"] == {"head_mask": {"psnr": 1.0}}
     assert first["command"] == run.command
     assert first["coverage"] == {"frames": 9}
+
+
+MOTION = {
+    "mm_left": {"fine_face": 0.31, "hair": 0.7, "quiet_face": 0.02},
+    "mm_nothing": {"fine_face": 0.35, "hair": 1.1, "quiet_face": 0.02},
+    "cosine": {"fine_face": 0.4},
+}
+FINE_MOTION = {"psnr": 25.0, "lpips": 0.1, "ceiling_psnr": 26.0, "sampling_psnr": 45.0, "counts": False}
+
+
+def test_rows_of_a_person_whose_true_motion_is_known(run: BenchmarkRun) -> None:
+    path = run.folder / "metrics.json"
+    report = json.loads(path.read_text())
+    report["splits"]["temporal"]["fine_motion"] = FINE_MOTION
+    path.write_text(json.dumps(report | {"motion": {"temporal": MOTION, "train": MOTION}}))
+    with_motion, without = rows_of(run)
+    assert {key: with_motion[key] for key in MOTION} == MOTION
+    assert with_motion["fine_motion"] == FINE_MOTION
+    assert with_motion["metrics"] == {"head_mask": {"psnr": 20.0}}
+    assert MM_FINE_FACE.of_row(with_motion) == 0.31
+    assert FINE_PSNR.of_row(with_motion) == 25.0
+    # Of a real video nothing is known, and nothing is said.
+    path.write_text(json.dumps(report | {"motion": None}))
+    for row in (without, rows_of(run)[1]):
+        assert not {*MOTION, "fine_motion"} & row.keys()
+        assert MM_FINE_FACE.of_row(row) is None
+
+
+def test_splits_of_each_person_hardest_first(make_row) -> None:
+    splits = {"synthetic_a": ["temporal", "unseen_expression"], "synthetic_c": ["larger", "temporal"]}
+    rows = [make_row("ours", 1.0, subject=name, split=split) for name in splits for split in splits[name]]
+    results = MethodResults(
+        [*rows, make_row("ours", 1.0, subject="synthetic_c", split="unseen_combination_sample")]
+    )
+    assert results.splits == ["unseen_combination", "unseen_expression", "temporal", "larger"]
+    assert results.splits_of("synthetic_a") == ["unseen_expression", "temporal"]
+    assert results.splits_of("synthetic_c") == ["unseen_combination", "temporal", "larger"]
 
 
 def test_a_line_about_a_run(run: BenchmarkRun) -> None:

@@ -174,3 +174,14 @@ def test_seeds_come_in_turn_and_clips_have_their_own() -> None:
         for variant in variants
     ]
     assert all(run.budget == budgets[run.subject.is_synthetic] and run.refined for run in runs)
+
+
+def test_the_oracle_runs_where_the_true_motion_is_known() -> None:
+    variants = [MethodVariant("oracle"), MethodVariant("skinning_only")]
+    budgets = {True: ComputeBudget(steps=3), False: ComputeBudget(steps=3)}
+    runs = planned_runs(variants, [EMBEDDED, CLIP], {True: [0], False: [0]}, budgets, Path("out"), False)
+    assert [(run.subject.name, run.variant.method) for run in runs] == [
+        *(("synthetic_a", "oracle"), ("synthetic_a", "skinning_only"), ("me", "skinning_only"))
+    ]
+    with pytest.raises(UserError, match="--methods oracle: the true motion of me is not known"):
+        planned_runs(variants[:1], [CLIP], {True: [0], False: [0]}, budgets, Path("out"), False)

@@ -141,7 +141,7 @@ def test_no_level_is_the_head_itself(anny):
 def test_a_video_for_it_has_a_shell_for_every_vertex(fine, synthetic_dataset):
     plain = SyntheticReader(synthetic_dataset, frames=24, size=32).read()
     sequence = sequence_for(plain, fine)
-    assert sequence.head_model.checksum == fine.asset.checksum()
+    assert sequence.head_model_record.checksum == fine.asset.checksum()
     assert len(sequence.shell_thickness) == len(fine.template_vertices)
     # An edge's middle has the mean of its ends; so the corner child's middle corner tells of its face.
     face = fine.faces[0]

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from partnerface import load_avatar
-from partnerface.benchmarks.method_under_test import OURS, method_names
+from partnerface.benchmarks.method_under_test import ORACLE, OURS, method_names
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.training import module
 from tests.cuda.pretended.conftest import ONE_TEST_FRAME
 from tests.cuda.pretended_device import pretended_cuda
+
+METHODS = [*method_names(), ORACLE]
 
 OPEN = """
 import sys
@@ -39,7 +41,7 @@ def test_every_command(cuda, arguments, fitted):
     assert (run / "prediction.mp4").is_file()
 
 
-@pytest.mark.parametrize("method", [name for name in method_names() if name != OURS])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != OURS])
 def test_every_loop_of_the_trainer(cuda, arguments, fitted, method):
     """What the commands run, of the other methods: their words are parsed once."""
     run = fitted(method).parents[1]
@@ -70,9 +72,7 @@ def test_learned_corrections(cuda, arguments, tmp_path, monkeypatch):
     assert not cuda.races
 
 
-@pytest.mark.parametrize(
-    ("method", "size"), [*((method, 24) for method in method_names()), (OURS, 192)], ids=str
-)
+@pytest.mark.parametrize(("method", "size"), [*((method, 24) for method in METHODS), (OURS, 192)], ids=str)
 def test_a_picture_is_that_of_the_cpu(cuda, fitted, method, size):
     """Small ones are rendered sample by sample, large ones in voxels.
 
@@ -102,7 +102,7 @@ def test_a_picture_on_a_stream_of_ones_own(cuda, fitted):
 
 
 def test_a_checkpoint_of_the_device_opens_without_one(fitted):
-    checkpoints = [fitted(method) for method in method_names()]
+    checkpoints = [fitted(method) for method in METHODS]
     with pytest.raises(NotImplementedError, match="map_location"):
         torch.load(checkpoints[0], weights_only=True)
     opened = subprocess.run(

@@ -40,7 +40,7 @@ def test_sequence_is_complete(sequence):
     assert sorted(f for part in sequence.splits.values() for f in part) == list(range(FRAMES))
     assert set(sequence.coverage) == set(sequence.splits)
     assert torch.equal(sequence.torso_motion, torch.eye(2, 3).expand(FRAMES, 2, 3))
-    assert sequence.head_model.checksum == AnnyHead().asset.checksum()
+    assert sequence.head_model_record.checksum == AnnyHead().asset.checksum()
 
 
 def test_the_protocol_in_words_is_that_of_the_frames(sequence, root):

@@ -1,13 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from partnerface.errors import UserError
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parts import landmark_points
+from partnerface.head_models.ict_facekit import IctFaceKitHead
 from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.meshes.rasterizer import MeshFragments, rasterize_mesh
+from partnerface.tracking.detection import landmark_embedding
+from partnerface.tracking.detection.head_portraits import MeshImage, portraits
 from partnerface.tracking.detection.landmark_embedding import (
     UNSEEN_SPREAD_MM,
-    MeshImage,
     embed_landmarks,
+    find_landmarks,
 )
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 
@@ -82,3 +90,55 @@ def test_hits_on_the_skin_count_before_those_beside_it(anny):
     found = embed_landmarks(anny, [view] * 12, lambda image: np.tile(next(places), (SKIN_LANDMARKS, 1)))
     np.testing.assert_allclose(found.barycentric[159], [1, 0, 0])
     assert found.spread[159] == 0
+
+
+def test_landmarks_are_found_in_two_rounds(anny, synthetic_track, monkeypatch):
+    """The second portraits are painted with the landmarks of the first."""
+    subject = synthetic_track(4)
+    pixels, depth = subject.camera.project(subject.vertices)
+    views = [
+        MeshImage(np.full((8, 8, 3), i, np.uint8), rasterize_mesh(p, d, anny.faces, 256, 256, False))
+        for i, (p, d) in enumerate(zip(pixels, depth, strict=True))
+    ]
+    none = np.zeros((0, 3), np.float32)
+    bare = HeadModel(
+        replace(
+            anny.asset,
+            landmark_faces=none[:, 0].astype(np.int32),
+            landmark_barycentric=none,
+            landmark_spread=none[:, 0],
+        )
+    )
+    rounds, seen = [], []
+
+    def painted(head_model):
+        rounds.append(len(head_model.asset.landmark_faces))
+        return iter(views)
+
+    monkeypatch.setattr(landmark_embedding, "portraits", painted)
+    marks = subject.track.landmarks[:, :SKIN_LANDMARKS, :2]
+    find_landmarks(bare, lambda: seen.append(1), lambda image: marks[image[0, 0, 0]])
+    assert rounds == [0, SKIN_LANDMARKS]
+    assert len(seen) == 8
+    known = (anny.asset.landmark_spread <= 3) & (bare.asset.landmark_spread <= 3)
+    assert known.sum() > 300
+    places = [landmark_points(head_model, anny.template_vertices)[known] for head_model in (anny, bare)]
+    assert (places[0] - places[1]).norm(dim=1).median() < 0.002
+    with pytest.raises(UserError, match="only 0 of 468 landmarks were found"):
+        find_landmarks(bare, detect=lambda image: None)
+
+
+def test_a_portrait_has_dark_pupils_bright_whites_and_skin_around():
+    """Whatever the head model: here ICT-FaceKit, whose eyes are larger than Anny's."""
+    ict = IctFaceKitHead()
+    view = next(iter(portraits(ict, 256)))
+    grey = view.image.astype(float).mean(2)
+    eye = ict.part_faces("eye_left")[view.fragments.faces.clamp_min(0)] & view.fragments.mask
+    assert eye.sum() > 20
+    inside = grey[eye.numpy()]
+    assert inside.min() < 60
+    assert inside.max() > 110
+    skin = ict.part_faces("skin")[view.fragments.faces.clamp_min(0)] & view.fragments.mask
+    colours = view.image[skin.numpy()].astype(float)
+    assert (colours[:, 0] >= colours[:, 2]).mean() > 0.6
+    assert not view.fragments.mask[:4].any()

@@ -5,14 +5,9 @@ import numpy as np
 import pytest
 
 from partnerface.errors import UserError
-from partnerface.tracking.detection.landmark_track import (
-    LandmarkTrack,
-    check_face_found,
-    check_single_shot,
-    find_cuts,
-    smoothing_times,
-)
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.mattes import HeadCrop, choose_head_crop
+from partnerface.tracking.detection.shots import check_face_found, find_cuts, single_shot, smoothing_times
 
 
 def test_file_gives_the_track_back_with_its_gaps(synthetic_track, tmp_path):
@@ -114,7 +109,7 @@ def add_cut(track, frame, background):
 
 def test_one_shot_of_one_face_passes(track):
     check_face_found(track, VIDEO)
-    check_single_shot(track, VIDEO)
+    assert single_shot(track, VIDEO) is track
 
 
 def test_no_face(track):
@@ -129,12 +124,12 @@ def test_too_few_tracked_frames(synthetic_track):
 
 def test_cut_to_another_scene_names_frame_and_time(track):
     with pytest.raises(UserError, match=r"clip\.mp4: a cut at frame 17 \(3\.40 s\); trim"):
-        check_single_shot(add_cut(track, 17, 0.3), VIDEO)
+        single_shot(add_cut(track, 17, 0.3), VIDEO)
 
 
 def test_jump_cut_before_one_background_is_kept_and_not_smoothed_across(track):
     add_cut(track, 17, 0.01)
-    check_single_shot(track, VIDEO)
+    assert single_shot(track, VIDEO) is track
     assert find_cuts(track) == [17]
     steps = np.diff(smoothing_times(track))
     np.testing.assert_allclose(np.delete(steps, 16), 0.2)

@@ -3,9 +3,16 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.completion.frame_labels import placed_landmarks
+from partnerface.head_models.flame import FlameHead
+from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.fit.problem import FitProblem, fit_head
+from tests.head_models.flame_files import embedded, flame_head_arrays
+from tests.tracking.conftest import FOCAL, SIZE, project_landmarks
 
 LOST = (4, 9, 10)
 
@@ -91,10 +98,62 @@ def test_every_weight_of_the_settings_acts(disturbed):
     """A weight that the loss did not read would be a claim."""
     before, settings = disturbed.loss().item(), disturbed.settings
     lengths = {"num_identity", "pose_steps", "steps"}
-    for name in {f.name for f in fields(FitSettings)} - lengths:
+    of_the_jaw = {"jaw_weight", "jaw_smoothness"}
+    for name in {f.name for f in fields(FitSettings)} - lengths - of_the_jaw:
         disturbed.settings = replace(settings, **{name: 3 * getattr(settings, name)})
         assert disturbed.loss().item() != before, name
     disturbed.settings = settings
+
+
+@pytest.fixture(scope="module")
+def jaw_track(anny, tmp_path_factory):
+    """A head of FLAME's form whose joint opens the jaw, with what a detector would find of it."""
+    path = tmp_path_factory.mktemp("flame") / "flame.npz"
+    np.savez(path, **flame_head_arrays(anny))
+    flame = embedded(FlameHead(path, 30, 40), anny)
+    phase = torch.linspace(0, 2 * torch.pi, 10)
+    head = flame.neutral_parameters(10)
+    head.rotation = axis_angle_to_matrix(torch.stack([0.1 * phase.cos(), 0.3 * phase.sin(), 0 * phase], 1))
+    head.translation = torch.tensor([0.0, 0.02, -1.1]).repeat(10, 1)
+    opening = 0.12 * (1 - (2 * phase).cos())
+    turns = torch.stack([opening, 0 * opening, 0 * opening], 1)
+    head.joint_rotations[:, flame.joint("jaw")] = axis_angle_to_matrix(turns)
+    camera = Camera.static(10, FOCAL, SIZE, SIZE)
+    with torch.no_grad():
+        track = project_landmarks(flame, head, flame(head).vertices, camera)
+    unnamed = replace(track, score_names=["jawOpen"], scores=np.zeros((10, 1), np.float32))
+    return flame, head, unnamed
+
+
+def test_a_jaw_that_a_joint_opens_is_fitted(jaw_track):
+    flame, truth, track = jaw_track
+    fit = fit_head(track, flame)
+    found = matrix_to_axis_angle(fit.head.joint_rotations[:, flame.joint("jaw")])
+    true = matrix_to_axis_angle(truth.joint_rotations[:, flame.joint("jaw")])
+    assert np.corrcoef(found[:, 0], true[:, 0])[0, 1] > 0.95
+    assert 0.5 < (found[:, 0].max() - found[:, 0].min()) / true[:, 0].max() < 1.3
+    assert found[:, 1:].abs().max() < 0.05
+    distance = np.linalg.norm(fit.landmarks.numpy() - track.landmarks[:, fit.landmark_numbers, :2], axis=-1)
+    assert distance.mean() < 0.5
+    assert degrees_between(fit.head.rotation, truth.rotation).max() < 3
+    # What the fit projects is what the dataset holds.
+    placed = placed_landmarks(flame, landmark_geometry(flame), fit.head)
+    posed, _ = Camera.static(10, fit.focal, SIZE, SIZE).project(placed)
+    torch.testing.assert_close(posed, fit.landmarks, atol=0.02, rtol=0)
+
+
+def test_weights_of_the_jaw_act(jaw_track):
+    flame, _, track = jaw_track
+    problem = FitProblem(track, flame, None, None, None, FitSettings())
+    with torch.no_grad():
+        problem.variables.jaw += 0.1 * torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    before = problem.loss().item()
+    for name in ("jaw_weight", "jaw_smoothness"):
+        problem.settings = replace(FitSettings(), **{name: 3 * getattr(FitSettings(), name)})
+        assert problem.loss().item() > before, name
+    problem.loss().backward()
+    assert torch.isfinite(problem.variables.jaw.grad).all()
+    assert problem.scored.tolist() == []
 
 
 def test_the_gradient_is_that_of_the_loss(disturbed):

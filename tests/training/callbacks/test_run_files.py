@@ -20,7 +20,8 @@ def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset
     assert list(report["splits"]) == splits
     for regions in report["splits"].values():
         assert list(regions) == [
-            *("full_frame", "head_mask", "matte", "eyes", "mouth", "forehead", "nearest_frame")
+            *("full_frame", "head_mask", "matte", "eyes", "mouth", "forehead"),
+            *("fine_motion", "quiet_face", "nearest_frame"),
         ]
         assert set(regions["full_frame"]) == {"psnr", "ssim", "ms_ssim", "lpips", "l1", "temporal"}
         assert set(regions["mouth"]) - set(regions["full_frame"]) == set(GEOMETRY)

@@ -1,0 +1,62 @@
+"""The true motion in the tables of ``benchmark methods``: millimetres left, and where pictures show it."""
+
+from __future__ import annotations
+
+from partnerface.benchmarks.methods.compared import MethodVariant
+from partnerface.benchmarks.methods.results import FINE, FINE_PSNR, MM_FINE_FACE, MethodResults, Quantity
+from partnerface.runs.results import SeedScores, TextTable
+
+COLUMNS = {
+    "fine face, mm": MM_FINE_FACE,
+    "hair, mm": Quantity("mm_left", "hair"),
+    "quiet face, mm": Quantity("mm_left", "quiet_face"),
+    "cosine": Quantity("cosine", "fine_face"),
+}
+PICTURES = "fine motion, dB / LPIPS"
+NOTHING, CEILING, SAMPLING = "no deformation", "perfect but for the motion", "sampling error of the pictures"
+
+
+def motion_table(results: MethodResults, subject: str, split: str) -> str:
+    """What every method leaves of a subject's true motion in a split; empty where the motion is not known.
+
+    PSNR in brackets does not count: the quiet face is not 3 dB above the ceiling, so it measures texture.
+    """
+    rows = [_method_row(results, variant, subject, split) for variant in results.variants]
+    known = [cells for cells in rows if any(cell != "-" for cell in cells[1:])]
+    titles = [f"true motion left, {subject}, {split.replace('_', ' ')}", *COLUMNS, PICTURES]
+    lines = [*known, *_reference_rows(results, subject, split)]
+    return TextTable(titles, lines).as_markdown() if known else ""
+
+
+def _method_row(results: MethodResults, variant: MethodVariant, subject: str, split: str) -> list[str]:
+    def scores(quantity: Quantity) -> SeedScores | None:
+        return results.scores(variant, subject, split, quantity, or_sample=True)
+
+    psnr, lpips, counts = (scores(q) for q in (FINE_PSNR, Quantity(FINE, "lpips"), Quantity(FINE, "counts")))
+    picture = "-"
+    if psnr is not None:
+        picture = f"{psnr.mean:.2f}" if counts is not None and all(counts.values) else f"({psnr.mean:.2f})"
+        picture += "" if lpips is None else f" / {lpips.mean:.3f}"
+    return [str(variant), *(_millimetres(scores(quantity)) for quantity in COLUMNS.values()), picture]
+
+
+def _millimetres(scores: SeedScores | None) -> str:
+    if scores is None:
+        return "-"
+    return f"{scores.mean:.3f}" + ("" if scores.spread is None else f" ± {scores.spread:.3f}")
+
+
+def _reference_rows(results: MethodResults, subject: str, split: str) -> list[list[str]]:
+    """Rows of no method: what there is to explain, and what pictures without it or of finer samples score."""
+
+    def value(quantity: Quantity, digits: int) -> str:
+        found = results.mean_of(subject, split, quantity)
+        return "-" if found is None else f"{found:.{digits}f}"
+
+    nothing = [value(Quantity("mm_nothing", name), 3) for name in ("fine_face", "hair", "quiet_face")]
+    empty = ["-"] * len(COLUMNS)
+    return [
+        [NOTHING, *nothing, "-", "-"],
+        [CEILING, *empty, value(Quantity(FINE, "ceiling_psnr"), 2)],
+        [SAMPLING, *empty, value(Quantity(FINE, "sampling_psnr"), 2)],
+    ]

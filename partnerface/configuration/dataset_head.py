@@ -1,0 +1,54 @@
+"""One flag for a dataset of any system: the short name of its reader, and the head model that it finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from partnerface.data.formats.auto import AutoReader
+from partnerface.data.formats.foreign import DatasetFolder
+from partnerface.data.formats.foreign_reader import HEAD_MODEL
+from partnerface.errors import UserError
+from partnerface.files.whole_files import one_after_another
+from partnerface.head_models.dataset_head import DatasetHead
+
+AUTO_READER = {"--data.reader=auto": f"--data.reader={AutoReader.__module__}.{AutoReader.__qualname__}"}
+"""A word of the command line and what it stands for."""
+
+
+def name_head_of_dataset(chosen: Namespace) -> None:
+    """Give a `DatasetHead` without a file the one that the reader leaves beside the dataset.
+
+    The parser builds an avatar before the data, so the dataset is read here; what the reader keeps makes
+    the second time short.
+
+    Args:
+        chosen: the configuration of a command.
+
+    Raises:
+        UserError: the dataset cannot be read.
+    """
+    head_model, reader = chosen.get("model.avatar.init_args.head_model"), chosen.get("data.reader")
+    if not (_is(head_model, DatasetHead) and _is(reader, AutoReader)):
+        return
+    if head_model.get("init_args.path") is None:
+        arguments = reader["init_args"]
+        root = Path(arguments["root"])
+        path = DatasetFolder(root).cache / HEAD_MODEL
+        with one_after_another(root):
+            found = AutoReader(**vars(arguments)).read().head_model
+            if found is None:
+                raise UserError(
+                    f"dataset {root}: names a head model that is not beside it; give it as "
+                    "--data.reader.head_model FILE"
+                )
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                found.asset.save(path)
+        head_model["init_args"] = Namespace(path=path)
+
+
+def _is(value: object, kind: type) -> bool:
+    path = value.get("class_path") if isinstance(value, Namespace) else None
+    return path == f"{kind.__module__}.{kind.__qualname__}"

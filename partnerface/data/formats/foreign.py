@@ -1,0 +1,337 @@
+"""Datasets of other systems: `ForeignFrames`, what readers return; the folder and head model they get."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.formats.layout import CACHE_FOLDER, resolve_inside
+from partnerface.errors import UserError
+from partnerface.files.arrays import read_arrays
+from partnerface.files.images import image_size
+from partnerface.files.plain_values import read_json_table
+from partnerface.head_models.flame import FlameHead
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+
+ADVICE = "convert the dataset again"
+LARGEST_FRAME_BYTES = 64_000_000
+"""Limit to the arrays of one file of a frame."""
+LARGEST_VALUE = 1e6
+"""No camera, pose or coefficient of a head in metres and pixels comes near."""
+UNION_LIST = "sequences_*.txt"
+"""VHAP writes one into a folder that joins several sequences."""
+USUAL_FPS = 25.0
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class ForeignFrames:
+    """T frames of another system's dataset in our conventions; the world is still that of its files.
+
+    Attributes:
+        frame_names: ``T`` names, unique.
+        images: ``T`` picture files, or videos and the number of the frame in them.
+        mattes: ``T`` grey files, 255 is the person; ``alpha`` where they are the pictures' fourth channel;
+            None where the dataset has none.
+        camera: ``T`` cameras: OpenCV axes, metres, corner-origin pixels.
+        head: ``T`` head parameters without a torso pose.
+        head_model: what they pose.
+        splits: frame indices by split name, as the dataset's own system divides it; None if it does not.
+        split_protocol: how each split was chosen, in words.
+        fps: frames per second.
+        times: ``[T]`` seconds, increasing, of frames that do not follow each other evenly.
+        guesses: what the files do not say and had to be assumed, in words.
+    """
+
+    frame_names: list[str]
+    images: list[Path | VideoFrameFile]
+    mattes: list[Path | VideoFrameFile] | str | None
+    camera: Camera
+    head: HeadParameters
+    head_model: HeadModel
+    splits: dict[str, list[int]] | None
+    split_protocol: dict[str, str]
+    fps: float
+    times: Tensor | None = None
+    guesses: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class VideoFrameFile:
+    """One frame of a video file."""
+
+    video: Path
+    number: int
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of datasets.
+
+    Attributes:
+        name: by which ``--data.reader.format`` chooses it.
+        title: the systems that write it.
+        recognise: why a folder is such a dataset, in words; None if it is not.
+        read: the frames of a folder with the head model that the user gives.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[DatasetFolder], str | None]
+    read: Callable[[DatasetFolder, GivenHeadModel], ForeignFrames]
+
+
+class DatasetFolder:
+    """The folder of a dataset that may come from strangers: no file outside is read, none of endless size.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self._tables: dict[str, dict] = {}
+
+    def has(self, relative: str) -> bool:
+        """True if there is such a file."""
+        return (self.root / relative).is_file()
+
+    def table(self, relative: str) -> dict:
+        """The table in a JSON file, parsed once.
+
+        Raises:
+            UserError: it is missing, damaged or too large.
+        """
+        if relative not in self._tables:
+            path = resolve_inside(self.root, relative, self.root)
+            self._tables[relative] = read_json_table(path, ADVICE)
+        return self._tables[relative]
+
+    def frames(self, relative: str) -> list[dict]:
+        """The list ``frames`` of a JSON file.
+
+        Raises:
+            UserError: see `table`; or it has no such list of tables.
+        """
+        entries = self.table(relative).get("frames")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise UserError(f"{self.root / relative}: 'frames' is no list of frames; {ADVICE}")
+        return entries
+
+    def file(self, relative: object, source: str, suffixes: Iterable[str] = ("",)) -> Path:
+        """An existing file that the file ``source`` names, with the first suffix that fits.
+
+        Raises:
+            UserError: the path leaves the folder, or there is no such file.
+        """
+        parts = Path(relative).parts if isinstance(relative, str) else ()
+        root, name = self.root, relative
+        if self._is_union and len(parts) > 2 and parts[0] == ".." and parts[1] != "..":
+            # Unions name files of the sequences beside them; those must be datasets too.
+            sequence = self.root.absolute().parent / parts[1]
+            if (sequence / "transforms.json").is_file():
+                root, name = sequence, str(Path(*parts[2:]))
+        for suffix in suffixes:
+            path = resolve_inside(
+                root, f"{name}{suffix}" if isinstance(name, str) else name, self.root / source
+            )
+            if path.is_file():
+                return path
+        raise UserError(f"{path}: missing, though {source} names it; {ADVICE}")
+
+    @cached_property
+    def _is_union(self) -> bool:
+        return any(self.root.glob(UNION_LIST))
+
+    def numbered(self, folder: str, suffixes: Iterable[str]) -> dict[int, Path]:
+        """Files of a folder inside whose names are numbers, by number.
+
+        Raises:
+            UserError: one of them is a link that leaves the folder.
+        """
+        place = self.root / folder
+        files = sorted(place.iterdir()) if place.is_dir() else []
+        chosen = [path for path in files if path.suffix.lower() in suffixes and path.stem.isdecimal()]
+        return {int(path.stem): self.file(str(path.relative_to(self.root)), folder) for path in chosen}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Text that changes when a file of the dataset does."""
+        lines = []
+        for folder, folders, files in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                status = os.lstat(os.path.join(folder, name))
+                lines.append(
+                    f"{os.path.relpath(folder, self.root)}/{name} {status.st_size} {status.st_mtime_ns}"
+                )
+        return "\n".join(lines)
+
+    @property
+    def cache(self) -> Path:
+        """Where derived files lie.
+
+        Raises:
+            UserError: a link leads it out of the folder.
+        """
+        return resolve_inside(self.root, f"{CACHE_FOLDER}/foreign", self.root)
+
+
+@dataclass(frozen=True)
+class GivenHeadModel:
+    """The head model file that the user gives, for datasets that name theirs only in words.
+
+    Attributes:
+        path: a FLAME file; None where the user gave none.
+    """
+
+    path: Path | None = None
+
+    def flame(
+        self,
+        folder: DatasetFolder,
+        identities: int,
+        expressions: int,
+        static_offset: np.ndarray | None = None,
+    ) -> FlameHead:
+        """FLAME with as many components as a dataset has coefficients.
+
+        Args:
+            folder: the dataset.
+            identities: number of identity coefficients.
+            expressions: number of expression coefficients.
+            static_offset: ``[V, 3]`` metres, of this person in rest pose; more rows than the file has
+                vertices (the teeth that VHAP adds) are left out.
+
+        Raises:
+            UserError: no file was given, or it does not fit the dataset.
+        """
+        if self.path is None:
+            raise UserError(
+                f"{folder.root}: was tracked with FLAME, of which datasets hold no copy; give its file as "
+                "--data.reader.head_model FILE"
+            )
+        try:
+            return FlameHead(self.path, identities, expressions, static_offset=static_offset)
+        except UserError as error:
+            raise UserError(
+                f"{error}; the dataset {folder.root} has {identities} identity and {expressions} expression "
+                "coefficients; give the FLAME file that it was tracked with as --data.reader.head_model"
+            ) from error
+
+
+def checked(value: Any, shape: tuple[int, ...], name: str, source: Path) -> Tensor:
+    """A float64 tensor of ``shape`` (-1 for any length) of the value ``name`` in a file.
+
+    Raises:
+        UserError: the shape is another, or a number is missing, not finite or beyond `LARGEST_VALUE`.
+    """
+    try:
+        array = np.asarray(value, np.float64)
+        array = array if array.flags.writeable else array.copy()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{source}: {name!r} is no table of numbers; {ADVICE}") from error
+    fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
+    if not fits:
+        expected = " x ".join("any" if n == -1 else str(n) for n in shape) or "a number"
+        raise UserError(f"{source}: {name!r} has shape {array.shape}, expected {expected}; {ADVICE}")
+    if not (np.abs(array) < LARGEST_VALUE).all():
+        raise UserError(
+            f"{source}: {name!r} holds values that are not finite numbers of usual size; {ADVICE}"
+        )
+    return torch.from_numpy(array)
+
+
+def number(record: dict, key: str, source: Path) -> float:
+    """A finite number of a table.
+
+    Raises:
+        UserError: it is missing or no such number.
+    """
+    return float(checked(record.get(key), (), key, source))
+
+
+def text(record: dict, key: str, source: Path) -> str:
+    """A text of a table.
+
+    Raises:
+        UserError: it is missing or no text.
+    """
+    value = record.get(key)
+    if not isinstance(value, str) or not value:
+        raise UserError(f"{source}: a frame has no {key!r}; {ADVICE}")
+    return value
+
+
+def arrays_of(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Arrays of an npz file; those that it lacks are left out.
+
+    Raises:
+        UserError: the file is damaged or too large.
+    """
+    try:
+        return read_arrays(path, names, LARGEST_FRAME_BYTES)
+    except UserError as error:
+        raise UserError(f"{error}; {ADVICE}") from error
+
+
+def rigid_matrices(value: Any, name: str, source: Path) -> Tensor:
+    """``[T, 3, 4]`` rigid transforms of T matrices 3x4 or 4x4.
+
+    Raises:
+        UserError: see `checked`; or one is no rotation with a translation.
+    """
+    matrices = checked(value, (-1, -1, 4), name, source)[:, :3]
+    rotation = matrices[:, :, :3]
+    fault = (rotation @ rotation.mT - torch.eye(3, dtype=torch.float64)).abs().amax((1, 2))
+    wrong = (fault > 1e-3) | (torch.linalg.det(rotation) < 0.5)
+    if matrices.shape[1] != 3 or wrong.any():
+        where = f" in frame {int(wrong.nonzero()[0, 0])}" if wrong.any() else ""
+        raise UserError(f"{source}: {name!r} holds no rotation{where}; {ADVICE}")
+    return matrices
+
+
+def common_size(paths: Iterable[Path]) -> tuple[int, int]:
+    """Width and height of all pictures.
+
+    Raises:
+        UserError: they differ, or one is no image.
+    """
+    paths = list(paths)
+    width, height = image_size(paths[0])
+    for path in paths[1:]:
+        if (size := image_size(path)) != (width, height):
+            raise UserError(
+                f"{path}: is {size[0]}x{size[1]}, but {paths[0].name} is {width}x{height}; {ADVICE}"
+            )
+    return width, height
+
+
+def frame_rate_of(table: dict, source: Path, guesses: list[str]) -> float:
+    """Frames per second where a file says so, as `partnerface convert` writes it; else the usual, a guess."""
+    if "fps" in table:
+        return max(number(table, "fps", source), 1e-3)
+    guesses.append(f"the frame rate, which is not stored: {USUAL_FPS:g}")
+    return USUAL_FPS
+
+
+def last_frames_tested(count: int, frames: int, system: str) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """The split of systems that test on the last frames; a short clip tests on its last fifth."""
+    usual = count >= 2 * frames
+    held_out = frames if usual else max(1, count // 5) if count > 1 else 0
+    order = list(range(count))
+    splits = {"train": order[: count - held_out], "test": order[count - held_out :]}
+    words = f"the last {held_out} frames, as {system} tests"
+    if not usual:
+        words += f" on {frames}, of a clip too short for that"
+    return {name: found for name, found in splits.items() if found}, {"test": words, "train": "all others"}

@@ -1,0 +1,186 @@
+"""The NeRSemble benchmark's monocular FLAME avatar task: videos of one person, mattes, FLAME tracking."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from pytorch3d.transforms import euler_angles_to_matrix
+from torch import Tensor
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.formats.conventions import flame_parameters, inverse_rigid, split_joint_pose
+from partnerface.data.formats.foreign import (
+    ADVICE,
+    DatasetFolder,
+    ForeignFrames,
+    Format,
+    GivenHeadModel,
+    VideoFrameFile,
+    arrays_of,
+    checked,
+    rigid_matrices,
+)
+from partnerface.errors import UserError
+from partnerface.files.videos import probe_video
+from partnerface.head_models.flame import FlameHead
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.scaled_asset import scaled_asset
+
+CALIBRATION = "calibration/camera_params.json"
+TRACKINGS = ("flame2023_tracking_v2.npz", "flame2023_tracking.npz")
+"""The second is the older one."""
+TRAIN_CAMERA = "222200037"
+TESTED = ("FREE", "EMO-1-shout+laugh", "SEN-09-frown_events_bad", "SEN-10-port_strong_smokey")
+"""Sequences whose videos the benchmark keeps to itself."""
+FPS = 24.3
+PAUSE_S = 1.0
+"""Between two sequences."""
+ARRAYS = (
+    "shape",
+    "expression",
+    "rotation",
+    "rotation_matrices",
+    "translation",
+    "jaw",
+    "scale",
+    "neck",
+    "eyes",
+)
+
+
+def _videos(folder: DatasetFolder) -> list[tuple[str, str]]:
+    """Relative paths of each sequence and its video by the training camera."""
+    found = []
+    for place in sorted((folder.root / "sequences").glob("*/images")):
+        video = place / f"cam_{TRAIN_CAMERA}.mp4"
+        if video.is_file():
+            sequence = str(place.parent.relative_to(folder.root))
+            found.append((sequence, f"{sequence}/images/{video.name}"))
+    return found
+
+
+def _recognise(folder: DatasetFolder) -> str | None:
+    if not folder.has(CALIBRATION) or not (videos := _videos(folder)):
+        return None
+    return f"it holds {CALIBRATION} and {len(videos)} videos of camera {TRAIN_CAMERA}"
+
+
+def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
+    images: list[Path | VideoFrameFile] = []
+    mattes: list[Path | VideoFrameFile] = []
+    names, uses, heads, scales = [], [], [], []
+    times: list[float] = []
+    head_model: FlameHead | None = None
+    shape, size = torch.zeros(0), (0, 0)
+    for sequence, relative in _videos(folder):
+        video = folder.file(relative, CALIBRATION)
+        alpha = folder.file(f"{sequence}/alpha_maps/cam_{TRAIN_CAMERA}.mp4", CALIBRATION)
+        path, values = _tracking(folder, sequence)
+        if head_model is None:
+            shape = values["shape"]
+            head_model = given.flame(folder, len(shape), values["expression"].shape[1])
+        elif shape.shape != values["shape"].shape or (shape - values["shape"]).abs().max() > 1e-4:
+            raise UserError(f"{path}: its 'shape' is another person's; {ADVICE}")
+        probed = probe_video(video)
+        if size not in ((0, 0), (probed.width, probed.height)):
+            raise UserError(
+                f"{video}: is {probed.width}x{probed.height}, others are {size[0]}x{size[1]}; {ADVICE}"
+            )
+        size = probed.width, probed.height
+        count, name = len(values["translation"]), Path(sequence).name
+        images += [VideoFrameFile(video, i) for i in range(count)]
+        mattes += [VideoFrameFile(alpha, i) for i in range(count)]
+        names += [f"{name}_{i:05d}" for i in range(count)]
+        uses += ["test" if name in TESTED else "train"] * count
+        start = times[-1] + PAUSE_S if times else 0.0
+        times += [start + i / FPS for i in range(count)]
+        heads.append(_head(head_model, shape, values))
+        scales.append(values["scale"].repeat(count))
+    assert head_model is not None
+    scale = torch.cat(scales)
+    camera = _camera(folder, len(names), *size)
+    model, head, camera = _scaled(head_model, HeadParameters.concatenate(heads), camera, scale)
+    splits = {use: [i for i, other in enumerate(uses) if other == use] for use in ("train", "test")}
+    return ForeignFrames(
+        frame_names=names,
+        images=images,
+        mattes=mattes,
+        camera=camera,
+        head=head,
+        head_model=model,
+        splits={use: frames for use, frames in splits.items() if frames},
+        split_protocol={"train": f"camera {TRAIN_CAMERA}, all sequences but {', '.join(TESTED)}"},
+        fps=FPS,
+        times=torch.tensor(times),
+        guesses=[] if splits["test"] else ["no test: the benchmark keeps the videos of its test sequences"],
+    )
+
+
+def _tracking(folder: DatasetFolder, sequence: str) -> tuple[Path, dict[str, Tensor]]:
+    chosen = next((name for name in TRACKINGS if folder.has(f"{sequence}/tracking/{name}")), TRACKINGS[0])
+    path = folder.file(f"{sequence}/tracking/{chosen}", CALIBRATION)
+    arrays = arrays_of(path, ARRAYS)
+    if missing := [name for name in ARRAYS if name not in arrays and name != "rotation_matrices"]:
+        raise UserError(f"{path}: has no {missing[0]!r}; {ADVICE}")
+    count = len(np.atleast_1d(arrays["translation"]))
+    shapes = {"translation": 3, "rotation": 3, "jaw": 3, "neck": 3, "eyes": 6, "expression": -1}
+    values = {name: checked(arrays[name], (count, width), name, path) for name, width in shapes.items()}
+    for name in ("shape", "scale"):
+        values[name] = checked(arrays[name].reshape(-1), (-1,), name, path)
+    if len(values["scale"]) != 1 or not 0.1 < float(values["scale"]) < 10:
+        raise UserError(f"{path}: 'scale' is no number between 0.1 and 10; {ADVICE}")
+    if "rotation_matrices" in arrays:
+        stacked = (
+            np.concatenate([arrays["rotation_matrices"], np.zeros((count, 3, 1))], 2)
+            if (arrays["rotation_matrices"].shape == (count, 3, 3))
+            else arrays["rotation_matrices"]
+        )
+        values["turn"] = rigid_matrices(stacked, "rotation_matrices", path)[:, :, :3]
+    else:
+        values["turn"] = euler_angles_to_matrix(values["rotation"], "XYZ")
+    return path, values
+
+
+def _head(head_model: FlameHead, shape: Tensor, values: dict[str, Tensor]) -> HeadParameters:
+    """The head before its scale; the rigid pose is not FLAME's root rotation but goes about the origin."""
+    pose = torch.cat([values["neck"], values["jaw"], values["eyes"]], 1)
+    count, still = len(pose), torch.zeros(len(pose), 3, dtype=torch.float64)
+    eye = torch.eye(3, dtype=torch.float64).repeat(count, 1, 1)
+    rest = flame_parameters(head_model, shape, values["expression"], split_joint_pose(pose), eye, still)
+    offset = float(values["scale"]) * (values["turn"] @ rest.translation[..., None])[..., 0]
+    return replace(rest, rotation=values["turn"], translation=values["translation"] + offset)
+
+
+def _scaled(
+    head_model: FlameHead, head: HeadParameters, camera: Camera, scale: Tensor
+) -> tuple[HeadModel, HeadParameters, Camera]:
+    """FLAME at the size of this person; a sequence of another scale is seen from accordingly farther away."""
+    first = float(scale[0])
+    model: HeadModel = head_model
+    if abs(first - 1) > 1e-7:
+        model = HeadModel(scaled_asset(head_model.asset, first))
+    nearer = (first / scale)[:, None]
+    pose = camera.camera_to_world.clone()
+    pose[:, :, 3] *= nearer
+    return model, replace(head, translation=head.translation * nearer), replace(camera, camera_to_world=pose)
+
+
+def _camera(folder: DatasetFolder, count: int, width: int, height: int) -> Camera:
+    record, source = folder.table(CALIBRATION), folder.root / CALIBRATION
+    tables = [record.get(name) for name in ("world_2_cam", "intrinsics")]
+    if not all(isinstance(table, dict) and TRAIN_CAMERA in table for table in tables):
+        raise UserError(f"{source}: has no camera {TRAIN_CAMERA}; {ADVICE}")
+    pose, matrix = (table[TRAIN_CAMERA] for table in tables if isinstance(table, dict))
+    to_world = inverse_rigid(rigid_matrices([pose], "world_2_cam", source))
+    k = checked(matrix, (3, 3), "intrinsics", source)
+    intrinsics = torch.stack([k[0, 0], k[1, 1], k[0, 2], k[1, 2]])
+    if (intrinsics[:2] <= 0).any():
+        raise UserError(f"{source}: a focal length is not above 0; {ADVICE}")
+    return Camera(intrinsics.repeat(count, 1), to_world.repeat(count, 1, 1), width, height)
+
+
+NERSEMBLE = Format("nersemble-mono", "NeRSemble's monocular benchmark", _recognise, _read)

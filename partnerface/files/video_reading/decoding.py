@@ -1,0 +1,132 @@
+"""StreamDecoder: the frames of a video stream that can be had, their times, and which are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import av
+
+MOST_LOST_SHARE = 0.1
+"""Share of the frames without which a video is refused."""
+
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""FFmpeg's own decoders of these do not decode alpha."""
+
+
+@dataclass
+class StreamSurvey:
+    """What the packets of a stream say, without decoding them.
+
+    Attributes:
+        frames: number of whole packets whose frames are shown; an edit list can hide some.
+        missing: number of frames that the header promises and the file does not hold, because it ends early.
+        seconds: duration of what is there.
+    """
+
+    frames: int
+    missing: int
+    seconds: float
+
+
+def survey(container: av.container.InputContainer, stream: av.VideoStream) -> StreamSurvey:
+    """Read a container to its end without decoding. Reading begins anew with another container."""
+    frames, ends = 0, [0.0]
+    begin = None
+    try:
+        for packet in container.demux():
+            if packet.pts is None or not packet.size:
+                frames += packet.stream_index == stream.index and packet.size > 0
+                continue
+            time = float(packet.pts * packet.time_base)
+            begin = time if begin is None else min(begin, time)
+            ends.append(time + float((packet.duration or 0) * packet.time_base))
+            hidden = packet.is_discard or packet.is_corrupt
+            frames += packet.stream_index == stream.index and not hidden
+    except av.FFmpegError:
+        pass  # what is missing is counted below
+    seconds = max(ends) - (begin or 0.0)
+    return StreamSurvey(frames, _missing_frames(container, stream, frames, seconds), seconds)
+
+
+def _missing_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, frames: int, seconds: float
+) -> int:
+    if "mp4" in container.format.name:
+        # Its index names the place of every frame, before or behind the frames themselves.
+        ends = [entry.pos + entry.size for entry in stream.index_entries]
+        return sum(end > container.size for end in ends)
+    promised = (container.duration or 0) / av.time_base
+    if frames and seconds > 0 and promised * (1 - MOST_LOST_SHARE) > seconds:
+        return round((promised / seconds - 1) * frames)
+    return 0
+
+
+@dataclass
+class StreamDecoder:
+    """Decodes a stream as far as that goes; used once.
+
+    A damaged packet costs its own frame and no other: frames that refer to it are taken as the
+    decoder repairs them, which is what players show.
+
+    Args:
+        container: the container.
+        stream: one of its video streams.
+
+    Attributes:
+        lost: seconds of frames that could not be decoded, on the clock of those that could; complete at the
+            end.
+    """
+
+    container: av.container.InputContainer
+    stream: av.VideoStream
+    lost: list[float] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        """Frames and their times in seconds on the stream's clock, strictly increasing."""
+        step = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
+        last, expected, shown, fields = None, [], set(), False
+        for frame in self._decoded(expected):
+            if frame.is_corrupt:
+                continue
+            shown.add(frame.pts)
+            fields |= frame.interlaced_frame
+            if frame.pts is not None:
+                time = float(frame.pts * self.stream.time_base)
+            else:
+                time = 0.0 if last is None else last + step
+            # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
+            last = time if last is None else max(time, last + 1e-3)
+            yield frame, last
+        missed = sorted(set(expected) - shown) if None not in shown else []
+        if fields and len(missed) > 0.4 * len(expected):
+            missed = []  # the second field of a frame is a packet of its own
+        self.lost = [float(pts * self.stream.time_base) for pts in missed]
+
+    def _decoded(self, expected: list[int]) -> Iterator[av.VideoFrame]:
+        """Frames without errors; the time stamps of all packets to be shown are put into ``expected``."""
+        decoder = self._context()
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                packet = None  # nothing can be read any more
+            if packet is not None and packet.size and packet.pts is not None and not packet.is_discard:
+                expected.append(packet.pts)
+            ending = packet is None or not packet.size
+            try:
+                yield from decoder.decode(None if ending else packet)
+            except av.EOFError:
+                return
+            except av.FFmpegError:
+                pass  # found by its time
+            if ending:
+                return
+
+    def _context(self) -> av.VideoCodecContext:
+        name = self.stream.codec_context.name
+        if self.stream.metadata.get("alpha_mode") == "1" and name in _ALPHA_DECODERS:
+            return av.CodecContext.create(_ALPHA_DECODERS[name], "r")
+        self.stream.thread_type = "AUTO"
+        return self.stream.codec_context

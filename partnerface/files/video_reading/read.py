@@ -1,0 +1,227 @@
+"""VideoReader: the frames of a video file or of pictures as players show them, and what was done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import av
+import numpy as np
+
+from partnerface.errors import UserError
+from partnerface.files.containers import opened_video, video_streams
+from partnerface.files.images import LARGEST_PIXELS, read_pixels
+from partnerface.files.video_reading.conversion import (
+    ConvertedFrame,
+    FrameConverter,
+    is_combed,
+    square_size,
+    upright,
+)
+from partnerface.files.video_reading.decoding import MOST_LOST_SHARE, StreamDecoder, StreamSurvey, survey
+from partnerface.files.video_reading.source import DEFAULT_PICTURE_FPS, VideoSource, video_source
+
+COMB_FRAMES = 12
+"""Frames at the beginning in which combs are looked for."""
+
+
+@dataclass
+class VideoFile:
+    """Size and length of a video.
+
+    Attributes:
+        path: the file, folder or pattern.
+        width: width of the upright frames in pixels, which are square.
+        height: height of the upright frames in pixels.
+        fps: mean frames per second.
+        num_frames: number of frames.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+
+
+@dataclass
+class VideoFrame:
+    """One frame.
+
+    Attributes:
+        image: ``[H, W, 3]`` uint8 RGB of BT.709, upright, with square pixels, progressive, contiguous.
+        time: presentation time in seconds from the first frame, strictly increasing.
+        alpha: ``[H, W]`` uint8, 255 is opaque; None for a video without transparency.
+    """
+
+    image: np.ndarray
+    time: float
+    alpha: np.ndarray | None = None
+
+
+def read_video(video: VideoSource | Path) -> Iterator[VideoFrame]:
+    """Every frame of a video in presentation order; see `VideoReader`.
+
+    Raises:
+        UserError: as in `VideoReader`.
+    """
+    return iter(VideoReader(video))
+
+
+def probe_video(video: VideoSource | Path) -> VideoFile:
+    """Describe a video; decodes one frame and reads the file to its end.
+
+    Raises:
+        UserError: as in `VideoReader`.
+    """
+    source = video_source(video)
+    first = next(read_video(source)).image
+    if source.is_pictures:
+        rate, frames = source.fps or DEFAULT_PICTURE_FPS, len(source.files)
+    else:
+        with opened_video(source.path) as container:
+            stream = _stream(container, source)
+            rate = source.fps or float(stream.average_rate or stream.guessed_rate or 25)
+            frames = survey(container, stream).frames
+    return VideoFile(source.path, first.shape[1], first.shape[0], rate, frames)
+
+
+class VideoReader:
+    """Iterates over the frames of a video as players show it.
+
+    Frames are turned and mirrored by their display matrix, given square pixels, deinterlaced, and brought to
+    BT.709 of standard range. Those of a video with a variable rate keep their own times; none is repeated.
+    Frames that are damaged leave a gap in time.
+
+    Args:
+        video: the video.
+
+    Attributes:
+        source: the video.
+        notes: what was done to the video, in words for the user; complete once it was read to its end.
+        transparent: True once a frame was not opaque.
+
+    Raises:
+        UserError: (from the iteration) the file is missing, not a video, changes its size, has no frame, or
+            more than a tenth of it is lost.
+    """
+
+    def __init__(self, video: VideoSource | Path) -> None:
+        self.source = video_source(video)
+        self.notes: list[str] = []
+        self.transparent = False
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        self.notes, self.transparent = [], False
+        frames = self._pictures() if self.source.is_pictures else self._decoded()
+        start, shape = None, None
+        for index, converted in enumerate(frames):
+            pixels = upright(converted.pixels, converted.matrix)
+            pixels = np.rot90(pixels, self.source.quarter_turns % 4)
+            start = converted.time if start is None else start
+            time = converted.time - start if self.source.fps is None else index / self.source.fps
+            shape = shape or pixels.shape
+            if pixels.shape[:2] != shape[:2]:
+                raise UserError(
+                    f"{self.source.path}: the picture changes its size from {shape[1]}x{shape[0]} to "
+                    f"{pixels.shape[1]}x{pixels.shape[0]} after {time:.2f} s; encode the video again"
+                )
+            alpha = None
+            if pixels.shape[2] == 4:
+                alpha = np.ascontiguousarray(pixels[..., 3])
+                self.transparent = self.transparent or bool(alpha.min() < 255)
+            yield VideoFrame(np.ascontiguousarray(pixels[..., :3]), time, alpha)
+        if start is None:
+            raise UserError(f"{self.source.path}: the video has no frames")
+        if self.transparent:
+            self.notes.append("the video is transparent: its alpha is the matte")
+
+    def _pictures(self) -> Iterator[ConvertedFrame]:
+        files = self.source.files
+        fps = self.source.fps or DEFAULT_PICTURE_FPS
+        ending = "" if self.source.fps else ", an assumption that --fps replaces"
+        self.notes.append(f"{len(files)} pictures read as {fps:g} frames per second{ending}")
+        for index, path in enumerate(files):
+            yield ConvertedFrame(read_pixels(path, upright=True), index / fps, np.eye(2))
+
+    def _decoded(self) -> Iterator[ConvertedFrame]:
+        path = self.source.path
+        with opened_video(path) as container:
+            held = survey(container, _stream(container, self.source))
+        self._check_lost(held, 0)
+        if held.missing:
+            self.notes.append(
+                f"the file ends early, {held.missing} of {held.frames + held.missing} frames are missing"
+            )
+        with opened_video(path) as container:
+            stream = _stream(container, self.source)
+            decoder = StreamDecoder(container, stream)
+            with closing(iter(decoder)) as frames:
+                begin = list(islice(frames, COMB_FRAMES))
+                combed = is_combed([frame for frame, _ in begin if not frame.interlaced_frame])
+                converter = FrameConverter(stream.sample_aspect_ratio, combed)
+                start = begin[0][1] if begin else 0.0
+                for frame, time in chain(begin, frames):
+                    yield from converter.convert(frame, time)
+                yield from converter.finish()
+            self.notes += _conversion_notes(converter, stream)
+            self.notes += _loss_notes(decoder.lost, start, held.frames)
+            self._check_lost(held, sum(time > start for time in decoder.lost))
+
+    def _check_lost(self, held: StreamSurvey, lost: int) -> None:
+        """Frames before the first that can be decoded do not count: the video begins later."""
+        total = held.frames + held.missing
+        if held.missing + lost <= MOST_LOST_SHARE * total:
+            return
+        if held.missing > lost:
+            reason = f"the file ends early: {held.missing} of {total} frames are missing; download it again"
+        else:
+            reason = f"{lost} of {total} frames are damaged; get another copy"
+        raise UserError(f"{self.source.path}: {reason}, or cut out the good part and encode it again")
+
+
+def _stream(container: av.container.InputContainer, source: VideoSource) -> av.VideoStream:
+    chosen = source.stream is not None
+    stream = container.streams[source.stream] if chosen else video_streams(container)[0]
+    width, height = square_size(stream.width, stream.height, stream.sample_aspect_ratio or 1)
+    if width * height > LARGEST_PIXELS:
+        raise UserError(
+            f"{source.path}: frames of {width}x{height}; at most {LARGEST_PIXELS:,} pixels are decoded"
+        )
+    return stream
+
+
+def _conversion_notes(converter: FrameConverter, stream: av.VideoStream) -> list[str]:
+    notes, colours = [], converter.colours
+    if colours is None:
+        return notes
+    if colours.transfer != "SDR":
+        notes.append(f"{colours.transfer} of {colours.gamut}: tone-mapped to BT.709 of standard range")
+    elif colours.is_converted:
+        notes.append(f"colours of {colours.gamut}: converted to BT.709")
+    if converter.aspect != 1:
+        width, height = square_size(stream.width, stream.height, converter.aspect)
+        notes.append(
+            f"pixels of {converter.aspect.numerator}:{converter.aspect.denominator}: "
+            f"{stream.width}x{stream.height} became {width}x{height} square ones"
+        )
+    if converter.interlaced:
+        notes.append(f"interlaced: {converter.interlaced} frames were deinterlaced")
+    return notes
+
+
+def _loss_notes(lost: list[float], start: float, total: int) -> list[str]:
+    notes, inside = [], [time - start for time in lost if time > start]
+    if early := len(lost) - len(inside):
+        notes.append(
+            f"the video begins within a group of pictures: its first {early} frames, "
+            f"{start - lost[0]:.2f} s, cannot be decoded"
+        )
+    if inside:
+        shown = ", ".join(f"{time:.2f} s" for time in inside[:10])
+        more = f" and {len(inside) - 10} more" if len(inside) > 10 else ""
+        notes.append(f"{len(inside)} of {total} frames are damaged and left out: at {shown}{more}")
+    return notes

@@ -1,0 +1,124 @@
+"""VideoSource: which pictures are the video, and how they are to be read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from partnerface.errors import UserError
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg"}
+DEFAULT_PICTURE_FPS = 25.0
+"""Frames per second of pictures, which do not say."""
+MAX_FRAMES = 2000
+"""Frames of a video that are used by default: more than a minute at 30 per second."""
+
+_NUMBER = re.compile(r"%(0?)(\d*)d")
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A video file, a folder of pictures, or a pattern of their names such as ``frame_%04d.png``.
+
+    Attributes:
+        path: the file, folder or pattern.
+        fps: frames per second in place of the file's own times; for pictures the default is
+            `DEFAULT_PICTURE_FPS`.
+        stream: index of the video stream in the container; None for the first that is not a cover picture.
+        quarter_turns: further turns by 90 degrees, counter-clockwise, of frames that are already upright by
+            their metadata.
+    """
+
+    path: Path
+    fps: float | None = None
+    stream: int | None = None
+    quarter_turns: int = 0
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not 0 < self.fps < 10_000:
+            raise UserError(f"--fps {self.fps:g}: give the frames per second, for example 25")
+
+    @property
+    def is_pictures(self) -> bool:
+        """True for a folder or a pattern, False for a single file."""
+        return self.path.is_dir() or (not self.path.exists() and bool(_NUMBER.search(self.path.name)))
+
+    @property
+    def name(self) -> str:
+        """A name for what is made from it."""
+        return self.path.parent.name if self.is_pictures and not self.path.is_dir() else self.path.stem
+
+    @property
+    def files(self) -> list[Path]:
+        """The video file, or the pictures in the order of their numbers.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not self.is_pictures:
+            if not self.path.is_file():
+                raise UserError(f"{self.path}: no such video file, nor a folder of pictures")
+            return [self.path]
+        if self.path.is_dir():
+            found = [p for p in self.path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES]
+            # A dot at the front hides a file, such as those that macOS leaves beside each picture.
+            found = [p for p in found if not p.name.startswith(".")]
+        else:
+            pattern = _pattern(self.path.name)
+            found = [p for p in _children(self.path.parent) if pattern.fullmatch(p.name)]
+        if not found:
+            raise UserError(f"{self.path}: no picture there; give a video, or pictures as PNG or JPEG")
+        return sorted(found, key=_natural)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of its files.
+
+        Raises:
+            UserError: there is none.
+        """
+        return sum(path.stat().st_size for path in self.files)
+
+    def digest(self) -> str:
+        """sha256 of what its frames depend on: the file alone, or names and contents of pictures; and `fps`.
+
+        Raises:
+            UserError: there is none, or a file cannot be read.
+        """
+        contents = [(path.name, _file_digest(path)) for path in self.files]
+        if not self.is_pictures and self.fps is None:
+            return contents[0][1]
+        return hashlib.sha256(repr((contents, self.fps)).encode()).hexdigest()
+
+
+def video_source(video: VideoSource | Path) -> VideoSource:
+    """A source as it is, or that of a path."""
+    return video if isinstance(video, VideoSource) else VideoSource(Path(video))
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _children(folder: Path) -> Iterable[Path]:
+    return folder.iterdir() if folder.is_dir() else ()
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    """Names that a pattern such as ``a_%04d.png`` stands for."""
+    begin, place, end = name.partition(_NUMBER.search(name)[0])
+    zero, width = _NUMBER.fullmatch(place).groups()
+    digits = rf"\d{{{width},}}" if zero and width else r"\d+"
+    return re.compile(re.escape(begin) + digits + re.escape(end))
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """A key that sorts 2 before 10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)]

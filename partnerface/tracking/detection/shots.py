@@ -1,0 +1,180 @@
+"""Shots: changes from picture to picture, cuts and stalls, and the one shot that shows the face."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from partnerface.data.formats.plausibility import frame_runs
+from partnerface.errors import UserError
+from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
+
+MIN_TRACKED_FRAMES = 10
+CUT_CONTENT_CHANGE = 0.03
+CUT_CONTENT_FACTOR = 8.0
+CUT_FACE_JUMP = 0.12
+CUT_SURE_CHANGE = 0.2
+SAME_BACKGROUND_CHANGE = 0.06
+STRAY_FACE_FRAMES = 2
+"""A face in at most so many frames of a shot is taken for a false detection."""
+
+STALL_SECONDS = 0.5
+STALL_INTERVALS = 5
+"""A stall lasts longer than both this time and so many usual intervals between frames."""
+
+THUMBNAIL = 32
+EMPTY_CONTRAST = 0.02
+"""Standard deviation of a thumbnail's values, in [0, 1], below which the picture shows nothing."""
+
+LEAST_GAIN = 0.05
+NOTHING_BEFORE = -1.0
+
+
+class PictureChanges:
+    """How much each picture differs from the one before; called with one after another.
+
+    Light that changes is no change of the picture, nor is a black picture: what follows it is compared with
+    what was there before it.
+    """
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+
+    def __call__(self, image: np.ndarray) -> tuple[float, float]:
+        """`LandmarkTrack.content_change` and ``background_change`` of a picture ``[H, W, 3]`` uint8."""
+        resized = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+        small = np.asarray(resized, np.float32) / 255
+        if self._last is None or small.std() < EMPTY_CONTRAST:
+            if small.std() >= EMPTY_CONTRAST:
+                self._last = small
+            return NOTHING_BEFORE, 0.0
+        difference = np.abs(small - self._last)
+        if difference.mean() > CUT_CONTENT_CHANGE:
+            difference = _without_light(self._last, small, difference)
+        self._last = small
+        return float(difference.mean()), float(np.median(difference.max(-1)))
+
+
+def _without_light(before: np.ndarray, after: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """Difference ``[h, w, 3]`` once a gain and an offset of each channel are taken out, where that is less.
+
+    The gain takes the picture with more contrast to the one with less, whose remaining difference counts as
+    it would at full contrast.
+    """
+    strong, weak = (before, after) if before.std() > after.std() else (after, before)
+    axes = (0, 1)
+    centred = strong - strong.mean(axes)
+    gain = (centred * (weak - weak.mean(axes))).mean(axes) / centred.var(axes).clip(1e-6)
+    if gain.min() < LEAST_GAIN:
+        return difference
+    remaining = np.abs(weak - weak.mean(axes) - gain * centred) / gain
+    return remaining if remaining.mean() < difference.mean() else difference
+
+
+def check_face_found(track: LandmarkTrack, video: Path) -> None:
+    """At least ten frames must show a face, and not all the same picture.
+
+    Raises:
+        UserError: the video is too short, or too few of its frames show a face.
+    """
+    tracked, used = int(track.valid.sum()), int(track.used.sum())
+    if tracked == 0:
+        raise UserError(f"{video}: no face found in any of {len(track)} frames; use a video of one head")
+    if tracked < MIN_TRACKED_FRAMES:
+        raise UserError(
+            f"{video}: a face in only {tracked} of {len(track)} frames; "
+            f"at least {MIN_TRACKED_FRAMES} are needed, some hundred make a good avatar"
+        )
+    if used < MIN_TRACKED_FRAMES:
+        raise UserError(
+            f"{video}: only {used} of {tracked} frames with a face differ from those before them; "
+            "a picture that stands still makes no avatar"
+        )
+
+
+def single_shot(track: LandmarkTrack, video: Path) -> LandmarkTrack:
+    """The track with faces in one shot only; jump cuts before one background do not end a shot.
+
+    Shots without a face, a title or an empty room, lose the stray faces that were found in them, and are
+    named in the notes.
+
+    Raises:
+        UserError: a face is seen before and after a cut to another background or another framing.
+    """
+    cuts = [i for i in find_cuts(track) if track.background_change[i] > SAME_BACKGROUND_CHANGE]
+    borders = [0, *cuts, len(track)]
+    shots = [range(*pair) for pair in pairwise(borders)]
+    faces = [shot for shot in shots if track.valid[shot].sum() > STRAY_FACE_FRAMES] or shots[:1]
+    if len(faces) > 1:
+        frame = faces[1].start
+        raise UserError(
+            f"{video}: a cut at frame {frame} ({track.timestamps[frame]:.2f} s); "
+            "trim the video to one continuous shot"
+        )
+    if len(shots) == 1:
+        return track
+    inside = np.zeros(len(track), bool)
+    inside[faces[0]] = True
+    note = f"frames of another scene without a face, not used: {frame_runs(np.flatnonzero(~inside).tolist())}"
+    return replace(track, valid=track.valid & inside, notes=list(dict.fromkeys([*track.notes, note])))
+
+
+def find_cuts(track: LandmarkTrack) -> list[int]:
+    """First frames of new shots, jump cuts among them.
+
+    A cut changes the whole picture far more than the frames around it do, and the face jumps, or
+    comes or goes together with another background; a change as large as between unrelated pictures
+    is a cut on its own. A hand before the face is none, nor is a stall, after which all may have moved.
+    """
+    jumps, stalls = _face_jumps(track), set(find_stalls(track))
+    cuts = []
+    for i in range(1, len(track)):
+        change = track.content_change[i]
+        around = np.r_[track.content_change[max(1, i - 12) : i], track.content_change[i + 1 : i + 13]]
+        usual = float(np.median(around)) if len(around) else 0.0
+        sudden = change > max(CUT_CONTENT_CHANGE, CUT_CONTENT_FACTOR * usual)
+        other_scene = track.background_change[i] > SAME_BACKGROUND_CHANGE
+        face_cut = other_scene if np.isinf(jumps[i]) else jumps[i] > CUT_FACE_JUMP
+        if sudden and ((face_cut and i not in stalls) or change > CUT_SURE_CHANGE):
+            cuts.append(i)
+    return cuts
+
+
+def find_stalls(track: LandmarkTrack) -> list[int]:
+    """First frames after a time without new pictures: none came, or copies of the last."""
+    if len(track) < 2:
+        return []
+    limit = max(STALL_SECONDS, STALL_INTERVALS * float(np.median(np.diff(track.timestamps))))
+    fresh = np.flatnonzero(~track.copies)
+    return fresh[1:][np.diff(track.timestamps[fresh]) > limit].tolist()
+
+
+def stall_notes(track: LandmarkTrack) -> list[str]:
+    """Where the video stalls, and how many frames are copies, in words for the user."""
+    times, fresh = track.timestamps, np.flatnonzero(~track.copies)
+    lines = []
+    for frame in find_stalls(track):
+        before = fresh[np.searchsorted(fresh, frame) - 1]
+        lines.append(f"no new picture for {times[frame] - times[before]:.2f} s from {times[before]:.2f} s on")
+    if copies := int((track.copies & track.valid).sum()):
+        lines.append(f"{copies} frames are copies of those before them and do not count as data")
+    return lines
+
+
+def smoothing_times(track: LandmarkTrack) -> np.ndarray:
+    """``[T]`` seconds; a cut or a stall takes a second more, so that nothing is smoothed across it."""
+    pauses = np.zeros(len(track))
+    pauses[find_cuts(track) + find_stalls(track)] = 1.0
+    return track.timestamps + np.cumsum(pauses)
+
+
+def _face_jumps(track: LandmarkTrack) -> np.ndarray:
+    """``[T]`` mean landmark step relative to the face height; infinite where a face comes or goes."""
+    steps = np.linalg.norm(np.diff(track.landmarks[:, :SKIN_LANDMARKS, :2], axis=0), axis=-1).mean(1)
+    jumps = np.r_[0.0, steps] / np.nanmedian(track.face_heights())
+    both_missing = ~track.valid & ~np.r_[True, track.valid[:-1]]
+    return np.where(np.isfinite(jumps), jumps, np.where(both_missing, 0.0, np.inf))

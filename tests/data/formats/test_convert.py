@@ -1,0 +1,91 @@
+"""A dataset written for another system and read back poses the same head on the same pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import partnerface
+from partnerface.cli.main import main
+from partnerface.data.completion import torso_motion
+from partnerface.data.sequence import TrackedSequence
+from partnerface.files.images import read_grey, read_rgb
+from tests.data.formats import peers
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(torso_motion, "ITERATIONS", 1)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> tuple[Path, Path, peers.Truth]:
+    """A VHAP dataset with a static offset, and its FLAME file."""
+    folder = tmp_path_factory.mktemp("source")
+    flame = peers.flame_form()
+    np.savez(folder / "flame.npz", **flame)
+    truth = peers.write_vhap(folder / "vhap", flame, static_offset=120)
+    return folder / "vhap", folder / "flame.npz", truth
+
+
+def placed(sequence: TrackedSequence) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices in the cameras' axes and pixels."""
+    with torch.no_grad():
+        vertices = sequence.head_model(sequence.head).vertices
+    return sequence.camera.world_to_camera(vertices).numpy(), sequence.camera.project(vertices)[0].numpy()
+
+
+@pytest.mark.parametrize(
+    "way", [["vhap"], ["insta"], ["partnerface"], ["partnerface", "vhap"], ["insta", "vhap"]]
+)
+def test_round_trips(way, source, tmp_path, capsys):
+    root, flame, truth = source
+    for number, to in enumerate(way):
+        out = tmp_path / f"{number}"
+        assert main(["convert", str(root), "--to", to, "--out", str(out), "--head_model", str(flame)]) == 0
+        root = out
+    sequence = partnerface.read_sequence(root, head_model=flame)
+    in_camera, pixels = placed(sequence)
+    assert np.abs(in_camera - truth.in_camera).max() < 1e-5
+    assert np.abs(pixels - truth.pixels).max() < 1e-3
+    assert (sequence.splits["train"], sequence.splits["test"]) == (truth.train, truth.test)
+    before = partnerface.read_sequence(source[0], head_model=flame)
+    for one, other in zip(before.matte_paths, sequence.matte_paths, strict=True):
+        np.testing.assert_array_equal(read_grey(one), read_grey(other))
+    np.testing.assert_array_equal(read_rgb(before.image_paths[3]), read_rgb(sequence.image_paths[3]))
+
+
+def test_our_own_dataset_goes_to_others_and_back(synthetic_dataset, tmp_path, capsys):
+    """Anny has a torso of its own and no FLAME parameters: meshes hold both."""
+    ours = partnerface.read_sequence(synthetic_dataset)
+    expected = placed(ours)
+    for to in ("vhap", "insta"):
+        assert main(["convert", str(synthetic_dataset), "--to", to, "--out", str(tmp_path / to)]) == 0
+        back = tmp_path / f"{to}_back"
+        assert main(["convert", str(tmp_path / to), "--to", "partnerface", "--out", str(back)]) == 0
+        sequence = partnerface.read_sequence(back)
+        found = placed(sequence)
+        assert np.abs(found[0] - expected[0]).max() < 1e-5
+        assert np.abs(found[1] - expected[1]).max() < 1e-3
+        assert sequence.splits["train"] == ours.splits["train"]
+        assert sequence.splits["val"] == ours.splits["val"]
+        assert sequence.fps == ours.fps
+        assert main(["check", str(back), "--out", str(tmp_path / "check")]) in (0, 1)
+        assert (tmp_path / "check" / "overlay.png").is_file()
+
+
+def test_what_cannot_be_converted_is_refused(source, tmp_path, capsys):
+    root, _, _ = source
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    copy = tmp_path / "copy"
+    arguments = ["convert", str(root), "--head_model", str(source[1])]
+    for out, to, word in (
+        (tmp_path / "full", "vhap", "exists; choose a new folder"),
+        (root, "insta", "is the dataset itself"),
+        (copy, "nothing", "to: "),
+    ):
+        assert main([*arguments, "--to", to, "--out", str(out)]) == 2
+        assert word in capsys.readouterr().err
+    assert not copy.exists()

@@ -1,0 +1,236 @@
+"""Damaged and malicious datasets of other systems are refused in one line, before anything is written."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.data.formats import peers
+from tests.hostile_input import spoiling as bad
+
+WRITERS = {
+    "vhap": peers.write_vhap,
+    "insta": peers.write_insta,
+    "imavatar": peers.write_imavatar,
+    "nerface": peers.write_nerface,
+    "frames": peers.write_flash,
+    "nersemble": peers.write_nersemble,
+}
+TABLES = {
+    "vhap": "transforms_train.json",
+    "insta": "transforms_train.json",
+    "imavatar": "flame_params.json",
+    "nerface": "transforms_train.json",
+    "nersemble": "calibration/camera_params.json",
+}
+
+
+@pytest.fixture(scope="module")
+def flame() -> dict[str, np.ndarray]:
+    return peers.flame_form()
+
+
+@pytest.fixture
+def refused(bench, flame) -> Callable[..., str]:
+    """Writes a dataset, spoils it, and makes sure that ``partnerface check`` refuses it."""
+
+    def refuse(kind: str, spoil: Callable[[Any], None], *words: str, file: bytes | None = None) -> str:
+        WRITERS[kind](bench.root, flame)
+        path = bench.folder / "flame.npz"
+        np.savez(path, **flame)
+        if file is not None:
+            path.write_bytes(file)
+        spoil(bench)
+        arguments = ["check", str(bench.root), "--out", str(bench.out), "--flame", str(path)]
+        return bench.refuses(arguments, *words)
+
+    return refuse
+
+
+def table(name: str, change: Callable[[dict], Any]) -> Callable[[Any], None]:
+    """Change a JSON file."""
+
+    def spoil(bench) -> None:
+        path = bench.root / name
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return spoil
+
+
+def frame(key: str, value: Any) -> Callable[[dict], Any]:
+    return lambda content: content["frames"][2].update({key: value})
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_truncated_table(kind, refused):
+    refused(kind, bad.cut(TABLES[kind], 0.6), Path(TABLES[kind]).name, "cannot be read")
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_gigabytes_of_json(kind, refused):
+    def spoil(bench) -> None:
+        # A sparse file: it takes no room on the disk.
+        os.truncate(bench.root / TABLES[kind], 3_000_000_000)
+
+    refused(kind, spoil, Path(TABLES[kind]).name, "MB at most")
+
+
+FRAME_VALUES = {
+    "vhap": ("transform_matrix", "file_path", "flame_param_path"),
+    "insta": ("transform_matrix", "file_path", "mesh_path"),
+    "imavatar": ("world_mat", "file_path", "expression"),
+    "nerface": ("transform_matrix", "file_path", "expression"),
+}
+
+
+@pytest.mark.parametrize("value", [None, [[float("nan")] * 4] * 4, [1, [2]], "../../outside/x", {}])
+@pytest.mark.parametrize(("kind", "key"), [(k, key) for k, keys in FRAME_VALUES.items() for key in keys])
+def test_values_of_a_frame(kind, key, value, refused):
+    refused(kind, table(TABLES[kind], frame(key, value)), TABLES[kind])
+
+
+@pytest.mark.parametrize("kind", FRAME_VALUES)
+def test_paths_that_leave_the_folder(kind, refused):
+    def spoil(bench) -> None:
+        Image.new("RGB", (peers.WIDTH, peers.HEIGHT)).save(bench.outside / "1.png")
+        name = "../outside/1" if kind in ("imavatar", "nerface") else "../outside/1.png"
+        # A union may name the sequences beside it, but no folder that is none.
+        (bench.root / "sequences_train.txt").write_text("outside")
+        table(TABLES[kind], frame("file_path", name))(bench)
+
+    refused(kind, spoil, "leads out of the dataset's folder")
+
+
+PICTURES = {
+    "vhap": "images/00002_00.png",
+    "insta": "images/00002.png",
+    "imavatar": "image/3.png",
+    "nerface": "train/f_0002.png",
+    "frames": "imgs/00003.png",
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_picture_that_is_missing_or_of_another_size(kind, refused):
+    refused(
+        kind, bad.missing(PICTURES[kind]), Path(PICTURES[kind]).stem, "ing" if kind != "frames" else "has no"
+    )
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pictures_of_different_sizes(kind, refused):
+    def spoil(bench) -> None:
+        with Image.open(bench.root / PICTURES[kind]) as image:
+            image.resize((peers.WIDTH + 2, peers.HEIGHT)).save(bench.root / PICTURES[kind])
+
+    refused(kind, spoil, Path(PICTURES[kind]).name, f"is {peers.WIDTH + 2}x{peers.HEIGHT}")
+
+
+@pytest.mark.parametrize("kind", ["vhap", "imavatar", "frames", "nersemble"])
+def test_another_head_model(kind, refused, flame, tmp_path):
+    """One with too few expressions is refused with its name and what the dataset has."""
+    short = {**flame, "shapedirs": flame["shapedirs"][:, :, :330]}
+    np.savez(tmp_path / "short.npz", **short)
+    content = (tmp_path / "short.npz").read_bytes()
+    (tmp_path / "short.npz").unlink()
+    line = refused(kind, lambda _: None, "flame.npz", "num_expression", "30 components", file=content)
+    assert "expression coefficients" in line
+
+
+def test_a_static_offset_of_another_head_model(refused):
+    def spoil(bench) -> None:
+        for path in (bench.root / "flame_param").iterdir():
+            arrays = dict(np.load(path))
+            np.savez(path, **arrays, static_offset=np.ones((1, 50, 3)))
+
+    refused("vhap", spoil, "flame.npz", "has 120 vertices, the static offset 50")
+
+
+@pytest.mark.parametrize("name", ["flame_param/00001.npz", "flame_param/00006.npz"])
+def test_parameters_that_are_damaged(name, refused):
+    refused("vhap", bad.cut(name), Path(name).name)
+
+
+def test_parameters_that_hold_code(refused, bench):
+    def spoil(bench) -> None:
+        path = bench.root / "flame_param/00001.npz"
+        np.savez(path, expr=np.array([bad.Payload(bench.canary)], object))
+
+    refused("vhap", spoil, "00001.npz", "Python objects")
+
+
+def test_a_torch_file_with_code(refused):
+    def spoil(bench) -> None:
+        torch.save({"flame": bad.Payload(bench.canary)}, bench.root / "checkpoint/00002.frame")
+
+    refused("frames", spoil, "00002.frame", "system")
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [
+        ({}, "'exp'"),
+        ({"flame": [1]}, "'exp'"),
+        ([1], "not a dictionary"),
+        ({"flame": {"exp": np.full((1, 100), np.nan)}}, "not finite"),
+        ({"flame": {"exp": torch.zeros(1, 100)}}, "rebuild_tensor"),
+    ],
+)
+def test_torch_files_that_lack_something(record, word, refused):
+    refused("frames", lambda b: torch.save(record, b.root / "checkpoint/00002.frame"), "00002.frame", word)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_torch_file_that_is_cut(share, refused):
+    refused("frames", bad.cut("checkpoint/00002.frame", share), "00002.frame", "torch.save")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "no vertices"),
+        ("v 1 2\n", "no mesh"),
+        ("v 1 2 nan\n", "not finite"),
+        ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "does not exist"),
+        ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "vertices"),
+    ],
+)
+def test_meshes(text, word, refused):
+    refused("insta", bad.content("meshes/00000.obj", text), ".obj", word)
+
+
+def test_a_video_that_is_cut_short(refused):
+    name = "sequences/EXP-1-head/alpha_maps/cam_222200037.mp4"
+    refused("nersemble", bad.cut(name, 0.4), "cam_222200037.mp4")
+
+
+@pytest.mark.parametrize("name", ["shape", "scale", "rotation", "expression"])
+def test_a_tracking_without_an_array(name, refused):
+    def spoil(bench) -> None:
+        path = bench.root / "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
+        np.savez(path, **{k: v for k, v in np.load(path).items() if k != name})
+
+    refused("nersemble", spoil, "flame2023_tracking_v2.npz", f"has no '{name}'")
+
+
+def test_a_folder_of_no_format_and_of_two(bench, flame):
+    bench.root.mkdir()
+    arguments = ["check", str(bench.root), "--out", str(bench.out)]
+    bench.refuses(arguments, "set: is no dataset of a known format", "docs/datasets.md")
+    peers.write_insta(bench.root, flame)
+    peers.write_frames(bench.root, flame)
+    bench.refuses(arguments, "insta", "metrical-tracker", "--data.reader.format")
+    bench.refuses([*arguments, "--format", "x"], "no such format; choose auto, partnerface, vhap")
+
+
+def test_flame_that_is_not_given_is_asked_for(bench, flame):
+    peers.write_vhap(bench.root, flame)
+    bench.refuses(["check", str(bench.root), "--out", str(bench.out)], "FLAME", "head_model")

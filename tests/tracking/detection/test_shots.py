@@ -1,0 +1,176 @@
+"""Light, late faces, stalls and copies: what is a cut, and what counts as data."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partnerface.errors import UserError
+from partnerface.tracking.detection.frame_choice import choose_frames
+from partnerface.tracking.detection.shots import (
+    SAME_BACKGROUND_CHANGE,
+    PictureChanges,
+    check_face_found,
+    find_cuts,
+    find_stalls,
+    single_shot,
+    smoothing_times,
+    stall_notes,
+)
+
+VIDEO = Path("clip.mp4")
+
+
+@pytest.fixture
+def track(synthetic_track):
+    return synthetic_track(30).track
+
+
+def _scene(seed: int, size: int = 128) -> np.ndarray:
+    """A picture of soft blobs, ``[H, W, 3]`` in [0, 255]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] / size
+    image = np.zeros((size, size, 3))
+    for _ in range(12):
+        centre, width = rng.uniform(0, 1, 2), rng.uniform(0.05, 0.2)
+        blob = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / width**2)
+        image += blob[..., None] * rng.uniform(0, 180, 3)
+    return image.clip(0, 255)
+
+
+def _changes(pictures) -> tuple[np.ndarray, np.ndarray]:
+    change = PictureChanges()
+    values = [change(np.asarray(picture).round().astype(np.uint8)) for picture in pictures]
+    return np.array(values).T
+
+
+def _seen(track, pictures, valid=None):
+    content, background = _changes(pictures)
+    valid = np.ones(30, bool) if valid is None else valid
+    landmarks = np.where(valid[:, None, None], track.landmarks, np.nan).astype(np.float32)
+    return replace(
+        track, content_change=content, background_change=background, valid=valid, landmarks=landmarks
+    )
+
+
+def _quiet(count: int, seed: int = 0) -> list[np.ndarray]:
+    """A scene with a blob that moves, so that no frame is a copy."""
+    y, x = np.mgrid[:128, :128]
+    blobs = [60 * np.exp(-((x - 50 - k % 9) ** 2 + (y - 60) ** 2) / 200) for k in range(count)]
+    return [(_scene(seed) + blob[..., None]).clip(0, 255) for blob in blobs]
+
+
+@pytest.mark.parametrize("dark", ["black", "fading", "brightens at once"])
+def test_light_is_no_cut(track, dark):
+    gains = np.ones(30)
+    if dark == "black":
+        gains[:12] = 0
+    elif dark == "fading":
+        gains[:12] = np.linspace(0, 1, 13)[:12] ** 2
+    else:
+        gains[:12] = 0.4
+    seen = _seen(
+        track, [gain * picture for gain, picture in zip(gains, _quiet(30), strict=True)], gains > 0.02
+    )
+    assert find_cuts(seen) == []
+    assert single_shot(seen, VIDEO) is seen
+    assert not seen.copies[12]
+
+
+def test_another_scene_after_black_is_a_cut(track):
+    pictures = [*_quiet(15, 0), *[np.zeros((128, 128, 3))] * 3, *_quiet(12, 1)]
+    seen = _seen(track, pictures, np.array([k not in (15, 16, 17) for k in range(30)]))
+    with pytest.raises(UserError, match=r"a cut at frame 18 \(3\.60 s\)"):
+        single_shot(seen, VIDEO)
+
+
+def test_a_scene_without_a_face_before_the_face_is_left_out(track):
+    """A title, in which a face was found by mistake once."""
+    valid = np.array([k >= 7 or k == 3 for k in range(30)])
+    seen = _seen(track, [*_quiet(7, 2), *_quiet(23, 0)], valid)
+    assert find_cuts(seen) == [7]
+    kept = single_shot(seen, VIDEO)
+    assert np.flatnonzero(kept.valid).tolist() == list(range(7, 30))
+    assert kept.notes == ["frames of another scene without a face, not used: 0-6"]
+    assert single_shot(kept, VIDEO).notes == kept.notes
+
+
+def test_a_person_who_walks_in_is_no_cut(track):
+    """An opaque figure enters from the left within two seconds; the face is found once it is inside."""
+    y, x = np.mgrid[:128, :128]
+    pictures = []
+    for k, scene in enumerate(_quiet(30)):
+        body = (np.abs(x - min(-30 + 10 * k, 64)) < 30) & (y > 30)
+        pictures.append(np.where(body[..., None], [200, 150, 120], scene))
+    seen = _seen(track, pictures, np.arange(30) >= 7)
+    assert single_shot(seen, VIDEO) is seen
+
+
+def test_copies_are_found_and_count_for_nothing(track):
+    pictures = _quiet(30)
+    pictures[10:20] = [pictures[9]] * 10
+    seen = _seen(track, pictures)
+    assert np.flatnonzero(seen.copies).tolist() == list(range(10, 20))
+    assert np.flatnonzero(seen.used).tolist() == [*range(10), *range(20, 30)]
+    assert find_stalls(seen) == [20]
+    assert stall_notes(seen) == [
+        "no new picture for 2.20 s from 1.80 s on",
+        "10 frames are copies of those before them and do not count as data",
+    ]
+    steps = np.diff(smoothing_times(seen))
+    assert steps[19] == pytest.approx(1.2)
+    still = _seen(track, [pictures[0]] * 25 + pictures[:5])
+    with pytest.raises(UserError, match="only 5 of 30 frames with a face differ"):
+        check_face_found(still, VIDEO)
+
+
+def test_a_gap_in_time_is_neither_smoothed_nor_cut(track):
+    """After three seconds without a frame the head is elsewhere."""
+    track.timestamps[17:] += 3.0
+    track.content_change[17] = 0.1
+    track.landmarks[17:, :, 0] += 60
+    assert find_stalls(track) == [17]
+    assert find_cuts(track) == []
+    assert np.diff(smoothing_times(track))[16] == pytest.approx(0.2 + 3 + 1)
+    assert stall_notes(track) == ["no new picture for 3.20 s from 3.20 s on"]
+    track.content_change[17], track.background_change[17] = 0.3, 2 * SAME_BACKGROUND_CHANGE
+    with pytest.raises(UserError, match="a cut at frame 17"):
+        single_shot(track, VIDEO)
+
+
+def test_frames_of_a_long_video_are_chosen_by_variety(synthetic_track):
+    """Ten minutes of one face, in which three seconds differ: these are among the frames chosen."""
+    short = synthetic_track(30).track
+    frames = 3000
+    rng = np.random.default_rng(0)
+    scores = 0.1 * rng.random((frames, len(short.score_names)), np.float32)
+    rare = np.r_[700:705, 1500:1505, 2890:2895]
+    scores[rare, 5] += 1
+    scores[1500:1505, 9] += 1
+    long = replace(
+        short,
+        landmarks=np.zeros((frames, 478, 3), np.float32),
+        scores=scores,
+        face_matrices=np.tile(np.eye(4, dtype=np.float32), (frames, 1, 1)),
+        valid=np.arange(frames) != 702,
+        content_change=np.where(np.arange(frames) == 1501, 0, 0.005),
+        background_change=np.zeros(frames),
+        timestamps=np.arange(frames) / 5,
+    )
+    chosen = choose_frames(long, 200)
+    assert len(chosen) == 200
+    assert (np.diff(chosen) > 0).all()
+    assert set(rare) - set(chosen) == {702, 1501}
+    # Whole seconds: nearly every frame has a neighbour.
+    assert np.isin(chosen + 1, chosen).mean() > 0.75
+    even = np.linspace(0, frames - 1, 200).astype(int)
+
+    def farthest(some):
+        return max(np.linalg.norm(scores[some] - scores[k], axis=1).min() for k in rare)
+
+    assert farthest(chosen) < 0.5 < farthest(even)
+    np.testing.assert_array_equal(choose_frames(long, frames), np.arange(frames))
+    part = long.selected(chosen)
+    assert len(part) == 200
+    np.testing.assert_array_equal(part.timestamps, chosen / 5)
