@@ -41,7 +41,7 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None, for
         lambda frames: track(frames, "Looking at frames", disable=not sys.stderr.isatty(), transient=True),
     )
     for finding in found.findings:
-        print(f"  {finding.severity:<6} {finding.topic:<11} {finding.text}")
+        print(f"  {finding.severity:<6} {finding.topic:<13} {finding.text}")
     print(*(f"  {path}" for path in (out / CHECK_FILE, *found.files)), sep="\n")
     if found.reasons:
         print(f"unfit: {dataset}: {'; '.join(found.reasons)}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from shlex import quote
 from typing import Literal
 
+from partnerface.cli.check import EXIT_UNFIT, check
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
 from partnerface.files.video_reading.source import VideoSource
@@ -13,8 +14,8 @@ from partnerface.tracking.detection.frame_choice import MAX_FRAMES
 
 TRACKED_SIZE = 512
 """Smallest side of the head crop that is tracked, in pixels."""
-
-
+LARGEST_SIZE = 4096
+"""Largest side of training frames, in pixels."""
 SCALES_ON_GPU = {"quick": "gpu", "full": "gpu_full"}
 """File of ``configs/scale`` for each preset where a GPU can be used."""
 
@@ -27,10 +28,12 @@ def create(
     head_model: str = "anny",
     fps: float | None = None,
     max_frames: int = MAX_FRAMES,
-) -> None:
+    anyway: bool = False,
+) -> int:
     """Make an avatar from a video of one person.
 
-    A run keeps the settings that it was begun with, also on another machine, with a GPU or without.
+    A run keeps the settings that it was begun with, also on another machine, with a GPU or without. A dataset
+    that `partnerface check` calls unfit is not trained on: the command says why and ends with code 1.
 
     Args:
         video: the video, or a folder of pictures, or a pattern of their names such as ``frame_%04d.png``; one
@@ -39,12 +42,13 @@ def create(
             or reuses what lies there.
         preset: ``quick`` ends in under 20 minutes on two cores, ``full`` in about an hour; on a GPU both take
             settings of their own.
-        size: side of the training frames in pixels, by default 256, with ``full`` on a GPU 512; the head is
-            cut out of the video at 512 pixels, or at this size where it is larger, but never enlarged beyond
-            the video's own pixels.
+        size: side of the training frames in pixels, by default 256, with ``full`` on a GPU 512, at most the
+            video's shorter side; the head is cut out of the video at 512 pixels, or at this size where it is
+            larger, but never enlarged beyond the video's own pixels.
         head_model: anny or ict_facekit, which come along, or the path of a FLAME file (.pkl or .npz).
         fps: frames per second of pictures, by default 25; of a video in place of its own times.
         max_frames: most frames that are used; a longer video gives those that differ most.
+        anyway: train on an unfit dataset too.
     """
     video = Path(video).expanduser()
     source = VideoSource(video, fps)
@@ -57,18 +61,23 @@ def create(
     from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import (
+        held_folder,
         print_outputs,
-        same_settings,
         scale_of_run,
         train_and_test,
     )
     from partnerface.configuration.head_model_arguments import head_model_arguments
+    from partnerface.files.video_reading.read import probe_video
     from partnerface.tracking.fittable_head import fittable_head_model
     from partnerface.tracking.tracker import track_video
+    from partnerface.training.resume.run_checkpoint import last_checkpoint
 
-    # Says now, not after the minutes of tracking, if a GPU is found and cannot serve.
+    # All that can be wrong is tried now, not after the minutes of tracking: a GPU that cannot serve, too.
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
     suitable = scales[chosen_accelerator("auto")]
+    found = probe_video(source)
+    if size is not None and size > (largest := min(found.width, found.height, LARGEST_SIZE)):
+        raise UserError(f"--size {size}: {video} is {found.width}x{found.height}; choose at most {largest}")
     out = Path("avatars") / source.name if out is None else Path(out).expanduser()
     scale = scale_of_run(out, suitable, scales.values())
     size = size or (512 if scale == "gpu_full" else 256)
@@ -79,24 +88,30 @@ def create(
         "fps": fps,
         "max_frames": None if max_frames == MAX_FRAMES else max_frames,
     }
-    same_settings(out, settings | {name: value for name, value in chosen.items() if value is not None})
     fitted = fittable_head_model(head_model)
-    dataset = out / "dataset"
-    # The tracker wants an even size, and landmarks and mattes are better at its usual one.
-    tracked_size = max(TRACKED_SIZE, size + size % 2)
-    track_video(source, dataset, size=tracked_size, max_frames=max_frames, head_model=fitted)
-    configs = "base", "method/part_deformation", "data/partnerface", f"scale/{scale}"
-    arguments = [
-        *config_arguments(*configs),
-        *head_model_arguments(head_model, fitted),
-        f"--data.reader.init_args.root={dataset}",
-        f"--data.image_size={size}",
-    ]
-    train_and_test(out, arguments)
-    animate_run(out)
+    with held_folder(out, settings | {name: value for name, value in chosen.items() if value is not None}):
+        dataset = out / "dataset"
+        # The tracker wants an even size, and landmarks and mattes are better at its usual one.
+        tracked_size = max(TRACKED_SIZE, size + size % 2)
+        track_video(source, dataset, size=tracked_size, max_frames=max_frames, head_model=fitted)
+        flame = Path(head_model) if Path(head_model).is_file() else None
+        if not last_checkpoint(out).is_file() and check(dataset, out / "check", flame) and not anyway:
+            again = shlex.join(["partnerface", "create", str(video), "--out", str(out), "--anyway"])
+            print(f"Not trained: film again, or train on it all the same.\n  {again}")
+            return EXIT_UNFIT
+        configs = "base", "method/part_deformation", "data/partnerface", f"scale/{scale}"
+        arguments = [
+            *config_arguments(*configs),
+            *head_model_arguments(head_model, fitted),
+            f"--data.reader.init_args.root={dataset}",
+            f"--data.image_size={size}",
+        ]
+        train_and_test(out, arguments)
+        animate_run(out)
     lines = ["Next: drive it by a motion, or by another person's video."]
-    lines += [f"  partnerface reenact {quote(str(out))} --driver talk --out talk.mp4"]
+    lines += [f"  partnerface reenact {shlex.quote(str(out))} --driver talk --out talk.mp4"]
     if preset == "quick":
-        longer = f"--out {quote(f'{out}_full')} --preset full"
-        lines += ["Or train longer.", f"  partnerface create {quote(str(video))} {longer}"]
+        again = shlex.join(["partnerface", "create", str(video), "--out", f"{out}_full", "--preset", "full"])
+        lines += ["Or train longer.", f"  {again}"]
     print_outputs(out, lines)
+    return 0

@@ -7,6 +7,7 @@ import errno
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 for success, 1 if ``check`` finds a dataset unfit, 2 after one line about bad
         input or a lost process, 130 after an interrupt, 143 after a SIGTERM.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = [_with_home(word) for word in (sys.argv[1:] if argv is None else argv)]
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
@@ -136,6 +137,12 @@ def _dispatch(arguments: list[str]) -> int:
         run_trainer_command([command, *rest])
         return 0
     return _run_tool(command, rest)
+
+
+def _with_home(word: str) -> str:
+    """An argument with the home folder in place of ``~/``, which shells leave in ``--out=~/me``."""
+    flag, equals, value = word.partition("=")
+    return f"{flag}={os.path.expanduser(value)}" if equals and value.startswith("~/") else word
 
 
 def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -177,7 +184,8 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     tool = TOOLS[command]
     module, _, name = tool.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    if arguments and not arguments[0].startswith("-"):
+    # A name such as "- a.mp4" is no option.
+    if arguments and not re.match(r"--?\w", arguments[0]):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
     arguments = _with_bare_switches(function, _with_underscores(arguments))
     arguments = resolve_config_paths(_with_plain_paths(function, arguments))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from partnerface.errors import UserError
 from partnerface.files.video_reading.source import VideoSource
 from partnerface.tracking.detection.frame_choice import MAX_FRAMES
-from partnerface.tracking.fittable_head import fittable_head_model
-from partnerface.tracking.tracker import track_video
 
 
 def track(
@@ -38,7 +37,14 @@ def track(
         fps: frames per second of pictures, by default 25; of a video in place of its own times.
         max_frames: most frames that are used; a longer video gives those that differ most.
     """
-    source, out = VideoSource(Path(video).expanduser(), fps), Path(out).expanduser()
+    video, out = Path(video).expanduser(), Path(out).expanduser()
+    source = VideoSource(video, fps)
+    if not (video.exists() or source.is_pictures):
+        raise UserError(f"video {video}: no such file")
+    # Imported here: a wrong name need not wait for torch.
+    from partnerface.tracking.fittable_head import fittable_head_model
+    from partnerface.tracking.tracker import track_video
+
     fitted = fittable_head_model(head_model)
     sequence = track_video(source, out, size=size, mattes=mattes, max_frames=max_frames, head_model=fitted)
     print((out / "report.md").read_text())

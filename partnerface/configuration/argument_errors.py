@@ -46,6 +46,8 @@ def short_message(error: BaseException, arguments: list[str], valid_keys: Iterab
         return None
     first = innermost(error)
     reason = " ".join(str(first).strip().partition("\n")[0].split())
+    if (lacking := _lacking(reason)) is not None:
+        return lacking
     if (unknown := _unknown_key(first, reason)) is not None:
         nearest = _nearest(unknown, arguments, valid_keys)
         return f"{_source(unknown, arguments)}unknown option or configuration key '{unknown}'{nearest}"
@@ -62,6 +64,23 @@ def short_message(error: BaseException, arguments: list[str], valid_keys: Iterab
         return reason
     key = _flag_below(key, reason, arguments) or key
     return f"{_source(key, arguments)}{key}: {reason}"
+
+
+_WHAT_TO_ADD = {
+    "model.avatar": "method: add --config configs/method/part_deformation.yaml, or another of that folder",
+    "head_model": "head model: add --config configs/head_model/anny.yaml, or another of that folder",
+    "data.reader": "dataset: add --config configs/data/partnerface.yaml, or another of that folder",
+    "root": "dataset: add --data.reader.root FOLDER",
+}
+"""By key, what gives the key that every run needs."""
+
+
+def _lacking(reason: str) -> str | None:
+    """What a command line lacks, where the parser would blame the last file that touches its neighbour."""
+    names = ["model.avatar"] if "AvatarMethod is abstract" in reason else []
+    if found := re.match(r"the following arguments are required: (.+)", reason):
+        names = [re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")]
+    return "; ".join(f"no {_WHAT_TO_ADD[name]}" for name in names if name in _WHAT_TO_ADD) or None
 
 
 def _keys_of(error: BaseException | None) -> list[str]:

@@ -26,10 +26,11 @@ from partnerface.avatar_files.class_paths import check_classes, extension_error,
 from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
-from partnerface.configuration.config_files import resolve_config_paths, with_quoted_folders
+from partnerface.configuration.config_files import paths_as_text, resolve_config_paths
 from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
+from partnerface.configuration.trainer_help import help_topic, trainer_help
 from partnerface.configuration.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.view import View
@@ -78,7 +79,7 @@ class AvatarCLI(LightningCLI):
             parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
             args=[
                 AUTO_READER.get(word, word)
-                for word in with_quoted_folders(resolve_config_paths(_joined(arguments)))
+                for word in resolve_config_paths(paths_as_text(_joined(arguments)))
             ],
         )
 
@@ -106,6 +107,9 @@ class AvatarCLI(LightningCLI):
         parser.link_arguments("data.num_frames", "model.num_frames", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        if (topic := help_topic(args)) is not None:
+            print(trainer_help(args[0], self._subcommand_parsers[args[0]], topic))
+            raise SystemExit(0)
         args = with_model_of_checkpoint(args)
         try:
             self.config = parser.parse_args(args)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from partnerface.configuration.avatar_cli import run_trainer_command
 from partnerface.errors import UserError
 from partnerface.evaluation.report import PAGE_FILE
-from partnerface.files.plain_values import read_json_table
+from partnerface.files.plain_values import read_json_table, read_yaml
 from partnerface.files.whole_files import replace_text, require_writable
+from partnerface.runs.engine import LOCK_FILE, locked
 from partnerface.runs.run import SCORES_FILE
 from partnerface.training.callbacks.evaluation_report import print_report
 from partnerface.training.resume.run_checkpoint import last_checkpoint
@@ -48,12 +50,21 @@ def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     else:
         if checkpoint.is_file():
             _say(f"Continuing from {checkpoint}")
-            fit += ["--ckpt_path", "last"]
+            fit += ["--ckpt_path", "last", *_budget_of(config)]
         run_trainer_command(fit)
     # The folder may have been moved since its configuration was written.
     test = ["test", "--config", str(config), "--run_dir", str(run_dir)]
     run_trainer_command([*test, "--ckpt_path", str(checkpoint)])
     return json.loads(metrics.read_text())
+
+
+def _budget_of(config: Path) -> list[str]:
+    """Flags with the budget that a run was begun with: that of an earlier version may have been larger."""
+    tree = read_yaml(config) if config.is_file() else None
+    trainer = tree.get("trainer") if isinstance(tree, dict) else None
+    begun = trainer if isinstance(trainer, dict) else {}
+    budget = {key: begun[key] for key in ("max_steps", "max_time") if key in begun}
+    return [f"--trainer.{key}={'null' if value is None else value}" for key, value in budget.items()]
 
 
 def scale_of_run(run_dir: Path, here: str, scales: Collection[str]) -> str:
@@ -80,31 +91,57 @@ def scale_of_run(run_dir: Path, here: str, scales: Collection[str]) -> str:
     return begun
 
 
-def same_settings(run_dir: Path, settings: dict[str, object]) -> None:
-    """Record a folder's settings in ``settings.json``, or check that the recorded ones are the same.
+@contextmanager
+def held_folder(run_dir: Path, settings: dict[str, object]) -> Iterator[None]:
+    """Hold a folder against other commands for the block, its settings recorded in ``settings.json``.
+
+    What an earlier attempt with other settings has left there is used or replaced, unless it is an avatar.
 
     Args:
         run_dir: folder of the run.
-        settings: names and values that must not change between two calls.
+        settings: names and values with which an avatar in the folder must have been made; those that are None
+            are not recorded.
 
     Raises:
-        UserError: the folder holds an avatar made with other settings or other files, or cannot be
-            written.
+        UserError: the folder holds an avatar made with other settings or other files, cannot be written, or
+            another command is at work in it.
     """
-    path = run_dir / SETTINGS_FILE
-    if path.is_file():
-        recorded = _recorded(path)
-        # `scale_of_run` has seen to the scale, which earlier versions did not record.
-        changed = [key for key in settings if key != "scale" and recorded.get(key) != settings[key]]
-        if changed:
-            what = ", ".join(f"{key} {recorded.get(key)}" for key in changed)
-            raise UserError(f"--out {run_dir}: holds an avatar made with {what}; choose another folder")
-        return
-    # A kill while the settings were written leaves a partial file, which is no reason to refuse.
-    if run_dir.exists() and any(entry.suffix != ".partial" for entry in run_dir.iterdir()):
-        raise UserError(f"--out {run_dir}: holds other files; choose another folder")
+    settings = {key: value for key, value in settings.items() if value is not None}
+    _require_folder_of_runs(run_dir, settings)
     require_writable(run_dir)
-    replace_text(path, json.dumps(settings, indent=1) + "\n")
+    with locked(run_dir):
+        _same_settings(run_dir, settings)
+        yield
+
+
+def _require_folder_of_runs(run_dir: Path, settings: dict[str, object]) -> None:
+    """Refuse a file, and a folder that holds other files than those of a run."""
+    path = run_dir / SETTINGS_FILE
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UserError(f"--out {run_dir}: is a file; choose a folder")
+    if path.is_file():
+        # Other programs have files of that name too.
+        foreign = not settings.keys() & _recorded(path).keys()
+    else:
+        # A kill while the settings were written leaves a partial file, which is no reason to refuse.
+        entries = list(run_dir.iterdir()) if run_dir.exists() else []
+        foreign = any(entry.suffix != ".partial" and entry.name != LOCK_FILE for entry in entries)
+    if foreign:
+        raise UserError(f"--out {run_dir}: holds other files; choose another folder")
+
+
+def _same_settings(run_dir: Path, settings: dict[str, object]) -> None:
+    path = run_dir / SETTINGS_FILE
+    recorded = _recorded(path) if path.is_file() else settings
+    # `scale_of_run` has seen to the scale, which earlier versions did not record.
+    changed = [key for key in settings if key != "scale" and recorded.get(key) != settings[key]]
+    if changed:
+        before = ", ".join(f"{key} {recorded.get(key, 'not given')}" for key in changed)
+        if last_checkpoint(run_dir).is_file():
+            raise UserError(f"--out {run_dir}: holds an avatar made with {before}; choose another folder")
+        _say(f"partnerface: {run_dir} holds no avatar yet, only an attempt with {before}; starting anew")
+    if changed or not path.is_file():
+        replace_text(path, json.dumps(settings, indent=1) + "\n")
 
 
 def _recorded(path: Path) -> dict:

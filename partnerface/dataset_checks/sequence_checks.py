@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.plausibility import left_out_report
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import split_coverage
+from partnerface.head_models.head_model import HeadModel
 
 Severity = Literal["ok", "doubt", "unfit"]
 
@@ -64,6 +69,8 @@ MOVED = 0.15
 """Range of a coefficient, in units of the head model's own, from which it counts as used."""
 LEAST_USED = 0.15
 """Share of the coefficients that should be used."""
+UNUSUAL_FACE = 3.0
+"""Standard deviations of the head model's faces, in width over height, from which a picture is squeezed."""
 
 
 def check_camera(camera: Camera) -> list[Finding]:
@@ -175,3 +182,34 @@ def check_coverage(sequence: TrackedSequence, coverage: dict[str, dict[str, floa
     fine = f"turns by {turn:.0f}, nods by {nod:.0f} degrees; {used:.0%} of the expressions are used"
     values = {"yaw_degrees": turn, "pitch_degrees": nod, "expressions_used": used}
     return graded("coverage", problems, fine, values)
+
+
+def check_proportions(sequence: TrackedSequence, head_model: HeadModel) -> list[Finding]:
+    """Whether the face is as wide for its height as faces are: pixels that are not square squeeze it.
+
+    By the landmarks of the tracked identity, in standard deviations of the head model's identities to first
+    order. Nothing is found for a head model without landmarks.
+    """
+    asset = head_model.asset
+    seen = asset.landmark_barycentric.sum(1) > 0
+    if not seen.any():
+        return []
+    corners = torch.from_numpy(asset.faces[asset.landmark_faces[seen]].astype(np.int64))
+    weights = torch.from_numpy(asset.landmark_barycentric[seen]).float()
+
+    def width_over_height(identity: Tensor) -> Tensor:
+        points = (head_model.identity_vertices(identity)[corners] * weights[..., None]).sum(1)
+        width, height, _ = points.amax(0) - points.amin(0)
+        return width / height
+
+    mean = torch.zeros_like(sequence.head.identity)
+    deviation = float(torch.autograd.functional.jacobian(width_over_height, mean).norm())
+    shape, usual = (float(width_over_height(one)) for one in (sequence.head.identity, mean))
+    unusual = (shape - usual) / deviation
+    problems: list[tuple[Severity, str]] = []
+    if abs(unusual) > UNUSUAL_FACE:
+        word = "narrow" if unusual < 0 else "wide"
+        text = f"the face is {word}: {shape / usual:.2f} times the usual width for its height"
+        problems.append(("doubt", f"{text}; look whether the video is squeezed"))
+    fine = f"the face has {shape / usual:.2f} times the usual width for its height"
+    return graded("proportions", problems, fine, {"width": shape / usual, "deviations": unusual})

@@ -32,7 +32,11 @@ def locked(out: Path) -> Iterator[int]:
     """
     descriptor = os.open(out / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not lock_descriptor(descriptor, blocking=False):
+        try:
+            held = lock_descriptor(descriptor, blocking=False)
+        except OSError:  # a file system without locks
+            held = True
+        if not held:
             raise UserError(f"--out {out}: in use by another command or its runs; wait or choose another")
         yield descriptor
     finally:

@@ -1,13 +1,14 @@
-"""Progress of work in equal pieces, with the time left: a bar on a terminal, plain lines elsewhere."""
+"""Progress of work in pieces, with the time left: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from partnerface.runs.engine import clock
 
@@ -51,3 +52,56 @@ def shown_progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[
 
     with bar:
         yield advance
+
+
+class StageProgress(Progress):
+    """One bar for each stage of a long work; where there is no terminal, a line on the last stage at times.
+
+    The lines come by the clock, so that a stage without a bar of its own, or one of few long pieces, does not
+    look like a process that hangs. A context manager; tasks are added as in rich.
+
+    Args:
+        title: begins every line.
+        seconds_between_lines: time between two lines.
+        get_time: the clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        seconds_between_lines: float = SECONDS_BETWEEN_LINES,
+        get_time: Callable[[], float] = time.monotonic,
+    ) -> None:
+        console = Console(stderr=True)
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        super().__init__(*columns, console=console, disable=not console.is_terminal, get_time=get_time)
+        self._title, self._seconds = title, seconds_between_lines
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._print_lines, daemon=True)
+
+    def start(self) -> None:
+        super().start()
+        if self.disable:
+            self._thread.start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def line(self) -> str:
+        """Where the last stage stands: its share, and the time left at its mean pace so far."""
+        if not self.tasks:
+            return f"{self._title}: begun"
+        task = self.tasks[-1]
+        elapsed, text = task.elapsed or 0.0, f"{self._title}: {task.description}"
+        if not task.total:
+            done = f" {task.completed:.0f} done," if task.completed else ""
+            return f"{text},{done} for {clock(elapsed)} now"
+        left = f" · about {clock(elapsed / task.completed * task.remaining)} left" if task.completed else ""
+        return f"{text} {task.percentage:.0f}%{left} of this stage"
+
+    def _print_lines(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            self.console.print(self.line(), highlight=False, markup=False, soft_wrap=True)

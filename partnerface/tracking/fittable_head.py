@@ -12,8 +12,8 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
 from partnerface.head_models.landmark_store import keep_landmarks
 from partnerface.head_models.open_head_model import open_head_model
+from partnerface.runs.progress import StageProgress
 from partnerface.tracking.detection.landmark_embedding import FIND_VIEWS, find_landmarks
-from partnerface.tracking.progress_bars import progress_bars
 
 
 def fittable_head_model(text: str | Path, say: Callable[[str], None] = print) -> HeadModel:
@@ -43,6 +43,6 @@ def fittable_head_model(text: str | Path, say: Callable[[str], None] = print) ->
 
 def add_landmarks(head_model: HeadModel) -> None:
     """`find_landmarks` with a progress bar."""
-    with progress_bars() as bars, without_native_chatter():
+    with StageProgress("head model") as bars, without_native_chatter():
         task = bars.add_task("landmarks on the head model", total=FIND_VIEWS)
         find_landmarks(head_model, lambda: bars.advance(task))

@@ -17,7 +17,8 @@ from partnerface.data.completion.matting import ForegroundMatting, MediaPipeMatt
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence
-from partnerface.errors import UserError
+from partnerface.errors import UserError, import_extra
+from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_rgb
 from partnerface.files.video_reading.read import probe_video
 from partnerface.files.video_reading.source import VideoSource, video_source
@@ -25,6 +26,7 @@ from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import landmark_geometry
+from partnerface.runs.progress import StageProgress
 from partnerface.tracking.clip import Clip, cut_clip, fit_clip
 from partnerface.tracking.detection.frame_choice import MAX_FRAMES, choose_frames
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
@@ -41,7 +43,6 @@ from partnerface.tracking.detection.shots import (
     stall_notes,
 )
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
-from partnerface.tracking.progress_bars import progress_bars
 from partnerface.tracking.report import frame_residuals, overlay_frame, report_record, write_report
 from partnerface.tracking.stages import (
     LANDMARKS_FILE,
@@ -100,6 +101,7 @@ def track_video(
     head_model = head_model or AnnyHead()
     require_landmarks(head_model)
     settings = settings or FitSettings()
+    needs_model = matting is None and mattes is None
     detector, matting = detector or MediaPipeDetector(), matting or MediaPipeMatting()
     source = video.digest()
     models = (detector.model_sha256, mattes_digest(Path(mattes)) if mattes else matting.model_sha256)
@@ -108,7 +110,11 @@ def track_video(
         TrackingStages(out, key).remove()
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
-    with SequenceWriter(out) as writer, progress_bars() as bars:
+    if needs_model:
+        # Fetched now, not after the minutes of landmarks.
+        import_extra("mediapipe")
+        model_file(SELFIE_SEGMENTATION)
+    with SequenceWriter(out) as writer, StageProgress("tracking") as bars:
         stages = TrackingStages(out, key)
         track = _find_landmarks(video, source, detector, out, stages, say, bars)
         track.save(writer.folder / LANDMARKS_FILE)
@@ -145,7 +151,9 @@ def track_video(
             landmarks=fit.landmarks,
             times=torch.as_tensor(clip.times, dtype=torch.float32),
         )
+        task = bars.add_task("completion", total=None)
         completion = complete(tracked, head_model)
+        bars.update(task, total=1, completed=1)
         geometry = landmark_geometry(head_model)
         aligned = landmark_pixels(head_model, geometry, fit.head, tracked.camera)
         record = report_record(clip, fit, aligned, completion, find_cuts(clip.track), notes)

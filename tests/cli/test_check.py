@@ -56,6 +56,18 @@ def _empty_mattes(root: Path) -> None:
         write_image(path, np.zeros((32, 32), np.uint8))
 
 
+def _nearly_black(root: Path) -> None:
+    for path in (root / "images").iterdir():
+        write_image(path, read_rgb(path) // 12)
+
+
+def _photo(root: Path) -> None:
+    picture = read_rgb(root / "images" / "00000.png")
+    grain = np.random.default_rng(0)
+    for path in (root / "images").iterdir():
+        write_image(path, (picture + grain.normal(0, 2, picture.shape)).clip(0, 255).astype(np.uint8))
+
+
 def _tests_seen_in_training(root: Path) -> None:
     splits = json.loads((root / "transforms.json").read_text())["splits"]
     picture = read_rgb(root / "images" / f"{splits['train'][0]:05d}.png")
@@ -89,7 +101,8 @@ def test_the_embedded_subject_is_fit(synthetic_dataset: Path, tmp_path: Path, ca
     assert record["verdict"] == "fit"
     assert record["reasons"] == []
     assert {finding["topic"] for finding in record["findings"]} == {
-        *("tracking", "camera", "projection", "mattes", "splits", "coverage")
+        *("tracking", "camera", "projection", "proportions", "mattes", "motion", "light", "framing"),
+        *("camera motion", "splits", "coverage"),
     }
     assert record["coverage"]["train"]["frames"] == 17
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
@@ -111,6 +124,8 @@ def test_the_embedded_subject_is_fit(synthetic_dataset: Path, tmp_path: Path, ca
         (lambda root: _edit_frames(root, _stretched), "camera: pixels are stretched by 1.50"),
         (_empty_mattes, "mattes: 24 of 24 mattes are empty: frames 0-23"),
         (_tests_seen_in_training, "splits: 2 of 2 pictures of temporal are in training too"),
+        (_nearly_black, "light: nearly black: the face has a brightness of 9 of 255"),
+        (_photo, "motion: a still picture"),
         (_another_build, "head model: dataset synthetic-a: made for head model anny 1 (checksum 0123456789"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from partnerface.animation import run_animation
 from partnerface.cli.demo import as_max_time
@@ -79,6 +80,47 @@ def test_a_stopped_demo_continues(tmp_path: Path, monkeypatch, capfd) -> None:
     assert "Continuing from" in printed
     assert "Reusing the rendered frames" in printed
     assert (out / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("device", "words", "budget"),
+    [
+        ("cpu", [], (1700, "00:00:09:00")),
+        ("cpu", ["--minutes", "6"], (-1, "00:00:06:00")),
+        ("cuda", [], (-1, "00:00:02:54")),
+    ],
+)
+def test_training_ends_by_steps_unless_minutes_are_given(
+    device: str, words: list[str], budget: tuple[int, str], tmp_path: Path, monkeypatch
+) -> None:
+    """Of the configuration that the trainer would read."""
+    read = []
+
+    def parse(run_dir: Path, arguments: list[str]) -> dict:
+        files = [yaml.safe_load(Path(word).read_text()) for word in arguments if word.endswith(".yaml")]
+        trainer = {key: value for file in files for key, value in file.get("trainer", {}).items()}
+        given = dict(word.removeprefix("--trainer.").split("=", 1) for word in arguments if "=" in word)
+        steps, time = (given.get(key, trainer[key]) for key in ("max_steps", "max_time"))
+        read.append((int(steps), time))
+        return {"splits": {}}
+
+    monkeypatch.setattr(avatar_run, "train_and_test", parse)
+    monkeypatch.setattr(run_animation, "animate_run", lambda run_dir: None)
+    monkeypatch.setattr("partnerface.compute.cuda_support.chosen_accelerator", lambda asked: device)
+    assert main(["demo", "--out", str(tmp_path), *words]) == 0
+    assert read == [budget]
+
+
+def test_a_demo_of_an_earlier_version_by_the_clock_is_reused(tmp_path: Path, monkeypatch, capsys) -> None:
+    settings = {"subject": "a", "size": 128, "minutes": 2.9}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    monkeypatch.setattr(avatar_run, "train_and_test", lambda *_: {"splits": {}})
+    monkeypatch.setattr(run_animation, "animate_run", lambda run_dir: None)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    assert main(["demo", "--out", str(tmp_path), "--minutes", "3"]) == 2
+    assert "holds an avatar made with minutes 2.9" in capsys.readouterr().err
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, capsys) -> None:

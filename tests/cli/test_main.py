@@ -1,15 +1,22 @@
 """The console entry: what it lists, how fast it starts, and how bad input ends."""
 
+import contextlib
 import errno
+import inspect
+import io
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from partnerface.cli.main import EXIT_BAD_INPUT, TOOLS, TRAINER_COMMANDS, main
+from partnerface.configuration.config_files import config_arguments
+from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.training.module import AvatarModule
 
 
 def _one_line(capsys, arguments: list[str]) -> str:
@@ -36,12 +43,82 @@ def test_help_imports_neither_torch_nor_lightning() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["track", "create"])
+def test_a_missing_video_is_named_without_importing_torch(command: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from partnerface.cli.main import main; "
+        f"code = main(['{command}', 'none.mp4', '--out', 'out']); "
+        "sys.exit(code if not {'torch', 'lightning', 'warp', 'numpy'} & set(sys.modules) else 1)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (2, "partnerface: video none.mp4: no such file\n")
+
+
 def test_every_tool_explains_itself(capsys) -> None:
     for command in TOOLS:
         with pytest.raises(SystemExit) as ended:
             main([*command.split(), "--help"])
         assert ended.value.code == 0
         assert f"partnerface {command}" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def help_of() -> Callable[..., str]:
+    """What a trainer command prints for a help word."""
+
+    def read(*words: str) -> str:
+        with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.raises(SystemExit) as ended:
+            main([*words])
+        assert ended.value.code == 0
+        return printed.getvalue()
+
+    return read
+
+
+def test_the_help_of_a_trainer_command_fits_a_page_and_names_all_that_is_ours(help_of) -> None:
+    page = help_of("predict", "--help")
+    assert len(page.splitlines()) <= 70
+    assert max(map(len, page.splitlines())) <= 120
+    for parts, prefix in ((AvatarModule, "--model."), (HeadVideoDataModule, "--data.")):
+        names = set(inspect.signature(parts).parameters) - {"num_frames", "learning_rates"}
+        assert names <= {word.removeprefix(prefix) for word in page.split() if word.startswith(prefix)}
+    for word in ("--run_dir", "--ckpt_path", "--trainer.max_steps", "--help=all", "--help=data"):
+        assert f"  {word} " in page
+
+
+def test_help_of_a_group_and_of_everything(help_of) -> None:
+    group = help_of("fit", "--help=data")
+    assert "--data.resident" in group
+    assert "default: 256" in group
+    assert "--trainer." not in group
+    assert help_of("fit", "--help=model.learning_rates").count("--model.learning_rates.") == 4
+    everything = help_of("fit", "--help=all")
+    assert group.rstrip().splitlines()[-1] in everything
+    assert "--trainer.sync_batchnorm" in everything
+
+
+def test_help_of_nothing(capsys) -> None:
+    assert "--help=nothing: no key begins so; choose run, data" in _one_line(
+        capsys, ["fit", "--help=nothing"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("left_out", "line"),
+    [
+        ("method/part_deformation", "no method: add --config configs/method/part_deformation.yaml"),
+        ("head_model/anny", "no head model: add --config configs/head_model/anny.yaml"),
+        ("data/partnerface", "no dataset: add --config configs/data/partnerface.yaml"),
+        (None, "no dataset: add --data.reader.root FOLDER"),
+    ],
+)
+def test_a_forgotten_file_is_what_is_missing(capsys, left_out: str | None, line: str) -> None:
+    """Not the fault of the file that comes after it."""
+    names = ["base", "method/part_deformation", "head_model/anny", "data/partnerface", "scale/smoke"]
+    printed = _one_line(capsys, ["fit", *config_arguments(*(name for name in names if name != left_out))])
+    assert printed.startswith(f"partnerface: {line}")
 
 
 def test_the_console_script_ends_with_code_2_and_one_line(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from partnerface.dataset_checks.sequence_checks import (
     Finding,
     check_camera,
     check_coverage,
+    check_proportions,
     check_splits,
     check_tracking,
     coverage_of,
@@ -172,3 +173,30 @@ def test_problems_or_one_word_that_all_is_well():
         Finding("topic", "unfit", "a", {"n": 1}),
         Finding("topic", "doubt", "b"),
     ]
+
+
+def _with_identity(make_sequence, identity):
+    sequence = make_sequence()
+    return replace(sequence, head=replace(sequence.head, identity=identity))
+
+
+@pytest.mark.parametrize(("squeeze", "word"), [((0.75, 1), "narrow"), ((1, 0.75), "wide")])
+def test_a_squeezed_face_by_the_identity_that_comes_nearest_to_it(make_sequence, anny, squeeze, word):
+    """Least squares over all vertices, with the prior of a standard deviation of a millimetre."""
+    basis = anny.identity_basis.reshape(len(anny.identity_basis), -1).double()
+    mean = anny.template_vertices.double()
+    scale = torch.tensor([*squeeze, 1], dtype=torch.double)
+    target = ((mean - mean.mean(0)) * (scale - 1)).reshape(-1)
+    identity = torch.linalg.solve(basis @ basis.T + 1e-6 * torch.eye(len(basis)), basis @ target).float()
+    (finding,) = check_proportions(_with_identity(make_sequence, identity), anny)
+    assert finding.severity == "doubt"
+    assert f"the face is {word}" in finding.text
+
+
+def test_faces_of_the_head_model_are_not_squeezed(make_sequence, anny):
+    generator = torch.Generator().manual_seed(0)
+    size = len(anny.identity_basis)
+    drawn = [torch.zeros(size), *torch.randn(20, size, generator=generator)]
+    found = [check_proportions(_with_identity(make_sequence, identity), anny)[0] for identity in drawn]
+    assert found[0].values == pytest.approx({"width": 1, "deviations": 0}, abs=1e-5)
+    assert [finding.severity for finding in found].count("ok") >= 19

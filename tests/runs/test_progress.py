@@ -2,7 +2,7 @@
 
 import time
 
-from partnerface.runs.progress import shown_progress
+from partnerface.runs.progress import StageProgress, shown_progress
 
 
 def test_lines_where_there_is_no_terminal(monkeypatch, capsys) -> None:
@@ -25,4 +25,35 @@ def test_short_work_says_nothing(capsys) -> None:
     with shown_progress("Rendering", 3) as advance:
         for _ in range(3):
             advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_line_names_the_stage_its_share_and_the_time_left(capsys) -> None:
+    now = [0.0]
+    bars = StageProgress("tracking", seconds_between_lines=3600, get_time=lambda: now[0])
+    with bars:
+        assert bars.line() == "tracking: begun"
+        landmarks = bars.add_task("landmarks", total=200)
+        now[0] = 30
+        assert bars.line() == "tracking: landmarks 0% of this stage"
+        bars.advance(landmarks, 50)
+        assert bars.line() == "tracking: landmarks 25% · about 0:01:30 left of this stage"
+        bars.add_task("completion", total=None)
+        now[0] = 75
+        assert bars.line() == "tracking: completion, for 0:00:45 now"
+        frames = bars.add_task("landmarks", total=None)
+        bars.advance(frames, 70)
+        assert bars.line() == "tracking: landmarks, 70 done, for 0:00:00 now"
+    assert capsys.readouterr().err == ""
+
+
+def test_lines_come_by_the_clock_while_nothing_advances(capsys) -> None:
+    printed = ""
+    with StageProgress("tracking", seconds_between_lines=0.001) as bars:
+        bars.add_task("align", total=6)
+        while printed.count("align 0% of this stage\n") < 2:
+            time.sleep(0.001)
+            printed += capsys.readouterr().err
+    capsys.readouterr()
+    time.sleep(0.01)
     assert capsys.readouterr().err == ""

@@ -21,6 +21,7 @@ CROP_FACE_HEIGHTS = 2.6
 """Side of the crop in face heights (brow line to chin counts as one): hair and shoulders fit in."""
 FACE_ROW = 0.48
 KEEP_WHOLE_SHARE = 0.8
+MATTE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def user_mattes(
         frames: ``[N]`` numbers of the frames whose mattes are read; all by default.
 
     Raises:
-        UserError: the folder has another number of files than the video has frames, or a file is
-            unreadable or of another size than the video.
+        UserError: the folder is missing or has another number of files than the video has frames, or a
+            file is unreadable or of another size than the video.
     """
     paths = _matte_files(folder)
     if len(paths) != count:
@@ -122,7 +123,7 @@ def mattes_digest(folder: Path) -> str:
     """sha256 of the user's mattes, names and contents.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: there is no such folder, it holds no image, or a file cannot be read.
     """
     digest = hashlib.sha256()
     for path in _matte_files(folder):
@@ -136,8 +137,12 @@ def mattes_digest(folder: Path) -> str:
 
 
 def _matte_files(folder: Path) -> list[Path]:
-    suffixes = {".png", ".jpg", ".jpeg"}
-    return sorted(p for p in folder.glob("*") if p.suffix.lower() in suffixes)
+    if not folder.is_dir():
+        raise UserError(f"--mattes {folder}: no such folder")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in MATTE_SUFFIXES)
+    if not files:
+        raise UserError(f"--mattes {folder}: holds no image file ({', '.join(MATTE_SUFFIXES)})")
+    return files
 
 
 def collect_mattes(mattes: Iterable[np.ndarray], out: np.ndarray) -> None:

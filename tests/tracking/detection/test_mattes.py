@@ -3,7 +3,7 @@ import pytest
 
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
-from partnerface.tracking.detection.mattes import HeadCrop, collect_mattes, user_mattes
+from partnerface.tracking.detection.mattes import HeadCrop, collect_mattes, mattes_digest, user_mattes
 
 
 def test_median_of_three_agrees_with_numpy():
@@ -38,3 +38,12 @@ def test_wrong_number_or_size_of_user_mattes(tmp_path):
         list(user_mattes(tmp_path, HeadCrop(0, 0, 40, 40), 60, 40, 2))
     with pytest.raises(UserError, match=r"000\.png: 60x40, but the video is 80x40"):
         list(user_mattes(tmp_path, HeadCrop(0, 0, 40, 40), 80, 40, 1))
+
+
+def test_a_folder_of_mattes_that_is_missing_or_holds_none(tmp_path):
+    for name, line in (("none", "none: no such folder"), ("empty", "empty: holds no image file")):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(UserError, match=f"--mattes .*{line}"):
+            mattes_digest(tmp_path / name)
+        with pytest.raises(UserError, match=f"--mattes .*{line}"):
+            list(user_mattes(tmp_path / name, HeadCrop(0, 0, 40, 40), 60, 40, 2))
