@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from shlex import quote
 from typing import Literal
 
 from partnerface.cli.check import EXIT_UNFIT, check
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
-from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource
+from partnerface.files.video_reading.source import VideoSource
+from partnerface.tracking.detection.frame_choice import MAX_FRAMES
 
 TRACKED_SIZE = 512
 """Smallest side of the head crop that is tracked, in pixels."""
@@ -87,16 +88,16 @@ def create(
         "fps": fps,
         "max_frames": None if max_frames == MAX_FRAMES else max_frames,
     }
-    with held_folder(out, settings | chosen):
-        fitted = fittable_head_model(head_model)
+    fitted = fittable_head_model(head_model)
+    with held_folder(out, settings | {name: value for name, value in chosen.items() if value is not None}):
         dataset = out / "dataset"
         # The tracker wants an even size, and landmarks and mattes are better at its usual one.
         tracked_size = max(TRACKED_SIZE, size + size % 2)
         track_video(source, dataset, size=tracked_size, max_frames=max_frames, head_model=fitted)
-        flame = Path(head_model) if fitted.asset.name == "flame" else None
+        flame = Path(head_model) if Path(head_model).is_file() else None
         if not last_checkpoint(out).is_file() and check(dataset, out / "check", flame) and not anyway:
-            again = f"create {quote(str(video))} --out {quote(str(out))} --anyway"
-            print(f"Not trained: film again, or train on it all the same.\n  partnerface {again}")
+            again = shlex.join(["partnerface", "create", str(video), "--out", str(out), "--anyway"])
+            print(f"Not trained: film again, or train on it all the same.\n  {again}")
             return EXIT_UNFIT
         configs = "base", "method/part_deformation", "data/partnerface", f"scale/{scale}"
         arguments = [
@@ -108,9 +109,9 @@ def create(
         train_and_test(out, arguments)
         animate_run(out)
     lines = ["Next: drive it by a motion, or by another person's video."]
-    lines += [f"  partnerface reenact {quote(str(out))} --driver talk --out talk.mp4"]
+    lines += [f"  partnerface reenact {shlex.quote(str(out))} --driver talk --out talk.mp4"]
     if preset == "quick":
-        longer = f"--out {quote(f'{out}_full')} --preset full"
-        lines += ["Or train longer.", f"  partnerface create {quote(str(video))} {longer}"]
+        again = shlex.join(["partnerface", "create", str(video), "--out", f"{out}_full", "--preset", "full"])
+        lines += ["Or train longer.", f"  {again}"]
     print_outputs(out, lines)
     return 0

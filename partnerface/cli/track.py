@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from partnerface.errors import UserError
-from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource
+from partnerface.files.video_reading.source import VideoSource
+from partnerface.tracking.detection.frame_choice import MAX_FRAMES
 
 
 def track(
@@ -36,8 +37,9 @@ def track(
         fps: frames per second of pictures, by default 25; of a video in place of its own times.
         max_frames: most frames that are used; a longer video gives those that differ most.
     """
-    source, out = VideoSource(Path(video).expanduser(), fps), Path(out).expanduser()
-    if not (source.path.exists() or source.is_pictures):
+    video, out = Path(video).expanduser(), Path(out).expanduser()
+    source = VideoSource(video, fps)
+    if not (video.exists() or source.is_pictures):
         raise UserError(f"video {video}: no such file")
     # Imported here: a wrong name need not wait for torch.
     from partnerface.tracking.fittable_head import fittable_head_model

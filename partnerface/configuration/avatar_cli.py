@@ -26,7 +26,7 @@ from partnerface.avatar_files.class_paths import check_classes, extension_error,
 from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
-from partnerface.configuration.config_files import resolve_config_paths, with_quoted_folders
+from partnerface.configuration.config_files import paths_as_text, resolve_config_paths
 from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
@@ -79,7 +79,7 @@ class AvatarCLI(LightningCLI):
             parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
             args=[
                 AUTO_READER.get(word, word)
-                for word in with_quoted_folders(resolve_config_paths(_joined(arguments)))
+                for word in resolve_config_paths(paths_as_text(_joined(arguments)))
             ],
         )
 

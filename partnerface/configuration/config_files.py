@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import partnerface
 from partnerface.errors import UserError
-from partnerface.files.plain_values import read_yaml
+from partnerface.files.plain_values import parse_yaml, read_yaml
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
 
-_FOLDER_FLAGS = dict.fromkeys(
-    ("--data.reader.root", "--data.reader.init_args.root"), "--data.reader.init_args"
-)
-"""Flags that name a folder within a class, and the flag of the arguments to which it belongs."""
 SHIPPED = {"configs": CONFIGS, "sweeps": Path(partnerface.__file__).parent / "sweeps" / "files"}
 """Folders of a checkout by name, and where an installation has their files."""
 
@@ -59,31 +57,46 @@ def resolve_config_paths(arguments: list[str]) -> list[str]:
     return resolved
 
 
+def paths_as_text(arguments: Sequence[str]) -> list[str]:
+    """The command line, with paths that YAML would not read as text given by a ``--config`` in JSON.
+
+    In flags of classes, such as ``--data.reader.root``, the parser reads ``me: take 2`` as a table and
+    ``#1`` as nothing.
+
+    Args:
+        arguments: a command line; values stand behind ``=`` or after a space.
+    """
+    words: list[str] = []
+    for word in arguments:
+        flag = words[-1] if words else ""
+        if "=" not in flag and (text := _path_as_text(flag, word)) is not None:
+            words[-1] = text
+        else:
+            words.append(_path_as_text(*word.split("=", 1)) or word if "=" in word else word)
+    return words
+
+
+def _path_as_text(flag: str, value: str) -> str | None:
+    """The ``--config`` for a flag that names a path by a value that is no text in YAML; None for others."""
+    *outer, name = flag.removeprefix("--").split(".")
+    if not outer or not flag.startswith("--") or not (name == "root" or os.path.exists(value)):
+        return None
+    with suppress(UserError):
+        if isinstance(parse_yaml(value, flag), str | int | float):
+            return None
+    tree: object = value
+    inner = ["init_args"] if outer[-1] != "init_args" else []
+    for key in reversed([*outer, *inner, name]):
+        tree = {key: tree}
+    return f"--config={json.dumps(tree)}"
+
+
 def shipped_instead(path: Path) -> Path:
     """The package's file for a path such as ``sweeps/num_parts.yaml`` that the working directory lacks."""
     folder = SHIPPED.get(path.parts[0]) if path.parts and not path.is_file() else None
     if folder is not None and folder.joinpath(*path.parts[1:]).is_file():
         return folder.joinpath(*path.parts[1:])
     return path
-
-
-def with_quoted_folders(arguments: list[str]) -> list[str]:
-    """A command line in which YAML finds the dataset's folder whole, whatever its name.
-
-    Within a class jsonargparse parses values as YAML: ``me: take 2`` is a mapping and ``#1`` nothing.
-
-    Args:
-        arguments: a command line.
-    """
-    quoted: list[str] = []
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        if quoted and quoted[-1] in _FOLDER_FLAGS:
-            flag, equals, value = quoted.pop(), "=", argument
-        if flag in _FOLDER_FLAGS and equals:
-            argument = f"{_FOLDER_FLAGS[flag]}={json.dumps({'root': value})}"
-        quoted.append(argument)
-    return quoted
 
 
 def _shipped_instead(value: str) -> str:

@@ -44,5 +44,5 @@ def fittable_head_model(text: str | Path, say: Callable[[str], None] = print) ->
 def add_landmarks(head_model: HeadModel) -> None:
     """`find_landmarks` with a progress bar."""
     with StageProgress("head model") as bars, without_native_chatter():
-        task = bars.add_task("landmarks", total=FIND_VIEWS)
+        task = bars.add_task("landmarks on the head model", total=FIND_VIEWS)
         find_landmarks(head_model, lambda: bars.advance(task))

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from partnerface.cli.check import check
 from partnerface.cli.main import main
 from partnerface.configuration import avatar_run
 from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.configuration.config_files import paths_as_text
 from partnerface.configuration.head_model_arguments import head_model_arguments
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_yaml
@@ -41,7 +43,7 @@ def commands(monkeypatch) -> list:
             (run / "metrics.json").write_text('{"splits": {}}')
 
     monkeypatch.setattr(avatar_run, "run_trainer_command", record)
-    monkeypatch.setattr("partnerface.cli.create.check", lambda *_: 0)
+    monkeypatch.setattr("partnerface.cli.create.check", lambda dataset, out, flame: 0)
     monkeypatch.setattr(
         "partnerface.animation.run_animation.animate_run", lambda run_dir: ran.append(run_dir)
     )
@@ -106,7 +108,7 @@ def test_a_failed_attempt_stands_in_no_ones_way(
     """With another size, preset and video, also where tracking has ended and training has not begun."""
     out = tmp_path / "avatar"
 
-    def tracked_and_killed(video: VideoSource, out: Path, **_: object) -> None:
+    def tracked_and_killed(video: VideoSource, out: Path, **settings) -> None:
         shutil.copytree(synthetic_dataset, out, dirs_exist_ok=True)
         raise KeyboardInterrupt
 
@@ -142,7 +144,7 @@ def test_a_run_of_an_earlier_version_continues_with_its_own_budget(
     assert commands[0][-4:] == flags
 
 
-def _no_tracking(video: VideoSource, out: Path, **_: object) -> None:
+def _no_tracking(video: VideoSource, out: Path, **settings) -> None:
     raise AssertionError("tracked before all was tried")
 
 
@@ -205,14 +207,45 @@ def test_an_unfit_dataset_is_trained_on_anyway_alone(
     assert main(["create", str(video), "--out", str(out)]) == 0
 
 
-@pytest.mark.usefixtures("commands")
-def test_the_home_folder_as_shells_leave_it(
+NAMES = ("me: take 2", "#1", "- a", "100%", "%s", "[a", "é 日本", "&it's")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_files_and_folders(
+    name: str, video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """From the command line to the arguments of the trainer, which are read as text."""
+    video.rename(tmp_path / f"{name}.mp4")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    for words, out in (([], Path("avatars", name)), (["--out", name], Path(name))):
+        commands.clear()
+        assert main(["create", f"{name}.mp4", *words]) == 0
+        assert (out / "dataset" / "transforms.json").is_file()
+        fit = paths_as_text(commands[0])
+        given = {"root": str(out / "dataset")}
+        as_table = json.dumps({"data": {"reader": {"init_args": given}}})
+        assert f"--config={as_table}" in fit or f"--data.reader.init_args.root={given['root']}" in fit
+        root = next((w.partition("=")[2] for w in fit if w.startswith("--data.reader.init_args.root=")), "a")
+        assert isinstance(yaml.safe_load(root), str)
+
+
+def test_an_unusual_name_through_training_and_test(
     video: Path, synthetic_dataset: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    """The configuration that training leaves is read by the test; ``~`` is the home folder."""
+    original = avatar_run.run_trainer_command
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert main(["create", str(video), "--out=~/me"]) == 0
-    assert (tmp_path / "me" / "metrics.json").is_file()
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(tmp_path))
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    monkeypatch.setattr("partnerface.animation.run_animation.animate_run", lambda run_dir: None)
+    small = ["--trainer.max_steps=1", "--trainer.limit_val_batches=0", "--data.rays_per_frame=64"]
+    last = ["--trainer.limit_test_batches=1", "--result_page=false"]
+    monkeypatch.setattr(
+        avatar_run, "run_trainer_command", lambda a: original([*a, *(small if a[0] == "fit" else last)])
+    )
+    assert main(["create", str(video), "--out=~/# é: 100%"]) == 0
+    assert (tmp_path / "# é: 100%" / "metrics.json").is_file()
 
 
 @pytest.mark.usefixtures("commands")
@@ -246,7 +279,7 @@ def test_names_that_mean_something_else_in_yaml(
     monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
     monkeypatch.chdir(tmp_path)
     video.rename(f"{name}.mp4")
-    assert main(["create", f"{name}.mp4", f"--out={name}"]) == 0
+    assert main(["create", f"--video={name}.mp4", f"--out={name}"]) == 0
     shutil.rmtree(Path(name) / "checkpoints")
     parsed = AvatarCLI(commands[0], execute=False)
     root = parsed.config["fit"]["data"]["reader"]["init_args"]["root"]

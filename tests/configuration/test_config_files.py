@@ -1,5 +1,6 @@
 """Shipped configuration files are found from anywhere."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from partnerface.configuration.config_files import (
     SHIPPED,
     config_arguments,
     config_file,
+    paths_as_text,
     resolve_config_paths,
     shipped_instead,
 )
@@ -61,3 +63,31 @@ def test_sweep_files_come_with_the_package(tmp_path: Path, monkeypatch) -> None:
     name.write_text("method: grid")
     assert shipped_instead(name) == name
     assert shipped_instead(Path("sweeps/none.yaml")) == Path("sweeps/none.yaml")
+
+
+@pytest.mark.parametrize("name", ["me: take 2", "#1", "- a", "[a]", "&x"])
+def test_a_path_that_is_no_text_in_yaml_arrives_as_it_is(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = {"data": {"reader": {"init_args": {"root": name}}}}
+    for words in (
+        [f"--data.reader.root={name}"],
+        ["--data.reader.root", name],
+        [f"--data.reader.init_args.root={name}"],
+    ):
+        [given] = paths_as_text(words)
+        assert json.loads(given.removeprefix("--config=")) == table
+    # Other keys where there is a file of that name.
+    words = ["fit", "--data.driver.init_args.path", name, "--run_dir", name]
+    assert paths_as_text(words) == words
+    (tmp_path / name).touch()
+    _, given, *rest = paths_as_text(words)
+    assert json.loads(given.removeprefix("--config=")) == {"data": {"driver": {"init_args": {"path": name}}}}
+    assert rest == ["--run_dir", name]
+
+
+def test_other_values_stay_as_they_are(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "10").touch()
+    words = ["fit", "--trainer.max_steps=10", "--data.test_splits=[a]", "--data.reader.root", "datasets/me"]
+    words += ["--trainer.callbacks+={class_path: mine.Mine}", "--config", "a: b.yaml", "--data.seed", "10"]
+    assert paths_as_text(words) == words
