@@ -9,8 +9,7 @@ from typing import Literal
 from partnerface.cli.check import EXIT_UNFIT, check
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
-from partnerface.files.video_reading.source import VideoSource
-from partnerface.tracking.detection.frame_choice import MAX_FRAMES
+from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource
 
 TRACKED_SIZE = 512
 """Smallest side of the head crop that is tracked, in pixels."""
@@ -88,13 +87,13 @@ def create(
         "fps": fps,
         "max_frames": None if max_frames == MAX_FRAMES else max_frames,
     }
-    fitted = fittable_head_model(head_model)
-    with held_folder(out, settings | {name: value for name, value in chosen.items() if value is not None}):
+    with held_folder(out, settings | chosen):
+        fitted = fittable_head_model(head_model)
         dataset = out / "dataset"
         # The tracker wants an even size, and landmarks and mattes are better at its usual one.
         tracked_size = max(TRACKED_SIZE, size + size % 2)
         track_video(source, dataset, size=tracked_size, max_frames=max_frames, head_model=fitted)
-        flame = Path(head_model) if Path(head_model).is_file() else None
+        flame = Path(head_model) if fitted.asset.name == "flame" else None
         if not last_checkpoint(out).is_file() and check(dataset, out / "check", flame) and not anyway:
             again = shlex.join(["partnerface", "create", str(video), "--out", str(out), "--anyway"])
             print(f"Not trained: film again, or train on it all the same.\n  {again}")

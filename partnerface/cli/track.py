@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from partnerface.errors import UserError
-from partnerface.files.video_reading.source import VideoSource
-from partnerface.tracking.detection.frame_choice import MAX_FRAMES
+from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource
 
 
 def track(

@@ -18,12 +18,12 @@ from torch import Tensor
 from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
 from partnerface.files.arrays import LARGEST_ARRAYS_BYTES, read_arrays, write_arrays
+from partnerface.files.video_reading.source import MAX_FRAMES
 from partnerface.files.whole_files import NotWritten
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.tracking.alignment.expressions import ExpressionSettings
 from partnerface.tracking.alignment.pose_step import AlignmentSettings
-from partnerface.tracking.detection.frame_choice import MAX_FRAMES
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.fit.matte_contour import ContourTargets

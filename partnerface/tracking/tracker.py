@@ -21,14 +21,14 @@ from partnerface.errors import UserError, import_extra
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_rgb
 from partnerface.files.video_reading.read import probe_video
-from partnerface.files.video_reading.source import VideoSource, video_source
+from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource, video_source
 from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.runs.progress import StageProgress
 from partnerface.tracking.clip import Clip, cut_clip, fit_clip
-from partnerface.tracking.detection.frame_choice import MAX_FRAMES, choose_frames
+from partnerface.tracking.detection.frame_choice import choose_frames
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.landmarks import LandmarkDetector, MediaPipeDetector
 from partnerface.tracking.detection.mattes import (

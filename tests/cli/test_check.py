@@ -151,7 +151,7 @@ def test_one_impossible_frame_is_left_out_and_named(spoiled: Path, tmp_path: Pat
 
 def test_what_cannot_be_read_ends_with_code_2(tmp_path: Path, synthetic_dataset: Path, capsys) -> None:
     assert main(["check", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
-    assert "is not a partnerface dataset" in capsys.readouterr().err
+    assert "none: no such folder of a dataset" in capsys.readouterr().err
     assert main(["check", str(synthetic_dataset), "--out", str(synthetic_dataset)]) == 2
     assert "is the dataset itself" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -13,6 +13,8 @@ from partnerface.errors import UserError
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 DEFAULT_PICTURE_FPS = 25.0
 """Frames per second of pictures, which do not say."""
+MAX_FRAMES = 2000
+"""Frames of a video that are used by default: more than a minute at 30 per second."""
 
 _NUMBER = re.compile(r"%(0?)(\d*)d")
 

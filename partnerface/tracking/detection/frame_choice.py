@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from partnerface.files.video_reading.source import MAX_FRAMES
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
-
-MAX_FRAMES = 2000
-"""Frames of a video that are used by default: more than a minute at 30 per second."""
 
 STRETCH_SECONDS = 1.0
 """Frames are chosen in stretches, for motion is smoothed and measured from frame to frame."""
