@@ -51,6 +51,7 @@ def test_without_pytorch3d_every_command_is_one_line(tmp_path: Path) -> None:
         "track": f"{film} --out {out}",
         "check": str(tmp_path),
         "view": str(tmp_path),
+        "convert": f"{tmp_path} --to vhap --out {out}",
         "benchmark": f"methods --out {out}",
         "live": f"{tmp_path} --source {film}",
         "reenact": f"{tmp_path} --driver talk --out {film}",

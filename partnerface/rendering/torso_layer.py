@@ -38,8 +38,8 @@ class TorsoLayer(nn.Module):
     """
 
     neck_line: Tensor
-    low: Tensor
-    extent: Tensor
+    grid_scale: Tensor
+    grid_shift: Tensor
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class TorsoLayer(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(channels * len(resolutions), 32), nn.SiLU(), nn.Linear(32, 4))
         self.yielding = nn.Parameter(torch.zeros(POSE_WIDTH, 2, yielding_cells, yielding_cells))
         self.register_buffer("neck_line", torch.ones(()))
-        # The part of the reference image's plane that the layer covers.
-        self.register_buffer("low", torch.zeros(2))
-        self.register_buffer("extent", torch.ones(2))
+        # From places of the reference image to [-1, 1] of the planes.
+        self.register_buffer("grid_scale", torch.full((2,), 2.0))
+        self.register_buffer("grid_shift", torch.full((2,), -1.0))
         self.register_load_state_dict_pre_hook(_cover_reference_image)
 
     def cover(self, motion: Tensor, neck_line: float) -> None:
@@ -71,8 +71,9 @@ class TorsoLayer(nn.Module):
         corners = motion.new_tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
         seen = torch.cat([corners[:, :2], (corners @ motion.transpose(1, 2)).flatten(0, 1)])
         seen = seen.clamp(-MOST_AROUND, 1 + MOST_AROUND)
-        self.low.copy_(seen.amin(0))
-        self.extent.copy_(seen.amax(0) - seen.amin(0))
+        low, high = seen.amin(0), seen.amax(0)
+        self.grid_scale.copy_(2 / (high - low))
+        self.grid_shift.copy_(-1 - self.grid_scale * low)
         self.neck_line.fill_(neck_line)
 
     def forward(self, pixels: Tensor, motion: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,16 +115,9 @@ class TorsoLayer(nn.Module):
         rgb, opacity = decoded.split([3, 1], 1)
         return rgb.sigmoid(), (2 * opacity).sigmoid().view(-1) * below
 
-    def _sampled(self, plane: Tensor, place: Tensor) -> Tensor:
-        """Planes ``[F, C, H, W]`` at places ``[F, R, 2]`` of the reference image, as ``[F, R, C]``."""
-        grid = (2 * (place - self.low) / self.extent - 1)[:, :, None]
-        found = functional.grid_sample(plane, grid, align_corners=False, padding_mode="border")
-        return found[..., 0].transpose(1, 2)
-
     def _on_grid(self, place: Tensor) -> Tensor:
         """Places ``[F, R, 2]`` of the reference image as ``[F, R, 1, 2]`` in [-1, 1] of `grid_sample`."""
-        scale = 2 / self.extent
-        return torch.addcmul(-1 - scale * self.low, place, scale)[:, :, None]
+        return torch.addcmul(self.grid_shift, place, self.grid_scale)[:, :, None]
 
 
 def _sampled(plane: Tensor, grid: Tensor) -> Tensor:
@@ -135,5 +129,5 @@ def _sampled(plane: Tensor, grid: Tensor) -> Tensor:
 def _cover_reference_image(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
     """Give a checkpoint of before the cover was kept the reference image alone."""
     if prefix + "neck_line" in state:
-        state.setdefault(prefix + "low", torch.zeros(2))
-        state.setdefault(prefix + "extent", torch.ones(2))
+        state.setdefault(prefix + "grid_scale", torch.full((2,), 2.0))
+        state.setdefault(prefix + "grid_shift", torch.full((2,), -1.0))

@@ -1,6 +1,6 @@
 """Bad videos: each refused by ``partnerface track`` or ``create`` in one line, and no other file opened."""
 
-from __future__ import annotations
+from __future__ import importlib
 
 import io
 from collections.abc import Callable
@@ -92,6 +92,12 @@ def read_whole(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(MediaPipeDetector, "detect", look)
     return seen
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tracker() -> None:
+    """Imported before: libraries look for others with programs of the system while they are imported."""
+    importlib.import_module("partnerface.tracking.tracker")
 
 
 @pytest.mark.parametrize("kind", VIDEOS)

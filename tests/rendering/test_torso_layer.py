@@ -134,8 +134,10 @@ def test_the_cover_is_the_reference_image_and_what_the_frames_show_around_it():
     layer = make_layer()
     motion = torch.tensor([[[1.0, 0.0, -0.1], [0.0, 1.0, 0.2]], [[0.9, 0.1, 0.05], [0.0, 9.0, 0.0]]])
     layer.cover(motion, 0.3)
-    torch.testing.assert_close(layer.low, torch.tensor([-0.1, 0.0]))
-    torch.testing.assert_close(layer.low + layer.extent, torch.tensor([1.05, 1.5]))
+    corners = torch.tensor([[-0.1, 0.0], [1.05, 1.5]])
+    torch.testing.assert_close(
+        corners * layer.grid_scale + layer.grid_shift, torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    )
     assert float(layer.neck_line) == pytest.approx(0.3)
 
 
@@ -143,7 +145,7 @@ def test_a_checkpoint_without_a_cover_shows_the_reference_image():
     """As the layer did when it was made, whatever this one covered before."""
     old = make_layer()
     state = old.state_dict()
-    del state["low"], state["extent"]
+    del state["grid_scale"], state["grid_shift"]
     loaded = make_layer()
     loaded.cover(torch.tensor([[[1.0, 0.0, 0.3], [0.0, 1.0, 0.3]]]), 0.1)
     loaded.load_state_dict(state)

@@ -111,7 +111,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(
 ) -> None:
     (tmp_path / "metrics.csv").write_text("step,seconds,name,value\n0,0.1,train/psnr,3\n1,0.")
     assert _fit(smoke_arguments, tmp_path, "--ckpt_path=last") == 0
-    assert "no checkpoint yet; training starts anew" in capsys.readouterr().err
+    assert "holds no checkpoint; training starts anew" in capsys.readouterr().err
     assert sorted(logged_rows(tmp_path)) == sorted(logged_rows(whole))
     assert_same_checkpoint(tmp_path, whole)
 

@@ -118,7 +118,8 @@ def test_metrics_and_files_are_those_of_one_process(run: Run, tmp_path: Path) ->
     one = ["--trainer.devices=1", "--trainer.strategy=auto", f"--ckpt_path={last_checkpoint(run.folder)}"]
     assert main(["test", *arguments, *one]) == 0
     found, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (run.folder, tmp_path))
-    assert found["protocol"] == expected["protocol"]
+    # The weights were still in memory.
+    assert found["protocol"] == expected["protocol"] | {"checkpoint": None}
     _assert_close(found["splits"], expected["splits"], "splits")
     assert (run.folder / "strip.png").read_bytes() == (tmp_path / "strip.png").read_bytes()
     assert (run.folder / "comparison.mp4").read_bytes() == (tmp_path / "comparison.mp4").read_bytes()

@@ -81,7 +81,7 @@ def labelled_mesh(head_model: HeadModel, landmarks: LandmarkGeometry) -> Labelle
     skin_vertices = faces[skin].unique()
     neck_share = 1 - head_model.head_weights()
     if head_model.joint("neck") == head_model.joint("head") and len(head_model.asset.landmark_faces):
-        # In FLAME one joint turns both: where the neck lies, its shape says. Borrowed landmarks are too rough.
+        # In FLAME one joint turns both: its shape says where the neck is, but not by borrowed landmarks.
         neck_share = neck_share.maximum(head_parts(head_model).weights["neck"])
     torso_vertices = skin_vertices[torso_share[skin_vertices] > LABELLED_TORSO_SHARE]
     if not len(torso_vertices):

@@ -159,7 +159,7 @@ class EvaluationReport(Callback):
         return EvaluationProtocol(
             dataset=sequence.name,
             checkpoint=_name_of_checkpoint(trainer),
-            trained_steps=pl_module.trained_steps,
+            trained_steps=pl_module.trained_steps or trainer.global_step,
             resolution=(data.camera.width, data.camera.height),
             num_frames={name: num_frames[name] for name in sequence.test_splits},
             num_train_frames=len(data.train_frames),
