@@ -1,7 +1,8 @@
 """Bad videos: each refused by ``partnerface track`` or ``create`` in one line, and no other file opened."""
 
-from __future__ import importlib
+from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable
 from pathlib import Path

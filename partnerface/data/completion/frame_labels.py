@@ -76,7 +76,9 @@ def placed_landmarks(head_model: HeadModel, geometry: LandmarkGeometry, head: He
     """``[T, K, 3]`` landmarks of posed heads in the world."""
     jaw = None if head_model.jaw_joint is None else head.joint_rotations[:, head_model.jaw_joint]
     rest = geometry.points.positions(head.identity, head.expression, jaw)
-    return transform_points(head_model.head_transforms(head)[:, None], rest)
+    # The head model may be on a GPU, where an avatar's is.
+    transforms = head_model.head_transforms(head.to(head_model.template_vertices.device)).to(rest)
+    return transform_points(transforms[:, None], rest)
 
 
 def require_landmarks(head_model: HeadModel) -> None:
