@@ -99,6 +99,7 @@ def read_whole(monkeypatch) -> list[int]:
 def tracker() -> None:
     """Imported before: libraries look for others with programs of the system while they are imported."""
     importlib.import_module("partnerface.tracking.tracker")
+    pytest.importorskip("mediapipe")
 
 
 @pytest.mark.parametrize("kind", VIDEOS)
