@@ -45,7 +45,8 @@ def test_hard_parts_left_and_right_of_the_face(avatar: Avatar) -> None:
     covered = (side < 250).any(-1)
     shown = _chromaticity(side[covered])
     nearest = np.linalg.norm(shown[:, None] - colours[None, :2], axis=-1).argmin(1)
-    assert (nearest == nearest[0]).mean() > 0.95
+    # A pixel at the rim may be of neither.
+    assert np.bincount(nearest).max() > 0.95 * len(nearest)
     # White around the head.
     assert (front[0, 0] == 255).all()
 

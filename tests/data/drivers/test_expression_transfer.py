@@ -133,11 +133,11 @@ def test_the_recorded_head_model_is_found(anny, flame_file):
         head_model = FlameHead(flame_file, 20, 10, teeth)
         named = replace(
             sequence,
-            head_model=head_model_record(head_model),
+            head_model_record=head_model_record(head_model),
             shell_thickness=torch.zeros(len(head_model.template_vertices)),
         )
         found = recorded_head_model(named, flame_file, "--head_model")
-        assert head_model_record(found) == named.head_model
+        assert head_model_record(found) == named.head_model_record
         with pytest.raises(UserError, match="tracked with FLAME; give its file as --head_model FILE"):
             recorded_head_model(named, None, "--head_model")
     strange = replace(sequence, head_model_record=replace(sequence.head_model_record, name="gnm"))
