@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from partnerface.cli.main import EXIT_BAD_INPUT, TOOLS, TRAINER_COMMANDS, main
 from partnerface.configuration.config_files import config_arguments
@@ -198,8 +199,6 @@ def test_an_output_folder_that_cannot_be_written(capsys, smoke_arguments: list[s
 
 
 def test_a_full_disk_while_training(capsys, smoke_arguments: list[str], tmp_path: Path, monkeypatch) -> None:
-    import torch
-
     def full_disk(checkpoint: dict, file) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -214,8 +213,6 @@ def test_a_disk_that_is_full_for_a_while(
     capsys, smoke_arguments: list[str], tmp_path: Path, monkeypatch
 ) -> None:
     """Training goes on, tells of it, and saves when there is room again."""
-    import torch
-
     from partnerface.errors import UserError
     from partnerface.training.callbacks import log_renderings
     from partnerface.training.resume.run_checkpoint import last_checkpoint
@@ -250,8 +247,6 @@ def test_a_disk_that_is_full_for_a_while(
 
 def test_the_best_few_checkpoints_beside_the_last(smoke_arguments: list[str], tmp_path: Path) -> None:
     """Lightning's own callback keeps them, written as safely; no more files than asked for."""
-    import torch
-
     overlay, folder = tmp_path / "overlay.yaml", tmp_path / "run" / "checkpoints"
     options = f"{{dirpath: {folder}, monitor: val/psnr, mode: max, save_top_k: 2, filename: 'best-{{step}}'}}"
     overlay.write_text(
@@ -371,3 +366,16 @@ def test_an_interrupt_ends_quietly(capsys, monkeypatch) -> None:
     monkeypatch.setattr("partnerface.cli.main._dispatch", interrupted)
     assert main(["demo"]) == 130
     assert capsys.readouterr().err == "partnerface: interrupted; what was done is kept\n"
+
+
+def test_a_gpu_without_memory_is_one_line(
+    smoke_arguments: list[str], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """As torch raises it in the middle of a step."""
+
+    def full(*_) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("partnerface.training.module.AvatarModule.training_step", full)
+    line = _one_line(capsys, ["fit", *smoke_arguments, f"--run_dir={tmp_path / 'run'}"])
+    assert "--data.rays_per_frame" in line
