@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import warp as wp
@@ -150,3 +151,16 @@ def as_ids(tensor: Tensor) -> wp.array:
 def as_bits(tensor: Tensor) -> wp.array:
     """A contiguous int32 tensor as an unsigned array, for shifts that bring in zeros."""
     return wp.from_torch(tensor, dtype=wp.uint32)
+
+
+def run_length(device: torch.device) -> int:
+    """Consecutive points that one thread takes.
+
+    On a CPU what they have in common is worked out once; on a GPU points must run side by side.
+    """
+    return 16 if device.type == "cpu" else 1
+
+
+def keep_inputs(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    """Context of an operator whose backward takes all of its inputs (`torch.library.register_autograd`)."""
+    ctx.save_for_backward(*inputs)

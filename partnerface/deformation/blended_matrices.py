@@ -13,13 +13,10 @@ import warp as wp
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.compute.warp_launch import launch, operator
+from partnerface.compute.warp_launch import keep_inputs, launch, operator, run_length
 
 AT_ONCE = 8
 """Features that are multiplied at once: what a vector register of a CPU holds."""
-
-RUN_LENGTH = 16
-"""Consecutive points of a CPU thread. On a GPU, where points must run side by side, the run is one point."""
 
 _Some = wp.types.vector(length=AT_ONCE, dtype=wp.float32)
 
@@ -117,7 +114,7 @@ def _blocks(tensor: Tensor) -> Any:
 
 
 def _launch_over_points(kernel: wp.Kernel, points: int, inputs: list, device: torch.device) -> None:
-    run = RUN_LENGTH if device.type == "cpu" else 1
+    run = run_length(device)
     launch(kernel, -(-points // run), [run if i is None else i for i in inputs], device)
 
 
@@ -156,13 +153,9 @@ def _(
     return torch.empty_like(matrices), torch.empty_like(features), torch.empty_like(weights)
 
 
-def _keep_inputs(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
 def _backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
     of_matrices, of_features, of_weights = blended_matrices_backward(gradient, *ctx.saved_tensors)
     return of_matrices, of_features, None, of_weights, None
 
 
-blended_matrices.register_autograd(_backward, setup_context=_keep_inputs)
+blended_matrices.register_autograd(_backward, setup_context=keep_inputs)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from partnerface.compute.network_types import evaluated_in, network_type
 from partnerface.compute.ranges import Between
-from partnerface.compute.warp_launch import as_vec3, as_vec4, launch, operator
+from partnerface.compute.warp_launch import as_vec3, as_vec4, keep_inputs, launch, operator, run_length
 from partnerface.fields.encodings import spherical_harmonics
 from partnerface.fields.radiance_field import DENSITY_SCALE, RadianceField
 
@@ -25,10 +25,6 @@ CACHED_POINTS = 4096
 
 FEATURES = 4
 """Features of a table entry: one Warp vec4."""
-
-RUN_LENGTH = 16
-"""Consecutive points that one CPU thread encodes at a level: what the level has in common is worked out
-once. On a GPU, where points must run side by side, the run is one point."""
 
 _PRIME_Y = wp.constant(wp.uint32(2654435761))
 _PRIME_Z = wp.constant(wp.uint32(805459861))
@@ -247,7 +243,7 @@ def _encode_backward(
 
 def _launch_over_points(kernel: wp.Kernel, positions: Tensor, tables: Tensor, inputs: list) -> None:
     """Launch over levels and runs of points; ``inputs`` follow positions, tables, resolutions and sizes."""
-    run = RUN_LENGTH if positions.device.type == "cpu" else 1
+    run = run_length(positions.device)
     shared = [as_vec3(positions), as_vec4(tables), inputs[0], tables.shape[1], run]
     launch(kernel, (len(tables), -(-len(positions) // run)), shared + inputs[1:], positions.device)
 
@@ -283,12 +279,8 @@ def _(gradient: Tensor, positions: Tensor, tables: Tensor, resolutions: Tensor) 
     return torch.empty_like(positions), torch.empty_like(tables)
 
 
-def _keep_inputs(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
 def _backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
     return *hash_encoding_backward(gradient, *ctx.saved_tensors), None
 
 
-hash_encoding.register_autograd(_backward, setup_context=_keep_inputs)
+hash_encoding.register_autograd(_backward, setup_context=keep_inputs)

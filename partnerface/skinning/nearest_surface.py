@@ -15,16 +15,12 @@ import warp as wp
 from torch import Tensor
 
 from partnerface.compute.ranges import Between
-from partnerface.compute.warp_launch import as_ids, as_vec3, launch, operator
+from partnerface.compute.warp_launch import as_ids, as_vec3, launch, operator, run_length
 from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.meshes.bvh import BvhCache, PosedBvhs
 from partnerface.meshes.normals import blend_corners
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
-
-RUN_LENGTH = 16
-"""Consecutive points that one CPU thread carries: each bounds the search of the next. On a GPU, where
-points must run side by side, the run is one point."""
 
 
 @wp.func
@@ -134,7 +130,8 @@ def inverse_skinning(
     valid = torch.empty(count, dtype=torch.bool, device=device)
     distance = points.new_empty(count)
     face = torch.empty(count, dtype=torch.int32, device=device)
-    run = RUN_LENGTH if device.type == "cpu" else 1
+    # Within a run each point bounds the search of the next.
+    run = run_length(device)
     surface = as_ids(meshes), corners, transforms, as_vec3(displacements), thickness
     found = as_vec3(canonical), valid, distance, face, as_vec3(barycentric)
     inputs = [*surface, as_vec3(points), frame, search_radius, run, *found]

@@ -142,7 +142,7 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
             else:
                 found["flame_param_path"] = f"flame_param/{i:05d}.npz"
                 rows: dict[str, Any] = {
-                    k: v if k in ("shape", "static_offset") else v[i : i + 1] for k, v in parameters.items()
+                    k: v if k in SHARED_ARRAYS else v[i : i + 1] for k, v in parameters.items()
                 }
                 np.savez(folder / found["flame_param_path"], **rows)
             conversion.advance()

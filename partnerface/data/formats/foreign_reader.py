@@ -41,7 +41,7 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_pixels, read_rgb, write_image
 from partnerface.files.plain_values import read_json_table
-from partnerface.files.videos import read_video
+from partnerface.files.video_reading.read import read_video
 from partnerface.files.whole_files import hidden_folder, move_into_place, remove_abandoned
 from partnerface.head_models.dataset_head import DatasetHead
 from partnerface.head_models.head_parameters import HeadParameters

@@ -24,7 +24,7 @@ from partnerface.data.formats.foreign import (
     rigid_matrices,
 )
 from partnerface.errors import UserError
-from partnerface.files.videos import probe_video
+from partnerface.files.video_reading.read import probe_video
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
