@@ -110,6 +110,7 @@ def test_tracking_without_a_native_library(clip: list[str], monkeypatch, capsys,
         raise OSError(f"{library}: cannot open shared object file: No such file or directory")
 
     monkeypatch.setattr(MediaPipeDetector, "detect", cannot_load)
+    monkeypatch.setattr("partnerface.tracking.tracker.model_file", lambda model: Path(model.name))
     assert main(clip) == 2
     assert last_line(capsys) == f"partnerface: the native library {library} is missing: apt install {package}"
 

@@ -111,8 +111,10 @@ def track_video(
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
     if needs_model:
-        # Fetched now, not after the minutes of landmarks.
         import_extra("mediapipe")
+        # What is no video is said before anything is downloaded for it.
+        probe_video(video)
+        # Fetched now, not after the minutes of landmarks.
         model_file(SELFIE_SEGMENTATION)
     with SequenceWriter(out) as writer, StageProgress("tracking") as bars:
         stages = TrackingStages(out, key)

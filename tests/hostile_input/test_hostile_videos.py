@@ -6,6 +6,7 @@ import importlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import av
 import numpy as np
@@ -83,7 +84,7 @@ VIDEOS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.fixture
-def read_whole(monkeypatch) -> list[int]:
+def read_whole(monkeypatch, tracker) -> list[int]:
     """A detector that looks at every frame and finds nothing; MediaPipe's files are not needed."""
     seen: list[int] = []
 
@@ -92,14 +93,15 @@ def read_whole(monkeypatch) -> list[int]:
         raise AssertionError("the video was read to its end")
 
     monkeypatch.setattr(MediaPipeDetector, "detect", look)
+    monkeypatch.setattr(tracker, "model_file", lambda model: Path(model.name))
     return seen
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tracker() -> None:
+def tracker() -> ModuleType:
     """Imported before: libraries look for others with programs of the system while they are imported."""
-    importlib.import_module("partnerface.tracking.tracker")
     pytest.importorskip("mediapipe")
+    return importlib.import_module("partnerface.tracking.tracker")
 
 
 @pytest.mark.parametrize("kind", VIDEOS)
