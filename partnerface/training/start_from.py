@@ -46,7 +46,7 @@ def start_from(avatar: AvatarMethod, path: Path | str) -> None:
         path: checkpoint of an avatar of the same dataset, or the folder of its run.
 
     Raises:
-        UserError: the checkpoint is of another person or has other networks, or the method has no deformation.
+        UserError: the checkpoint is of another person or has other networks, or there is no deformation.
     """
     if not isinstance(avatar, Avatar):
         kind = type(avatar).__name__

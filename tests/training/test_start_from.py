@@ -1,4 +1,4 @@
-"""A new deformation on the field and torso of a trained avatar: what is taken, what is not, what is refused."""
+"""A new deformation on the field and torso of a trained avatar: what is taken and what is refused."""
 
 from pathlib import Path
 
@@ -100,9 +100,7 @@ def test_what_does_not_fit_is_one_line(statics, synthetic_dataset, tmp_path, cap
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_another_person_and_a_method_without_a_deformation(
-    statics, synthetic_dataset, tmp_path, capsys
-) -> None:
+def test_another_person_or_no_deformation(statics, synthetic_dataset, tmp_path, capsys) -> None:
     content = read_checkpoint(statics / "checkpoints" / "last.ckpt")
     content["state_dict"]["avatar.identity"][0] += 0.1
     other = tmp_path / "other.ckpt"

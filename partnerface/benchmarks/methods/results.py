@@ -12,7 +12,13 @@ from statistics import mean
 from typing import Any
 
 from partnerface.benchmarks.methods.compared import MethodVariant
-from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, METRICS_FILES, BenchmarkRun
+from partnerface.benchmarks.methods.run import (
+    CONVERGED,
+    ENVIRONMENT_FILE,
+    METRICS_FILES,
+    SCRATCH,
+    BenchmarkRun,
+)
 from partnerface.data.regions import NEAREST_FRAME
 from partnerface.data.splits import HARD_SPLITS, SAMPLE_SUFFIX
 from partnerface.errors import UserError
@@ -25,8 +31,12 @@ RESULTS_FILE = "results.json"
 Row = dict[str, Any]
 
 
+TRAIN = "train"
+"""Name of the split of the training frames, of which the true motion alone is measured."""
+
+
 def rows_of(run: BenchmarkRun) -> list[Row]:
-    """The rows of a finished run.
+    """The rows of a finished run: one for each test split and protocol, and `TRAIN` of known true motion.
 
     Raises:
         UserError: a file in the run's folder is unreadable.
@@ -42,13 +52,15 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
             "split": split,
             "protocol": protocol["test_parameters"],
             "seed": run.seed,
+            "start": run.start,
             "budget": run.budget.as_json(),
+            "statics_budget": None if run.after is None else run.after.budget.as_json(),
             "metrics": {
                 name: values for name, values in regions.items() if name not in (NEAREST_FRAME, FINE)
             },
             **_motion_of(report, split),
             NEAREST_FRAME: regions.get(NEAREST_FRAME, {}),
-            "frames": protocol["num_frames"][split],
+            "frames": protocol["split_frames" if split == TRAIN else "num_frames"][split],
             "train_frames": protocol["num_train_frames"],
             "resolution": protocol["resolution"],
             "lpips": protocol["lpips"],
@@ -62,21 +74,34 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
         }
         for report in map(_load, paths)
         for protocol in [report["protocol"]]
-        for split, regions in report["splits"].items()
+        for split, regions in [*report["splits"].items(), *([(TRAIN, {})] if _has_motion(report) else [])]
     ]
 
 
 FINE = "fine_motion"
-MOTION_KEYS = ("mm_left", "mm_nothing", "cosine")
+EXPLAINED = "explained"
+MOTION_KEYS = ("mm_left", "mm_nothing", "cosine", EXPLAINED)
+
+
+def _has_motion(report: dict[str, Any]) -> bool:
+    return TRAIN in (report.get("motion") or {})
 
 
 def _motion_of(report: dict[str, Any], split: str) -> dict[str, Any]:
     """What a report says about the fine motion of a split, where that is known: nothing of real videos.
 
-    ``mm_left``, ``mm_nothing`` and ``cosine`` by region of the surface, and ``fine_motion``: PSNR, LPIPS and
-    so on of the pixels that the motion changes, with ``ceiling_psnr``, ``sampling_psnr`` and ``counts``.
+    ``mm_left``, ``mm_nothing``, ``cosine`` and ``explained`` (the share of the millimetres that is gone) by
+    region of the surface, and ``fine_motion``: PSNR, LPIPS and so on of the pixels that the motion changes,
+    with ``ceiling_psnr``, ``sampling_psnr`` and ``counts``.
     """
-    regions, motion = report["splits"][split], (report.get("motion") or {}).get(split, {})
+    regions = report["splits"].get(split, {})
+    motion = dict((report.get("motion") or {}).get(split, {}))
+    if "mm_left" in motion:
+        nothing = motion["mm_nothing"]
+        motion[EXPLAINED] = {
+            region: 1 - left / nothing[region] if left is not None and nothing[region] else None
+            for region, left in motion["mm_left"].items()
+        }
     found = {key: motion[key] for key in MOTION_KEYS if key in motion}
     return found | ({FINE: regions[FINE]} if FINE in regions else {})
 
@@ -89,7 +114,7 @@ def _steps(run: BenchmarkRun) -> int | None:
 
 
 def read_results(path: Path) -> list[Row]:
-    """Rows that earlier calls have written; none if there is no file.
+    """Rows that earlier calls have written, those of before ``start`` as of `SCRATCH`; none without a file.
 
     Raises:
         UserError: the file does not hold such rows.
@@ -100,29 +125,38 @@ def read_results(path: Path) -> list[Row]:
     keys = {"method", "overrides", "subject", "split", "protocol", "seed", "budget", "metrics", "command"}
     if not isinstance(rows, list) or any(not isinstance(r, dict) or keys - r.keys() for r in rows):
         raise UserError(f"{path}: holds something else than a benchmark's results; choose another --out")
-    return rows
+    return [{"start": SCRATCH, "statics_budget": None, **row} for row in rows]
 
 
 def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
     """Add the rows of all finished runs to the file and return all that it holds then.
 
-    A row replaces that of the same method, subject, split and seed.
+    A row replaces that of the same method, subject, split, seed and start.
     """
-    new = [row for run in runs if run.state == "finished" for row in rows_of(run)]
-    key = itemgetter("method", "overrides", "subject", "split", "protocol", "seed")
+    new = [row for run in runs if run.tested and run.state == "finished" for row in rows_of(run)]
+    key = itemgetter("method", "overrides", "subject", "split", "protocol", "seed", "start")
     found = {json.dumps(key(row), sort_keys=True): row for row in [*read_results(path), *new]}
     rows = list(found.values())
-    replace_text(path, json.dumps(rows, indent=1) + "\n")
+    # A line for each row: a third of the size, and a later version of the file differs in whole rows.
+    replace_text(path, "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     return rows
 
 
-def head_psnr_text(run: BenchmarkRun) -> str:
-    """PSNR inside the head mask of a finished run by split, for a line of progress."""
-    values = {row["split"]: row["metrics"].get("head_mask", {}).get("psnr") for row in rows_of(run)}
-    whole = {split: value for split, value in values.items() if not split.endswith(SAMPLE_SUFFIX)}
-    shown = [
-        f"{split.replace('_', ' ')} {v:.2f} dB" for split, v in (whole or values).items() if v is not None
-    ]
+def result_text(run: BenchmarkRun) -> str:
+    """What a finished run scores by split, for a line of progress.
+
+    The share of the fine face's true motion that it explains where that is known, elsewhere PSNR in the head.
+    """
+    if not run.tested:
+        return "trained"
+    rows = rows_of(run)
+    shares = {row["split"]: row[EXPLAINED].get("fine_face") for row in rows if EXPLAINED in row}
+    known = {split: f"{share:.0%} explained" for split, share in shares.items() if share is not None}
+    if not known:
+        psnr = {row["split"]: row["metrics"].get("head_mask", {}).get("psnr") for row in rows}
+        known = {split: f"{value:.2f} dB" for split, value in psnr.items() if value is not None}
+    whole = {split: text for split, text in known.items() if not split.endswith(SAMPLE_SUFFIX)}
+    shown = [f"{split.replace('_', ' ')} {text}" for split, text in (whole or known).items()]
     return ", ".join(shown) or "no score"
 
 
@@ -132,10 +166,17 @@ def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun])
     Raises:
         UserError: the rows of a subject, from the file ``path``, have another budget than its new runs.
     """
-    budgets = {run.subject.name: run.budget.as_json() for run in runs}
+
+    def budgets(run: BenchmarkRun) -> tuple[dict[str, float], dict[str, float] | None]:
+        return run.budget.as_json(), None if run.after is None else run.after.budget.as_json()
+
+    new = {(run.subject.name, run.start): budgets(run) for run in runs if run.tested}
     for row in rows:
-        if row["budget"] != budgets.get(row["subject"], row["budget"]):
-            found = " ".join(f"{name} {value:g}" for name, value in row["budget"].items())
+        budget, statics = row["budget"], row["statics_budget"]
+        if (budget, statics) != new.get((row["subject"], row["start"]), (budget, statics)):
+            found = " ".join(f"{name} {value:g}" for name, value in budget.items())
+            after = " ".join(f"{name} {value:g}" for name, value in (statics or {}).items())
+            found += f" after statics of {after}" if after else ""
             raise UserError(f"{path}: holds {row['subject']} under {found}; choose another --out")
 
 
@@ -174,7 +215,9 @@ class Quantity:
 HEAD_PSNR = Quantity("head_mask", "psnr")
 HEAD_LPIPS = Quantity("head_mask", "lpips")
 MM_FINE_FACE = Quantity("mm_left", "fine_face")
-FINE_PSNR = Quantity(FINE, "psnr")
+MM_HAIR = Quantity("mm_left", "hair")
+EXPLAINED_SHARE = Quantity(EXPLAINED, "fine_face")
+FINE_PSNR, FINE_LPIPS, FINE_COUNTS = (Quantity(FINE, name) for name in ("psnr", "lpips", "counts"))
 
 
 class MethodResults:
@@ -188,6 +231,16 @@ class MethodResults:
     def __init__(self, rows: Sequence[Row], order: Sequence[str] = ()) -> None:
         self.rows = list(rows)
         self._order = list(order)
+
+    @property
+    def starts(self) -> list[str]:
+        """Where trainings started, `CONVERGED` first."""
+        found = {row["start"] for row in self.rows}
+        return [start for start in (CONVERGED, SCRATCH) if start in found]
+
+    def of_start(self, start: str) -> MethodResults:
+        """The results of trainings that started there."""
+        return MethodResults(self.select(start=start), self._order)
 
     @property
     def methods(self) -> list[str]:
@@ -217,6 +270,7 @@ class MethodResults:
     def splits(self) -> list[str]:
         """Names of test splits, those without training's expressions first; samples count as their split."""
         found = dict.fromkeys(row["split"].removesuffix(SAMPLE_SUFFIX) for row in self.rows)
+        found.pop(TRAIN, None)
         ranks = {name: place for place, name in enumerate((*HARD_SPLITS, "temporal"))}
         return sorted(found, key=lambda name: ranks.get(name, len(ranks)))
 
@@ -238,7 +292,7 @@ class MethodResults:
         protocol: str = STRICT,
         or_sample: bool = False,
     ) -> SeedScores | None:
-        """Scores of all seeds; None where no run has the metric.
+        """Scores of all seeds, of trainings with the same start; None where no run has the metric.
 
         ``protocol`` says where the head parameters of test frames came from, ``strict`` or ``refined``. With
         ``or_sample`` the sample of the split counts where the method was tested on that alone.

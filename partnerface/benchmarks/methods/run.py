@@ -1,4 +1,8 @@
-"""BenchmarkRun: the training and test of one method on one subject with one seed under a ComputeBudget."""
+"""BenchmarkRun: the training and test of one method on one subject with one seed under a ComputeBudget.
+
+Methods start from scratch, or from statics that have converged: an avatar trained with skinning alone, once
+for each subject and seed.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +57,12 @@ class ComputeBudget:
         found = {"cpu_seconds": self.cpu_seconds, "steps": self.steps}
         return {name: value for name, value in found.items() if value is not None}
 
+    def times(self, factor: float) -> ComputeBudget:
+        """So many times the budget."""
+        if self.steps is not None:
+            return ComputeBudget(steps=round(factor * self.steps))
+        return ComputeBudget(cpu_seconds=factor * self.cpu_seconds)
+
     def fit_flags(self) -> list[str]:
         """Flags of ``partnerface fit``; the CPU seconds of a training by steps are logged too."""
         return [
@@ -63,6 +73,10 @@ class ComputeBudget:
         ]
 
 
+SCRATCH, CONVERGED = "scratch", "converged"
+"""Where training starts: from nothing, or from the field and torso of an avatar with skinning alone."""
+STATICS = "skinning_only"
+
 SAMPLE_FRAMES = 3
 """Test frames of a split for methods that take seconds to render one."""
 ONE_THREAD = "OMP_NUM_THREADS=1"
@@ -72,6 +86,9 @@ METRICS_FILES = ("metrics.json", "metrics_refined.json")
 """Results of the tests with strict and with refined test parameters."""
 ENVIRONMENT_FILE = "environment.json"
 CONFIG_DIGEST_LENGTH = 6
+
+DEMO_SIZE = 128
+"""Pixels up to which ``configs/scale/demo.yaml`` sizes the field."""
 
 START_SECONDS = 16.0
 """Imports, decoding and files of a training and a test."""
@@ -95,6 +112,8 @@ class BenchmarkRun(Run):
         out: folder of the benchmark.
         refined: test a second time with head parameters fitted to the test frames.
         configs: folder of the shipped configuration files.
+        after: the training with skinning alone from which this one starts; None: it starts from scratch.
+        tested: false for a training from which others start.
     """
 
     variant: MethodVariant
@@ -104,15 +123,29 @@ class BenchmarkRun(Run):
     out: Path
     refined: bool = False
     configs: Path = CONFIGS
+    after: BenchmarkRun | None = field(default=None, kw_only=True)
+    tested: bool = field(default=True, kw_only=True)
     metric = CPU_SECONDS
 
     @property
     def title(self) -> str:
-        return f"{self.variant} · {self.subject.name} · seed {self.seed}"
+        return f"{self.variant} · {self.subject.name} · seed {self.seed} · {self.start}"
+
+    @property
+    def start(self) -> str:
+        """`SCRATCH` or `CONVERGED`; ``statics`` for the training that others start from."""
+        if not self.tested:
+            return "statics"
+        return SCRATCH if self.after is None else CONVERGED
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {"method": str(self.variant), "subject": self.subject.name, "seed": self.seed}
+        return {
+            "method": str(self.variant),
+            "subject": self.subject.name,
+            "seed": self.seed,
+            "start": self.start,
+        }
 
     @property
     def is_sampled(self) -> bool:
@@ -125,7 +158,8 @@ class BenchmarkRun(Run):
         texts = [(self.configs / f"{name}.yaml").read_text() for name in self._configs()]
         content = "\n".join([*self._settings(), str(self.refined), *texts])
         digest = hashlib.sha256(content.encode()).hexdigest()[:CONFIG_DIGEST_LENGTH]
-        name = re.sub(r"[^\w.=-]+", "-", f"{self.subject.name}-{self.variant}-seed{self.seed}")
+        name = f"{self.subject.name}-{self.variant}-seed{self.seed}"
+        name = re.sub(r"[^\w.=-]+", "-", name if self.start == SCRATCH else f"{name}-{self.start}")
         return self.out / RUNS_FOLDER / f"{name}-{digest}"
 
     @property
@@ -136,17 +170,21 @@ class BenchmarkRun(Run):
         testing = PIXEL_SECONDS[self.is_sampled] * self.subject.size**2 * frames
         if self.refined and not self.is_sampled:
             testing += START_SECONDS / 2 + testing + REFINEMENT_SECONDS * frames
-        return START_SECONDS + training + testing
+        return START_SECONDS + training + (testing if self.tested else 0.0)
 
     @property
     def command(self) -> str:
         """Shell command that repeats the run on any machine."""
         track = self.subject.track_words()
-        return _chain([*([track] if track else []), self._fit_words(), *self._test_words()])
+        first = [] if self.after is None else [self.after._fit_words()]
+        return _chain([*([track] if track else []), *first, self._fit_words(), *self._test_words()])
 
     @property
     def remaining_command(self) -> list[str]:
-        """A shell with the part of the command that is not done; the subject has been prepared."""
+        """A shell with the part of the command that is not done; subject and statics have been prepared."""
+        if self.after is not None and self.after.state != "finished":
+            line = f"{self.after.title}, from which this training starts, has not finished"
+            return ["sh", "-c", f"echo {shlex.quote(line)}; exit 1"]
         if not self.resumes:
             left = [self._fit_words(), *self._test_words()]
         elif self.metric not in self.logged():
@@ -165,9 +203,9 @@ class BenchmarkRun(Run):
 
     def _configs(self) -> list[str]:
         method = f"method/{self.variant.method}"
-        avatar = yaml.safe_load((self.configs / f"{method}.yaml").read_text())["model"]["avatar"]
         # The larger scale sizes the hash field, which not every method has.
-        scale = "demo" if self.subject.is_synthetic or "field" not in avatar["init_args"] else "quick"
+        larger = self.subject.size > DEMO_SIZE and "field" in method_arguments(self.variant, self.configs)
+        scale = "quick" if larger else "demo"
         return ["base", method, "head_model/anny", self.subject.data_config, f"scale/{scale}"]
 
     def _settings(self) -> list[str]:
@@ -181,12 +219,15 @@ class BenchmarkRun(Run):
             "--trainer.limit_val_batches=0",
             *self.budget.fit_flags(),
             *self.variant.fit_flags(),
+            *([] if self.after is None else [f"--model.start_from={self.after.folder / LAST_CHECKPOINT}"]),
         ]
 
     def _fit_words(self) -> list[str]:
         return [ONE_THREAD, "partnerface", "fit", *self._settings(), "--run_dir", str(self.folder)]
 
     def _test_words(self) -> list[list[str]]:
+        if not self.tested:
+            return []
         test = [ONE_THREAD, "partnerface", "test", "--config", str(self.folder / "config.yaml")]
         test += ["--ckpt_path", str(self.folder / LAST_CHECKPOINT)]
         splits = self.subject.sampled_splits
@@ -199,33 +240,62 @@ def _chain(commands: list[list[str]]) -> str:
     return " && ".join(shlex.join(words) for words in commands)
 
 
+def method_arguments(variant: MethodVariant, configs: Path = CONFIGS) -> dict[str, Any]:
+    """Arguments of the avatar's class in the file of a method."""
+    tree = yaml.safe_load((configs / "method" / f"{variant.method}.yaml").read_text())
+    return tree["model"]["avatar"]["init_args"]
+
+
 def planned_runs(
     variants: Sequence[MethodVariant],
     subjects: Sequence[BenchmarkSubject],
     seeds: Mapping[bool, Sequence[int]],
-    budgets: Mapping[bool, ComputeBudget],
+    budget_of: Callable[[BenchmarkSubject], ComputeBudget],
     out: Path,
     refined: bool,
+    starts: Sequence[str] = (SCRATCH,),
+    statics: float = 1.0,
 ) -> list[BenchmarkRun]:
     """Every variant on every subject with every seed; seed by seed, so that tables fill evenly.
 
-    Embedded subjects have the ``seeds`` and ``budgets`` of True, all others those of False. The oracle runs
-    on embedded subjects alone: of others the true motion is not known.
+    Embedded subjects have the ``seeds`` of True, all others those of False. The oracle runs on embedded
+    subjects alone: of others the true motion is not known. A method without a deformation starts from scratch
+    alone.
+
+    Args:
+        variants: the methods.
+        subjects: the people.
+        seeds: seeds by whether a subject is an embedded one.
+        budget_of: the budget of a method on a subject.
+        out: folder of the benchmark.
+        refined: test a second time with head parameters fitted to the test frames.
+        starts: `SCRATCH`, `CONVERGED` or both.
+        statics: budget of the training with skinning alone, in budgets of a method.
 
     Raises:
         UserError: nothing is left to run.
     """
-    runs = [
-        BenchmarkRun(variant, subject, seed, budgets[subject.is_synthetic], out, refined)
-        for seed in sorted({*seeds[True], *seeds[False]})
-        for subject in subjects
-        if seed in seeds[subject.is_synthetic]
-        for variant in variants
-        if subject.is_synthetic or variant.method != ORACLE
-    ]
+    runs: list[BenchmarkRun] = []
+    for seed in sorted({*seeds[True], *seeds[False]}):
+        for subject in subjects:
+            if seed not in seeds[subject.is_synthetic]:
+                continue
+            budget = budget_of(subject)
+            shared = subject, seed, budget, out, refined
+            chosen = [v for v in variants if subject.is_synthetic or v.method != ORACLE]
+            moving = [v for v in chosen if "deformation" in method_arguments(v)]
+            if CONVERGED in starts and moving:
+                first = BenchmarkRun(
+                    MethodVariant(STATICS), subject, seed, budget.times(statics), out, tested=False
+                )
+                runs += [first, *(BenchmarkRun(variant, *shared, after=first) for variant in moving)]
+            if SCRATCH in starts:
+                runs += [BenchmarkRun(variant, *shared) for variant in chosen]
     if not runs:
         raise UserError(
-            f"--methods {ORACLE}: the true motion of {', '.join(person.name for person in subjects)} is not "
-            "known; choose an embedded subject such as synthetic_a, or another method"
+            f"--methods {','.join(map(str, variants))}: nothing to run on "
+            f"{', '.join(person.name for person in subjects)}; the oracle needs an embedded subject such as "
+            f"synthetic_c, whose true motion is known, and NeRFace the start '{SCRATCH}'"
         )
-    return runs
+    # Trainings from which others start come first, so that no worker waits for one.
+    return sorted(runs, key=lambda run: run.tested)
