@@ -198,10 +198,11 @@ def test_the_command_of_a_row_repeats_it(tmp_path: Path, monkeypatch: pytest.Mon
         folder.mkdir()
     monkeypatch.chdir(first)
     flags = ["--methods", "skinning_only", "--subjects", "synthetic_a", "--seeds", "3", "--quick", "true"]
+    flags += ["--starts", "converged", "--statics", "0.5"]
     assert main(["benchmark", "methods", *flags]) == 0, capsys.readouterr()
     rows = json.loads((first / "runs/methods/results.json").read_text())
     assert {row["split"] for row in rows} == {
-        *("temporal", "unseen_expression", "temporal_sample", "unseen_expression_sample")
+        *("temporal", "unseen_expression", "temporal_sample", "unseen_expression_sample", "train")
     }
     assert {row["steps"] for row in rows} == {20}
     monkeypatch.chdir(second)
@@ -211,6 +212,9 @@ def test_the_command_of_a_row_repeats_it(tmp_path: Path, monkeypatch: pytest.Mon
         assert main(words[1:]) == 0
     repeated = json.loads((second / "runs/methods/runs" / rows[0]["run"] / "metrics.json").read_text())
     for row in rows:
+        assert row["statics_budget"] == {"steps": 10}
+        if row["split"] == "train":
+            continue
         expected = repeated["splits"][row["split"]]["head_mask"]["psnr"]
         assert row["metrics"]["head_mask"]["psnr"] == pytest.approx(expected, abs=0.05)
 

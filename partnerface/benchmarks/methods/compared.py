@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from partnerface.benchmarks.method_under_test import ORACLE, OURS, PEER, PEER_RAYS
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.data.formats.layout import TRANSFORMS
@@ -20,6 +18,7 @@ from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.errors import UserError
+from partnerface.files.plain_values import read_yaml
 
 DEFORMATION = "model.avatar.deformation.init_args"
 
@@ -86,7 +85,7 @@ def distinct_methods(names: Sequence[str]) -> list[str]:
     """The methods without those whose file says the same as that of an earlier one."""
     found: dict[str, str] = {}
     for name in names:
-        content = yaml.safe_load((CONFIGS / "method" / f"{name}.yaml").read_text())
+        content = read_yaml(CONFIGS / "method" / f"{name}.yaml")
         found.setdefault(json.dumps(content), name)
     return list(found.values())
 

@@ -30,6 +30,7 @@ DISTANCE = 50.0
 AMBIENT = 0.45
 """Brightness of a surface seen edge on."""
 
+LABEL = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.6}
 MOST_PARTS, MOST_EXPRESSIONS = 16, 16
 """Rows and columns of a table of what drives the parts: those with the most motion."""
 
@@ -93,11 +94,31 @@ def canonical_part_maps(skin: CanonicalSkin, size: int = 320) -> np.ndarray:
     Returns:
         ``[size, 2 size, 3]`` uint8, the colours of the parts.
     """
-    return image_bytes(*(_view(skin, degrees, size) for degrees in VIEWS.values()))
+    return image_bytes(*(part_map(weights) * shade for weights, shade in _views(skin, size)))
 
 
-def _view(skin: CanonicalSkin, degrees: float, size: int) -> Tensor:
-    """One view as colours ``[3, size, size]``, shaded by the angle between surface and viewer."""
+def part_places(skin: CanonicalSkin, size: int = 320) -> dict[int, tuple[int, int]]:
+    """Column and row in the picture of `canonical_part_maps` of a pixel amid each part that shows in it.
+
+    From the front where the part is strongest in some pixel there, otherwise from the side.
+    """
+    places: dict[int, tuple[int, int]] = {}
+    for view, (weights, _) in enumerate(_views(skin, size)):
+        strongest = torch.where(weights.sum(-1) > 0.5, weights.argmax(-1), -1)
+        for part in set(strongest.unique().tolist()) - {-1, *places}:
+            own = (strongest == part).nonzero()
+            row, column = own[(own - own.double().mean(0)).square().sum(1).argmin()].tolist()
+            places[part] = column + view * size, row
+    return places
+
+
+def _views(skin: CanonicalSkin, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Part weights ``[size, size, P]`` and shade ``[size, size]`` of each of `VIEWS`."""
+    return [_view(skin, degrees, size) for degrees in VIEWS.values()]
+
+
+def _view(skin: CanonicalSkin, degrees: float, size: int) -> tuple[Tensor, Tensor]:
+    """One view; surfaces are shaded by the angle between them and the viewer."""
     turn = torch.deg2rad(torch.tensor(degrees))
     cosine, sine = torch.cos(turn), torch.sin(turn)
     rotation = torch.tensor([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
@@ -114,7 +135,7 @@ def _view(skin: CanonicalSkin, degrees: float, size: int) -> Tensor:
     image = torch.zeros(size, size, attributes.shape[1])
     image[fragments.mask] = attributes
     shade = torch.where(fragments.mask, AMBIENT + (1 - AMBIENT) * image[..., -1], 1.0)
-    return part_map(image[..., :-1]) * shade
+    return image[..., :-1], shade
 
 
 def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
@@ -129,20 +150,26 @@ def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
         maps.imshow(canonical_part_maps(skin))
         maps.set_title(title, size=9)
         maps.axis("off")
-        names = avatar.head_model.asset.expression_names
-        _draw_drivers(figure, table, driven_motion(avatar, skin).numpy(), names)
+        motion = driven_motion(avatar, skin).numpy()
+        shown = np.argsort(-motion.max(1), kind="stable")[:MOST_PARTS]
+        if len(motion) > 1:
+            places = part_places(skin)
+            for part in filter(places.__contains__, shown.tolist()):
+                maps.text(*places[part], str(part), size=5, ha="center", va="center", bbox=LABEL)
+        _draw_drivers(figure, table, motion, shown, avatar.head_model.asset.expression_names)
     figure.savefig(path, dpi=110)
 
 
-def _draw_drivers(figure: Figure, panel: Axes, motion: np.ndarray, names: Sequence[str]) -> None:
-    """Draw motion ``[P, E]`` in millimetres as a map whose rows have the colours of their parts."""
-    parts = np.argsort(-motion.max(1), kind="stable")[:MOST_PARTS]
+def _draw_drivers(
+    figure: Figure, panel: Axes, motion: np.ndarray, parts: np.ndarray, names: Sequence[str]
+) -> None:
+    """Draw motion ``[P, E]`` of some parts in millimetres as a map; its rows have the colours of the parts."""
     expressions = np.sort(np.argsort(-motion.max(0), kind="stable")[:MOST_EXPRESSIONS])
     shown = panel.imshow(motion[np.ix_(parts, expressions)], cmap="magma", vmin=0, aspect="auto")
     panel.set_xticks(
         range(len(expressions)), [names[k] for k in expressions], rotation=60, ha="right", size=6
     )
-    panel.set_yticks(range(len(parts)), [f"part {k}" for k in parts], size=7)
+    panel.set_yticks(range(len(parts)), ["whole head"] if len(motion) == 1 else parts, size=7)
     for label, colour in zip(panel.get_yticklabels(), part_colours(len(motion))[parts].numpy(), strict=True):
         label.set_bbox({"facecolor": tuple(colour), "edgecolor": "none", "pad": 1.5})
     panel.set_title("what drives the parts that move most: each expression alone, mm", size=8)

@@ -16,12 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from partnerface.benchmarks.method_under_test import ORACLE
 from partnerface.benchmarks.methods.compared import TESTED_ON_SAMPLES, BenchmarkSubject, MethodVariant
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
+from partnerface.files.plain_values import read_yaml
 from partnerface.files.whole_files import replace_text
 from partnerface.runs.results import environment
 from partnerface.runs.run import CPU_SECONDS, LAST_CHECKPOINT, Run
@@ -242,7 +241,7 @@ def _chain(commands: list[list[str]]) -> str:
 
 def method_arguments(variant: MethodVariant, configs: Path = CONFIGS) -> dict[str, Any]:
     """Arguments of the avatar's class in the file of a method."""
-    tree = yaml.safe_load((configs / "method" / f"{variant.method}.yaml").read_text())
+    tree = read_yaml(configs / "method" / f"{variant.method}.yaml")
     return tree["model"]["avatar"]["init_args"]
 
 

@@ -10,6 +10,7 @@ from partnerface.benchmarks.methods.part_maps import (
     CanonicalSkin,
     canonical_part_maps,
     driven_motion,
+    part_places,
     write_part_maps,
 )
 from partnerface.deformation.deformation import CanonicalHead
@@ -42,10 +43,16 @@ def test_hard_parts_left_and_right_of_the_face(avatar: Avatar) -> None:
     assigner.biases.data.zero_()
     assigner.log_sizes.data.zero_()
     avatar.deformation.set_hard(True)
-    image = canonical_part_maps(CanonicalSkin.of(avatar), SIZE).astype(float)
+    surface = CanonicalSkin.of(avatar)
+    image = canonical_part_maps(surface, SIZE).astype(float)
     avatar.deformation.set_hard(False)
     assert image.shape == (SIZE, 2 * SIZE, 3)
     colours = _chromaticity(part_colours(parts).numpy().astype(float))
+
+    def shown_colour(picture: np.ndarray, place: tuple[int, int]) -> int:
+        pixel = _chromaticity(picture[place[1], place[0]])
+        return int(np.linalg.norm(colours - pixel, axis=-1).argmin())
+
     front, side = image[:, :SIZE], image[:, SIZE:]
     half = SIZE // 2
     for place, part in ((half - 12, 0), (half + 12, 1)):
@@ -55,6 +62,10 @@ def test_hard_parts_left_and_right_of_the_face(avatar: Avatar) -> None:
     nearest = np.linalg.norm(shown[:, None] - colours[None, :2], axis=-1).argmin(1)
     # A pixel at the rim may be of neither.
     assert np.bincount(nearest).max() > 0.95 * len(nearest)
+    # Each part has its number amid its side of the face.
+    places = part_places(surface, SIZE)
+    assert set(places) == {0, 1}
+    assert [shown_colour(image, places[part]) for part in (0, 1)] == [0, 1]
     # White around the head.
     assert (front[0, 0] == 255).all()
 
