@@ -163,7 +163,7 @@ def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
 def _draw_drivers(
     figure: Figure, panel: Axes, motion: np.ndarray, parts: np.ndarray, names: Sequence[str]
 ) -> None:
-    """Draw motion ``[P, E]`` of some parts in millimetres as a map; its rows have the colours of the parts."""
+    """Draw motion ``[P, E]`` of some parts in millimetres as a map whose rows have the parts' colours."""
     expressions = np.sort(np.argsort(-motion.max(0), kind="stable")[:MOST_EXPRESSIONS])
     shown = panel.imshow(motion[np.ix_(parts, expressions)], cmap="magma", vmin=0, aspect="auto")
     panel.set_xticks(
