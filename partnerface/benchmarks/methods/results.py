@@ -114,7 +114,7 @@ def _steps(run: BenchmarkRun) -> int | None:
 
 
 def read_results(path: Path) -> list[Row]:
-    """Rows that earlier calls have written, those of before ``start`` as of `SCRATCH`; none without a file.
+    """Rows that earlier calls have written, of `SCRATCH` if older than ``start``; none without a file.
 
     Raises:
         UserError: the file does not hold such rows.

@@ -56,3 +56,18 @@ def test_a_real_video_is_refused_before_training(synthetic_dataset, tmp_path, ca
     root = f"--data.reader.init_args.root={synthetic_dataset}"
     assert main(["fit", *arguments("partnerface", tmp_path / "run", root, CALLBACK)]) == 2
     assert "LogTrueMotion: the true motion of" in capsys.readouterr().err
+
+
+def test_a_clip_of_one_training_frame_shows_no_motion(tmp_path: Path) -> None:
+    """Nothing moves around the mean of one frame, no skin is fine, and training ends well."""
+    size = [f"--data.reader.init_args.{name}={value}" for name, value in (("frames", 1), ("size", 16))]
+    words = arguments(
+        "synthetic_c", tmp_path / "run", *size, f"--data.reader.init_args.root={tmp_path / 'c'}"
+    )
+    assert main(["fit", *words, CALLBACK, "--data.image_size=16"]) == 0
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        logged = {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
+    motion = {name: value for name, value in logged.items() if name.startswith("motion/")}
+    assert set(motion) <= {"motion/train/hair_mm_left"}
+    assert all(value == 0 for value in motion.values())
+    assert all(value == value for value in logged.values())
