@@ -10,7 +10,7 @@ from partnerface.errors import UserError
 
 QUICK_STEPS = 20
 CPU_SECONDS = {False: 60.0, True: 300.0}
-"""Of a method on an embedded subject, by whether its pictures are larger than those of the demo."""
+"""CPU seconds of training on an embedded subject, by whether its pictures are larger than 128x128."""
 
 
 def benchmark_methods(

@@ -169,7 +169,9 @@ def _draw_drivers(
     panel.set_xticks(
         range(len(expressions)), [names[k] for k in expressions], rotation=60, ha="right", size=6
     )
-    panel.set_yticks(range(len(parts)), ["whole head"] if len(motion) == 1 else parts, size=7)
+    panel.set_yticks(
+        range(len(parts)), ["whole head"] if len(motion) == 1 else [str(k) for k in parts], size=7
+    )
     for label, colour in zip(panel.get_yticklabels(), part_colours(len(motion))[parts].numpy(), strict=True):
         label.set_bbox({"facecolor": tuple(colour), "edgecolor": "none", "pad": 1.5})
     panel.set_title("what drives the parts that move most: each expression alone, mm", size=8)

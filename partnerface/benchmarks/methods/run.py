@@ -58,9 +58,9 @@ class ComputeBudget:
 
     def times(self, factor: float) -> ComputeBudget:
         """So many times the budget."""
-        if self.steps is not None:
-            return ComputeBudget(steps=round(factor * self.steps))
-        return ComputeBudget(cpu_seconds=factor * self.cpu_seconds)
+        if self.cpu_seconds is not None:
+            return ComputeBudget(cpu_seconds=factor * self.cpu_seconds)
+        return ComputeBudget(steps=round(factor * (self.steps or 0)))
 
     def fit_flags(self) -> list[str]:
         """Flags of ``partnerface fit``; the CPU seconds of a training by steps are logged too."""
