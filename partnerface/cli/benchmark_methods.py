@@ -74,6 +74,7 @@ def benchmark_methods(
         parse_variants,
         relative,
     )
+    from partnerface.benchmarks.methods.plan import planned_runs
     from partnerface.benchmarks.methods.results import (
         RESULTS_FILE,
         check_budgets,
@@ -86,7 +87,6 @@ def benchmark_methods(
         DEMO_SIZE,
         SCRATCH,
         ComputeBudget,
-        planned_runs,
     )
     from partnerface.benchmarks.sections import METHODS_SECTION, read_section, write_section
     from partnerface.files.whole_files import require_writable

@@ -8,17 +8,17 @@ from typing import Literal
 
 from partnerface.benchmarks.method_under_test import ORACLE, OURS
 from partnerface.benchmarks.methods.compared import MethodVariant
-from partnerface.benchmarks.methods.results import (
+from partnerface.benchmarks.methods.method_results import (
     EXPLAINED_SHARE,
     FINE_COUNTS,
     FINE_PSNR,
     HEAD_LPIPS,
     MM_FINE_FACE,
     MM_HAIR,
-    TRAIN,
     MethodResults,
     Quantity,
 )
+from partnerface.benchmarks.methods.results import TRAIN
 from partnerface.evaluation.combinations import EXPRESSION_REGION, NEW_COMBINATION
 from partnerface.runs.results import TextTable
 

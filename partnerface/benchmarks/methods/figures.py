@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from partnerface.benchmarks.methods.compared import MethodVariant
-from partnerface.benchmarks.methods.results import (
+from partnerface.benchmarks.methods.method_results import (
     FINE_PSNR,
     HEAD_LPIPS,
     HEAD_PSNR,
@@ -19,8 +19,8 @@ from partnerface.benchmarks.methods.results import (
     STRICT,
     MethodResults,
     Quantity,
-    Row,
 )
+from partnerface.benchmarks.methods.results import Row
 from partnerface.files.images import read_rgb
 from partnerface.runs.figures import draw_curve, draw_grid, label_numbers, save_with_legend
 from partnerface.runs.results import SeedScores

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from partnerface.benchmarks.methods.compared import MethodVariant
-from partnerface.benchmarks.methods.results import (
+from partnerface.benchmarks.methods.method_results import (
     EXPLAINED_SHARE,
-    FINE,
     FINE_COUNTS,
     FINE_LPIPS,
     FINE_PSNR,
@@ -14,6 +13,7 @@ from partnerface.benchmarks.methods.results import (
     MethodResults,
     Quantity,
 )
+from partnerface.benchmarks.methods.results import FINE
 from partnerface.runs.results import SeedScores, TextTable
 
 COLUMNS = {

@@ -10,8 +10,9 @@ from partnerface.avatar.avatar import Avatar
 from partnerface.avatar_files.loading import load_avatar
 from partnerface.benchmarks.methods.claims import CLAIMING
 from partnerface.benchmarks.methods.figures import changed_values, write_bars, write_curves, write_strips
+from partnerface.benchmarks.methods.method_results import STRICT, MethodResults
 from partnerface.benchmarks.methods.part_maps import write_part_maps
-from partnerface.benchmarks.methods.results import STRICT, MethodResults, Row
+from partnerface.benchmarks.methods.results import Row
 from partnerface.benchmarks.methods.results_markdown import results_markdown
 from partnerface.benchmarks.methods.run import RUNS_FOLDER
 from partnerface.files.whole_files import replace_text

@@ -9,16 +9,15 @@ from statistics import fmean
 
 from partnerface.benchmarks.methods.claims import claims_tables
 from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
-from partnerface.benchmarks.methods.motion_table import motion_table
-from partnerface.benchmarks.methods.results import (
+from partnerface.benchmarks.methods.method_results import (
     HEAD_LPIPS,
     HEAD_PSNR,
     STRICT,
-    TRAIN,
     MethodResults,
     Quantity,
-    Row,
 )
+from partnerface.benchmarks.methods.motion_table import motion_table
+from partnerface.benchmarks.methods.results import TRAIN, Row
 from partnerface.benchmarks.methods.run import CONVERGED, SCRATCH
 from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.evaluation.combinations import EXPRESSION_REGION, NEW_COMBINATION, OTHER_TEST

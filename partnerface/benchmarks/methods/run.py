@@ -10,13 +10,11 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from partnerface.benchmarks.method_under_test import ORACLE
 from partnerface.benchmarks.methods.compared import TESTED_ON_SAMPLES, BenchmarkSubject, MethodVariant
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
@@ -243,58 +241,3 @@ def method_arguments(variant: MethodVariant, configs: Path = CONFIGS) -> dict[st
     """Arguments of the avatar's class in the file of a method."""
     tree = read_yaml(configs / "method" / f"{variant.method}.yaml")
     return tree["model"]["avatar"]["init_args"]
-
-
-def planned_runs(
-    variants: Sequence[MethodVariant],
-    subjects: Sequence[BenchmarkSubject],
-    seeds: Mapping[bool, Sequence[int]],
-    budget_of: Callable[[BenchmarkSubject], ComputeBudget],
-    out: Path,
-    refined: bool,
-    starts: Sequence[str] = (SCRATCH,),
-    statics: float = 1.0,
-) -> list[BenchmarkRun]:
-    """Every variant on every subject with every seed; seed by seed, so that tables fill evenly.
-
-    Embedded subjects have the ``seeds`` of True, all others those of False. The oracle runs on embedded
-    subjects alone: of others the true motion is not known. A method without a deformation starts from scratch
-    alone.
-
-    Args:
-        variants: the methods.
-        subjects: the people.
-        seeds: seeds by whether a subject is an embedded one.
-        budget_of: the budget of a method on a subject.
-        out: folder of the benchmark.
-        refined: test a second time with head parameters fitted to the test frames.
-        starts: `SCRATCH`, `CONVERGED` or both.
-        statics: budget of the training with skinning alone, in budgets of a method.
-
-    Raises:
-        UserError: nothing is left to run.
-    """
-    runs: list[BenchmarkRun] = []
-    for seed in sorted({*seeds[True], *seeds[False]}):
-        for subject in subjects:
-            if seed not in seeds[subject.is_synthetic]:
-                continue
-            budget = budget_of(subject)
-            shared = subject, seed, budget, out, refined
-            chosen = [v for v in variants if subject.is_synthetic or v.method != ORACLE]
-            moving = [v for v in chosen if "deformation" in method_arguments(v)]
-            if CONVERGED in starts and moving:
-                first = BenchmarkRun(
-                    MethodVariant(STATICS), subject, seed, budget.times(statics), out, tested=False
-                )
-                runs += [first, *(BenchmarkRun(variant, *shared, after=first) for variant in moving)]
-            if SCRATCH in starts:
-                runs += [BenchmarkRun(variant, *shared) for variant in chosen]
-    if not runs:
-        raise UserError(
-            f"--methods {','.join(map(str, variants))}: nothing to run on "
-            f"{', '.join(person.name for person in subjects)}; the oracle needs an embedded subject such as "
-            f"synthetic_c, whose true motion is known, and NeRFace the start '{SCRATCH}'"
-        )
-    # Trainings from which others start come first, so that no worker waits for one.
-    return sorted(runs, key=lambda run: run.tested)

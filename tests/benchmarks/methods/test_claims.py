@@ -3,7 +3,7 @@
 import pytest
 
 from partnerface.benchmarks.methods.claims import CLAIMS, claims_tables, measured_claims
-from partnerface.benchmarks.methods.results import MethodResults, Quantity
+from partnerface.benchmarks.methods.method_results import MethodResults, Quantity
 
 OURS, COMPUTE, SKINNING = "part_deformation", "global_deformation_equal_compute", "skinning_only"
 

@@ -13,7 +13,7 @@ from partnerface.benchmarks.methods.figures import (
     write_curves,
     write_strips,
 )
-from partnerface.benchmarks.methods.results import MethodResults
+from partnerface.benchmarks.methods.method_results import MethodResults
 from partnerface.files.images import write_image
 
 

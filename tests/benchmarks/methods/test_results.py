@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from partnerface.benchmarks.methods.compared import BenchmarkSubject, MethodVariant
-from partnerface.benchmarks.methods.results import (
+from partnerface.benchmarks.methods.method_results import (
     FINE_PSNR,
     HEAD_LPIPS,
     HEAD_PSNR,
     MM_FINE_FACE,
     MethodResults,
+)
+from partnerface.benchmarks.methods.results import (
     check_budgets,
     gather_rows,
     read_results,

@@ -3,7 +3,7 @@
 import re
 
 from partnerface.benchmarks.methods.compared import MethodVariant, parse_variants
-from partnerface.benchmarks.methods.results import MethodResults
+from partnerface.benchmarks.methods.method_results import MethodResults
 from partnerface.benchmarks.methods.results_markdown import results_markdown
 
 OURS = "part_deformation"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from partnerface.benchmarks.methods.compared import BenchmarkSubject, MethodVariant
-from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget, planned_runs
+from partnerface.benchmarks.methods.plan import planned_runs
+from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 
