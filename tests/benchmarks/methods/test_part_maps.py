@@ -76,8 +76,9 @@ def test_a_line_for_each_avatar(avatar: Avatar, tmp_path) -> None:
 
 
 @pytest.fixture
-def of_deformation(avatar: Avatar, monkeypatch):
+def of_deformation(avatar: Avatar):
     """Puts a deformation of random weights in the place of the avatar's own."""
+    own = avatar.deformation
 
     def make(kind, **choices) -> Avatar:
         torch.manual_seed(0)
@@ -88,10 +89,11 @@ def of_deformation(avatar: Avatar, monkeypatch):
         shown = torch.rand(5, avatar.head_model.num_expression)
         vertices = avatar.place_surface()
         made.adapt_to(CanonicalHead(avatar.head_model, vertices, used, shown, avatar.cube))
-        monkeypatch.setattr(avatar, "deformation", made.eval())
+        avatar.deformation = made.eval()
         return avatar
 
-    return make
+    yield make
+    avatar.deformation = own
 
 
 @pytest.mark.parametrize("parts", [1, 5])
