@@ -37,7 +37,7 @@ def read_statics(path: Path | str) -> dict[str, Tensor]:
 def start_from(avatar: AvatarMethod, path: Path | str) -> None:
     """Give an avatar the field, torso and occupancy of a trained one, and leave its deformation as it is.
 
-    Where the new field takes an appearance code and the old one did not, the weights of the code, the last
+    Where the new field takes a longer appearance code than the old one, the weights of what is new, the last
     inputs of a layer, stay as they are: deformations start with a code of zero, so that the first picture is
     the old avatar's under skinning alone.
 
@@ -70,12 +70,13 @@ def start_from(avatar: AvatarMethod, path: Path | str) -> None:
 
 
 def _copy(own: Tensor, found: Tensor | None, name: str, code_width: int, path: Path | str) -> None:
-    """Copy a tensor in place, which may have ``code_width`` more columns than the one that was found."""
+    """Copy a tensor in place, which may have up to ``code_width`` columns more than what was found."""
     if found is not None and found.dtype == own.dtype:
         if found.shape == own.shape:
             own.copy_(found)
             return
-        if own.ndim == 2 and found.shape == (own.shape[0], own.shape[1] - code_width):
+        widths = range(own.shape[-1] - code_width, own.shape[-1]) if own.ndim == 2 else ()
+        if found.ndim == own.ndim and len(found) == len(own) and found.shape[-1] in widths:
             own[:, : found.shape[1]] = found
             return
     shape = "missing" if found is None else f"{found.dtype} {list(found.shape)}"

@@ -10,10 +10,10 @@ from partnerface.benchmarks.methods.compared import BenchmarkSubject, MethodVari
 from partnerface.benchmarks.methods.run import (
     CONVERGED,
     SCRATCH,
-    STATICS,
     BenchmarkRun,
     ComputeBudget,
     method_arguments,
+    statics_of,
 )
 from partnerface.errors import UserError
 
@@ -56,11 +56,11 @@ def planned_runs(
             shared = subject, seed, budget, out, refined
             chosen = [v for v in variants if subject.is_synthetic or v.method != ORACLE]
             moving = [v for v in chosen if "deformation" in method_arguments(v)]
-            if CONVERGED in starts and moving:
-                first = BenchmarkRun(
-                    MethodVariant(STATICS), subject, seed, budget.times(statics), out, tested=False
-                )
-                runs += [first, *(BenchmarkRun(variant, *shared, after=first) for variant in moving)]
+            if CONVERGED in starts:
+                longer = subject, seed, budget.times(statics), out
+                names = {variant: statics_of(variant) for variant in moving}
+                first = {name: BenchmarkRun(name, *longer, tested=False) for name in names.values()}
+                runs += [*first.values(), *(BenchmarkRun(v, *shared, after=first[names[v]]) for v in moving)]
             if SCRATCH in starts:
                 runs += [BenchmarkRun(variant, *shared) for variant in chosen]
     if not runs:

@@ -73,6 +73,14 @@ class ComputeBudget:
 SCRATCH, CONVERGED = "scratch", "converged"
 """Where training starts: from nothing, or from the field and torso of an avatar with skinning alone."""
 STATICS = "skinning_only"
+NO_DEFORMATION = (
+    "model.avatar.init_args.deformation",
+    "partnerface.deformation.global_deformation.NoDeformation",
+)
+"""The setting that leaves a method with skinning alone."""
+MOVING = ("deformation", "warm_up", "driving_noise", "clamp_driving", "damp_driving")
+"""Arguments of an avatar that make no difference without a deformation."""
+STATIC_SETTING = re.compile(r"\.(field|torso|sampler|skinning)\b")
 
 SAMPLE_FRAMES = 3
 """Test frames of a split for methods that take seconds to render one."""
@@ -241,3 +249,18 @@ def method_arguments(variant: MethodVariant, configs: Path = CONFIGS) -> dict[st
     """Arguments of the avatar's class in the file of a method."""
     tree = read_yaml(configs / "method" / f"{variant.method}.yaml")
     return tree["model"]["avatar"]["init_args"]
+
+
+def statics_of(variant: MethodVariant, configs: Path = CONFIGS) -> MethodVariant:
+    """The method with skinning alone whose field, torso and sampler a variant has.
+
+    `STATICS` where they are the same there, otherwise the variant's own method without its deformation.
+    """
+    own, plain = (
+        {name: value for name, value in method_arguments(one, configs).items() if name not in MOVING}
+        for one in (variant, MethodVariant(STATICS))
+    )
+    kept = tuple(setting for setting in variant.overrides if STATIC_SETTING.search(setting[0]))
+    if own == plain:
+        return MethodVariant(STATICS, kept)
+    return MethodVariant(variant.method, (NO_DEFORMATION, *kept))

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from partnerface.benchmarks.methods.compared import BenchmarkSubject, MethodVariant
 from partnerface.benchmarks.methods.plan import planned_runs
-from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget
+from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget, statics_of
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 
@@ -219,6 +220,22 @@ def test_methods_start_from_statics_that_are_trained_once_for_each_person_and_se
     assert len({run.folder for run in runs}) == len(runs)
     with pytest.raises(UserError, match="NeRFace the start 'scratch'"):
         planned_runs(variants[2:], [CLIP], seeds, budget_of, Path("out"), False, ("converged",))
+
+
+def test_statics_have_the_field_of_the_method_that_starts_from_them(tmp_path: Path) -> None:
+    shutil.copytree(CONFIGS / "method", tmp_path / "method")
+    path = tmp_path / "method" / "global_deformation.yaml"
+    path.write_text(path.read_text().replace("levels: 8", "levels: 9"))
+    finer, moving = ("model.avatar.init_args.field.init_args.finest", "512"), ("parts", "4")
+    plain = MethodVariant("part_blendshapes", (moving,))
+    assert statics_of(plain, tmp_path) == MethodVariant("skinning_only")
+    assert statics_of(MethodVariant("oracle"), tmp_path) == MethodVariant("skinning_only")
+    changed = MethodVariant("part_blendshapes", (moving, finer))
+    assert statics_of(changed, tmp_path) == MethodVariant("skinning_only", (finer,))
+    other = statics_of(MethodVariant("global_deformation"), tmp_path)
+    assert other.method == "global_deformation"
+    [flag] = other.fit_flags()
+    assert re.fullmatch(r"--model\.avatar\.init_args\.deformation=.*\.NoDeformation", flag)
 
 
 def test_a_run_from_statics_waits_for_them_and_its_command_makes_them(run: BenchmarkRun) -> None:
