@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from partnerface.benchmarks.methods.claims import claims_tables
-from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
+from partnerface.benchmarks.methods.compared import SYNTHETIC, TESTED_ON_SAMPLES, MethodVariant
 from partnerface.benchmarks.methods.method_results import (
     HEAD_LPIPS,
     HEAD_PSNR,
@@ -108,7 +108,8 @@ def _preface(results: MethodResults) -> str:
     seeds = {s: sorted({row["seed"] for row in results.select(subject=s)}) for s in results.subjects}
     commits = sorted({str(row["commit"]) for row in rows})
     machines = sorted({f"{row['machine']['cores']} cores of {row['machine']['processor']}" for row in rows})
-    samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE_SUFFIX)})
+    sampled = [row for row in rows if row["method"] in TESTED_ON_SAMPLES]
+    samples = sorted({row["frames"] for row in sampled if row["split"].endswith(SAMPLE_SUFFIX)})
     lines = [
         f"Training: {budgets}. Seeds: {_grouped({s: _listed(found) for s, found in seeds.items()})}. "
         f"Commit {_listed(commits)}, {_listed(machines)}.",
