@@ -26,7 +26,8 @@ class LogTrueMotion(Callback):
                 "or leave out the callback"
             )
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Not `on_train_end`: a run that was killed after its last step trains nothing when it continues.
         if not trainer.is_global_zero:
             return
         avatar = pl_module.avatar

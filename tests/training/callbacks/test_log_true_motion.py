@@ -12,6 +12,7 @@ from partnerface.data.synthetic.conversation import SPLIT_PROTOCOL
 from partnerface.sweeps.sweep_file import read_sweep
 
 CALLBACK = "--trainer.callbacks+=partnerface.training.callbacks.log_true_motion.LogTrueMotion"
+BUDGET = "--trainer.callbacks+=partnerface.training.callbacks.budgets.CpuBudget"
 
 
 def arguments(data: str, run: Path, *flags: str) -> list[str]:
@@ -27,9 +28,13 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, fl
     folder = tmp_path_factory.mktemp("motion")
     size = [f"--data.reader.init_args.{name}={value}" for name, value in (("frames", 30), ("size", 16))]
     words = arguments("synthetic_c", folder / "run", *size, f"--data.reader.init_args.root={folder / 'c'}")
-    assert main(["fit", *words, CALLBACK, "--data.image_size=16"]) == 0
-    with (folder / "run" / "metrics.csv").open(newline="") as file:
-        return folder / "run", {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
+    assert main(["fit", *words, CALLBACK, BUDGET, "--data.image_size=16"]) == 0
+    return folder / "run", values_of(folder / "run")
+
+
+def values_of(run: Path) -> dict[str, float]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
 
 
 def test_the_log_and_the_test_agree(logged) -> None:
@@ -44,6 +49,17 @@ def test_the_log_and_the_test_agree(logged) -> None:
         assert values[f"motion/{split}/hair_mm_left"] == pytest.approx(found["mm_left"]["hair"], rel=1e-4)
         assert values[f"motion/{split}/explained"] == pytest.approx(1 - left / nothing, abs=1e-4)
         assert values[f"motion/{split}/cosine"] == pytest.approx(found["cosine"]["fine_face"], abs=1e-4)
+
+
+def test_a_run_that_was_killed_after_its_last_step_logs_it_when_it_continues(logged) -> None:
+    run, values = logged
+    (run / "metrics.csv").unlink()
+    assert main(["fit", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
+    again = values_of(run)
+    assert again["train/cpu_seconds"] == values["train/cpu_seconds"]
+    motion = {name: value for name, value in values.items() if name.startswith("motion/")}
+    assert motion
+    assert {name: again[name] for name in motion} == pytest.approx(motion, rel=1e-6)
 
 
 def test_sweeps_compare_what_is_logged(logged) -> None:
@@ -65,8 +81,7 @@ def test_a_clip_of_one_training_frame_shows_no_motion(tmp_path: Path) -> None:
         "synthetic_c", tmp_path / "run", *size, f"--data.reader.init_args.root={tmp_path / 'c'}"
     )
     assert main(["fit", *words, CALLBACK, "--data.image_size=16"]) == 0
-    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
-        logged = {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
+    logged = values_of(tmp_path / "run")
     motion = {name: value for name, value in logged.items() if name.startswith("motion/")}
     assert set(motion) <= {"motion/train/hair_mm_left"}
     assert all(value == 0 for value in motion.values())
