@@ -34,7 +34,7 @@ def _parsed(path: Path, place: int, capsys) -> tuple[dict[str, object], dict]:
 
 def test_the_questions_are_there() -> None:
     names = {path.stem for path in SWEEPS}
-    assert {"num_parts", "temperature", "parts_by_temperature", "baselines"} <= names
+    assert {"num_parts", "temperature", "parts_by_temperature", "baselines", "masks", "conditions"} <= names
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
@@ -61,6 +61,10 @@ def test_the_command_parses_at_the_first_and_last_combination(path: Path, place:
     values, config = _parsed(path, place, capsys)
     assert "WandbLogger" in config["trainer"]["logger"]["class_path"]
     for key, value in values.items():
+        if value.__class__ is str and value.startswith("configs/data/"):
+            wanted = yaml.safe_load((CONFIGS.parent / value).read_text())["data"]["reader"]["init_args"]
+            assert wanted.items() <= config["data"]["reader"]["init_args"].items()
+            continue
         if key == "config":
             wanted = yaml.safe_load((CONFIGS.parent / value).read_text())["model"]["avatar"]
             chosen = config["model"]["avatar"]
@@ -84,20 +88,15 @@ def test_the_budget_is_fixed_and_the_last_step_is_scored_on_all_frames(path: Pat
     # Lightning validates when the clock or a budget ends a training.
     by_clock = trainer["max_time"] is not None and trainer["max_steps"] >= 20000
     budgets = [c["init_args"]["seconds"] for c in trainer["callbacks"] if c["class_path"] == CPU_BUDGET]
-    by_cpu = trainer["max_time"] is None and trainer["max_steps"] == -1 and budgets == [60]
+    by_cpu = trainer["max_time"] is None and trainer["max_steps"] == -1 and budgets == [300]
     assert by_steps or by_clock or by_cpu
     assert trainer["limit_val_batches"] == 1.0
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
-def test_runs_log_the_metric_that_is_asked_for(path: Path, trained_run: Path) -> None:
-    logged = {line.split(",")[2] for line in (trained_run / "metrics.csv").read_text().splitlines()[1:]}
-    assert read_sweep(path).metric in logged
-
-
-def test_baselines_holds_every_method() -> None:
+def test_baselines_holds_every_method_that_has_offsets() -> None:
     path = next(path for path in SWEEPS if path.stem == "baselines")
     methods = {f"configs/method/{file.name}" for file in (CONFIGS / "method").glob("*.yaml")}
+    methods.remove("configs/method/nerface.yaml")
     assert set(_load(path)["parameters"]["config"]["values"]) == methods
 
 

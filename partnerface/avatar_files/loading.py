@@ -35,7 +35,7 @@ from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
 from partnerface.runs.run import LAST_CHECKPOINT, SCORES_FILE
 
-_PREFIX = "avatar."
+PREFIX = "avatar."
 """Begins the names of the avatar's tensors in a checkpoint."""
 SPARE_NUMBERS = 50_000_000
 """Numbers that building an avatar may take beside its own: temporaries, and what follows from others."""
@@ -101,7 +101,7 @@ def _loaded(path: Path, trust: Iterable[str]) -> tuple[AvatarMethod, dict[str, A
     else:
         source, content = f"checkpoint {path}", read_checkpoint(path)
         values = content.get("hyper_parameters", {}).get("avatar")
-        state = {k[len(_PREFIX) :]: v for k, v in content["state_dict"].items() if k.startswith(_PREFIX)}
+        state = {k[len(PREFIX) :]: v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
     with imports_only(trust), refusals(source):
         parser, configuration = _parsed(values)
         if path.suffix == SUFFIX:

@@ -9,18 +9,22 @@ from pathlib import Path
 from partnerface.errors import UserError
 
 QUICK_STEPS = 20
+CPU_SECONDS = {False: 60.0, True: 300.0}
+"""CPU seconds of training on an embedded subject, by whether its pictures are larger than 128x128."""
 
 
 def benchmark_methods(
     out: Path = Path("runs/methods"),
     quick: bool = False,
     methods: str | None = None,
-    subjects: str = "synthetic_a,synthetic_b",
+    subjects: str = "synthetic_c",
     seeds: str = "0,1,2",
     clip_seeds: str = "0",
-    cpu_seconds: float = 60.0,
-    clip_cpu_seconds: float = 240.0,
+    cpu_seconds: float | None = None,
+    clip_cpu_seconds: float = 300.0,
     steps: int | None = None,
+    starts: str = "converged,scratch",
+    statics: float = 4.0,
     workers: int = 2,
     refined: bool = False,
     readme: Path | None = None,
@@ -34,15 +38,21 @@ def benchmark_methods(
     Args:
         out: folder of the runs and results.
         quick: 20 steps on frames of 32x32: does everything run?
-        methods: names of files in ``configs/method``, by default all, with commas between. ``oracle``, which
-            undoes the true motion, runs on embedded subjects alone.
+        methods: names of files in ``configs/method`` with commas between; by default those that the claims
+            compare. ``oracle``, which undoes the true motion, runs on embedded subjects alone.
             ``part_deformation:parts=1/2/4`` makes a variant of each value.
-        subjects: ``synthetic_a``, ``synthetic_b``, tracked datasets and videos.
+        subjects: embedded subjects (``synthetic_a``, ``synthetic_b``, and ``synthetic_c``, whose face
+            folds), tracked datasets and videos. ``synthetic_c:tracking_noise=0.1`` changes a setting:
+            ``tracking_noise``, ``coupling``, ``frames`` or ``size``.
         seeds: seeds of the embedded subjects.
         clip_seeds: seeds of all others.
-        cpu_seconds: CPU seconds of training on the embedded subjects, 128x128.
+        cpu_seconds: CPU seconds of training on the embedded subjects; by default 60 at 128x128 and 300 at
+            256x256.
         clip_cpu_seconds: CPU seconds of training on the others, 256 pixels.
         steps: steps of training in place of CPU seconds.
+        starts: ``converged``: methods start from the field and torso of an avatar that was trained with
+            skinning alone, once for each subject and seed; ``scratch``; or both.
+        statics: budget of that training, in budgets of a method.
         workers: runs at once, each on one core.
         refined: score with head parameters fitted to the test frames as well.
         readme: file that takes the tables and figures, between ``<!-- results -->`` and
@@ -55,15 +65,29 @@ def benchmark_methods(
     from rich.markdown import Markdown
 
     from partnerface.benchmarks.method_under_test import ORACLE, method_names, without_notices
-    from partnerface.benchmarks.methods.compared import Resolution, parse_subjects, parse_variants, relative
+    from partnerface.benchmarks.methods.compared import (
+        COMPARED,
+        BenchmarkSubject,
+        Resolution,
+        distinct_methods,
+        parse_subjects,
+        parse_variants,
+        relative,
+    )
+    from partnerface.benchmarks.methods.plan import planned_runs
     from partnerface.benchmarks.methods.results import (
         RESULTS_FILE,
         check_budgets,
         gather_rows,
-        head_psnr_text,
         read_results,
+        result_text,
     )
-    from partnerface.benchmarks.methods.run import ComputeBudget, planned_runs
+    from partnerface.benchmarks.methods.run import (
+        CONVERGED,
+        DEMO_SIZE,
+        SCRATCH,
+        ComputeBudget,
+    )
     from partnerface.benchmarks.sections import METHODS_SECTION, read_section, write_section
     from partnerface.files.whole_files import require_writable
     from partnerface.runs.engine import RunsProgress, locked, refuse_failures, run_all
@@ -72,17 +96,27 @@ def benchmark_methods(
     known = [*method_names(), ORACLE]
     out, steps = relative(Path(out)), QUICK_STEPS if quick and steps is None else steps
     resolution = Resolution(synthetic=32, frames=24, clip=32) if quick else Resolution()
-    seconds = {True: cpu_seconds, False: clip_cpu_seconds}
+    chosen = [start.strip() for start in starts.split(",")]
+    if not set(chosen) <= {CONVERGED, SCRATCH}:
+        raise UserError(f"--starts {starts}: choose {CONVERGED}, {SCRATCH} or both with a comma between")
+    if statics <= 0:
+        raise UserError(f"--statics {statics:g}: must be more than 0")
+
+    def budget_of(subject: BenchmarkSubject) -> ComputeBudget:
+        if steps is not None:
+            return ComputeBudget(steps=steps)
+        embedded = CPU_SECONDS[subject.size > DEMO_SIZE] if cpu_seconds is None else cpu_seconds
+        return ComputeBudget(embedded if subject.is_synthetic else clip_cpu_seconds)
+
     runs = planned_runs(
-        parse_variants(methods or ",".join(known), known),
+        parse_variants(methods or ",".join(distinct_methods(COMPARED)), known),
         parse_subjects(subjects, out, resolution),
         {True: _seeds("seeds", seeds), False: _seeds("clip_seeds", clip_seeds)},
-        {
-            embedded: ComputeBudget(steps=steps) if steps is not None else ComputeBudget(seconds[embedded])
-            for embedded in (True, False)
-        },
+        budget_of,
         out,
         refined,
+        chosen,
+        statics,
     )
     if plan:
         for run in runs:
@@ -99,7 +133,7 @@ def benchmark_methods(
     with locked(out) as lock:
         for subject in {run.subject: None for run in runs if run.state != "finished"}:
             subject.prepare(_run_command)
-        run_all("methods", runs, workers, lock, lambda: gather_rows(path, runs), head_psnr_text)
+        run_all("methods", runs, workers, lock, lambda: gather_rows(path, runs), result_text)
         if rows := gather_rows(path, runs):
             from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
 

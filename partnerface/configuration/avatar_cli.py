@@ -46,6 +46,7 @@ from partnerface.training.module import AvatarModule
 from partnerface.training.resume.csv_appender import CsvAppender
 from partnerface.training.resume.run_checkpoint import RunCheckpoint, last_checkpoint
 from partnerface.training.resume.step_seeds import StepSeeds
+from partnerface.training.start_from import read_statics
 
 _COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -147,6 +148,9 @@ class AvatarCLI(LightningCLI):
         config["weights_only"] = True
         run_dir, last = Path(config["run_dir"]), last_checkpoint(Path(config["run_dir"]))
         if command == "fit":
+            if config["model"].get("start_from") is not None:
+                # Before the data are read, which may take minutes.
+                read_statics(config["model"]["start_from"])
             config["ckpt_path"] = self._start_of_fit(run_dir, checkpoint, config["trainer"]["max_steps"])
             return
         if checkpoint is None and not last.is_file():

@@ -22,7 +22,8 @@ class RadianceField(nn.Module, ABC):
     that number.
 
     Attributes:
-        appearance_width: length A of the appearance code that the field is conditioned on, 0 for none.
+        appearance_width: length A of the appearance code that the field is conditioned on, 0 for none. Layers
+            take it as their last inputs: `start_from` relies on it where an avatar had none before.
         network_type: that its networks are evaluated in.
     """
 

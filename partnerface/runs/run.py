@@ -52,6 +52,7 @@ class Run(ABC):
             run of its kind has finished.
         limit_seconds: wall time after which an attempt is killed and has failed; None for no limit. It is
             asked once, when the attempt starts.
+        after: a run of the same command that has to end first, whose result this one takes; or None.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Run(ABC):
     metric: str
     expected_seconds: float | None = None
     limit_seconds: float | None = None
+    after: Run | None = None
 
     @property
     @abstractmethod

@@ -128,25 +128,34 @@ class WorkerPool:
         self._running: list[ChildProcess] = []
 
     def run(self, runs: Sequence[Run]) -> None:
-        """Start all runs, in order; one that fails stops no other.
+        """Start all runs, in order, each when the one that it comes `after` has ended; a failure stops no
+        other.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C, when every process has ended.
             Terminated: after SIGTERM, when every process has ended.
         """
-        waiting = deque(runs)
+        waiting = list(runs)
         threads = max(usable_cores() // self.workers, 1) if self.workers > 1 else None
         with termination_as_exit():
             try:
                 while waiting or self._running:
-                    while waiting and len(self._running) < self.workers:
-                        self._running.append(ChildProcess(waiting.popleft(), self.lock, threads))
+                    while (run := self._next(waiting)) is not None:
+                        waiting.remove(run)
+                        self._running.append(ChildProcess(run, self.lock, threads))
                     self._collect()
                     self.on_tick([(child.run, child.seconds) for child in self._running])
                     if self._running:
                         time.sleep(POLL_SECONDS)
             finally:
                 self._stop()
+
+    def _next(self, waiting: Sequence[Run]) -> Run | None:
+        """The first run that may start now; None while there is no worker or no such run."""
+        if len(self._running) >= self.workers:
+            return None
+        begun = {child.run.folder for child in self._running} | {run.folder for run in waiting}
+        return next((run for run in waiting if run.after is None or run.after.folder not in begun), None)
 
     def _collect(self) -> None:
         for child in list(self._running):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -46,6 +47,7 @@ from partnerface.training.finite_steps import (
 from partnerface.training.frame_refinement import RAYS, REFINEMENT_STEPS, frozen, refined_parameters
 from partnerface.training.optimisation import LearningRates, adamw, cosine_factor, parameter_groups
 from partnerface.training.recorded_step import RecordedStep
+from partnerface.training.start_from import start_from
 
 DEFAULT_RATES = LearningRates()
 
@@ -65,6 +67,8 @@ class AvatarModule(LightningModule):
             never reach validation or test.
         test_parameters: ``strict``: a test takes the tracked parameters as they are; ``refined``: it fits
             those of each test frame to its picture first, and says so in all that it writes.
+        start_from: checkpoint, or folder of a run, of an avatar of the same dataset, of which a new training
+            takes field and torso but not the deformation; without effect on a training that is continued.
         refinement_prior: weight of the corrections' squared size.
         gradient_clip: largest norm of the gradient; 0 turns it off.
         cpu_threads: slices of a batch that run at once on a CPU.
@@ -90,6 +94,7 @@ class AvatarModule(LightningModule):
         num_frames: int = 1,
         refine_tracking: bool = False,
         test_parameters: Literal["strict", "refined"] = "strict",
+        start_from: Path | None = None,
         refinement_prior: Between[float, 0, 1e6] = 1e-3,
         gradient_clip: Between[float, 0, 1e6] = 1.0,
         cpu_threads: Between[int, 1, 1024] = 2,
@@ -99,7 +104,8 @@ class AvatarModule(LightningModule):
         cuda_graphs: bool = False,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        # A path of this machine, and what it names has become part of the weights.
+        self.save_hyperparameters(ignore=["start_from"])
         self.automatic_optimization = False
         self.avatar = avatar
         if not any(loss.weight for loss in losses.values()):
@@ -112,7 +118,7 @@ class AvatarModule(LightningModule):
         )
         self.make_optimizer = optimizer or adamw
         self.learning_rates = learning_rates
-        self.test_parameters = test_parameters
+        self.test_parameters, self.start_from = test_parameters, start_from
         self.trained_steps = 0
         self.refinement_prior = refinement_prior
         self.gradient_clip = gradient_clip
@@ -153,6 +159,8 @@ class AvatarModule(LightningModule):
         check_head_model(data.sequence, self.avatar.head_model)
         self.avatar.adapt_to(replace(data.sequence, camera=data.camera))
         self._give_truth_to_oracle(data)
+        if stage == "fit" and self.start_from is not None and self.trainer.ckpt_path is None:
+            start_from(self.avatar, self.start_from)
         self._sequence = data.sequence
 
     def _give_truth_to_oracle(self, data: HeadVideoDataModule) -> None:

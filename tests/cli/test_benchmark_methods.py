@@ -38,7 +38,11 @@ def instant_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     broken = tmp_path / "broken"
 
+    original = BenchmarkRun.remaining_command
+
     def remaining_command(run: BenchmarkRun) -> list[str]:
+        if run.after is not None and run.after.state != "finished":
+            return original.fget(run)
         log = "step,seconds,name,value\n20,3,train/cpu_seconds,2.5\n"
         folder = shlex.quote(str(run.folder))
         script = (
@@ -59,7 +63,8 @@ def _starts(folder: Path) -> int:
 
 
 def _benchmark(*flags: str) -> int:
-    return main(["benchmark", "--methods", METHODS, "--subjects", "synthetic_a", "--seeds", "0,2", *flags])
+    common = ["--methods", METHODS, "--subjects", "synthetic_a", "--seeds", "0,2"]
+    return main(["benchmark", *common, *([] if "--starts" in flags else ["--starts", "scratch"]), *flags])
 
 
 def test_failures_are_mended_and_nothing_is_repeated(instant_runs: Path, capsys) -> None:
@@ -91,7 +96,7 @@ def test_failures_are_mended_and_nothing_is_repeated(instant_runs: Path, capsys)
 
 def test_a_later_call_adds_variants_and_their_curve(instant_runs: Path) -> None:
     assert _benchmark() == 0
-    assert main(["benchmark", "--methods", "part_deformation:parts=2/4", "--subjects", "synthetic_a"]) == 0
+    assert _benchmark("--methods", "part_deformation:parts=2/4") == 0
     out = instant_runs / "runs/methods"
     rows = json.loads((out / "results.json").read_text())
     assert {row["overrides"].get("parts") for row in rows} == {None, "2", "4"}
@@ -112,6 +117,26 @@ def test_the_readme_round_trips(instant_runs: Path) -> None:
     assert first.endswith("end\n")
     assert _benchmark("--readme", str(readme)) == 0
     assert readme.read_text() == first
+
+
+def test_methods_start_where_statics_have_ended(instant_runs: Path, capsys) -> None:
+    (instant_runs / "broken").write_text("2")
+    assert _benchmark("--starts", "converged,scratch") == 2
+    printed = capsys.readouterr()
+    # Statics and both methods from scratch broke; those that start from the statics were not begun.
+    assert printed.out.count("it broke") == 3
+    assert printed.out.count("from which this training starts, has not finished") == 2
+    assert _starts(instant_runs) == 8
+    (instant_runs / "broken").unlink()
+    assert _benchmark("--starts", "converged,scratch") == 0
+    rows = json.loads((instant_runs / "runs/methods/results.json").read_text())
+    assert len(rows) == 16
+    assert {(row["start"], str(row["statics_budget"])) for row in rows} == {
+        ("scratch", "None"),
+        ("converged", "{'cpu_seconds': 240.0}"),
+    }
+    text = (instant_runs / "runs/methods/results.md").read_text()
+    assert text.index("**From converged statics**") < text.index("**From scratch**")
 
 
 def test_an_interrupt_keeps_what_is_done(instant_runs: Path, capsys, monkeypatch) -> None:
@@ -149,6 +174,9 @@ def test_a_plan_runs_nothing(instant_runs: Path, capsys) -> None:
         (["--workers", "0"], "--workers 0"),
         (["--cpu_seconds", "0"], "--cpu_seconds 0"),
         (["--steps", "0"], "--steps 0"),
+        (["--starts", "cold"], "--starts cold: choose converged, scratch or both"),
+        (["--statics", "0"], "--statics 0: must be more than 0"),
+        (["--subjects", "synthetic_c:noise=1"], "'noise=1' is not NAME=NUMBER"),
         (["--readme", "none.md"], "--readme none.md: cannot be read"),
         (["--subject", "synthetic_a"], "did you mean 'subjects'?"),
     ],
@@ -175,10 +203,11 @@ def test_the_command_of_a_row_repeats_it(tmp_path: Path, monkeypatch: pytest.Mon
         folder.mkdir()
     monkeypatch.chdir(first)
     flags = ["--methods", "skinning_only", "--subjects", "synthetic_a", "--seeds", "3", "--quick", "true"]
+    flags += ["--starts", "converged", "--statics", "0.5"]
     assert main(["benchmark", "methods", *flags]) == 0, capsys.readouterr()
     rows = json.loads((first / "runs/methods/results.json").read_text())
     assert {row["split"] for row in rows} == {
-        *("temporal", "unseen_expression", "temporal_sample", "unseen_expression_sample")
+        *("temporal", "unseen_expression", "temporal_sample", "unseen_expression_sample", "train")
     }
     assert {row["steps"] for row in rows} == {20}
     monkeypatch.chdir(second)
@@ -188,6 +217,9 @@ def test_the_command_of_a_row_repeats_it(tmp_path: Path, monkeypatch: pytest.Mon
         assert main(words[1:]) == 0
     repeated = json.loads((second / "runs/methods/runs" / rows[0]["run"] / "metrics.json").read_text())
     for row in rows:
+        assert row["statics_budget"] == {"steps": 10}
+        if row["split"] == "train":
+            continue
         expected = repeated["splits"][row["split"]]["head_mask"]["psnr"]
         assert row["metrics"]["head_mask"]["psnr"] == pytest.approx(expected, abs=0.05)
 

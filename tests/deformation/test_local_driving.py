@@ -1,5 +1,6 @@
 """A local network is conditioned on the expressions that move its part, and on no others."""
 
+import pytest
 import torch
 
 from partnerface.deformation.part_deformation import PartDeformation
@@ -79,3 +80,25 @@ def test_masks_travel_with_the_checkpoint(anny):
     positions, driving = torch.rand(30, 3), torch.randn(1, anny.num_expression + 6)
     inputs = positions, driving, in_frame(positions)
     assert torch.equal(fresh(*inputs).offsets, trained(*inputs).offsets)
+
+
+@pytest.mark.parametrize("parts", [1, 40])
+@pytest.mark.parametrize("clip", ["zero expression everywhere", "one frame", "a mask of zero"])
+def test_clips_that_show_little(anny, clip, parts):
+    """The bank's values and gradients are finite at rest, at training's signals and far outside them."""
+    shown = 0.5 * talking(anny)[: 1 if clip == "one frame" else 5] * (clip != "zero expression everywhere")
+    head = canonical_head(anny, shown)
+    bank = PartDeformation(parts=parts, hidden_width=8, driving_width=anny.num_expression + 6)
+    bank.adapt_to(head)
+    if clip == "a mask of zero":
+        bank.driving_mask.zero_()
+    for parameter in bank.networks.parameters():
+        torch.nn.init.normal_(parameter)
+    positions = head.in_cube(head.vertices[head.used[::40]])
+    driving = torch.cat([torch.zeros(1, bank.driving_width), 50 * torch.eye(bank.driving_width)])
+    frame = (torch.arange(len(positions)) % len(driving)).int()
+    offsets = bank(positions, driving, frame).offsets
+    offsets.square().sum().backward()
+    assert offsets.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in bank.parameters())
+    assert offsets.abs().max() > 0

@@ -41,6 +41,7 @@ class ProgramRun(Run):
     words: tuple[str, ...] = ()
     metric: str = "val/score"
     expected_seconds: float | None = None
+    after: Run | None = None
 
     @property
     def title(self) -> str:

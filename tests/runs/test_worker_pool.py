@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,24 @@ def test_all_run_and_a_failure_stops_no_other(make_pool, make_run, workers: int)
     assert sorted(run.folder.name for run in ended) == list("01234")
     assert max(at_once) <= workers
     assert all(run.attempts().seconds < 20 for run in runs)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_run_starts_when_the_one_before_it_has_ended(make_pool, make_run, workers: int) -> None:
+    """However it has ended, and whatever the order; others do not wait."""
+    at_once: list[set[str]] = []
+    pool, ended = make_pool(workers, lambda running: at_once.append({run.folder.name for run, _ in running}))
+    first, failing = make_run("first", x=1), make_run("failing", fail=True)
+    later = [replace(make_run(f"after {run.folder.name}", x=2), after=run) for run in (first, failing)]
+    # One that comes after a run of an earlier call need not wait.
+    alone = replace(make_run("alone", x=3), after=make_run("of another call"))
+    pool.run([*later, first, alone, failing])
+    order = [run.folder.name for run in ended]
+    assert sorted(order) == ["after failing", "after first", "alone", "failing", "first"]
+    for run in (first, failing):
+        assert order.index(run.folder.name) < order.index(f"after {run.folder.name}")
+        assert not any({run.folder.name, f"after {run.folder.name}"} <= names for names in at_once)
+    assert later[1].state == "finished"
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(1, ""), (2, "4"), (3, "2"), (9, "1")])

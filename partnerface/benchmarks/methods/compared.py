@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from partnerface.benchmarks.method_under_test import PEER, PEER_RAYS
+from partnerface.benchmarks.method_under_test import ORACLE, OURS, PEER, PEER_RAYS
+from partnerface.configuration.config_files import CONFIGS
 from partnerface.data.formats.layout import TRANSFORMS
 from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.errors import UserError
+from partnerface.files.plain_values import read_yaml
 
 DEFORMATION = "model.avatar.deformation.init_args"
 
@@ -27,8 +30,8 @@ TESTED_ON_SAMPLES = (PEER,)
 tested on these samples too."""
 
 SAMPLED_SPLITS = ("temporal", "unseen_expression")
-SAMPLED_SPLITS_OF = {"synthetic_c": ("temporal", "unseen_combination", "larger")}
-"""The splits that are sampled, of all people and of those that have others."""
+SAMPLED_SPLITS_OF = {"c": ("temporal", "unseen_combination", "larger")}
+"""The splits that are sampled, of all people and of the embedded subjects that have others."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,22 @@ class MethodVariant:
         return [*flags, f"--data.test_splits=[{only}]"] if self.method in TESTED_ON_SAMPLES else flags
 
 
+COMPARED = (
+    *(OURS, "part_networks", "part_blendshapes"),
+    *("global_deformation", "global_deformation_equal_compute", "skinning_only", ORACLE),
+)
+"""The methods that the claims compare."""
+
+
+def distinct_methods(names: Sequence[str]) -> list[str]:
+    """The methods without those whose file says the same as that of an earlier one."""
+    found: dict[str, str] = {}
+    for name in names:
+        content = read_yaml(CONFIGS / "method" / f"{name}.yaml")
+        found.setdefault(json.dumps(content), name)
+    return list(found.values())
+
+
 def parse_variants(text: str, known: Sequence[str]) -> list[MethodVariant]:
     """Parse the flag ``--methods``.
 
@@ -105,8 +124,10 @@ def _options(method: str, setting: str) -> list[tuple[str, str]]:
 
 
 SYNTHETIC = "synthetic_"
-FOLDING, FOLDING_SIZE, FOLDING_FRAMES = f"{SYNTHETIC}c", 256, 340
+FOLDING, FOLDING_SIZE, FOLDING_FRAMES = "c", 256, 340
 """The subject whose face folds, its size in pixels, at which folds are seen, and the length of its clip."""
+READER_OPTIONS = ("coupling", "tracking_noise", "frames", "size")
+"""What may follow the name of an embedded subject, see `SyntheticReader`."""
 DATASETS = "datasets"
 
 
@@ -136,6 +157,7 @@ class BenchmarkSubject:
         size: longer side of the training frames in pixels.
         frames: length of the clip of an embedded subject; 0 for all others.
         video: the video from which the dataset is to be tracked; None for all others.
+        options: further settings of an embedded subject: ``coupling`` and ``tracking_noise``.
     """
 
     name: str
@@ -144,6 +166,12 @@ class BenchmarkSubject:
     size: int
     frames: int = 0
     video: Path | None = None
+    options: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def embedded(self) -> str:
+        """Name of the embedded subject, such as ``a``."""
+        return self.spec.partition(":")[0].removeprefix(SYNTHETIC)
 
     @property
     def is_synthetic(self) -> bool:
@@ -153,7 +181,7 @@ class BenchmarkSubject:
     @property
     def sampled_splits(self) -> Sequence[str]:
         """Test splits whose samples a method that renders slowly is tested on."""
-        return SAMPLED_SPLITS_OF.get(self.name, SAMPLED_SPLITS)
+        return SAMPLED_SPLITS_OF.get(self.embedded if self.is_synthetic else "", SAMPLED_SPLITS)
 
     @property
     def data_config(self) -> str:
@@ -164,7 +192,8 @@ class BenchmarkSubject:
         """Flags of ``partnerface fit`` that select the dataset."""
         flags = {"root": self.root}
         if self.is_synthetic:
-            flags |= {"subject": self.name.removeprefix(SYNTHETIC), "frames": self.frames, "size": self.size}
+            flags |= {"subject": self.embedded, "frames": self.frames, "size": self.size}
+            flags |= {name: f"{value:g}" for name, value in self.options}
         reader = [f"--data.reader.init_args.{name}={value}" for name, value in flags.items()]
         return [*reader, f"--data.image_size={self.size}"]
 
@@ -176,7 +205,8 @@ class BenchmarkSubject:
         """Render or track the dataset unless it exists; ``run`` runs a command, given its words."""
         if self.is_synthetic:
             # Here and not in the runs, because those that start together would each render it.
-            SyntheticReader(self.root, self.name.removeprefix(SYNTHETIC), self.frames, self.size).read()
+            settings = self.root, self.embedded, self.frames, self.size
+            SyntheticReader(*settings, **dict(self.options)).read()
         elif self.video is not None:
             run(self.track_words())
 
@@ -186,7 +216,7 @@ def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[Benchma
 
     Args:
         text: embedded subjects such as ``synthetic_a``, folders of tracked datasets and videos, with commas
-            between.
+            between. ``synthetic_c:tracking_noise=0.1`` changes what `READER_OPTIONS` names.
         out: folder of the benchmark; new datasets go into its folder ``datasets``.
         resolution: sizes of the training data.
 
@@ -206,11 +236,16 @@ def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[Benchma
 
 def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
     embedded = [f"{SYNTHETIC}{name}" for name in SUBJECTS]
-    if spec in embedded:
+    base, *settings = spec.split(":")
+    if base in embedded:
         size, frames = resolution.synthetic, resolution.frames
-        if spec == FOLDING and resolution == Resolution():
+        if base == SYNTHETIC + FOLDING and resolution == Resolution():
             size, frames = FOLDING_SIZE, FOLDING_FRAMES
-        return BenchmarkSubject(spec, spec, out / DATASETS / spec, size, frames=frames)
+        options = _reader_options(spec, settings)
+        size, frames = int(options.pop("size", size)), int(options.pop("frames", frames))
+        name = spec.replace(":", "_")
+        root = out / DATASETS / name
+        return BenchmarkSubject(name, spec, root, size, frames=frames, options=tuple(options.items()))
     path = Path(spec)
     name = re.sub(r"[^\w-]+", "_", path.stem if path.is_file() else path.name)
     if spec and (path / TRANSFORMS).is_file():
@@ -218,6 +253,26 @@ def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
     if path.is_file():
         return BenchmarkSubject(name, spec, out / DATASETS / name, resolution.clip, video=relative(path))
     raise UserError(f"--subjects: '{spec}' is neither {', '.join(embedded)}, a tracked dataset nor a video")
+
+
+def _reader_options(spec: str, settings: Sequence[str]) -> dict[str, float]:
+    """Values of `READER_OPTIONS` in ``name=value``; the reader knows their ranges.
+
+    Raises:
+        UserError: one is something else.
+    """
+    options = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            options[name] = int(value) if name in ("frames", "size") else float(value)
+        except ValueError:
+            name = ""
+        if name not in READER_OPTIONS:
+            raise UserError(
+                f"--subjects {spec}: '{setting}' is not NAME=NUMBER of {', '.join(READER_OPTIONS)}"
+            )
+    return options
 
 
 def relative(path: Path) -> Path:

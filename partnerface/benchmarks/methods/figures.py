@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from partnerface.benchmarks.methods.compared import MethodVariant
-from partnerface.benchmarks.methods.results import (
+from partnerface.benchmarks.methods.method_results import (
+    FINE_COUNTS,
     FINE_PSNR,
     HEAD_LPIPS,
     HEAD_PSNR,
@@ -19,8 +20,8 @@ from partnerface.benchmarks.methods.results import (
     STRICT,
     MethodResults,
     Quantity,
-    Row,
 )
+from partnerface.benchmarks.methods.results import Row
 from partnerface.files.images import read_rgb
 from partnerface.runs.figures import draw_curve, draw_grid, label_numbers, save_with_legend
 from partnerface.runs.results import SeedScores
@@ -64,7 +65,8 @@ def write_bars(path: Path, results: MethodResults) -> None:
 
     Where the true motion is known, also the millimetres of it that are left and the PSNR where it shows.
     Error bars are the sample standard deviation over seeds, hatched bars were measured on a sample of the
-    frames, black lines are the scores of the nearest training frame, dotted ones those of no deformation.
+    frames, pale ones do not count, for they measure texture, black lines are the scores of the nearest
+    training frame, dotted ones those of no deformation.
     """
     size = max(1.5 + 1.1 * len(results.subjects), 4.0), 2.6
     _write_panels(path, results, results.splits, size, partial(_draw_bars, results))
@@ -78,6 +80,8 @@ def _draw_bars(results: MethodResults, panel: Axes, split: str, quantity: Quanti
         for group, subject in enumerate(subjects):
             score = results.scores(MethodVariant(method), subject, split, quantity, or_sample=True)
             x = group - 0.425 + (place + 0.5) * width
+            counts = results.scores(MethodVariant(method), subject, split, FINE_COUNTS, or_sample=True)
+            pale = quantity == FINE_PSNR and not (counts and all(counts.values))
             # An empty bar keeps the method in the legend.
             panel.bar(
                 x,
@@ -85,6 +89,7 @@ def _draw_bars(results: MethodResults, panel: Axes, split: str, quantity: Quanti
                 width,
                 yerr=score.spread if score else None,
                 color=f"C{place}",
+                alpha=0.35 if pale else None,
                 hatch="///" if score and score.sampled else None,
                 edgecolor="white",
                 capsize=2,

@@ -1,93 +1,27 @@
-"""results.json as Markdown: tables by split and subject, claimed and measured gains, the commands."""
+"""results.json as Markdown: claims, tables by split and subject, the commands that repeat them."""
 
 from __future__ import annotations
 
-import itertools
+import json
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
-from partnerface.benchmarks.method_under_test import OURS
-from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
+from partnerface.benchmarks.methods.claims import claims_tables
+from partnerface.benchmarks.methods.compared import SYNTHETIC, TESTED_ON_SAMPLES, MethodVariant
+from partnerface.benchmarks.methods.method_results import (
+    HEAD_LPIPS,
+    HEAD_PSNR,
+    STRICT,
+    MethodResults,
+    Quantity,
+)
 from partnerface.benchmarks.methods.motion_table import motion_table
-from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity, Row
-from partnerface.data.splits import HARD_SPLITS, SAMPLE_SUFFIX
+from partnerface.benchmarks.methods.results import TRAIN, Row
+from partnerface.benchmarks.methods.run import CONVERGED, SCRATCH
+from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.evaluation.combinations import EXPRESSION_REGION, NEW_COMBINATION, OTHER_TEST
 from partnerface.runs.results import SeedScores, TextTable
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A gain that our method claims over a baseline.
-
-    Attributes:
-        baseline: name of the method.
-        psnr: gain in dB inside the head mask.
-        lpips: relative gain in LPIPS that is enough in place of the dB; None if only the dB count.
-    """
-
-    baseline: str
-    psnr: float
-    lpips: float | None = None
-
-
-CLAIMS = (
-    Claim("global_deformation", 0.5, 0.05),
-    Claim("global_deformation_equal_compute", 0.5, 0.05),
-    Claim("skinning_only", 1.0),
-    Claim("nerface", 3.0),
-)
-
-
-@dataclass(frozen=True)
-class MeasuredGain:
-    """The gain over a baseline on one subject.
-
-    Attributes:
-        claim: what is claimed.
-        subject: name of the person.
-        psnr: gain in dB.
-        lpips: relative gain in LPIPS; None if LPIPS was not measured.
-        sampled: whether both were measured on a sample of the split.
-    """
-
-    claim: Claim
-    subject: str
-    psnr: float
-    lpips: float | None
-    sampled: bool
-
-    @property
-    def holds(self) -> bool:
-        """Whether the gain is as large as claimed."""
-        by_lpips = self.claim.lpips is not None and self.lpips is not None and self.lpips >= self.claim.lpips
-        return self.psnr >= self.claim.psnr or by_lpips
-
-    def __str__(self) -> str:
-        lpips = "" if self.lpips is None else f", {self.lpips:+.0%}"
-        return f"{self.psnr:+.2f} dB{lpips}: {'yes' if self.holds else 'no'}"
-
-
-def measured_gains(results: MethodResults) -> list[MeasuredGain]:
-    """All claims on all subjects that have both methods: means over seeds, on the same frames."""
-    found = []
-    for claim, subject in itertools.product(CLAIMS, results.subjects):
-        variants = MethodVariant(OURS), MethodVariant(claim.baseline)
-        claimed = results.splits_of(subject)[0]
-        for split in (claimed, claimed + SAMPLE_SUFFIX) if claimed in HARD_SPLITS else ():
-            psnr, lpips = (
-                [results.scores(variant, subject, split, quantity) for variant in variants]
-                for quantity in (HEAD_PSNR, HEAD_LPIPS)
-            )
-            if None not in psnr:
-                gain = psnr[0].mean - psnr[1].mean
-                known = None not in lpips and lpips[1].mean > 0
-                relative = 1 - lpips[0].mean / lpips[1].mean if known else None
-                found.append(MeasuredGain(claim, subject, gain, relative, split.endswith(SAMPLE_SUFFIX)))
-                break
-    return found
-
 
 NEAREST = "nearest training frame"
 DETAILS = {
@@ -105,27 +39,52 @@ DETAILS = {
 """Columns of the table of details."""
 
 
+STARTS = {
+    CONVERGED: "**From converged statics**: every method starts from the field and torso of the same avatar, "
+    "trained with skinning alone ({}), and all are trained equally long from there.",
+    SCRATCH: "**From scratch**: field and deformation are trained together from the first step.",
+}
+
+
 def results_markdown(results: MethodResults) -> str:
-    """All tables and commands, without a heading."""
+    """All tables and commands, without a heading; those of each start of training by themselves."""
     blocks = [_preface(results)]
-    for protocol in dict.fromkeys(row["protocol"] for row in results.rows):
-        blocks += [_scores_table(results, split, protocol) for split in results.splits]
+    for start in results.starts:
+        part = results.of_start(start)
+        budgets = _grouped({row["subject"]: _budget_text(row, "statics_budget") for row in part.rows})
+        blocks += [STARTS[start].format(budgets)] if results.starts != [SCRATCH] else []
+        blocks += _tables(part)
     # For each method and variant a command that repeats its rows whatever else has been run.
     commands = [
-        repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
-        for variant in results.variants
+        command
+        for start in results.starts
+        for variant in results.of_start(start).variants
+        for command in repeat_commands(
+            results.select(method=variant.method, overrides=dict(variant.overrides), start=start)
+        )
     ]
-    blocks += [motion_table(results, s, split) for s in results.subjects for split in results.splits_of(s)]
-    hardest = {subject: results.splits_of(subject)[0] for subject in results.subjects}
-    for split in dict.fromkeys(hardest.values()):
-        blocks.append(_details_table(results, split, [s for s in hardest if hardest[s] == split]))
+    blocks += ["\n".join(["```bash", *commands, "```"])]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _tables(results: MethodResults) -> list[str]:
+    """The tables of one start of training."""
+    blocks = claims_tables(results)
+    blocks += [
+        motion_table(results, subject, split)
+        for subject in results.subjects
+        for split in (*results.splits_of(subject), TRAIN)
+    ]
     # A gain of locality shows in new combinations of what training showed, and not in other frames.
     for split in (NEW_COMBINATION, OTHER_TEST):
         if people := [subject for subject in results.subjects if split in results.splits_of(subject)]:
             blocks.append(_details_table(results, split, people))
-    blocks.append(_claims_table(measured_gains(results)))
-    blocks += ["\n".join(["```bash", *commands, "```"])]
-    return "\n\n".join(block for block in blocks if block)
+    for protocol in dict.fromkeys(row["protocol"] for row in results.rows):
+        blocks += [_scores_table(results, split, protocol) for split in results.splits]
+    hardest = {subject: results.splits_of(subject)[0] for subject in results.subjects}
+    for split in dict.fromkeys(hardest.values()):
+        blocks.append(_details_table(results, split, [s for s in hardest if hardest[s] == split]))
+    return blocks
 
 
 def cell(psnr: SeedScores | None, lpips: SeedScores | None) -> str:
@@ -149,11 +108,13 @@ def _preface(results: MethodResults) -> str:
     seeds = {s: sorted({row["seed"] for row in results.select(subject=s)}) for s in results.subjects}
     commits = sorted({str(row["commit"]) for row in rows})
     machines = sorted({f"{row['machine']['cores']} cores of {row['machine']['processor']}" for row in rows})
-    samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE_SUFFIX)})
+    sampled = [row for row in rows if row["method"] in TESTED_ON_SAMPLES]
+    samples = sorted({row["frames"] for row in sampled if row["split"].endswith(SAMPLE_SUFFIX)})
     lines = [
         f"Training: {budgets}. Seeds: {_grouped({s: _listed(found) for s, found in seeds.items()})}. "
         f"Commit {_listed(commits)}, {_listed(machines)}.",
-        "PSNR inside the head mask in dB, ± its standard deviation over seeds / LPIPS of the head.",
+        "± is the standard deviation over seeds. Tables that are named after a split alone have PSNR inside "
+        "the head mask in dB / LPIPS of the head, which say nothing about the motion of a face.",
     ]
     if samples:
         count = f"{samples[0]}" if len(samples) == 1 else f"{samples[0]} to {samples[-1]}"
@@ -201,37 +162,42 @@ def _details_table(results: MethodResults, split: str, subjects: Sequence[str]) 
     return TextTable([f"{split.replace('_', ' ')}, mean over subjects", *titles], rows).as_markdown()
 
 
-def _claims_table(gains: Sequence[MeasuredGain]) -> str:
-    """What is claimed over each baseline, and a column for each subject with what was measured."""
-    subjects = list(dict.fromkeys(gain.subject for gain in gains))
-    lines = []
-    for claim in dict.fromkeys(gain.claim for gain in gains):
-        measured = {gain.subject: gain for gain in gains if gain.claim == claim}
-        sampled = "*" if any(gain.sampled for gain in measured.values()) else ""
-        claimed = f"{claim.psnr:g} dB" + ("" if claim.lpips is None else f" or {claim.lpips:.0%} LPIPS")
-        lines.append([claim.baseline + sampled, claimed, *(str(measured.get(s, "-")) for s in subjects)])
-    titles = ["part_deformation gains over", "claimed", *subjects]
-    return TextTable(titles, lines).as_markdown() if lines else ""
-
-
-def repeat_command(rows: Sequence[Row]) -> str:
-    """The shortest command that makes these rows of one method or variant."""
+def repeat_commands(rows: Sequence[Row]) -> list[str]:
+    """The shortest commands that make these rows of one method or variant, all with one start of training."""
     variant = MethodVariant(rows[0]["method"], tuple(rows[0]["overrides"].items()))
-    embedded = [row for row in rows if row["subject"].startswith(SYNTHETIC)]
+    embedded: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["subject"].startswith(SYNTHETIC):
+            embedded.setdefault(json.dumps(row["budget"]), []).append(row)
     clips = [row for row in rows if not row["subject"].startswith(SYNTHETIC)]
+    # Embedded subjects of different sizes have different budgets, for which there is one flag.
+    groups = [(part, []) for part in embedded.values()] or [([], [])]
+    groups[0] = groups[0][0], clips
+    return [_repeat_command(variant, *group) for group in groups]
+
+
+def _repeat_command(variant: MethodVariant, embedded: Sequence[Row], clips: Sequence[Row]) -> str:
+    rows = [*embedded, *clips]
     words = ["partnerface", "benchmark", "methods", "--methods", shlex.quote(str(variant))]
-    words += ["--subjects", _listed(dict.fromkeys(row["source"] for row in [*embedded, *clips]), ",")]
+    words += ["--subjects", _listed(dict.fromkeys(row["source"] for row in rows), ",")]
     for prefix, part in (("", embedded), ("clip_", clips)):
         if part:
             words += [f"--{prefix}seeds", _listed(sorted({row["seed"] for row in part}), ",")]
             if seconds := part[0]["budget"].get("cpu_seconds"):
                 words += [f"--{prefix}cpu_seconds", f"{seconds:g}"]
-    steps = rows[0]["budget"].get("steps")
-    return " ".join([*words, *([f"--steps {steps}"] if steps else [])])
+    steps, statics = rows[0]["budget"].get("steps"), rows[0]["statics_budget"]
+    words += ["--steps", str(steps)] if steps else []
+    words += ["--starts", rows[0]["start"]]
+    if statics is not None:
+        [(name, value)] = statics.items()
+        words += ["--statics", f"{value / rows[0]['budget'][name]:g}"]
+    return " ".join(words)
 
 
-def _budget_text(row: Row) -> str:
-    [(name, value)] = row["budget"].items()
+def _budget_text(row: Row, key: str = "budget") -> str:
+    if row[key] is None:
+        return ""
+    [(name, value)] = row[key].items()
     width, height = row["resolution"]
     return f"{value:g} {name.replace('_', ' ').replace('cpu', 'CPU')} at {width}x{height}"
 

@@ -1,4 +1,8 @@
-"""BenchmarkRun: the training and test of one method on one subject with one seed under a ComputeBudget."""
+"""BenchmarkRun: the training and test of one method on one subject with one seed under a ComputeBudget.
+
+Methods start from scratch, or from statics that have converged: an avatar trained with skinning alone, once
+for each subject and seed.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,15 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from partnerface.benchmarks.method_under_test import ORACLE
 from partnerface.benchmarks.methods.compared import TESTED_ON_SAMPLES, BenchmarkSubject, MethodVariant
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
+from partnerface.files.plain_values import read_yaml
 from partnerface.files.whole_files import replace_text
 from partnerface.runs.results import environment
 from partnerface.runs.run import CPU_SECONDS, LAST_CHECKPOINT, Run
@@ -53,6 +54,12 @@ class ComputeBudget:
         found = {"cpu_seconds": self.cpu_seconds, "steps": self.steps}
         return {name: value for name, value in found.items() if value is not None}
 
+    def times(self, factor: float) -> ComputeBudget:
+        """So many times the budget."""
+        if self.cpu_seconds is not None:
+            return ComputeBudget(cpu_seconds=factor * self.cpu_seconds)
+        return ComputeBudget(steps=round(factor * (self.steps or 0)))
+
     def fit_flags(self) -> list[str]:
         """Flags of ``partnerface fit``; the CPU seconds of a training by steps are logged too."""
         return [
@@ -63,6 +70,18 @@ class ComputeBudget:
         ]
 
 
+SCRATCH, CONVERGED = "scratch", "converged"
+"""Where training starts: from nothing, or from the field and torso of an avatar with skinning alone."""
+STATICS = "skinning_only"
+NO_DEFORMATION = (
+    "model.avatar.init_args.deformation",
+    "partnerface.deformation.global_deformation.NoDeformation",
+)
+"""The setting that leaves a method with skinning alone."""
+MOVING = ("deformation", "warm_up", "driving_noise", "clamp_driving", "damp_driving")
+"""Arguments of an avatar that make no difference without a deformation."""
+STATIC_SETTING = re.compile(r"\.(field|torso|sampler|skinning)\b")
+
 SAMPLE_FRAMES = 3
 """Test frames of a split for methods that take seconds to render one."""
 ONE_THREAD = "OMP_NUM_THREADS=1"
@@ -72,6 +91,9 @@ METRICS_FILES = ("metrics.json", "metrics_refined.json")
 """Results of the tests with strict and with refined test parameters."""
 ENVIRONMENT_FILE = "environment.json"
 CONFIG_DIGEST_LENGTH = 6
+
+DEMO_SIZE = 128
+"""Pixels up to which ``configs/scale/demo.yaml`` sizes the field."""
 
 START_SECONDS = 16.0
 """Imports, decoding and files of a training and a test."""
@@ -95,6 +117,8 @@ class BenchmarkRun(Run):
         out: folder of the benchmark.
         refined: test a second time with head parameters fitted to the test frames.
         configs: folder of the shipped configuration files.
+        after: the training with skinning alone from which this one starts; None: it starts from scratch.
+        tested: false for a training from which others start.
     """
 
     variant: MethodVariant
@@ -104,15 +128,29 @@ class BenchmarkRun(Run):
     out: Path
     refined: bool = False
     configs: Path = CONFIGS
+    after: BenchmarkRun | None = field(default=None, kw_only=True)
+    tested: bool = field(default=True, kw_only=True)
     metric = CPU_SECONDS
 
     @property
     def title(self) -> str:
-        return f"{self.variant} · {self.subject.name} · seed {self.seed}"
+        return f"{self.variant} · {self.subject.name} · seed {self.seed} · {self.start}"
+
+    @property
+    def start(self) -> str:
+        """`SCRATCH` or `CONVERGED`; ``statics`` for the training that others start from."""
+        if not self.tested:
+            return "statics"
+        return SCRATCH if self.after is None else CONVERGED
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {"method": str(self.variant), "subject": self.subject.name, "seed": self.seed}
+        return {
+            "method": str(self.variant),
+            "subject": self.subject.name,
+            "seed": self.seed,
+            "start": self.start,
+        }
 
     @property
     def is_sampled(self) -> bool:
@@ -125,7 +163,8 @@ class BenchmarkRun(Run):
         texts = [(self.configs / f"{name}.yaml").read_text() for name in self._configs()]
         content = "\n".join([*self._settings(), str(self.refined), *texts])
         digest = hashlib.sha256(content.encode()).hexdigest()[:CONFIG_DIGEST_LENGTH]
-        name = re.sub(r"[^\w.=-]+", "-", f"{self.subject.name}-{self.variant}-seed{self.seed}")
+        name = f"{self.subject.name}-{self.variant}-seed{self.seed}"
+        name = re.sub(r"[^\w.=-]+", "-", name if self.start == SCRATCH else f"{name}-{self.start}")
         return self.out / RUNS_FOLDER / f"{name}-{digest}"
 
     @property
@@ -136,17 +175,21 @@ class BenchmarkRun(Run):
         testing = PIXEL_SECONDS[self.is_sampled] * self.subject.size**2 * frames
         if self.refined and not self.is_sampled:
             testing += START_SECONDS / 2 + testing + REFINEMENT_SECONDS * frames
-        return START_SECONDS + training + testing
+        return START_SECONDS + training + (testing if self.tested else 0.0)
 
     @property
     def command(self) -> str:
         """Shell command that repeats the run on any machine."""
         track = self.subject.track_words()
-        return _chain([*([track] if track else []), self._fit_words(), *self._test_words()])
+        first = [] if self.after is None else [self.after._fit_words()]
+        return _chain([*([track] if track else []), *first, self._fit_words(), *self._test_words()])
 
     @property
     def remaining_command(self) -> list[str]:
-        """A shell with the part of the command that is not done; the subject has been prepared."""
+        """A shell with the part of the command that is not done; subject and statics have been prepared."""
+        if self.after is not None and self.after.state != "finished":
+            line = f"{self.after.title}, from which this training starts, has not finished"
+            return ["sh", "-c", f"echo {shlex.quote(line)}; exit 1"]
         if not self.resumes:
             left = [self._fit_words(), *self._test_words()]
         elif self.metric not in self.logged():
@@ -165,9 +208,9 @@ class BenchmarkRun(Run):
 
     def _configs(self) -> list[str]:
         method = f"method/{self.variant.method}"
-        avatar = yaml.safe_load((self.configs / f"{method}.yaml").read_text())["model"]["avatar"]
         # The larger scale sizes the hash field, which not every method has.
-        scale = "demo" if self.subject.is_synthetic or "field" not in avatar["init_args"] else "quick"
+        larger = self.subject.size > DEMO_SIZE and "field" in method_arguments(self.variant, self.configs)
+        scale = "quick" if larger else "demo"
         return ["base", method, "head_model/anny", self.subject.data_config, f"scale/{scale}"]
 
     def _settings(self) -> list[str]:
@@ -181,12 +224,15 @@ class BenchmarkRun(Run):
             "--trainer.limit_val_batches=0",
             *self.budget.fit_flags(),
             *self.variant.fit_flags(),
+            *([] if self.after is None else [f"--model.start_from={self.after.folder / LAST_CHECKPOINT}"]),
         ]
 
     def _fit_words(self) -> list[str]:
         return [ONE_THREAD, "partnerface", "fit", *self._settings(), "--run_dir", str(self.folder)]
 
     def _test_words(self) -> list[list[str]]:
+        if not self.tested:
+            return []
         test = [ONE_THREAD, "partnerface", "test", "--config", str(self.folder / "config.yaml")]
         test += ["--ckpt_path", str(self.folder / LAST_CHECKPOINT)]
         splits = self.subject.sampled_splits
@@ -199,33 +245,22 @@ def _chain(commands: list[list[str]]) -> str:
     return " && ".join(shlex.join(words) for words in commands)
 
 
-def planned_runs(
-    variants: Sequence[MethodVariant],
-    subjects: Sequence[BenchmarkSubject],
-    seeds: Mapping[bool, Sequence[int]],
-    budgets: Mapping[bool, ComputeBudget],
-    out: Path,
-    refined: bool,
-) -> list[BenchmarkRun]:
-    """Every variant on every subject with every seed; seed by seed, so that tables fill evenly.
+def method_arguments(variant: MethodVariant, configs: Path = CONFIGS) -> dict[str, Any]:
+    """Arguments of the avatar's class in the file of a method."""
+    tree = read_yaml(configs / "method" / f"{variant.method}.yaml")
+    return tree["model"]["avatar"]["init_args"]
 
-    Embedded subjects have the ``seeds`` and ``budgets`` of True, all others those of False. The oracle runs
-    on embedded subjects alone: of others the true motion is not known.
 
-    Raises:
-        UserError: nothing is left to run.
+def statics_of(variant: MethodVariant, configs: Path = CONFIGS) -> MethodVariant:
+    """The method with skinning alone whose field, torso and sampler a variant has.
+
+    `STATICS` where they are the same there, otherwise the variant's own method without its deformation.
     """
-    runs = [
-        BenchmarkRun(variant, subject, seed, budgets[subject.is_synthetic], out, refined)
-        for seed in sorted({*seeds[True], *seeds[False]})
-        for subject in subjects
-        if seed in seeds[subject.is_synthetic]
-        for variant in variants
-        if subject.is_synthetic or variant.method != ORACLE
-    ]
-    if not runs:
-        raise UserError(
-            f"--methods {ORACLE}: the true motion of {', '.join(person.name for person in subjects)} is not "
-            "known; choose an embedded subject such as synthetic_a, or another method"
-        )
-    return runs
+    own, plain = (
+        {name: value for name, value in method_arguments(one, configs).items() if name not in MOVING}
+        for one in (variant, MethodVariant(STATICS))
+    )
+    kept = tuple(setting for setting in variant.overrides if STATIC_SETTING.search(setting[0]))
+    if own == plain:
+        return MethodVariant(STATICS, kept)
+    return MethodVariant(variant.method, (NO_DEFORMATION, *kept))

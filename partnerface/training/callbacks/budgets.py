@@ -98,6 +98,7 @@ class CpuBudget(Callback):
         pl_module.elapsed_share = min(share, 1.0)
         trainer.should_stop |= share >= 1
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Not `on_train_end`: a run that was killed after its last step trains nothing when it continues.
         for logger in trainer.loggers:
             logger.log_metrics({CPU_SECONDS: self.spent}, step=trainer.global_step)

@@ -8,6 +8,7 @@ from partnerface.benchmarks.methods.compared import (
     BenchmarkSubject,
     MethodVariant,
     Resolution,
+    distinct_methods,
     parse_subjects,
     parse_variants,
     relative,
@@ -138,3 +139,36 @@ def test_subjects_that_it_refuses(text: str, part: str) -> None:
     with pytest.raises(UserError, match="--subjects") as refused:
         _parse(text)
     assert part in str(refused.value)
+
+
+def test_settings_of_an_embedded_subject() -> None:
+    [plain, noisy, short] = _parse(
+        "synthetic_c,synthetic_c:tracking_noise=0.1,synthetic_c:frames=100:coupling=1"
+    )
+    assert (noisy.name, noisy.spec) == ("synthetic_c_tracking_noise=0.1", "synthetic_c:tracking_noise=0.1")
+    assert noisy.fit_flags()[1:] == [
+        *plain.fit_flags()[1:-1],
+        "--data.reader.init_args.tracking_noise=0.1",
+        "--data.image_size=256",
+    ]
+    assert noisy.sampled_splits == plain.sampled_splits
+    assert noisy.root != plain.root
+    assert (short.frames, short.size, short.options) == (100, 256, (("coupling", 1.0),))
+
+
+@pytest.mark.parametrize("setting", ["noise=0.1", "coupling", "coupling=much", "frames=1.5"])
+def test_settings_that_an_embedded_subject_does_not_have(setting: str) -> None:
+    with pytest.raises(
+        UserError, match=f"--subjects synthetic_c:{setting}: '{setting}' is not NAME=NUMBER of"
+    ):
+        _parse(f"synthetic_c:{setting}")
+
+
+def test_methods_with_the_same_file_are_compared_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "method").mkdir()
+    for name, text in (("a", "x: 1 # ours"), ("b", "x: 1"), ("c", "x: 2")):
+        (tmp_path / "method" / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr("partnerface.benchmarks.methods.compared.CONFIGS", tmp_path)
+    assert distinct_methods(["c", "a", "b"]) == ["c", "a"]

@@ -13,7 +13,7 @@ from partnerface.benchmarks.methods.figures import (
     write_curves,
     write_strips,
 )
-from partnerface.benchmarks.methods.results import MethodResults
+from partnerface.benchmarks.methods.method_results import MethodResults
 from partnerface.files.images import write_image
 
 
@@ -56,7 +56,12 @@ def test_bars_of_the_true_motion(make_row, tmp_path: Path, drawn: list[Figure]) 
         "mm_nothing": {"fine_face": 0.4},
         "fine_motion": {"psnr": 25.0, "ceiling_psnr": 27.0},
     }
-    rows = [make_row("ours", 26.0, split="larger", subject="synthetic_c", **motion), make_row("ours", 20.0)]
+    known = {"fine_motion": motion["fine_motion"] | {"counts": True}}
+    rows = [
+        make_row("ours", 26.0, split="larger", subject="synthetic_c", **motion),
+        make_row("theirs", 26.0, split="larger", subject="synthetic_c", **(motion | known)),
+        make_row("ours", 20.0),
+    ]
     write_bars(tmp_path / "bars.png", MethodResults(rows, ["ours"]))
     panels = {panel.get_title(): panel for panel in drawn[0].axes}
     assert len(panels) == 2 * 3
@@ -65,7 +70,11 @@ def test_bars_of_the_true_motion(make_row, tmp_path: Path, drawn: list[Figure]) 
         bars = [bar.get_height() for bar in panels[title].patches if np.isfinite(bar.get_height())]
         [level] = [line.get_segments()[0][0, 1] for line in panels[title].collections]
         found[title.split(": ")[1]] = (*bars, level)
-    assert found == {"true motion left, mm": (0.2, 0.4), "PSNR of fine motion, dB": (25.0, 27.0)}
+    assert found == {"true motion left, mm": (0.2, 0.2, 0.4), "PSNR of fine motion, dB": (25.0, 25.0, 27.0)}
+    # A score that is not known to count is pale, millimetres always count.
+    for title, pale in (("true motion left, mm", [False, False]), ("PSNR of fine motion, dB", [True, False])):
+        patches = [bar for bar in panels[f"larger: {title}"].patches if np.isfinite(bar.get_height())]
+        assert [bar.get_alpha() is not None for bar in patches] == pale
     other = panels["unseen expression: true motion left, mm"]
     assert not any(np.isfinite(bar.get_height()) for bar in other.patches)
 

@@ -1,21 +1,24 @@
 """Rows of finished runs are kept whole; they are selected and averaged over seeds, and samples stand in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from partnerface.benchmarks.methods.compared import BenchmarkSubject, MethodVariant
-from partnerface.benchmarks.methods.results import (
+from partnerface.benchmarks.methods.method_results import (
     FINE_PSNR,
     HEAD_LPIPS,
     HEAD_PSNR,
     MM_FINE_FACE,
     MethodResults,
+)
+from partnerface.benchmarks.methods.results import (
     check_budgets,
     gather_rows,
-    head_psnr_text,
     read_results,
+    result_text,
     rows_of,
 )
 from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, BenchmarkRun, ComputeBudget
@@ -43,6 +46,7 @@ def _write_report(run: BenchmarkRun, name: str, parameters: str, psnr: dict[str,
     protocol = {
         "test_parameters": parameters,
         "num_frames": dict.fromkeys(psnr, 9),
+        "split_frames": {"train": 100},
         "num_train_frames": 100,
         "resolution": [128, 128],
         "lpips": None,
@@ -87,17 +91,34 @@ def test_rows_of_a_person_whose_true_motion_is_known(run: BenchmarkRun) -> None:
     report = json.loads(path.read_text())
     report["splits"]["temporal"]["fine_motion"] = FINE_MOTION
     path.write_text(json.dumps(report | {"motion": {"temporal": MOTION, "train": MOTION}}))
-    with_motion, without = rows_of(run)
+    with_motion, without, train = rows_of(run)
     assert {key: with_motion[key] for key in MOTION} == MOTION
+    # With six digits, like all that is measured.
+    assert with_motion["explained"] == {"fine_face": 0.114286, "hair": 0.363636, "quiet_face": 0.0}
+    assert (train["split"], train["frames"], train["metrics"]) == ("train", 100, {})
+    assert {key: train[key] for key in MOTION} == MOTION
+    assert result_text(run) == "temporal 11% explained, train 11% explained"
     assert with_motion["fine_motion"] == FINE_MOTION
     assert with_motion["metrics"] == {"head_mask": {"psnr": 20.0}}
     assert MM_FINE_FACE.of_row(with_motion) == 0.31
     assert FINE_PSNR.of_row(with_motion) == 25.0
     # Of a real video nothing is known, and nothing is said.
     path.write_text(json.dumps(report | {"motion": None}))
+    assert len(rows_of(run)) == 2
     for row in (without, rows_of(run)[1]):
         assert not {*MOTION, "fine_motion"} & row.keys()
         assert MM_FINE_FACE.of_row(row) is None
+
+
+def test_a_method_without_offsets_explains_nothing_that_is_known(run: BenchmarkRun) -> None:
+    path = run.folder / "metrics.json"
+    motion = MOTION | {"mm_left": dict.fromkeys(MOTION["mm_left"]), "mm_nothing": {"fine_face": 0.3}}
+    still = MOTION | {"mm_nothing": dict.fromkeys(MOTION["mm_left"], 0.0)}
+    report = json.loads(path.read_text()) | {"motion": {"temporal": motion, "train": still}}
+    path.write_text(json.dumps(report))
+    rows = {row["split"]: row for row in rows_of(run)}
+    nothing = dict.fromkeys(("fine_face", "hair", "quiet_face"))
+    assert rows["temporal"]["explained"] == rows["train"]["explained"] == nothing
 
 
 def test_splits_of_each_person_hardest_first(make_row) -> None:
@@ -112,11 +133,11 @@ def test_splits_of_each_person_hardest_first(make_row) -> None:
 
 
 def test_a_line_about_a_run(run: BenchmarkRun) -> None:
-    assert head_psnr_text(run) == "temporal 20.00 dB, unseen expression 18.00 dB"
+    assert result_text(run) == "temporal 20.00 dB, unseen expression 18.00 dB"
     _write_report(run, "metrics.json", "strict", {"temporal": 20.0, "temporal_sample": 19.0})
-    assert head_psnr_text(run) == "temporal 20.00 dB"
+    assert result_text(run) == "temporal 20.00 dB"
     _write_report(run, "metrics.json", "strict", {"temporal_sample": 19.0})
-    assert head_psnr_text(run) == "temporal sample 19.00 dB"
+    assert result_text(run) == "temporal sample 19.00 dB"
 
 
 def test_rows_of_other_calls_stay_and_those_of_the_same_run_are_replaced(
@@ -139,9 +160,17 @@ def test_rows_that_differ_in_what_was_asked_are_kept_apart(make_row, tmp_path: P
         make_row("ours", 1.0, protocol="refined"),
         make_row("ours", 1.0, split="temporal"),
         make_row("ours", 1.0, subject="me"),
+        make_row("ours", 1.0, start="converged", statics_budget={"steps": 80}),
     ]
     (tmp_path / "results.json").write_text(json.dumps([*rows, *rows]))
     assert gather_rows(tmp_path / "results.json", []) == rows
+
+
+def test_rows_of_before_there_was_a_choice_started_from_scratch(make_row, tmp_path: Path) -> None:
+    row = make_row("ours", 1.0)
+    old = {key: value for key, value in row.items() if key not in ("start", "statics_budget")}
+    (tmp_path / "results.json").write_text(json.dumps([old]))
+    assert read_results(tmp_path / "results.json") == [row]
 
 
 def test_results_under_another_budget(run: BenchmarkRun, tmp_path: Path) -> None:
@@ -150,6 +179,11 @@ def test_results_under_another_budget(run: BenchmarkRun, tmp_path: Path) -> None
     check_budgets(tmp_path, [rows[0] | {"subject": "me", "budget": {"steps": 3}}], [run])
     with pytest.raises(UserError, match="holds synthetic_a under steps 3; choose another --out"):
         check_budgets(tmp_path, [rows[0] | {"budget": {"steps": 3}}], [run])
+    statics = replace(run, budget=ComputeBudget(steps=80), tested=False)
+    after = {"start": "converged", "statics_budget": {"steps": 60}}
+    check_budgets(tmp_path, [rows[0] | after], [run, statics])
+    with pytest.raises(UserError, match="under steps 20 after statics of steps 60; choose another --out"):
+        check_budgets(tmp_path, [rows[0] | after], [statics, replace(run, after=statics)])
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"method": "ours"}]'])

@@ -1,12 +1,10 @@
-"""Tables as they are written, and margins of claims at and next to their bounds."""
+"""Tables as they are written, each start of training by itself, and the commands that repeat them."""
 
 import re
 
-import pytest
-
 from partnerface.benchmarks.methods.compared import MethodVariant, parse_variants
-from partnerface.benchmarks.methods.results import MethodResults
-from partnerface.benchmarks.methods.results_markdown import measured_gains, results_markdown
+from partnerface.benchmarks.methods.method_results import MethodResults
+from partnerface.benchmarks.methods.results_markdown import results_markdown
 
 OURS = "part_deformation"
 
@@ -43,11 +41,6 @@ def test_every_number_can_be_read_back(make_row) -> None:
         "nearest training frame": ["15.00 / 0.200", "15.00 / 0.200"],
     }
     assert tables["unseen expression, refined parameters"][OURS] == ["28.00 / 0.030"]
-    assert tables["part_deformation gains over"] == {
-        "part_deformation gains over": ["claimed", "synthetic_a", "me"],
-        "skinning_only": ["1 dB", "+1.60 dB, +20%: yes", "+4.00 dB: yes"],
-        "nerface*": ["3 dB", "+13.00 dB, +88%: yes", "-"],
-    }
     assert "60 cpu seconds at 128x128 (synthetic_a)".replace("cpu", "CPU") in text
     assert "at 256x200 (me)" in text
     assert "5 frames of the split" in text
@@ -58,6 +51,7 @@ def _motion(fine: float, psnr: float, counts: bool | None, hair: float | None = 
         "mm_left": {"fine_face": fine, "hair": hair, "quiet_face": 0.02},
         "mm_nothing": {"fine_face": 0.35, "hair": 1.1, "quiet_face": 0.021},
         "cosine": {"fine_face": 0.5},
+        "explained": {"fine_face": 1 - fine / 0.35},
         "fine_motion": {
             **{"psnr": psnr, "lpips": 0.1, "counts": counts},
             **{"ceiling_psnr": 26.5, "sampling_psnr": None},
@@ -78,17 +72,16 @@ def test_the_true_motion_has_a_table_for_each_split_of_each_person(make_row) -> 
         make_row(OURS, 27.0),
     ]
     tables = _tables(results_markdown(MethodResults(rows, [OURS])))
-    titles = ["fine face, mm", "hair, mm", "quiet face, mm", "cosine", "fine motion, dB / LPIPS"]
+    titles = ["fine face, mm", "hair, mm", "quiet face, mm", "cosine", "explained", "fine motion, dB / LPIPS"]
     assert tables["true motion left, synthetic_c, larger"] == {
         "true motion left, synthetic_c, larger": titles,
-        OURS: ["0.250 ± 0.071", "0.900 ± 0.000", "0.020 ± 0.000", "0.500 ± 0.000", "28.00 / 0.100"],
-        "oracle": ["0.001", "0.900", "0.020", "0.500", "(25.00) / 0.100"],
-        "no deformation": ["0.350", "1.100", "0.021", "-", "-"],
-        "perfect but for the motion": ["-", "-", "-", "-", "26.50"],
-        "sampling error of the pictures": ["-", "-", "-", "-", "-"],
+        OURS: ["0.250 ± 0.071", "0.900 ± 0.000", "0.020 ± 0.000", "0.500 ± 0.000", "29%", "28.00 / 0.100"],
+        "oracle": ["0.001", "0.900", "0.020", "0.500", "100%", "(25.00) / 0.100"],
+        "no deformation": ["0.350", "1.100", "0.021", "-", "-", "-"],
+        "perfect but for the motion": ["-", "-", "-", "-", "-", "26.50"],
     }
     combination = tables["true motion left, synthetic_c, unseen combination"]
-    assert combination[OURS] == ["0.100", "-", "0.020", "0.500", "(28.00) / 0.100"]
+    assert combination[OURS] == ["0.100", "-", "0.020", "0.500", "71%", "(28.00) / 0.100"]
     # Others stay as they are, each person by its own hardest split.
     assert not any("synthetic_a" in title for title in tables if title.startswith("true motion"))
     for title in ("unseen expression", "unseen combination"):
@@ -111,20 +104,38 @@ def test_clips_show_new_combinations_beside_all_other_frames(make_row) -> None:
         }
 
 
-def test_the_claim_is_measured_on_the_hardest_split_of_each_person(make_row) -> None:
+def test_training_frames_have_motion_and_no_pictures(make_row) -> None:
+    motion = {key: value for key, value in _motion(0.21, 0, None).items() if key != "fine_motion"}
+    here = {"subject": "synthetic_c", "source": "synthetic_c", "nearest_frame": {}}
     rows = [
-        *(
-            make_row(name, psnr, 0.1, split="unseen_combination", subject="synthetic_c")
-            for name, psnr in ((OURS, 28.0), ("skinning_only", 26.5))
-        ),
-        *(
-            make_row(name, 20.0, 0.1, split="temporal", subject="synthetic_c")
-            for name in (OURS, "skinning_only")
-        ),
-        *(make_row(name, 20.0, 0.1, split="temporal") for name in (OURS, "skinning_only")),
+        make_row(OURS, 27.0, split="larger", **here, **_motion(0.25, 28.0, True)),
+        make_row(OURS, None, split="train", **(here | motion)),
     ]
-    [gain] = measured_gains(MethodResults(rows))
-    assert (gain.subject, gain.psnr) == ("synthetic_c", 1.5)
+    tables = _tables(results_markdown(MethodResults(rows)))
+    title = "true motion left, synthetic_c, train"
+    assert {key: row for key, row in tables[title].items() if key != title} == {
+        OURS: ["0.210", "0.900", "0.020", "0.500", "40%", "-"],
+        "no deformation": ["0.350", "1.100", "0.021", "-", "-", "-"],
+    }
+    assert "train" not in tables
+
+
+def test_each_start_of_training_has_its_own_tables(make_row) -> None:
+    after = {"start": "converged", "statics_budget": {"cpu_seconds": 240.0}}
+    rows = [make_row(OURS, 27.0), make_row("nerface", 20.0), make_row(OURS, 29.0, **after)]
+    text = results_markdown(MethodResults(rows))
+    converged, scratch = (text.index(f"**From {name}") for name in ("converged", "scratch"))
+    assert "(240 CPU seconds at 128x128 (synthetic_a))" in text[converged:scratch]
+    assert _tables(text[converged:scratch])["unseen expression"][OURS] == ["29.00"]
+    assert set(_tables(text[scratch:])["unseen expression"]) >= {OURS, "nerface"}
+    [block] = re.findall(r"```bash\n(.*?)\n```", text, re.S)
+    common = (
+        f"partnerface benchmark methods --methods {OURS} --subjects synthetic_a --seeds 0 --cpu_seconds 60"
+    )
+    assert block.splitlines()[:2] == [
+        f"{common} --starts converged --statics 4",
+        f"{common} --starts scratch",
+    ]
 
 
 def test_a_table_without_results_is_left_out(make_row) -> None:
@@ -135,13 +146,17 @@ def test_a_table_without_results_is_left_out(make_row) -> None:
 def test_commands_repeat_methods(make_row) -> None:
     clip = {"subject": "me", "source": "clips/me.mp4", "budget": {"cpu_seconds": 240.0}}
     rows = [make_row(OURS, 1.0, seed=seed) for seed in (0, 2)] + [make_row(OURS, 1.0, seed=1, **clip)]
-    rows += [make_row("nerface", 1.0, budget={"steps": 20})]
+    large = {"subject": "synthetic_c", "source": "synthetic_c", "budget": {"cpu_seconds": 300.0}}
+    rows += [make_row(OURS, 1.0, **large), make_row("nerface", 1.0, budget={"steps": 20})]
     text = results_markdown(MethodResults(rows, [OURS]))
     [block] = re.findall(r"```bash\n(.*?)\n```", text, re.S)
     assert block.splitlines() == [
         "partnerface benchmark methods --methods part_deformation --subjects synthetic_a,clips/me.mp4 "
-        "--seeds 0,2 --cpu_seconds 60 --clip_seeds 1 --clip_cpu_seconds 240",
-        "partnerface benchmark methods --methods nerface --subjects synthetic_a --seeds 0 --steps 20",
+        "--seeds 0,2 --cpu_seconds 60 --clip_seeds 1 --clip_cpu_seconds 240 --starts scratch",
+        "partnerface benchmark methods --methods part_deformation --subjects synthetic_c --seeds 0 "
+        "--cpu_seconds 300 --starts scratch",
+        "partnerface benchmark methods --methods nerface --subjects synthetic_a --seeds 0 --steps 20 "
+        "--starts scratch",
     ]
 
 
@@ -153,49 +168,8 @@ def test_changed_values_have_rows_and_commands_of_their_own(make_row) -> None:
     assert _tables(text)["unseen expression"][name] == ["27.00 / 0.040"]
     assert _tables(text)["unseen expression, mean over subjects"][name] == ["30.00"]
     [block] = re.findall(r"```bash\n(.*?)\n```", text, re.S)
-    flags = "--subjects synthetic_a --seeds 0 --cpu_seconds 60"
+    flags = "--subjects synthetic_a --seeds 0 --cpu_seconds 60 --starts scratch"
     assert block.splitlines() == [
         f"partnerface benchmark methods --methods {method} {flags}" for method in ("skinning_only", name)
     ]
     assert parse_variants(name, [OURS]) == [MethodVariant(OURS, tuple(few["overrides"].items()))]
-
-
-OURS = "part_deformation"
-
-
-@pytest.mark.parametrize(
-    ("baseline", "theirs", "holds"),
-    [
-        ("global_deformation", (26.5, 0.1), True),
-        ("global_deformation", (26.6, 0.1), False),
-        ("global_deformation_equal_compute", (26.9, 0.106), True),
-        ("global_deformation_equal_compute", (26.9, 0.105), False),
-        ("global_deformation", (26.9, None), False),
-        ("skinning_only", (26.0, 0.1), True),
-        # For this one better LPIPS is not enough.
-        ("skinning_only", (26.1, 0.9), False),
-        ("nerface", (24.0, 0.1), True),
-        ("nerface", (24.1, 0.1), False),
-    ],
-)
-def test_a_margin(make_row, baseline: str, theirs: tuple[float, float | None], holds: bool) -> None:
-    [found] = measured_gains(MethodResults([make_row(OURS, 27.0, 0.1), make_row(baseline, *theirs)]))
-    assert found.claim.baseline == baseline
-    assert found.psnr == pytest.approx(27.0 - theirs[0])
-    assert found.holds is holds
-
-
-def test_a_sample_is_compared_with_the_same_frames_of_ours(make_row) -> None:
-    sample = "unseen_expression_sample"
-    rows = [make_row(OURS, 27.0), make_row(OURS, 20.0, split=sample), make_row("nerface", 18.0, split=sample)]
-    [found] = measured_gains(MethodResults(rows))
-    assert found.psnr == pytest.approx(2.0)
-    assert found.sampled
-    assert not found.holds
-
-
-def test_nothing_to_compare(make_row) -> None:
-    assert measured_gains(MethodResults([make_row(OURS, 27.0)])) == []
-    assert (
-        measured_gains(MethodResults([make_row("nerface", 27.0), make_row(OURS, 20.0, subject="me")])) == []
-    )

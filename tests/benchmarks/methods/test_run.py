@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from partnerface.benchmarks.methods.compared import BenchmarkSubject, MethodVariant
-from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget, planned_runs
+from partnerface.benchmarks.methods.plan import planned_runs
+from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget, statics_of
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 
@@ -164,24 +166,89 @@ def test_budget_pixels_and_refinement_cost_time(run: BenchmarkRun) -> None:
     assert replace(slow, refined=True).expected_seconds == slow.expected_seconds
 
 
+def budget_of(subject: BenchmarkSubject) -> ComputeBudget:
+    return ComputeBudget(cpu_seconds=60.0 if subject.is_synthetic else 240.0)
+
+
 def test_seeds_come_in_turn_and_clips_have_their_own() -> None:
     variants = [MethodVariant("skinning_only"), MethodVariant("nerface")]
-    budgets = {True: ComputeBudget(cpu_seconds=60.0), False: ComputeBudget(cpu_seconds=240.0)}
-    runs = planned_runs(variants, [EMBEDDED, CLIP], {True: [0, 2], False: [1, 0]}, budgets, Path("out"), True)
+    seeds = {True: [0, 2], False: [1, 0]}
+    runs = planned_runs(variants, [EMBEDDED, CLIP], seeds, budget_of, Path("out"), True)
     assert [(run.seed, run.subject.name, run.variant.method) for run in runs] == [
         (seed, name, variant.method)
         for seed, name in [(0, "synthetic_a"), (0, "me"), (1, "me"), (2, "synthetic_a")]
         for variant in variants
     ]
-    assert all(run.budget == budgets[run.subject.is_synthetic] and run.refined for run in runs)
+    assert all(run.budget == budget_of(run.subject) and run.refined for run in runs)
 
 
 def test_the_oracle_runs_where_the_true_motion_is_known() -> None:
     variants = [MethodVariant("oracle"), MethodVariant("skinning_only")]
-    budgets = {True: ComputeBudget(steps=3), False: ComputeBudget(steps=3)}
-    runs = planned_runs(variants, [EMBEDDED, CLIP], {True: [0], False: [0]}, budgets, Path("out"), False)
+    seeds = {True: [0], False: [0]}
+    runs = planned_runs(variants, [EMBEDDED, CLIP], seeds, budget_of, Path("out"), False)
     assert [(run.subject.name, run.variant.method) for run in runs] == [
         *(("synthetic_a", "oracle"), ("synthetic_a", "skinning_only"), ("me", "skinning_only"))
     ]
-    with pytest.raises(UserError, match="--methods oracle: the true motion of me is not known"):
-        planned_runs(variants[:1], [CLIP], {True: [0], False: [0]}, budgets, Path("out"), False)
+    with pytest.raises(
+        UserError, match="--methods oracle: nothing to run on me; the oracle needs an embedded"
+    ):
+        planned_runs(variants[:1], [CLIP], seeds, budget_of, Path("out"), False)
+
+
+def test_methods_start_from_statics_that_are_trained_once_for_each_person_and_seed() -> None:
+    variants = [MethodVariant(name) for name in ("part_deformation", "skinning_only", "nerface")]
+    starts, seeds = ("converged", "scratch"), {True: [0, 1], False: [0]}
+    runs = planned_runs(variants, [EMBEDDED, CLIP], seeds, budget_of, Path("out"), False, starts, 4.0)
+    statics = [run for run in runs if not run.tested]
+    assert runs[: len(statics)] == statics
+    assert [(run.subject.name, run.seed, str(run.variant)) for run in statics] == [
+        *(
+            ("synthetic_a", 0, "skinning_only"),
+            ("me", 0, "skinning_only"),
+            ("synthetic_a", 1, "skinning_only"),
+        )
+    ]
+    assert [run.budget.cpu_seconds for run in statics] == [240.0, 960.0, 240.0]
+    assert len(runs) == 3 + 3 * 2 + 3 * 3
+    for run in runs:
+        assert (run.start == "converged") == (run.after is not None)
+        if run.after is not None:
+            assert run.after in statics
+            assert (run.after.subject, run.after.seed) == (run.subject, run.seed)
+            # NeRFace has no deformation that could be trained by itself.
+            assert run.variant.method != "nerface"
+    assert len({run.folder for run in runs}) == len(runs)
+    with pytest.raises(UserError, match="NeRFace the start 'scratch'"):
+        planned_runs(variants[2:], [CLIP], seeds, budget_of, Path("out"), False, ("converged",))
+
+
+def test_statics_have_the_field_of_the_method_that_starts_from_them(tmp_path: Path) -> None:
+    shutil.copytree(CONFIGS / "method", tmp_path / "method")
+    path = tmp_path / "method" / "global_deformation.yaml"
+    path.write_text(path.read_text().replace("levels: 8", "levels: 9"))
+    finer, moving = ("model.avatar.init_args.field.init_args.finest", "512"), ("parts", "4")
+    plain = MethodVariant("part_blendshapes", (moving,))
+    assert statics_of(plain, tmp_path) == MethodVariant("skinning_only")
+    assert statics_of(MethodVariant("oracle"), tmp_path) == MethodVariant("skinning_only")
+    changed = MethodVariant("part_blendshapes", (moving, finer))
+    assert statics_of(changed, tmp_path) == MethodVariant("skinning_only", (finer,))
+    other = statics_of(MethodVariant("global_deformation"), tmp_path)
+    assert other.method == "global_deformation"
+    [flag] = other.fit_flags()
+    assert re.fullmatch(r"--model\.avatar\.init_args\.deformation=.*\.NoDeformation", flag)
+
+
+def test_a_run_from_statics_waits_for_them_and_its_command_makes_them(run: BenchmarkRun) -> None:
+    statics = replace(run, variant=MethodVariant("skinning_only"), tested=False)
+    after = replace(run, after=statics)
+    assert after.remaining_command[-1].startswith(
+        "echo 'skinning_only · synthetic_a · seed 1 · statics, from"
+    )
+    _attempt(statics, 0, logged=True)
+    fit, test = after.remaining_command[-1].split(" && ")
+    assert f"--model.start_from={statics.folder}/checkpoints/last.ckpt" in fit
+    assert after.command == f"{statics.command} && {fit} && {test}"
+    assert statics.command.count("partnerface") - statics.command.count("partnerface.") == 1
+    assert statics.expected_seconds < run.expected_seconds == after.expected_seconds
+    longer = replace(after, after=replace(statics, budget=ComputeBudget(cpu_seconds=61.0)))
+    assert longer.folder != after.folder

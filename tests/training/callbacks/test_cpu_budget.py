@@ -42,7 +42,7 @@ def test_the_schedules_follow_and_training_ends_with_the_budget(monkeypatch) -> 
     run.step(7.0)
     assert run.module.elapsed_share == 1.0
     assert run.trainer.should_stop
-    run.budget.on_train_end(run.trainer, run.module)
+    run.budget.on_fit_end(run.trainer, run.module)
     assert run.logged == [({"train/cpu_seconds": pytest.approx(11.0)}, SETTLING_STEPS + 2)]
 
 
@@ -96,8 +96,10 @@ def test_a_real_training_ends_in_time_and_is_not_repeated(smoke_arguments: list[
     ]
     assert main(arguments) == 0
     assert main([*arguments, "--ckpt_path", "last"]) == 0
-    # One row: the second call trained no step.
-    [(steps, seconds)] = _logged(tmp_path)
+    # The second call trained no step, and says the same again.
+    first, again = _logged(tmp_path)
+    assert first == again
+    steps, seconds = first
     assert steps > SETTLING_STEPS
     assert seconds >= 0.3
     assert not (tmp_path / "renderings").exists()
