@@ -29,6 +29,7 @@ from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
 from partnerface.configuration.config_files import paths_as_text, resolve_config_paths
 from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset
 from partnerface.configuration.precision import with_network_types
+from partnerface.configuration.protocol_arguments import settle_protocol, with_whole_key
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
 from partnerface.configuration.trainer_help import help_topic, trainer_help
 from partnerface.configuration.value_ranges import check_ranges
@@ -79,7 +80,7 @@ class AvatarCLI(LightningCLI):
             parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
             args=[
                 AUTO_READER.get(word, word)
-                for word in resolve_config_paths(paths_as_text(_joined(arguments)))
+                for word in resolve_config_paths(paths_as_text(with_whole_key(_joined(arguments))))
             ],
         )
 
@@ -119,6 +120,7 @@ class AvatarCLI(LightningCLI):
                 raise
             raise UserError(message) from error
         chosen = self.config[self.config["subcommand"]]
+        settle_protocol(chosen, args)
         check_ranges(chosen.as_dict())
         check_classes(chosen)
         with_network_types(chosen)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from partnerface.data.formats.foreign import DatasetFolder, Format, GivenHeadModel
@@ -28,7 +29,6 @@ FORMATS = (VHAP, INSTA, IMAVATAR, NERFACE, METRICAL_TRACKER, FLASHAVATAR, NERSEM
 """Formats of other systems."""
 
 AUTO = "auto"
-logger = logging.getLogger(__name__)
 
 
 class AutoReader(SequenceReader):
@@ -54,14 +54,21 @@ class AutoReader(SequenceReader):
         """
         folder = DatasetFolder(self.root)
         found, reason = recognised(folder, self.format)
-        logger.info(
-            "dataset %s: taken for %s, since %s", self.root, found.title if found else FORMAT_NAME, reason
-        )
+        title = found.title if found else FORMAT_NAME
+        _say(f"dataset {self.root}: taken for {title}, since {reason}")
+        words = f"{title}, since {reason}"
         if found is not None:
-            return read_foreign(folder, found, GivenHeadModel(self.head_model))
+            sequence = read_foreign(folder, found, GivenHeadModel(self.head_model))
+            return replace(sequence, format=found.name, recognised_by=words)
         sequence = PartnerfaceReader(self.root).read()
         found_model = known_head_model(folder, sequence.head_model_record, self.head_model)
-        return replace(sequence, head_model=found_model)
+        return replace(sequence, head_model=found_model, recognised_by=words)
+
+
+@cache
+def _say(line: str) -> None:
+    """Print a line to standard error, the first time only: a command reads its dataset more than once."""
+    print(f"partnerface: {line}", file=sys.stderr)
 
 
 def known_head_model(

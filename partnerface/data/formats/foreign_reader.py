@@ -242,4 +242,5 @@ def _kept(folder: DatasetFolder, key: str) -> TrackedSequence:
         coverage=coverage_of_splits(table(record["coverage"], "coverage")),
         left_out={int(frame): str(reason) for frame, reason in record["left_out"].items()},
         frame_names=names,
+        assumed=[str(text) for text in record["assumed"]],
     )
