@@ -328,6 +328,8 @@ def _silence_expected_warnings() -> None:
         ".*GPU available but not used.*",
         ".*number of training batches.*smaller than the logging interval.*",
         ".*Checkpoint directory .* exists.*",
+        # A dataset without validation frames, such as one divided by a protocol of the literature.
+        ".*Total length of `list` across ranks is zero.*",
         # Metric objects have added up over processes already.
         ".*It is recommended to use .*sync_dist=True.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",

@@ -1,4 +1,4 @@
-"""NamedProtocol: how a system of the literature divides a video and what it scores, for comparable numbers."""
+"""NamedProtocol: how a system of the literature divides a video and what it scores, to compare numbers."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def divided_by(sequence: TrackedSequence, protocol: NamedProtocol) -> TrackedSeq
     if protocol.image_size is not None and max(width, height) < protocol.image_size:
         raise UserError(
             f"--protocol {protocol.name}: is measured at {protocol.image_size} pixels, but the pictures of "
-            f"dataset {sequence.name} have {width}x{height}; leave it out, or track the video at a larger size"
+            f"dataset {sequence.name} have {width}x{height}; leave it out, or track the video larger"
         )
     if protocol.tested is None:
         return sequence
@@ -175,7 +175,7 @@ def divided_by(sequence: TrackedSequence, protocol: NamedProtocol) -> TrackedSeq
     splits = {"train": tracked[:-count], TEST: tracked[-count:]}
     if not OWN_TESTS & {*sequence.splits} and sequence.splits.get(TEST) != splits[TEST]:
         raise UserError(
-            f"--protocol {protocol.name}: tests on the last {count} frames, but dataset {sequence.name} comes "
+            f"--protocol {protocol.name}: tests on the last {count} frames, but dataset {sequence.name} is "
             f"divided by its own system (test: {own_words or 'none'}); leave it out, or choose that system's"
         )
     words = {

@@ -141,9 +141,8 @@ class TrackedSequence:
     @property
     def origin(self) -> str:
         """As which format it was read, why, and what had to be assumed, in words; may be empty."""
-        return "; ".join([self.recognised_by, *(f"assumed: {text}" for text in self.assumed)]).removeprefix(
-            "; "
-        )
+        words = [self.recognised_by, *(f"assumed: {text}" for text in self.assumed)]
+        return "; ".join(filter(None, words))
 
     def __len__(self) -> int:
         return len(self.image_paths)

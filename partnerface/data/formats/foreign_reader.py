@@ -226,8 +226,8 @@ def _kept(folder: DatasetFolder, key: str) -> TrackedSequence:
     if {frames} != {len(names), *map(len, paths.values())}:
         raise ValueError("lists of different lengths")
     return TrackedSequence(
-        name=folder.root.absolute().name,
-        **paths,
+        folder.root.absolute().name,
+        *(paths[name] for name in PATH_LISTS),
         camera=Camera(arrays["intrinsics"], arrays["camera_to_world"], width, height),
         head=HeadParameters(**{name: arrays[name] for name in HEAD_ARRAYS}),
         head_model_record=head_model_of(table(record["head_model"], "head_model")),
