@@ -58,7 +58,7 @@ def _part_avatars(out: Path, results: MethodResults) -> list[tuple[str, Avatar]]
     """Our method on every subject, titled, from the run with the lowest seed."""
     found = []
     for subject in results.subjects:
-        rows = results.select(subject=subject, method=OURS, overrides={}, protocol=STRICT)
+        rows = results.select(subject=subject, method=OURS, overrides={}, test_parameters=STRICT)
         first = min(rows, key=lambda row: row["seed"], default=None)
         if first is not None and (checkpoint := out / RUNS_FOLDER / first["run"] / LAST_CHECKPOINT).is_file():
             found.append((f"{subject.replace('_', ' ')}, seed {first['seed']}", load_avatar(checkpoint)))

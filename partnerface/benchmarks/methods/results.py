@@ -1,4 +1,4 @@
-"""results.json: a row for each run, test split and protocol; MethodResults selects and averages its rows."""
+"""results.json: a row for each run, split and test parameters; MethodResults selects and averages rows."""
 
 from __future__ import annotations
 
@@ -39,9 +39,15 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
             "overrides": dict(run.variant.overrides),
             "subject": run.subject.name,
             "source": run.subject.spec,
+            "dataset": protocol.get("dataset"),
+            "read_as": protocol.get("read_as"),
             "split": split,
-            "protocol": protocol["test_parameters"],
+            "protocol": protocol.get("name"),
+            "scored": protocol.get("scored"),
+            "split_protocol": protocol.get("split_protocol", {}).get(split),
+            "test_parameters": protocol["test_parameters"],
             "seed": run.seed,
+            "sample": run.sample,
             "budget": run.budget.as_json(),
             "metrics": {
                 name: values for name, values in regions.items() if name not in (NEAREST_FRAME, FINE)
@@ -100,7 +106,12 @@ def read_results(path: Path) -> list[Row]:
     keys = {"method", "overrides", "subject", "split", "protocol", "seed", "budget", "metrics", "command"}
     if not isinstance(rows, list) or any(not isinstance(r, dict) or keys - r.keys() for r in rows):
         raise UserError(f"{path}: holds something else than a benchmark's results; choose another --out")
-    return rows
+    # Earlier versions knew no protocols of the literature, and called the parameters of the test so.
+    return [{**row, **({} if "test_parameters" in row else _renamed(row))} for row in rows]
+
+
+def _renamed(row: Row) -> Row:
+    return {"test_parameters": row["protocol"], "protocol": None}
 
 
 def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
@@ -109,7 +120,7 @@ def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
     A row replaces that of the same method, subject, split and seed.
     """
     new = [row for run in runs if run.state == "finished" for row in rows_of(run)]
-    key = itemgetter("method", "overrides", "subject", "split", "protocol", "seed")
+    key = itemgetter("method", "overrides", "subject", "split", "test_parameters", "seed")
     found = {json.dumps(key(row), sort_keys=True): row for row in [*read_results(path), *new]}
     rows = list(found.values())
     replace_text(path, json.dumps(rows, indent=1) + "\n")
@@ -127,13 +138,19 @@ def head_psnr_text(run: BenchmarkRun) -> str:
 
 
 def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun]) -> None:
-    """Keep results under different budgets in different folders.
+    """Keep results under different budgets and protocols in different folders.
 
     Raises:
-        UserError: the rows of a subject, from the file ``path``, have another budget than its new runs.
+        UserError: the rows of a subject, from the file ``path``, have another budget or another protocol than
+            its new runs.
     """
+    runs = list(runs)
     budgets = {run.subject.name: run.budget.as_json() for run in runs}
+    protocols = {run.subject.name: run.subject.protocol_name for run in runs}
     for row in rows:
+        if row["protocol"] != protocols.get(row["subject"], row["protocol"]):
+            found = row["protocol"] or "no protocol"
+            raise UserError(f"{path}: holds {row['subject']} under {found}; choose another --out")
         if row["budget"] != budgets.get(row["subject"], row["budget"]):
             found = " ".join(f"{name} {value:g}" for name, value in row["budget"].items())
             raise UserError(f"{path}: holds {row['subject']} under {found}; choose another --out")
@@ -147,7 +164,7 @@ def _load(path: Path) -> Any:
 
 
 STRICT = "strict"
-"""The protocol in which head parameters of test frames are those of the tracker."""
+"""The parameters of a test whose frames have those of the tracker."""
 
 
 @dataclass(frozen=True)
@@ -235,16 +252,16 @@ class MethodResults:
         subject: str,
         split: str,
         quantity: Quantity,
-        protocol: str = STRICT,
+        parameters: str = STRICT,
         or_sample: bool = False,
     ) -> SeedScores | None:
         """Scores of all seeds; None where no run has the metric.
 
-        ``protocol`` says where the head parameters of test frames came from, ``strict`` or ``refined``. With
-        ``or_sample`` the sample of the split counts where the method was tested on that alone.
+        ``parameters`` says where the head parameters of test frames came from, ``strict`` or ``refined``.
+        With ``or_sample`` the sample of the split counts where the method was tested on that alone.
         """
         wanted = {"method": variant.method, "overrides": dict(variant.overrides)}
-        wanted |= {"subject": subject, "protocol": protocol}
+        wanted |= {"subject": subject, "test_parameters": parameters}
         for name in (split, split + SAMPLE_SUFFIX) if or_sample else (split,):
             values = [quantity.of_row(row) for row in self.select(split=name, **wanted)]
             if known := tuple(value for value in values if value is not None):
@@ -253,12 +270,12 @@ class MethodResults:
 
     def mean_of(self, subject: str, split: str, quantity: Quantity) -> float | None:
         """Mean over all rows of a subject and split, for what depends on neither method nor seed."""
-        rows = self.select(subject=subject, split=split, protocol=STRICT)
+        rows = self.select(subject=subject, split=split, test_parameters=STRICT)
         known = [value for row in rows if (value := quantity.of_row(row)) is not None]
         return mean(known) if known else None
 
     def nearest_frame(self, subject: str, split: str, quantity: Quantity) -> float | None:
         """The metric of the nearest training frame, which depends on neither method nor seed."""
-        rows = self.select(subject=subject, split=split, protocol=STRICT)
+        rows = self.select(subject=subject, split=split, test_parameters=STRICT)
         known = [value for row in rows if (value := quantity.of(row[NEAREST_FRAME])) is not None]
         return mean(known) if known else None

@@ -11,6 +11,7 @@ from statistics import fmean
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
 from partnerface.benchmarks.methods.motion_table import motion_table
+from partnerface.benchmarks.methods.protocol_table import protocol_section
 from partnerface.benchmarks.methods.results import HEAD_LPIPS, HEAD_PSNR, STRICT, MethodResults, Quantity, Row
 from partnerface.data.splits import HARD_SPLITS, SAMPLE_SUFFIX
 from partnerface.evaluation.combinations import EXPRESSION_REGION, NEW_COMBINATION, OTHER_TEST
@@ -107,9 +108,9 @@ DETAILS = {
 
 def results_markdown(results: MethodResults) -> str:
     """All tables and commands, without a heading."""
-    blocks = [_preface(results)]
-    for protocol in dict.fromkeys(row["protocol"] for row in results.rows):
-        blocks += [_scores_table(results, split, protocol) for split in results.splits]
+    blocks = [_preface(results), protocol_section(results)]
+    for parameters in dict.fromkeys(row["test_parameters"] for row in results.rows):
+        blocks += [_scores_table(results, split, parameters) for split in results.splits]
     # For each method and variant a command that repeats its rows whatever else has been run.
     commands = [
         repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
@@ -126,6 +127,18 @@ def results_markdown(results: MethodResults) -> str:
     blocks.append(_claims_table(measured_gains(results)))
     blocks += ["\n".join(["```bash", *commands, "```"])]
     return "\n\n".join(block for block in blocks if block)
+
+
+def protocol_page(rows: Sequence[Row], order: Sequence[str]) -> str:
+    """The tables of a protocol of the literature alone, with the commands that make them."""
+    results = MethodResults(rows, order)
+    commands = [
+        repeat_command(results.select(method=variant.method, overrides=dict(variant.overrides)))
+        for variant in results.variants
+    ]
+    return "\n\n".join(
+        [_preface(results), protocol_section(results), "\n".join(["```bash", *commands, "```"])]
+    )
 
 
 def cell(psnr: SeedScores | None, lpips: SeedScores | None) -> str:
@@ -161,25 +174,25 @@ def _preface(results: MethodResults) -> str:
     return " ".join(lines)
 
 
-def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
+def _scores_table(results: MethodResults, split: str, parameters: str) -> str:
     names = (split, split + SAMPLE_SUFFIX)
-    tested = {row["subject"] for row in results.select(protocol=protocol) if row["split"] in names}
+    tested = {row["subject"] for row in results.select(test_parameters=parameters) if row["split"] in names}
     subjects = [subject for subject in results.subjects if subject in tested]
     if not subjects:
         return ""
-    title = split.replace("_", " ") + ("" if protocol == STRICT else f", {protocol} parameters")
+    title = split.replace("_", " ") + ("" if parameters == STRICT else f", {parameters} parameters")
     lines = []
     for variant in results.variants:
         pairs = [
             [
-                results.scores(variant, subject, split, quantity, protocol, or_sample=True)
+                results.scores(variant, subject, split, quantity, parameters, or_sample=True)
                 for quantity in (HEAD_PSNR, HEAD_LPIPS)
             ]
             for subject in subjects
         ]
         if any(psnr is not None for psnr, _ in pairs):
             lines.append([str(variant), *(cell(psnr, lpips) for psnr, lpips in pairs)])
-    if protocol == STRICT:
+    if parameters == STRICT:
         nearest = [[results.nearest_frame(s, split, q) for q in (HEAD_PSNR, HEAD_LPIPS)] for s in subjects]
         known = [[None if v is None else SeedScores((v,)) for v in pair] for pair in nearest]
         lines.append([NEAREST, *(cell(psnr, lpips) for psnr, lpips in known)])
@@ -226,6 +239,10 @@ def repeat_command(rows: Sequence[Row]) -> str:
             words += [f"--{prefix}seeds", _listed(sorted({row["seed"] for row in part}), ",")]
             if seconds := part[0]["budget"].get("cpu_seconds"):
                 words += [f"--{prefix}cpu_seconds", f"{seconds:g}"]
+    for flag in ("protocol", "sample"):
+        # Rows of earlier versions have neither.
+        if (value := rows[0].get(flag)) is not None:
+            words += [f"--{flag}", str(value)]
     steps = rows[0]["budget"].get("steps")
     return " ".join([*words, *([f"--steps {steps}"] if steps else [])])
 

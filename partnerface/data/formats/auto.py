@@ -20,10 +20,10 @@ from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.vhap import VHAP
 from partnerface.data.sequence import HeadModelRecord, SequenceReader, TrackedSequence, head_model_record
 from partnerface.errors import UserError
-from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.dataset_head import DatasetHead
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.open_head_model import PACKAGED_HEADS
 
 FORMATS = (VHAP, INSTA, IMAVATAR, NERFACE, METRICAL_TRACKER, FLASHAVATAR, NERSEMBLE)
 """Formats of other systems."""
@@ -88,8 +88,8 @@ def known_head_model(
                 return stored
     if record.name == "flame" and flame is not None:
         given: HeadModel = FlameHead(flame, record.num_identity, record.num_expression)
-    elif record.name == "anny":
-        given = AnnyHead()
+    elif record.name in PACKAGED_HEADS:
+        given = PACKAGED_HEADS[record.name]()
     else:
         return None
     found = head_model_record(given)
