@@ -40,8 +40,8 @@ def benchmark_methods(
         methods: names of files in ``configs/method``, by default all, with commas between. ``oracle``, which
             undoes the true motion, runs on embedded subjects alone.
             ``part_deformation:parts=1/2/4`` makes a variant of each value.
-        subjects: ``synthetic_a``, ``synthetic_b``, videos, and folders of tracked datasets, ours or of another
-            system.
+        subjects: ``synthetic_a``, ``synthetic_b``, videos, and folders of tracked datasets, ours or of
+            another system.
         seeds: seeds of the embedded subjects.
         clip_seeds: seeds of all others.
         cpu_seconds: CPU seconds of training on the embedded subjects, 128x128.

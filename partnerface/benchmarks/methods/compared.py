@@ -264,13 +264,21 @@ def _subject(spec: str, out: Path, resolution: Resolution, flame: Path | None) -
         return _dataset(BenchmarkSubject(name, spec, relative(path), resolution.clip), flame)
     if path.is_file():
         return BenchmarkSubject(name, spec, out / DATASETS / name, resolution.clip, video=relative(path))
-    raise UserError(f"--subjects: '{spec}' is neither {', '.join(embedded)}, a tracked dataset nor a video")
+    raise UserError(_no_subject(spec))
+
+
+def _no_subject(spec: str) -> str:
+    embedded = ", ".join(f"{SYNTHETIC}{name}" for name in SUBJECTS)
+    return f"--subjects: '{spec}' is neither {embedded}, a tracked dataset nor a video"
 
 
 def _dataset(subject: BenchmarkSubject, flame: Path | None) -> BenchmarkSubject:
     """A tracked dataset, with what its format says of it."""
     folder = DatasetFolder(subject.root)
-    found, _ = recognised(folder)
+    try:
+        found, _ = recognised(folder)
+    except UserError as error:
+        raise UserError(f"{_no_subject(subject.spec)} ({error})") from error
     if found is None:
         record = folder.table(TRANSFORMS).get("head_model")
         head_model = record.get("name") if isinstance(record, dict) else None

@@ -88,7 +88,8 @@ def protocol_section(results: MethodResults) -> str:
     divided = "; ".join(dict.fromkeys(row["split_protocol"] for row in rows if row["split_protocol"]))
     width, height = rows[0]["resolution"]
     picture = scored["picture"].replace("_", " ")
-    words = f"Protocol {name}, that of {scored['title']}, at {width}x{height}; scored: {picture}. Test: {divided}."
+    words = f"Protocol {name}, that of {scored['title']}, at {width}x{height}; scored: {picture}; "
+    words += f"test: {divided}."
     differences = [f"- {text}" for text in scored["differences"]]
     notes = ["What differs from the system's own measurement:", "", *differences] if differences else []
     return "\n".join([words, "", TextTable(titles, lines).as_markdown(), *([""] if notes else []), *notes])

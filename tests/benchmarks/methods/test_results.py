@@ -167,7 +167,7 @@ def test_scores_of_all_seeds_and_of_nothing_else(make_row) -> None:
     values = (27.0, 27.5, 26.2)
     rows = [make_row("ours", value, seed=seed) for seed, value in enumerate(values)]
     rows += [make_row("ours", 1.0, split="temporal"), make_row("ours", 2.0, overrides={"parts": "4"})]
-    rows += [make_row("ours", 3.0, protocol="refined"), make_row("ours", 4.0, subject="me")]
+    rows += [make_row("ours", 3.0, test_parameters="refined"), make_row("ours", 4.0, subject="me")]
     results = MethodResults(rows)
     changed = MethodVariant("ours", (("parts", "4"),))
     assert results.scores(OURS, "synthetic_a", SPLIT, HEAD_PSNR) == SeedScores(values)
