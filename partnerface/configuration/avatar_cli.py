@@ -27,7 +27,7 @@ from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
 from partnerface.configuration.config_files import paths_as_text, resolve_config_paths
-from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset
+from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset, with_default_stack
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.protocol_arguments import settle_protocol, with_whole_key
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
@@ -71,6 +71,7 @@ class AvatarCLI(LightningCLI):
         parsing = {"exit_on_error": False, "allow_abbrev": False}
         self._execute = execute
         guard_parser()
+        words = with_default_stack(with_whole_key(_joined(arguments)))
         super().__init__(
             AvatarModule,
             HeadVideoDataModule,
@@ -78,10 +79,7 @@ class AvatarCLI(LightningCLI):
             auto_configure_optimizers=False,
             seed_everything_default=0,
             parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
-            args=[
-                AUTO_READER.get(word, word)
-                for word in resolve_config_paths(paths_as_text(with_whole_key(_joined(arguments))))
-            ],
+            args=[AUTO_READER.get(word, word) for word in resolve_config_paths(paths_as_text(words))],
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
