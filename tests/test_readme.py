@@ -16,7 +16,10 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
     for path in (ROOT / "README.md", ROOT / ".github/CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 }
-GENERATED = ("ablations", "results"), ("results", "results"), ("speed", "speed")
+GENERATED = (
+    *(("ablations", "results"), ("results", "results"), ("speed", "speed")),
+    *(("protocols", "protocol insta"), ("protocols", "protocol nersemble-mono")),
+)
 """Pages with tables of a command, and the names of their blocks."""
 OWN_FILES = "my_package/"
 """Where files of the reader's own stand; `tests/docs` makes and runs them."""
@@ -152,7 +155,9 @@ def test_every_page_and_picture_is_linked() -> None:
 def test_generated_blocks_name_one_commit_and_stand_below_their_command() -> None:
     found = {}
     for page, text in PAGES.items():
-        for name, block in re.findall(r"<!-- (results|speed|gpu) -->\n(.*?)<!-- \1 end -->", text, re.S):
+        for name, block in re.findall(
+            r"<!-- (results|speed|gpu|protocol [\w-]+) -->\n(.*?)<!-- \1 end -->", text, re.S
+        ):
             found[page, name] = len(set(re.findall(r"[Cc]ommit ([0-9a-f]{7})\b", block)))
             above = text.split(f"<!-- {name} -->")[0]
             assert f"--readme {page}" in "".join(_blocks(above)), page

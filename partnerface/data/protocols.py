@@ -45,10 +45,23 @@ class NamedProtocol:
     metrics: tuple[str, ...]
     differences: tuple[str, ...]
 
+    @property
+    def test(self) -> str:
+        """Which frames test, in words.
+
+        >>> PROTOCOLS["insta"].test, PROTOCOLS["strict"].test
+        ('the last 350 frames', 'those of the dataset')
+        """
+        if self.tested is None:
+            return "those of the dataset"
+        share = f"{100 * self.tested:.3g} % of the" if self.tested < 1 else f"{self.tested:g}"
+        return f"the last {share} frames"
+
     def scored(self) -> dict[str, Any]:
         """What is scored, and what differs from the system's own measurement, as a table for JSON."""
         return {
             "title": self.title,
+            "test": self.test,
             "picture": self.picture,
             "metrics": list(self.metrics),
             "differences": list(self.differences),

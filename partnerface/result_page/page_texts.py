@@ -118,8 +118,9 @@ def _named(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     if protocol.get("name"):
         scored = protocol["scored"]
-        text = f"{protocol['name']}, that of {scored['title']}: {', '.join(scored['metrics'])} of "
-        text += "; ".join([words(scored["picture"]), *scored["differences"]])
+        text = f"{protocol['name']}, that of {scored['title']}: test on {scored['test']}; "
+        text += f"{', '.join(scored['metrics'])} of {words(scored['picture'])}"
+        text = "; ".join([text, *scored["differences"]])
         found.append(("Protocol", text))
     return [*found, *([("Dataset", f"read as {protocol['read_as']}")] if protocol.get("read_as") else [])]
 

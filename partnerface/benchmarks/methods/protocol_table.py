@@ -86,14 +86,12 @@ def protocol_section(results: MethodResults) -> str:
         [one.method, one.training, "-", "-", *(_number(getattr(one, m, None), m) for m in metrics)]
         for one in published
     ]
-    lines += [["published", "-", "-", "-", *(["none is known to us"] + ["-"] * (len(metrics) - 1))]] * (
-        not published and name != "strict"
-    )
-    divided = "; ".join(dict.fromkeys(row["split_protocol"] for row in rows if row["split_protocol"]))
+    if not published and name != "strict":
+        lines.append(["published", "-", "-", "-", *("none is known to us" for _ in metrics)])
     width, height = rows[0]["resolution"]
     picture = scored["picture"].replace("_", " ")
     words = f"Protocol {name}, that of {scored['title']}, at {width}x{height}; scored: {picture}; "
-    words += f"test: {divided}."
+    words += f"test: {scored['test']}."
     differences = [f"- {text}" for text in scored["differences"]]
     notes = ["What differs from the system's own measurement:", "", *differences] if differences else []
     return "\n".join([words, "", TextTable(titles, lines).as_markdown(), *([""] if notes else []), *notes])

@@ -44,7 +44,6 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
             "split": split,
             "protocol": protocol.get("name"),
             "scored": protocol.get("scored"),
-            "split_protocol": protocol.get("split_protocol", {}).get(split),
             "test_parameters": protocol["test_parameters"],
             "seed": run.seed,
             "sample": run.sample,

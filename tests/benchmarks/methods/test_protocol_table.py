@@ -21,7 +21,6 @@ def insta_row(make_row):
             "protocol": "insta",
             "scored": PROTOCOLS["insta"].scored(),
             "split": "test_sample",
-            "split_protocol": "up to 21 frames of test, evenly spread",
             "metrics": {"without_torso": scores, "full_frame": {"psnr": 99.0}},
             "train_frames": 190,
             "resolution": [512, 512],
@@ -50,7 +49,7 @@ def test_ours_beside_the_published(insta_row):
     published = [one for one in PUBLISHED if one.protocol == "insta"]
     assert len(found) == 4 + len(published), "two of ours, the titles, the rule and the published"
     assert found["HeadGaS, INSTA's people, HeadGaS's table"][3:] == ["32.50", "0.971", "0.033"]
-    assert "that of INSTA, at 512x512; scored: without torso" in section
+    assert "that of INSTA, at 512x512; scored: without torso; test: the last 350 frames." in section
     assert section.count("\n- ") == len(PROTOCOLS["insta"].differences)
 
 
