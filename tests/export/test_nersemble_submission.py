@@ -179,7 +179,7 @@ def test_what_is_refused(benchmark, avatars, tmp_path, capsys):
     refused("--persons 394: no person of the benchmark", persons="394")
     refused("404: missing; give the folder mono_flame_avatar", persons="393,404")
     refused("393: missing; train an avatar of each person", avatars=str(tmp_path))
-    refused("the FLAME file is another than that of the avatar", flame=str(other))
+    refused("or another FLAME file, than the avatar was trained on", flame=str(other))
     (sequence / "flame2023_tracking_v2.npz").rename(sequence / "flame2023_tracking.npz")
     refused("flame2023_tracking_v2.npz: missing")
     np.savez(sequence / "flame2023_tracking_v2.npz", **(arrays | {"shape": arrays["shape"] + 1}))

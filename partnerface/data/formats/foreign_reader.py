@@ -226,8 +226,10 @@ def _kept(folder: DatasetFolder, key: str) -> TrackedSequence:
     if {frames} != {len(names), *map(len, paths.values())}:
         raise ValueError("lists of different lengths")
     return TrackedSequence(
-        folder.root.absolute().name,
-        *(paths[name] for name in PATH_LISTS),
+        name=folder.root.absolute().name,
+        image_paths=paths["image_paths"],
+        matte_paths=paths["matte_paths"],
+        label_paths=paths["label_paths"],
         camera=Camera(arrays["intrinsics"], arrays["camera_to_world"], width, height),
         head=HeadParameters(**{name: arrays[name] for name in HEAD_ARRAYS}),
         head_model_record=head_model_of(table(record["head_model"], "head_model")),
