@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -62,6 +63,14 @@ def test_what_nobody_has_published_says_so(insta_row):
 def test_every_published_row_names_a_protocol():
     assert {one.protocol for one in PUBLISHED} <= {*PROTOCOLS}
     assert all(20 < one.psnr < 40 for one in PUBLISHED)
+
+
+def test_the_page_quotes_what_has_no_table_of_its_own():
+    page = (Path(__file__).parents[3] / "docs" / "protocols.md").read_text()
+    for protocol, people in (("pointavatar", "PointAvatar's people"), ("nerface", "NeRFace's people")):
+        [line] = [line for line in page.splitlines() if line.startswith(f"| {people}")]
+        expected = [f"{one.psnr:.2f}" for one in PUBLISHED if one.protocol == protocol]
+        assert re.findall(r"\d\d\.\d\d", line) == expected
 
 
 def test_a_page_repeats_with_its_protocol(insta_row):
