@@ -98,33 +98,27 @@ def protocol_section(results: MethodResults) -> str:
 
 
 def _ours(results: MethodResults, rows: list[Row], picture: str, metrics: list[str]) -> list[list[str]]:
-    lines = []
+    """A line for each variant, subject and split that was measured, means over seeds."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for variant in results.variants:
-        for subject in results.subjects:
-            wanted = [
-                row
-                for row in rows
-                if (row["method"], row["overrides"], row["subject"])
-                == (variant.method, dict(variant.overrides), subject)
-            ]
-            for split in dict.fromkeys(row["split"] for row in wanted):
-                found = [row for row in wanted if row["split"] == split]
-                first, whole = found[0], split.removesuffix(SAMPLE_SUFFIX)
-                values = [
-                    [Quantity(picture, metric).of(row["metrics"]) for row in found] for metric in metrics
-                ]
-                cells = [_scores(group, metric) for group, metric in zip(values, metrics, strict=True)]
-                sampled = " of them, evenly spread" if split.endswith(SAMPLE_SUFFIX) else ""
-                lines.append(
-                    [
-                        f"{variant}, {subject}" + ("" if whole == TEST else f", {whole.replace('_', ' ')}"),
-                        f"{_budget(first)}, one core",
-                        str(first["train_frames"]),
-                        f"{first['frames']}{sampled}",
-                        *cells,
-                    ]
-                )
-    return lines
+        for row in rows:
+            if (row["method"], row["overrides"]) == (variant.method, dict(variant.overrides)):
+                groups.setdefault((str(variant), row["subject"], row["split"]), []).append(row)
+    return [
+        [
+            ", ".join([variant, subject, *_unless_test(split)]),
+            f"{_budget(found[0])}, one core",
+            str(found[0]["train_frames"]),
+            f"{found[0]['frames']}" + (" of them, evenly spread" if split.endswith(SAMPLE_SUFFIX) else ""),
+            *(_scores([Quantity(picture, m).of(row["metrics"]) for row in found], m) for m in metrics),
+        ]
+        for (variant, subject, split), found in groups.items()
+    ]
+
+
+def _unless_test(split: str) -> list[str]:
+    name = split.removesuffix(SAMPLE_SUFFIX)
+    return [] if name == TEST else [name.replace("_", " ")]
 
 
 def _budget(row: Row) -> str:
