@@ -26,7 +26,7 @@ class NamedProtocol:
 
     Attributes:
         name: by which ``--protocol`` chooses it.
-        title: whose it is.
+        title: name of the system that it belongs to.
         tested: frames at the end of the video that test, or their share if below 1; None leaves a dataset
             as it is divided.
         image_size: longer side of the pictures in pixels; None for any.

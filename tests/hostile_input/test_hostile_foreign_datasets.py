@@ -129,7 +129,7 @@ HALF = {
     "vhap": "flame_param",
     "insta": "meshes",
     "imavatar": "mask",
-    "frames": "checkpoint",
+    "frames": "alpha",
     "nersemble": "sequences/EXP-1-head/alpha_maps",
 }
 

@@ -55,14 +55,17 @@ class AutoReader(SequenceReader):
         folder = DatasetFolder(self.root)
         found, reason = recognised(folder, self.format)
         title = found.title if found else FORMAT_NAME
-        _say(f"dataset {self.root}: taken for {title}, since {reason}")
         words = f"{title}, since {reason}"
         if found is not None:
             sequence = read_foreign(folder, found, GivenHeadModel(self.head_model))
-            return replace(sequence, format=found.name, recognised_by=words)
-        sequence = PartnerfaceReader(self.root).read()
-        found_model = known_head_model(folder, sequence.head_model_record, self.head_model)
-        return replace(sequence, head_model=found_model, recognised_by=words)
+            sequence = replace(sequence, format=found.name, recognised_by=words)
+        else:
+            sequence = PartnerfaceReader(self.root).read()
+            found_model = known_head_model(folder, sequence.head_model_record, self.head_model)
+            sequence = replace(sequence, head_model=found_model, recognised_by=words)
+        # Of what cannot be read the error is the only line.
+        _say(f"dataset {self.root}: taken for {words}")
+        return sequence
 
 
 @cache

@@ -158,7 +158,7 @@ def read_tested_sequence(folder: DatasetFolder, given: GivenHeadModel, name: str
     Args:
         folder: that of a person.
         given: the FLAME file.
-        name: of the sequence.
+        name: which sequence.
 
     Raises:
         UserError: a file is missing or wrong, or it is the older tracking, which the benchmark does not take.
