@@ -152,11 +152,17 @@ def test_every_page_and_picture_is_linked() -> None:
 def test_generated_blocks_name_one_commit_and_stand_below_their_command() -> None:
     found = {}
     for page, text in PAGES.items():
-        for name, block in re.findall(r"<!-- (results|speed|gpu) -->\n(.*?)<!-- \1 end -->", text, re.S):
+        for name, block in re.findall(
+            r"<!-- (results|speed|gpu|protocol [\w-]+) -->\n(.*?)<!-- \1 end -->", text, re.S
+        ):
             found[page, name] = len(set(re.findall(r"[Cc]ommit ([0-9a-f]{7})\b", block)))
             above = text.split(f"<!-- {name} -->")[0]
             assert f"--readme {page}" in "".join(_blocks(above)), page
-    assert found.pop(("docs/speed.md", "gpu")) <= 1, "none before it is measured"
+    for page, name in (
+        ("docs/speed.md", "gpu"),
+        *(("docs/protocols.md", f"protocol {name}") for name in ("insta", "nersemble-mono")),
+    ):
+        assert found.pop((page, name)) <= 1, "none before it is measured"
     assert found == {(f"docs/{page}.md", name): 1 for page, name in GENERATED}
 
 

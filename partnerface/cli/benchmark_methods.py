@@ -27,6 +27,9 @@ def benchmark_methods(
     statics: float = 4.0,
     workers: int = 2,
     refined: bool = False,
+    protocol: str | None = None,
+    flame: Path | None = None,
+    sample: int | None = None,
     readme: Path | None = None,
     plan: bool = False,
 ) -> None:
@@ -42,8 +45,9 @@ def benchmark_methods(
             compare. ``oracle``, which undoes the true motion, runs on embedded subjects alone.
             ``part_deformation:parts=1/2/4`` makes a variant of each value.
         subjects: embedded subjects (``synthetic_a``, ``synthetic_b``, and ``synthetic_c``, whose face
-            folds), tracked datasets and videos. ``synthetic_c:tracking_noise=0.1`` changes a setting:
-            ``tracking_noise``, ``coupling``, ``frames`` or ``size``.
+            folds), videos, and folders of tracked datasets, ours or of another system.
+            ``synthetic_c:tracking_noise=0.1`` changes a setting: ``tracking_noise``, ``coupling``,
+            ``frames`` or ``size``.
         seeds: seeds of the embedded subjects.
         clip_seeds: seeds of all others.
         cpu_seconds: CPU seconds of training on the embedded subjects; by default 60 at 128x128 and 300 at
@@ -55,12 +59,18 @@ def benchmark_methods(
         statics: budget of that training, in budgets of a method.
         workers: runs at once, each on one core.
         refined: score with head parameters fitted to the test frames as well.
-        readme: file that takes the tables and figures, between ``<!-- results -->`` and
-            ``<!-- results end -->``.
+        protocol: insta, pointavatar, nerface, nersemble-mono or strict: divides all subjects, sets their size
+            and is named beside the numbers.
+        flame: the FLAME file, for datasets tracked with FLAME.
+        sample: test on so many frames of each split alone, evenly spread; by default on all.
+        readme: file that takes the tables, between ``<!-- results -->`` and ``<!-- results end -->``; with a
+            protocol those of it alone, between ``<!-- protocol NAME -->`` and ``<!-- protocol NAME end -->``.
         plan: only say what would be run and how long it takes.
     """
     if workers < 1:
         raise UserError(f"--workers {workers}: must be 1 or more")
+    if sample is not None and sample < 1:
+        raise UserError(f"--sample {sample}: must be 1 or more")
     # Imported here: --help need not wait for torch.
     from rich.markdown import Markdown
 
@@ -89,6 +99,7 @@ def benchmark_methods(
         ComputeBudget,
     )
     from partnerface.benchmarks.sections import METHODS_SECTION, read_section, write_section
+    from partnerface.data.protocols import protocol_named
     from partnerface.files.whole_files import require_writable
     from partnerface.runs.engine import RunsProgress, locked, refuse_failures, run_all
     from partnerface.runs.results import print_wide
@@ -96,6 +107,9 @@ def benchmark_methods(
     known = [*method_names(), ORACLE]
     out, steps = relative(Path(out)), QUICK_STEPS if quick and steps is None else steps
     resolution = Resolution(synthetic=32, frames=24, clip=32) if quick else Resolution()
+    named = None if protocol is None else protocol_named(protocol)
+    if named is not None:
+        resolution = resolution.under(named)
     chosen = [start.strip() for start in starts.split(",")]
     if not set(chosen) <= {CONVERGED, SCRATCH}:
         raise UserError(f"--starts {starts}: choose {CONVERGED}, {SCRATCH} or both with a comma between")
@@ -110,13 +124,14 @@ def benchmark_methods(
 
     runs = planned_runs(
         parse_variants(methods or ",".join(distinct_methods(COMPARED)), known),
-        parse_subjects(subjects, out, resolution),
+        parse_subjects(subjects, out, resolution, named, flame),
         {True: _seeds("seeds", seeds), False: _seeds("clip_seeds", clip_seeds)},
         budget_of,
         out,
         refined,
         chosen,
         statics,
+        sample,
     )
     if plan:
         for run in runs:
@@ -125,8 +140,9 @@ def benchmark_methods(
             pass
         return
     readme = None if readme is None else Path(readme)
+    section = METHODS_SECTION if named is None else f"protocol {named.name}"
     if readme is not None:
-        read_section(readme, METHODS_SECTION)
+        read_section(readme, section)
     path = out / RESULTS_FILE
     check_budgets(path, read_results(path), runs)
     require_writable(out)
@@ -136,13 +152,15 @@ def benchmark_methods(
         run_all("methods", runs, workers, lock, lambda: gather_rows(path, runs), result_text)
         if rows := gather_rows(path, runs):
             from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
+            from partnerface.benchmarks.methods.results_markdown import protocol_page as section_text
 
             with without_notices():
                 written = [path, *write_method_report(out, rows, known)]
             text = (out / MARKDOWN_FILE).read_text().strip()
             print_wide(Markdown(text))
             if readme is not None:
-                write_section(readme, METHODS_SECTION, text)
+                shown = text if named is None else section_text(rows, known)
+                write_section(readme, section, shown)
                 written.append(readme)
             print(*(f"  {file}" for file in written), sep="\n")
     refuse_failures("benchmark methods", runs)

@@ -77,6 +77,11 @@ TOOLS = {
     "export obj": Tool("partnerface.cli.export:export_obj", "a textured mesh of each frame", "avatar"),
     "export ply": Tool("partnerface.cli.export:export_ply", "a coloured mesh of each frame", "avatar"),
     "export splats": Tool("partnerface.cli.export:export_splats", "Gaussian splats", "avatar"),
+    "export nersemble": Tool(
+        "partnerface.cli.export_nersemble:export_nersemble",
+        "a submission to NeRSemble's monocular benchmark",
+        "benchmark",
+    ),
     "sweep": Tool("partnerface.cli.sweep:sweep", "a W&B sweep file, run here without a server", "file"),
     "bake-head": Tool("partnerface.cli.bake_head:bake_head", "make a head model of the package again"),
     "embed-landmarks": Tool(

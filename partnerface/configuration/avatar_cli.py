@@ -27,8 +27,9 @@ from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
 from partnerface.configuration.config_files import paths_as_text, resolve_config_paths
-from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset
+from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset, with_default_stack
 from partnerface.configuration.precision import with_network_types
+from partnerface.configuration.protocol_arguments import settle_protocol, with_whole_key
 from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
 from partnerface.configuration.trainer_help import help_topic, trainer_help
 from partnerface.configuration.value_ranges import check_ranges
@@ -71,6 +72,7 @@ class AvatarCLI(LightningCLI):
         parsing = {"exit_on_error": False, "allow_abbrev": False}
         self._execute = execute
         guard_parser()
+        words = with_default_stack(with_whole_key(_joined(arguments)))
         super().__init__(
             AvatarModule,
             HeadVideoDataModule,
@@ -78,10 +80,7 @@ class AvatarCLI(LightningCLI):
             auto_configure_optimizers=False,
             seed_everything_default=0,
             parser_kwargs={**parsing, **{command: dict(parsing) for command in _COMMANDS}},
-            args=[
-                AUTO_READER.get(word, word)
-                for word in resolve_config_paths(paths_as_text(_joined(arguments)))
-            ],
+            args=[AUTO_READER.get(word, word) for word in resolve_config_paths(paths_as_text(words))],
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -120,6 +119,7 @@ class AvatarCLI(LightningCLI):
                 raise
             raise UserError(message) from error
         chosen = self.config[self.config["subcommand"]]
+        settle_protocol(chosen, args)
         check_ranges(chosen.as_dict())
         check_classes(chosen)
         with_network_types(chosen)
@@ -330,6 +330,8 @@ def _silence_expected_warnings() -> None:
         ".*GPU available but not used.*",
         ".*number of training batches.*smaller than the logging interval.*",
         ".*Checkpoint directory .* exists.*",
+        # A dataset without validation frames, such as one divided by a protocol of the literature.
+        ".*Total length of `list` across ranks is zero.*",
         # Metric objects have added up over processes already.
         ".*It is recommended to use .*sync_dist=True.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",

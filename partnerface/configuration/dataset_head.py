@@ -1,11 +1,14 @@
-"""One flag for a dataset of any system: the short name of its reader, and the head model that it finds."""
+"""One flag for a dataset of any system: files that train on it, its reader's short name, its head model."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
 
+from partnerface.configuration.config_files import config_arguments
 from partnerface.data.formats.auto import AutoReader
 from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.formats.foreign_reader import HEAD_MODEL
@@ -15,6 +18,20 @@ from partnerface.head_models.dataset_head import DatasetHead
 
 AUTO_READER = {"--data.reader=auto": f"--data.reader={AutoReader.__module__}.{AutoReader.__qualname__}"}
 """A word of the command line and what it stands for."""
+
+
+STACK = ("base", "method/part_deformation", "data/auto", "scale/quick")
+"""Files of ``configs`` that train on a dataset where none is named."""
+
+
+def with_default_stack(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command; of a ``fit`` that names a dataset but no file, with `STACK` before them."""
+    flags = {word.partition("=")[0] for word in arguments}
+    if arguments[:1] != ["fit"] or "--data.reader.root" not in flags or flags & {"--config", "-c"}:
+        return list(arguments)
+    names = ", ".join(f"configs/{name}.yaml" for name in STACK)
+    print(f"partnerface: no --config is given; taking {names}", file=sys.stderr)
+    return ["fit", *config_arguments(*STACK), *arguments[1:]]
 
 
 def name_head_of_dataset(chosen: Namespace) -> None:

@@ -28,6 +28,7 @@ from partnerface.data.batches.loader import ResumableLoader, ShardedFrames, Shuf
 from partnerface.data.batches.pixel_samplers import PixelSampler, RegionWeightedPixels
 from partnerface.data.batches.resident_frames import ResidentFrames, resident_or_not
 from partnerface.data.drivers.driver import Driver, OwnFrames
+from partnerface.data.protocols import divided_by, protocol_named
 from partnerface.data.sequence import Reference, SequenceReader, TrackedSequence
 from partnerface.data.splits import sampled_sequence, with_angular_velocity
 from partnerface.data.view import View
@@ -58,6 +59,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         test_splits: the splits to test on; all by default.
         num_workers: worker processes; sampling takes so little that 0 is fastest on few cores.
         seed: seed of frame order, pixels and backgrounds.
+        protocol: name of a protocol of the literature, which divides the frames and sets ``image_size``; see
+            docs/protocols.md. By default the dataset's own division.
         resident: keep the training frames on the GPU and make ray batches there: with ``auto`` where they
             take at most a quarter of its free memory. Batches are the same; without effect on a CPU.
     """
@@ -76,6 +79,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         test_splits: list[str] | None = None,
         num_workers: Between[int, 0, 256] = 0,
         seed: Between[int, 0, 2**63] = 0,
+        protocol: str | None = None,
         resident: bool | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
@@ -101,6 +105,10 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         self.sample_frames, self.test_splits = sample_frames, test_splits
         self.num_workers = num_workers
         self.seed = seed
+        self.protocol = None if protocol is None else protocol_named(protocol)
+        size = None if self.protocol is None else self.protocol.image_size
+        if size not in (None, image_size):
+            raise UserError(f"--data.image_size {image_size}: protocol {protocol} has {size}; leave one out")
         self.resident = resident
         self._resident_frames: ResidentFrames | None = None
 
@@ -108,7 +116,10 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     def sequence(self) -> TrackedSequence:
         """The tracked video, cameras at the resolution of the files. Read at first use."""
         with one_after_another(self.reader.root):
-            sequence = with_angular_velocity(self.reader.read())
+            sequence = self.reader.read()
+            if self.protocol is not None:
+                sequence = divided_by(sequence, self.protocol)
+            sequence = with_angular_velocity(sequence)
         return sampled_sequence(sequence, self.sample_frames, self.test_splits)
 
     @property

@@ -42,6 +42,11 @@ LABELLED_REGIONS: dict[str, tuple[Region, ...]] = {
 }
 """Labels of the regions that label images hold; a region holds matte pixels only."""
 
+FULL_FRAME = "full_frame"
+"""In place of a region: all pixels."""
+WITHOUT_TORSO = "without_torso"
+"""In place of a region: all pixels, those labelled torso white in render and target alike."""
+
 FOREHEAD = "forehead"
 EVALUATION_REGIONS = (*LABELLED_REGIONS, FOREHEAD)
 """Regions that are scored beside the full frame. Label images need not know the forehead: it is drawn

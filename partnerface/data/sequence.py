@@ -111,6 +111,9 @@ class TrackedSequence:
         left_out: frames whose tracking is impossible, with the reason; they have weight 0 and no split.
         frame_names: ``T`` names of the frames, as its system calls them; empty where the reader gives none.
         head_model: the head model itself, where the reader has it: ``head_model(head)`` poses the head.
+        format: name of the format that the dataset was read as.
+        recognised_by: as which format it was read and why, in words; empty where there was no choice.
+        assumed: what its files do not say and had to be assumed, in words.
     """
 
     name: str
@@ -131,6 +134,15 @@ class TrackedSequence:
     left_out: dict[int, str] = field(default_factory=dict)
     head_model: HeadModel | None = None
     frame_names: list[str] = field(default_factory=list)
+    format: str = "partnerface"
+    recognised_by: str = ""
+    assumed: list[str] = field(default_factory=list)
+
+    @property
+    def origin(self) -> str:
+        """As which format it was read, why, and what had to be assumed, in words; may be empty."""
+        words = [self.recognised_by, *(f"assumed: {text}" for text in self.assumed)]
+        return "; ".join(filter(None, words))
 
     def __len__(self) -> int:
         return len(self.image_paths)

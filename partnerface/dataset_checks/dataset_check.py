@@ -101,7 +101,8 @@ def check_dataset(
     """
     sequence = AutoReader(root, flame, format).read()
     head_model = sequence.head_model or recorded_head_model(sequence, flame, "--flame")
-    findings = check_tracking(sequence) + check_camera(sequence.camera)
+    findings = [Finding("format", "ok", f"read as {sequence.origin}")]
+    findings += check_tracking(sequence) + check_camera(sequence.camera)
     statistics = frame_statistics(sequence, track)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from partnerface.data.regions import FULL_FRAME
 from partnerface.errors import UserError
 from partnerface.evaluation.image_metric import ImageMetric
-
-FULL_FRAME = "full_frame"
 
 Averages = dict[str, dict[str, dict[str, float | None]]]
 """Value by split, region and metric; None where no image had one."""

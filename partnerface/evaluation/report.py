@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
-from partnerface.data.regions import NEAREST_FRAME
+from partnerface.data.regions import FULL_FRAME, NEAREST_FRAME
 from partnerface.data.sequence import TrackedSequence
 from partnerface.evaluation.image_metric import ImageMetric
-from partnerface.evaluation.means import FULL_FRAME, TEMPORAL_DEFINITION, Averages
+from partnerface.evaluation.means import TEMPORAL_DEFINITION, Averages
 from partnerface.evaluation.true_motion import MotionScores
 from partnerface.files.whole_files import replace_text
 
@@ -34,6 +34,12 @@ class EvaluationProtocol:
 
     Attributes:
         dataset: name of the sequence.
+        name: that of the protocol of the literature which divides the frames and sets the size; None where
+            the dataset's own division is tested.
+        scored: with such a protocol: whose it is (``title``), which region (``picture``) and ``metrics`` it
+            scores, and its ``differences`` from that system's own measurement.
+        read_as: as which format the dataset was read, why, and what was assumed; empty where there was no
+            choice.
         resolution: width and height in pixels.
         num_frames: number of scored frames by test split.
         num_train_frames: number of frames that training used.
@@ -68,6 +74,9 @@ class EvaluationProtocol:
     split_frames: dict[str, int]
     metrics: dict[str, dict[str, str | bool]]
     lpips: str | None
+    name: str | None = None
+    scored: dict[str, Any] | None = None
+    read_as: str = ""
     checkpoint: str | None = None
     trained_steps: int = 0
     test_parameters: str = "strict"

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from partnerface.data.regions import EVALUATION_REGIONS, GEOMETRY_REGIONS, NEAREST_FRAME_REGIONS
+from partnerface.data.regions import (
+    EVALUATION_REGIONS,
+    FULL_FRAME,
+    GEOMETRY_REGIONS,
+    NEAREST_FRAME_REGIONS,
+    WITHOUT_TORSO,
+    Region,
+)
 from partnerface.data.sequence import TrueSurface
 from partnerface.evaluation.combinations import EXPRESSION_REGION
 from partnerface.evaluation.fine_motion import (
@@ -99,6 +106,7 @@ class EvaluationScores:
         with_motion: whether frames without the fine motion of the face are known: adds the regions
             ``fine_motion`` and ``quiet_face``.
         with_expression_region: adds the region ``expression_region``.
+        without_torso: adds the region ``without_torso``.
 
     Attributes:
         surface: scores of the surface, to be updated by itself; None if the true one is not known.
@@ -113,6 +121,7 @@ class EvaluationScores:
         device: torch.device,
         with_motion: bool = False,
         with_expression_region: bool = False,
+        without_torso: bool = False,
     ) -> None:
         splits = list(splits)
         regions = [*EVALUATION_REGIONS, *((FINE_MOTION, QUIET_FACE) if with_motion else ())]
@@ -125,6 +134,7 @@ class EvaluationScores:
             return TemporalStability(splits, regions).to(device)
 
         self._images, self._nearest_images = images(regions), images(NEAREST_FRAME_REGIONS)
+        self._cut = images(()) if without_torso else None
         self._pairs, self._nearest_pairs = pairs(regions), pairs(NEAREST_FRAME_REGIONS)
         self.surface = SurfaceError(splits, GEOMETRY_REGIONS).to(device) if with_surface else None
         self.ceiling = FineMotionCeiling(splits).to(device) if with_motion else None
@@ -133,6 +143,9 @@ class EvaluationScores:
         """Score one frame, by its picture and by ``nearest`` ``[3, H, W]``, its nearest training frame."""
         names, number, target = rendered.frame.splits, rendered.frame.frame_index, rendered.frame.on_white()
         self._images.update(names, rendered.image, target, masks)
+        if self._cut is not None:
+            torso = rendered.frame.labels == Region.TORSO
+            self._cut.update(names, *(torch.where(torso, 1.0, one) for one in (rendered.image, target)), {})
         self._pairs.update(number, names, rendered.image, target, masks)
         self._nearest_images.update(names, nearest, target, masks)
         self._nearest_pairs.update(number, names, nearest, target, masks)
@@ -153,6 +166,9 @@ class EvaluationScores:
         tables = [self._images.compute(), self._pairs.compute()]
         tables += [extra.compute() for extra in (self.surface, self.ceiling) if extra is not None]
         avatar = merged(*tables)
+        if self._cut is not None:
+            for split, regions in self._cut.compute().items():
+                avatar[split][WITHOUT_TORSO] = regions[FULL_FRAME]
         if self.ceiling is not None:
             mark_what_counts(avatar)
         return avatar, merged(self._nearest_images.compute(), self._nearest_pairs.compute())

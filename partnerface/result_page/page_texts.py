@@ -10,9 +10,8 @@ from shlex import quote
 from typing import Any
 
 from partnerface.avatar.method import AvatarMethod
-from partnerface.data.regions import NEAREST_FRAME
+from partnerface.data.regions import FULL_FRAME, NEAREST_FRAME
 from partnerface.data.splits import hardest_split
-from partnerface.evaluation.means import FULL_FRAME
 from partnerface.evaluation.report import format_value
 from partnerface.result_page.training_curves import Curve
 
@@ -85,6 +84,7 @@ def protocol_in_words(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was measured how, as terms and their descriptions."""
     width, height = protocol["resolution"]
     found = [
+        *_named(protocol),
         ("Pictures", f"{width}x{height} pixels over {protocol['background']}"),
         (
             "Parameters of the test frames",
@@ -111,6 +111,18 @@ def protocol_in_words(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
         if protocol.get(key):
             found.append((title, protocol[key]))
     return [*found, ("Average", protocol.get("average", ""))]
+
+
+def _named(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The protocol of the literature, if any, and what the dataset was read as."""
+    found = []
+    if protocol.get("name"):
+        scored = protocol["scored"]
+        text = f"{protocol['name']}, that of {scored['title']}: test on {scored['test']}; "
+        text += f"{', '.join(scored['metrics'])} of {words(scored['picture'])}"
+        text = "; ".join([text, *scored["differences"]])
+        found.append(("Protocol", text))
+    return [*found, *([("Dataset", f"read as {protocol['read_as']}")] if protocol.get("read_as") else [])]
 
 
 def expression_ranges(avatar: AvatarMethod) -> list[tuple[str, float, float]]:

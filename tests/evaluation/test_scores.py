@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix, so3_relative_angle
@@ -130,3 +131,26 @@ def test_a_training_frame_is_its_own_nearest():
 def test_reach_is_the_longest_displacement():
     basis = torch.tensor([[[3.0, 4, 0], [1, 0, 0]], [[0.0, 0, 0], [0, 0, -2]]])
     assert expression_displacement(basis).tolist() == [5, 2]
+
+
+def test_without_torso_is_the_whole_picture_with_the_torso_white_in_both():
+    generator = torch.Generator().manual_seed(0)
+    image, target = torch.rand(2, 3, SIZE, SIZE, generator=generator)
+    labels = torch.randint(0, 7, (SIZE, SIZE), generator=generator).byte()
+    measured = EvaluationScores(
+        ["test"], {"psnr": PSNR(), "l1": L1()}, False, torch.device("cpu"), without_torso=True
+    )
+    ones = torch.ones(SIZE, SIZE)
+    frame = EvaluationFrame(random_view(1), 0, target, ones, labels, ["test"])
+    masks = {name: ones.bool() for name in EVALUATION_REGIONS}
+    measured.update(Prediction(frame, image, ones, ones), target, masks)
+    avatar, _ = measured.averages()
+    kept = (labels != 6).numpy()
+    error = (image - target).numpy()
+    # Pixels of the torso count as right: 256 pixels divide, whatever is left out.
+    expected = -10 * np.log10((error[:, kept] ** 2).sum() / (3 * SIZE * SIZE))
+    assert avatar["test"]["without_torso"]["psnr"] == pytest.approx(expected, abs=1e-3)
+    assert avatar["test"]["without_torso"]["l1"] == pytest.approx(
+        np.abs(error[:, kept]).sum() / (3 * SIZE * SIZE), rel=1e-5
+    )
+    assert avatar["test"]["full_frame"]["psnr"] < expected

@@ -125,6 +125,25 @@ def test_a_picture_that_is_missing_or_of_another_size(kind, refused):
     )
 
 
+HALF = {
+    "vhap": "flame_param",
+    "insta": "meshes",
+    "imavatar": "mask",
+    "frames": "alpha",
+    "nersemble": "sequences/EXP-1-head/alpha_maps",
+}
+
+
+@pytest.mark.parametrize("kind", HALF)
+def test_a_conversion_that_stopped_half_way(kind, refused):
+    def spoil(bench) -> None:
+        files = sorted((bench.root / HALF[kind]).iterdir())
+        for path in files[len(files) // 2 :]:
+            path.unlink()
+
+    refused(kind, spoil)
+
+
 @pytest.mark.parametrize("kind", PICTURES)
 def test_pictures_of_different_sizes(kind, refused):
     def spoil(bench) -> None:

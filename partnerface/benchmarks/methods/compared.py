@@ -8,12 +8,17 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from partnerface.benchmarks.method_under_test import ORACLE, OURS, PEER, PEER_RAYS
 from partnerface.configuration.config_files import CONFIGS
+from partnerface.data.formats.auto import recognised
+from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.formats.layout import TRANSFORMS
+from partnerface.data.formats.metrical_tracker import METRICAL_TRACKER
+from partnerface.data.formats.nersemble import NERSEMBLE
+from partnerface.data.protocols import TEST, NamedProtocol
 from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.synthetic.subject import SUBJECTS
@@ -62,16 +67,20 @@ class MethodVariant:
         ]
         return [*FIT_FLAGS.get(self.method, ()), *changed]
 
-    def test_flags(self, sample_frames: int, sampled_splits: Sequence[str] = SAMPLED_SPLITS) -> list[str]:
+    def test_flags(
+        self, sample_frames: int, sampled_splits: Sequence[str] = SAMPLED_SPLITS, alone: bool = False
+    ) -> list[str]:
         """Flags of ``partnerface test``.
 
         Args:
             sample_frames: length of the sample of each split.
             sampled_splits: splits whose samples a method that renders slowly is tested on.
+            alone: test on these samples alone, whatever the method.
         """
         flags = [f"--data.sample_frames={sample_frames}"]
         only = ",".join(name + SAMPLE_SUFFIX for name in sampled_splits)
-        return [*flags, f"--data.test_splits=[{only}]"] if self.method in TESTED_ON_SAMPLES else flags
+        alone |= self.method in TESTED_ON_SAMPLES
+        return [*flags, f"--data.test_splits=[{only}]"] if alone else flags
 
 
 COMPARED = (
@@ -145,6 +154,17 @@ class Resolution:
     frames: int = 240
     clip: int = 256
 
+    def under(self, protocol: NamedProtocol) -> Resolution:
+        """The sizes under a protocol: those of its pictures, and of clips that are long enough."""
+        size = protocol.image_size
+        tested = protocol.tested or 0
+        frames = self.frames if size is None else max(PROTOCOL_FRAMES, int(tested) + PROTOCOL_TRAINED)
+        return Resolution(size or self.synthetic, frames, size or self.clip)
+
+
+PROTOCOL_FRAMES, PROTOCOL_TRAINED = 540, 190
+"""Length of an embedded subject's clip under a protocol, and how many of its frames train at least."""
+
 
 @dataclass(frozen=True)
 class BenchmarkSubject:
@@ -158,6 +178,11 @@ class BenchmarkSubject:
         frames: length of the clip of an embedded subject; 0 for all others.
         video: the video from which the dataset is to be tracked; None for all others.
         options: further settings of an embedded subject: ``coupling`` and ``tracking_noise``.
+        protocol: protocol of the literature; None for the division of the dataset.
+        automatic: it is of another system, or tracked with another head model than Anny: its reader and its
+            head model are found out.
+        flame: the FLAME file that it was tracked with, if any.
+        divided: its own system has divided it, into a test of one split.
     """
 
     name: str
@@ -167,6 +192,10 @@ class BenchmarkSubject:
     frames: int = 0
     video: Path | None = None
     options: tuple[tuple[str, float], ...] = ()
+    protocol: NamedProtocol | None = None
+    automatic: bool = False
+    flame: Path | None = None
+    divided: bool = False
 
     @property
     def embedded(self) -> str:
@@ -179,14 +208,23 @@ class BenchmarkSubject:
         return self.frames > 0
 
     @property
+    def protocol_name(self) -> str | None:
+        """Name of the protocol of the literature, if any."""
+        return None if self.protocol is None else self.protocol.name
+
+    @property
     def sampled_splits(self) -> Sequence[str]:
         """Test splits whose samples a method that renders slowly is tested on."""
+        redivided = self.protocol is not None and self.protocol.tested is not None
+        if self.divided or redivided:
+            return (TEST,)
         return SAMPLED_SPLITS_OF.get(self.embedded if self.is_synthetic else "", SAMPLED_SPLITS)
 
     @property
     def data_config(self) -> str:
         """Name of the configuration file of the dataset's reader."""
-        return "data/synthetic" if self.is_synthetic else "data/partnerface"
+        automatic = "data/auto" if self.automatic else "data/partnerface"
+        return "data/synthetic" if self.is_synthetic else automatic
 
     def fit_flags(self) -> list[str]:
         """Flags of ``partnerface fit`` that select the dataset."""
@@ -194,8 +232,11 @@ class BenchmarkSubject:
         if self.is_synthetic:
             flags |= {"subject": self.embedded, "frames": self.frames, "size": self.size}
             flags |= {name: f"{value:g}" for name, value in self.options}
+        if self.flame is not None:
+            flags["head_model"] = self.flame
         reader = [f"--data.reader.init_args.{name}={value}" for name, value in flags.items()]
-        return [*reader, f"--data.image_size={self.size}"]
+        size = [] if self.protocol and self.protocol.image_size else [f"--data.image_size={self.size}"]
+        return [*reader, *size, *([f"--protocol={self.protocol.name}"] if self.protocol else [])]
 
     def track_words(self) -> list[str]:
         """The command that tracks the video; empty for all but videos."""
@@ -211,21 +252,30 @@ class BenchmarkSubject:
             run(self.track_words())
 
 
-def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[BenchmarkSubject]:
+def parse_subjects(
+    text: str,
+    out: Path,
+    resolution: Resolution,
+    protocol: NamedProtocol | None = None,
+    flame: Path | None = None,
+) -> list[BenchmarkSubject]:
     """Parse the flag ``--subjects``.
 
     Args:
-        text: embedded subjects such as ``synthetic_a``, folders of tracked datasets and videos, with commas
-            between. ``synthetic_c:tracking_noise=0.1`` changes what `READER_OPTIONS` names.
+        text: embedded subjects such as ``synthetic_a``, folders of tracked datasets, ours or of another
+            system, and videos, with commas between. ``synthetic_c:tracking_noise=0.1`` changes what
+            `READER_OPTIONS` names.
         out: folder of the benchmark; new datasets go into its folder ``datasets``.
         resolution: sizes of the training data.
+        protocol: protocol of the literature by which all are measured.
+        flame: the FLAME file of the datasets that were tracked with it.
 
     Raises:
         UserError: a subject does not exist, or two share a name.
     """
     found: dict[str, BenchmarkSubject] = {}
     for spec in (entry.strip() for entry in text.split(",")):
-        subject = _subject(spec, out, resolution)
+        subject = replace(_subject(spec, out, resolution, flame), protocol=protocol)
         if subject.name in found:
             raise UserError(
                 f"--subjects: {found[subject.name].spec} and {spec} are both called {subject.name}"
@@ -234,7 +284,7 @@ def parse_subjects(text: str, out: Path, resolution: Resolution) -> list[Benchma
     return list(found.values())
 
 
-def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
+def _subject(spec: str, out: Path, resolution: Resolution, flame: Path | None) -> BenchmarkSubject:
     embedded = [f"{SYNTHETIC}{name}" for name in SUBJECTS]
     base, *settings = spec.split(":")
     if base in embedded:
@@ -248,11 +298,36 @@ def _subject(spec: str, out: Path, resolution: Resolution) -> BenchmarkSubject:
         return BenchmarkSubject(name, spec, root, size, frames=frames, options=tuple(options.items()))
     path = Path(spec)
     name = re.sub(r"[^\w-]+", "_", path.stem if path.is_file() else path.name)
-    if spec and (path / TRANSFORMS).is_file():
-        return BenchmarkSubject(name, spec, relative(path), resolution.clip)
+    if spec and path.is_dir():
+        return _dataset(BenchmarkSubject(name, spec, relative(path), resolution.clip), flame)
     if path.is_file():
         return BenchmarkSubject(name, spec, out / DATASETS / name, resolution.clip, video=relative(path))
-    raise UserError(f"--subjects: '{spec}' is neither {', '.join(embedded)}, a tracked dataset nor a video")
+    raise UserError(_no_subject(spec))
+
+
+def _no_subject(spec: str) -> str:
+    embedded = ", ".join(f"{SYNTHETIC}{name}" for name in SUBJECTS)
+    return f"--subjects: '{spec}' is neither {embedded}, a tracked dataset nor a video"
+
+
+def _dataset(subject: BenchmarkSubject, flame: Path | None) -> BenchmarkSubject:
+    """A tracked dataset, with what its format says of it."""
+    folder = DatasetFolder(subject.root)
+    try:
+        found, _ = recognised(folder)
+    except UserError as error:
+        raise UserError(f"{_no_subject(subject.spec)} ({error})") from error
+    if found is None:
+        record = folder.table(TRANSFORMS).get("head_model")
+        head_model = record.get("name") if isinstance(record, dict) else None
+        given = flame if head_model == "flame" else None
+        return replace(subject, automatic=head_model != "anny", flame=given)
+    if found is NERSEMBLE:
+        raise UserError(
+            f"--subjects: {subject.spec} has no frames to test on, for the benchmark keeps them; submit to "
+            "it by partnerface export nersemble"
+        )
+    return replace(subject, automatic=True, flame=flame, divided=found is not METRICAL_TRACKER)
 
 
 def _reader_options(spec: str, settings: Sequence[str]) -> dict[str, float]:

@@ -141,7 +141,7 @@ def _draw_curves(
         if value is None:
             continue
         variant = MethodVariant(method, tuple(row["overrides"].items()))
-        scores = results.scores(variant, row["subject"], split, quantity, row["protocol"])
+        scores = results.scores(variant, row["subject"], split, quantity, row["test_parameters"])
         if scores is not None:
             others = [f"{key}={text}" for key, text in row["overrides"].items() if key != name]
             curves.setdefault(" ".join([row["subject"], *others]), {})[value] = scores
@@ -170,7 +170,7 @@ def write_strips(path: Path, runs: Path, results: MethodResults, subject: str) -
 
     ``runs`` holds the runs' folders. Returns whether a figure was written: not if no frame is in all strips.
     """
-    rows = results.select(subject=subject, protocol=STRICT, overrides={})
+    rows = results.select(subject=subject, test_parameters=STRICT, overrides={})
     # One row for each method, that with the lowest seed.
     lowest = {row["method"]: row for row in sorted(rows, key=lambda row: -row["seed"])}
     strips = {method: _strip(runs, lowest[method]) for method in results.methods if method in lowest}

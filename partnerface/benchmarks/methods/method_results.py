@@ -15,7 +15,7 @@ from partnerface.data.splits import HARD_SPLITS, SAMPLE_SUFFIX
 from partnerface.runs.results import SeedScores
 
 STRICT = "strict"
-"""The protocol in which head parameters of test frames are those of the tracker."""
+"""The parameters of a test whose frames have those of the tracker."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +116,16 @@ class MethodResults:
         subject: str,
         split: str,
         quantity: Quantity,
-        protocol: str = STRICT,
+        parameters: str = STRICT,
         or_sample: bool = False,
     ) -> SeedScores | None:
         """Scores of all seeds, of trainings with the same start; None where no run has the metric.
 
-        ``protocol`` says where the head parameters of test frames came from, ``strict`` or ``refined``. With
-        ``or_sample`` the sample of the split counts where the method was tested on that alone.
+        ``parameters`` says where the head parameters of test frames came from, ``strict`` or ``refined``.
+        With ``or_sample`` the sample of the split counts where the method was tested on that alone.
         """
         wanted = {"method": variant.method, "overrides": dict(variant.overrides)}
-        wanted |= {"subject": subject, "protocol": protocol}
+        wanted |= {"subject": subject, "test_parameters": parameters}
         for name in (split, split + SAMPLE_SUFFIX) if or_sample else (split,):
             values = [quantity.of_row(row) for row in self.select(split=name, **wanted)]
             if known := tuple(value for value in values if value is not None):
@@ -134,12 +134,12 @@ class MethodResults:
 
     def mean_of(self, subject: str, split: str, quantity: Quantity) -> float | None:
         """Mean over all rows of a subject and split, for what depends on neither method nor seed."""
-        rows = self.select(subject=subject, split=split, protocol=STRICT)
+        rows = self.select(subject=subject, split=split, test_parameters=STRICT)
         known = [value for row in rows if (value := quantity.of_row(row)) is not None]
         return mean(known) if known else None
 
     def nearest_frame(self, subject: str, split: str, quantity: Quantity) -> float | None:
         """The metric of the nearest training frame, which depends on neither method nor seed."""
-        rows = self.select(subject=subject, split=split, protocol=STRICT)
+        rows = self.select(subject=subject, split=split, test_parameters=STRICT)
         known = [value for row in rows if (value := quantity.of(row[NEAREST_FRAME])) is not None]
         return mean(known) if known else None

@@ -27,6 +27,7 @@ def planned_runs(
     refined: bool,
     starts: Sequence[str] = (SCRATCH,),
     statics: float = 1.0,
+    sample: int | None = None,
 ) -> list[BenchmarkRun]:
     """Every variant on every subject with every seed; seed by seed, so that tables fill evenly.
 
@@ -43,6 +44,7 @@ def planned_runs(
         refined: test a second time with head parameters fitted to the test frames.
         starts: `SCRATCH`, `CONVERGED` or both.
         statics: budget of the training with skinning alone, in budgets of a method.
+        sample: test on so many frames of each split alone; None for all.
 
     Raises:
         UserError: nothing is left to run.
@@ -53,7 +55,7 @@ def planned_runs(
             if seed not in seeds[subject.is_synthetic]:
                 continue
             budget = budget_of(subject)
-            shared = subject, seed, budget, out, refined
+            shared = subject, seed, budget, out, refined, sample
             chosen = [v for v in variants if subject.is_synthetic or v.method != ORACLE]
             moving = [v for v in chosen if "deformation" in method_arguments(v)]
             if CONVERGED in starts:

@@ -60,7 +60,7 @@ def _moving_avatars(out: Path, results: MethodResults) -> list[tuple[str, Avatar
     """Our methods and one network on every subject, titled, from the run with the lowest seed."""
     found = []
     for subject, method in itertools.product(results.subjects, DRAWN):
-        rows = results.select(subject=subject, method=method, overrides={}, protocol=STRICT)
+        rows = results.select(subject=subject, method=method, overrides={}, test_parameters=STRICT)
         first = min(rows, key=lambda row: row["seed"], default=None)
         if first is not None and (checkpoint := out / RUNS_FOLDER / first["run"] / LAST_CHECKPOINT).is_file():
             title = f"{method} · {subject} · seed {first['seed']}".replace("_", " ")

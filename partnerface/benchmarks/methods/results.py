@@ -1,4 +1,4 @@
-"""results.json: a row for each run, test split and protocol."""
+"""results.json: a row for each run, test split and test parameters."""
 
 from __future__ import annotations
 
@@ -45,10 +45,15 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
             "overrides": dict(run.variant.overrides),
             "subject": run.subject.name,
             "source": run.subject.spec,
+            "dataset": protocol.get("dataset"),
+            "read_as": protocol.get("read_as"),
             "split": split,
-            "protocol": protocol["test_parameters"],
+            "protocol": protocol.get("name"),
+            "scored": protocol.get("scored"),
+            "test_parameters": protocol["test_parameters"],
             "seed": run.seed,
             "start": run.start,
+            "sample": run.sample,
             "budget": run.budget.as_json(),
             "statics_budget": None if run.after is None else run.after.budget.as_json(),
             "metrics": {
@@ -130,7 +135,20 @@ def read_results(path: Path) -> list[Row]:
     keys = {"method", "overrides", "subject", "split", "protocol", "seed", "budget", "metrics", "command"}
     if not isinstance(rows, list) or any(not isinstance(r, dict) or keys - r.keys() for r in rows):
         raise UserError(f"{path}: holds something else than a benchmark's results; choose another --out")
-    return [{"start": SCRATCH, "statics_budget": None, **row} for row in rows]
+    # Earlier versions knew no protocols of the literature, and called the parameters of the test so.
+    return [
+        {
+            "start": SCRATCH,
+            "statics_budget": None,
+            **row,
+            **({} if "test_parameters" in row else _renamed(row)),
+        }
+        for row in rows
+    ]
+
+
+def _renamed(row: Row) -> Row:
+    return {"test_parameters": row["protocol"], "protocol": None}
 
 
 def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
@@ -139,7 +157,7 @@ def gather_rows(path: Path, runs: Iterable[BenchmarkRun]) -> list[Row]:
     A row replaces that of the same method, subject, split, seed and start.
     """
     new = [row for run in runs if run.tested and run.state == "finished" for row in rows_of(run)]
-    key = itemgetter("method", "overrides", "subject", "split", "protocol", "seed", "start")
+    key = itemgetter("method", "overrides", "subject", "split", "test_parameters", "seed", "start")
     found = {json.dumps(key(row), sort_keys=True): row for row in [*read_results(path), *new]}
     rows = list(found.values())
     # A line for each row: a third of the size, and a later version of the file differs in whole rows.
@@ -166,19 +184,26 @@ def result_text(run: BenchmarkRun) -> str:
 
 
 def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun]) -> None:
-    """Keep results under different budgets in different folders.
+    """Keep results under different budgets and protocols in different folders.
 
     Raises:
-        UserError: the rows of a subject, from the file ``path``, have another budget than its new runs.
+        UserError: the rows of a subject, from the file ``path``, have another budget or another protocol than
+            its new runs.
     """
 
-    def budgets(run: BenchmarkRun) -> tuple[dict[str, float], dict[str, float] | None]:
-        return run.budget.as_json(), None if run.after is None else run.after.budget.as_json()
+    def settings(run: BenchmarkRun) -> tuple[str | None, dict[str, float], dict[str, float] | None]:
+        statics = None if run.after is None else run.after.budget.as_json()
+        return run.subject.protocol_name, run.budget.as_json(), statics
 
-    new = {(run.subject.name, run.start): budgets(run) for run in runs if run.tested}
+    new = {(run.subject.name, run.start): settings(run) for run in runs if run.tested}
     for row in rows:
-        budget, statics = row["budget"], row["statics_budget"]
-        if (budget, statics) != new.get((row["subject"], row["start"]), (budget, statics)):
+        protocol, budget, statics = old = row["protocol"], row["budget"], row["statics_budget"]
+        wanted = new.get((row["subject"], row["start"]), old)
+        if protocol != wanted[0]:
+            raise UserError(
+                f"{path}: holds {row['subject']} under {protocol or 'no protocol'}; choose another --out"
+            )
+        if old != wanted:
             found = " ".join(f"{name} {value:g}" for name, value in budget.items())
             after = " ".join(f"{name} {value:g}" for name, value in (statics or {}).items())
             found += f" after statics of {after}" if after else ""

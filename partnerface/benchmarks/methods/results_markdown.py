@@ -17,6 +17,7 @@ from partnerface.benchmarks.methods.method_results import (
     Quantity,
 )
 from partnerface.benchmarks.methods.motion_table import motion_table
+from partnerface.benchmarks.methods.protocol_table import protocol_section
 from partnerface.benchmarks.methods.results import TRAIN, Row
 from partnerface.benchmarks.methods.run import CONVERGED, SCRATCH
 from partnerface.data.splits import SAMPLE_SUFFIX
@@ -48,13 +49,17 @@ STARTS = {
 
 def results_markdown(results: MethodResults) -> str:
     """All tables and commands, without a heading; those of each start of training by themselves."""
-    blocks = [_preface(results)]
+    blocks = [_preface(results), protocol_section(results)]
     for start in results.starts:
         part = results.of_start(start)
         budgets = _grouped({row["subject"]: _budget_text(row, "statics_budget") for row in part.rows})
         blocks += [STARTS[start].format(budgets)] if results.starts != [SCRATCH] else []
         blocks += _tables(part)
-    # For each method and variant a command that repeats its rows whatever else has been run.
+    return "\n\n".join(block for block in [*blocks, _commands(results)] if block)
+
+
+def _commands(results: MethodResults) -> str:
+    """For each method and variant a command that repeats its rows whatever else has been run."""
     commands = [
         command
         for start in results.starts
@@ -63,8 +68,7 @@ def results_markdown(results: MethodResults) -> str:
             results.select(method=variant.method, overrides=dict(variant.overrides), start=start)
         )
     ]
-    blocks += ["\n".join(["```bash", *commands, "```"])]
-    return "\n\n".join(block for block in blocks if block)
+    return "\n".join(["```bash", *commands, "```"])
 
 
 def _tables(results: MethodResults) -> list[str]:
@@ -79,12 +83,18 @@ def _tables(results: MethodResults) -> list[str]:
     for split in (NEW_COMBINATION, OTHER_TEST):
         if people := [subject for subject in results.subjects if split in results.splits_of(subject)]:
             blocks.append(_details_table(results, split, people))
-    for protocol in dict.fromkeys(row["protocol"] for row in results.rows):
-        blocks += [_scores_table(results, split, protocol) for split in results.splits]
+    for parameters in dict.fromkeys(row["test_parameters"] for row in results.rows):
+        blocks += [_scores_table(results, split, parameters) for split in results.splits]
     hardest = {subject: results.splits_of(subject)[0] for subject in results.subjects}
     for split in dict.fromkeys(hardest.values()):
         blocks.append(_details_table(results, split, [s for s in hardest if hardest[s] == split]))
     return blocks
+
+
+def protocol_page(rows: Sequence[Row], order: Sequence[str]) -> str:
+    """The tables of a protocol of the literature alone, with the commands that make them."""
+    results = MethodResults(rows, order)
+    return "\n\n".join([_preface(results), protocol_section(results), _commands(results)])
 
 
 def cell(psnr: SeedScores | None, lpips: SeedScores | None) -> str:
@@ -122,25 +132,25 @@ def _preface(results: MethodResults) -> str:
     return " ".join(lines)
 
 
-def _scores_table(results: MethodResults, split: str, protocol: str) -> str:
+def _scores_table(results: MethodResults, split: str, parameters: str) -> str:
     names = (split, split + SAMPLE_SUFFIX)
-    tested = {row["subject"] for row in results.select(protocol=protocol) if row["split"] in names}
+    tested = {row["subject"] for row in results.select(test_parameters=parameters) if row["split"] in names}
     subjects = [subject for subject in results.subjects if subject in tested]
     if not subjects:
         return ""
-    title = split.replace("_", " ") + ("" if protocol == STRICT else f", {protocol} parameters")
+    title = split.replace("_", " ") + ("" if parameters == STRICT else f", {parameters} parameters")
     lines = []
     for variant in results.variants:
         pairs = [
             [
-                results.scores(variant, subject, split, quantity, protocol, or_sample=True)
+                results.scores(variant, subject, split, quantity, parameters, or_sample=True)
                 for quantity in (HEAD_PSNR, HEAD_LPIPS)
             ]
             for subject in subjects
         ]
         if any(psnr is not None for psnr, _ in pairs):
             lines.append([str(variant), *(cell(psnr, lpips) for psnr, lpips in pairs)])
-    if protocol == STRICT:
+    if parameters == STRICT:
         nearest = [[results.nearest_frame(s, split, q) for q in (HEAD_PSNR, HEAD_LPIPS)] for s in subjects]
         known = [[None if v is None else SeedScores((v,)) for v in pair] for pair in nearest]
         lines.append([NEAREST, *(cell(psnr, lpips) for psnr, lpips in known)])
@@ -185,6 +195,10 @@ def _repeat_command(variant: MethodVariant, embedded: Sequence[Row], clips: Sequ
             words += [f"--{prefix}seeds", _listed(sorted({row["seed"] for row in part}), ",")]
             if seconds := part[0]["budget"].get("cpu_seconds"):
                 words += [f"--{prefix}cpu_seconds", f"{seconds:g}"]
+    for flag in ("protocol", "sample"):
+        # Rows of earlier versions have neither.
+        if (value := rows[0].get(flag)) is not None:
+            words += [f"--{flag}", str(value)]
     steps, statics = rows[0]["budget"].get("steps"), rows[0]["statics_budget"]
     words += ["--steps", str(steps)] if steps else []
     words += ["--starts", rows[0]["start"]]

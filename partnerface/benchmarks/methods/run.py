@@ -116,6 +116,7 @@ class BenchmarkRun(Run):
         budget: training budget.
         out: folder of the benchmark.
         refined: test a second time with head parameters fitted to the test frames.
+        sample: test on so many frames of each split alone, evenly spread; None for all.
         configs: folder of the shipped configuration files.
         after: the training with skinning alone from which this one starts; None: it starts from scratch.
         tested: false for a training from which others start.
@@ -127,6 +128,7 @@ class BenchmarkRun(Run):
     budget: ComputeBudget
     out: Path
     refined: bool = False
+    sample: int | None = None
     configs: Path = CONFIGS
     after: BenchmarkRun | None = field(default=None, kw_only=True)
     tested: bool = field(default=True, kw_only=True)
@@ -154,14 +156,15 @@ class BenchmarkRun(Run):
 
     @property
     def is_sampled(self) -> bool:
-        """Whether the method renders too slowly for all test frames and is tested on samples alone."""
-        return self.variant.method in TESTED_ON_SAMPLES
+        """Whether it is tested on samples alone, for instance because the method renders too slowly."""
+        return self.sample is not None or self.variant.method in TESTED_ON_SAMPLES
 
     @cached_property
     def folder(self) -> Path:
         """Folder of this run; another budget or a changed configuration file leads to another one."""
         texts = [(self.configs / f"{name}.yaml").read_text() for name in self._configs()]
-        content = "\n".join([*self._settings(), str(self.refined), *texts])
+        samples = [] if self.sample is None else [str(self.sample)]
+        content = "\n".join([*self._settings(), str(self.refined), *samples, *texts])
         digest = hashlib.sha256(content.encode()).hexdigest()[:CONFIG_DIGEST_LENGTH]
         name = f"{self.subject.name}-{self.variant}-seed{self.seed}"
         name = re.sub(r"[^\w.=-]+", "-", name if self.start == SCRATCH else f"{name}-{self.start}")
@@ -211,7 +214,8 @@ class BenchmarkRun(Run):
         # The larger scale sizes the hash field, which not every method has.
         larger = self.subject.size > DEMO_SIZE and "field" in method_arguments(self.variant, self.configs)
         scale = "quick" if larger else "demo"
-        return ["base", method, "head_model/anny", self.subject.data_config, f"scale/{scale}"]
+        head_model = [] if self.subject.automatic else ["head_model/anny"]
+        return ["base", method, *head_model, self.subject.data_config, f"scale/{scale}"]
 
     def _settings(self) -> list[str]:
         return [
@@ -236,7 +240,8 @@ class BenchmarkRun(Run):
         test = [ONE_THREAD, "partnerface", "test", "--config", str(self.folder / "config.yaml")]
         test += ["--ckpt_path", str(self.folder / LAST_CHECKPOINT)]
         splits = self.subject.sampled_splits
-        test += [*self.variant.test_flags(SAMPLE_FRAMES, splits), "--result_page=false"]
+        sample = SAMPLE_FRAMES if self.sample is None else self.sample
+        test += [*self.variant.test_flags(sample, splits, self.sample is not None), "--result_page=false"]
         refined = [*test, "--model.test_parameters=refined"]
         return [test, refined] if self.refined and not self.is_sampled else [test]
 

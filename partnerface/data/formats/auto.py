@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from partnerface.data.formats.foreign import DatasetFolder, Format, GivenHeadModel
@@ -19,16 +20,15 @@ from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.vhap import VHAP
 from partnerface.data.sequence import HeadModelRecord, SequenceReader, TrackedSequence, head_model_record
 from partnerface.errors import UserError
-from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.dataset_head import DatasetHead
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.open_head_model import PACKAGED_HEADS
 
 FORMATS = (VHAP, INSTA, IMAVATAR, NERFACE, METRICAL_TRACKER, FLASHAVATAR, NERSEMBLE)
 """Formats of other systems."""
 
 AUTO = "auto"
-logger = logging.getLogger(__name__)
 
 
 class AutoReader(SequenceReader):
@@ -54,14 +54,24 @@ class AutoReader(SequenceReader):
         """
         folder = DatasetFolder(self.root)
         found, reason = recognised(folder, self.format)
-        logger.info(
-            "dataset %s: taken for %s, since %s", self.root, found.title if found else FORMAT_NAME, reason
-        )
+        title = found.title if found else FORMAT_NAME
+        words = f"{title}, since {reason}"
         if found is not None:
-            return read_foreign(folder, found, GivenHeadModel(self.head_model))
-        sequence = PartnerfaceReader(self.root).read()
-        found_model = known_head_model(folder, sequence.head_model_record, self.head_model)
-        return replace(sequence, head_model=found_model)
+            sequence = read_foreign(folder, found, GivenHeadModel(self.head_model))
+            sequence = replace(sequence, format=found.name, recognised_by=words)
+        else:
+            sequence = PartnerfaceReader(self.root).read()
+            found_model = known_head_model(folder, sequence.head_model_record, self.head_model)
+            sequence = replace(sequence, head_model=found_model, recognised_by=words)
+        # Of what cannot be read the error is the only line.
+        _say(f"dataset {self.root}: taken for {words}")
+        return sequence
+
+
+@cache
+def _say(line: str) -> None:
+    """Print a line to standard error, the first time only: a command reads its dataset more than once."""
+    print(f"partnerface: {line}", file=sys.stderr)
 
 
 def known_head_model(
@@ -81,8 +91,8 @@ def known_head_model(
                 return stored
     if record.name == "flame" and flame is not None:
         given: HeadModel = FlameHead(flame, record.num_identity, record.num_expression)
-    elif record.name == "anny":
-        given = AnnyHead()
+    elif record.name in PACKAGED_HEADS:
+        given = PACKAGED_HEADS[record.name]()
     else:
         return None
     found = head_model_record(given)

@@ -31,6 +31,8 @@ LARGEST_VALUE = 1e6
 UNION_LIST = "sequences_*.txt"
 """VHAP writes one into a folder that joins several sequences."""
 USUAL_FPS = 25.0
+TOO_SHORT = "of a clip too short for that"
+"""Ends the words of a split that is not as long as its system has it."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -333,5 +335,5 @@ def last_frames_tested(count: int, frames: int, system: str) -> tuple[dict[str, 
     splits = {"train": order[: count - held_out], "test": order[count - held_out :]}
     words = f"the last {held_out} frames, as {system} tests"
     if not usual:
-        words += f" on {frames}, of a clip too short for that"
+        words += f" on {frames}, {TOO_SHORT}"
     return {name: found for name, found in splits.items() if found}, {"test": words, "train": "all others"}

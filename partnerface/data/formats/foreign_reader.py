@@ -227,7 +227,9 @@ def _kept(folder: DatasetFolder, key: str) -> TrackedSequence:
         raise ValueError("lists of different lengths")
     return TrackedSequence(
         name=folder.root.absolute().name,
-        **paths,
+        image_paths=paths["image_paths"],
+        matte_paths=paths["matte_paths"],
+        label_paths=paths["label_paths"],
         camera=Camera(arrays["intrinsics"], arrays["camera_to_world"], width, height),
         head=HeadParameters(**{name: arrays[name] for name in HEAD_ARRAYS}),
         head_model_record=head_model_of(table(record["head_model"], "head_model")),
@@ -242,4 +244,5 @@ def _kept(folder: DatasetFolder, key: str) -> TrackedSequence:
         coverage=coverage_of_splits(table(record["coverage"], "coverage")),
         left_out={int(frame): str(reason) for frame, reason in record["left_out"].items()},
         frame_names=names,
+        assumed=[str(text) for text in record["assumed"]],
     )

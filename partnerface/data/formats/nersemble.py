@@ -1,8 +1,11 @@
-"""The NeRSemble benchmark's monocular FLAME avatar task: videos of one person, mattes, FLAME tracking."""
+"""The NeRSemble benchmark's monocular FLAME avatar task: videos of one person, mattes, FLAME tracking.
+
+What the benchmark tests on is tracked too, without videos: `read_tested_sequence`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,12 @@ from pytorch3d.transforms import euler_angles_to_matrix
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.formats.conventions import flame_parameters, inverse_rigid, split_joint_pose
+from partnerface.data.formats.conventions import (
+    flame_parameters,
+    inverse_rigid,
+    split_joint_pose,
+    standing_camera,
+)
 from partnerface.data.formats.foreign import (
     ADVICE,
     DatasetFolder,
@@ -36,6 +44,9 @@ TRACKINGS = ("flame2023_tracking_v2.npz", "flame2023_tracking.npz")
 TRAIN_CAMERA = "222200037"
 TESTED = ("FREE", "EMO-1-shout+laugh", "SEN-09-frown_events_bad", "SEN-10-port_strong_smokey")
 """Sequences whose videos the benchmark keeps to itself."""
+TESTED_CAMERAS = (TRAIN_CAMERA, "222200046", "220700191", "222200039")
+"""Cameras from which the benchmark tests."""
+PERSONS = (393, 404, 461, 477, 486)
 FPS = 24.3
 PAUSE_S = 1.0
 """Between two sequences."""
@@ -83,8 +94,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         if head_model is None:
             shape = values["shape"]
             head_model = given.flame(folder, len(shape), values["expression"].shape[1])
-        elif shape.shape != values["shape"].shape or (shape - values["shape"]).abs().max() > 1e-4:
-            raise UserError(f"{path}: its 'shape' is another person's; {ADVICE}")
+        else:
+            _same_person(path, shape, values["shape"])
         probed = probe_video(video)
         if size not in ((0, 0), (probed.width, probed.height)):
             raise UserError(
@@ -103,7 +114,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     assert head_model is not None
     scale = torch.cat(scales)
     camera = _camera(folder, len(names), *size)
-    model, head, camera = _scaled(head_model, HeadParameters.concatenate(heads), camera, scale)
+    head = HeadParameters.concatenate(heads)
+    model, head, camera = _scaled(head_model, head, camera, scale, float(scale[0]))
     splits = {use: [i for i, other in enumerate(uses) if other == use] for use in ("train", "test")}
     return ForeignFrames(
         frame_names=names,
@@ -118,6 +130,69 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         times=torch.tensor(times),
         guesses=[] if splits["test"] else ["no test: the benchmark keeps the videos of its test sequences"],
     )
+
+
+def _same_person(path: Path, one: Tensor, other: Tensor) -> None:
+    if one.shape != other.shape or (one - other).abs().max() > 1e-4:
+        raise UserError(f"{path}: its 'shape' is another person's; {ADVICE}")
+
+
+@dataclass(frozen=True)
+class TestedSequence:
+    """One of the sequences whose videos the benchmark keeps to itself, in the world of the training video.
+
+    Attributes:
+        head: T head parameters.
+        head_model: what they pose: FLAME at the size of this person.
+        cameras: T cameras that stand still, by serial number of `TESTED_CAMERAS`.
+    """
+
+    head: HeadParameters
+    head_model: HeadModel
+    cameras: dict[str, Camera]
+
+
+def read_tested_sequence(folder: DatasetFolder, given: GivenHeadModel, name: str) -> TestedSequence:
+    """Read the tracking of a sequence of `TESTED`.
+
+    Args:
+        folder: that of a person.
+        given: the FLAME file.
+        name: which sequence.
+
+    Raises:
+        UserError: a file is missing or wrong, or it is the older tracking, which the benchmark does not take.
+    """
+    videos = _videos(folder)
+    if not videos:
+        raise UserError(
+            f"{folder.root}: holds no video of camera {TRAIN_CAMERA}; download the benchmark again"
+        )
+    folder.file(f"sequences/{name}/tracking/{TRACKINGS[0]}", CALIBRATION)
+    path, values = _tracking(folder, f"sequences/{name}")
+    _, trained = _tracking(folder, videos[0][0])
+    _same_person(path, trained["shape"], values["shape"])
+    flame = given.flame(folder, len(values["shape"]), values["expression"].shape[1])
+    found = probe_video(folder.file(videos[0][1], CALIBRATION))
+    count = len(values["translation"])
+    scale, first = values["scale"].repeat(count), float(trained["scale"])
+    posed = _head(flame, values["shape"], values)
+    cameras = {}
+    for serial in TESTED_CAMERAS:
+        camera = _camera(folder, count, found.width, found.height, serial)
+        model, head, cameras[serial] = _scaled(flame, posed, camera, scale, first)
+    own = cameras[TRAIN_CAMERA]
+    cameras = {serial: _beside(own, camera) for serial, camera in cameras.items()}
+    return TestedSequence(standing_camera(own, head)[1], model, cameras)
+
+
+def _beside(own: Camera, other: Camera) -> Camera:
+    """Other cameras in the world in which `standing_camera` puts ``own``."""
+    standing = Camera.static(len(own), 1.0, own.width, own.height).to(torch.float64)
+    change = standing.camera_to_world[:, :, :3] @ own.camera_to_world[:, :, :3].mT
+    pose = other.camera_to_world
+    place = change @ (pose[:, :, 3:] - own.camera_to_world[:, :, 3:])
+    return replace(other, camera_to_world=torch.cat([change @ pose[:, :, :3], place], -1)).to(torch.float32)
 
 
 def _tracking(folder: DatasetFolder, sequence: str) -> tuple[Path, dict[str, Tensor]]:
@@ -156,10 +231,9 @@ def _head(head_model: FlameHead, shape: Tensor, values: dict[str, Tensor]) -> He
 
 
 def _scaled(
-    head_model: FlameHead, head: HeadParameters, camera: Camera, scale: Tensor
+    head_model: FlameHead, head: HeadParameters, camera: Camera, scale: Tensor, first: float
 ) -> tuple[HeadModel, HeadParameters, Camera]:
-    """FLAME at the size of this person; a sequence of another scale is seen from accordingly farther away."""
-    first = float(scale[0])
+    """FLAME at the size ``first``; a sequence of another ``scale`` is seen from accordingly farther away."""
     model: HeadModel = head_model
     if abs(first - 1) > 1e-7:
         model = HeadModel(scaled_asset(head_model.asset, first))
@@ -169,12 +243,12 @@ def _scaled(
     return model, replace(head, translation=head.translation * nearer), replace(camera, camera_to_world=pose)
 
 
-def _camera(folder: DatasetFolder, count: int, width: int, height: int) -> Camera:
+def _camera(folder: DatasetFolder, count: int, width: int, height: int, serial: str = TRAIN_CAMERA) -> Camera:
     record, source = folder.table(CALIBRATION), folder.root / CALIBRATION
     tables = [record.get(name) for name in ("world_2_cam", "intrinsics")]
-    if not all(isinstance(table, dict) and TRAIN_CAMERA in table for table in tables):
-        raise UserError(f"{source}: has no camera {TRAIN_CAMERA}; {ADVICE}")
-    pose, matrix = (table[TRAIN_CAMERA] for table in tables if isinstance(table, dict))
+    if not all(isinstance(table, dict) and serial in table for table in tables):
+        raise UserError(f"{source}: has no camera {serial}; {ADVICE}")
+    pose, matrix = (table[serial] for table in tables if isinstance(table, dict))
     to_world = inverse_rigid(rigid_matrices([pose], "world_2_cam", source))
     k = checked(matrix, (3, 3), "intrinsics", source)
     intrinsics = torch.stack([k[0, 0], k[1, 1], k[0, 2], k[1, 2]])

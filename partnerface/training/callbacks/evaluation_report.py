@@ -10,10 +10,16 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from partnerface.data.regions import EVALUATION_REGIONS, forehead_mask, region_masks
+from partnerface.data.regions import (
+    EVALUATION_REGIONS,
+    FULL_FRAME,
+    WITHOUT_TORSO,
+    forehead_mask,
+    region_masks,
+)
 from partnerface.data.sequence import TrueSurface
 from partnerface.data.splits import hardest_split, split_coverage, spread_evenly
-from partnerface.evaluation.means import FULL_FRAME, ImageMeans
+from partnerface.evaluation.means import ImageMeans
 from partnerface.evaluation.pictures import Prediction, comparison_strip, full_strip
 from partnerface.evaluation.report import (
     MOTION_CAPTION,
@@ -84,6 +90,7 @@ class EvaluationReport(Callback):
             pl_module.device,
             with_motion=self._measures.truth is not None,
             with_expression_region=self._measures.expression_region is not None,
+            without_torso=data.protocol is not None and data.protocol.picture == WITHOUT_TORSO,
         )
         displacement = expression_displacement(pl_module.avatar.head_model.expression_basis).cpu()
         nearest = nearest_training_frames(frames, data.train_frames, data.sequence.head, displacement)
@@ -158,6 +165,9 @@ class EvaluationReport(Callback):
         metrics = metrics_protocol(pl_module.metrics)
         return EvaluationProtocol(
             dataset=sequence.name,
+            name=None if data.protocol is None else data.protocol.name,
+            scored=None if data.protocol is None else data.protocol.scored(),
+            read_as=sequence.origin,
             checkpoint=_name_of_checkpoint(trainer),
             trained_steps=pl_module.trained_steps or trainer.global_step,
             resolution=(data.camera.width, data.camera.height),

@@ -1,7 +1,9 @@
 """Variants and subjects, as the command line names them."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from partnerface.benchmarks.methods.compared import (
@@ -13,7 +15,9 @@ from partnerface.benchmarks.methods.compared import (
     parse_variants,
     relative,
 )
+from partnerface.data.protocols import PROTOCOLS
 from partnerface.errors import UserError
+from tests.data.formats import peers
 
 KNOWN = ["part_deformation", "skinning_only", "nerface"]
 
@@ -90,7 +94,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tracked dataset and two videos in the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sets" / "me").mkdir(parents=True)
-    (tmp_path / "sets" / "me" / "transforms.json").write_text("{}")
+    record = {"format": "partnerface", "head_model": {"name": "anny"}}
+    (tmp_path / "sets" / "me" / "transforms.json").write_text(json.dumps(record))
     for name in ("you.mp4", "sets/my clip.mov"):
         (tmp_path / name).write_bytes(b"")
 
@@ -112,6 +117,53 @@ def test_every_kind(tmp_path: Path) -> None:
     assert video.track_words() == [
         *("partnerface", "track", "sets/my clip.mov", "--out", "out/datasets/my_clip")
     ]
+
+
+def test_a_dataset_of_another_system_finds_its_reader_and_head_model(tmp_path: Path) -> None:
+    flame = peers.flame_form()
+    np.savez(tmp_path / "flame.npz", **flame)
+    peers.write_insta(tmp_path / "obama", flame)
+    peers.write_metrical(tmp_path / "duda", flame)
+    given = Path("flame.npz")
+    insta, tracker = parse_subjects("obama,duda", OUT, Resolution(), flame=given)
+    assert insta.data_config == tracker.data_config == "data/auto"
+    assert insta.fit_flags() == [
+        "--data.reader.init_args.root=obama",
+        "--data.reader.init_args.head_model=flame.npz",
+        "--data.image_size=256",
+    ]
+    # INSTA has a test of its own; metrical-tracker divides nothing, so that we do.
+    assert (insta.sampled_splits, tracker.sampled_splits) == (("test",), ("temporal", "unseen_expression"))
+    # One of ours that was tracked with another head model than Anny finds that too.
+    other = {"format": "partnerface", "head_model": {"name": "ict_facekit"}}
+    (tmp_path / "sets" / "me" / "transforms.json").write_text(json.dumps(other))
+    [ours] = parse_subjects("sets/me", OUT, Resolution(), flame=given)
+    assert (ours.data_config, ours.flame) == ("data/auto", None)
+
+
+def test_a_protocol_decides_about_size_length_and_test() -> None:
+    insta = PROTOCOLS["insta"]
+    resolution = Resolution().under(insta)
+    embedded, clip = parse_subjects("synthetic_a,sets/me", OUT, resolution, insta)
+    flags = embedded.fit_flags()
+    assert "--data.reader.init_args.size=512" in flags
+    assert "--data.reader.init_args.frames=540" in flags
+    assert flags[-1] == "--protocol=insta"
+    assert not any("image_size" in flag for flag in [*flags, *clip.fit_flags()])
+    assert embedded.sampled_splits == clip.sampled_splits == ("test",)
+    variant = MethodVariant("skinning_only")
+    assert variant.test_flags(9, ("test",), alone=True) == [
+        "--data.sample_frames=9",
+        "--data.test_splits=[test_sample]",
+    ]
+    assert Resolution().under(PROTOCOLS["strict"]) == Resolution()
+    assert Resolution().under(PROTOCOLS["nerface"]).frames > 1000
+
+
+def test_the_benchmark_that_keeps_its_tests_is_sent_elsewhere(tmp_path: Path) -> None:
+    peers.write_nersemble(tmp_path / "393", peers.flame_form())
+    with pytest.raises(UserError, match=r"393 has no frames to test on.*partnerface export nersemble"):
+        _parse("393")
 
 
 def test_only_a_video_needs_a_command() -> None:

@@ -62,7 +62,7 @@ def _write_report(run: BenchmarkRun, name: str, parameters: str, psnr: dict[str,
 def test_a_row_for_each_split_and_protocol(run: BenchmarkRun) -> None:
     _write_report(run, "metrics_refined.json", "refined", {"temporal": 22.0})
     rows = rows_of(run)
-    found = {(row["split"], row["protocol"]): row["metrics"] for row in rows}
+    found = {(row["split"], row["test_parameters"]): row["metrics"] for row in rows}
     assert found == {
         ("temporal", "strict"): {"head_mask": {"psnr": 20.0}},
         ("unseen_expression", "strict"): {"head_mask": {"psnr": 18.0}},
@@ -157,7 +157,7 @@ def test_rows_that_differ_in_what_was_asked_are_kept_apart(make_row, tmp_path: P
         make_row("ours", 1.0),
         make_row("ours", 1.0, seed=1),
         make_row("ours", 1.0, overrides={"parts": "2"}),
-        make_row("ours", 1.0, protocol="refined"),
+        make_row("ours", 1.0, test_parameters="refined"),
         make_row("ours", 1.0, split="temporal"),
         make_row("ours", 1.0, subject="me"),
         make_row("ours", 1.0, start="converged", statics_budget={"steps": 80}),
@@ -201,7 +201,7 @@ def test_scores_of_all_seeds_and_of_nothing_else(make_row) -> None:
     values = (27.0, 27.5, 26.2)
     rows = [make_row("ours", value, seed=seed) for seed, value in enumerate(values)]
     rows += [make_row("ours", 1.0, split="temporal"), make_row("ours", 2.0, overrides={"parts": "4"})]
-    rows += [make_row("ours", 3.0, protocol="refined"), make_row("ours", 4.0, subject="me")]
+    rows += [make_row("ours", 3.0, test_parameters="refined"), make_row("ours", 4.0, subject="me")]
     results = MethodResults(rows)
     changed = MethodVariant("ours", (("parts", "4"),))
     assert results.scores(OURS, "synthetic_a", SPLIT, HEAD_PSNR) == SeedScores(values)

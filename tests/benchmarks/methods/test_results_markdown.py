@@ -28,7 +28,7 @@ def test_every_number_can_be_read_back(make_row) -> None:
         make_row("skinning_only", 26.0, None, subject="me", source="me.mp4", resolution=[256, 200]),
         make_row("nerface", 13.0, 0.4, split="unseen_expression_sample", frames=5),
         make_row(OURS, 26.0, 0.05, split="unseen_expression_sample", frames=5),
-        make_row(OURS, 28.0, 0.03, protocol="refined"),
+        make_row(OURS, 28.0, 0.03, test_parameters="refined"),
     ]
     text = results_markdown(MethodResults(rows, [OURS]))
     tables = _tables(text)

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from partnerface.cli.main import main
-from partnerface.configuration.config_files import config_arguments
 from partnerface.data.formats import foreign_reader
 from tests.data.formats import peers
 from tests.data.formats.test_foreign_formats import Outlines
@@ -38,20 +37,27 @@ def test_fit_and_check(name, flame, tmp_path, monkeypatch, capsys):
     write, of_flame = WRITERS[name]
     root, run = tmp_path / "set", tmp_path / "run"
     write(root, flame[0])
-    configs = config_arguments("base", "method/part_deformation", "scale/smoke", "data/auto")
     flags = [
         f"--data.reader.root={root}",
         *([f"--data.reader.head_model={flame[1]}"] if of_flame else []),
         "--model.avatar.sampler.init_args.cells=32",
         "--model.avatar.field.init_args.log2_table_size=12",
         "--trainer.accelerator=cpu",
+        *("--data.image_size=32", "--data.rays_per_frame=128", "--trainer.limit_val_batches=1"),
         *("--trainer.max_steps=3", "--trainer.val_check_interval=3", f"--run_dir={run}"),
     ]
-    assert main(["fit", *configs, *flags]) == 0
+    assert main(["fit", *flags]) == 0
+    printed = capsys.readouterr().err
+    # It says once what it took the folder for, whatever reads it how often.
+    assert printed.count(f"dataset {root}: taken for ") == 1
+    assert "no --config is given; taking configs/base.yaml" in printed
     weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(values.isfinite().all() for values in weights.values())
     flame_flag = ["--flame", str(flame[1])] if of_flame else []
     assert main(["check", str(root), "--out", str(tmp_path / "check"), *flame_flag]) in (0, 1)
     findings = json.loads((tmp_path / "check" / "check.json").read_text())["findings"]
     assert "head model" not in [finding["topic"] for finding in findings]
+    [read_as] = [finding["text"] for finding in findings if finding["topic"] == "format"]
+    assert read_as.startswith("read as ")
+    assert ", since " in read_as
     assert (tmp_path / "check" / "overlay.png").is_file()
