@@ -15,12 +15,19 @@ import warp as wp
 from torch import Tensor
 
 from partnerface.compute.ranges import Between
-from partnerface.compute.warp_launch import as_ids, as_vec3, launch, operator, run_length
+from partnerface.compute.warp_launch import as_ids, as_vec3, as_vec3i, launch, operator
 from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.meshes.bvh import BvhCache, PosedBvhs
+from partnerface.meshes.face_tree import LANES, FaceTree, PosedTree, closest_barycentric, closest_faces
 from partnerface.meshes.normals import blend_corners
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
+
+RUN = 16
+"""Consecutive points that one thread takes: the samples of a ray."""
+
+PACKET_SIZE = 0.03
+"""Metres: points farther apart than this are not searched for together, as their closest faces differ."""
 
 
 @wp.func
@@ -45,11 +52,90 @@ def _undo_transform(
     return wp.inverse(linear) * (p - offset)
 
 
+@wp.func
+@no_type_check
+def _carry(
+    p: wp.vec3,
+    closest: wp.vec3,
+    frame: int,
+    corner: wp.vec3i,
+    weight: wp.vec3,
+    transforms: wp.array(dtype=wp.float32, ndim=4),
+    displacements: wp.array(dtype=wp.vec3, ndim=2),
+    thickness: wp.array(dtype=wp.float32),
+    i: int,
+    canonical: wp.array(dtype=wp.vec3),
+    valid: wp.array(dtype=wp.bool),
+    distance: wp.array(dtype=wp.float32),
+    barycentric: wp.array(dtype=wp.vec3),
+):
+    """Carry point ``i`` by the transform of its closest surface point."""
+    gap = wp.length(closest - p)
+    reach = wp.dot(weight, wp.vec3(thickness[corner[0]], thickness[corner[1]], thickness[corner[2]]))
+    canonical[i] = _undo_transform(transforms, frame, corner, weight, p) - blend_corners(
+        displacements, frame, corner, weight
+    )
+    barycentric[i] = weight
+    distance[i] = gap
+    valid[i] = gap <= reach
+
+
+@wp.func
+@no_type_check
+def _leave(
+    i: int,
+    canonical: wp.array(dtype=wp.vec3),
+    valid: wp.array(dtype=wp.bool),
+    distance: wp.array(dtype=wp.float32),
+    barycentric: wp.array(dtype=wp.vec3),
+):
+    """Mark point ``i`` as beyond the search."""
+    canonical[i] = wp.vec3()
+    barycentric[i] = wp.vec3()
+    distance[i] = wp.inf
+    valid[i] = False
+
+
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _inverse_skinning(
     meshes: wp.array(dtype=wp.uint64),
-    faces: wp.array(dtype=wp.int32),
+    faces: wp.array(dtype=wp.vec3i),
+    transforms: wp.array(dtype=wp.float32, ndim=4),
+    displacements: wp.array(dtype=wp.vec3, ndim=2),
+    thickness: wp.array(dtype=wp.float32),
+    points: wp.array(dtype=wp.vec3),
+    frames: wp.array(dtype=wp.int32),
+    search_radius: float,
+    canonical: wp.array(dtype=wp.vec3),
+    valid: wp.array(dtype=wp.bool),
+    distance: wp.array(dtype=wp.float32),
+    face: wp.array(dtype=wp.int32),
+    barycentric: wp.array(dtype=wp.vec3),
+):
+    i = wp.tid()
+    p = points[i]
+    mesh = meshes[frames[i]]
+    query = wp.mesh_query_point_no_sign(mesh, p, search_radius)
+    face[i] = -1
+    _leave(i, canonical, valid, distance, barycentric)
+    if query.result:
+        face[i] = query.face
+        closest = wp.mesh_eval_position(mesh, query.face, query.u, query.v)
+        weight = wp.vec3(query.u, query.v, 1.0 - query.u - query.v)
+        _carry(
+            p, closest, frames[i], faces[query.face], weight, transforms, displacements, thickness,
+            i, canonical, valid, distance, barycentric,
+        )
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _inverse_skinning_in_packets(
+    boxes: wp.array3d(dtype=wp.vec3),
+    vertices: wp.array2d(dtype=wp.vec3),
+    corners: wp.array(dtype=wp.vec3i),
+    numbers: wp.array(dtype=wp.int32),
     transforms: wp.array(dtype=wp.float32, ndim=4),
     displacements: wp.array(dtype=wp.vec3, ndim=2),
     thickness: wp.array(dtype=wp.float32),
@@ -63,40 +149,36 @@ def _inverse_skinning(
     face: wp.array(dtype=wp.int32),
     barycentric: wp.array(dtype=wp.vec3),
 ):
-    thread = wp.tid()
-    found = int(-1)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
-    frame_before = int(-1)  # noqa: UP018, RUF046
-    closest = wp.vec3()
-    for i in range(thread * run, wp.min((thread + 1) * run, points.shape[0])):
-        p = points[i]
-        frame = frames[i]
-        mesh = meshes[frame]
-        radius = float(search_radius)
-        if found >= 0 and frame == frame_before:
-            # The surface is no farther than the point of it that was closest to the sample before. The margin
-            # is that of rounding: a sample that lay on the surface was not found again within 1e-7.
-            radius = wp.min(radius, 1.0001 * wp.length(closest - p) + 1.0e-5)
-        query = wp.mesh_query_point_no_sign(mesh, p, radius)
-        frame_before = frame
-        found = -1
-        valid[i] = False
-        distance[i] = wp.inf
-        canonical[i] = wp.vec3()
-        barycentric[i] = wp.vec3()
-        if query.result:
-            found = query.face
-            corner = wp.vec3i(faces[3 * found], faces[3 * found + 1], faces[3 * found + 2])
-            weight = wp.vec3(query.u, query.v, 1.0 - query.u - query.v)
-            closest = wp.mesh_eval_position(mesh, found, query.u, query.v)
-            gap = wp.length(closest - p)
-            reach = wp.dot(weight, wp.vec3(thickness[corner[0]], thickness[corner[1]], thickness[corner[2]]))
-            canonical[i] = _undo_transform(transforms, frame, corner, weight, p) - blend_corners(
-                displacements, frame, corner, weight
-            )
-            barycentric[i] = weight
-            distance[i] = gap
-            valid[i] = gap <= reach
-        face[i] = found
+    first = wp.tid() * run
+    end = wp.min(first + run, points.shape[0])
+    while first < end:
+        frame = frames[first]
+        count = int(1)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
+        while (
+            count < LANES
+            and first + count < end
+            and frames[first + count] == frame
+            and wp.length_sq(points[first + count] - points[first]) < PACKET_SIZE * PACKET_SIZE
+        ):
+            count += 1
+        found = closest_faces(boxes, vertices, corners, frame, points, first, count, search_radius)
+        for lane in range(count):
+            i = first + lane
+            face[i] = -1
+            _leave(i, canonical, valid, distance, barycentric)
+            if found[lane] >= 0:
+                p = points[i]
+                face[i] = numbers[found[lane]]
+                corner = corners[found[lane]]
+                weight = closest_barycentric(
+                    vertices[frame, corner[0]], vertices[frame, corner[1]], vertices[frame, corner[2]], p
+                )
+                closest = blend_corners(vertices, frame, corner, weight)
+                _carry(
+                    p, closest, frame, corner, weight, transforms, displacements, thickness,
+                    i, canonical, valid, distance, barycentric,
+                )
+        first += count
 
 
 @operator("inverse_skinning")
@@ -125,25 +207,51 @@ def inverse_skinning(
     Returns:
         The fields of `CanonicalPoints`, in order.
     """
-    count, device = len(points), points.device
-    canonical, barycentric = points.new_empty(count, 3), points.new_empty(count, 3)
-    valid = torch.empty(count, dtype=torch.bool, device=device)
-    distance = points.new_empty(count)
-    face = torch.empty(count, dtype=torch.int32, device=device)
-    # Within a run each point bounds the search of the next.
-    run = run_length(device)
-    surface = as_ids(meshes), corners, transforms, as_vec3(displacements), thickness
-    found = as_vec3(canonical), valid, distance, face, as_vec3(barycentric)
-    inputs = [*surface, as_vec3(points), frame, search_radius, run, *found]
-    launch(_inverse_skinning, -(-count // run), inputs, device)
-    return canonical, valid, distance, face, barycentric
+    found = _places_of(points)
+    surface = as_ids(meshes), as_vec3i(corners.view(-1, 3)), transforms, as_vec3(displacements), thickness
+    inputs = [*surface, as_vec3(points), frame, search_radius, *map(_as_array, found)]
+    launch(_inverse_skinning, len(points), inputs, points.device)
+    return found
 
 
-@inverse_skinning.register_fake
-def _(points: Tensor, frame: Tensor, *surface: Tensor | float) -> tuple[Tensor, ...]:
+@operator("inverse_skinning_in_packets")
+def inverse_skinning_in_packets(
+    points: Tensor,
+    frame: Tensor,
+    vertices: Tensor,
+    boxes: Tensor,
+    corners: Tensor,
+    numbers: Tensor,
+    transforms: Tensor,
+    displacements: Tensor,
+    thickness: Tensor,
+    search_radius: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """`inverse_skinning` with the fields of a `PosedTree` in the place of hierarchies, for CPUs.
+
+    Neighbours in the list are searched for together, if they are neighbours in space as well.
+    """
+    found = _places_of(points)
+    tree = as_vec3(boxes), as_vec3(vertices), as_vec3i(corners), numbers
+    surface = transforms, as_vec3(displacements), thickness
+    inputs = [*tree, *surface, as_vec3(points), frame, search_radius, RUN, *map(_as_array, found)]
+    launch(_inverse_skinning_in_packets, -(-len(points) // RUN), inputs, points.device)
+    return found
+
+
+def _places_of(points: Tensor, *_: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Tensors for the fields of `CanonicalPoints` of points ``[N, 3]``."""
     count = len(points)
-    flags, faces = points.new_empty(count, dtype=torch.bool), points.new_empty(count, dtype=torch.int32)
-    return points.new_empty(count, 3), flags, points.new_empty(count), faces, points.new_empty(count, 3)
+    valid, face = points.new_empty(count, dtype=torch.bool), points.new_empty(count, dtype=torch.int32)
+    return points.new_empty(count, 3), valid, points.new_empty(count), face, points.new_empty(count, 3)
+
+
+def _as_array(field: Tensor) -> Tensor | wp.array:
+    return as_vec3(field) if field.ndim == 2 else field
+
+
+inverse_skinning.register_fake(_places_of)
+inverse_skinning_in_packets.register_fake(_places_of)
 
 
 @dataclass
@@ -151,12 +259,12 @@ class SkinningSurface:
     """F posed frames, ready for queries from any thread.
 
     Attributes:
-        hierarchies: over the posed vertices.
+        hierarchies: over the posed vertices: on a CPU a tree that is searched for several points at once.
         transforms: ``[F, V, 3, 4]`` rest to world, with the head's gradient.
         displacements: ``[F, V, 3]`` from canonical, with the head's gradient.
     """
 
-    hierarchies: PosedBvhs
+    hierarchies: PosedBvhs | PosedTree
     transforms: Tensor
     displacements: Tensor
 
@@ -174,24 +282,33 @@ class NearestSurface(InverseSkinning):
         self.margin = margin
         self._search_radius = margin
         self._hierarchies = BvhCache()
+        self._tree: FaceTree | None = None
 
     def set_surface(self, faces: Tensor, thickness: Tensor) -> None:
         super().set_surface(faces, thickness)
         self._search_radius = float(thickness.max()) + self.margin
         self._hierarchies.clear()
+        self._tree = None
 
     def posed_surface(self, head: PosedHead) -> SkinningSurface:
         return SkinningSurface(
-            self._hierarchies.posed(head.vertices.detach(), head.canonical_vertices, self.faces),
+            self._posed_hierarchies(head.vertices.detach(), head.canonical_vertices.detach()),
             head.vertex_transforms.contiguous(),
             head.displacements.contiguous(),
         )
 
+    def _posed_hierarchies(self, vertices: Tensor, canonical: Tensor) -> PosedBvhs | PosedTree:
+        if vertices.device.type != "cpu":
+            return self._hierarchies.posed(vertices, canonical, self.faces)
+        # A thread that finds none makes the same one.
+        self._tree = self._tree or FaceTree(canonical, self.faces)
+        return self._tree.posed(vertices.contiguous())
+
     def forward(self, points: Tensor, frame: Tensor, surface: SkinningSurface) -> CanonicalPoints:
-        hierarchies = surface.hierarchies
-        posed = surface.transforms.detach(), surface.displacements.detach()
-        place = hierarchies.ids, hierarchies.corners, *posed, self.thickness, self._search_radius
-        return CanonicalPoints(*inverse_skinning(points.detach().contiguous(), frame, *place))
+        place = surface.transforms.detach(), surface.displacements.detach()
+        searched = points.detach().contiguous(), frame, *surface.hierarchies.arrays
+        skin = inverse_skinning if isinstance(surface.hierarchies, PosedBvhs) else inverse_skinning_in_packets
+        return CanonicalPoints(*skin(*searched, *place, self.thickness, self._search_radius))
 
     def with_gradient(
         self, canonical: CanonicalPoints, points: Tensor, frame: Tensor, surface: SkinningSurface
