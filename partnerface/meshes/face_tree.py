@@ -101,10 +101,12 @@ def _fit_boxes(
         low = wp.vec3(wp.inf)
         high = wp.vec3(-wp.inf)
         for k in range(leaf * count / leaves, (leaf + 1) * count / leaves):
-            for corner in range(3):
-                vertex = vertices[frame, corners[k][corner]]
-                low = wp.min(low, vertex)
-                high = wp.max(high, vertex)
+            corner = corners[k]
+            a = vertices[frame, corner[0]]
+            b = vertices[frame, corner[1]]
+            c = vertices[frame, corner[2]]
+            low = wp.min(low, wp.min(a, wp.min(b, c)))
+            high = wp.max(high, wp.max(a, wp.max(b, c)))
         boxes[frame, leaves + leaf, 0] = low
         boxes[frame, leaves + leaf, 1] = high
     for done in range(leaves - 1):
@@ -237,9 +239,10 @@ def closest_faces(
             else:
                 leaf = node - leaves
                 for k in range(leaf * faces / leaves, (leaf + 1) * faces / leaves):
-                    a = vertices[frame, corners[k][0]]
-                    b = vertices[frame, corners[k][1]]
-                    c = vertices[frame, corners[k][2]]
+                    corner = corners[k]
+                    a = vertices[frame, corner[0]]
+                    b = vertices[frame, corner[1]]
+                    c = vertices[frame, corner[2]]
                     distance = _squared_distances(a, b, c, x, y, z)
                     found = _closer(k, distance, found, best)
                     best = wp.min(best, distance)

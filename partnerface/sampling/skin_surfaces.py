@@ -97,35 +97,51 @@ def _mark_shell(
     _mark(place + outwards * (reach[i] * scale), cells, frame, marked)
 
 
-@wp.kernel(enable_backward=False)
+@wp.func
 @no_type_check
-def _widen_rows(marked: wp.array2d(dtype=wp.uint32), words: int, widened: wp.array2d(dtype=wp.uint32)):
-    """By one cell along x."""
-    frame, i = wp.tid()
-    w = i % words
-    bits = marked[frame, i]
+def _widened_word(marked: wp.array2d(dtype=wp.uint32), frame: int, first: int, w: int, words: int) -> wp.uint32:
+    """Word ``w`` of the row that begins at word ``first``, widened by one cell along x."""
+    bits = marked[frame, first + w]
     found = bits | (bits << wp.uint32(1)) | (bits >> wp.uint32(1))
     if w > 0:
-        found |= marked[frame, i - 1] >> wp.uint32(31)
+        found |= marked[frame, first + w - 1] >> wp.uint32(31)
     if w + 1 < words:
-        found |= marked[frame, i + 1] << wp.uint32(31)
-    widened[frame, i] = found
+        found |= marked[frame, first + w + 1] << wp.uint32(31)
+    return found
 
 
 @wp.kernel(enable_backward=False)
 @no_type_check
-def _widen_across(
-    marked: wp.array2d(dtype=wp.uint32), stride: int, cells: int, widened: wp.array2d(dtype=wp.uint32)
+def _widen_in_planes(marked: wp.array2d(dtype=wp.uint32), cells: int, widened: wp.array2d(dtype=wp.uint32)):
+    """By one cell along x and y; a thread takes a row of x."""
+    frame, row = wp.tid()
+    words = (cells + 31) / 32
+    y = row % cells
+    for w in range(words):
+        found = _widened_word(marked, frame, row * words, w, words)
+        if y > 0:
+            found |= _widened_word(marked, frame, (row - 1) * words, w, words)
+        if y + 1 < cells:
+            found |= _widened_word(marked, frame, (row + 1) * words, w, words)
+        widened[frame, row * words + w] = found
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _widen_across_planes(
+    marked: wp.array2d(dtype=wp.uint32), cells: int, widened: wp.array2d(dtype=wp.uint32)
 ):
-    """By one cell along the axis whose neighbours lie ``stride`` words apart."""
-    frame, i = wp.tid()
-    place = (i / stride) % cells
-    found = marked[frame, i]
-    if place > 0:
-        found |= marked[frame, i - stride]
-    if place + 1 < cells:
-        found |= marked[frame, i + stride]
-    widened[frame, i] = found
+    """By one cell along z; a thread takes a row of x."""
+    frame, row = wp.tid()
+    words = (cells + 31) / 32
+    plane = cells * words
+    for i in range(row * words, (row + 1) * words):
+        found = marked[frame, i]
+        if row >= cells:
+            found |= marked[frame, i - plane]
+        if row + cells < cells * cells:
+            found |= marked[frame, i + plane]
+        widened[frame, i] = found
 
 
 def shell_cells(
@@ -179,11 +195,10 @@ def mark_shell(
     first, second = as_bits(marked), as_bits(other)
     inputs = [*surface, as_vec3(barycentric), reach, *place, cells, first]
     launch(_mark_shell, (frames, len(reach)), inputs, device)
-    words = marked.shape
-    launch(_widen_rows, words, [first, row, second], device)
-    launch(_widen_across, words, [second, row, cells, first], device)
-    launch(_widen_across, words, [first, cells * row, cells, second], device)
-    return other
+    rows = frames, cells**2
+    launch(_widen_in_planes, rows, [first, cells, second], device)
+    launch(_widen_across_planes, rows, [second, cells, first], device)
+    return marked
 
 
 @mark_shell.register_fake
