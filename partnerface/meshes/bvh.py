@@ -64,8 +64,8 @@ class PosedBvhs:
 
     @property
     def arrays(self) -> tuple[Tensor, Tensor]:
-        """What a search takes."""
-        return self.ids, self.corners
+        """What a search takes: `ids`, and the faces ``[Fc, 3]`` int32."""
+        return self.ids, self.corners.view(-1, 3)
 
 
 class BvhCache:

@@ -38,19 +38,19 @@ class PosedTree:
         vertices: ``[F, V, 3]``.
         boxes: ``[F, 2 L, 2, 3]`` lowest and highest corners of the nodes: 1 is the root, ``2 n`` and
             ``2 n + 1`` are the children of ``n``, the last L nodes are the leaves.
-        corners: ``[Fc, 3]`` int32 the faces from leaf to leaf; leaf ``l`` has ``l Fc / L`` to ``(l + 1) Fc / L``.
-        numbers: ``[Fc]`` int32 of these faces in the mesh.
+        sorted_faces: ``[Fc, 3]`` int32, leaf by leaf: those of leaf ``l`` begin at ``l Fc / L``.
+        numbers: ``[Fc]`` int32 of these in the mesh.
     """
 
     vertices: Tensor
     boxes: Tensor
-    corners: Tensor
+    sorted_faces: Tensor
     numbers: Tensor
 
     @property
     def arrays(self) -> tuple[Tensor, ...]:
-        """What a search takes."""
-        return self.vertices, self.boxes, self.corners, self.numbers
+        """What a search takes: the attributes, in order."""
+        return self.vertices, self.boxes, self.sorted_faces, self.numbers
 
 
 class FaceTree:
@@ -67,12 +67,13 @@ class FaceTree:
         order = _halved(vertices[faces].mean(1).double().numpy(), min(depth, DEEPEST))
         self.leaves = 2**depth
         self.numbers = torch.from_numpy(order).int()
-        self.corners = faces[torch.from_numpy(order)].int().contiguous()
+        self.sorted_faces = faces[torch.from_numpy(order)].int()
 
     def posed(self, vertices: Tensor) -> PosedTree:
         """The tree at vertices ``[F, V, 3]``."""
-        boxes = fit_boxes(vertices, self.corners, self.leaves)
-        return PosedTree(vertices, boxes, self.corners, self.numbers)
+        vertices = vertices.contiguous()
+        boxes = fit_boxes(vertices, self.sorted_faces, self.leaves)
+        return PosedTree(vertices, boxes, self.sorted_faces, self.numbers)
 
 
 def _halved(centres: np.ndarray, depth: int) -> np.ndarray:
@@ -92,16 +93,16 @@ def _halved(centres: np.ndarray, depth: int) -> np.ndarray:
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _fit_boxes(
-    vertices: wp.array2d(dtype=wp.vec3), corners: wp.array(dtype=wp.vec3i), boxes: wp.array3d(dtype=wp.vec3)
+    vertices: wp.array2d(dtype=wp.vec3), faces: wp.array(dtype=wp.vec3i), boxes: wp.array3d(dtype=wp.vec3)
 ):
     frame = wp.tid()
     leaves = boxes.shape[1] / 2
-    count = corners.shape[0]
+    count = faces.shape[0]
     for leaf in range(leaves):
         low = wp.vec3(wp.inf)
         high = wp.vec3(-wp.inf)
         for k in range(leaf * count / leaves, (leaf + 1) * count / leaves):
-            corner = corners[k]
+            corner = faces[k]
             a = vertices[frame, corner[0]]
             b = vertices[frame, corner[1]]
             c = vertices[frame, corner[2]]
@@ -116,16 +117,16 @@ def _fit_boxes(
 
 
 @operator("fit_boxes")
-def fit_boxes(vertices: Tensor, corners: Tensor, leaves: int) -> Tensor:
-    """Boxes ``[F, 2 L, 2, 3]`` of a `PosedTree` at vertices ``[F, V, 3]``, corners ``[Fc, 3]`` int32."""
+def fit_boxes(vertices: Tensor, sorted_faces: Tensor, leaves: int) -> Tensor:
+    """``boxes`` of a `PosedTree` with so many leaves."""
     boxes = vertices.new_empty(len(vertices), 2 * leaves, 2, 3)
-    inputs = [as_vec3(vertices), as_vec3i(corners), as_vec3(boxes)]
+    inputs = [as_vec3(vertices), as_vec3i(sorted_faces), as_vec3(boxes)]
     launch(_fit_boxes, len(vertices), inputs, vertices.device)
     return boxes
 
 
 @fit_boxes.register_fake
-def _(vertices: Tensor, corners: Tensor, leaves: int) -> Tensor:
+def _(vertices: Tensor, sorted_faces: Tensor, leaves: int) -> Tensor:
     return vertices.new_empty(len(vertices), 2 * leaves, 2, 3)
 
 
@@ -144,7 +145,7 @@ def _(vertices: Tensor, corners: Tensor, leaves: int) -> Tensor:
     return some != 0;
 """)
 def _some_near_box(low: wp.vec3, high: wp.vec3, x: Lanes, y: Lanes, z: Lanes, best: Lanes) -> bool:
-    """Whether a box may hold points closer than the squared distance ``best`` to some of the lanes' points."""
+    """Whether a box may hold points within the squared distances ``best`` of the lanes' points."""
 
 
 @wp.func_native("""
@@ -183,8 +184,8 @@ def _squared_distances(a: wp.vec3, b: wp.vec3, c: wp.vec3, x: Lanes, y: Lanes, z
 @wp.func_native("""
     wp::vec_t<8, int> found;
     for (int lane = 0; lane < 8; ++lane) {
-        bool closer = (distance[lane] < best[lane]) | ((distance[lane] == best[lane]) & (face < before[lane]));
-        found[lane] = closer ? face : before[lane];
+        bool first = (distance[lane] == best[lane]) & (face < before[lane]);
+        found[lane] = (first | (distance[lane] < best[lane])) ? face : before[lane];
     }
     return found;
 """)
@@ -197,16 +198,17 @@ def _closer(face: int, distance: Lanes, before: LaneFaces, best: Lanes) -> LaneF
 def closest_faces(
     boxes: wp.array3d(dtype=wp.vec3),
     vertices: wp.array2d(dtype=wp.vec3),
-    corners: wp.array(dtype=wp.vec3i),
+    sorted_faces: wp.array(dtype=wp.vec3i),
     frame: int,
     points: wp.array(dtype=wp.vec3),
     first: int,
     count: int,
     radius: float,
 ) -> LaneFaces:
-    """Closest faces of ``count`` points of a frame from ``first`` on, at most `LANES`, as rows of ``corners``.
+    """Closest faces of ``count`` points of a frame from ``first`` on, at most `LANES`.
 
-    -1 for none within the radius. Other lanes repeat the last point. For the arrays see `PosedTree`.
+    Numbers are those of ``sorted_faces`` (see `PosedTree`), -1 for none within the radius. Other lanes repeat
+    the last point.
     """
     x = Lanes()
     y = Lanes()
@@ -220,7 +222,7 @@ def closest_faces(
     best = Lanes(radius * radius)
     found = LaneFaces(-1)
     leaves = boxes.shape[1] / 2
-    faces = corners.shape[0]
+    faces = sorted_faces.shape[0]
     stack = _Stack()
     stack[0] = 1
     waiting = int(1)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
@@ -239,7 +241,7 @@ def closest_faces(
             else:
                 leaf = node - leaves
                 for k in range(leaf * faces / leaves, (leaf + 1) * faces / leaves):
-                    corner = corners[k]
+                    corner = sorted_faces[k]
                     a = vertices[frame, corner[0]]
                     b = vertices[frame, corner[1]]
                     c = vertices[frame, corner[2]]

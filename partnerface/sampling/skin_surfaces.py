@@ -99,7 +99,9 @@ def _mark_shell(
 
 @wp.func
 @no_type_check
-def _widened_word(marked: wp.array2d(dtype=wp.uint32), frame: int, first: int, w: int, words: int) -> wp.uint32:
+def _widened_word(
+    marked: wp.array2d(dtype=wp.uint32), frame: int, first: int, w: int, words: int
+) -> wp.uint32:
     """Word ``w`` of the row that begins at word ``first``, widened by one cell along x."""
     bits = marked[frame, first + w]
     found = bits | (bits << wp.uint32(1)) | (bits >> wp.uint32(1))

@@ -8,7 +8,7 @@ expression and identity alike. Nearest vertices instead of nearest surface would
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import torch
 import warp as wp
@@ -33,7 +33,12 @@ PACKET_SIZE = 0.03
 @wp.func
 @no_type_check
 def _undo_transform(
-    transforms: wp.array(dtype=wp.float32, ndim=4), frame: int, corner: wp.vec3i, weight: wp.vec3, p: wp.vec3
+    transforms: wp.array(dtype=wp.float32, ndim=4),
+    displacements: wp.array(dtype=wp.vec3, ndim=2),
+    frame: int,
+    corner: wp.vec3i,
+    weight: wp.vec3,
+    p: wp.vec3,
 ) -> wp.vec3:
     linear = wp.mat33()
     offset = wp.vec3()
@@ -49,51 +54,14 @@ def _undo_transform(
             + weight[1] * transforms[frame, corner[1], row, 3]
             + weight[2] * transforms[frame, corner[2], row, 3]
         )
-    return wp.inverse(linear) * (p - offset)
+    return wp.inverse(linear) * (p - offset) - blend_corners(displacements, frame, corner, weight)
 
 
 @wp.func
 @no_type_check
-def _carry(
-    p: wp.vec3,
-    closest: wp.vec3,
-    frame: int,
-    corner: wp.vec3i,
-    weight: wp.vec3,
-    transforms: wp.array(dtype=wp.float32, ndim=4),
-    displacements: wp.array(dtype=wp.vec3, ndim=2),
-    thickness: wp.array(dtype=wp.float32),
-    i: int,
-    canonical: wp.array(dtype=wp.vec3),
-    valid: wp.array(dtype=wp.bool),
-    distance: wp.array(dtype=wp.float32),
-    barycentric: wp.array(dtype=wp.vec3),
-):
-    """Carry point ``i`` by the transform of its closest surface point."""
-    gap = wp.length(closest - p)
-    reach = wp.dot(weight, wp.vec3(thickness[corner[0]], thickness[corner[1]], thickness[corner[2]]))
-    canonical[i] = _undo_transform(transforms, frame, corner, weight, p) - blend_corners(
-        displacements, frame, corner, weight
-    )
-    barycentric[i] = weight
-    distance[i] = gap
-    valid[i] = gap <= reach
-
-
-@wp.func
-@no_type_check
-def _leave(
-    i: int,
-    canonical: wp.array(dtype=wp.vec3),
-    valid: wp.array(dtype=wp.bool),
-    distance: wp.array(dtype=wp.float32),
-    barycentric: wp.array(dtype=wp.vec3),
-):
-    """Mark point ``i`` as beyond the search."""
-    canonical[i] = wp.vec3()
-    barycentric[i] = wp.vec3()
-    distance[i] = wp.inf
-    valid[i] = False
+def _reach(thickness: wp.array(dtype=wp.float32), corner: wp.vec3i, weight: wp.vec3) -> float:
+    """Thickness of the shell at a surface point."""
+    return wp.dot(weight, wp.vec3(thickness[corner[0]], thickness[corner[1]], thickness[corner[2]]))
 
 
 @wp.kernel(enable_backward=False)
@@ -115,18 +83,24 @@ def _inverse_skinning(
 ):
     i = wp.tid()
     p = points[i]
-    mesh = meshes[frames[i]]
-    query = wp.mesh_query_point_no_sign(mesh, p, search_radius)
-    face[i] = -1
-    _leave(i, canonical, valid, distance, barycentric)
+    frame = frames[i]
+    query = wp.mesh_query_point_no_sign(meshes[frame], p, search_radius)
+    found = int(-1)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
+    gap = float(wp.inf)
+    place = wp.vec3()
+    weight = wp.vec3()
+    valid[i] = False
     if query.result:
-        face[i] = query.face
-        closest = wp.mesh_eval_position(mesh, query.face, query.u, query.v)
+        found = query.face
+        corner = faces[found]
         weight = wp.vec3(query.u, query.v, 1.0 - query.u - query.v)
-        _carry(
-            p, closest, frames[i], faces[query.face], weight, transforms, displacements, thickness,
-            i, canonical, valid, distance, barycentric,
-        )
+        gap = wp.length(wp.mesh_eval_position(meshes[frame], found, query.u, query.v) - p)
+        place = _undo_transform(transforms, displacements, frame, corner, weight, p)
+        valid[i] = gap <= _reach(thickness, corner, weight)
+    canonical[i] = place
+    distance[i] = gap
+    face[i] = found
+    barycentric[i] = weight
 
 
 @wp.kernel(enable_backward=False)
@@ -134,7 +108,7 @@ def _inverse_skinning(
 def _inverse_skinning_in_packets(
     boxes: wp.array3d(dtype=wp.vec3),
     vertices: wp.array2d(dtype=wp.vec3),
-    corners: wp.array(dtype=wp.vec3i),
+    sorted_faces: wp.array(dtype=wp.vec3i),
     numbers: wp.array(dtype=wp.int32),
     transforms: wp.array(dtype=wp.float32, ndim=4),
     displacements: wp.array(dtype=wp.vec3, ndim=2),
@@ -142,15 +116,14 @@ def _inverse_skinning_in_packets(
     points: wp.array(dtype=wp.vec3),
     frames: wp.array(dtype=wp.int32),
     search_radius: float,
-    run: int,
     canonical: wp.array(dtype=wp.vec3),
     valid: wp.array(dtype=wp.bool),
     distance: wp.array(dtype=wp.float32),
     face: wp.array(dtype=wp.int32),
     barycentric: wp.array(dtype=wp.vec3),
 ):
-    first = wp.tid() * run
-    end = wp.min(first + run, points.shape[0])
+    first = wp.tid() * RUN
+    end = wp.min(first + RUN, points.shape[0])
     while first < end:
         frame = frames[first]
         count = int(1)  # noqa: UP018, RUF046 (Warp: a variable, not a constant)
@@ -161,23 +134,28 @@ def _inverse_skinning_in_packets(
             and wp.length_sq(points[first + count] - points[first]) < PACKET_SIZE * PACKET_SIZE
         ):
             count += 1
-        found = closest_faces(boxes, vertices, corners, frame, points, first, count, search_radius)
+        found = closest_faces(boxes, vertices, sorted_faces, frame, points, first, count, search_radius)
         for lane in range(count):
             i = first + lane
-            face[i] = -1
-            _leave(i, canonical, valid, distance, barycentric)
-            if found[lane] >= 0:
-                p = points[i]
+            p = points[i]
+            if found[lane] < 0:
+                canonical[i] = wp.vec3()
+                valid[i] = False
+                distance[i] = wp.inf
+                face[i] = -1
+                barycentric[i] = wp.vec3()
+            else:
+                corner = sorted_faces[found[lane]]
+                a = vertices[frame, corner[0]]
+                b = vertices[frame, corner[1]]
+                c = vertices[frame, corner[2]]
+                weight = closest_barycentric(a, b, c, p)
+                gap = wp.length(weight[0] * a + weight[1] * b + weight[2] * c - p)
+                canonical[i] = _undo_transform(transforms, displacements, frame, corner, weight, p)
+                valid[i] = gap <= _reach(thickness, corner, weight)
+                distance[i] = gap
                 face[i] = numbers[found[lane]]
-                corner = corners[found[lane]]
-                weight = closest_barycentric(
-                    vertices[frame, corner[0]], vertices[frame, corner[1]], vertices[frame, corner[2]], p
-                )
-                closest = blend_corners(vertices, frame, corner, weight)
-                _carry(
-                    p, closest, frame, corner, weight, transforms, displacements, thickness,
-                    i, canonical, valid, distance, barycentric,
-                )
+                barycentric[i] = weight
         first += count
 
 
@@ -186,7 +164,7 @@ def inverse_skinning(
     points: Tensor,
     frame: Tensor,
     meshes: Tensor,
-    corners: Tensor,
+    faces: Tensor,
     transforms: Tensor,
     displacements: Tensor,
     thickness: Tensor,
@@ -198,7 +176,7 @@ def inverse_skinning(
         points: ``[N, 3]`` metres.
         frame: ``[N]`` int32.
         meshes: ``[F]`` int64 ids of the posed hierarchies.
-        corners: ``[Fc * 3]`` int32 their faces.
+        faces: ``[Fc, 3]`` int32 their faces.
         transforms: ``[F, V, 3, 4]`` rest to world.
         displacements: ``[F, V, 3]`` from canonical.
         thickness: ``[V]`` of the shell in metres.
@@ -208,7 +186,7 @@ def inverse_skinning(
         The fields of `CanonicalPoints`, in order.
     """
     found = _places_of(points)
-    surface = as_ids(meshes), as_vec3i(corners.view(-1, 3)), transforms, as_vec3(displacements), thickness
+    surface = as_ids(meshes), as_vec3i(faces), transforms, as_vec3(displacements), thickness
     inputs = [*surface, as_vec3(points), frame, search_radius, *map(_as_array, found)]
     launch(_inverse_skinning, len(points), inputs, points.device)
     return found
@@ -220,26 +198,26 @@ def inverse_skinning_in_packets(
     frame: Tensor,
     vertices: Tensor,
     boxes: Tensor,
-    corners: Tensor,
+    sorted_faces: Tensor,
     numbers: Tensor,
     transforms: Tensor,
     displacements: Tensor,
     thickness: Tensor,
     search_radius: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """`inverse_skinning` with the fields of a `PosedTree` in the place of hierarchies, for CPUs.
+    """`inverse_skinning` on a CPU, with the tensors of a `PosedTree` in the place of hierarchies.
 
     Neighbours in the list are searched for together, if they are neighbours in space as well.
     """
     found = _places_of(points)
-    tree = as_vec3(boxes), as_vec3(vertices), as_vec3i(corners), numbers
+    tree = as_vec3(boxes), as_vec3(vertices), as_vec3i(sorted_faces), numbers
     surface = transforms, as_vec3(displacements), thickness
-    inputs = [*tree, *surface, as_vec3(points), frame, search_radius, RUN, *map(_as_array, found)]
+    inputs = [*tree, *surface, as_vec3(points), frame, search_radius, *map(_as_array, found)]
     launch(_inverse_skinning_in_packets, -(-len(points) // RUN), inputs, points.device)
     return found
 
 
-def _places_of(points: Tensor, *_: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _places_of(points: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Tensors for the fields of `CanonicalPoints` of points ``[N, 3]``."""
     count = len(points)
     valid, face = points.new_empty(count, dtype=torch.bool), points.new_empty(count, dtype=torch.int32)
@@ -302,7 +280,7 @@ class NearestSurface(InverseSkinning):
             return self._hierarchies.posed(vertices, canonical, self.faces)
         # A thread that finds none makes the same one.
         self._tree = self._tree or FaceTree(canonical, self.faces)
-        return self._tree.posed(vertices.contiguous())
+        return self._tree.posed(vertices)
 
     def forward(self, points: Tensor, frame: Tensor, surface: SkinningSurface) -> CanonicalPoints:
         place = surface.transforms.detach(), surface.displacements.detach()
