@@ -134,11 +134,12 @@ def _(vertices: Tensor, sorted_faces: Tensor, leaves: int) -> Tensor:
 
 
 @wp.func_native("""
+    auto larger = [](float p, float q) { return p > q ? p : q; };
     int some = 0;
     for (int lane = 0; lane < 8; ++lane) {
-        float gap_x = wp::max(wp::max(low[0] - x[lane], x[lane] - high[0]), 0.0f);
-        float gap_y = wp::max(wp::max(low[1] - y[lane], y[lane] - high[1]), 0.0f);
-        float gap_z = wp::max(wp::max(low[2] - z[lane], z[lane] - high[2]), 0.0f);
+        float gap_x = larger(larger(low[0] - x[lane], x[lane] - high[0]), 0.0f);
+        float gap_y = larger(larger(low[1] - y[lane], y[lane] - high[1]), 0.0f);
+        float gap_z = larger(larger(low[2] - z[lane], z[lane] - high[2]), 0.0f);
         // Less by more than rounding: that of a face must not hide the box around it.
         some |= 0.9999f * (gap_x * gap_x + gap_y * gap_y + gap_z * gap_z) <= best[lane];
     }
@@ -149,31 +150,35 @@ def _some_near_box(low: wp.vec3, high: wp.vec3, x: Lanes, y: Lanes, z: Lanes, be
 
 
 @wp.func_native("""
+    auto larger = [](float p, float q) { return p > q ? p : q; };
+    auto smaller = [](float p, float q) { return p < q ? p : q; };
     wp::vec3 ab = b - a, bc = c - b, ca = a - c, normal = wp::cross(ab, ca);
+    float area = wp::dot(normal, normal);
+    if (!(area >= 0.0f))
+        return wp::vec_t<8, float>(1e38f);  // A vertex is not a number: the face is nowhere.
     wp::vec3 off_ab = wp::cross(normal, ab), off_bc = wp::cross(normal, bc), off_ca = wp::cross(normal, ca);
     // A face without area, or an edge without length, divides nothing by nothing.
-    float per_ab = 1.0f / wp::max(wp::dot(ab, ab), 1e-30f), per_bc = 1.0f / wp::max(wp::dot(bc, bc), 1e-30f);
-    float per_ca = 1.0f / wp::max(wp::dot(ca, ca), 1e-30f), flat = wp::dot(normal, normal);
-    float per_normal = 1.0f / wp::max(flat, 1e-30f);
+    float per_ab = 1.0f / larger(wp::dot(ab, ab), 1e-30f), per_bc = 1.0f / larger(wp::dot(bc, bc), 1e-30f);
+    float per_ca = 1.0f / larger(wp::dot(ca, ca), 1e-30f), per_area = 1.0f / larger(area, 1e-30f);
     wp::vec_t<8, float> found;
     for (int lane = 0; lane < 8; ++lane) {
         float ax = x[lane] - a[0], ay = y[lane] - a[1], az = z[lane] - a[2];
         float bx = x[lane] - b[0], by = y[lane] - b[1], bz = z[lane] - b[2];
         float cx = x[lane] - c[0], cy = y[lane] - c[1], cz = z[lane] - c[2];
-        float t = wp::min(wp::max((ax * ab[0] + ay * ab[1] + az * ab[2]) * per_ab, 0.0f), 1.0f);
-        float u = wp::min(wp::max((bx * bc[0] + by * bc[1] + bz * bc[2]) * per_bc, 0.0f), 1.0f);
-        float v = wp::min(wp::max((cx * ca[0] + cy * ca[1] + cz * ca[2]) * per_ca, 0.0f), 1.0f);
+        float t = smaller(larger((ax * ab[0] + ay * ab[1] + az * ab[2]) * per_ab, 0.0f), 1.0f);
+        float u = smaller(larger((bx * bc[0] + by * bc[1] + bz * bc[2]) * per_bc, 0.0f), 1.0f);
+        float v = smaller(larger((cx * ca[0] + cy * ca[1] + cz * ca[2]) * per_ca, 0.0f), 1.0f);
         float tx = ax - t * ab[0], ty = ay - t * ab[1], tz = az - t * ab[2];
         float ux = bx - u * bc[0], uy = by - u * bc[1], uz = bz - u * bc[2];
         float vx = cx - v * ca[0], vy = cy - v * ca[1], vz = cz - v * ca[2];
         float to_ab = tx * tx + ty * ty + tz * tz, to_bc = ux * ux + uy * uy + uz * uz;
-        float to_edges = wp::min(wp::min(to_ab, to_bc), vx * vx + vy * vy + vz * vz);
+        float to_edges = smaller(smaller(to_ab, to_bc), vx * vx + vy * vy + vz * vz);
         float height = ax * normal[0] + ay * normal[1] + az * normal[2];
-        float outside = wp::max(wp::max(ax * off_ab[0] + ay * off_ab[1] + az * off_ab[2],
+        float outside = larger(larger(ax * off_ab[0] + ay * off_ab[1] + az * off_ab[2],
                                         bx * off_bc[0] + by * off_bc[1] + bz * off_bc[2]),
                                 cx * off_ca[0] + cy * off_ca[1] + cz * off_ca[2]);
-        bool within = (outside <= 0.0f) & (flat > 0.0f);
-        found[lane] = within ? height * height * per_normal : to_edges;
+        bool within = (outside <= 0.0f) & (area > 0.0f);
+        found[lane] = within ? height * height * per_area : to_edges;
     }
     return found;
 """)
