@@ -19,8 +19,9 @@ from partnerface.compute.warp_launch import as_ids, as_vec3, as_vec3i, launch, o
 from partnerface.head_models.head_model import PosedHead
 from partnerface.head_models.linear_blend_skinning import transform_points
 from partnerface.meshes.bvh import BvhCache, PosedBvhs
-from partnerface.meshes.face_tree import LANES, FaceTree, PosedTree, closest_barycentric, closest_faces
+from partnerface.meshes.face_tree import FaceTree, PosedTree, closest_faces
 from partnerface.meshes.normals import blend_corners
+from partnerface.meshes.point_packets import LANES, closest_barycentric
 from partnerface.skinning.inverse_skinning import CanonicalPoints, InverseSkinning
 
 RUN = 16
@@ -108,6 +109,7 @@ def _inverse_skinning(
 def _inverse_skinning_in_packets(
     boxes: wp.array3d(dtype=wp.vec3),
     vertices: wp.array2d(dtype=wp.vec3),
+    leaves: wp.array(dtype=wp.int32),
     sorted_faces: wp.array(dtype=wp.vec3i),
     numbers: wp.array(dtype=wp.int32),
     transforms: wp.array(dtype=wp.float32, ndim=4),
@@ -134,7 +136,9 @@ def _inverse_skinning_in_packets(
             and wp.length_sq(points[first + count] - points[first]) < PACKET_SIZE * PACKET_SIZE
         ):
             count += 1
-        found = closest_faces(boxes, vertices, sorted_faces, frame, points, first, count, search_radius)
+        found = closest_faces(
+            boxes, vertices, leaves, sorted_faces, frame, points, first, count, search_radius
+        )
         for lane in range(count):
             i = first + lane
             p = points[i]
@@ -198,6 +202,7 @@ def inverse_skinning_in_packets(
     frame: Tensor,
     vertices: Tensor,
     boxes: Tensor,
+    leaves: Tensor,
     sorted_faces: Tensor,
     numbers: Tensor,
     transforms: Tensor,
@@ -210,7 +215,7 @@ def inverse_skinning_in_packets(
     Neighbours in the list are searched for together, if they are neighbours in space as well.
     """
     found = _places_of(points)
-    tree = as_vec3(boxes), as_vec3(vertices), as_vec3i(sorted_faces), numbers
+    tree = as_vec3(boxes), as_vec3(vertices), leaves, as_vec3i(sorted_faces), numbers
     surface = transforms, as_vec3(displacements), thickness
     inputs = [*tree, *surface, as_vec3(points), frame, search_radius, *map(_as_array, found)]
     launch(_inverse_skinning_in_packets, -(-len(points) // RUN), inputs, points.device)

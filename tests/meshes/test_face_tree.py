@@ -64,12 +64,36 @@ def test_equals_every_face_along_rays_and_for_one_point_many_times():
 
 
 def test_faces_without_area_are_edges_and_points():
+    """Some exactly, some but for the rounding of a corner, near them and far away."""
     generator = torch.Generator().manual_seed(1)
-    vertices = torch.randn(1, 30, 3, generator=generator)
-    vertices[0, 20] = 0.5 * (vertices[0, 0] + vertices[0, 1])
-    faces = torch.tensor([[0, 1, 20], [0, 1, 1], [4, 4, 4], [0, 0, 7], [5, 6, 5]])
-    points = torch.randn(100, 3, generator=generator)
-    check(vertices, faces, points, torch.zeros(100).int(), FaceTree(vertices[0], faces).posed(vertices))
+    vertices = torch.randn(1, 300, 3, generator=generator)
+    along = torch.rand(100, 1, generator=generator)
+    vertices[0, 200:] = torch.lerp(vertices[0, :100], vertices[0, 100:200], along)
+    slivers = torch.arange(300).view(3, 100).T
+    faces = torch.cat([slivers, torch.tensor([[0, 1, 1], [4, 4, 4], [0, 0, 7], [5, 6, 5]])])
+    for size in (1.0, 1e-3):
+        scale = torch.tensor([1e-2, 1e-1, 3.0]).repeat_interleave(60)[:, None]
+        points = vertices[0, :180] + scale * torch.randn(180, 3, generator=generator)
+        posed = FaceTree(vertices[0], faces).posed(size * vertices)
+        check(size * vertices, faces, size * points, torch.zeros(180).int(), posed)
+
+
+def test_a_mesh_of_very_many_faces():
+    """A plane over which distances are heights."""
+    side = 240
+    places = torch.cartesian_prod(torch.arange(side), torch.arange(side))
+    vertices = 0.01 * torch.cat([places.float(), torch.zeros(side**2, 1)], 1)
+    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1)
+    lower = torch.stack([corner, corner + 1, corner + side], 1)
+    faces = torch.cat([lower, torch.stack([corner + 1, corner + side + 1, corner + side], 1)])
+    points = 2.39 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
+    points[:, 2] *= 0.01
+    distance, face, weights = closest(
+        FaceTree(vertices, faces).posed(vertices[None]), faces, points, torch.zeros(300).int()
+    )
+    torch.testing.assert_close(distance, points[:, 2], atol=1e-6, rtol=0)
+    below = (vertices[faces[face.long()]] * weights[..., None]).sum(1)
+    torch.testing.assert_close(below[:, :2], points[:, :2], atol=1e-5, rtol=0)
 
 
 def test_of_equally_close_faces_the_same_is_found_whatever_is_searched_for_beside():
