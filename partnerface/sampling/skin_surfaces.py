@@ -99,16 +99,16 @@ def _mark_shell(
 
 @wp.func
 @no_type_check
-def _widened_word(
-    marked: wp.array2d(dtype=wp.uint32), frame: int, first: int, w: int, words: int
+def _of_three_rows(
+    marked: wp.array2d(dtype=wp.uint32), frame: int, row: int, w: int, words: int, cells: int
 ) -> wp.uint32:
-    """Word ``w`` of the row that begins at word ``first``, widened by one cell along x."""
-    bits = marked[frame, first + w]
-    found = bits | (bits << wp.uint32(1)) | (bits >> wp.uint32(1))
-    if w > 0:
-        found |= marked[frame, first + w - 1] >> wp.uint32(31)
-    if w + 1 < words:
-        found |= marked[frame, first + w + 1] << wp.uint32(31)
+    """Word ``w`` of a row, and of those before and after it in y."""
+    i = row * words + w
+    found = marked[frame, i]
+    if row % cells > 0:
+        found |= marked[frame, i - words]
+    if row % cells + 1 < cells:
+        found |= marked[frame, i + words]
     return found
 
 
@@ -118,14 +118,16 @@ def _widen_in_planes(marked: wp.array2d(dtype=wp.uint32), cells: int, widened: w
     """By one cell along x and y; a thread takes a row of x."""
     frame, row = wp.tid()
     words = (cells + 31) / 32
-    y = row % cells
+    before = wp.uint32(0)
+    bits = _of_three_rows(marked, frame, row, 0, words, cells)
     for w in range(words):
-        found = _widened_word(marked, frame, row * words, w, words)
-        if y > 0:
-            found |= _widened_word(marked, frame, (row - 1) * words, w, words)
-        if y + 1 < cells:
-            found |= _widened_word(marked, frame, (row + 1) * words, w, words)
-        widened[frame, row * words + w] = found
+        after = wp.uint32(0)
+        if w + 1 < words:
+            after = _of_three_rows(marked, frame, row, w + 1, words, cells)
+        found = bits | (bits << wp.uint32(1)) | (bits >> wp.uint32(1))
+        widened[frame, row * words + w] = found | (before >> wp.uint32(31)) | (after << wp.uint32(31))
+        before = bits
+        bits = after
 
 
 @wp.kernel(enable_backward=False)
