@@ -48,27 +48,33 @@ def some_within(low: wp.vec3, high: wp.vec3, x: Lanes, y: Lanes, z: Lanes, best:
     wp::vec3 off_ab = wp::cross(normal, ab), off_bc = wp::cross(normal, bc), off_ca = wp::cross(normal, ca);
     float edges = wp::dot(ab, ab) + wp::dot(bc, bc) + wp::dot(ca, ca);
     bool sliver = area <= larger(1e-12f * edges * edges, 1e-36f);
-    // An edge without length divides nothing by nothing.
-    float per_ab = 1.0f / larger(wp::dot(ab, ab), 1e-36f), per_bc = 1.0f / larger(wp::dot(bc, bc), 1e-36f);
-    float per_ca = 1.0f / larger(wp::dot(ca, ca), 1e-36f), per_area = 1.0f / larger(area, 1e-36f);
+    float per_area = 1.0f / larger(area, 1e-36f);
+    // From the nearer end: faces that share an edge or a corner are then equally far from it, to the bit.
+    auto to_edge = [&](int lane, const wp::vec3& start, const wp::vec3& end, const wp::vec3& edge) {
+        float per_edge = 1.0f / larger(wp::dot(edge, edge), 1e-36f);
+        float sx = x[lane] - start[0], sy = y[lane] - start[1], sz = z[lane] - start[2];
+        float ex = x[lane] - end[0], ey = y[lane] - end[1], ez = z[lane] - end[2];
+        float from_start = (sx * edge[0] + sy * edge[1] + sz * edge[2]) * per_edge;
+        float from_end = -(ex * edge[0] + ey * edge[1] + ez * edge[2]) * per_edge;
+        bool first = from_start <= from_end;
+        float share = larger(smaller(from_start, from_end), 0.0f), t = first ? share : -share;
+        float dx = (first ? sx : ex) - t * edge[0];
+        float dy = (first ? sy : ey) - t * edge[1];
+        float dz = (first ? sz : ez) - t * edge[2];
+        return dx * dx + dy * dy + dz * dz;
+    };
     wp::vec_t<8, float> found;
     for (int lane = 0; lane < 8; ++lane) {
         float ax = x[lane] - a[0], ay = y[lane] - a[1], az = z[lane] - a[2];
         float bx = x[lane] - b[0], by = y[lane] - b[1], bz = z[lane] - b[2];
         float cx = x[lane] - c[0], cy = y[lane] - c[1], cz = z[lane] - c[2];
-        float t = smaller(larger((ax * ab[0] + ay * ab[1] + az * ab[2]) * per_ab, 0.0f), 1.0f);
-        float u = smaller(larger((bx * bc[0] + by * bc[1] + bz * bc[2]) * per_bc, 0.0f), 1.0f);
-        float v = smaller(larger((cx * ca[0] + cy * ca[1] + cz * ca[2]) * per_ca, 0.0f), 1.0f);
-        float tx = ax - t * ab[0], ty = ay - t * ab[1], tz = az - t * ab[2];
-        float ux = bx - u * bc[0], uy = by - u * bc[1], uz = bz - u * bc[2];
-        float vx = cx - v * ca[0], vy = cy - v * ca[1], vz = cz - v * ca[2];
-        float to_ab = tx * tx + ty * ty + tz * tz, to_bc = ux * ux + uy * uy + uz * uz;
-        float to_edges = smaller(smaller(to_ab, to_bc), vx * vx + vy * vy + vz * vz);
         float height = ax * normal[0] + ay * normal[1] + az * normal[2];
         float beyond_ab = ax * off_ab[0] + ay * off_ab[1] + az * off_ab[2];
         float beyond_bc = bx * off_bc[0] + by * off_bc[1] + bz * off_bc[2];
         float beyond_ca = cx * off_ca[0] + cy * off_ca[1] + cz * off_ca[2];
         bool over_face = larger(larger(beyond_ab, beyond_bc), beyond_ca) <= 0.0f;
+        float to_edges = smaller(to_edge(lane, a, b, ab), to_edge(lane, b, c, bc));
+        to_edges = smaller(to_edges, to_edge(lane, c, a, ca));
         found[lane] = (over_face & !sliver) ? height * height * per_area : to_edges;
     }
     return found;

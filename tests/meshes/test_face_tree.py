@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import ConvexHull
 
 from partnerface.meshes.face_tree import FaceTree, PosedTree
 from partnerface.skinning.nearest_surface import NearestSurface, SkinningSurface
@@ -136,3 +137,24 @@ def test_a_vertex_that_is_no_number_takes_its_own_faces_away_and_no_others():
     distance, face, _ = closest(posed, faces, points, torch.zeros(4).int(), radius=0.5)
     assert face.tolist() == [0, -1, 0, -1]
     torch.testing.assert_close(distance[[0, 2]], torch.tensor([0.01, 0.01]))
+
+
+def test_of_faces_that_share_the_closest_edge_or_corner_the_first_is_found_however_they_are_written():
+    """Rounding does not decide: a map that jumps from face to face would jump with it."""
+    generator = torch.Generator().manual_seed(0)
+    vertices = torch.nn.functional.normalize(torch.randn(1, 60, 3, generator=generator), dim=2)
+    faces = torch.from_numpy(ConvexHull(vertices[0].numpy()).simplices).long()
+    # Over edges and corners of a convex body.
+    weights = torch.rand(400, 2, 1, generator=generator)
+    weights[:50, 0] = 0
+    edges = faces[torch.randint(len(faces), (400,), generator=generator), :2]
+    points = 1.3 * (vertices[0, edges] * weights / weights.sum(1, keepdim=True)).sum(1)
+    frame = torch.zeros(400).int()
+    found = []
+    for turn in range(3):
+        for written in (faces.roll(turn, 1), faces.roll(turn, 1).flip(1)):
+            tree = FaceTree(vertices[0], written)
+            found.append(closest(tree.posed(vertices), written, points, frame)[1])
+    assert all(torch.equal(found[0], other) for other in found[1:])
+    shared = (faces[found[0].long()][:, :, None] == edges[:, None]).any(1).all(1)
+    assert shared.float().mean() > 0.3
