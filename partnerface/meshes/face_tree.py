@@ -107,6 +107,8 @@ def _fit_boxes(
     boxes: wp.array3d(dtype=wp.vec3),
 ):
     frame = wp.tid()
+    boxes[frame, 0, 0] = wp.vec3()
+    boxes[frame, 0, 1] = wp.vec3()
     count = leaves.shape[0] - 1
     for leaf in range(count):
         low = wp.vec3(wp.inf)
@@ -128,7 +130,7 @@ def _fit_boxes(
 
 @operator("fit_boxes")
 def fit_boxes(vertices: Tensor, leaves: Tensor, sorted_faces: Tensor) -> Tensor:
-    """``boxes`` of a `PosedTree`, from its other attributes; of the unused node 0 they are undefined."""
+    """``boxes`` of a `PosedTree`, from its other attributes; of the unused node 0 they are zero."""
     boxes = vertices.new_empty(len(vertices), 2 * (len(leaves) - 1), 2, 3)
     inputs = [as_vec3(vertices), leaves, as_vec3i(sorted_faces), as_vec3(boxes)]
     launch(_fit_boxes, len(vertices), inputs, vertices.device)
