@@ -133,6 +133,11 @@ def as_vec3(tensor: Tensor) -> wp.array:
     return wp.from_torch(tensor.detach(), dtype=wp.vec3)
 
 
+def as_vec3i(tensor: Tensor) -> wp.array:
+    """A contiguous int32 tensor ``[..., 3]`` as an array ``[...]`` of vectors that shares its memory."""
+    return wp.from_torch(tensor, dtype=wp.vec3i)
+
+
 def as_vec4(tensor: Tensor) -> wp.array:
     """A contiguous float tensor ``[..., 4]`` as a flat array of vectors that shares its memory."""
     return wp.from_torch(tensor.detach().view(-1, 4), dtype=wp.vec4)

@@ -66,11 +66,13 @@ class HashField(RadianceField):
         self.appearance_width = appearance_width
         self.density_head = nn.Sequential(
             nn.Linear(self.grid.width + self.density_code_width, hidden_width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(hidden_width, 16),
         )
         self.colour_head = nn.Sequential(
-            nn.Linear(15 + 16 + appearance_width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, 3)
+            nn.Linear(15 + 16 + appearance_width, hidden_width),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden_width, 3),
         )
 
     def grid_parameters(self) -> Iterable[nn.Parameter]:

@@ -62,6 +62,11 @@ class PosedBvhs:
         self.meshes, self.corners = meshes, meshes[0].corners
         self.ids = torch.tensor([int(mesh.id) for mesh in meshes]).to(self.corners.device)
 
+    @property
+    def arrays(self) -> tuple[Tensor, Tensor]:
+        """What a search takes: `ids`, and the faces ``[Fc, 3]`` int32."""
+        return self.ids, self.corners.view(-1, 3)
+
 
 class BvhCache:
     """Hierarchies over a mesh for each thread and frame of a batch: threads work side by side."""

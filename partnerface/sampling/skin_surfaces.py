@@ -97,35 +97,55 @@ def _mark_shell(
     _mark(place + outwards * (reach[i] * scale), cells, frame, marked)
 
 
-@wp.kernel(enable_backward=False)
+@wp.func
 @no_type_check
-def _widen_rows(marked: wp.array2d(dtype=wp.uint32), words: int, widened: wp.array2d(dtype=wp.uint32)):
-    """By one cell along x."""
-    frame, i = wp.tid()
-    w = i % words
-    bits = marked[frame, i]
-    found = bits | (bits << wp.uint32(1)) | (bits >> wp.uint32(1))
-    if w > 0:
-        found |= marked[frame, i - 1] >> wp.uint32(31)
-    if w + 1 < words:
-        found |= marked[frame, i + 1] << wp.uint32(31)
-    widened[frame, i] = found
-
-
-@wp.kernel(enable_backward=False)
-@no_type_check
-def _widen_across(
-    marked: wp.array2d(dtype=wp.uint32), stride: int, cells: int, widened: wp.array2d(dtype=wp.uint32)
-):
-    """By one cell along the axis whose neighbours lie ``stride`` words apart."""
-    frame, i = wp.tid()
-    place = (i / stride) % cells
+def _of_three_rows(
+    marked: wp.array2d(dtype=wp.uint32), frame: int, row: int, w: int, words: int, cells: int
+) -> wp.uint32:
+    """Word ``w`` of a row, and of those before and after it in y."""
+    i = row * words + w
     found = marked[frame, i]
-    if place > 0:
-        found |= marked[frame, i - stride]
-    if place + 1 < cells:
-        found |= marked[frame, i + stride]
-    widened[frame, i] = found
+    if row % cells > 0:
+        found |= marked[frame, i - words]
+    if row % cells + 1 < cells:
+        found |= marked[frame, i + words]
+    return found
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _widen_in_planes(marked: wp.array2d(dtype=wp.uint32), cells: int, widened: wp.array2d(dtype=wp.uint32)):
+    """By one cell along x and y; a thread takes a row of x."""
+    frame, row = wp.tid()
+    words = (cells + 31) / 32
+    before = wp.uint32(0)
+    bits = _of_three_rows(marked, frame, row, 0, words, cells)
+    for w in range(words):
+        after = wp.uint32(0)
+        if w + 1 < words:
+            after = _of_three_rows(marked, frame, row, w + 1, words, cells)
+        found = bits | (bits << wp.uint32(1)) | (bits >> wp.uint32(1))
+        widened[frame, row * words + w] = found | (before >> wp.uint32(31)) | (after << wp.uint32(31))
+        before = bits
+        bits = after
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _widen_across_planes(
+    marked: wp.array2d(dtype=wp.uint32), cells: int, widened: wp.array2d(dtype=wp.uint32)
+):
+    """By one cell along z; a thread takes a row of x."""
+    frame, row = wp.tid()
+    words = (cells + 31) / 32
+    plane = cells * words
+    for i in range(row * words, (row + 1) * words):
+        found = marked[frame, i]
+        if row >= cells:
+            found |= marked[frame, i - plane]
+        if row + cells < cells * cells:
+            found |= marked[frame, i + plane]
+        widened[frame, i] = found
 
 
 def shell_cells(
@@ -179,11 +199,10 @@ def mark_shell(
     first, second = as_bits(marked), as_bits(other)
     inputs = [*surface, as_vec3(barycentric), reach, *place, cells, first]
     launch(_mark_shell, (frames, len(reach)), inputs, device)
-    words = marked.shape
-    launch(_widen_rows, words, [first, row, second], device)
-    launch(_widen_across, words, [second, row, cells, first], device)
-    launch(_widen_across, words, [first, cells * row, cells, second], device)
-    return other
+    rows = frames, cells**2
+    launch(_widen_in_planes, rows, [first, cells, second], device)
+    launch(_widen_across_planes, rows, [second, cells, first], device)
+    return marked
 
 
 @mark_shell.register_fake

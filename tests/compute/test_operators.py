@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from partnerface.avatar import voxel_map
 from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.view import View
 from partnerface.deformation.part_blendshapes import PartBlendshapes
+from partnerface.meshes.bvh import BvhCache
 from tests.avatar.test_methods import TestPartDeformation as Parts
 from tests.contracts.subjects import disturb, shared_head_model, tracked_sequence
 
@@ -25,10 +27,12 @@ OPERATORS = {
     "composite_samples",
     "composite_samples_backward",
     "even_voxels",
+    "fit_boxes",
     "hash_encoding",
     "hash_encoding_backward",
     "interpolate_voxels",
     "inverse_skinning",
+    "inverse_skinning_in_packets",
     "mark_shell",
     "offset_and_usage",
     "offset_and_usage_backward",
@@ -81,9 +85,14 @@ def calls() -> Iterator[dict[str, tuple[Any, ...]]]:
             frames = avatar.pose_frames(picture)
             sampled = avatar.sample(rays, frames)
             avatar.shade(sampled, avatar.for_picture(frames, [sampled], False))
+            # What a GPU searches in.
+            skinning, posed = avatar.skinning, model(picture.head)
+            hierarchies = BvhCache().posed(posed.vertices, posed.canonical_vertices, skinning.faces)
+            surface = replace(frames.exact.surface, hierarchies=hierarchies)
+            skinning(sampled.points, sampled.point_frame, surface)
     # The hierarchies whose ids are among the arguments live as long as the avatar does.
     yield recorder.calls
-    del avatar, frames
+    del avatar, frames, hierarchies
 
 
 def test_all_of_them_are_used(calls):

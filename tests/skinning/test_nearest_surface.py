@@ -200,7 +200,7 @@ def test_gradient_matches_finite_differences(anny, skinning, random_head_paramet
 
 
 def test_a_point_on_the_surface_is_found_however_often_it_is_looked_for(skinning, posed):
-    """Each search is bounded by the one before, which for such points leaves no more than rounding."""
+    """The boxes around such points are no more than rounding away."""
     corners, barycentric = surface_points(posed.vertices[0], skinning.faces, 4000)
     points = interpolate(posed.vertices[0], skinning.faces[corners], barycentric).repeat_interleave(3, 0)
     found = skinning(points, in_frame(points), skinning.posed_surface(posed))
