@@ -46,7 +46,7 @@ class FitProblem:
     ) -> None:
         self.settings = settings
         self.geometry: LandmarkGeometry = landmark_geometry(head_model)
-        landmarks = torch.as_tensor(interpolate_missing(track.landmarks, track.valid))
+        landmarks = torch.as_tensor(interpolate_missing(track.landmarks, track.valid & track.trusted))
         self.detected = landmarks[:, self.geometry.numbers, :2]
         self.detected_irises = landmarks[:, [LEFT_IRIS, RIGHT_IRIS], :2]
         self.frame_weights = torch.as_tensor(track.used, dtype=torch.float32)
