@@ -19,9 +19,9 @@ SLOWEST_FPS = 15.0
 WINDOW_S = 1.0
 """Time over which changes are compared with the noise."""
 
-MOST_CHANGE = 1.4
-"""Mean square of the changes that smoothing may make, in mean squares of the noise, which vary by a sixth from
-second to second at 25 frames."""
+MOST_CHANGE = 1.6
+"""Mean square of the changes that smoothing may make, in mean squares of the noise, which
+vary by a sixth from second to second."""
 
 PENALTY_LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Penalties that are tried, as shares of the one that averages over `LONGEST_MEAN_S`."""
@@ -44,8 +44,8 @@ def steady_poses(head: HeadParameters, frame_weights: torch.Tensor, times: np.nd
 
     Frames are measured one by one, so that noise in dark pictures turns the head from frame to frame. Noise
     is white and a head moves at a few hertz, so sixth differences of the poses tell how large it is. A
-    Whittaker smoother (Eilers 2003) takes it out: around each frame with the greatest penalty on accelerations
-    that changes the poses by no more than the noise (the discrepancy principle of Morozov).
+    Whittaker smoother (Eilers 2003) takes it out: around each frame with the greatest penalty on
+    accelerations that changes the poses by no more than the noise (the discrepancy principle of Morozov).
 
     Args:
         head: ``T`` heads.
