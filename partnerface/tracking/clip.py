@@ -24,7 +24,7 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.alignment.expressions import ExpressionSettings, align_expressions
 from partnerface.tracking.alignment.pose_step import AlignmentSettings
 from partnerface.tracking.alignment.poses import ALIGNMENT_SIZE, align_poses
-from partnerface.tracking.alignment.steadiness import steady_poses
+from partnerface.tracking.alignment.steadiness import NOISY, picture_noise, steady_poses
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.mattes import (
     HeadCrop,
@@ -187,7 +187,8 @@ def fit_clip(clip: Clip, head_model: HeadModel, settings: FitSettings, bars: Pro
 
     with single_thread():
         fit.head = align_poses(luminance, mattes, camera, fit.head, weights, head_model, on_round=advance)
-        fit.head = steady_poses(fit.head, weights, clip.times)
+        if picture_noise(luminance) > NOISY:
+            fit.head = steady_poses(fit.head, weights, clip.times)
         fit.head = align_expressions(luminance, camera, fit.head, weights, head_model, on_round=advance)
     return fit
 

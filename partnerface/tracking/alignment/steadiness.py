@@ -20,8 +20,8 @@ WINDOW_S = 1.0
 """Time over which changes are compared with the noise."""
 
 MOST_CHANGE = 1.6
-"""Mean square of the changes that smoothing may make, in mean squares of the noise, which
-vary by a sixth from second to second."""
+"""Mean square of the changes that smoothing may make, in mean squares of the noise, which vary by a
+sixth from second to second."""
 
 PENALTY_LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Penalties that are tried, as shares of the one that averages over `LONGEST_MEAN_S`."""
@@ -35,15 +35,29 @@ PAUSE = 3.0
 """Usual intervals between frames from which nothing is smoothed across."""
 
 LEAST_FRAMES = 12
-MEDIAN_OF_SQUARES = 0.79
-"""Median of the sum of three squared normal numbers over its mean."""
+NOISY = 0.03
+"""`picture_noise` above which poses are smoothed. Below it a frame by itself measures them well enough, and what
+looks like noise may be motion; four clips have less than 0.004, a dark and noisy one 0.08."""
+NOISE_PAIRS = 16
+"""Neighbouring frames, spread over the clip, that are compared."""
+QUIET = 0.25
+"""Share of the windows, the quietest, that set the level of the noise: others may hold quick motion."""
+
+
+def picture_noise(luminance: torch.Tensor) -> float:
+    """Noise of pictures ``[T, H, W]`` uint8 as a share of their brightness, by what stands still in them."""
+    before = torch.linspace(0, len(luminance) - 2, min(NOISE_PAIRS, len(luminance) - 1)).long()
+    change = (luminance[before + 1].float() - luminance[before].float()).abs().median()
+    # The median of the absolute difference of two numbers with normal noise is 0.954 standard deviations.
+    return float(change) / 0.954 / max(float(luminance[before].float().mean()), 1.0)
 
 
 def steady_poses(head: HeadParameters, frame_weights: torch.Tensor, times: np.ndarray) -> HeadParameters:
     """Smooth the rigid poses of T frames where the head is at rest.
 
     Frames are measured one by one, so that noise in dark pictures turns the head from frame to frame. Noise
-    is white and a head moves at a few hertz, so sixth differences of the poses tell how large it is. A
+    is white and a head moves at a few hertz, so sixth differences of the poses in quiet moments tell how
+    large it is. A
     Whittaker smoother (Eilers 2003) takes it out: around each frame with the greatest penalty on
     accelerations that changes the poses by no more than the noise (the discrepancy principle of Morozov).
 
@@ -76,12 +90,13 @@ def smooth_at_rest(values: np.ndarray, used: np.ndarray, times: np.ndarray) -> n
     interval = float(np.median(steps))
     steady = (steps < PAUSE * interval) & used[1:] & used[:-1]
     whole = steady[1:] & steady[:-1]
+    window = max(3, round(WINDOW_S / interval))
     sixth = np.diff(values, 6, axis=0)[np.lib.stride_tricks.sliding_window_view(whole, 5).all(1)]
-    if len(sixth) == 0:
+    if len(sixth) < window:
         return values
     # 924 is the sum of the squared coefficients of the difference.
-    noise = float(np.median((sixth**2).sum(1))) / MEDIAN_OF_SQUARES / 924
-    window = max(3, round(WINDOW_S / interval))
+    energies = np.convolve((sixth**2).sum(1), np.ones(window) / window, "valid") / 924
+    noise = float(np.quantile(energies, QUIET))
     weight = uniform_filter1d(used.astype(float), window).clip(1e-6)
     penalty = np.zeros(len(values))
     for share in PENALTY_LADDER:
