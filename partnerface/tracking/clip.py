@@ -25,6 +25,7 @@ from partnerface.tracking.alignment.expressions import ExpressionSettings, align
 from partnerface.tracking.alignment.pose_step import AlignmentSettings
 from partnerface.tracking.alignment.poses import ALIGNMENT_SIZE, align_poses
 from partnerface.tracking.alignment.steadiness import NOISY, picture_noise, steady_poses
+from partnerface.tracking.detection.glasses import GLASSES_FRAMES, bridge_contrast, glasses_note
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.mattes import (
     HeadCrop,
@@ -55,7 +56,7 @@ class Clip:
         image_paths: ``T`` files of the crops.
         matte_paths: ``T`` files of their mattes.
         mattes: ``[T, H, W]`` uint8, what the files hold.
-        notes: frames that are not trusted, in words for the user.
+        notes: frames that are not trusted, and what is not modelled, in words for the user.
     """
 
     track: LandmarkTrack
@@ -113,12 +114,15 @@ def cut_clip(
     chosen, wrong = distrust_wrong(chosen)
     at_head = chosen.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size)
     colours: list[np.ndarray] = []
+    contrasts: list[float] = []
 
     def cut() -> Iterator[VideoFrame]:
         for number, frame in enumerate(head_crops(video, crop, frames)):
             image_paths.append(writer.add_image(frame.image))
             landmarks = np.nan_to_num(at_head.landmarks[number])
             colours.append(landmark_colours(frame.image, landmarks))
+            if at_head.used[number] and number % (len(frames) // GLASSES_FRAMES + 1) == 0:
+                contrasts.append(bridge_contrast(frame.image, landmarks))
             yield frame
             bars.advance(task)
 
@@ -151,7 +155,7 @@ def cut_clip(
         image_paths=image_paths,
         matte_paths=[writer.add_matte(matte) for matte in mattes],
         mattes=mattes,
-        notes=[*cut_off, *wrong, *covered],
+        notes=[*cut_off, *wrong, *covered, *glasses_note(contrasts)],
     )
 
 

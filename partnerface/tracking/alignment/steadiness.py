@@ -36,8 +36,8 @@ PAUSE = 3.0
 
 LEAST_FRAMES = 12
 NOISY = 0.03
-"""`picture_noise` above which poses are smoothed. Below it a frame by itself measures them well enough, and what
-looks like noise may be motion; four clips have less than 0.004, a dark and noisy one 0.08."""
+"""`picture_noise` above which poses are smoothed. Below it a frame by itself measures them well enough, and
+what looks like noise may be motion; four clips have less than 0.004, a dark and noisy one 0.08."""
 NOISE_PAIRS = 16
 """Neighbouring frames, spread over the clip, that are compared."""
 QUIET = 0.25
