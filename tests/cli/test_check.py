@@ -101,7 +101,17 @@ def test_the_embedded_subject_is_fit(synthetic_dataset: Path, tmp_path: Path, ca
     assert record["verdict"] == "fit"
     assert record["reasons"] == []
     assert {finding["topic"] for finding in record["findings"]} == {
-        *("tracking", "camera", "projection", "proportions", "mattes", "motion", "light", "framing"),
+        *(
+            "tracking",
+            "length",
+            "camera",
+            "projection",
+            "proportions",
+            "mattes",
+            "motion",
+            "light",
+            "framing",
+        ),
         *("camera motion", "splits", "coverage"),
     }
     assert record["coverage"]["train"]["frames"] == 17

@@ -37,7 +37,7 @@ WARM_UP_MS = 33
 CHIN, FOREHEAD = 152, 10
 """Landmarks at the lower and the upper end of the face."""
 MOST_FACES = 4
-"""Faces that are told apart in one picture."""
+"""Faces that are looked for in one picture."""
 SEVERAL_FACES_INTERVAL_S = 0.4
 """Time between the pictures in which several faces are looked for."""
 FEW_FACES = 0.5
