@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from PIL import Image
-from scipy.ndimage import median_filter
+from scipy.ndimage import binary_dilation, binary_propagation, median_filter
 
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP, LIPS, TEMPLES
@@ -29,6 +29,10 @@ LOWER_FACE = (
 COVERED_LIKENESS = 0.4
 """`likeness` below which the lower face is covered: hands that were painted before two real faces lowered it
 to 0.31 and less, and in 400 frames of a head that turns and speaks it stayed above 0.56."""
+
+UNCOVERED_LIKENESS = 0.75
+"""`likeness` below which a hand that comes or goes covers a part. One frame more either way is left out,
+for the detector's filter over time."""
 
 MOST_COVERED = 0.3
 """Share of frames above which it is not a hand that makes them differ, and none is left out."""
@@ -84,10 +88,12 @@ def distrust_covered(track: LandmarkTrack, colours: np.ndarray) -> tuple[Landmar
     ``colours`` ``[T, K, 3]`` are `landmark_colours` of its frames; those of unused frames do not count.
     """
     compared = np.flatnonzero(track.used)
-    covered = compared[likeness(colours[compared]) < COVERED_LIKENESS]
-    if len(covered) > MOST_COVERED * len(compared):
+    alike = likeness(colours[compared])
+    covered = alike < COVERED_LIKENESS
+    if covered.sum() > MOST_COVERED * len(compared):
         return track, []
-    return _without(track, covered, "something, such as a hand, covers the mouth")
+    covered = binary_dilation(binary_propagation(covered, mask=alike < UNCOVERED_LIKENESS))
+    return _without(track, compared[covered], "something, such as a hand, covers the mouth")
 
 
 def distrust_cut(track: LandmarkTrack) -> tuple[LandmarkTrack, list[str]]:
