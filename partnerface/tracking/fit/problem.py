@@ -159,8 +159,14 @@ class FitProblem:
 
     @torch.no_grad()
     def result(self, cpu_seconds: float) -> HeadFit:
-        """The fit at the present state."""
-        variables = self.variables
+        """The fit at the present state; frames of weight 0 have their neighbours' expressions in between.
+
+        Smooth accelerations alone would swing beyond them: a jaw that closes would close behind a hand.
+        """
+        variables, used = self.variables, (self.frame_weights > 0).numpy()
+        for values in (variables.raw_expression, variables.jaw):
+            if values is not None:
+                values.copy_(torch.as_tensor(interpolate_missing(values.numpy(), used)))
         rotation = variables.rotation_matrices()
         return HeadFit(
             head=variables.head_parameters(),

@@ -137,7 +137,8 @@ def test_the_jaw_stays_where_a_covered_mouth_is_drawn_open(anny, synthetic_track
 
     trusted = np.ones(16, bool)
     trusted[HAND] = False
-    assert error(replace(drawn, trusted=trusted)) < 0.15 < 0.3 < error(drawn)
+    # A straight line between the neighbours, where the jaw really moves by 0.3.
+    assert error(replace(drawn, trusted=trusted)) < 0.2 < 0.3 < error(drawn)
 
 
 def test_wrong_landmarks_of_a_head_turned_far_aside_are_found_and_bridged(anny, synthetic_track):
