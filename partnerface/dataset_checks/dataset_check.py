@@ -28,6 +28,7 @@ from partnerface.dataset_checks.sequence_checks import (
     Finding,
     check_camera,
     check_coverage,
+    check_length,
     check_proportions,
     check_splits,
     check_tracking,
@@ -102,7 +103,7 @@ def check_dataset(
     sequence = AutoReader(root, flame, format).read()
     head_model = sequence.head_model or recorded_head_model(sequence, flame, "--flame")
     findings = [Finding("format", "ok", f"read as {sequence.origin}")]
-    findings += check_tracking(sequence) + check_camera(sequence.camera)
+    findings += check_tracking(sequence) + check_length(sequence) + check_camera(sequence.camera)
     statistics = frame_statistics(sequence, track)
     try:
         out.mkdir(parents=True, exist_ok=True)

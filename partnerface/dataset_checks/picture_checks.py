@@ -38,8 +38,10 @@ STILL, MOVING_SHARE = 3.0, 0.003
 """Standard deviation over time, of 255, that a talking mouth exceeds in this share of the picture."""
 NEARLY_BLACK, DARK = 20.0, 45.0
 """Mean luminance of a face, of 255, below which nothing can be learned, and below which noise is."""
+HEAD = (Region.HAIR, Region.FACE)
+"""What an edge of the picture should not cut; long hair and the neck may leave it below."""
 CUT_SHARE, MOST_CUT = 0.05, 0.1
-"""Share of the upper edge from which hair is cut off by it, and share of the frames in which it may be."""
+"""Share of an edge from which the head is cut off by it, and share of the frames in which it may be."""
 MOST_SHIFT, MOST_ZOOM = 0.06, 0.07
 """Shift of the background in picture widths, and its change of scale, from which the camera moves."""
 FLAT = 1e-3
@@ -60,6 +62,7 @@ class FrameStatistics:
         background: ``[T, 64, 64]`` bool, no part of the pixel is the person.
         face_light: ``[T]`` mean luminance of the labelled face, 0 to 255; NaN where there is none.
         cut_share: ``[T]`` share of the picture's upper edge at which hair or face is labelled.
+        side_share: ``[T]`` that of the left or the right edge, or of the lower edge at which face is.
     """
 
     digests: list[str]
@@ -69,6 +72,7 @@ class FrameStatistics:
     background: np.ndarray
     face_light: np.ndarray
     cut_share: np.ndarray
+    side_share: np.ndarray
 
 
 def frame_statistics(
@@ -95,14 +99,15 @@ def frame_statistics(
                 matte.mean() / 255,
                 soft / max(int(person.sum()), 1),
                 face.mean() if face.size else np.nan,
-                np.isin(labels[0], (Region.HAIR, Region.FACE)).mean(),
+                np.isin(labels[0], HEAD).mean(),
+                max(*np.isin(labels[:, [0, -1]], HEAD).mean(0), (labels[-1] == Region.FACE).mean()),
             )
         )
         luminances.append(_reduced(luminance))
         backgrounds.append(_reduced(person.astype(np.float32)) == 0)
-    matte_share, soft_share, face_light, cut_share = np.array(rows).T
+    matte_share, soft_share, *others = np.array(rows).T
     pictures = np.stack(luminances), np.stack(backgrounds)
-    return FrameStatistics(digests, matte_share, soft_share, *pictures, face_light, cut_share)
+    return FrameStatistics(digests, matte_share, soft_share, *pictures, *others)
 
 
 def _reduced(picture: np.ndarray) -> np.ndarray:
@@ -169,14 +174,19 @@ def check_light(statistics: FrameStatistics, weights: Tensor) -> list[Finding]:
 
 
 def check_framing(statistics: FrameStatistics, weights: Tensor) -> list[Finding]:
-    """Whether the upper edge of the picture cuts hair off, among frames of weight ``[T]`` above 0."""
-    shares = statistics.cut_share[weights.numpy() > 0]
-    cut = float((shares > CUT_SHARE).mean()) if len(shares) else 0.0
+    """Whether an edge of the picture cuts the head off, among frames of weight ``[T]`` above 0."""
+    used = weights.numpy() > 0
+    shares = np.stack([statistics.cut_share, statistics.side_share])[:, used]
+    cut, beside = (shares > CUT_SHARE).mean(1).tolist() if used.any() else (0.0, 0.0)
     problems: list[tuple[Severity, str]] = []
     if cut > MOST_CUT:
         text = f"the picture's upper edge cuts the hair in {cut:.0%} of the frames; film with room above it"
         problems.append(("doubt", text))
-    return graded("framing", problems, "the hair lies within the picture", {"cut_share": cut})
+    if beside > MOST_CUT:
+        text = f"a side or the lower edge of the picture cuts the head in {beside:.0%} of the frames"
+        problems.append(("doubt", f"{text}; film with room around it"))
+    values = {"cut_share": cut, "side_cut_share": beside}
+    return graded("framing", problems, "the head lies within the picture", values)
 
 
 def check_camera_motion(statistics: FrameStatistics) -> list[Finding]:

@@ -61,6 +61,9 @@ MOST_REPEATED = 0.2
 """Share of neighbouring frames that may be the same picture, as in a video of a raised frame rate."""
 LEAST_TRAIN, GOOD_TRAIN = 10, 200
 """Training frames: below the first there is no avatar, below the second a poor one."""
+SHOWN_BY_SECONDS = ((0, 0, 0), (3, 0.58, 0.55), (5, 0.71, 0.75), (10, 0.88, 0.94), (20, 1, 1))
+"""Seconds of video, the share of the range of expressions, and that of the range of yaw that they show: means
+over parts of three clips of 16, 20 and 20 seconds, by the scores and matrices of MediaPipe's detector."""
 MOST_LEFT_OUT, MOST_LOST = 0.1, 0.3
 """Share of the frames that may be left out, and that may have no head."""
 LEAST_TURN = 15.0
@@ -156,6 +159,22 @@ def check_tracking(sequence: TrackedSequence) -> list[Finding]:
     fine = f"{train} frames to train on, {tests} to test on"
     values = {"frames": frames, "train": train, "test": tests, "left_out": left_out, "without_head": lost}
     return graded("tracking", problems, fine, values)
+
+
+def check_length(sequence: TrackedSequence) -> list[Finding]:
+    """How much of a person a clip of this length shows, by what parts of longer clips showed of them."""
+    seconds = int((sequence.frame_weights > 0).sum()) / sequence.fps
+    lengths, ranges, turns = np.array(SHOWN_BY_SECONDS).T
+    shown, turned = (float(np.interp(seconds, lengths, values)) for values in (ranges, turns))
+    problems: list[tuple[Severity, str]] = []
+    if seconds < lengths[-1]:
+        text = (
+            f"{seconds:.1f} s show about {shown:.0%} of how far a face moves in {lengths[-1]:.0f} s, and "
+            f"{turned:.0%} of how far the head turns; what is not shown comes out weak, film half a minute"
+        )
+        problems.append(("doubt", text))
+    values = {"seconds": seconds, "expression_shown": shown, "turn_shown": turned}
+    return graded("length", problems, f"{seconds:.1f} s", values)
 
 
 def coverage_of(sequence: TrackedSequence) -> dict[str, dict[str, float]]:

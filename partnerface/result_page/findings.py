@@ -15,6 +15,7 @@ from partnerface.dataset_checks.sequence_checks import (
     Severity,
     check_camera,
     check_coverage,
+    check_length,
     check_tracking,
     coverage_of,
     graded,
@@ -49,6 +50,7 @@ def run_findings(
     """
     found = [
         *check_tracking(sequence),
+        *check_length(sequence),
         *tracker_findings(dataset / TRACKING_REPORT),
         *check_camera(sequence.camera),
         *check_coverage(sequence, coverage_of(sequence)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from partnerface.head_models.head_model import HeadModel
 from partnerface.tracking.alignment.expressions import ExpressionSettings, align_expressions
 from partnerface.tracking.alignment.pose_step import AlignmentSettings
 from partnerface.tracking.alignment.poses import ALIGNMENT_SIZE, align_poses
+from partnerface.tracking.alignment.steadiness import NOISY, picture_noise, steady_poses
+from partnerface.tracking.detection.glasses import GLASSES_FRAMES, bridge_contrast, glasses_note
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.mattes import (
     HeadCrop,
@@ -32,6 +34,12 @@ from partnerface.tracking.detection.mattes import (
     user_mattes,
 )
 from partnerface.tracking.detection.shots import smoothing_times
+from partnerface.tracking.detection.trusted_frames import (
+    distrust_covered,
+    distrust_cut,
+    distrust_wrong,
+    landmark_colours,
+)
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit, PictureGeometry
 from partnerface.tracking.fit.problem import fit_head
 from partnerface.tracking.stages import TrackingStages
@@ -48,6 +56,7 @@ class Clip:
         image_paths: ``T`` files of the crops.
         matte_paths: ``T`` files of their mattes.
         mattes: ``[T, H, W]`` uint8, what the files hold.
+        notes: frames that are not trusted, and what is not modelled, in words for the user.
     """
 
     track: LandmarkTrack
@@ -56,10 +65,11 @@ class Clip:
     image_paths: list[Path]
     matte_paths: list[Path]
     mattes: np.ndarray
+    notes: list[str] = field(default_factory=list)
 
     @property
     def frame_weights(self) -> Tensor:
-        """``[T]`` 1 where a face was found, 0 also in copies."""
+        """``[T]`` 1 where a face was found and trusted, 0 also in copies."""
         return torch.as_tensor(self.track.used, dtype=torch.float32)
 
     def camera(self, focal: float) -> Camera:
@@ -100,10 +110,19 @@ def cut_clip(
     """
     task = bars.add_task("mattes", total=len(frames))
     image_paths: list[Path] = []
+    chosen, cut_off = distrust_cut(track.selected(frames))
+    chosen, wrong = distrust_wrong(chosen)
+    at_head = chosen.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size)
+    colours: list[np.ndarray] = []
+    contrasts: list[float] = []
 
     def cut() -> Iterator[VideoFrame]:
-        for frame in head_crops(video, crop, frames):
+        for number, frame in enumerate(head_crops(video, crop, frames)):
             image_paths.append(writer.add_image(frame.image))
+            landmarks = np.nan_to_num(at_head.landmarks[number])
+            colours.append(landmark_colours(frame.image, landmarks))
+            if at_head.used[number] and number % (len(frames) // GLASSES_FRAMES + 1) == 0:
+                contrasts.append(bridge_contrast(frame.image, landmarks))
             yield frame
             bars.advance(task)
 
@@ -126,9 +145,9 @@ def cut_clip(
             collect_mattes(found, mattes)
         stages.save_mattes(mattes)
     middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
-    chosen = track.selected(frames)
+    at_head, covered = distrust_covered(at_head, np.stack(colours))
     return Clip(
-        track=chosen.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size),
+        track=at_head,
         view=PictureGeometry(
             (middle[0] * crop.scale, middle[1] * crop.scale), min(track.width, track.height) * crop.scale
         ),
@@ -136,6 +155,7 @@ def cut_clip(
         image_paths=image_paths,
         matte_paths=[writer.add_matte(matte) for matte in mattes],
         mattes=mattes,
+        notes=[*cut_off, *wrong, *covered, *glasses_note(contrasts)],
     )
 
 
@@ -171,6 +191,8 @@ def fit_clip(clip: Clip, head_model: HeadModel, settings: FitSettings, bars: Pro
 
     with single_thread():
         fit.head = align_poses(luminance, mattes, camera, fit.head, weights, head_model, on_round=advance)
+        if picture_noise(luminance) > NOISY:
+            fit.head = steady_poses(fit.head, weights, clip.times)
         fit.head = align_expressions(luminance, camera, fit.head, weights, head_model, on_round=advance)
     return fit
 

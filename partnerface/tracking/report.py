@@ -87,6 +87,7 @@ def report_record(
         "fps": round(track.fps, 3),
         "notes": notes,
         "frames_without_face": np.flatnonzero(~track.valid).tolist(),
+        "frames_not_trusted": np.flatnonzero(track.valid & ~track.trusted).tolist(),
         "jump_cuts": cuts,
         "residual_px_at_512": {
             **landmark_residuals(track, fit.landmark_numbers, fit.landmarks),
@@ -168,7 +169,7 @@ def overlay_frame(
     """Draw the tracking over one frame ``[H, W, 3]`` uint8.
 
     Borders of the posed mesh's regions ``[H, W]`` are drawn green, detected landmarks ``[K, 2]`` in pixels
-    red (None where no face was found) and fitted ones yellow.
+    red (None where the frame is not used) and fitted ones yellow.
     """
     canvas = image.copy()
     border = np.zeros(regions.shape, bool)
@@ -179,7 +180,7 @@ def overlay_frame(
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
     if detected is None:
-        draw.text((8, 8), "no face found", fill=DETECTED)
+        draw.text((8, 8), "not used", fill=DETECTED)
     else:
         for x, y in detected.tolist():
             draw.rectangle((x - 1, y - 1, x + 0.5, y + 0.5), fill=DETECTED)

@@ -104,6 +104,7 @@ def test_the_embedded_subject_is_fit(synthetic_dataset: Path, tmp_path: Path, ca
         *(
             "format",
             "tracking",
+            "length",
             "camera",
             "projection",
             "proportions",

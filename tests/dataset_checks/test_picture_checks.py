@@ -60,6 +60,7 @@ def statistics(share=None, soft=None, frames=100, **others) -> FrameStatistics:
         "background": np.ones((frames, 64, 64), bool),
         "face_light": 300 * plain,
         "cut_share": 0 * plain,
+        "side_share": 0 * plain,
     }
     shares = plain if share is None else share, 0.1 * plain if soft is None else soft
     return FrameStatistics([""] * frames, *shares, **(values | others))
@@ -107,12 +108,23 @@ def test_a_slow_change_is_no_flicker():
 def test_light_and_cut_against_counting_by_hand(root):
     image, labels = np.full((32, 32, 3), 200, np.uint8), np.zeros((32, 32), np.uint8)
     labels[10:20, 10:20], labels[0, :8] = Region.FACE, Region.HAIR
+    labels[12:24, -1], labels[12:16, 0] = Region.HAIR, Region.NECK
     image[10:20, 10:15], image[10:20, 15:20] = (255, 0, 0), (0, 0, 255)
     write_image(root / "images" / "00004.png", image)
     write_image(root / "labels" / "00004.png", labels)
     found = frame_statistics(PartnerfaceReader(root).read())
     assert found.face_light[4] == pytest.approx(255 * (0.299 + 0.114) / 2, abs=0.1)
     assert found.cut_share[4] == 8 / 32
+    assert found.side_share[4] == 12 / 32
+
+
+def test_long_hair_may_leave_the_picture_below_and_a_chin_may_not(root):
+    for frame, region in ((4, Region.HAIR), (5, Region.FACE)):
+        labels = np.zeros((32, 32), np.uint8)
+        labels[-1, 4:20] = region
+        write_image(root / "labels" / f"{frame:05d}.png", labels)
+    found = frame_statistics(PartnerfaceReader(root).read())
+    assert found.side_share[4:6].tolist() == [0, 16 / 32]
 
 
 NOISE = np.random.default_rng(0)
@@ -162,6 +174,11 @@ def test_hair_at_the_upper_edge_in_more_than_a_tenth_of_the_frames():
         cut[:frames] = 0.3
         found = check_framing(statistics(cut_share=cut), torch.ones(100))
         assert severities(found) == [severity]
+        found = check_framing(statistics(side_share=cut), torch.ones(100))
+        assert severities(found) == [severity]
+        assert (
+            severity == "ok" or "side or the lower edge of the picture cuts the head in 11%" in found[0].text
+        )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from partnerface.dataset_checks.sequence_checks import (
     Finding,
     check_camera,
     check_coverage,
+    check_length,
     check_proportions,
     check_splits,
     check_tracking,
@@ -128,6 +129,29 @@ def test_frames_without_a_head(make_sequence):
     sequence.frame_weights = torch.cat([torch.ones(279), torch.zeros(121)])
     found = check_tracking(sequence)
     assert [finding.text for finding in found] == ["no head in 121 of 400 frames"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (3, "3.0 s show about 58% of how far a face moves in 20 s, and 55% of how far the head turns"),
+        (4, "4.0 s show about 64% of"),
+        (5, "5.0 s show about 71% of"),
+        (10, "10.0 s show about 88% of how far a face moves in 20 s, and 94%"),
+        (15, "15.0 s show about 94% of"),
+        (20, "20.0 s"),
+        (60, "60.0 s"),
+    ],
+)
+def test_what_a_short_clip_shows(make_sequence, seconds, said):
+    """Frames without a head do not count."""
+    frames = 26 * seconds
+    sequence = make_sequence(frames=min(frames, 600))
+    weights = torch.ones(frames)
+    weights[::26] = 0
+    (finding,) = check_length(replace(sequence, frame_weights=weights))
+    assert finding.text.startswith(said)
+    assert finding.severity == ("doubt" if seconds < 20 else "ok")
 
 
 def check(sequence):

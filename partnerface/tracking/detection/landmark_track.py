@@ -20,6 +20,7 @@ _SHAPES = {
     "score_names": "B",
     "face_matrices": "T44",
     "valid": "T",
+    "trusted": "T",
     "content_change": "T",
     "background_change": "T",
     "timestamps": "T",
@@ -62,6 +63,7 @@ class LandmarkTrack:
             pixels of the turned picture.
         transparent: the video has alpha.
         notes: what was done to the video to read it, in words for the user.
+        trusted: ``[T]`` bool, False where a face was found whose landmarks are wrong; by default all True.
     """
 
     landmarks: np.ndarray
@@ -82,6 +84,11 @@ class LandmarkTrack:
     quarter_turns: int = 0
     transparent: bool = False
     notes: list[str] = field(default_factory=list)
+    trusted: np.ndarray = field(default_factory=lambda: np.ones(0, bool))
+
+    def __post_init__(self) -> None:
+        if not len(self.trusted):
+            self.trusted = np.ones(len(self.landmarks), bool)
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -93,8 +100,8 @@ class LandmarkTrack:
 
     @property
     def used(self) -> np.ndarray:
-        """``[T]`` bool, a face was found and the frame is no copy: it counts as data."""
-        return self.valid & ~self.copies
+        """``[T]`` bool, a face was found and trusted, and the frame is no copy: it counts as data."""
+        return self.valid & self.trusted & ~self.copies
 
     def selected(self, frames: np.ndarray) -> LandmarkTrack:
         """The same track of some of its frames ``[N]``, in order; they keep their times."""

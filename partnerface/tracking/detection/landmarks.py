@@ -7,7 +7,7 @@ detector's crop, so the first frame with a face is fed a few times before its re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -15,21 +15,33 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from partnerface.data.completion.matting import to_mediapipe_image
-from partnerface.errors import UserError, import_extra
+from partnerface.errors import import_extra
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.files.video_reading.read import VideoReader
 from partnerface.files.video_reading.source import VideoSource, video_source
 from partnerface.tracking.detection.landmark_track import LANDMARKS, LandmarkTrack
-from partnerface.tracking.detection.scouting import choose_reading
+from partnerface.tracking.detection.mattes import HeadCrop
+from partnerface.tracking.detection.scouting import choose_reading, small_face_window
+from partnerface.tracking.detection.several_faces import (
+    SeenFace,
+    cover_faces,
+    follow_faces,
+    follows_any,
+    require_one_person,
+    still_face_note,
+)
 from partnerface.tracking.detection.shots import PictureChanges
 
 WARM_UP_FRAMES = 5
 WARM_UP_MS = 33
 CHIN, FOREHEAD = 152, 10
 """Landmarks at the lower and the upper end of the face."""
-SECOND_FACE_RATIO = 0.5
-SECOND_FACE_FRAMES = 3
-SECOND_FACE_INTERVAL_S = 0.4
+MOST_FACES = 4
+"""Faces that are looked for in one picture."""
+SEVERAL_FACES_INTERVAL_S = 0.4
+"""Time between the pictures in which several faces are looked for."""
+FEW_FACES = 0.5
+"""Share of frames with a face below which a small face is looked for."""
 
 
 class LandmarkDetector(Protocol):
@@ -54,63 +66,122 @@ class LandmarkDetector(Protocol):
 
 
 class MediaPipeDetector:
-    """MediaPipe's face landmarker, one pass over the video.
+    """MediaPipe's face landmarker, one pass over the video; a second one where the first was misled.
 
-    No second face of comparable size may stay in the picture. Frames are sampled for that and detected on
-    their own: with two faces MediaPipe's video mode would switch its landmark filter off.
+    A face that is small in the frame is looked for in a square around it, and faces that never change their
+    shape, such as a poster's, are painted over. No second living face of comparable size may stay in the
+    picture. Frames are sampled for that and detected on their own: with two faces MediaPipe's video mode
+    would switch its landmark filter off.
     """
 
     model_sha256 = FACE_LANDMARKER.sha256
 
     def detect(self, video: VideoSource | Path, on_frame: Callable[[], None]) -> LandmarkTrack:
-        """Track one face; raises UserError if there are two, or if MediaPipe or its model file is missing.
+        """Track one face; raises UserError if two live, or if MediaPipe or its model file is missing.
 
         Of several video streams the first that shows a face is taken, and heads are turned upright.
         """
-        crowded: list[tuple[int, float]] = []
         with face_landmarker(video_mode=False) as one_face:
             source, notes = choose_reading(video_source(video), lambda image: face_roll(one_face, image))
         reader = VideoReader(source)
-
-        def frames() -> Iterator[tuple[float, np.ndarray]]:
-            due = 0.0
-            with face_landmarker(video_mode=False, num_faces=2) as every_face:
-                for index, frame in enumerate(reader):
-                    yield frame.time, frame.image
-                    if frame.time >= due:
-                        due = frame.time + SECOND_FACE_INTERVAL_S
-                        if _has_second_face(every_face.detect(to_mediapipe_image(frame.image)), frame.image):
-                            crowded.append((index, frame.time))
-                    on_frame()
-
-        track = detect_landmarks(frames())
-        if len(crowded) >= SECOND_FACE_FRAMES:
-            index, time = crowded[0]
-            raise UserError(
-                f"{source.path}: several faces, first at frame {index} ({time:.2f} s); "
-                "crop the video to one person"
-            )
+        found = _Pass(reader, on_frame)
+        if found.track.valid.mean() < FEW_FACES:
+            with face_landmarker(video_mode=False) as one_face:
+                window = small_face_window(
+                    source, len(found.track), lambda image: face_points(one_face, image)
+                )
+            if window is not None:
+                closer = _Pass(reader, window=window)
+                if closer.track.valid.sum() > found.track.valid.sum():
+                    found = closer
+                    height = float(np.nanmedian(found.track.face_heights()))
+                    size = f"{found.track.width}x{found.track.height}"
+                    notes.append(f"a small face, {height:.0f} pixels high in {size}: film closer")
+        faces = follow_faces(found.pictures)
+        still, moving = ([face for face in faces if face.moves is moves] for moves in (False, True))
+        require_one_person(moving or still, found.track.timestamps, source.path)
+        if moving and still:
+            notes += [still_face_note(face, found.track.width) for face in still]
+            if follows_any(found.track, still):
+                found = _Pass(reader, window=found.window, still=still, moving=moving)
+        track = found.track
         track.stream = -1 if source.stream is None else source.stream
         track.quarter_turns, track.transparent = source.quarter_turns, reader.transparent
         track.notes = [*reader.notes, *notes]
         return track
 
 
+class _Pass:
+    """One pass over a video.
+
+    Args:
+        reader: the video.
+        on_frame: called after each frame.
+        window: where the face is looked for, the whole picture by default.
+        still: faces that are painted over.
+        moving: faces that are not, where they pass before one of those.
+
+    Attributes:
+        window: the same.
+        track: landmarks of one face, in pixels of the whole picture.
+        pictures: numbers of the frames that were looked at for several faces, and the landmarks
+            ``[478, 3]`` of each of their faces.
+    """
+
+    def __init__(
+        self,
+        reader: VideoReader,
+        on_frame: Callable[[], None] = lambda: None,
+        window: HeadCrop | None = None,
+        still: Sequence[SeenFace] = (),
+        moving: Sequence[SeenFace] = (),
+    ) -> None:
+        self.window = window
+        self.pictures: list[tuple[int, list[np.ndarray]]] = []
+        self._shape: tuple[int, ...] = ()
+        self._still, self._moving = still, moving
+        track = detect_landmarks(self._frames(reader, on_frame))
+        if window is not None:
+            track.landmarks += np.float32([window.offset_x, window.offset_y, 0])
+            track.height, track.width = self._shape
+        self.track = track
+
+    def _frames(
+        self, reader: VideoReader, on_frame: Callable[[], None]
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        due, offset = 0.0, np.zeros(3, np.float32)
+        if self.window is not None:
+            offset[:2] = self.window.offset_x, self.window.offset_y
+        with face_landmarker(video_mode=False, num_faces=MOST_FACES) as every_face:
+            for index, frame in enumerate(reader):
+                image, self._shape = frame.image, frame.image.shape[:2]
+                if self._still:
+                    image = cover_faces(image, index, self._still, self._moving)
+                if self.window is not None:
+                    image = self.window.apply(image)
+                yield frame.time, image
+                if frame.time >= due:
+                    due = frame.time + SEVERAL_FACES_INTERVAL_S
+                    found = every_face.detect(to_mediapipe_image(image)).face_landmarks
+                    height, width = image.shape[:2]
+                    points = [landmark_pixels(face, width, height) + offset for face in found]
+                    self.pictures.append((index, points))
+                on_frame()
+
+
+def face_points(landmarker: Any, image: np.ndarray) -> np.ndarray | None:
+    """``[478, 3]`` landmarks of the face in a picture ``[H, W, 3]`` uint8, in pixels; None without a face."""
+    faces = landmarker.detect(to_mediapipe_image(image)).face_landmarks
+    return landmark_pixels(faces[0], image.shape[1], image.shape[0]) if faces else None
+
+
 def face_roll(landmarker: Any, image: np.ndarray) -> float | None:
     """Degrees by which the face in a picture ``[H, W, 3]`` uint8 is turned clockwise; None without a face."""
-    faces = landmarker.detect(to_mediapipe_image(image)).face_landmarks
-    if not faces:
+    points = face_points(landmarker, image)
+    if points is None:
         return None
-    points = landmark_pixels(faces[0], image.shape[1], image.shape[0])
     right, down = (points[FOREHEAD] - points[CHIN])[:2]
     return float(np.degrees(np.arctan2(right, -down)))
-
-
-def _has_second_face(result: Any, image: np.ndarray) -> bool:
-    heights = sorted(
-        np.ptp(landmark_pixels(face, image.shape[1], image.shape[0])[:, 1]) for face in result.face_landmarks
-    )
-    return len(heights) > 1 and heights[-2] >= SECOND_FACE_RATIO * heights[-1]
 
 
 def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:

@@ -1,10 +1,11 @@
-"""A first look at a video: which of its streams shows a face, and which way up."""
+"""A first look at a video: which of its streams shows a face, which way up, and where a small face is."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,8 @@ from partnerface.errors import UserError
 from partnerface.files.containers import opened_video, video_streams
 from partnerface.files.video_reading.read import read_video
 from partnerface.files.video_reading.source import VideoSource
+from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
+from partnerface.tracking.detection.mattes import HeadCrop
 
 SIDE = 640
 """Longer side in pixels of the pictures that are looked at."""
@@ -22,6 +25,15 @@ INTERVAL_S, INTERVAL_GROWTH, LONGEST_INTERVAL_S = 0.3, 1.2, 2.0
 
 ENOUGH = 3
 """Pictures that must agree."""
+
+TILE_SHARES = (1 / 2, 1 / 4)
+"""Sides of the tiles in which a small face is looked for, in shorter sides of the picture."""
+
+SMALL_FACE_PICTURES = 12
+"""Pictures, spread over the video, in which a small face is looked for."""
+
+WINDOW_FACE_HEIGHTS = 4.0
+"""Side of the square around a small face, beyond the places that it moves to, in face heights."""
 
 _TURNED = {
     1: "the head lies on its side: turned by 90 degrees counter-clockwise",
@@ -102,3 +114,58 @@ def _reduced(image: np.ndarray) -> np.ndarray:
     picture = Image.fromarray(image)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(picture)
+
+
+def small_face_window(
+    source: VideoSource, frames: int, points_of: Callable[[np.ndarray], np.ndarray | None]
+) -> HeadCrop | None:
+    """A square of the video, at its own resolution, in which a face that is small in the frame is large.
+
+    Args:
+        source: the video.
+        frames: number of its frames.
+        points_of: landmarks ``[478, 3]`` of the face in a picture ``[H, W, 3]`` uint8, in its pixels; None
+            without a face. Detectors work on a small copy of the picture, in which small faces are lost.
+
+    Returns:
+        None where too few of the pictures that are looked at show a face.
+
+    Raises:
+        UserError: the video cannot be read.
+    """
+    chosen = set(np.linspace(0, frames - 1, SMALL_FACE_PICTURES).astype(int).tolist())
+    boxes, shape = [], (0, 0)
+    for number, frame in enumerate(read_video(source)):
+        if number in chosen and (points := _points_in_tiles(frame.image, points_of)) is not None:
+            boxes.append([points.min(0), points.max(0)])
+            shape = frame.image.shape[:2]
+    if len(boxes) < ENOUGH:
+        return None
+    low, high = np.array(boxes).transpose(1, 0, 2)
+    height = float(np.median(high[:, 1] - low[:, 1]))
+    reach = float((high.max(0) - low.min(0)).max()) - height
+    side = int(min(reach + WINDOW_FACE_HEIGHTS * height, *shape)) // 2 * 2
+    corner = (low.min(0) + high.max(0) - side) / 2
+    x, y = np.clip(np.round(corner), 0, [shape[1] - side, shape[0] - side]).astype(int).tolist()
+    return HeadCrop(x, y, side, side)
+
+
+def _points_in_tiles(
+    image: np.ndarray, points_of: Callable[[np.ndarray], np.ndarray | None]
+) -> np.ndarray | None:
+    """``[468, 2]`` landmarks in pixels of the picture: those of the first tile that shows a whole face."""
+    height, width = image.shape[:2]
+    for share in TILE_SHARES:
+        side = round(share * min(height, width))
+        rows, columns = (
+            np.linspace(0, length - side, 2 * -(-length // side) - 1).astype(int)
+            for length in (height, width)
+        )
+        for y, x in product(rows.tolist(), columns.tolist()):
+            points = points_of(np.ascontiguousarray(image[y : y + side, x : x + side]))
+            if points is None:
+                continue
+            skin = points[:SKIN_LANDMARKS, :2]
+            if (skin >= 0).all() and (skin < side).all():
+                return skin + np.float32([x, y])
+    return None

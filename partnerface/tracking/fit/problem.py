@@ -46,7 +46,7 @@ class FitProblem:
     ) -> None:
         self.settings = settings
         self.geometry: LandmarkGeometry = landmark_geometry(head_model)
-        landmarks = torch.as_tensor(interpolate_missing(track.landmarks, track.valid))
+        landmarks = torch.as_tensor(interpolate_missing(track.landmarks, track.valid & track.trusted))
         self.detected = landmarks[:, self.geometry.numbers, :2]
         self.detected_irises = landmarks[:, [LEFT_IRIS, RIGHT_IRIS], :2]
         self.frame_weights = torch.as_tensor(track.used, dtype=torch.float32)
@@ -159,8 +159,14 @@ class FitProblem:
 
     @torch.no_grad()
     def result(self, cpu_seconds: float) -> HeadFit:
-        """The fit at the present state."""
-        variables = self.variables
+        """The fit at the present state; frames of weight 0 have their neighbours' expressions in between.
+
+        Smooth accelerations alone would swing beyond them: a jaw that closes would close behind a hand.
+        """
+        variables, used = self.variables, (self.frame_weights > 0).numpy()
+        for values in (variables.raw_expression, variables.jaw):
+            if values is not None:
+                values.copy_(torch.as_tensor(interpolate_missing(values.numpy(), used)))
         rotation = variables.rotation_matrices()
         return HeadFit(
             head=variables.head_parameters(),

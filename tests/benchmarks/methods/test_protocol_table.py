@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from partnerface.benchmarks.methods.method_results import MethodResults
 from partnerface.benchmarks.methods.protocol_table import PUBLISHED, protocol_section
-from partnerface.benchmarks.methods.results import MethodResults, check_budgets, read_results
-from partnerface.benchmarks.methods.results_markdown import protocol_page, repeat_command
+from partnerface.benchmarks.methods.results import check_budgets, read_results
+from partnerface.benchmarks.methods.results_markdown import protocol_page, repeat_commands
 from partnerface.data.protocols import PROTOCOLS
 from partnerface.errors import UserError
 
@@ -78,13 +79,14 @@ def test_a_page_repeats_with_its_protocol(insta_row):
     [command] = re.findall(r"```bash\n(.*)\n```", page)
     assert command == (
         "partnerface benchmark methods --methods ours --subjects synthetic_a --seeds 0 --cpu_seconds 60 "
-        "--protocol insta --sample 21"
+        "--protocol insta --sample 21 --starts scratch"
     )
 
 
 def test_rows_without_a_protocol_have_no_section(make_row):
     assert protocol_section(MethodResults([make_row("ours", 20.0)])) == ""
-    assert "--protocol" not in repeat_command([make_row("ours", 20.0)])
+    [command] = repeat_commands([make_row("ours", 20.0)])
+    assert "--protocol" not in command
 
 
 def test_rows_of_earlier_versions_are_understood(make_row, tmp_path):
@@ -101,6 +103,6 @@ def test_a_subject_under_another_protocol_needs_another_folder(insta_row, tmp_pa
             return {"cpu_seconds": 60.0}
 
     subject = SimpleNamespace(name="synthetic_a", protocol_name=None)
-    run = SimpleNamespace(subject=subject, budget=Budget())
+    run = SimpleNamespace(subject=subject, budget=Budget(), after=None, start="scratch", tested=True)
     with pytest.raises(UserError, match="holds synthetic_a under insta; choose another --out"):
         check_budgets(tmp_path, [insta_row("ours", 30.0)], [run])

@@ -1,7 +1,10 @@
+"""The detector's passes, by a landmarker that sees painted faces: red rectangles, an expression in green."""
+
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from partnerface.errors import UserError
 from partnerface.files.videos import write_video
@@ -48,3 +51,114 @@ def test_second_face_of_comparable_size(monkeypatch, tmp_path, heights, crowded)
     else:
         assert len(MediaPipeDetector().detect(video, lambda: seen.append(1))) == 20
     assert len(seen) == 20
+
+
+WIDTH, HEIGHT, FRAMES = 320, 180, 20
+SMALLEST = 0.15
+"""Share of a picture's height that a face must have to be found, as with detectors that see a small copy."""
+
+
+class PaintedFaces(FakeLandmarker):
+    """Sees each rectangle as a frame of a known head; the largest first, and no more than the number given.
+
+    ``shapes`` ``[T, 478, 3]`` are its landmarks in face heights, from the upper left corner of the rectangle.
+    """
+
+    def __init__(self, shapes, number):
+        self.shapes, self.number = shapes, number
+
+    def detect(self, image, *_):
+        marks, _ = ndimage.label((image[..., 0] > 200) & (image[..., 2] < 90))
+        boxes = [box for box in ndimage.find_objects(marks) if np.ptp([box[0].start, box[0].stop]) > 4]
+        boxes = sorted(boxes, key=lambda box: box[0].start - box[0].stop)
+        found = []
+        for rows, columns in boxes:
+            height = rows.stop - rows.start
+            if height < SMALLEST * image.shape[0]:
+                continue
+            expression = round(float(np.median(image[rows, columns, 1])) / 8)
+            points = self.shapes[expression] * height + np.float32([columns.start, rows.start, 0])
+            found.append([SimpleNamespace(x=x, y=y, z=z) for x, y, z in points / [*image.shape[1::-1], 1]])
+        found = found[: self.number]
+        return SimpleNamespace(
+            face_landmarks=found,
+            face_blendshapes=[[]] * len(found),
+            facial_transformation_matrixes=[np.eye(4)] * len(found),
+        )
+
+    detect_for_video = detect
+
+
+@pytest.fixture
+def shapes(synthetic_track):
+    """A head that turns and speaks, in its own heights; x and y of its upper left corner are 0 at first."""
+    points = synthetic_track(FRAMES).track.landmarks[..., :3]
+    low, height = points[0, :468].min(0), np.ptp(points[0, :468, 1])
+    return (points - np.float32([*low[:2], 0])) / height
+
+
+@pytest.fixture
+def detect(monkeypatch, tmp_path, shapes):
+    """Landmarks of a video of painted rectangles (x, y, height, expression), a list for each frame."""
+
+    def run(faces):
+        frames = []
+        for painted in faces:
+            image = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+            for x, y, height, expression in painted:
+                image[y : y + height, x : x + height] = (250, 8 * expression, 20)
+            frames.append(image)
+        monkeypatch.setattr(
+            landmarks, "face_landmarker", lambda video_mode, num_faces=1: PaintedFaces(shapes, num_faces)
+        )
+        monkeypatch.setattr(landmarks, "to_mediapipe_image", lambda image: image)
+        write_video(tmp_path / "clip.mp4", frames, 10)
+        return MediaPipeDetector().detect(tmp_path / "clip.mp4", lambda: None)
+
+    return run
+
+
+def _known(shapes, faces):
+    """``[T, 478, 2]`` landmarks of one painted face."""
+    return np.stack([shapes[e, :, :2] * height + [x, y] for x, y, height, e in faces])
+
+
+def test_the_living_face_is_taken_and_a_larger_photo_is_named(detect, shapes):
+    """The person comes after half a second; a detector of one face would stay with the photo."""
+    person = [(40 + 2 * k, 60, 50, k) for k in range(FRAMES)]
+    photo = (220, 30, 80, 4)
+    track = detect([[photo, *([one] if k >= 5 else [])] for k, one in enumerate(person)])
+    assert np.flatnonzero(track.valid).tolist() == list(range(5, FRAMES))
+    assert np.abs(track.landmarks[5:, :, :2] - _known(shapes, person)[5:]).max() < 3
+    assert (
+        "a face that never moves, a poster or a photo in the right of the picture, is left out" in track.notes
+    )
+
+
+def test_a_photo_that_is_never_mistaken_is_named_only(detect, shapes):
+    person = [(40 + 2 * k, 60, 80, k) for k in range(FRAMES)]
+    track = detect([[one, (250, 40, 50, 4)] for one in person])
+    assert track.valid.all()
+    assert np.abs(track.landmarks[..., :2] - _known(shapes, person)).max() < 3
+    assert ["poster" in note for note in track.notes].count(True) == 1
+
+
+def test_two_people_are_refused_and_a_photo_alone_is_not(detect):
+    pairs = [[(30, 60, 60, k), (200, 60, 50, FRAMES - 1 - k)] for k in range(FRAMES)]
+    with pytest.raises(UserError, match=r"several faces, first at frame 0 \(0\.00 s\)"):
+        detect(pairs)
+    track = detect([[(200, 60, 60, 3)]] * FRAMES)
+    assert track.valid.all()
+    assert not any("poster" in note for note in track.notes)
+
+
+def test_a_small_face_is_found_in_tiles(detect, shapes):
+    """Below the size that a detector sees in the whole picture; it walks through a part of the frame."""
+    person = [(200 + 2 * k, 100 + k // 4, 20, k) for k in range(FRAMES)]
+    track = detect([[one] for one in person])
+    assert track.valid.all()
+    assert (track.width, track.height) == (WIDTH, HEIGHT)
+    assert np.abs(track.landmarks[..., :2] - _known(shapes, person)).max() < 3
+    [note] = [note for note in track.notes if "small face" in note]
+    assert note.endswith(f"in {WIDTH}x{HEIGHT}: film closer")
+    assert not detect([[]] * FRAMES).valid.any()

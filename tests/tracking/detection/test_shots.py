@@ -96,14 +96,17 @@ def test_a_scene_without_a_face_before_the_face_is_left_out(track):
     assert single_shot(kept, VIDEO).notes == kept.notes
 
 
-def test_a_person_who_walks_in_is_no_cut(track):
-    """An opaque figure enters from the left within two seconds; the face is found once it is inside."""
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_person_who_walks_in_or_out_is_no_cut(track, leaves):
+    """An opaque figure enters from the left within two seconds, or leaves; the face is found while inside."""
     y, x = np.mgrid[:128, :128]
     pictures = []
     for k, scene in enumerate(_quiet(30)):
         body = (np.abs(x - min(-30 + 10 * k, 64)) < 30) & (y > 30)
         pictures.append(np.where(body[..., None], [200, 150, 120], scene))
-    seen = _seen(track, pictures, np.arange(30) >= 7)
+    order = slice(None, None, -1) if leaves else slice(None)
+    inside = (np.arange(30) >= 7)[order]
+    seen = _seen(track, pictures[order], inside)
     assert single_shot(seen, VIDEO) is seen
 
 
@@ -154,6 +157,7 @@ def test_frames_of_a_long_video_are_chosen_by_variety(synthetic_track):
         scores=scores,
         face_matrices=np.tile(np.eye(4, dtype=np.float32), (frames, 1, 1)),
         valid=np.arange(frames) != 702,
+        trusted=np.ones(frames, bool),
         content_change=np.where(np.arange(frames) == 1501, 0, 0.005),
         background_change=np.zeros(frames),
         timestamps=np.arange(frames) / 5,
