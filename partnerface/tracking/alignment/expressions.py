@@ -27,7 +27,7 @@ from partnerface.tracking.alignment.face_texture import (
     with_gradient,
 )
 from partnerface.tracking.alignment.pose_step import SAMPLES_PER_INDEPENDENT, place_gradient
-from partnerface.tracking.fit.variables import expression_unit, fitted_expressions
+from partnerface.tracking.fit.variables import expression_unit, eye_expressions, fitted_expressions
 
 EXPRESSION_CHUNK = 10
 ELSEWHERE = ("scalp", "ears", "neck", "torso")
@@ -41,7 +41,8 @@ class ExpressionSettings:
         rounds: averages of the texture, a Gauss-Newton step after each.
         spacing_m: distance between the surface points.
         sigma: standard deviation of an expression's correction, as a share of its greatest coefficient.
-        smooth_frames: standard deviation of the filter over time that corrections pass through.
+        smooth_frames: standard deviation of the filter over time that corrections pass through, but for those
+            of lids.
     """
 
     rounds: int = 6
@@ -87,13 +88,14 @@ def align_expressions(
         for frames in torch.arange(len(head)).split(EXPRESSION_CHUNK)
     ]
     low, high = (float(x) for x in head_model.asset.expression_range)
+    lids = eye_expressions(head_model)
     settings = replace(settings, sigma=settings.sigma * expression_unit(head_model))
     for number in range(settings.rounds):
         texture, seen_often = average_texture([chunk.texture(face) for chunk in chunks], frame_weights)
         moved = torch.cat([chunk.step_towards(texture, seen_often, face, settings) for chunk in chunks])
         # Without the clip's mean correction: the texture, learned with it, cannot see it and drifts.
         moved = moved - frame_weights @ moved / frame_weights.sum().clamp_min(1e-6)
-        moved = _smoothed(moved, frame_weights, settings.smooth_frames)
+        moved = torch.where(lids, moved, _smoothed(moved, frame_weights, settings.smooth_frames))
         expression = (head.expression + moved * frame_weights[:, None]).clamp(low, high)
         for chunk, values in zip(chunks, expression.split(EXPRESSION_CHUNK), strict=True):
             chunk.expression = values
