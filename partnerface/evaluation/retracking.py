@@ -37,15 +37,16 @@ STILLS = FitSettings(pose_steps=80, steps=200, smoothness=0.0)
 
 RETRACKING_DEFINITION = (
     "a face landmark detector (MediaPipe, each picture on its own) finds the face in the target, the "
-    "rendering and the nearest training frame; one fit of the head model to the landmarks of all of them, "
-    "with one identity, gives expression, gaze and pose of each. Differences to the target, means over frames "
-    "with a face in both: face: expression (AED: mean absolute difference of coefficients; by region those of "
-    "its actions), expression_mm (RMS over the vertices that expressions move), rotation_degrees and "
-    "translation_mm (APD); eyes: lid_aperture_mm (mean of three lid distances of each eye, at the eyes' "
-    "depth), lid_correlation (over the frames of the split), blink_lid_share (in frames in which the "
-    f"target's aperture is below {BLINK:g} of its median over all test frames, as a share of the eye's width), "
-    "gaze_degrees (outside of blinks); mouth: opening_mm, opening_correlation. tracked_head is the tracked "
-    "head in place of a rendering: of an embedded subject the truth, so that its errors are the detector's own"
+    "rendering and the nearest training frame; one fit of the head model to the landmarks of all of "
+    "them, with one identity, gives expression, gaze and pose of each. Differences to the target, means "
+    "over frames with a face in both: face: expression (AED: mean absolute difference of coefficients; "
+    "by region those of its actions), expression_mm (RMS over the vertices that expressions move), "
+    "rotation_degrees and translation_mm (APD); eyes: lid_aperture_mm (mean of three lid distances of "
+    "each eye, at the eyes' depth), lid_correlation (over the frames of the split), blink_lid_share (in "
+    f"frames in which the target's aperture is below {BLINK:g} of its median over all test frames, as a "
+    "share of the eye's width), gaze_degrees (outside of blinks); mouth: opening_mm, "
+    "opening_correlation. tracked_head is the tracked head in place of a rendering: of an embedded "
+    "subject the truth, so that its errors are the detector's own"
 )
 
 RetrackedScores = dict[str, dict[str, dict[str, dict[str, float | None]]]]

@@ -60,8 +60,9 @@ class LandmarkDetector(Protocol):
 class MediaPipeDetector:
     """MediaPipe's face landmarker, one pass over the video.
 
-    The eyes are those of `with_unfiltered_eyes`. No second face of comparable size may stay in the picture. Frames are sampled for that and detected on
-    their own: with two faces MediaPipe's video mode would switch its landmark filter off.
+    The eyes are those of `with_unfiltered_eyes`. No second face of comparable size may stay in the picture.
+    Frames are sampled for that and detected on their own: with two faces MediaPipe's video mode would switch
+    its landmark filter off.
     """
 
     model_sha256 = f"{FACE_LANDMARKER.sha256} {UNFILTERED}"

@@ -41,13 +41,13 @@ def with_unfiltered_eyes(filtered: np.ndarray, single: np.ndarray) -> np.ndarray
     """
     found = filtered.copy()
     for corners, numbers in _EYES:
-        outer, inner = (_complex(points[list(corners)]) for points in (single, filtered))
-        width = np.abs(inner[1] - inner[0])
-        if not (np.abs(outer - inner) <= LARGEST_SHIFT * width).all():
+        own, kept = (_complex(points[list(corners)]) for points in (single, filtered))
+        reach = LARGEST_SHIFT * np.abs(kept[1] - kept[0])
+        if own[0] == own[1] or (np.abs(own - kept) > reach).any():
             continue
-        turn = (inner[1] - inner[0]) / (outer[1] - outer[0])
+        turn = (kept[1] - kept[0]) / (own[1] - own[0])
         rows = list(numbers)
-        moved = inner.mean() + turn * (_complex(single[rows]) - outer.mean())
+        moved = kept.mean() + turn * (_complex(single[rows]) - own.mean())
         depth = (single[rows, 2] - single[list(corners), 2].mean()) * np.abs(turn)
         found[rows] = np.stack([moved.real, moved.imag, depth + filtered[list(corners), 2].mean()], 1)
     return found
