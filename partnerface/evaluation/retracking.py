@@ -150,11 +150,11 @@ def retracked_scores(
     found = np.isfinite(landmarks).all((1, 2))
     if found.sum() < LEAST_FRAMES:
         return {}
-    # An avatar's head model may be on a GPU; the fit works on the CPU.
-    head_model = copy.deepcopy(head_model).cpu()
     view = PictureGeometry(centre, focal / FOCAL_IMAGE_SIDES)
-    # Evaluation may run in inference mode, in which nothing can be fitted.
+    # Tests run in inference mode, in which nothing can be fitted.
     with torch.inference_mode(False), torch.enable_grad():
+        # An avatar's head model may be on a GPU; the fit works on the CPU.
+        head_model = copy.deepcopy(head_model).cpu()
         fit = fit_head(_as_track(landmarks, found, size), head_model, None, None, view, STILLS, on_step)
     mm_per_pixel = (1000 * _eye_depth(fit.head, head_model) / fit.focal).reshape(-1, 3)
     pixels = landmarks.reshape(-1, 3, LANDMARKS, 3)[..., :2]
