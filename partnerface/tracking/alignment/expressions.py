@@ -1,8 +1,10 @@
-"""Expression alignment: actions with which lips, lids and brows show one texture in every frame.
+"""Expression alignment: actions with which lips and brows show one texture in every frame.
 
-Landmarks place lips and lids to a pixel or two, each with a bias of its own; the skin there has texture to
+Landmarks place lips and brows to a pixel or two, each with a bias of its own; the skin there has texture to
 a fraction of that. As in the pose alignment, each round averages the texture of the face over the clip and
-moves every frame's expression towards it (Gauss-Newton on Lucas and Kanade 1981, over blendshapes).
+moves every frame's expression towards it (Gauss-Newton on Lucas and Kanade 1981, over blendshapes). Lids keep
+the actions of the landmark fit: their skin is folded away as they open, so that its average is the texture of
+other skin, and drew lids away from where pictures show them.
 """
 
 from __future__ import annotations
@@ -41,8 +43,7 @@ class ExpressionSettings:
         rounds: averages of the texture, a Gauss-Newton step after each.
         spacing_m: distance between the surface points.
         sigma: standard deviation of an expression's correction, as a share of its greatest coefficient.
-        smooth_frames: standard deviation of the filter over time that corrections pass through, but for those
-            of lids.
+        smooth_frames: standard deviation of the filter over time that corrections pass through.
     """
 
     rounds: int = 6
@@ -88,14 +89,13 @@ def align_expressions(
         for frames in torch.arange(len(head)).split(EXPRESSION_CHUNK)
     ]
     low, high = (float(x) for x in head_model.asset.expression_range)
-    lids = eye_expressions(head_model)
     settings = replace(settings, sigma=settings.sigma * expression_unit(head_model))
     for number in range(settings.rounds):
         texture, seen_often = average_texture([chunk.texture(face) for chunk in chunks], frame_weights)
         moved = torch.cat([chunk.step_towards(texture, seen_often, face, settings) for chunk in chunks])
         # Without the clip's mean correction: the texture, learned with it, cannot see it and drifts.
         moved = moved - frame_weights @ moved / frame_weights.sum().clamp_min(1e-6)
-        moved = torch.where(lids, moved, _smoothed(moved, frame_weights, settings.smooth_frames))
+        moved = _smoothed(moved, frame_weights, settings.smooth_frames)
         expression = (head.expression + moved * frame_weights[:, None]).clamp(low, high)
         for chunk, values in zip(chunks, expression.split(EXPRESSION_CHUNK), strict=True):
             chunk.expression = values
@@ -111,12 +111,14 @@ class _MovingFace:
     Attributes:
         neutral: ``[Q, 3]`` in the head's rest space.
         basis: ``[E, Q, 3]`` how actions move them; zero for actions that are not fitted.
+        corrected: ``[E]`` 1 for actions that the alignment corrects, 0 for others, such as those of lids.
         normals: ``[Q, 3]`` of the neutral face.
         points: where they lie on the mesh.
     """
 
     neutral: Tensor
     basis: Tensor
+    corrected: Tensor
     normals: Tensor
     points: SurfacePoints
 
@@ -131,9 +133,9 @@ class _MovingFace:
         points = thin_points(points, vertices, spacing)
         basis = torch.stack([points.of(action) for action in head_model.expression_basis])
         normals = functional.normalize(points.of(vertex_normals(vertices, skin)), dim=-1)
-        return cls(
-            points.of(vertices), basis * fitted_expressions(head_model)[:, None, None], normals, points
-        )
+        fitted = fitted_expressions(head_model)
+        corrected = fitted * ~eye_expressions(head_model)
+        return cls(points.of(vertices), basis * fitted[:, None, None], corrected, normals, points)
 
     def turned_by_joints(self, head_model: HeadModel, head: HeadParameters) -> Tensor | None:
         """``[T, Q, 3]`` what the joints add to T expressions; None where none but the eyes' moves skin."""
@@ -194,7 +196,8 @@ class _ExpressionChunk:
             seen_often,
         )
         by_place = place_gradient(self.camera, skin.gradient, skin.world) @ self.rotation
-        normal, slope = skin.equations(torch.einsum("tqc,eqc->tqe", by_place, face.basis))
+        basis = face.basis * face.corrected[:, None, None]
+        normal, slope = skin.equations(torch.einsum("tqc,eqc->tqe", by_place, basis))
         precision = SAMPLES_PER_INDEPENDENT / settings.sigma**2
         so_far = self.expression - self.first_expression
         prior = precision * torch.eye(len(face.basis))
