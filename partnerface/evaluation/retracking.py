@@ -135,7 +135,7 @@ def retracked_scores(
     """Compare what was found in renderings with what was found in their targets, see `RETRACKING_DEFINITION`.
 
     Args:
-        faces: of every test frame, each once.
+        faces: what was found in every test frame, each once.
         splits: names of the test splits.
         head_model: is fitted; it has a landmark embedding.
         focal: focal length of the pictures in pixels.

@@ -49,7 +49,7 @@ OPENINGS = (
 )
 """Pairs whose distance is the opening of a lid or of the lips."""
 LID_PAIRS = (((263, 362), OPENINGS[1:6:2]), ((33, 133), OPENINGS[0:6:2]))
-"""Of the left and the right eye: its corners, and the pairs of `OPENINGS` on its lids."""
+"""Corners of the left and the right eye, and the pairs of `OPENINGS` on its lids."""
 LIP_PAIRS = OPENINGS[6:9]
 """The pairs of `OPENINGS` in the middle of the inner lips."""
 

@@ -23,7 +23,7 @@ _EYES = (
         ),
     ),
 )
-"""Of the right and the left eye: its corners; the edges of its lids, the ring around them, the iris."""
+"""Corners of the right and the left eye; with the edges of its lids the ring around them and the iris."""
 
 LARGEST_SHIFT = 0.5
 """Widths of the eye from the filtered eye beyond which a single picture shows another face."""
