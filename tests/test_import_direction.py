@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "partnerface"
 ROOMS = [
     *("errors", "files", "compute", "runs", "cameras", "meshes", "head_models", "data"),
     *("fields", "skinning", "deformation", "sampling", "rendering", "losses", "avatar", "avatar_files"),
-    *("evaluation", "training", "tracking", "animation", "export", "dataset_checks", "result_page"),
+    *("tracking", "evaluation", "training", "animation", "export", "dataset_checks", "result_page"),
     *("configuration", "sweeps", "benchmarks"),
     *("viewer", "cli", "__init__", "__main__"),
 ]

@@ -20,13 +20,13 @@ from partnerface.data.regions import LABELLED_REGIONS, MATTE_THRESHOLD
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.evaluation.image_metric import psnr
+from partnerface.evaluation.retracking import RetrackedError, expression_error
 from partnerface.files.videos import write_video
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.head_models.rotations import rotation_vectors
 from partnerface.tracking.tracker import track_video
 
-LEAST_MOTION_M = 0.001
 RETRACKED_SIZE = 256
 
 
@@ -64,19 +64,6 @@ def head_psnr(
     return scores.mean(1).tolist()
 
 
-@dataclass
-class RetrackedError:
-    """How far expressions that are tracked in an avatar's video are from those that drove it.
-
-    Attributes:
-        millimetres: RMS over frames and the vertices that expressions move.
-        coefficients: RMS over frames and coefficients.
-    """
-
-    millimetres: float
-    coefficients: float
-
-
 def retracked_error(
     avatar: AvatarMethod,
     driver: TransferredPerformance,
@@ -110,15 +97,6 @@ def retracked_error(
     return expression_error(found.head.expression[tracked], true[tracked], head_model)
 
 
-def expression_error(found: Tensor, true: Tensor, head_model: HeadModel) -> RetrackedError:
-    """Difference of expressions ``[T, E]`` and true ones, both without their mean over the frames."""
-    difference = (found - found.mean(0)) - (true - true.mean(0))
-    basis = head_model.expression_basis.cpu()
-    basis = basis[:, basis.norm(dim=-1).amax(0) > LEAST_MOTION_M]
-    squared = [(frame @ basis.flatten(1)).square().mean() * 3 for frame in difference]
-    return RetrackedError(1000 * float(torch.stack(squared).mean().sqrt()), rms(difference))
-
-
 @dataclass
 class Jitter:
     """Noise of a performance in its quietest second.
@@ -148,8 +126,3 @@ def jitter_at_rest(views: View, fps: float, head_model: HeadModel) -> Jitter:
         return float(variance.unfold(0, seconds, 1).mean(1).min().sqrt())
 
     return Jitter(quietest(rotation.rad2deg()), quietest(pixels))
-
-
-def rms(values: Tensor) -> float:
-    """Root of the mean square."""
-    return float(values.square().mean().sqrt())

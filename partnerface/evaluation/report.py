@@ -14,6 +14,7 @@ from partnerface.data.regions import FULL_FRAME, NEAREST_FRAME
 from partnerface.data.sequence import TrackedSequence
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import TEMPORAL_DEFINITION, Averages
+from partnerface.evaluation.retracking import RetrackedScores
 from partnerface.evaluation.true_motion import MotionScores
 from partnerface.files.whole_files import replace_text
 
@@ -62,6 +63,9 @@ class EvaluationProtocol:
         motion: definition of the millimetres of motion left; None if the true motion is not known.
         expression_region: definition of the region of a real video whose look depends on the expression; None
             where there is none.
+        retracking: definition of what is compared after faces were found again in the renderings; None if
+            nothing was.
+        retracking_missing: why nothing was, for instance a missing model file; empty if it was.
         refinement: what was fitted to the test images; None if nothing.
         average: how values of images are averaged.
     """
@@ -87,6 +91,8 @@ class EvaluationProtocol:
     fine_motion: str | None = None
     motion: str | None = None
     expression_region: str | None = None
+    retracking: str | None = None
+    retracking_missing: str = ""
     refinement: str | None = None
     average: str = "mean of per-image values"
 
@@ -118,17 +124,25 @@ def evaluation_report(
     nearest_frame: Averages,
     coverage: dict[str, dict[str, float]],
     motion: MotionScores | None = None,
+    retracked: RetrackedScores | None = None,
 ) -> dict:
-    """The content of ``metrics.json``: a table of ``protocol``, ``splits``, ``coverage`` and ``motion``.
+    """The content of ``metrics.json``: ``protocol``, ``splits``, ``coverage``, ``motion`` and ``retracked``.
 
     In ``splits`` are values by split, region and metric, those of the nearest-training-frame baseline under
     the region ``nearest_frame``; ``coverage`` is that of pose and expression by split, ``train`` among them;
-    ``motion``, also by split, is null where the true motion is not known.
+    ``motion``, also by split, is null where the true motion is not known, ``retracked`` where no faces were
+    looked for or found.
     """
     splits = {
         split: {**regions, NEAREST_FRAME: nearest_frame.get(split, {})} for split, regions in scores.items()
     }
-    return {"protocol": asdict(protocol), "splits": splits, "coverage": coverage, "motion": motion}
+    return {
+        "protocol": asdict(protocol),
+        "splits": splits,
+        "coverage": coverage,
+        "motion": motion,
+        "retracked": retracked or None,
+    }
 
 
 def write_report(path: Path, report: dict) -> None:
@@ -152,6 +166,8 @@ def report_table(report: dict) -> Table:
     for name, metric in protocols.items():
         if metric.get("missing"):
             caption += f"; no {name}: {metric['missing']}"
+    if protocol.get("retracking_missing"):
+        caption += f"; no re-tracking: {protocol['retracking_missing']}"
     table = Table(title=f"{protocol['dataset']} at {width}x{height}", caption=caption)
     # Geometry, which the full frame does not have, would make the table too wide.
     metrics = list(dict.fromkeys(key for regions in report["splits"].values() for key in regions[FULL_FRAME]))
@@ -178,14 +194,44 @@ def motion_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     for split, scores in (report.get("motion") or {}).items():
         left, nothing = scores["mm_left"], scores["mm_nothing"]
         cells = [
-            f"{_millimetres(left[region])} ({_millimetres(nothing[region])})"
+            f"{_three_digits(left[region])} ({_three_digits(nothing[region])})"
             for region in ("fine_face", "hair", "quiet_face")
         ]
-        rows.append([split, *cells, _millimetres(scores["cosine"]["fine_face"])])
+        rows.append([split, *cells, _three_digits(scores["cosine"]["fine_face"])])
     return titles, rows
 
 
-def _millimetres(value: float | None) -> str:
+RETRACKED_CAPTION = (
+    "faces found again in the rendering (in the nearest training frame; by the tracked head itself), "
+    "against the target"
+)
+_RETRACKED_COLUMNS = {
+    "expression, mm": ("face", "expression_mm"),
+    "turn, degrees": ("face", "rotation_degrees"),
+    "gaze, degrees": ("eyes", "gaze_degrees"),
+    "lids, mm": ("eyes", "lid_aperture_mm"),
+    "lids, correlation": ("eyes", "lid_correlation"),
+    "blinks, of the eye's width": ("eyes", "blink_lid_share"),
+    "mouth opening, mm": ("mouth", "opening_mm"),
+}
+
+
+def retracked_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of what was found again in the renderings, by split; no row where nothing was."""
+    rows = []
+    for split, tables in (report.get("retracked") or {}).items():
+        cells = []
+        for region, value in _RETRACKED_COLUMNS.values():
+            avatar, *others = (
+                tables.get(name, {}).get(region, {}).get(value)
+                for name in ("avatar", "nearest_frame", "tracked_head")
+            )
+            cells.append(f"{_three_digits(avatar)} ({'; '.join(map(_three_digits, others))})")
+        rows.append([split, *cells])
+    return ["split", *_RETRACKED_COLUMNS], rows
+
+
+def _three_digits(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 

@@ -48,6 +48,10 @@ OPENINGS = (
     *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (61, 291)),
 )
 """Pairs whose distance is the opening of a lid or of the lips."""
+LID_PAIRS = (((263, 362), OPENINGS[1:6:2]), ((33, 133), OPENINGS[0:6:2]))
+"""Corners of the left and the right eye, and the pairs of `OPENINGS` on its lids."""
+LIP_PAIRS = OPENINGS[6:9]
+"""The pairs of `OPENINGS` in the middle of the inner lips."""
 
 REGIONS = {"lips": LIPS, "eyes": EYES, "brows": BROWS, "nose": NOSE, "oval": FACE_OVAL}
 

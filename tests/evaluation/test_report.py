@@ -12,6 +12,7 @@ from partnerface.evaluation.report import (
     evaluation_report,
     metrics_protocol,
     report_table,
+    retracked_rows,
     split_protocol,
     write_report,
 )
@@ -108,3 +109,23 @@ def test_a_dataset_that_does_not_say_how_it_was_split_is_not_given_another_ones_
         splits={"train": [0], "temporal": [1]}, split_protocol={"temporal": "the last"}
     )
     assert split_protocol(sequence) == {"train": "not recorded by the dataset", "temporal": "the last"}
+
+
+def test_what_was_found_again_stands_beside_the_nearest_frame_and_the_tracked_head():
+    avatar = {"eyes": {"lid_aperture_mm": 0.1234, "lid_correlation": None}, "face": {"rotation_degrees": 1.5}}
+    others = {"nearest_frame": {"eyes": {"lid_aperture_mm": 2.0}}, "tracked_head": {}}
+    found = report() | {"retracked": {"temporal": {"avatar": avatar, **others}}}
+    titles, [row] = retracked_rows(found)
+    cells = dict(zip(titles, row, strict=True))
+    assert cells["lids, mm"] == "0.123 (2.000; -)"
+    assert cells["lids, correlation"] == "- (-; -)"
+    assert cells["turn, degrees"] == "1.500 (-; -)"
+    assert retracked_rows(report())[1] == []
+
+
+def test_the_table_says_why_nothing_was_found_again():
+    found = report()
+    found["protocol"]["retracking_missing"] = "no model file"
+    console = Console(file=io.StringIO(), width=160)
+    console.print(report_table(found))
+    assert "no re-tracking: no model file" in " ".join(console.file.getvalue().split())

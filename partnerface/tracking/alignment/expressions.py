@@ -1,8 +1,10 @@
-"""Expression alignment: actions with which lips, lids and brows show one texture in every frame.
+"""Expression alignment: actions with which lips and brows show one texture in every frame.
 
-Landmarks place lips and lids to a pixel or two, each with a bias of its own; the skin there has texture to
+Landmarks place lips and brows to a pixel or two, each with a bias of its own; the skin there has texture to
 a fraction of that. As in the pose alignment, each round averages the texture of the face over the clip and
-moves every frame's expression towards it (Gauss-Newton on Lucas and Kanade 1981, over blendshapes).
+moves every frame's expression towards it (Gauss-Newton on Lucas and Kanade 1981, over blendshapes). Lids keep
+the actions of the landmark fit: their skin is folded away as they open, so that its average is the texture of
+other skin, and drew lids away from where pictures show them.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from partnerface.tracking.alignment.face_texture import (
     with_gradient,
 )
 from partnerface.tracking.alignment.pose_step import SAMPLES_PER_INDEPENDENT, place_gradient
-from partnerface.tracking.fit.variables import expression_unit, fitted_expressions
+from partnerface.tracking.fit.variables import expression_unit, eye_expressions, fitted_expressions
 
 EXPRESSION_CHUNK = 10
 ELSEWHERE = ("scalp", "ears", "neck", "torso")
@@ -109,12 +111,14 @@ class _MovingFace:
     Attributes:
         neutral: ``[Q, 3]`` in the head's rest space.
         basis: ``[E, Q, 3]`` how actions move them; zero for actions that are not fitted.
+        corrected: ``[E]`` 1 for actions that the alignment corrects, 0 for others, such as those of lids.
         normals: ``[Q, 3]`` of the neutral face.
         points: where they lie on the mesh.
     """
 
     neutral: Tensor
     basis: Tensor
+    corrected: Tensor
     normals: Tensor
     points: SurfacePoints
 
@@ -129,9 +133,9 @@ class _MovingFace:
         points = thin_points(points, vertices, spacing)
         basis = torch.stack([points.of(action) for action in head_model.expression_basis])
         normals = functional.normalize(points.of(vertex_normals(vertices, skin)), dim=-1)
-        return cls(
-            points.of(vertices), basis * fitted_expressions(head_model)[:, None, None], normals, points
-        )
+        fitted = fitted_expressions(head_model)
+        corrected = fitted * ~eye_expressions(head_model)
+        return cls(points.of(vertices), basis * fitted[:, None, None], corrected, normals, points)
 
     def turned_by_joints(self, head_model: HeadModel, head: HeadParameters) -> Tensor | None:
         """``[T, Q, 3]`` what the joints add to T expressions; None where none but the eyes' moves skin."""
@@ -192,7 +196,8 @@ class _ExpressionChunk:
             seen_often,
         )
         by_place = place_gradient(self.camera, skin.gradient, skin.world) @ self.rotation
-        normal, slope = skin.equations(torch.einsum("tqc,eqc->tqe", by_place, face.basis))
+        basis = face.basis * face.corrected[:, None, None]
+        normal, slope = skin.equations(torch.einsum("tqc,eqc->tqe", by_place, basis))
         precision = SAMPLES_PER_INDEPENDENT / settings.sigma**2
         so_far = self.expression - self.first_expression
         prior = precision * torch.eye(len(face.basis))

@@ -8,7 +8,8 @@ detector's crop, so the first frame with a face is fed a few times before its re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -31,6 +32,7 @@ from partnerface.tracking.detection.several_faces import (
     still_face_note,
 )
 from partnerface.tracking.detection.shots import PictureChanges
+from partnerface.tracking.detection.unfiltered_eyes import with_unfiltered_eyes
 
 WARM_UP_FRAMES = 5
 WARM_UP_MS = 33
@@ -42,6 +44,8 @@ SEVERAL_FACES_INTERVAL_S = 0.4
 """Time between the pictures in which several faces are looked for."""
 FEW_FACES = 0.5
 """Share of frames with a face below which a small face is looked for."""
+UNFILTERED = "eyes unfiltered"
+"""Mark of landmarks whose eyes no filter over time has passed."""
 
 
 class LandmarkDetector(Protocol):
@@ -68,13 +72,13 @@ class LandmarkDetector(Protocol):
 class MediaPipeDetector:
     """MediaPipe's face landmarker, one pass over the video; a second one where the first was misled.
 
-    A face that is small in the frame is looked for in a square around it, and faces that never change their
-    shape, such as a poster's, are painted over. No second living face of comparable size may stay in the
-    picture. Frames are sampled for that and detected on their own: with two faces MediaPipe's video mode
-    would switch its landmark filter off.
+    The eyes are those of `with_unfiltered_eyes`. A face that is small in the frame is looked for in a square
+    around it, and faces that never change their shape, such as a poster's, are painted over. No second living
+    face of comparable size may stay in the picture. Frames are sampled for that and detected on their own:
+    with two faces MediaPipe's video mode would switch its landmark filter off.
     """
 
-    model_sha256 = FACE_LANDMARKER.sha256
+    model_sha256 = f"{FACE_LANDMARKER.sha256} {UNFILTERED}"
 
     def detect(self, video: VideoSource | Path, on_frame: Callable[[], None]) -> LandmarkTrack:
         """Track one face; raises UserError if two live, or if MediaPipe or its model file is missing.
@@ -140,7 +144,7 @@ class _Pass:
         self.pictures: list[tuple[int, list[np.ndarray]]] = []
         self._shape: tuple[int, ...] = ()
         self._still, self._moving = still, moving
-        track = detect_landmarks(self._frames(reader, on_frame))
+        track = detect_landmarks(self._frames(reader, on_frame), unfiltered_eyes=True)
         if window is not None:
             track.landmarks += np.float32([window.offset_x, window.offset_y, 0])
             track.height, track.width = self._shape
@@ -188,7 +192,7 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
     """A face landmarker, to be used in a ``with`` block: without one it complains at exit.
 
     In video mode it tracks from frame to frame and filters, which more than one face switches off; else every
-    image is on its own.
+    image is on its own. Of one face it gives blendshape scores too.
     """
     mediapipe = import_extra("mediapipe")
     vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
@@ -197,7 +201,7 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
         base_options=tasks.BaseOptions(model_asset_path=str(model_file(FACE_LANDMARKER))),
         running_mode=mode,
         num_faces=num_faces,
-        output_face_blendshapes=video_mode,
+        output_face_blendshapes=num_faces == 1,
         output_facial_transformation_matrixes=video_mode,
     )
     return vision.FaceLandmarker.create_from_options(options)
@@ -207,6 +211,11 @@ def landmark_pixels(face: Any, width: int, height: int) -> np.ndarray:
     """``[478, 3]`` landmarks of one detected face in pixels; depth is scaled like x."""
     points = np.array([(p.x, p.y, p.z) for p in face], np.float32)
     return points * np.float32([width, height, width])
+
+
+def blendshape_scores(result: Any) -> dict[str, float]:
+    """Scores in [0, 1] of the first face of a result, by name."""
+    return {category.category_name: category.score for category in result.face_blendshapes[0]}
 
 
 @dataclass
@@ -266,16 +275,20 @@ class VideoFaceDetector:
             return None
         return DetectedFace(
             landmark_pixels(result.face_landmarks[0], image.shape[1], image.shape[0]),
-            {category.category_name: category.score for category in result.face_blendshapes[0]},
+            blendshape_scores(result),
             np.asarray(result.facial_transformation_matrixes[0], np.float32),
         )
 
 
-def detect_landmarks(frames: Iterable[tuple[float, np.ndarray]]) -> LandmarkTrack:
+def detect_landmarks(
+    frames: Iterable[tuple[float, np.ndarray]], unfiltered_eyes: bool = False
+) -> LandmarkTrack:
     """Detect the face in every frame of one video.
 
     Args:
         frames: pairs of a timestamp in seconds and an image ``[H, W, 3]`` uint8 RGB, all of one size.
+        unfiltered_eyes: take lids, irises and the scores of eyes from each frame on its own, see
+            `with_unfiltered_eyes`.
 
     Raises:
         UserError: MediaPipe or its model file is missing.
@@ -283,13 +296,27 @@ def detect_landmarks(frames: Iterable[tuple[float, np.ndarray]]) -> LandmarkTrac
     times, faces, changes = [], [], []
     width = height = 0
     change = PictureChanges()
-    with VideoFaceDetector() as detect:
+    single = face_landmarker(video_mode=False) if unfiltered_eyes else nullcontext()
+    with VideoFaceDetector() as detect, single as single_picture:
         for time, image in frames:
             height, width = image.shape[:2]
-            faces.append(detect(image, time))
+            face = detect(image, time)
+            if face is not None and single_picture is not None:
+                face = _with_eyes_of(face, single_picture.detect(to_mediapipe_image(image)), width, height)
+            faces.append(face)
             times.append(time)
             changes.append(change(image))
-    return _assemble(times, faces, changes, width, height)
+    track = _assemble(times, faces, changes, width, height)
+    return replace(track, model_sha256=f"{track.model_sha256} {UNFILTERED}") if unfiltered_eyes else track
+
+
+def _with_eyes_of(face: DetectedFace, result: Any, width: int, height: int) -> DetectedFace:
+    """The face with the eyes that the detector found in the picture alone, if it found any."""
+    if not result.face_landmarks:
+        return face
+    single = landmark_pixels(result.face_landmarks[0], width, height)
+    eyes = {name: score for name, score in blendshape_scores(result).items() if name.startswith("eye")}
+    return replace(face, landmarks=with_unfiltered_eyes(face.landmarks, single), scores=face.scores | eyes)
 
 
 def _assemble(

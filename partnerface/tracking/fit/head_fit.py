@@ -36,6 +36,7 @@ class FitSettings:
         rotation_smoothness: share of the rotation in it, axis-angle in radians.
         translation_smoothness: that of the translation, metres.
         expression_smoothness: that of the expression.
+        eye_smoothness: that of the expressions of lids: a blink takes two or three frames.
         gaze_smoothness: that of the gaze, radians.
         jaw_smoothness: that of the jaw, radians.
         gaze_weight: weight of the squared gaze, radians.
@@ -62,6 +63,7 @@ class FitSettings:
     rotation_smoothness: float = 2e3
     translation_smoothness: float = 1e5
     expression_smoothness: float = 0.5
+    eye_smoothness: float = 0.05
     gaze_smoothness: float = 5.0
     jaw_smoothness: float = 4.0
     gaze_weight: float = 0.2

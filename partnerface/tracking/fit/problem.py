@@ -25,7 +25,12 @@ from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.fit import terms
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit, PictureGeometry
 from partnerface.tracking.fit.matte_contour import ContourTargets, MatteContour
-from partnerface.tracking.fit.variables import FitVariables, initial_poses, interpolate_missing
+from partnerface.tracking.fit.variables import (
+    FitVariables,
+    eye_expressions,
+    initial_poses,
+    interpolate_missing,
+)
 
 REFERENCE_FACE_HEIGHT_PX = 512 / 2.2
 FOCAL_IMAGE_SIDES = 2.2
@@ -52,6 +57,7 @@ class FitProblem:
         self.frame_weights = torch.as_tensor(track.used, dtype=torch.float32)
         self.times = torch.as_tensor(track.timestamps if times is None else times, dtype=torch.float32)
         self.scores, self.scored = _centred_scores(track, head_model)
+        self.of_eyes = eye_expressions(head_model)
         self.pixel_scale = REFERENCE_FACE_HEIGHT_PX / float(np.nanmedian(track.face_heights()))
         pairs = [self.geometry.rows(pair) for pair in OPENINGS]
         whole = [pair for pair in pairs if len(pair) == 2]
@@ -101,7 +107,8 @@ class FitProblem:
         moving = [
             (variables.rotation, s.rotation_smoothness),
             (variables.translation, s.translation_smoothness),
-            (shares, s.expression_smoothness),
+            (shares[:, ~self.of_eyes], s.expression_smoothness),
+            (shares[:, self.of_eyes], s.eye_smoothness),
             (variables.gaze, s.gaze_smoothness),
         ]
         if variables.jaw is not None:

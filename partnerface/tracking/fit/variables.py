@@ -141,6 +141,12 @@ def fitted_expressions(head_model: HeadModel) -> Tensor:
     return (expression_unit(head_model) * motion > LEAST_MOTION_M).float()
 
 
+def eye_expressions(head_model: HeadModel) -> Tensor:
+    """``[E]`` bool: expressions that move lids, by name; none of a head model without names."""
+    names = head_model.asset.expression_names
+    return torch.tensor([name.startswith("eye") for name in names], dtype=torch.bool)
+
+
 def initial_poses(
     landmarks: Tensor, template: Tensor, focal: float, centre: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:

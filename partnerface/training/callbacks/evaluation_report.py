@@ -23,14 +23,17 @@ from partnerface.evaluation.means import ImageMeans
 from partnerface.evaluation.pictures import Prediction, comparison_strip, full_strip
 from partnerface.evaluation.report import (
     MOTION_CAPTION,
+    RETRACKED_CAPTION,
     EvaluationProtocol,
     evaluation_report,
     metrics_protocol,
     motion_rows,
     report_table,
+    retracked_rows,
     split_protocol,
     write_report,
 )
+from partnerface.evaluation.retracking import RETRACKING_DEFINITION
 from partnerface.evaluation.scores import (
     GEOMETRY_DEFINITION,
     EvaluationScores,
@@ -45,6 +48,7 @@ from partnerface.runs.run import SCORES_FILE
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 from partnerface.training.motion_measures import MotionMeasures
+from partnerface.training.retracked_faces import RetrackedFaces
 
 SAME_HEAD_M = 1e-4
 """Metres, mean over the vertices: heads that differ by more are not the same."""
@@ -98,6 +102,7 @@ class EvaluationReport(Callback):
         # A method tested on samples of the splits alone shows frames like those of the other methods.
         shown = data.sequence.splits.get(hardest_split(data.sequence.splits) or "", frames)
         self._strip_frames = set(spread_evenly(shown, STRIP_ROWS))
+        self._faces = RetrackedFaces(data, pl_module.avatar.head_model)
         self._scored: list[str] = []
         self._strips: list[np.ndarray] = []
         self._video: list[np.ndarray] = []
@@ -113,8 +118,10 @@ class EvaluationReport(Callback):
             previous = self._measures.in_all_splits(previous)
             masks = _masks(pl_module, previous) | self._measures.masks(previous.frame)
             self._scores.set_previous(previous, self._nearest_image(trainer, previous), masks)
-        masks = _masks(pl_module, outputs) | self._measures.masks(outputs.frame)
-        self._scores.update(outputs, self._nearest_image(trainer, outputs), masks)
+        masks, nearest = _masks(pl_module, outputs), self._nearest_image(trainer, outputs)
+        masks |= self._measures.masks(outputs.frame)
+        self._scores.update(outputs, nearest, masks)
+        self._faces.update(outputs, nearest)
         if self._scores.ceiling is not None:
             self._measures.update_ceiling(self._scores.ceiling, outputs.frame, masks)
         if self._knows_surface:
@@ -137,13 +144,15 @@ class EvaluationReport(Callback):
         # Each process has a run of frames, in the order of ranks, so that all are in the order of time.
         video, strips = gathered_at_first(self._video), gathered_at_first(self._strips)
         num_frames = Counter(gathered_at_first(self._scored))
+        faces = self._faces.gathered()
         if not trainer.is_global_zero:
             return
         sequence = self._measures.sequence
         coverage = split_coverage(sequence.splits, sequence.head)
+        retracked = self._faces.scores(faces, sequence.test_splits)
         protocol = self._protocol(trainer, pl_module, num_frames)
         motion = self._measures.scores(pl_module.avatar)
-        report = evaluation_report(protocol, scores, baseline, coverage, motion)
+        report = evaluation_report(protocol, scores, baseline, coverage, motion, retracked)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         ending = "_refined" if pl_module.test_parameters == "refined" else ""
@@ -180,6 +189,8 @@ class EvaluationReport(Callback):
             test_parameters=pl_module.test_parameters,
             geometry=GEOMETRY_DEFINITION if self._knows_surface else None,
             **self._measures.definitions(),
+            retracking=None if self._faces.missing else RETRACKING_DEFINITION,
+            retracking_missing=self._faces.missing,
             refinement=REFINEMENT_DEFINITION if pl_module.test_parameters == "refined" else None,
         )
 
@@ -225,3 +236,6 @@ def print_report(report: dict) -> None:
     titles, rows = motion_rows(report)
     if rows:
         TextTable(titles, rows, MOTION_CAPTION).print()
+    titles, rows = retracked_rows(report)
+    if rows:
+        TextTable(titles, rows, RETRACKED_CAPTION).print()

@@ -8,7 +8,7 @@ from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.frame_labels import placed_landmarks
 from partnerface.head_models.flame import FlameHead
-from partnerface.head_models.landmark_geometry import landmark_geometry
+from partnerface.head_models.landmark_geometry import LID_PAIRS, landmark_geometry
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.fit.problem import FitProblem, fit_head
 from tests.head_models.flame_files import embedded, flame_head_arrays
@@ -185,3 +185,26 @@ def test_scores_are_centred_over_the_frames_with_a_face(anny, synthetic_track):
     np.testing.assert_allclose(np.delete(found, 2), scores - scores.mean(), atol=1e-6)
     assert found[2] == 0
     assert not problem.scores[:, anny.expression_index("tongueOut")].any()
+
+
+def test_lids_that_close_for_one_frame_are_not_smoothed_away(anny):
+    """At 30 frames per second; the aperture is that of the fitted head's own lids."""
+    frames, closed = 9, 4
+    head = anny.neutral_parameters(frames)
+    head.translation = torch.tensor([0.0, 0.0, -1.1]).repeat(frames, 1)
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        head.expression[closed, anny.expression_index(name)] = 0.8
+    track = project_landmarks(anny, head, anny(head).vertices, Camera.static(frames, FOCAL, SIZE, SIZE))
+    times, settings = np.arange(frames) / 30, FitSettings(pose_steps=40, steps=150)
+    fit = fit_head(track, anny, times=times, settings=settings)
+    geometry = landmark_geometry(anny)
+
+    def apertures(expression):
+        places = geometry.points.positions(torch.zeros(1), expression)
+        pairs = torch.tensor([geometry.rows(pair) for _, pairs in LID_PAIRS for pair in pairs])
+        return (places[:, pairs[:, 0]] - places[:, pairs[:, 1]]).norm(dim=-1).mean(1)
+
+    true, found = apertures(head.expression), apertures(fit.head.expression)
+    share = (found - true) / (true[0] - true[closed])
+    assert share[closed].abs() < 0.1
+    assert share[[closed - 1, closed + 1]].abs().max() < 0.1

@@ -1,0 +1,179 @@
+"""Re-tracking on heads whose landmarks are projected, not detected: what differs is known exactly."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pytorch3d.transforms import axis_angle_to_matrix
+
+from partnerface.cameras.pinhole import Camera
+from partnerface.data.completion.frame_labels import landmark_pixels
+from partnerface.errors import UserError
+from partnerface.evaluation import retracking
+from partnerface.evaluation.retracking import (
+    FoundFaces,
+    RetrackedScores,
+    expression_error,
+    open_face_finder,
+    retracked_scores,
+)
+from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.landmark_geometry import (
+    LEFT_IRIS,
+    LID_PAIRS,
+    RIGHT_IRIS,
+    landmark_geometry,
+)
+from partnerface.tracking.detection.landmark_track import LANDMARKS
+from tests.contracts.subjects import shared_head_model
+
+SIZE = 256
+FRAMES = 12
+
+
+def test_a_constant_offset_of_all_expressions_is_no_error():
+    true = torch.rand(20, shared_head_model().num_expression)
+    error = expression_error(true + 0.3, true, shared_head_model())
+    assert error.millimetres == pytest.approx(0, abs=1e-3)
+    assert error.coefficients == pytest.approx(0, abs=1e-6)
+
+
+def test_the_error_of_one_action_is_the_distance_that_it_moves_vertices():
+    head_model = shared_head_model()
+    jaw = head_model.expression_index("jawOpen")
+    true = torch.zeros(40, head_model.num_expression)
+    found = true.clone()
+    found[:, jaw] = 0.1 * torch.tensor([1.0, -1.0]).repeat(20)
+    error = expression_error(found, true, head_model)
+    basis = head_model.expression_basis
+    lengths = basis.norm(dim=-1)
+    moved = lengths[jaw][lengths.amax(0) > 0.001]
+    assert error.millimetres == pytest.approx(100 * float(moved.square().mean().sqrt()), rel=1e-4)
+    assert error.coefficients == pytest.approx(0.1 / math.sqrt(head_model.num_expression), rel=1e-5)
+
+
+def landmarks(head: HeadParameters) -> np.ndarray:
+    """``[T, 478, 3]`` in pixels: those of the skin, where the head model has them, and both irises."""
+    head_model, camera = shared_head_model(), Camera.static(len(head), 2.2 * SIZE, SIZE, SIZE)
+    geometry = landmark_geometry(head_model)
+    pixels = np.zeros((len(head), LANDMARKS, 3), np.float32)
+    placed = landmark_pixels(head_model, geometry, head, camera)
+    pixels[:, geometry.numbers, :2] = placed
+    posed = head_model(head)
+    for number, eye in ((LEFT_IRIS, "eye_left"), (RIGHT_IRIS, "eye_right")):
+        ball = posed.vertices[:, head_model.faces[head_model.part_faces(eye)].unique()]
+        joint = posed.joints[:, head_model.joint(eye)]
+        look = (head.rotation @ head.joint_rotations[:, head_model.joint(eye)])[:, :, 2]
+        reach = ((ball - joint[:, None]) @ look[..., None]).amax((1, 2))
+        pixels[:, number, :2] = camera.project((joint + reach[:, None] * look)[:, None])[0][:, 0]
+    return pixels
+
+
+def talking_head() -> HeadParameters:
+    """Frames that look about, speak and blink, the whole face in the picture."""
+    head_model = shared_head_model()
+    head = head_model.neutral_parameters(FRAMES)
+    expression = head.expression.clone()
+    phase = torch.linspace(0, 2 * math.pi, FRAMES)
+    for side in ("Left", "Right"):
+        expression[:, head_model.expression_index(f"eyeBlink{side}")] = (phase.cos() > 0.8).float() * 0.7
+    expression[:, head_model.expression_index("jawOpen")] = 0.2 + 0.2 * phase.sin()
+    turn = torch.stack([0.05 * phase.sin(), 0.2 * phase.cos(), torch.zeros(FRAMES)], 1)
+    return replace(
+        head,
+        expression=expression,
+        rotation=axis_angle_to_matrix(turn),
+        translation=torch.tensor([0.0, 0.0, -0.9]).repeat(FRAMES, 1),
+    )
+
+
+def changed(head: HeadParameters) -> HeadParameters:
+    """The same, turned by 4 degrees, looking 6 degrees to a side, with eyes that never close."""
+    head_model = shared_head_model()
+    joints, expression = head.joint_rotations.clone(), head.expression.clone()
+    aside = axis_angle_to_matrix(torch.tensor([0.0, math.radians(6), 0.0]))
+    joints[:, [head_model.joint("eye_left"), head_model.joint("eye_right")]] = aside
+    for side in ("Left", "Right"):
+        expression[:, head_model.expression_index(f"eyeBlink{side}")] = 0
+    turn = axis_angle_to_matrix(torch.tensor([math.radians(4), 0.0, 0.0]))
+    return replace(head, joint_rotations=joints, expression=expression, rotation=head.rotation @ turn)
+
+
+@pytest.fixture(scope="module")
+def scores() -> RetrackedScores:
+    """Of renderings in which the head is `changed`, while the nearest training frame is the target itself."""
+    head = talking_head()
+    target, avatar = landmarks(head), landmarks(changed(head))
+    faces = [
+        FoundFaces(i, ["temporal"], np.stack([target[i], avatar[i], target[i]]), target[i, :, :2])
+        for i in range(FRAMES)
+    ]
+    # A rendering without a face does not count.
+    faces.append(
+        FoundFaces(
+            FRAMES, ["temporal"], np.stack([target[0], 0 * target[0] + np.nan, target[0]]), target[0, :, :2]
+        )
+    )
+    camera = Camera.static(1, 2.2 * SIZE, SIZE, SIZE)
+    centre = tuple(camera.intrinsics[0, 2:].tolist())
+    return retracked_scores(
+        faces, ["temporal", "empty"], shared_head_model(), 2.2 * SIZE, centre, (SIZE, SIZE)
+    )
+
+
+def test_what_is_found_again_unchanged_has_no_error(scores):
+    nearest = scores["temporal"]["nearest_frame"]
+    assert nearest["eyes"]["lid_aperture_mm"] == pytest.approx(0, abs=0.02)
+    assert nearest["eyes"]["lid_correlation"] == pytest.approx(1)
+    assert nearest["face"]["rotation_degrees"] < 0.1
+    assert nearest["face"]["expression"] < 0.005
+    assert nearest["eyes"]["gaze_degrees"] < 0.1
+
+
+def test_pose_and_gaze_errors_are_the_angles_by_which_they_differ(scores):
+    avatar = scores["temporal"]["avatar"]
+    assert avatar["face"]["frames"] == FRAMES
+    assert avatar["face"]["rotation_degrees"] == pytest.approx(4, abs=0.6)
+    assert avatar["eyes"]["gaze_degrees"] == pytest.approx(6, abs=1.2)
+
+
+def test_lid_errors_are_those_of_the_lids_in_space(scores):
+    """In millimetres against the lids of the head model itself, without a camera."""
+    head_model, head = shared_head_model(), talking_head()
+    geometry = landmark_geometry(head_model)
+    apertures, shares = [], []
+    for some in (head, changed(head)):
+        places = geometry.points.positions(some.identity, some.expression)
+        eyes = []
+        for corners, pairs in LID_PAIRS:
+            lids = [(places[:, a] - places[:, b]).norm(dim=1) for a, b in map(geometry.rows, pairs)]
+            first, second = geometry.rows(corners)
+            eyes.append((torch.stack(lids).mean(0), (places[:, first] - places[:, second]).norm(dim=1)))
+        apertures.append(torch.stack([aperture for aperture, _ in eyes]).mean(0))
+        shares.append(torch.stack([aperture / width for aperture, width in eyes]).mean(0))
+    blinks = head.expression[:, head_model.expression_index("eyeBlinkLeft")] > 0.5
+    true = 1000 * float((apertures[1] - apertures[0]).abs().mean())
+    found = scores["temporal"]["avatar"]["eyes"]
+    assert found["blink_frames"] == float(blinks.sum())
+    assert found["lid_aperture_mm"] == pytest.approx(true, rel=0.15)
+    assert found["blink_lid_share"] == pytest.approx(float((shares[1] - shares[0])[blinks].mean()), rel=0.15)
+    # Lids that never move follow nothing.
+    assert found["lid_correlation"] < 0.7
+    assert scores["temporal"]["avatar"]["mouth"]["opening_mm"] < 0.3
+
+
+def test_a_split_without_faces_has_no_scores(scores):
+    assert list(scores) == ["temporal"]
+
+
+def test_a_missing_model_file_is_a_reason_and_no_error(monkeypatch):
+    def missing(**_):
+        raise UserError("face_landmarker.task is missing")
+
+    monkeypatch.setattr(retracking, "face_landmarker", missing)
+    assert open_face_finder(256, 256, shared_head_model()) == (None, "face_landmarker.task is missing")
+    finder, reason = open_face_finder(64, 64, shared_head_model())
+    assert finder is None
+    assert "too small" in reason
