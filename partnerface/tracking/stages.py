@@ -29,7 +29,7 @@ from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.fit.matte_contour import ContourTargets
 
 TRACKING_REPORT_FILE = "report.json"
-TRACKER_VERSION = 9
+TRACKER_VERSION = 10
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 LANDMARKS_FILE = "landmarks.npz"
 MATTES_FILE = "mattes.npz"
