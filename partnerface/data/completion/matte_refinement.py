@@ -2,10 +2,10 @@
 
 The segmentation network works at 256x256 on one frame at a time: it bites into hair, keeps what looks like
 hair in the background and leaves a fringe. A camera that stands still shows most of the background in one
-frame or another, so that it is known behind the outline. Alpha then follows from the compositing equation
-``C = alpha F + (1 - alpha) B`` (difference matting, Qian and Sezan 1992) with the background B of all frames
-and the foreground colour F from nearby. Where the background is not known, or moves, the network's matte is
-fitted to the edges of the picture (guided filter, He et al. 2010).
+frame or another (a clean plate), so that it is known behind the outline. Alpha then follows from the
+compositing equation ``C = alpha F + (1 - alpha) B`` (difference matting, Qian and Sezan 1992) with the clean
+plate's colour B and the foreground colour F from nearby. Where the plate is not known, or the background
+moves, the network's matte is fitted to the edges of the picture (guided filter, He et al. 2010).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from partnerface.meshes.dilation import dilate
 
-BACKGROUND_FRAMES = 40
+PLATE_FRAMES = 40
 """Frames, spread evenly, that the background is taken from."""
 LEAST_SEEN = 3
 """Frames that must show a place of the background."""
@@ -37,9 +37,11 @@ COLOUR_RADII = (0.006, 0.012, 0.025, 0.05)
 """Neighbourhoods from which a colour that is not seen is taken, the smallest that shows it."""
 LEAST_SHARE = 0.1
 """Share of a neighbourhood that must show the colour."""
-GUIDED_RADIUS, GUIDED_EPSILON = 0.012, 3e-4
+GUIDED_RADIUS, GUIDED_EPSILON = 0.012, 1e-4
 CAMERA_NOISE = 0.015
 """Standard deviation of a compressed video's pixel over time, colours in [0, 1]."""
+STRETCH = 0.1
+"""What the guided filter leaks over an edge, to both sides."""
 UNLIKE_MIX = 0.1
 """Distance of a colour from the line between F and B at which it is foreground of another colour."""
 OPAQUE, TRANSPARENT = 0.95, 0.08
@@ -51,7 +53,7 @@ Weak evidence does more harm than good: dark hair before leaves, and a backgroun
 """
 NETWORK_WEIGHT = 0.25
 """Weight of the network's matte; that of the compositing equation is at most 1."""
-BACKGROUND_FIT = 2.5
+PLATE_FIT = 2.5
 """Mean squared deviation, in variances, below which a patch is the background behind it."""
 CERTAIN_DEVIATION = 0.05
 """A background that deviates more takes nothing out of a matte."""
@@ -66,8 +68,8 @@ COMPONENT_SIZE = 64
 
 
 @dataclass(frozen=True)
-class Background:
-    """What lies behind the person, as far as the clip shows it.
+class CleanPlate:
+    """The scene without the person, as far as the clip shows it.
 
     Attributes:
         colour: ``[3, H, W]`` in [0, 1].
@@ -88,14 +90,14 @@ def refine_mattes(
         mattes: ``[T, H, W]`` uint8, 255 is the person.
         on_frame: called after each frame.
     """
-    chosen = np.unique(np.linspace(0, len(mattes) - 1, BACKGROUND_FRAMES).astype(int))
-    background = find_background(np.stack([image(i) for i in chosen]), mattes[chosen])
+    chosen = np.unique(np.linspace(0, len(mattes) - 1, PLATE_FRAMES).astype(int))
+    plate = find_clean_plate(np.stack([image(i) for i in chosen]), mattes[chosen])
     for i, matte in enumerate(mattes):
-        mattes[i] = refined_matte(image(i), matte, background)
+        mattes[i] = refined_matte(image(i), matte, plate)
         on_frame()
 
 
-def find_background(images: np.ndarray, mattes: np.ndarray) -> Background:
+def find_clean_plate(images: np.ndarray, mattes: np.ndarray) -> CleanPlate:
     """Median over the frames ``[F, H, W, 3]`` that show a place, by their mattes ``[F, H, W]``; both uint8.
 
     Close to places that are seen, the background continues as there, with a larger deviation.
@@ -117,22 +119,22 @@ def find_background(images: np.ndarray, mattes: np.ndarray) -> Background:
     variance = torch.cat(deviation).square() + CAMERA_NOISE**2
     near, spread, reached = _nearby_colour(found, known)
     beside = torch.where(reached, UNSEEN_FACTOR * spread + CAMERA_NOISE**2, torch.inf)
-    return Background(torch.where(known, found, near), torch.where(known, variance, beside).sqrt())
+    return CleanPlate(torch.where(known, found, near), torch.where(known, variance, beside).sqrt())
 
 
-def refined_matte(image: np.ndarray, matte: np.ndarray, background: Background) -> np.ndarray:
-    """Matte ``[H, W]`` uint8 of a picture ``[H, W, 3]`` uint8 by the network's and the background.
+def refined_matte(image: np.ndarray, matte: np.ndarray, plate: CleanPlate) -> np.ndarray:
+    """Matte ``[H, W]`` uint8 of a picture ``[H, W, 3]`` uint8 by the network's and the clean plate.
 
-    Nothing where the network sees nobody.
+    Zero where the network sees nobody.
     """
     height = len(matte)
     person = _large_components(torch.from_numpy(matte) > 127)
     if not person.any():
         return np.zeros_like(matte)
     colour = torch.from_numpy(image).permute(2, 0, 1).float() / 255
-    from_background = colour - background.colour
+    from_background = colour - plate.colour
     around = ~dilate(person, _px(OUTER_BAND, height))
-    variance = background.deviation.square()
+    variance = plate.deviation.square()
     around &= variance.isfinite()
     variance = variance * _misfit(from_background.square().mean(0) / variance, around)
     squared = from_background.square().sum(0) / variance
@@ -147,13 +149,13 @@ def refined_matte(image: np.ndarray, matte: np.ndarray, background: Background) 
     size = 2 * _px(GUIDED_RADIUS, height) + 1
     guided = guided_blur(colour[None], prior[None, None], size, GUIDED_EPSILON, subsample=min(4, size // 2))
     inside = core.float()
-    inside[band] = guided[0, 0, band].clamp(0, 1)
+    inside[band] = ((guided[0, 0, band] - STRETCH) / (1 - 2 * STRETCH)).clamp(0, 1)
     if core.any():
         foreground, _, reached = _nearby_colour(colour * core, core)
         mixed = band & reached & variance.isfinite()
         inside[mixed] = _mixed_alpha(
             from_background[:, mixed],
-            (foreground - background.colour)[:, mixed],
+            (foreground - plate.colour)[:, mixed],
             variance[mixed],
             inside[mixed],
         )
@@ -194,13 +196,13 @@ def _shown_background(squared: Tensor, variance: Tensor, outside: Tensor) -> Ten
     ``squared`` ``[H, W]`` are squared distances from it in variances.
     """
     radius = _px(PATCH, len(squared))
-    patches = _box(squared.clamp_max(50)[None], radius)[0] < BACKGROUND_FIT
+    patches = _box(squared.clamp_max(50)[None], radius)[0] < PLATE_FIT
     shown = dilate(_eroded(patches & (variance < CERTAIN_DEVIATION**2), radius), radius)
     return shown & _connected(outside, shown | outside)
 
 
 def _nearby_colour(colour: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean ``[3, H, W]`` and variance ``[H, W]`` of known colours nearby, and where there are any, ``[H, W]``.
+    """Mean ``[3, H, W]`` and variance ``[H, W]`` of known colours nearby, and where there are any.
 
     ``colour`` ``[3, H, W]`` is zero where ``known`` ``[H, W]`` is False.
     """

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from partnerface.data.completion import matte_refinement
-from partnerface.data.completion.matte_refinement import find_background, refine_mattes, refined_matte
+from partnerface.data.completion.matte_refinement import find_clean_plate, refine_mattes, refined_matte
 
 SIZE, FRAMES, CELL = 128, 10, 6
 
@@ -82,13 +82,13 @@ def test_outline_spot_and_hole_of_a_coarse_matte(clip):
 
 def test_background_is_the_wall_wherever_it_is_seen(clip):
     images, mattes, truth = clip
-    background = find_background(images, mattes)
+    plate = find_clean_plate(images, mattes)
     seen = ((mattes < 64) & (truth < 1)).sum(0) > FRAMES // 2
     seen &= ndimage.binary_erosion(seen, iterations=6)
-    off = np.abs(background.colour.permute(1, 2, 0).numpy() - wall())[seen]
+    off = np.abs(plate.colour.permute(1, 2, 0).numpy() - wall())[seen]
     assert seen.mean() > 0.25
     assert off.max() < 0.03
-    assert background.deviation[100, 64].isinf()
+    assert plate.deviation[100, 64].isinf()
 
 
 def test_a_moving_background_does_no_harm():
@@ -128,8 +128,8 @@ def test_pictures_of_any_shape(shape):
     image = random.integers(0, 256, (*shape, 3)).astype(np.uint8)
     matte = np.zeros(shape, np.uint8)
     matte[shape[0] // 2 :] = 255
-    background = find_background(image[None], matte[None])
-    assert refined_matte(image, matte, background).shape == shape
+    plate = find_clean_plate(image[None], matte[None])
+    assert refined_matte(image, matte, plate).shape == shape
 
 
 @pytest.mark.parametrize("radius", [1, 4, 30])
