@@ -24,8 +24,8 @@ from partnerface.meshes.dilation import dilate
 
 PLATE_FRAMES = 40
 """Frames, spread evenly, that the background is taken from."""
-LEAST_SEEN = 3
-"""Frames that must show a place of the background."""
+LEAST_SEEN, LEAST_SEEN_SHARE = 3, 0.15
+"""Frames that must show a place of the background, and their share: fewer may show hair that was missed."""
 ROWS_AT_ONCE = 64
 BESIDE_PERSON = 0.024
 """Distance from the matte within which a pixel is no background for sure. Lengths are in picture heights."""
@@ -46,7 +46,7 @@ UNLIKE_MIX = 0.1
 """Distance of a colour from the line between F and B at which it is foreground of another colour."""
 OPAQUE, TRANSPARENT = 0.95, 0.08
 """Alphas of the compositing equation beyond which noise and shadows are taken out."""
-CONTRAST = 20.0
+CONTRAST = 30.0
 """Distance of F or C from B, in deviations of B, at which the compositing equation has half its weight.
 
 Weak evidence does more harm than good: dark hair before leaves, and a background mixed with missed hair.
@@ -114,7 +114,7 @@ def find_clean_plate(images: np.ndarray, mattes: np.ndarray) -> CleanPlate:
         spread = (seen - median).abs().nanquantile(0.9, 0).amax(-1) / 1.645
         colour.append(median.nan_to_num(0.0))
         deviation.append(spread.nan_to_num(0.0))
-    known = behind.sum(0) >= LEAST_SEEN
+    known = behind.sum(0) >= max(LEAST_SEEN, LEAST_SEEN_SHARE * len(images))
     found = torch.cat(colour).permute(2, 0, 1) * known
     variance = torch.cat(deviation).square() + CAMERA_NOISE**2
     near, spread, reached = _nearby_colour(found, known)
