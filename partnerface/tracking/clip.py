@@ -30,6 +30,7 @@ from partnerface.tracking.detection.mattes import (
     HeadCrop,
     collect_mattes,
     head_crops,
+    remove_flicker,
     user_mattes,
 )
 from partnerface.tracking.detection.shots import smoothing_times
@@ -130,6 +131,7 @@ def cut_clip(
         if not isinstance(matting, Path) and not track.transparent and matting.coarse:
             refined = bars.add_task("refine mattes", total=len(frames))
             refine_mattes(lambda i: read_rgb(image_paths[i]), mattes, lambda: bars.advance(refined))
+            remove_flicker(mattes)
         stages.save_mattes(mattes)
     middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
     chosen = track.selected(frames)
