@@ -14,6 +14,7 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.compute.threads import single_thread
+from partnerface.data.completion.matte_refinement import refine_mattes
 from partnerface.data.completion.matting import ForegroundMatting
 from partnerface.data.completion.torso_motion import shrink
 from partnerface.data.formats.writer import SequenceWriter
@@ -31,6 +32,7 @@ from partnerface.tracking.detection.mattes import (
     HeadCrop,
     collect_mattes,
     head_crops,
+    remove_flicker,
     user_mattes,
 )
 from partnerface.tracking.detection.shots import smoothing_times
@@ -95,6 +97,8 @@ def cut_clip(
 ) -> Clip:
     """Cut the head out of frames and separate it from the background, in one pass over the video.
 
+    Coarse mattes are refined in a second pass, over the crops.
+
     Args:
         video: the video, as it was read for the landmarks.
         track: its landmarks, in its pixels.
@@ -143,6 +147,10 @@ def cut_clip(
         mattes = np.empty(shape, np.uint8)
         with without_native_chatter():
             collect_mattes(found, mattes)
+        if not isinstance(matting, Path) and not track.transparent and matting.coarse:
+            refined = bars.add_task("refine mattes", total=len(frames))
+            refine_mattes(lambda i: read_rgb(image_paths[i]), mattes, lambda: bars.advance(refined))
+            remove_flicker(mattes)
         stages.save_mattes(mattes)
     middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
     at_head, covered = distrust_covered(at_head, np.stack(colours))

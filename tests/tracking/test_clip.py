@@ -29,6 +29,7 @@ class BrightPixels:
     """What is bright is the person; one frame of it flickers."""
 
     model_sha256 = "bright"
+    coarse = False
 
     def mattes(self, frames):
         for number, frame in enumerate(frames):
@@ -82,6 +83,28 @@ def test_mattes_on_disk_are_those_in_memory_without_flicker(cut):
         np.testing.assert_array_equal(clip.mattes[i], expected)
         np.testing.assert_array_equal(read_grey(path), expected)
     assert (clip.mattes[3] == 0).any()
+    np.testing.assert_array_equal(stages.mattes(clip.mattes.shape), clip.mattes)
+
+
+class BlockMatting:
+    """A block and a far smaller one, coarse."""
+
+    model_sha256 = "block"
+    coarse = True
+
+    def mattes(self, frames):
+        for frame in frames:
+            matte = np.zeros(frame.shape[:2], np.uint8)
+            matte[30:, 20:60] = matte[4:10, 4:10] = 255
+            yield matte
+
+
+def test_coarse_mattes_are_refined_and_kept_so(cut):
+    clip, stages = cut(BlockMatting())
+    assert not clip.mattes[:, :14, :14].any()
+    assert (clip.mattes[:, 40:, 30:50] == 255).all()
+    for path, matte in zip(clip.matte_paths, clip.mattes, strict=True):
+        np.testing.assert_array_equal(read_grey(path), matte)
     np.testing.assert_array_equal(stages.mattes(clip.mattes.shape), clip.mattes)
 
 

@@ -58,6 +58,7 @@ class BorderMatting:
     """All but a border is the person."""
 
     model_sha256 = "border"
+    coarse = False
 
     def mattes(self, frames):
         for frame in frames:
@@ -171,6 +172,7 @@ def test_a_single_picture_is_refused(tmp_path, track):
 def test_another_detector_or_matting_does_not_reuse_the_dataset(video, track, detector, tmp_path):
     class WholePicture(BorderMatting):
         model_sha256 = "whole"
+        coarse = False
 
         def mattes(self, frames):
             return (np.full(frame.shape[:2], 255, np.uint8) for frame in frames)

@@ -24,9 +24,12 @@ class ForegroundMatting(Protocol):
 
     Attributes:
         model_sha256: digest of the model that it uses; a dataset made with another one is made again.
+        coarse: True if the mattes are coarser than the frames: the tracker then refines them
+            (`refine_mattes`).
     """
 
     model_sha256: str
+    coarse: bool
 
     def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB in time, 255 is the person."""
@@ -40,6 +43,7 @@ class MediaPipeMatting:
     """
 
     model_sha256 = SELFIE_SEGMENTATION.sha256
+    coarse = True
 
     def mattes(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Mattes ``[H, W]`` uint8 of frames ``[H, W, 3]`` uint8 RGB in time, 255 is the person.

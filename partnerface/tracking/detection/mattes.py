@@ -146,15 +146,20 @@ def _matte_files(folder: Path) -> list[Path]:
 
 
 def collect_mattes(mattes: Iterable[np.ndarray], out: np.ndarray) -> None:
-    """Store mattes into ``out`` ``[T, H, W]`` uint8 and take out what flickers for a single frame.
+    """Store mattes into ``out`` ``[T, H, W]`` uint8, without flicker (`remove_flicker`)."""
+    for i, matte in enumerate(mattes):
+        out[i] = matte
+    remove_flicker(out)
+
+
+def remove_flicker(mattes: np.ndarray) -> None:
+    """Take out, in place, what mattes ``[T, H, W]`` uint8 show for a single frame.
 
     That is the median of three neighbouring frames; the first and the last frame stay.
     """
-    for i, matte in enumerate(mattes):
-        out[i] = matte
-    previous = out[0].copy()
-    for i in range(1, len(out) - 1):
-        current = out[i].copy()
+    previous = mattes[0].copy()
+    for i in range(1, len(mattes) - 1):
+        current = mattes[i].copy()
         low, high = np.minimum(previous, current), np.maximum(previous, current)
-        out[i] = np.maximum(low, np.minimum(high, out[i + 1]))
+        mattes[i] = np.maximum(low, np.minimum(high, mattes[i + 1]))
         previous = current

@@ -1,0 +1,155 @@
+"""Refined mattes against a known alpha: a person with hair before a busy wall, seen by a coarse network."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from partnerface.data.completion import matte_refinement
+from partnerface.data.completion.matte_refinement import find_clean_plate, refine_mattes, refined_matte
+
+SIZE, FRAMES, CELL = 128, 10, 6
+
+
+def person(shift):
+    """True alpha ``[H, W]`` in [0, 1] and colour ``[H, W, 3]``: head, shoulders and strands of hair."""
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5
+    head = ((x - 64 - shift) / 24) ** 2 + ((y - 52) / 32) ** 2
+    shoulders = (np.abs(x - 64) / 50) ** 3 + ((SIZE + 6 - y) / 46) ** 2
+    neck = (np.abs(x - 64) < 11) & (y > 60)
+    angle = np.arctan2(y - 52, x - 64 - shift)
+    strands = (head < 1.35) & (np.sin(40 * angle) > 0.4) & (y < 60)
+    alpha = ndimage.gaussian_filter(((head < 1) | (shoulders < 1) | neck | strands).astype(float), 0.6)
+    colour = np.where((head < 0.5)[..., None], [0.85, 0.65, 0.55], [0.12, 0.08, 0.07])
+    return alpha, np.where((y > 90)[..., None], [0.15, 0.2, 0.5], colour)
+
+
+def wall(shift=0):
+    blocks = np.random.default_rng(0).uniform(0.35, 0.95, (SIZE // 8 + 9, SIZE // 8 + 9, 3))
+    whole = ndimage.gaussian_filter(np.kron(blocks, np.ones((8, 8, 1))), (1, 1, 0))
+    return whole[:SIZE, shift : shift + SIZE]
+
+
+def coarse(alpha):
+    """What a network of a sixth of the resolution makes of it, with a spot in the background and a hole."""
+    small = ndimage.uniform_filter(alpha, CELL)[CELL // 2 :: CELL, CELL // 2 :: CELL]
+    matte = ndimage.zoom(small, SIZE / len(small), order=1, grid_mode=True, mode="nearest")
+    matte[10:24, 8:22] = 0.9
+    matte[108:116, 60:70] = 0.1
+    return np.round(matte * 255).clip(0, 255).astype(np.uint8)
+
+
+def made_clip(walls):
+    noise = np.random.default_rng(1)
+    images, mattes, truth = [], [], []
+    for i, background in enumerate(walls):
+        alpha, colour = person(18 * np.sin(i * 2.4))
+        image = alpha[..., None] * colour + (1 - alpha[..., None]) * background
+        image += noise.normal(0, 0.008, image.shape)
+        images.append(np.round(image.clip(0, 1) * 255).astype(np.uint8))
+        mattes.append(coarse(alpha))
+        truth.append(alpha * 255)
+    return np.stack(images), np.stack(mattes), np.stack(truth)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return made_clip([wall()] * FRAMES)
+
+
+def refined(images, mattes):
+    found = mattes.copy()
+    refine_mattes(lambda i: images[i], found)
+    return found
+
+
+def error(mattes, truth):
+    return np.abs(mattes - truth).mean()
+
+
+def test_outline_spot_and_hole_of_a_coarse_matte(clip):
+    images, mattes, truth = clip
+    calls = []
+    found = mattes.copy()
+    refine_mattes(lambda i: images[i], found, lambda: calls.append(1))
+    assert len(calls) == FRAMES
+    assert found[:, 10:24, 8:22].max() == 0
+    assert found[:, 108:116, 60:70].min() == 255
+    outline = (truth > 5) & (truth < 250)
+    assert error(found[outline], truth[outline]) < 0.7 * error(mattes[outline], truth[outline])
+    assert error(found, truth) < 0.55 * error(mattes, truth)
+
+
+def test_background_is_the_wall_wherever_it_is_seen(clip):
+    images, mattes, truth = clip
+    plate = find_clean_plate(images, mattes)
+    seen = ((mattes < 64) & (truth < 1)).sum(0) > FRAMES // 2
+    seen &= ndimage.binary_erosion(seen, iterations=6)
+    off = np.abs(plate.colour.permute(1, 2, 0).numpy() - wall())[seen]
+    assert seen.mean() > 0.25
+    assert off.max() < 0.03
+    assert plate.deviation[100, 64].isinf()
+
+
+def test_a_moving_background_does_no_harm():
+    images, mattes, truth = made_clip([wall(4 * (i % 8)) for i in range(FRAMES)])
+    near = np.ones((SIZE, SIZE), bool)
+    near[8:26, 6:24] = near[104:120, 56:74] = False
+    found = refined(images, mattes)
+    assert error(found[:, near], truth[:, near]) < error(mattes[:, near], truth[:, near])
+
+
+def test_an_empty_matte_after_a_person_has_left(clip):
+    images, mattes, truth = (values.copy() for values in clip)
+    empty = np.round(wall() * 255).astype(np.uint8)
+    images[6:], mattes[6:] = empty, 0
+    found = refined(images, mattes)
+    assert not found[6:].any()
+    assert error(found[:6], truth[:6]) < 0.55 * error(mattes[:6], truth[:6])
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+@pytest.mark.parametrize("value", [0, 255])
+def test_mattes_without_an_outline_stay_as_they_are(clip, value, frames):
+    mattes = np.full((frames, SIZE, SIZE), value, np.uint8)
+    np.testing.assert_array_equal(refined(clip[0][:frames], mattes), mattes)
+
+
+def test_a_single_frame_is_fitted_to_its_edges(clip):
+    images, mattes, truth = (values[:1] for values in clip)
+    found = refined(images, mattes)
+    assert found[0, 10:24, 8:22].max() == 0
+    assert error(found, truth) < 0.7 * error(mattes, truth)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (2, 2), (130, 64)])
+def test_pictures_of_any_shape(shape):
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (*shape, 3)).astype(np.uint8)
+    matte = np.zeros(shape, np.uint8)
+    matte[shape[0] // 2 :] = 255
+    plate = find_clean_plate(image[None], matte[None])
+    assert refined_matte(image, matte, plate).shape == shape
+
+
+@pytest.mark.parametrize("radius", [1, 4, 30])
+def test_box_is_the_mean_inside_the_picture(radius):
+    values = np.random.default_rng(0).random((2, 23, 17)).astype(np.float32)
+    found = matte_refinement._box(torch.from_numpy(values), radius).numpy()
+    for y, x in ((0, 0), (11, 8), (22, 3), (5, 16)):
+        part = values[:, max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
+        np.testing.assert_allclose(found[:, y, x], part.mean((1, 2)), atol=1e-5)
+
+
+def test_large_components_agree_with_scipy():
+    """Blobs that lie more than two cells apart."""
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[5:30, 5:20] = mask[60:120, 40:44] = mask[60:64, 40:100] = mask[20:30, 60:90] = mask[
+        110:115, 90:95
+    ] = True
+    labels, count = ndimage.label(mask)
+    assert count == 4
+    sizes = np.bincount(labels[labels > 0])
+    expected = np.isin(labels, np.flatnonzero(sizes > 200))
+    assert not expected[110:115, 90:95].any()
+    np.testing.assert_array_equal(matte_refinement._large_components(torch.from_numpy(mask)), expected)
