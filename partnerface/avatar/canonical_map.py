@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from partnerface.deformation.deformation import (
     dense_part_weights,
 )
 from partnerface.deformation.statistics import mean_motion, part_entropy
+from partnerface.deformation.surface_shape import PosedNormals, surface_shape
 from partnerface.rendering.rendered_rays import DeformationStatistics
 from partnerface.sampling.ray_sampler import MarchedRays, chosen
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, InverseSkinning
@@ -35,7 +36,8 @@ class MappedSamples:
         kept: ``[N]`` numbers of the samples that are evaluated, rising.
         solid: ``[N]`` bool: those of them that can hold density; None for all.
         positions: ``[N, 3]`` after the fine motion, in [0, 1] of the canonical cube.
-        appearance: ``[N, A]`` appearance code, or None.
+        appearance: ``[N, A]`` what the colour is conditioned on: shape of the skin, if the map has normals,
+            then the appearance code; or None.
         part_weights: ``[N, P]``, or None if not requested.
         statistics: statistics of the fine motion, for regularisers; None without gradients.
     """
@@ -66,6 +68,7 @@ class ExactMap(CanonicalMap):
         surface: posed surface of the F frames that points are skinned against.
         driving: ``[F, D]`` driving signals.
         cube: the canonical cube.
+        normals: of the tracked surface, for a field that shades by the shape of the skin; or None.
     """
 
     skinning: InverseSkinning
@@ -73,6 +76,7 @@ class ExactMap(CanonicalMap):
     surface: Any
     driving: Tensor
     cube: CanonicalCube
+    normals: PosedNormals | None = None
 
     def __call__(self, sampled: MarchedRays, with_parts: bool = False) -> MappedSamples:
         canonical = self.skinning(sampled.points, sampled.point_frame, self.surface)
@@ -85,14 +89,21 @@ class ExactMap(CanonicalMap):
         points = self.skinning.with_gradient(canonical, world, frame, self.surface)
         positions = self.cube(points)
         deformed = self.deformation(positions, self.driving, frame)
+        appearance, facing = deformed.appearance, None
+        if self.normals is not None:
+            corners = self.skinning.faces[canonical.faces.long().clamp_min(0)]
+            facing = self.normals.at(corners, canonical.barycentric, frame)
+            shape = self._shape(positions.detach(), deformed.offsets, facing, frame)
+            appearance = shape if appearance is None else torch.cat([shape, appearance], 1)
         statistics = None
         if torch.is_grad_enabled():
-            statistics = self._statistics(deformed, positions, kept, frame, mask, sampled.samples.count)
+            count = sampled.samples.count
+            statistics = self._statistics(deformed, positions, kept, frame, mask, count, facing)
         return MappedSamples(
             kept,
             mask,
             positions + deformed.offsets,
-            deformed.appearance,
+            appearance,
             self.part_weights(deformed) if with_parts else None,
             statistics,
         )
@@ -126,6 +137,16 @@ class ExactMap(CanonicalMap):
         """``[N, P]`` weights of all parts."""
         return dense_part_weights(deformed.part_weights, deformed.part_index, self.deformation.parts)
 
+    def _shape(self, positions: Tensor, offsets: Tensor, facing: Tensor, frame: Tensor) -> Tensor:
+        """`surface_shape` of positions with their offsets and normals."""
+        assert self.normals is not None
+
+        def offsets_at(places: Tensor, frames: Tensor) -> Tensor:
+            return self.deformation(places, self.driving, frames).offsets
+
+        rotation, extent = self.normals.rotation, self.cube.extent
+        return surface_shape(offsets_at, positions, offsets, facing, frame, rotation, extent)
+
     def _statistics(
         self,
         deformed: DeformedPoints,
@@ -134,6 +155,7 @@ class ExactMap(CanonicalMap):
         frame: Tensor,
         solid: Tensor | None,
         count: int,
+        facing: Tensor | None,
     ) -> DeformationStatistics:
         """Means over the solid ones of the samples ``kept`` of each frame's rays of ``count`` samples."""
         frames = len(self.driving)
@@ -147,12 +169,20 @@ class ExactMap(CanonicalMap):
             offsets = deformed.offsets
             return offset_roughness(offsets, positions, kept, count, groups(), frames + 1)[:frames]
 
+        def slide() -> Tensor | None:
+            if facing is None:
+                return None
+            along = deformed.offsets - (deformed.offsets * facing).sum(1, keepdim=True) * facing
+            slid = replace(deformed, offsets=1000 * self.cube.extent * along)
+            return mean_motion(slid, self.deformation.parts, frame, frames, solid)[0]
+
         return DeformationStatistics(
             offset_size=mean_square * (1000 * self.cube.extent) ** 2,
             part_usage=usage,
             roughness=roughness,
             entropy=lambda: part_entropy(deformed, groups(), frames + 1)[:frames],
             driving_share=self.deformation.driving_share(),
+            slide=slide,
         )
 
 

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from partnerface.data.batches.datasets import RayBatch
+from partnerface.errors import UserError
 from partnerface.losses.loss import Loss, deformation_statistics
 from partnerface.rendering.rendered_rays import MethodOutput
 
@@ -20,6 +21,26 @@ class OffsetSize(Loss):
 
     def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         return deformation_statistics(rendered, "offset_size").offset_size.mean()
+
+
+class OffsetSlide(Loss):
+    """Mean squared part of the offset along the skin, in square millimetres.
+
+    Texture that slides along the skin imitates shading: such offsets fit pictures and are wrong. Folds move
+    the skin outwards and inwards.
+
+    Raises:
+        UserError: the avatar gives no normals.
+    """
+
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
+        slide = deformation_statistics(rendered, "offset_slide").offset_slide
+        if slide is None:
+            raise UserError(
+                "--model.losses.offset_slide: offsets along the skin are known with "
+                "--model.avatar.init_args.shading=true; give it, or take the loss out"
+            )
+        return slide.mean()
 
 
 class OffsetSmoothness(Loss):

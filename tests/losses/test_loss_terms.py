@@ -9,6 +9,7 @@ from partnerface.losses.photometric import CoarsePhotometric, Matte, Photometric
 from partnerface.losses.regularisers import (
     DrivingSparsity,
     OffsetSize,
+    OffsetSlide,
     OffsetSmoothness,
     PartBalance,
     PartEntropy,
@@ -51,6 +52,19 @@ class TestOffsetSmoothness(LossContract):
         return OffsetSmoothness(weight)
 
 
+class TestOffsetSlide(LossContract):
+    measures = ("deformation.offset_slide",)
+
+    def make(self, weight: float) -> OffsetSlide:
+        return OffsetSlide(weight)
+
+    def test_an_avatar_without_normals_is_refused(self):
+        rendering, batch = self.ideal()
+        rendering.deformation.offset_slide = None
+        with pytest.raises(UserError, match=r"--model\.losses\.offset_slide: .*shading=true"):
+            self.make(1.0)(rendering, batch)
+
+
 class TestPartBalance(LossContract):
     measures = ("deformation.part_usage",)
 
@@ -87,6 +101,7 @@ def test_the_interface_itself_is_no_term(make_pair):
     [
         (OffsetSize, "offset_size"),
         (OffsetSmoothness, "offset_smoothness"),
+        (OffsetSlide, "offset_slide"),
         (PartBalance, "part_balance"),
         (PartEntropy, "part_entropy"),
     ],
