@@ -30,8 +30,8 @@ class LitField(HashField):
 
     One light for all points and frames: a small network of the normal in camera axes, as PointAvatar shades
     (Zheng et al. 2023), with a gloss that each point takes a share of. The turning head teaches it. In
-    creases the light fades with the relief. The light stays with the camera, so that the view direction has no effect
-    of its own.
+    creases the light fades with the relief. The light stays with the camera, so that the
+    view direction has no effect of its own.
 
     Args:
         appearance_width: columns of what the colour is conditioned on: normal and relief (see
