@@ -68,7 +68,7 @@ class ExactMap(CanonicalMap):
         surface: posed surface of the F frames that points are skinned against.
         driving: ``[F, D]`` driving signals.
         cube: the canonical cube.
-        normals: of the tracked surface, for a field that shades by the shape of the skin; or None.
+        normals: where the tracked surface faces, for a field that shades by the shape of the skin; or None.
     """
 
     skinning: InverseSkinning
