@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from partnerface.deformation.deformation import (
     dense_part_weights,
 )
 from partnerface.deformation.statistics import mean_motion, part_entropy
-from partnerface.deformation.surface_shape import PosedNormals, surface_shape
+from partnerface.deformation.surface_shape import PosedNormals, along_surface, surface_shape
 from partnerface.rendering.rendered_rays import DeformationStatistics
 from partnerface.sampling.ray_sampler import MarchedRays, chosen
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, InverseSkinning
@@ -97,8 +97,7 @@ class ExactMap(CanonicalMap):
             appearance = shape if appearance is None else torch.cat([shape, appearance], 1)
         statistics = None
         if torch.is_grad_enabled():
-            count = sampled.samples.count
-            statistics = self._statistics(deformed, positions, kept, frame, mask, count, facing)
+            statistics = self._statistics(deformed, positions, kept, frame, mask, sampled, facing)
         return MappedSamples(
             kept,
             mask,
@@ -154,10 +153,10 @@ class ExactMap(CanonicalMap):
         kept: Tensor,
         frame: Tensor,
         solid: Tensor | None,
-        count: int,
+        sampled: MarchedRays,
         facing: Tensor | None,
     ) -> DeformationStatistics:
-        """Means over the solid ones of the samples ``kept`` of each frame's rays of ``count`` samples."""
+        """Means over the solid ones of the samples ``kept`` of each frame's rays."""
         frames = len(self.driving)
         mean_square, usage = mean_motion(deformed, self.deformation.parts, frame, frames, solid)
 
@@ -166,15 +165,16 @@ class ExactMap(CanonicalMap):
             return frame if solid is None else torch.where(solid, frame, frames)
 
         def roughness() -> Tensor:
-            offsets = deformed.offsets
+            offsets, count = deformed.offsets, sampled.samples.count
             return offset_roughness(offsets, positions, kept, count, groups(), frames + 1)[:frames]
 
         def slide() -> Tensor | None:
             if facing is None:
                 return None
-            along = deformed.offsets - (deformed.offsets * facing).sum(1, keepdim=True) * facing
-            slid = replace(deformed, offsets=1000 * self.cube.extent * along)
-            return mean_motion(slid, self.deformation.parts, frame, frames, solid)[0]
+            ray = sampled.hit[torch.div(kept, sampled.samples.count, rounding_mode="floor")]
+            shape = sampled.rays.directions.shape[:2]
+            millimetres = 1000 * self.cube.extent * along_surface(deformed.offsets, facing)
+            return mean_of_rays(millimetres.square().sum(1), ray, solid, shape.numel()).view(shape)
 
         return DeformationStatistics(
             offset_size=mean_square * (1000 * self.cube.extent) ** 2,
@@ -215,6 +215,20 @@ def offset_roughness(
         for some in (change * neighbours, neighbours.to(change))
     )
     return total / pairs.clamp_min(1)
+
+
+def mean_of_rays(values: Tensor, ray: Tensor, solid: Tensor | None, rays: int) -> Tensor:
+    """``[rays]`` mean of the values ``[N]`` of each ray's samples, 0 for a ray without.
+
+    Args:
+        values: one for each sample.
+        ray: ``[N]`` ray of each sample.
+        solid: ``[N]`` bool the samples that count, or None for all.
+        rays: number of rays.
+    """
+    counted = torch.ones_like(values) if solid is None else solid.to(values)
+    total, count = (values.new_zeros(rays).index_add(0, ray, some) for some in (values * counted, counted))
+    return total / count.clamp_min(1)
 
 
 def canonical_points_of_pixels(exact: ExactMap, view: View, depth: Tensor) -> Tensor:

@@ -103,6 +103,11 @@ def tangents(normals: Tensor) -> tuple[Tensor, Tensor]:
     return first, torch.linalg.cross(normals, first)
 
 
+def along_surface(offsets: Tensor, normals: Tensor) -> Tensor:
+    """``[N, 3]`` the part of offsets ``[N, 3]`` that is perpendicular to unit normals ``[N, 3]``."""
+    return offsets - (offsets * normals).sum(1, keepdim=True) * normals
+
+
 def _turned(rotation: Tensor, vectors: Tensor) -> Tensor:
     """Vectors ``[N, 3]``, each by its rotation ``[N, 3, 3]``."""
     return torch.bmm(rotation, vectors[..., None])[..., 0]

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from partnerface.data.batches.datasets import RayBatch
+from partnerface.data.regions import Region
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss, deformation_statistics
 from partnerface.rendering.rendered_rays import MethodOutput
@@ -24,10 +25,10 @@ class OffsetSize(Loss):
 
 
 class OffsetSlide(Loss):
-    """Mean squared part of the offset along the skin, in square millimetres.
+    """Mean squared part of the offset along the skin of the face, in square millimetres.
 
     Texture that slides along the skin imitates shading: such offsets fit pictures and are wrong. Folds move
-    the skin outwards and inwards.
+    the skin outwards and inwards. Hair may sway.
 
     Raises:
         UserError: the avatar gives no normals.
@@ -40,7 +41,8 @@ class OffsetSlide(Loss):
                 "--model.losses.offset_slide: offsets along the skin are known with "
                 "--model.avatar.init_args.shading=true; give it, or take the loss out"
             )
-        return slide.mean()
+        face = (batch.region == Region.FACE) | (batch.region == Region.EYES) | (batch.region == Region.MOUTH)
+        return (slide * face).sum() / face.sum().clamp_min(1)
 
 
 class OffsetSmoothness(Loss):

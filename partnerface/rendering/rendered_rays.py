@@ -94,7 +94,7 @@ class DeformationStatistics:
 
     @cached_property
     def offset_slide(self) -> Tensor | None:
-        """``[F]`` squared part of the offset along the skin in square millimetres; None without normals."""
+        """``[F, R]`` squared part of the offset along the skin in mm²; None without normals."""
         return self.slide()
 
     def values(self) -> dict[str, Tensor]:

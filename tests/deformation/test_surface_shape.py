@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.deformation.surface_shape import RING, PosedNormals, surface_shape, tangents
+from partnerface.deformation.surface_shape import RING, PosedNormals, along_surface, surface_shape, tangents
 
 EXTENT = torch.tensor(0.3)
 PERIOD, HEIGHT = 0.04, 0.002
@@ -106,6 +106,13 @@ def test_tangents_are_perpendicular_for_every_normal():
     first, second = tangents(normals)
     frames = torch.stack([first, second, normals], 2)
     torch.testing.assert_close(frames.transpose(1, 2) @ frames, torch.eye(3).expand(len(normals), 3, 3))
+
+
+def test_along_the_surface_is_what_tangents_see_of_an_offset():
+    normals, offsets = normalize(torch.randn(50, 3), dim=1), torch.randn(50, 3)
+    first, second = tangents(normals)
+    expected = sum((offsets * t).sum(1, keepdim=True) * t for t in (first, second))
+    torch.testing.assert_close(along_surface(offsets, normals), expected)
 
 
 def test_normals_of_a_turned_sphere_before_a_turned_camera():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from partnerface.data.regions import Region
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
 from partnerface.losses.photometric import CoarsePhotometric, Matte, Photometric
@@ -57,6 +58,21 @@ class TestOffsetSlide(LossContract):
 
     def make(self, weight: float) -> OffsetSlide:
         return OffsetSlide(weight)
+
+    def ideal(self):
+        rendering, batch = super().ideal()
+        batch.region[:, ::2] = Region.FACE
+        return rendering, batch
+
+    def test_is_the_mean_over_the_rays_that_meet_the_face(self):
+        rendering, batch = self.ideal()
+        batch.region[:] = Region.HAIR
+        batch.region[0, :4] = torch.tensor([Region.FACE, Region.EYES, Region.NECK, Region.MOUTH])
+        rendering.deformation.offset_slide = torch.full(batch.region.shape, 100.0)
+        rendering.deformation.offset_slide[0, :4] = torch.tensor([1.0, 2.0, 50.0, 6.0])
+        assert float(self.make(1.0)(rendering, batch)) == 3
+        batch.region[:] = Region.HAIR
+        assert float(self.make(1.0)(rendering, batch)) == 0
 
     def test_an_avatar_without_normals_is_refused(self):
         rendering, batch = self.ideal()
