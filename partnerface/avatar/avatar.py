@@ -130,6 +130,9 @@ class Avatar(AvatarMethod):
         faster = picture_map(frames.exact, bundles, pose, self.sampler.occupancy, with_parts)
         return replace(frames, canonical_map=faster)
 
+    def rays_at_once(self, device: torch.device, exact: bool = False) -> int:
+        return super().rays_at_once(device, exact or self.shading)
+
     def scale_parts(self, gains: Tensor | None) -> None:
         self.deformation.scale_parts(gains)
 
