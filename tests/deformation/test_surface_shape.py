@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from pytorch3d.transforms import random_rotations
-from pytorch3d.utils import ico_sphere
+from scipy.spatial import ConvexHull
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -119,8 +119,12 @@ def test_along_the_surface_is_what_tangents_see_of_an_offset():
 def test_normals_of_a_turned_sphere_before_a_turned_camera():
     """On a sphere the normal is the place itself, in whatever axes."""
     torch.manual_seed(0)
-    mesh = ico_sphere(3)
-    sphere, faces = mesh.verts_packed(), mesh.faces_packed()
+    height, turn = torch.linspace(-1, 1, 1500), torch.arange(1500) * math.pi * (3 - math.sqrt(5))
+    ring = (1 - height.square()).sqrt()
+    sphere = torch.stack([ring * turn.cos(), ring * turn.sin(), height], 1)
+    faces = torch.from_numpy(ConvexHull(sphere.numpy()).simplices).long()
+    inwards = torch.linalg.det(sphere[faces]) < 0
+    faces[inwards] = faces[inwards].flip(1)
     head, towards = random_rotations(2), random_rotations(2)
     posed = SimpleNamespace(vertices=sphere @ head.transpose(1, 2) + 0.3, head_rotation=head)
     camera = Camera.static(2, 100, 32, 32)
@@ -129,6 +133,6 @@ def test_normals_of_a_turned_sphere_before_a_turned_camera():
     corners, frame = faces[::7], (torch.arange(len(faces[::7])) % 2).int()
     places = normalize(torch.rand(len(corners), 3), p=1, dim=1)
     expected = normalize((sphere[corners] * places[..., None]).sum(1), dim=1)
-    torch.testing.assert_close(found.at(corners, places, frame), expected, atol=0.01, rtol=0)
+    torch.testing.assert_close(found.at(corners, places, frame), expected, atol=0.02, rtol=0)
     in_camera = torch.einsum("fji,fjk,nk->fni", towards, head, sphere)
-    torch.testing.assert_close(found.normals, in_camera, atol=0.01, rtol=0)
+    torch.testing.assert_close(found.normals, in_camera, atol=0.02, rtol=0)
