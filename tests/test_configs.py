@@ -159,6 +159,16 @@ def test_methods_differ_in_what_they_are_about_and_share_the_rest() -> None:
     assert insta["field"]["init_args"] == {**ours["field"]["init_args"], "condition_density": True}
 
 
+def test_the_lit_method_is_part_blendshapes_with_a_light_in_place_of_the_code() -> None:
+    ours, lit = _method("part_blendshapes"), _method("lit_part_blendshapes")
+    deformation = {**ours["deformation"]["init_args"], "appearance_width": 0}
+    assert lit["deformation"] == {**ours["deformation"], "init_args": deformation}
+    assert lit["field"]["init_args"] == ours["field"]["init_args"]
+    assert lit["shading"] is True
+    for part in ("skinning", "sampler", "torso", "warm_up", "driving_noise", "clamp_driving"):
+        assert lit[part] == ours[part]
+
+
 @pytest.mark.parametrize(
     ("method", "kind"), [("part_deformation", PartDeformation), ("part_blendshapes", PartBlendshapes)]
 )

@@ -24,6 +24,8 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.deformation import CanonicalCube, CanonicalHead, Deformation
 from partnerface.deformation.driving_signal import Damping, DrivingSignal, rotation_against_torso
+from partnerface.deformation.surface_shape import PosedNormals
+from partnerface.fields.lit_field import SHAPE_WIDTH
 from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.rendered_rays import MethodOutput
@@ -50,6 +52,8 @@ class Avatar(AvatarMethod):
         driving_noise: standard deviation of the noise on the driving signal in training.
         clamp_driving: keep each number of the driving signal inside the range of the training frames.
         damp_driving: keep several of them together near the training frames, see `DrivingSignal`.
+        shading: give the field the shape of the skin under the fine motion before the appearance code, see
+            `surface_shape`; for a `LitField`.
     """
 
     thickness: Tensor
@@ -66,12 +70,14 @@ class Avatar(AvatarMethod):
         driving_noise: Between[float, 0, 10] = 0.03,
         clamp_driving: bool = True,
         damp_driving: Damping = "none",
+        shading: bool = False,
     ) -> None:
         super().__init__(head_model, sampler, torso)
         self.skinning, self.warm_up, self.cube = skinning, warm_up, CanonicalCube()
         self.driving = DrivingSignal(head_model.num_expression, driving_noise, clamp_driving, damp_driving)
         self.deformation = deformation(self.driving.width)
-        self.field = field(self.deformation.appearance_width)
+        self.shading = shading
+        self.field = field(self.deformation.appearance_width + SHAPE_WIDTH * shading)
         self.register_buffer("thickness", torch.full((len(head_model.template_vertices),), 0.01))
 
     @torch.no_grad()
@@ -98,7 +104,9 @@ class Avatar(AvatarMethod):
         head, posed, turn = view.head, self.head_model(view.head), rotation_against_torso(view.head)
         bounds = self.sampler.bounds(posed, head.rotation, head.translation)
         surface = self.skinning.posed_surface(posed)
-        exact = ExactMap(self.skinning, self.deformation, surface, self.driving(head, turn), self.cube)
+        normals = PosedNormals.of(posed, self.head_model.faces, view.camera) if self.shading else None
+        driving = self.driving(head, turn)
+        exact = ExactMap(self.skinning, self.deformation, surface, driving, self.cube, normals)
         pose = head.rotation.detach(), head.translation.detach()
         torso = view.torso_motion, self.relative_pose(head, turn)
         return PreparedFrames(bounds, exact, exact, pose, posed.head_rotation.detach(), torso)
@@ -116,9 +124,14 @@ class Avatar(AvatarMethod):
     def for_picture(
         self, frames: PreparedFrames, bundles: Sequence[MarchedRays], with_parts: bool
     ) -> PreparedFrames:
+        if self.shading:
+            return frames  # voxels are coarser than folds
         pose = frames.pose[0][0], frames.pose[1][0]
         faster = picture_map(frames.exact, bundles, pose, self.sampler.occupancy, with_parts)
         return replace(frames, canonical_map=faster)
+
+    def rays_at_once(self, device: torch.device, exact: bool = False) -> int:
+        return super().rays_at_once(device, exact or self.shading)
 
     def scale_parts(self, gains: Tensor | None) -> None:
         self.deformation.scale_parts(gains)

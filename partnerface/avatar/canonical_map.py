@@ -19,6 +19,7 @@ from partnerface.deformation.deformation import (
     dense_part_weights,
 )
 from partnerface.deformation.statistics import mean_motion, part_entropy
+from partnerface.deformation.surface_shape import PosedNormals, along_surface, surface_shape
 from partnerface.rendering.rendered_rays import DeformationStatistics
 from partnerface.sampling.ray_sampler import MarchedRays, chosen
 from partnerface.skinning.inverse_skinning import BEYOND_SEARCH, InverseSkinning
@@ -35,7 +36,8 @@ class MappedSamples:
         kept: ``[N]`` numbers of the samples that are evaluated, rising.
         solid: ``[N]`` bool: those of them that can hold density; None for all.
         positions: ``[N, 3]`` after the fine motion, in [0, 1] of the canonical cube.
-        appearance: ``[N, A]`` appearance code, or None.
+        appearance: ``[N, A]`` what the colour is conditioned on: shape of the skin, if the map has normals,
+            then the appearance code; or None.
         part_weights: ``[N, P]``, or None if not requested.
         statistics: statistics of the fine motion, for regularisers; None without gradients.
     """
@@ -66,6 +68,7 @@ class ExactMap(CanonicalMap):
         surface: posed surface of the F frames that points are skinned against.
         driving: ``[F, D]`` driving signals.
         cube: the canonical cube.
+        normals: where the tracked surface faces, for a field that shades by the shape of the skin; or None.
     """
 
     skinning: InverseSkinning
@@ -73,6 +76,7 @@ class ExactMap(CanonicalMap):
     surface: Any
     driving: Tensor
     cube: CanonicalCube
+    normals: PosedNormals | None = None
 
     def __call__(self, sampled: MarchedRays, with_parts: bool = False) -> MappedSamples:
         canonical = self.skinning(sampled.points, sampled.point_frame, self.surface)
@@ -85,14 +89,20 @@ class ExactMap(CanonicalMap):
         points = self.skinning.with_gradient(canonical, world, frame, self.surface)
         positions = self.cube(points)
         deformed = self.deformation(positions, self.driving, frame)
+        appearance, facing = deformed.appearance, None
+        if self.normals is not None:
+            corners = self.skinning.faces[canonical.faces.long().clamp_min(0)]
+            facing = self.normals.at(corners, canonical.barycentric, frame)
+            shape = self._shape(positions.detach(), deformed.offsets, facing, frame)
+            appearance = shape if appearance is None else torch.cat([shape, appearance], 1)
         statistics = None
         if torch.is_grad_enabled():
-            statistics = self._statistics(deformed, positions, kept, frame, mask, sampled.samples.count)
+            statistics = self._statistics(deformed, positions, kept, frame, mask, sampled, facing)
         return MappedSamples(
             kept,
             mask,
             positions + deformed.offsets,
-            deformed.appearance,
+            appearance,
             self.part_weights(deformed) if with_parts else None,
             statistics,
         )
@@ -126,6 +136,16 @@ class ExactMap(CanonicalMap):
         """``[N, P]`` weights of all parts."""
         return dense_part_weights(deformed.part_weights, deformed.part_index, self.deformation.parts)
 
+    def _shape(self, positions: Tensor, offsets: Tensor, facing: Tensor, frame: Tensor) -> Tensor:
+        """`surface_shape` of positions with their offsets and normals."""
+        assert self.normals is not None
+
+        def offsets_at(places: Tensor, frames: Tensor) -> Tensor:
+            return self.deformation(places, self.driving, frames).offsets
+
+        rotation, extent = self.normals.rotation, self.cube.extent
+        return surface_shape(offsets_at, positions, offsets, facing, frame, rotation, extent)
+
     def _statistics(
         self,
         deformed: DeformedPoints,
@@ -133,9 +153,10 @@ class ExactMap(CanonicalMap):
         kept: Tensor,
         frame: Tensor,
         solid: Tensor | None,
-        count: int,
+        sampled: MarchedRays,
+        facing: Tensor | None,
     ) -> DeformationStatistics:
-        """Means over the solid ones of the samples ``kept`` of each frame's rays of ``count`` samples."""
+        """Means over the solid ones of the samples ``kept`` of each frame's rays."""
         frames = len(self.driving)
         mean_square, usage = mean_motion(deformed, self.deformation.parts, frame, frames, solid)
 
@@ -144,8 +165,16 @@ class ExactMap(CanonicalMap):
             return frame if solid is None else torch.where(solid, frame, frames)
 
         def roughness() -> Tensor:
-            offsets = deformed.offsets
+            offsets, count = deformed.offsets, sampled.samples.count
             return offset_roughness(offsets, positions, kept, count, groups(), frames + 1)[:frames]
+
+        def slide() -> Tensor | None:
+            if facing is None:
+                return None
+            ray = sampled.hit[torch.div(kept, sampled.samples.count, rounding_mode="floor")]
+            shape = sampled.rays.directions.shape[:2]
+            millimetres = 1000 * self.cube.extent * along_surface(deformed.offsets, facing)
+            return mean_of_rays(millimetres.square().sum(1), ray, solid, shape.numel()).view(shape)
 
         return DeformationStatistics(
             offset_size=mean_square * (1000 * self.cube.extent) ** 2,
@@ -153,6 +182,7 @@ class ExactMap(CanonicalMap):
             roughness=roughness,
             entropy=lambda: part_entropy(deformed, groups(), frames + 1)[:frames],
             driving_share=self.deformation.driving_share(),
+            slide=slide,
         )
 
 
@@ -185,6 +215,20 @@ def offset_roughness(
         for some in (change * neighbours, neighbours.to(change))
     )
     return total / pairs.clamp_min(1)
+
+
+def mean_of_rays(values: Tensor, ray: Tensor, solid: Tensor | None, rays: int) -> Tensor:
+    """``[rays]`` mean of the values ``[N]`` of each ray's samples, 0 for a ray without.
+
+    Args:
+        values: one for each sample.
+        ray: ``[N]`` ray of each sample.
+        solid: ``[N]`` bool the samples that count, or None for all.
+        rays: number of rays.
+    """
+    counted = torch.ones_like(values) if solid is None else solid.to(values)
+    total, count = (values.new_zeros(rays).index_add(0, ray, some) for some in (values * counted, counted))
+    return total / count.clamp_min(1)
 
 
 def canonical_points_of_pixels(exact: ExactMap, view: View, depth: Tensor) -> Tensor:

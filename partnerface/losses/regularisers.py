@@ -7,6 +7,8 @@ import math
 from torch import Tensor
 
 from partnerface.data.batches.datasets import RayBatch
+from partnerface.data.regions import Region
+from partnerface.errors import UserError
 from partnerface.losses.loss import Loss, deformation_statistics
 from partnerface.rendering.rendered_rays import MethodOutput
 
@@ -20,6 +22,27 @@ class OffsetSize(Loss):
 
     def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         return deformation_statistics(rendered, "offset_size").offset_size.mean()
+
+
+class OffsetSlide(Loss):
+    """Mean squared part of the offset along the skin of the face, in square millimetres.
+
+    Texture that slides along the skin imitates shading: such offsets fit pictures and are wrong. Folds move
+    the skin outwards and inwards. Hair may sway.
+
+    Raises:
+        UserError: the avatar gives no normals.
+    """
+
+    def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
+        slide = deformation_statistics(rendered, "offset_slide").offset_slide
+        if slide is None:
+            raise UserError(
+                "--model.losses.offset_slide: offsets along the skin are known with "
+                "--model.avatar.init_args.shading=true; give it, or take the loss out"
+            )
+        face = (batch.region == Region.FACE) | (batch.region == Region.EYES) | (batch.region == Region.MOUTH)
+        return (slide * face).sum() / face.sum().clamp_min(1)
 
 
 class OffsetSmoothness(Loss):

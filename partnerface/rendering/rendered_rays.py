@@ -72,6 +72,7 @@ class DeformationStatistics:
         roughness: computes `offset_roughness`.
         entropy: computes `part_entropy`.
         driving_share: share of the expressions that a part depends on, where that is learned, or None.
+        slide: computes `offset_slide`.
     """
 
     offset_size: Float[Tensor, " F"]
@@ -79,6 +80,7 @@ class DeformationStatistics:
     roughness: Callable[[], Tensor]
     entropy: Callable[[], Tensor]
     driving_share: Float[Tensor, ""] | None = None
+    slide: Callable[[], Tensor | None] = lambda: None
 
     @cached_property
     def offset_roughness(self) -> Tensor:
@@ -90,9 +92,21 @@ class DeformationStatistics:
         """``[F]`` entropy of the samples' part weights in nats; computed when it is first read."""
         return self.entropy()
 
+    @cached_property
+    def offset_slide(self) -> Tensor | None:
+        """``[F, R]`` squared part of the offset along the skin in mm²; None without normals."""
+        return self.slide()
+
     def values(self) -> dict[str, Tensor]:
         """Those that there are, by name."""
-        names = ("offset_size", "offset_roughness", "part_usage", "part_entropy", "driving_share")
+        names = (
+            "offset_size",
+            "offset_roughness",
+            "part_usage",
+            "part_entropy",
+            "driving_share",
+            "offset_slide",
+        )
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from partnerface.avatar.avatar import Avatar
-from partnerface.avatar.canonical_map import LEAST_DISTANCE, offset_roughness
+from partnerface.avatar.canonical_map import LEAST_DISTANCE, mean_of_rays, offset_roughness
 from partnerface.cameras.pinhole import image_pixels, pixel_rays
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.view import View
@@ -71,6 +71,21 @@ def test_samples_on_one_place_stay_finite_and_distant_neighbours_hardly_count():
     same, apart = offset_roughness(offsets, positions, places, COUNT, frame_of(places), 2).tolist()
     assert same == pytest.approx((0.01 / LEAST_DISTANCE) ** 2, rel=1e-4)
     assert 0 < apart < 1e-3 * same
+
+
+@pytest.mark.parametrize("some", [True, False])
+def test_means_of_rays_equal_a_loop(some):
+    values, ray = torch.rand(30), torch.randint(1, 6, (30,))
+    solid = torch.rand(30) < 0.5 if some else None
+    expected = []
+    for number in range(7):
+        members = [
+            float(v)
+            for v, r, counts in zip(values, ray, [True] * 30 if solid is None else solid, strict=True)
+            if r == number and counts
+        ]
+        expected.append(sum(members) / len(members) if members else 0.0)
+    assert mean_of_rays(values, ray, solid, 7).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 SIZE = 48

@@ -17,6 +17,7 @@ from partnerface.deformation.part_blendshapes import PartBlendshapes
 from partnerface.deformation.part_deformation import PartDeformation
 from partnerface.fields.frequency_field import FrequencyField
 from partnerface.fields.hash_field import HashField
+from partnerface.fields.lit_field import LitField
 from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.rendering.torso_layer import TorsoLayer
@@ -38,6 +39,7 @@ class AvatarParts(AvatarMethodContract):
         HashField, levels=3, log2_table_size=10, finest=64, hidden_width=16
     )
     sampler: Callable[[], RaySampler] = partial(HeadRaySampler, samples=12, cells=32)
+    shading = False
 
     def make(self, head_model: HeadModel) -> Avatar:
         return Avatar(
@@ -47,6 +49,7 @@ class AvatarParts(AvatarMethodContract):
             field=type(self).field,
             sampler=type(self).sampler(),
             torso=TorsoLayer(resolutions=(8, 16), channels=4),
+            shading=type(self).shading,
         )
 
 
@@ -56,6 +59,12 @@ class TestPartDeformation(AvatarParts):
 
 class TestPartBlendshapes(AvatarParts):
     deformation = partial(PartBlendshapes, parts=40, hidden_width=8, shapes=2)
+
+
+class TestLitPartBlendshapes(AvatarParts):
+    deformation = partial(PartBlendshapes, parts=4, hidden_width=8, shapes=2)
+    field = partial(LitField, levels=3, log2_table_size=10, finest=64, hidden_width=16)
+    shading = True
 
 
 class TestInVoxels(AvatarParts):

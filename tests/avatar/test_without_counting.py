@@ -14,6 +14,7 @@ from partnerface.data.view import View
 from partnerface.deformation import part_deformation
 from partnerface.sampling import ray_sampler
 from tests.avatar.test_methods import TestInstaLike as InstaLike
+from tests.avatar.test_methods import TestLitPartBlendshapes as Lit
 from tests.avatar.test_methods import TestPartBlendshapes as Blendshapes
 from tests.avatar.test_methods import TestPartDeformation as Parts
 from tests.avatar.test_methods import TestUniformSamplesOfAFrequencyField as UniformSamples
@@ -41,7 +42,7 @@ def step(avatar, view: View, pixels: Tensor) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in found.items()} | gradients
 
 
-@pytest.mark.parametrize("method", [Parts, Blendshapes, InstaLike, UniformSamples])
+@pytest.mark.parametrize("method", [Parts, Blendshapes, Lit, InstaLike, UniformSamples])
 def test_a_step_in_which_everything_is_evaluated(method, monkeypatch):
     model = shared_head_model()
     sequence = tracked_sequence(model)

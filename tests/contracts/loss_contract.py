@@ -56,6 +56,7 @@ def exact_rendering() -> tuple[MethodOutput, RayBatch]:
         roughness=lambda: torch.zeros(FRAMES, requires_grad=True),
         entropy=lambda: torch.zeros(FRAMES, requires_grad=True),
         driving_share=torch.zeros((), requires_grad=True),
+        slide=lambda: torch.zeros(FRAMES, RAYS, requires_grad=True),
     )
     return MethodOutput(rays(), statistics, coarse=rays()), batch
 

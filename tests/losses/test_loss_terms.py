@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from partnerface.data.regions import Region
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
 from partnerface.losses.photometric import CoarsePhotometric, Matte, Photometric
 from partnerface.losses.regularisers import (
     DrivingSparsity,
     OffsetSize,
+    OffsetSlide,
     OffsetSmoothness,
     PartBalance,
     PartEntropy,
@@ -51,6 +53,34 @@ class TestOffsetSmoothness(LossContract):
         return OffsetSmoothness(weight)
 
 
+class TestOffsetSlide(LossContract):
+    measures = ("deformation.offset_slide",)
+
+    def make(self, weight: float) -> OffsetSlide:
+        return OffsetSlide(weight)
+
+    def ideal(self):
+        rendering, batch = super().ideal()
+        batch.region[:, ::2] = Region.FACE
+        return rendering, batch
+
+    def test_is_the_mean_over_the_rays_that_meet_the_face(self):
+        rendering, batch = self.ideal()
+        batch.region[:] = Region.HAIR
+        batch.region[0, :4] = torch.tensor([Region.FACE, Region.EYES, Region.NECK, Region.MOUTH])
+        rendering.deformation.offset_slide = torch.full(batch.region.shape, 100.0)
+        rendering.deformation.offset_slide[0, :4] = torch.tensor([1.0, 2.0, 50.0, 6.0])
+        assert float(self.make(1.0)(rendering, batch)) == 3
+        batch.region[:] = Region.HAIR
+        assert float(self.make(1.0)(rendering, batch)) == 0
+
+    def test_an_avatar_without_normals_is_refused(self):
+        rendering, batch = self.ideal()
+        rendering.deformation.offset_slide = None
+        with pytest.raises(UserError, match=r"--model\.losses\.offset_slide: .*shading=true"):
+            self.make(1.0)(rendering, batch)
+
+
 class TestPartBalance(LossContract):
     measures = ("deformation.part_usage",)
 
@@ -87,6 +117,7 @@ def test_the_interface_itself_is_no_term(make_pair):
     [
         (OffsetSize, "offset_size"),
         (OffsetSmoothness, "offset_smoothness"),
+        (OffsetSlide, "offset_slide"),
         (PartBalance, "part_balance"),
         (PartEntropy, "part_entropy"),
     ],

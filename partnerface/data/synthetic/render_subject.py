@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -109,18 +109,23 @@ class SubjectRenderer:
         resolution = 2 ** min(max((4 * self.camera.width - 1).bit_length(), 7), 11)
         return AppearanceTextures(self.head_model, self.subject, resolution)
 
-    def render(self, frame: int, fine_motion: bool = True, finer: int = 1) -> SubjectFrame:
+    def render(
+        self, frame: int, fine_motion: bool = True, finer: int = 1, shading: bool = True
+    ) -> SubjectFrame:
         """Render one frame.
 
         Args:
             frame: its index.
             fine_motion: False leaves out the face's fine motion, in shape and shading; hair still sways.
             finer: factor on the number of samples along each axis.
+            shading: False leaves the fine motion out of the shading: the skin moves as if painted on.
         """
         samples_per_pixel = self.subject.supersampling * finer
         size = self.camera.width * samples_per_pixel
         seen = self.rasterize(frame, self.camera.select([frame]).resized(size, size), fine_motion)
-        surface, mask = self._surface(seen, frame, fine_motion), seen.fragments.mask
+        if not shading:
+            seen = replace(seen, tilt=torch.zeros_like(seen.tilt), light=torch.ones_like(seen.light))
+        surface, mask = self._surface(seen, frame, fine_motion and shading), seen.fragments.mask
         # A plain wall, a little darker towards the floor.
         top, bottom = (torch.tensor(colour) for colour in self.subject.background)
         samples = torch.lerp(top, bottom, torch.linspace(0, 1, size)[:, None, None]).repeat(1, size, 1)

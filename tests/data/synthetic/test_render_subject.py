@@ -169,6 +169,20 @@ def test_folds_are_seen_where_the_face_moves_and_nowhere_else(folding):
     assert 1e-3 < motion.norm(dim=1).max() < 4e-3
 
 
+def test_shading_can_be_left_out_of_the_folds(folding):
+    """At a neutral face it changes nothing; of a smile it takes the larger share of what folds change."""
+    assert np.array_equal(folding.render(0).image, folding.render(0, shading=False).image)
+    acted, moved, smooth = (
+        folding.render(1, **choice) for choice in ({}, {"shading": False}, {"fine_motion": False})
+    )
+    assert np.array_equal(acted.matte, moved.matte)
+    face = np.isin(acted.labels, (Region.FACE, Region.EYES, Region.MOUTH))
+    shaded, shifted = (
+        np.square(a.image.astype(float) - b.image)[face].sum() for a, b in ((acted, moved), (moved, smooth))
+    )
+    assert shaded > 3 * shifted > 0
+
+
 def test_folds_tilt_normals_by_the_slope_of_the_surface(folding):
     """Depths of the folded surface, differenced in the image, have the normals that it is shaded with."""
     camera = folding.camera.select([1]).resized(700, 700)
