@@ -269,8 +269,14 @@ class InverseSkinningContract:
         found = moved(world.cuda(), in_frame(world).cuda(), moved.posed_surface(head))
         assert all(value.is_cuda for value in vars(found).values())
         torch.testing.assert_close(found.distance.cpu(), expected.distance, atol=1e-5, rtol=0)
-        same = found.faces.cpu() == expected.faces
-        assert same.float().mean() > 0.9
+        faces = found.faces.cpu().long(), expected.faces.long()
+        corners = [skinning.faces[face] for face in faces]
+        shared = (corners[0][:, :, None] == corners[1][:, None]).any(2).sum(1)
+        assert shared[(faces[0] >= 0) & (faces[1] >= 0)].min() > 0, (
+            "faces of a corner or an edge are equally near"
+        )
+        same = faces[0] == faces[1]
+        assert same.float().mean() > 0.85
         error = (found.points.cpu() - expected.points)[same].norm(dim=1)
         assert error.quantile(0.99) < 5e-5
 

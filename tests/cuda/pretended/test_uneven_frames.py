@@ -10,6 +10,7 @@ from partnerface import load_avatar
 from partnerface.avatar.method import AvatarMethod
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.cameras.pinhole import pixel_rays
+from partnerface.skinning.nearest_surface import NearestSurface, PosedBvhs
 from tests.cuda.pretended_report import REPORT
 
 FRAMES, RAYS = 3, 40
@@ -21,6 +22,13 @@ def constant(value: float, *size, device=None, **_) -> torch.Tensor:
     """In place of random numbers."""
     shape = size if size and isinstance(size[0], int) else size[0]
     return torch.full(tuple(shape), value, device=device)
+
+
+def hierarchies_of_a_device(
+    self: NearestSurface, vertices: torch.Tensor, canonical: torch.Tensor
+) -> PosedBvhs:
+    """Those that `NearestSurface` searches on a GPU."""
+    return self._hierarchies.posed(vertices, canonical, self.faces)
 
 
 def step(avatar: AvatarMethod, hit: tuple[int, ...]) -> tuple[dict[str, torch.Tensor], int]:
@@ -51,6 +59,8 @@ def test_a_step_is_that_of_the_cpu(cuda, fitted, monkeypatch, method, case):
     # A CPU draws numbers for what is evaluated only.
     for name, value in (("rand", 0.5), ("randn", 0.0)):
         monkeypatch.setattr(torch, name, partial(constant, value))
+    # A CPU takes another of the faces of an edge, which carry points to different places in ``insta_like``.
+    monkeypatch.setattr(NearestSurface, "_posed_hierarchies", hierarchies_of_a_device)
     expected, _ = step(load_avatar(fitted(method)), CASES[case])
     found, waits = step(load_avatar(fitted(method), device="cuda:0"), CASES[case])
     assert waits == 0
