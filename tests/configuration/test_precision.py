@@ -93,7 +93,9 @@ def test_two_types_at_once_are_one_line(smoke_arguments: list[str], tmp_path: Pa
 
 def test_the_other_method_has_the_switches_too(tmp_path: Path, synthetic_dataset: Path) -> None:
     files = config_arguments("base", "method/nerface", "head_model/anny", "data/synthetic", "scale/smoke")
-    words = [*files, f"--data.reader.init_args.root={synthetic_dataset}", f"--run_dir={tmp_path}"]
+    # Of another length or size the subject would be rendered anew, over the one that all tests share.
+    data = [f"--data.reader.init_args.{k}" for k in (f"root={synthetic_dataset}", "frames=24", "size=32")]
+    words = [*files, *data, f"--run_dir={tmp_path}"]
     cli = AvatarCLI(["fit", *words, "--trainer.precision=16-mixed"], execute=False)
     assert cli.model.avatar.network_type is torch.float16
     assert cli.trainer.precision == "32-true"

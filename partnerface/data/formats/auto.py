@@ -59,12 +59,12 @@ class AutoReader(SequenceReader):
         if found is not None:
             sequence = read_foreign(folder, found, GivenHeadModel(self.head_model))
             sequence = replace(sequence, format=found.name, recognised_by=words)
+            # Of what cannot be read the error is the only line.
+            _say(f"dataset {self.root}: taken for {words}")
         else:
             sequence = PartnerfaceReader(self.root).read()
             found_model = known_head_model(folder, sequence.head_model_record, self.head_model)
             sequence = replace(sequence, head_model=found_model, recognised_by=words)
-        # Of what cannot be read the error is the only line.
-        _say(f"dataset {self.root}: taken for {words}")
         return sequence
 
 
