@@ -152,14 +152,14 @@ def benchmark_methods(
         run_all("methods", runs, workers, lock, lambda: gather_rows(path, runs), result_text)
         if rows := gather_rows(path, runs):
             from partnerface.benchmarks.methods.report import MARKDOWN_FILE, write_method_report
-            from partnerface.benchmarks.methods.results_markdown import protocol_page as section_text
+            from partnerface.benchmarks.methods.results_markdown import protocol_page
 
             with without_notices():
                 written = [path, *write_method_report(out, rows, known)]
             text = (out / MARKDOWN_FILE).read_text().strip()
             print_wide(Markdown(text))
             if readme is not None:
-                shown = text if named is None else section_text(rows, known)
+                shown = text if named is None else protocol_page(rows, known)
                 write_section(readme, section, shown)
                 written.append(readme)
             print(*(f"  {file}" for file in written), sep="\n")

@@ -127,7 +127,12 @@ def _sampled(plane: Tensor, grid: Tensor) -> Tensor:
 
 
 def _cover_reference_image(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Give a checkpoint of before the cover was kept the reference image alone."""
+    """Give a checkpoint of before the cover was kept the reference image alone.
+
+    One of when it was kept as its corner ``low`` and its ``extent`` keeps its cover.
+    """
     if prefix + "neck_line" in state:
-        state.setdefault(prefix + "grid_scale", torch.full((2,), 2.0))
-        state.setdefault(prefix + "grid_shift", torch.full((2,), -1.0))
+        low = state.pop(prefix + "low", torch.zeros(2))
+        scale = 2 / state.pop(prefix + "extent", torch.ones(2))
+        state.setdefault(prefix + "grid_scale", scale)
+        state.setdefault(prefix + "grid_shift", -1 - scale * low)

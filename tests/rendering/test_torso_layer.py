@@ -153,6 +153,18 @@ def test_a_checkpoint_without_a_cover_shows_the_reference_image():
     torch.testing.assert_close(one_frame(loaded, pixels), one_frame(old, pixels), rtol=0, atol=0)
 
 
+def test_a_checkpoint_with_the_corner_and_the_extent_of_its_cover_keeps_it():
+    state = make_layer().state_dict()
+    del state["grid_scale"], state["grid_shift"]
+    state |= {"low": torch.tensor([-0.1, 0.0]), "extent": torch.tensor([1.15, 1.5])}
+    loaded = make_layer()
+    loaded.load_state_dict(state)
+    corners = torch.tensor([[-0.1, 0.0], [1.05, 1.5]])
+    torch.testing.assert_close(
+        corners * loaded.grid_scale + loaded.grid_shift, torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    )
+
+
 def test_gradient_is_finite_above_and_below():
     layer = make_layer()
     rgb, opacity = one_frame(layer, random_pixels(), pose=torch.full_like(STILL, 0.1))
