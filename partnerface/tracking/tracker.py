@@ -14,11 +14,11 @@ from partnerface.compute.process_settings import without_native_chatter
 from partnerface.compute.threads import single_thread
 from partnerface.data.completion.complete import Completion, HeadTrack, complete
 from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
-from partnerface.data.completion.matting import ForegroundMatting, MediaPipeMatting
+from partnerface.data.completion.matting import ForegroundMatting, MediaPipeMatting, import_mediapipe
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence
-from partnerface.errors import UserError, import_extra
+from partnerface.errors import UserError
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_rgb
 from partnerface.files.video_reading.read import probe_video
@@ -112,7 +112,7 @@ def track_video(
         say(f"{out}: already tracked from this video with these settings, used as it is")
         return PartnerfaceReader(out).read()
     if needs_model:
-        import_extra("mediapipe")
+        import_mediapipe()
         # What is no video is said before anything is downloaded for it.
         probe_video(video)
         # Fetched now, not after the minutes of landmarks.

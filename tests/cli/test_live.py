@@ -1,7 +1,5 @@
 """The command live: bad input is one line; with MediaPipe's model it runs on a rendered clip."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,19 +74,12 @@ needs_mediapipe = pytest.mark.skipif(
 )
 
 
-def live_in_new_process(*arguments: str) -> str:
-    """What it prints. MediaPipe that starts again after a training in one process ends it by SIGPROF."""
-    command = [sys.executable, "-m", "partnerface", "live", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
-
-
 @needs_mediapipe
-def test_a_video_without_a_face_shows_the_default_view(trained_run, blank_video, tmp_path):
+def test_a_video_without_a_face_shows_the_default_view(trained_run, blank_video, tmp_path, capsys):
     out = tmp_path / "shown.mp4"
     arguments = ["--source", str(blank_video), "--size", "32", "--out", str(out), "--side_by_side", "false"]
-    said = live_in_new_process(str(trained_run), *arguments)
+    assert main(["live", str(trained_run), *arguments]) == 0
+    said = capsys.readouterr().out
     assert "without a face" in said
     assert str(out) in said
     frames = [frame.image for frame in read_video(out)]
@@ -97,12 +88,13 @@ def test_a_video_without_a_face_shows_the_default_view(trained_run, blank_video,
 
 
 @needs_mediapipe
-def test_a_rendered_person_drives_an_avatar(trained_run, tmp_path):
+def test_a_rendered_person_drives_an_avatar(trained_run, tmp_path, capsys):
     renderer = SubjectRenderer(AnnyHead(), subject_named("a"), 40, 128, seed=0)
     video, out = tmp_path / "person.mp4", tmp_path / "shown.mp4"
     write_video(video, [renderer.render(frame).image for frame in range(0, 40, 8)], 5)
     flags = ["--size", "32", "--out", str(out), "--neutral_at", "0.3", "--smooth", "2"]
-    said = live_in_new_process(str(trained_run), "--source", str(video), *flags)
+    assert main(["live", str(trained_run), "--source", str(video), *flags]) == 0
+    said = capsys.readouterr().out
     assert "dropped, 0 without a face" in said
     frames = [frame.image for frame in read_video(out)]
     assert frames[0].shape == (32, 64, 3)

@@ -1,8 +1,6 @@
 """A live performer, with made-up faces and, where MediaPipe's model is there, with rendered ones."""
 
 import math
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -220,13 +218,6 @@ def rendered() -> dict[float, np.ndarray]:
     return pictures
 
 
-def in_new_process(function, *arguments):
-    """MediaPipe that starts again after a training in one process ends it by SIGPROF."""
-    pytest.importorskip("mediapipe", reason="the extra track is not installed")
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result(timeout=120)
-
-
 def follow_a_turn(start: np.ndarray, end: np.ndarray) -> list[float]:
     """Degrees by which the avatar turns about its axes."""
     avatar = made_up_avatar()
@@ -241,7 +232,7 @@ def follow_a_turn(start: np.ndarray, end: np.ndarray) -> list[float]:
 
 @needs_mediapipe
 def test_a_rendered_head_that_turns_to_its_left_turns_the_avatar_as_far(rendered):
-    assert in_new_process(follow_a_turn, rendered[0.0], rendered[15.0]) == pytest.approx([0, 15, 0], abs=3)
+    assert follow_a_turn(rendered[0.0], rendered[15.0]) == pytest.approx([0, 15, 0], abs=3)
 
 
 def follow_two(both: np.ndarray) -> tuple[float, float]:
@@ -256,7 +247,7 @@ def follow_two(both: np.ndarray) -> tuple[float, float]:
 
 @needs_mediapipe
 def test_of_two_faces_it_stays_with_one(rendered):
-    degrees, metres = in_new_process(follow_two, np.concatenate([rendered[0.0], rendered[15.0]], 1))
+    degrees, metres = follow_two(np.concatenate([rendered[0.0], rendered[15.0]], 1))
     assert degrees < 2
     assert metres < 0.01
 

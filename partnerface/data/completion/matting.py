@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,9 +13,23 @@ from partnerface.errors import import_extra
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 
 
+def import_mediapipe() -> ModuleType:
+    """The package ``mediapipe``, its CPU profiler off.
+
+    The profiler signals the process every 10 ms of CPU time. After a training Lightning restores the handlers
+    of all signals that Python knows: for this one the default, which ends the process as soon as MediaPipe
+    runs again.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    os.environ["CPUPROFILE_FREQUENCY"] = "0"
+    return import_extra("mediapipe")
+
+
 def to_mediapipe_image(image: np.ndarray) -> Any:
     """A MediaPipe image of ``[H, W, 3]`` uint8 RGB."""
-    mediapipe = import_extra("mediapipe")
+    mediapipe = import_mediapipe()
     # An array that is not contiguous is read wrongly without an exception.
     contiguous = np.ascontiguousarray(image, np.uint8)
     return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=contiguous)
@@ -51,7 +67,7 @@ class MediaPipeMatting:
         Raises:
             UserError: MediaPipe or its model file is missing.
         """
-        mediapipe = import_extra("mediapipe")
+        mediapipe = import_mediapipe()
         vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
         options = vision.ImageSegmenterOptions(
             base_options=tasks.BaseOptions(model_asset_path=str(model_file(SELFIE_SEGMENTATION))),

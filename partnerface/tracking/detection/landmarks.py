@@ -15,8 +15,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from partnerface.data.completion.matting import to_mediapipe_image
-from partnerface.errors import import_extra
+from partnerface.data.completion.matting import import_mediapipe, to_mediapipe_image
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.files.video_reading.read import VideoReader
 from partnerface.files.video_reading.source import VideoSource, video_source
@@ -194,7 +193,7 @@ def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
     In video mode it tracks from frame to frame and filters, which more than one face switches off; else every
     image is on its own. Of one face it gives blendshape scores too.
     """
-    mediapipe = import_extra("mediapipe")
+    mediapipe = import_mediapipe()
     vision, tasks = mediapipe.tasks.vision, mediapipe.tasks
     mode = vision.RunningMode.VIDEO if video_mode else vision.RunningMode.IMAGE
     options = vision.FaceLandmarkerOptions(
