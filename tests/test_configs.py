@@ -167,6 +167,10 @@ def test_the_lit_method_is_part_blendshapes_with_a_light_in_place_of_the_code() 
     assert lit["shading"] is True
     for part in ("skinning", "sampler", "torso", "warm_up", "driving_noise", "clamp_driving"):
         assert lit[part] == ours[part]
+    whole, unlit = _method("lit_global_deformation"), _method("global_deformation_equal_compute")
+    assert whole["deformation"]["init_args"] == {**unlit["deformation"]["init_args"], "appearance_width": 0}
+    for part in ("skinning", "field", "sampler", "torso", "shading"):
+        assert whole[part] == lit[part]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from partnerface.errors import UserError
 
 QUICK_STEPS = 20
-CPU_SECONDS = {False: 60.0, True: 300.0}
+CPU_SECONDS = {False: 60.0, True: 120.0}
 """CPU seconds of training on an embedded subject, by whether its pictures are larger than 128x128."""
 
 
@@ -50,7 +50,7 @@ def benchmark_methods(
             ``frames`` or ``size``.
         seeds: seeds of the embedded subjects.
         clip_seeds: seeds of all others.
-        cpu_seconds: CPU seconds of training on the embedded subjects; by default 60 at 128x128 and 300 at
+        cpu_seconds: CPU seconds of training on the embedded subjects; by default 60 at 128x128 and 120 at
             256x256.
         clip_cpu_seconds: CPU seconds of training on the others, 256 pixels.
         steps: steps of training in place of CPU seconds.

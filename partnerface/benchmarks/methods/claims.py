@@ -22,7 +22,7 @@ from partnerface.benchmarks.methods.results import TRAIN
 from partnerface.evaluation.combinations import EXPRESSION_REGION, NEW_COMBINATION
 from partnerface.runs.results import TextTable
 
-CLAIMING = (OURS, "part_blendshapes")
+CLAIMING = (OURS, "part_blendshapes", "lit_part_blendshapes")
 """Methods that are held against the claims, where they were run."""
 
 Comparison = Literal["share", "ratio", "gain"]
@@ -63,9 +63,10 @@ class Claim:
         return ("at most " if self.comparison == "ratio" else "at least ") + self.text(self.bound)
 
 
-COMPUTE, SIZE, BANK, SKINNING = (
+COMPUTE, SIZE, LIT, BANK, SKINNING = (
     "global_deformation_equal_compute",
     "global_deformation",
+    "lit_global_deformation",
     "part_networks",
     "skinning_only",
 )
@@ -75,7 +76,7 @@ CLAIMS = (
     Claim("motion explained", EXPLAINED_SHARE, COMBINATION, "share", 0.35),
     *(
         Claim("mm left", MM_FINE_FACE, COMBINATION, "ratio", bound, baseline)
-        for baseline, bound in ((COMPUTE, 0.80), (SIZE, 0.80), (BANK, 0.90))
+        for baseline, bound in ((COMPUTE, 0.80), (SIZE, 0.80), (LIT, 0.80), (BANK, 0.90))
     ),
     Claim("mm left", MM_FINE_FACE, "larger", "ratio", 0.85, COMPUTE),
     Claim("mm left of hair", MM_HAIR, COMBINATION, "ratio", 1.0, COMPUTE),
@@ -121,17 +122,25 @@ class MeasuredClaim:
 
 
 def measured_claims(results: MethodResults, method: str) -> list[MeasuredClaim]:
-    """All claims on a method, on all subjects that have both methods; of trainings with one start."""
+    """All claims on a method, on all subjects that have both methods; of trainings with one start.
+
+    Methods that were tested on samples of the splits are compared among themselves.
+    """
     found = []
     for claim, subject in itertools.product(CLAIMS, results.subjects):
         names = [method] if claim.comparison == "share" else [method, claim.baseline]
         scores, counts = (
-            [results.scores(MethodVariant(name), subject, claim.split, quantity) for name in names]
+            [
+                results.scores(MethodVariant(name), subject, claim.split, quantity, or_sample=True)
+                for name in names
+            ]
             for quantity in (claim.quantity, FINE_COUNTS)
         )
-        means = [score.mean for score in scores if score is not None]
-        if len(means) < len(names) or claim.baseline == method:
+        known = [score for score in scores if score is not None]
+        of_same_frames = len(known) == len(names) and len({score.sampled for score in known}) == 1
+        if not of_same_frames or claim.baseline == method:
             continue
+        means = [score.mean for score in known]
         value = means[0]
         if claim.comparison != "share":
             value = means[0] - means[1] if claim.comparison == "gain" else means[0] / max(means[1], 1e-9)

@@ -84,8 +84,9 @@ class MethodVariant:
 
 
 COMPARED = (
-    *(OURS, "part_networks", "part_blendshapes"),
-    *("global_deformation", "global_deformation_equal_compute", "skinning_only", ORACLE),
+    *(OURS, "part_networks", "part_blendshapes", "lit_part_blendshapes"),
+    *("global_deformation", "global_deformation_equal_compute", "lit_global_deformation"),
+    *("skinning_only", ORACLE),
 )
 """The methods that the claims compare."""
 

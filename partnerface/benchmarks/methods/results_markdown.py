@@ -160,10 +160,13 @@ def _scores_table(results: MethodResults, split: str, parameters: str) -> str:
 def _details_table(results: MethodResults, split: str, subjects: Sequence[str]) -> str:
     """Other regions and metrics of a split: means over those of the subjects that have them."""
     lines: dict[str, dict[str, str]] = {}
+    # A method tested on a sample alone stays out where others are not: its frames are not theirs.
+    or_sample = not any(row["split"] == split for row in results.rows)
     for variant in results.variants:
         for title, quantity in DETAILS.items():
-            # A method tested on a sample alone stays out: its frames are not those of the others.
-            scores = (results.scores(variant, subject, split, quantity) for subject in subjects)
+            scores = (
+                results.scores(variant, subject, split, quantity, or_sample=or_sample) for subject in subjects
+            )
             if known := [score.mean for score in scores if score is not None]:
                 digits = {"temporal": 4, "lpips": 3}.get(quantity.metric, 2)
                 lines.setdefault(str(variant), {})[title] = f"{fmean(known):.{digits}f}"

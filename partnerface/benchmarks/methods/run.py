@@ -259,13 +259,16 @@ def method_arguments(variant: MethodVariant, configs: Path = CONFIGS) -> dict[st
 def statics_of(variant: MethodVariant, configs: Path = CONFIGS) -> MethodVariant:
     """The method with skinning alone whose field, torso and sampler a variant has.
 
-    `STATICS` where they are the same there, otherwise the variant's own method without its deformation.
+    `STATICS` where they are the same there, otherwise the first method by name that has them, without its
+    deformation: methods with one field share their statics.
     """
-    own, plain = (
-        {name: value for name, value in method_arguments(one, configs).items() if name not in MOVING}
-        for one in (variant, MethodVariant(STATICS))
-    )
+
+    def static_arguments(method: str) -> dict[str, Any]:
+        arguments = method_arguments(MethodVariant(method), configs)
+        return {name: value for name, value in arguments.items() if name not in MOVING}
+
+    own = static_arguments(variant.method)
+    names = [STATICS, *sorted(path.stem for path in (configs / "method").glob("*.yaml"))]
+    name = next(name for name in names if static_arguments(name) == own)
     kept = tuple(setting for setting in variant.overrides if STATIC_SETTING.search(setting[0]))
-    if own == plain:
-        return MethodVariant(STATICS, kept)
-    return MethodVariant(variant.method, (NO_DEFORMATION, *kept))
+    return MethodVariant(name, kept if name == STATICS else (NO_DEFORMATION, *kept))

@@ -92,6 +92,15 @@ def test_never_less_sharp_than_skinning_alone(make_row) -> None:
     assert of(rows, "LPIPS of the head") == {SKINNING: (pytest.approx(0.043 / 0.034), False)}
 
 
+def test_samples_are_compared_with_samples_alone(row) -> None:
+    def left(method: str, mm: float, split: str) -> dict:
+        return row(method, split, mm_left={"fine_face": mm})
+
+    rows = [left(OURS, 0.1, "unseen_combination_sample"), left(COMPUTE, 0.2, "unseen_combination_sample")]
+    rows += [left("part_networks", 0.2, "unseen_combination")]
+    assert of(rows, "mm left") == {COMPUTE: (0.5, True)}
+
+
 def test_nothing_is_claimed_of_the_head_mask() -> None:
     assert Quantity("head_mask", "psnr") not in {claim.quantity for claim in CLAIMS}
 
