@@ -101,8 +101,8 @@ STEP_SECONDS = 0.12
 REFINEMENT_SECONDS = 2.5
 """Fitting the parameters of one test frame."""
 PIXEL_SECONDS = {False: 2e-5, True: 4.5e-4}
-"""CPU seconds of rendering and scoring a pixel, by whether a method is tested on samples alone."""
-TYPICAL_TEST_FRAMES = {False: 100, True: 10}
+"""CPU seconds of rendering and scoring a pixel, by whether a method is one of `TESTED_ON_SAMPLES`."""
+TYPICAL_TEST_FRAMES = 100
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,11 @@ class BenchmarkRun(Run):
     def expected_seconds(self) -> float:
         """CPU seconds that the run should take, from typical costs of steps, pixels and frames."""
         training = STEP_SECONDS * (self.budget.steps or 0) + (self.budget.cpu_seconds or 0.0)
-        frames = TYPICAL_TEST_FRAMES[self.is_sampled]
-        testing = PIXEL_SECONDS[self.is_sampled] * self.subject.size**2 * frames
+        frames = TYPICAL_TEST_FRAMES
+        if self.is_sampled:
+            frames = len(self.subject.sampled_splits) * (self.sample or SAMPLE_FRAMES)
+        seconds_of_pixel = PIXEL_SECONDS[self.variant.method in TESTED_ON_SAMPLES]
+        testing = seconds_of_pixel * self.subject.size**2 * frames
         if self.refined and not self.is_sampled:
             testing += START_SECONDS / 2 + testing + REFINEMENT_SECONDS * frames
         return START_SECONDS + training + (testing if self.tested else 0.0)

@@ -163,6 +163,8 @@ def test_budget_pixels_and_refinement_cost_time(run: BenchmarkRun) -> None:
     # Fitting parameters to test frames takes longer than another test, and slow methods are spared it.
     testing = usual - replace(run, subject=replace(EMBEDDED, size=1)).expected_seconds
     assert replace(run, refined=True).expected_seconds > usual + 2 * testing
+    # 12 frames of two splits in place of a hundred.
+    assert replace(run, sample=12).expected_seconds == pytest.approx(usual - 0.76 * testing, rel=1e-3)
     assert replace(slow, refined=True).expected_seconds == slow.expected_seconds
 
 
