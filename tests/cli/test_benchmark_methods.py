@@ -1,4 +1,4 @@
-"""The suite: resumed, with failures, interrupted; what it refuses; and a row that its command repeats."""
+"""The suite: resumed, with failures, interrupted; and what it refuses."""
 
 import json
 import os
@@ -194,34 +194,6 @@ def test_another_budget_needs_another_folder(instant_runs: Path, capsys) -> None
     assert _benchmark("--steps", "3") == 2
     assert "holds synthetic_a under cpu_seconds 60" in capsys.readouterr().err.splitlines()[-1]
     assert _benchmark("--steps", "3", "--out", "other") == 0
-
-
-@pytest.mark.slow
-def test_the_command_of_a_row_repeats_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
-        folder.mkdir()
-    monkeypatch.chdir(first)
-    flags = ["--methods", "skinning_only", "--subjects", "synthetic_a", "--seeds", "3", "--quick", "true"]
-    flags += ["--starts", "converged", "--statics", "0.5"]
-    assert main(["benchmark", "methods", *flags]) == 0, capsys.readouterr()
-    rows = json.loads((first / "runs/methods/results.json").read_text())
-    assert {row["split"] for row in rows} == {
-        *("temporal", "unseen_expression", "temporal_sample", "unseen_expression_sample", "train")
-    }
-    assert {row["steps"] for row in rows} == {20}
-    monkeypatch.chdir(second)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for command in rows[0]["command"].split(" && "):
-        words = [word for word in shlex.split(command) if word != "OMP_NUM_THREADS=1"]
-        assert main(words[1:]) == 0
-    repeated = json.loads((second / "runs/methods/runs" / rows[0]["run"] / "metrics.json").read_text())
-    for row in rows:
-        assert row["statics_budget"] == {"steps": 10}
-        if row["split"] == "train":
-            continue
-        expected = repeated["splits"][row["split"]]["head_mask"]["psnr"]
-        assert row["metrics"]["head_mask"]["psnr"] == pytest.approx(expected, abs=0.05)
 
 
 def test_a_terminated_benchmark_leaves_no_tracker_behind(tmp_path: Path, capfd, monkeypatch) -> None:
