@@ -23,6 +23,7 @@ CHOICES = {
     "as shipped": [],
     "annealed": [*EVERY_CHOICE, f"{SCHEDULE}annealed"],
     "learned": [*EVERY_CHOICE, f"{SCHEDULE}learned"],
+    "patches": ["--data.patch_side=8", "--data.patches_from=0.4"],
 }
 
 
