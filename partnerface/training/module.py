@@ -192,7 +192,7 @@ class AvatarModule(LightningModule):
             raise UserError(f"model.optimizer: {error}") from error
 
     def on_fit_start(self) -> None:
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and self.trainer.datamodule.patch_side:
             absent = {name: loss.missing() for name, loss in self.losses.items() if loss.weight}
             for name, missing in absent.items():
                 if missing:
