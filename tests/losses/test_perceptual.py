@@ -10,25 +10,18 @@ from partnerface.data.batches.datasets import RayBatch
 from partnerface.errors import UserError
 from partnerface.losses import perceptual
 from partnerface.losses.loss import weighted_sum
-from partnerface.losses.lpips_network import LoadedLPIPS, LPIPSNetwork
+from partnerface.losses.lpips_network import LoadedLPIPS
 from partnerface.losses.perceptual import Perceptual
 from partnerface.losses.photometric import Photometric
 from partnerface.rendering.rendered_rays import MethodOutput, RenderedRays
-from tests.contracts.loss_contract import LossContract
+from tests.contracts.loss_contract import LossContract, exact_rendering
 from tests.losses.alexnet_twin import random_features, slow_twin
 from tests.views import random_view
 
 SIDE, OTHERS = 16, 5
 
 
-@pytest.fixture(scope="module")
-def network() -> LPIPSNetwork:
-    return LPIPSNetwork(random_features())
-
-
-@pytest.fixture(autouse=True)
-def random_network(network, monkeypatch):
-    monkeypatch.setattr(perceptual, "load_lpips", lambda fetch: LoadedLPIPS(network))
+pytestmark = pytest.mark.usefixtures("random_lpips")
 
 
 def exact_patches(side: int = SIDE) -> tuple[MethodOutput, RayBatch]:
@@ -44,7 +37,7 @@ def exact_patches(side: int = SIDE) -> tuple[MethodOutput, RayBatch]:
     batch = RayBatch(random_view(2), torch.tensor([3, 5]), *values, patch_side=side)
     rgb = (batch.alpha[..., None] * batch.rgb).requires_grad_()
     rays = RenderedRays(rgb, batch.alpha.clone().requires_grad_(), weights, batch.alpha)
-    return MethodOutput(rays, coarse=rays), batch
+    return replace(exact_rendering()[0], rays=rays), batch
 
 
 class TestPerceptual(LossContract):

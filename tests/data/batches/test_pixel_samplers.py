@@ -152,7 +152,7 @@ def test_a_patch_is_around_its_centre_and_inside_the_picture(side):
 def test_centres_of_patches_follow_the_stated_weights():
     labels, sampler = portrait(), RegionWeightedPixels(**WEIGHTS, uniform_share=0)
     generator = np.random.default_rng(0)
-    centres = [patch_sample(sampler, 0, labels, 1, generator).indices[0] for _ in range(20000)]
+    centres = [patch_sample(sampler, 0, labels, 1, generator).indices[0] for _ in range(5000)]
     weight = np.array(list(WEIGHTS.values()))[labels.ravel()]
     density = weight / weight.sum()
     found = np.bincount(labels.ravel()[centres], minlength=7)
