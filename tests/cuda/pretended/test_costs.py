@@ -62,7 +62,7 @@ def trained(
 
     def steps(frames: int, *more: str) -> tuple[DeviceReport, Path]:
         flags = (f"--trainer.max_steps={STEPS}", "--trainer.limit_val_batches=0", *more)
-        run = tmp_path / f"{frames}{len(more)}"
+        run = tmp_path / str(len([*tmp_path.iterdir()]))
         words = arguments(OURS, run, *flags, f"--data.frames_per_batch={frames}")
         cli, counted = AvatarCLI(["fit", *words], execute=False), CountLastStep()
         cli.trainer.callbacks.insert(0, counted)
