@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,9 +41,10 @@ class Perceptual(Loss):
 
     def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         side = max(self.enlargement * batch.patch_side, SMALLEST_SIDE)
-        pictures = (
-            batch.patches(colour) for colour in (rendered.rays.over(batch.background), batch.target())
-        )
+        # One colour behind a patch: the losses of single pixels have another behind each.
+        behind = batch.background[:, :1].expand_as(batch.rgb)
+        colours = rendered.rays.over(behind), replace(batch, background=behind).target()
+        pictures = (batch.patches(colour) for colour in colours)
         enlarged = (
             functional.interpolate(picture, size=(side, side), mode="bilinear") for picture in pictures
         )

@@ -64,7 +64,7 @@ def test_is_the_mean_lpips_of_the_enlarged_patches(side, enlargement, seen):
             for x in range(side):
                 ray = side * y + x
                 rgb, opacity = rendered.rays.rgb[frame, ray], rendered.rays.opacity[frame, ray]
-                alpha, behind = batch.alpha[frame, ray], batch.background[frame, ray]
+                alpha, behind = batch.alpha[frame, ray], batch.background[frame, 0]
                 pictures[0, :, y, x] = rgb.detach() + (1 - opacity.detach()) * behind
                 pictures[1, :, y, x] = alpha * batch.rgb[frame, ray] + (1 - alpha) * behind
         expected.append(

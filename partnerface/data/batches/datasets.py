@@ -29,7 +29,7 @@ class DrawnPixels(FrameRecord):
         background: ``[F, R, 3]`` random colour behind the person.
         loss_weight: ``[F, R]`` weight of each ray in the losses, mean one over a frame.
         patch_side: side S of a square patch of neighbouring pixels, which are the first S * S of every frame,
-            row by row, over one background colour; 0 without patches.
+            row by row; 0 without patches.
     """
 
     frame_index: Int[Tensor, " F"]
@@ -59,7 +59,6 @@ class DrawnPixels(FrameRecord):
         background = generator.random((count, 3), np.float32)
         if side:
             sample = patch_sample(sampler, frame, labels, side, generator).beside(sample)
-            background[: side**2] = background[0]
         values = (np.array(frame), sample.indices, background, sample.loss_weight)
         return cls(*(torch.from_numpy(value)[None] for value in values), patch_side=side)
 

@@ -18,7 +18,7 @@ from tests.cuda.pretended_report import REPORT, DeviceReport
 RECORDED = {
     "a step of 2 frames": {"waits": 0, "operations": 412, "launches": 20},
     "a step of 4 frames": {"waits": 0, "operations": 416, "launches": 24},
-    "a step of 2 frames with patches": {"waits": 0, "operations": 0, "launches": 20},
+    "a step of 2 frames with patches": {"waits": 0, "operations": 637, "launches": 20},
     "a recorded step of 2 frames": {"waits": 0, "operations": 50, "launches": 0},
     "a picture of 512x512": {"waits": 8, "operations": 501, "launches": 24},
 }
