@@ -127,8 +127,10 @@ def load_lpips(fetch: bool = True) -> LoadedLPIPS:
         where = f"{FILE_NAME} is not in {ASSETS_VARIABLE} nor in {cache_folder()}"
         return LoadedLPIPS(None, f"{where}; partnerface test fetches it")
     try:
-        features = torch.load(path or _download(), map_location="cpu", weights_only=True)
-        return LoadedLPIPS(LPIPSNetwork(features).eval())
+        # A test, which may be the first to load it, is in inference mode, whose tensors training cannot use.
+        with torch.inference_mode(False):
+            features = torch.load(path or _download(), map_location="cpu", weights_only=True)
+            return LoadedLPIPS(LPIPSNetwork(features).eval())
     except LOAD_ERRORS as error:
         where = f"{path} is not usable" if path else f"{FILE_NAME} is not in {ASSETS_VARIABLE}"
         missing = f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__})"

@@ -128,6 +128,17 @@ def test_training_fetches_nothing(home, monkeypatch, caplog):
     assert load_lpips(fetch=False).network.bias_0[0] == 1
 
 
+def test_what_a_test_has_loaded_can_be_trained_with(home, monkeypatch):
+    torch.save(random_features(), home / FILE_NAME)
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
+    with torch.inference_mode():
+        network = load_lpips().network
+    first, second = random_images()[:, None]
+    network(first.requires_grad_(), second).sum().backward()
+    assert first.grad.isfinite().all()
+    assert first.grad.any()
+
+
 def test_assets_come_before_the_cache(home, monkeypatch):
     (home / ".cache" / "partnerface").mkdir(parents=True)
     torch.save(features(1.0), home / ".cache" / "partnerface" / FILE_NAME)
