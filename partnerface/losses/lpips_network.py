@@ -44,6 +44,9 @@ class LPIPSNetwork(nn.Module):
         ValueError: a weight is missing or has another shape.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, features: dict[str, Tensor], heads: list[Tensor] | None = None) -> None:
         super().__init__()
         for number, (out, inputs, kernel, _, _) in CONVOLUTIONS.items():

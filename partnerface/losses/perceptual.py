@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from partnerface.compute.ranges import Between
 from partnerface.data.batches.datasets import RayBatch
+from partnerface.errors import UserError
 from partnerface.losses.loss import Loss
 from partnerface.losses.lpips_network import load_lpips
 from partnerface.rendering.rendered_rays import MethodOutput
@@ -27,6 +28,9 @@ class Perceptual(Loss):
         weight: factor of the term.
         enlargement: factor by which patches are enlarged bilinearly: small patches have more features then,
             and finer ones.
+
+    Raises:
+        UserError: the network's weights are missing.
     """
 
     def __init__(self, weight: Between[float, 0, 1e6] = 1.0, enlargement: Between[int, 1, 8] = 2) -> None:
@@ -40,6 +44,9 @@ class Perceptual(Loss):
         return batch.patch_side > 0 and not self.missing()
 
     def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
+        network = load_lpips(fetch=False).network
+        if network is None:
+            raise UserError(f"--model.losses.perceptual: {self.missing()}; or take the loss out")
         side = max(self.enlargement * batch.patch_side, SMALLEST_SIDE)
         # One colour behind a patch: the losses of single pixels have another behind each.
         behind = batch.background[:, :1].expand_as(batch.rgb)
@@ -48,4 +55,4 @@ class Perceptual(Loss):
         enlarged = (
             functional.interpolate(picture, size=(side, side), mode="bilinear") for picture in pictures
         )
-        return load_lpips(fetch=False).network.to(batch.rgb.device)(*enlarged).mean()
+        return network.to(batch.rgb.device)(*enlarged).mean()

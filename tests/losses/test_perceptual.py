@@ -107,3 +107,5 @@ def test_without_patches_or_weights_it_is_left_out(monkeypatch):
     monkeypatch.setattr(perceptual, "load_lpips", lambda fetch: LoadedLPIPS(None, "no weights"))
     assert weighted_sum(losses, rendered, batch)[1].keys() == {"photometric"}
     assert losses["perceptual"].missing() == "no weights"
+    with pytest.raises(UserError, match=r"model\.losses\.perceptual: no weights"):
+        Perceptual()(rendered, batch)

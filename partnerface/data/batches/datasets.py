@@ -59,8 +59,9 @@ class DrawnPixels(FrameRecord):
         background = generator.random((count, 3), np.float32)
         if side:
             sample = patch_sample(sampler, frame, labels, side, generator).beside(sample)
-        values = (np.array(frame), sample.indices, background, sample.loss_weight)
-        return cls(*(torch.from_numpy(value)[None] for value in values), patch_side=side)
+        drawn = (np.array(frame), sample.indices, background, sample.loss_weight)
+        number, indices, behind, weight = (torch.from_numpy(value)[None] for value in drawn)
+        return cls(number, indices, behind, weight, side)
 
 
 @dataclass
