@@ -17,8 +17,11 @@ from partnerface.compute.threads import usable_cores
 from partnerface.configuration.config_files import config_arguments
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.losses import perceptual
+from partnerface.losses.lpips_network import LoadedLPIPS, LPIPSNetwork
 from tests.checked_records import check_records
 from tests.contracts.subjects import strong_parameters
+from tests.losses.alexnet_twin import random_features
 
 check_records()
 
@@ -64,6 +67,14 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: Python need not look for garbage in it again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def random_lpips(monkeypatch: pytest.MonkeyPatch) -> LPIPSNetwork:
+    """Training's perceptual loss gets random weights: those of the real network are not everywhere."""
+    network = LPIPSNetwork(random_features())
+    monkeypatch.setattr(perceptual, "load_lpips", lambda fetch: LoadedLPIPS(network))
+    return network
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -199,7 +199,7 @@ def test_no_file_states_a_width_that_follows_from_another_part() -> None:
 
 OWN_VALUES = {
     # An objective weighs its terms against the photometric one.
-    *(f"losses.{name}.weight" for name in ("matte", "offset_size", "part_balance")),
+    *(f"losses.{name}.weight" for name in ("matte", "perceptual", "offset_size", "part_balance")),
     *(f"losses.{name}.weight" for name in ("part_entropy", "offset_smoothness")),
 }
 """What the files say otherwise than the signature, with its reason."""

@@ -67,6 +67,7 @@ def create(
     )
     from partnerface.configuration.head_model_arguments import head_model_arguments
     from partnerface.files.video_reading.read import probe_video
+    from partnerface.losses.lpips_network import load_lpips
     from partnerface.tracking.fittable_head import fittable_head_model
     from partnerface.tracking.tracker import track_video
     from partnerface.training.resume.run_checkpoint import last_checkpoint
@@ -105,6 +106,8 @@ def create(
             f"--data.reader.init_args.root={dataset}",
             f"--data.image_size={size}",
         ]
+        # Training takes LPIPS where its weights are at hand and fetches none; the test would, afterwards.
+        load_lpips()
         train_and_test(out, arguments)
         animate_run(out)
     lines = ["Next: drive it by a motion, or by another person's video."]

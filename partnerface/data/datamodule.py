@@ -63,6 +63,10 @@ class HeadVideoDataModule(lightning.LightningDataModule):
             docs/protocols.md. By default the dataset's own division.
         resident: keep the training frames on the GPU and make ray batches there: with ``auto`` where they
             take at most a quarter of its free memory. Batches are the same; without effect on a CPU.
+        patch_side: side in pixels of a square patch of neighbouring pixels that is among the rays of each
+            frame towards the end of training, for losses that compare pictures; 0 for none.
+        patches_from: share of ``trainer.max_steps`` after which patches are drawn; without that number of
+            steps they never are.
     """
 
     def __init__(
@@ -81,6 +85,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         seed: Between[int, 0, 2**63] = 0,
         protocol: str | None = None,
         resident: bool | Literal["auto"] = "auto",
+        patch_side: Between[int, 0, 1000] = 0,
+        patches_from: Between[float, 0, 1] = 0.8,
     ) -> None:
         super().__init__()
         sizes = {
@@ -95,6 +101,12 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         for name, value in (("sample_frames", sample_frames), ("num_workers", num_workers), ("seed", seed)):
             if value < 0:
                 raise UserError(f"--data.{name}: {value} is negative")
+        if patch_side**2 >= rays_per_frame and patch_side:
+            raise UserError(
+                f"--data.patch_side {patch_side}: has {patch_side**2} pixels, and some of "
+                f"--data.rays_per_frame {rays_per_frame} have to be left for the rest of the picture"
+            )
+        self.patch_side, self.patches_from = patch_side, patches_from
         self.reader = reader
         self.image_size = image_size
         self.rays_per_frame = rays_per_frame
@@ -210,8 +222,14 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         looked_up = self._resident_frames is None
         rank, world = self._process()
         batches = self.batches_per_epoch or -(-VISITS_PER_EPOCH * len(frames) // (size * world))
+        steps = -1 if self.trainer is None else self.trainer.max_steps
+        patch_side = self.patch_side if steps > 0 else 0
+        patches_from = round(self.patches_from * steps) * size * world
         return ResumableLoader(
-            RayDataset(self.store, self.views, self.pixel_sampler, self.rays_per_frame, self.seed, looked_up),
+            RayDataset(
+                *(self.store, self.views, self.pixel_sampler, self.rays_per_frame, self.seed, looked_up),
+                *(patch_side, patches_from),
+            ),
             ShuffledFrames(frames, batches * size, size, self.seed, rank, world),
             size,
             collate_fn=FrameRecord.concatenate,

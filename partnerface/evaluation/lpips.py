@@ -1,37 +1,13 @@
-"""LPIPS on AlexNet: the metric, its network, and where the network's weights come from.
-
-Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018),
-version 0.1: the linear heads that torchmetrics ships on torchvision's AlexNet, which is rebuilt here so that
-torchvision need not be installed.
-"""
+"""LPIPS: the metric."""
 
 from __future__ import annotations
 
-import logging
-import pickle
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from partnerface.evaluation.image_metric import ImageMetric, enlarged, masked_crops
-from partnerface.files.downloads import ASSETS_VARIABLE, cache_folder, download, stored_file
-from partnerface.files.whole_files import whole_file
+from partnerface.losses.lpips_network import load_lpips
 
-CONVOLUTIONS = {
-    # torchvision's number in `features`: output channels, input channels, kernel, stride, padding
-    0: (64, 3, 11, 4, 2),
-    3: (192, 64, 5, 1, 2),
-    6: (384, 192, 3, 1, 1),
-    8: (256, 384, 3, 1, 1),
-    10: (256, 256, 3, 1, 1),
-}
-POOLED_BEFORE = (3, 6)
 SMALLEST_SIDE = 64
 """Below this the last feature maps have hardly a pixel; smaller images are enlarged."""
 
@@ -50,119 +26,7 @@ class LPIPS(ImageMetric):
     def missing(self) -> str:
         return load_lpips().missing
 
-    def per_image(self, rendered: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        return load_lpips().network.to(rendered.device)(*masked_crops((rendered, target), mask))[0]
-
-
-class LPIPSNetwork(nn.Module):
-    """The distance itself. Its weights are fixed and are not written into checkpoints.
-
-    Args:
-        features: AlexNet's convolutions by torchvision's names, ``features.0.weight`` and so on.
-        heads: five tensors ``[1, C, 1, 1]``; by default those that torchmetrics ships.
-
-    Raises:
-        ValueError: a weight is missing or has another shape.
-    """
-
-    def __init__(self, features: dict[str, Tensor], heads: list[Tensor] | None = None) -> None:
-        super().__init__()
-        for number, (out, inputs, kernel, _, _) in CONVOLUTIONS.items():
-            for kind, shape in (("weight", (out, inputs, kernel, kernel)), ("bias", (out,))):
-                value = features.get(f"features.{number}.{kind}")
-                if value is None or value.shape != shape:
-                    raise ValueError(f"features.{number}.{kind} is not a tensor of shape {shape}")
-                self.register_buffer(f"{kind}_{number}", value.float(), persistent=False)
-        for number, head in zip(CONVOLUTIONS, torchmetrics_heads() if heads is None else heads, strict=True):
-            self.register_buffer(f"head_{number}", head.float(), persistent=False)
-        # The mean and deviation of ImageNet, for images in [-1, 1].
-        shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
-        self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
-
     @torch.no_grad()
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """``[B]`` distances of images ``[B, 3, H, W]`` in [0, 1]."""
-        first, second = enlarged(first, SMALLEST_SIDE), enlarged(second, SMALLEST_SIDE)
-        features = self._features(torch.cat([first, second]))
-        distance = torch.zeros(len(first), device=first.device)
-        for number, values in features.items():
-            unit = values / (values.pow(2).sum(1, keepdim=True).sqrt() + 1e-8)
-            difference = (unit[: len(first)] - unit[len(first) :]).pow(2)
-            distance = distance + (difference * getattr(self, f"head_{number}")).sum(1).mean((1, 2))
-        return distance
-
-    def _features(self, images: Tensor) -> dict[int, Tensor]:
-        values = (images.float() * 2 - 1 - self.shift) / self.scale
-        features = {}
-        for number, (_, _, _, stride, padding) in CONVOLUTIONS.items():
-            if number in POOLED_BEFORE:
-                values = functional.max_pool2d(values, 3, 2)
-            weight, bias = getattr(self, f"weight_{number}"), getattr(self, f"bias_{number}")
-            values = functional.relu(functional.conv2d(values, weight, bias, stride, padding))
-            features[number] = values
-        return features
-
-
-def torchmetrics_heads() -> list[Tensor]:
-    """The five linear heads ``[1, C, 1, 1]`` that torchmetrics ships with its LPIPS."""
-    source = resources.files("torchmetrics") / "functional" / "image" / "lpips_models" / "alex.pth"
-    with resources.as_file(source) as path:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    return [weights[f"lin{level}.model.1.weight"] for level in range(len(CONVOLUTIONS))]
-
-
-FILE_NAME = "alexnet_features.pt"
-URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
-SHA256_PREFIX = "7be5be79"
-LOAD_ERRORS = (
-    *(OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError),
-    # torch's unpickler runs into these in files that are not its own.
-    *(AttributeError, LookupError, TypeError),
-)
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class LoadedLPIPS:
-    """The network, or the reason why there is none.
-
-    Attributes:
-        network: in evaluation mode; None where its weights can't be had.
-        missing: the reason, empty where there is a network.
-    """
-
-    network: LPIPSNetwork | None
-    missing: str = ""
-
-
-@cache
-def load_lpips() -> LoadedLPIPS:
-    """The network, its weights from ``PARTNERFACE_ASSETS``, else ``~/.cache/partnerface``, else a download.
-
-    A download (once, 230 MB, of which 10 MB are kept) is checked by its hash. Failure is logged once
-    and is no error: a test continues without LPIPS.
-    """
-    path = stored_file(FILE_NAME)
-    try:
-        features = torch.load(path or _download(), map_location="cpu", weights_only=True)
-        return LoadedLPIPS(LPIPSNetwork(features).eval())
-    except LOAD_ERRORS as error:
-        where = f"{path} is not usable" if path else f"{FILE_NAME} is not in {ASSETS_VARIABLE}"
-        missing = f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        logger.warning("LPIPS is reported as missing: %s", missing)
-        return LoadedLPIPS(None, missing)
-
-
-def _download() -> Path:
-    """Fetch torchvision's AlexNet, check it and keep its convolutions in the cache."""
-    logger.info("fetching AlexNet for LPIPS from %s", URL)
-    target = cache_folder() / FILE_NAME
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".alexnet", dir=target.parent) as folder, whole_file(target) as partial:
-        whole = Path(folder) / "alexnet.pth"
-        download(URL, whole, SHA256_PREFIX)
-        weights = torch.load(whole, map_location="cpu", weights_only=True)
-        torch.save({k: v for k, v in weights.items() if k.startswith("features.")}, partial)
-    return target
+    def per_image(self, rendered: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        crops = (enlarged(crop, SMALLEST_SIDE) for crop in masked_crops((rendered, target), mask))
+        return load_lpips().network.to(rendered.device)(*crops)[0]

@@ -25,6 +25,18 @@ class Loss(nn.Module, ABC):
         super().__init__()
         self.weight = weight
 
+    def missing(self) -> str:
+        """Why the term has no value, for instance missing weights of a network; empty if it has.
+
+        Called before the first step, which says so.
+        """
+        return ""
+
+    def applies_to(self, batch: RayBatch) -> bool:
+        """Whether the term has a value for such a batch; it is left out of the objective of others."""
+        del batch
+        return True
+
     @abstractmethod
     def forward(self, rendered: MethodOutput, batch: RayBatch) -> Tensor:
         """The unweighted term, a scalar.
@@ -52,9 +64,17 @@ def weighted_sum(
     """The complete objective, and its unweighted terms by name.
 
     A term of weight 0 takes no part in gradients, whatever its value; without ``with_all`` it is left out.
+
+    Raises:
+        UserError: no term with a weight applies to the batch.
     """
-    terms = {name: loss(rendered, batch) for name, loss in losses.items() if with_all or loss.weight}
+    applied = {name: loss for name, loss in losses.items() if loss.applies_to(batch)}
+    terms = {name: loss(rendered, batch) for name, loss in applied.items() if with_all or loss.weight}
     weighted = [(losses[name].weight, value) for name, value in terms.items() if losses[name].weight]
+    if not weighted:
+        raise UserError(
+            "model.losses: no term with a weight applies to rays without patches; add photometric"
+        )
     (weight, value), *others = weighted
     total = weight * value
     for weight, value in others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -191,6 +192,11 @@ class AvatarModule(LightningModule):
             raise UserError(f"model.optimizer: {error}") from error
 
     def on_fit_start(self) -> None:
+        if self.trainer.is_global_zero and self.trainer.datamodule.patch_side:
+            absent = {name: loss.missing() for name, loss in self.losses.items() if loss.weight}
+            for name, missing in absent.items():
+                if missing:
+                    print(f"partnerface: training without model.losses.{name}: {missing}", file=sys.stderr)
         if self.compiles_networks:
             self.avatar.compile_networks()
         if self.device.type == "cpu":

@@ -62,7 +62,7 @@ class RecordedStep:
 
     def __call__(self, batch: RayBatch, stage: Hashable) -> dict[str, Tensor]:
         """Make a step; for ``stage``, which is fixed in a recording, see `AvatarMethod.training_schedule`."""
-        key = stage, tuple((tensor.shape, tensor.dtype) for tensor in batch.tensors())
+        key = stage, batch.patch_side, tuple((tensor.shape, tensor.dtype) for tensor in batch.tensors())
         if key in self._recordings:
             return self._replay(self._recordings[key], batch)
         self._steps[key] = self._steps.get(key, 0) + 1

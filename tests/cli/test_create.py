@@ -78,9 +78,12 @@ def test_tracks_fits_and_tests(
     video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr("partnerface.tracking.tracker.track_video", _track_copy(synthetic_dataset))
+    weights = "partnerface.losses.lpips_network.load_lpips"
+    monkeypatch.setattr(weights, lambda: commands.append("weights of LPIPS"))
     out = tmp_path / "avatar"
     assert main(["create", str(video), "--out", str(out), "--preset", "full", "--size", "96"]) == 0
-    fit, test, animated = commands
+    fetched, fit, test, animated = commands
+    assert fetched == "weights of LPIPS"
     assert fit[0] == "fit"
     assert any(a.endswith("scale/full.yaml") for a in fit)
     assert f"--data.reader.init_args.root={out / 'dataset'}" in fit

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from partnerface.evaluation.lpips import FILE_NAME, load_lpips
+from partnerface.losses.lpips_network import FILE_NAME, load_lpips
 
 
 @pytest.fixture

@@ -6,68 +6,13 @@ import urllib.request
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
-from partnerface.evaluation import lpips
-from partnerface.evaluation.lpips import (
-    CONVOLUTIONS,
-    FILE_NAME,
-    LPIPS,
-    LPIPSNetwork,
-    load_lpips,
-    torchmetrics_heads,
-)
+from partnerface.evaluation.lpips import LPIPS
+from partnerface.losses import lpips_network
+from partnerface.losses.lpips_network import CONVOLUTIONS, FILE_NAME, LPIPSNetwork, load_lpips
 from tests.contracts.metric_contract import ImageMetricContract, cropped
-
-
-def random_features() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    features = {}
-    for number, (out, inputs, kernel, _, _) in CONVOLUTIONS.items():
-        deviation = (inputs * kernel * kernel) ** -0.5
-        features[f"features.{number}.weight"] = (
-            torch.randn(out, inputs, kernel, kernel, generator=generator) * deviation
-        )
-        features[f"features.{number}.bias"] = 0.1 * torch.randn(out, generator=generator)
-    return features
-
-
-def slow_twin(features: dict[str, torch.Tensor], first: torch.Tensor, second: torch.Tensor) -> float:
-    """LPIPS of one pair, written as torchvision writes AlexNet and as the paper writes its equation 1."""
-    layers = nn.Sequential(
-        nn.Conv2d(3, 64, 11, 4, 2),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(64, 192, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(192, 384, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(384, 256, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(256, 256, 3, padding=1),
-        nn.ReLU(),
-    )
-    layers.load_state_dict({name.removeprefix("features."): value for name, value in features.items()})
-    mean, deviation = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
-    maps = []
-    for image in (first, second):
-        values = ((image.permute(1, 2, 0) * 2 - 1 - mean) / deviation).permute(2, 0, 1)[None]
-        taken = []
-        for layer in layers:
-            values = layer(values)
-            if isinstance(layer, nn.ReLU):
-                taken.append(values[0].detach())
-        maps.append(taken)
-    total = 0.0
-    for one, other, head in zip(*maps, torchmetrics_heads(), strict=True):
-        difference = (functional.normalize(one, dim=0) - functional.normalize(other, dim=0)) ** 2
-        _, height, width = one.shape
-        total += sum(
-            float(head[0, :, 0, 0] @ difference[:, y, x]) for y in range(height) for x in range(width)
-        ) / (height * width)
-    return total
+from tests.losses.alexnet_twin import random_features, slow_twin
 
 
 def random_images(height=70, width=90, count=2):
@@ -171,6 +116,29 @@ def test_without_weights_it_is_missing_by_name_and_said_once(caplog):
     assert len(caplog.records) == 1
 
 
+def test_training_fetches_nothing(home, monkeypatch, caplog):
+    monkeypatch.setattr(torch.hub, "urlopen", lambda *_, **__: pytest.fail("a download"))
+    found = load_lpips(fetch=False)
+    assert found.network is None
+    assert FILE_NAME in found.missing
+    assert not caplog.records
+    torch.save(features(1.0), home / FILE_NAME)
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
+    load_lpips.cache_clear()
+    assert load_lpips(fetch=False).network.bias_0[0] == 1
+
+
+def test_what_a_test_has_loaded_can_be_trained_with(home, monkeypatch):
+    torch.save(random_features(), home / FILE_NAME)
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
+    with torch.inference_mode():
+        network = load_lpips().network
+    first, second = random_images()[:, None]
+    network(first.requires_grad_(), second).sum().backward()
+    assert first.grad.isfinite().all()
+    assert first.grad.any()
+
+
 def test_assets_come_before_the_cache(home, monkeypatch):
     (home / ".cache" / "partnerface").mkdir(parents=True)
     torch.save(features(1.0), home / ".cache" / "partnerface" / FILE_NAME)
@@ -205,14 +173,14 @@ def test_a_file_of_another_model_is_missing(home, monkeypatch, saved):
 def served(home, monkeypatch, content: bytes) -> None:
     (home / "served.pth").write_bytes(content)
     monkeypatch.setattr(torch.hub, "urlopen", urllib.request.urlopen)
-    monkeypatch.setattr(lpips, "URL", (home / "served.pth").as_uri())
+    monkeypatch.setattr(lpips_network, "URL", (home / "served.pth").as_uri())
 
 
 def test_a_download_keeps_the_convolutions_only(home, monkeypatch):
     buffer = io.BytesIO()
     torch.save({**features(3.0), "classifier.1.weight": torch.zeros(5)}, buffer)
     served(home, monkeypatch, buffer.getvalue())
-    monkeypatch.setattr(lpips, "SHA256_PREFIX", hashlib.sha256(buffer.getvalue()).hexdigest()[:8])
+    monkeypatch.setattr(lpips_network, "SHA256_PREFIX", hashlib.sha256(buffer.getvalue()).hexdigest()[:8])
     assert load_lpips().network.bias_3[0] == 3
     (kept,) = (home / ".cache" / "partnerface").iterdir()
     assert torch.load(kept, weights_only=True).keys() == features(0).keys()

@@ -23,6 +23,7 @@ CHOICES = {
     "as shipped": [],
     "annealed": [*EVERY_CHOICE, f"{SCHEDULE}annealed"],
     "learned": [*EVERY_CHOICE, f"{SCHEDULE}learned"],
+    "patches": ["--data.patch_side=8", "--data.patches_from=0.4"],
 }
 
 
@@ -48,7 +49,7 @@ def _fit(arguments: list[str], run: Path, stop: int, checkpoint: Path | None = N
 
 @pytest.mark.parametrize("choices", CHOICES)
 def test_resumed_run_ends_where_the_other_does(
-    choices: str, smoke_arguments: list[str], tmp_path: Path
+    choices: str, smoke_arguments: list[str], tmp_path: Path, random_lpips: object
 ) -> None:
     arguments = [*smoke_arguments, *CHOICES[choices]]
     whole = _fit(arguments, tmp_path / "whole", stop=6)

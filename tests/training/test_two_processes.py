@@ -26,6 +26,8 @@ FLAGS = [
     "--model.losses.offset_size.init_args.weight=0",
     "--model.losses.part_balance.init_args.weight=0",
     "--model.cpu_threads=1",
+    "--data.patch_side=6",
+    "--data.patches_from=0.5",
 ]
 
 

@@ -15,7 +15,7 @@ from partnerface.cameras.pinhole import image_pixels
 from partnerface.compute.frame_record import FrameRecord
 from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.batches.loader import FrameVisit
-from partnerface.data.batches.pixel_samplers import PixelSampler
+from partnerface.data.batches.pixel_samplers import PixelSampler, patch_sample
 from partnerface.data.view import View
 
 
@@ -28,23 +28,40 @@ class DrawnPixels(FrameRecord):
         indices: ``[F, R]`` int64 pixels, row by row: ``y * width + x``.
         background: ``[F, R, 3]`` random colour behind the person.
         loss_weight: ``[F, R]`` weight of each ray in the losses, mean one over a frame.
+        patch_side: side S of a square patch of neighbouring pixels, which are the first S * S of every frame,
+            row by row; 0 without patches.
     """
 
     frame_index: Int[Tensor, " F"]
     indices: Int[Tensor, "F R"]
     background: Float[Tensor, "F R 3"]
     loss_weight: Float[Tensor, "F R"]
+    patch_side: int = 0
 
     @classmethod
     def draw(
-        cls, sampler: PixelSampler, frame: int, labels: np.ndarray, count: int, seed: int, visit: int
+        cls,
+        sampler: PixelSampler,
+        frame: int,
+        labels: np.ndarray,
+        count: int,
+        seed: int,
+        visit: int,
+        patch_side: int = 0,
     ) -> DrawnPixels:
-        """Draw ``count`` pixels of a frame (F = 1) with labels ``[H, W]``; the seeds decide which."""
+        """Draw ``count`` pixels of a frame (F = 1) with labels ``[H, W]``; the seeds decide which.
+
+        A patch, if ``patch_side`` is not 0, has ``patch_side ** 2`` of them, or fewer in a smaller picture.
+        """
         generator = np.random.default_rng((seed, 1, visit))
-        sample = sampler.sample(frame, labels, count, generator)
+        side = min(patch_side, *labels.shape)
+        sample = sampler.sample(frame, labels, count - side**2, generator)
         background = generator.random((count, 3), np.float32)
-        values = (np.array(frame), sample.indices, background, sample.loss_weight)
-        return cls(*(torch.from_numpy(value)[None] for value in values))
+        if side:
+            sample = patch_sample(sampler, frame, labels, side, generator).beside(sample)
+        drawn = (np.array(frame), sample.indices, background, sample.loss_weight)
+        number, indices, behind, weight = (torch.from_numpy(value)[None] for value in drawn)
+        return cls(number, indices, behind, weight, side)
 
 
 @dataclass
@@ -60,6 +77,8 @@ class RayBatch(FrameRecord):
         region: ``[F, R]`` uint8, values of `Region`.
         background: ``[F, R, 3]`` random colour behind the person.
         loss_weight: ``[F, R]`` weight of each ray in the losses, mean one over a frame.
+        patch_side: side S of the patch of neighbouring pixels that the first S * S rays of every frame form,
+            row by row; 0 without patches.
     """
 
     view: View
@@ -70,21 +89,27 @@ class RayBatch(FrameRecord):
     region: UInt8[Tensor, "F R"]
     background: Float[Tensor, "F R 3"]
     loss_weight: Float[Tensor, "F R"]
+    patch_side: int = 0
 
     @classmethod
     def of(cls, drawn: DrawnPixels, view: View, pixels: Tensor, rgba: Tensor, region: Tensor) -> RayBatch:
         """Rays of drawn pixels: the frames' view, pixels, colours with matte ``[F, R, 4]`` and regions."""
         rgb, alpha = rgba[..., :3], rgba[..., 3]
-        return cls(view, drawn.frame_index, pixels, rgb, alpha, region, drawn.background, drawn.loss_weight)
+        weights = drawn.background, drawn.loss_weight
+        return cls(view, drawn.frame_index, pixels, rgb, alpha, region, *weights, drawn.patch_side)
 
     def __len__(self) -> int:
         return len(self.frame_index)
 
     def split(self, count: int) -> list[RayBatch]:
-        """At most ``count`` equal slices: frames where that comes out even, else rays of every frame."""
+        """At most ``count`` equal slices: frames where that comes out even, else rays of every frame.
+
+        With patches, which are not cut, always frames, of which some slices may have one more.
+        """
+        count = min(count, len(self)) if self.patch_side else count
         if count == 1:
             return [self]
-        if len(self) % count == 0:
+        if len(self) % count == 0 or self.patch_side:
             return [self.select(frames) for frames in torch.arange(len(self)).tensor_split(count)]
         names = ("pixels", "rgb", "alpha", "region", "background", "loss_weight")
         pieces = zip(*(getattr(self, name).tensor_split(count, 1) for name in names), strict=True)
@@ -94,6 +119,11 @@ class RayBatch(FrameRecord):
     def target(self) -> Tensor:
         """``[F, R, 3]`` the colour to reach: the person over the random background."""
         return torch.lerp(self.background, self.rgb, self.alpha[..., None])
+
+    def patches(self, values: Tensor) -> Tensor:
+        """``[F, C, S, S]`` pictures of the patches, of values ``[F, R, C]`` of all rays."""
+        side = self.patch_side
+        return values[:, : side**2].unflatten(1, (side, side)).permute(0, 3, 1, 2)
 
 
 @dataclass
@@ -135,6 +165,8 @@ class RayDataset(Dataset):
         rays_per_frame: how many.
         seed: seed of pixels and background colours.
         looked_up: False leaves it to somebody else to look up what the frames show, see `ResidentFrames`.
+        patch_side: side of the patch in pixels that is among the rays of each frame; 0 for none.
+        patches_from: number of the first visit with a patch.
     """
 
     def __init__(
@@ -145,15 +177,19 @@ class RayDataset(Dataset):
         rays_per_frame: int,
         seed: int,
         looked_up: bool = True,
+        patch_side: int = 0,
+        patches_from: int = 0,
     ) -> None:
         self.store, self.views, self.pixel_sampler = store, views, pixel_sampler
         self.rays_per_frame, self.seed, self.looked_up = rays_per_frame, seed, looked_up
+        self.patch_side, self.patches_from = patch_side, patches_from
 
     def __getitem__(self, visit: FrameVisit) -> RayBatch | DrawnPixels:
         """Rays of one frame: a batch with F = 1."""
         frame, labels = visit.frame, self.store.labels[visit.frame]
+        side = self.patch_side if visit.number >= self.patches_from else 0
         drawn = DrawnPixels.draw(
-            self.pixel_sampler, frame, labels, self.rays_per_frame, self.seed, visit.number
+            self.pixel_sampler, frame, labels, self.rays_per_frame, self.seed, visit.number, side
         )
         if self.looked_up:
             y, x = np.divmod(drawn.indices.numpy(), labels.shape[1])

@@ -26,6 +26,11 @@ class PixelSample:
     indices: np.ndarray
     loss_weight: np.ndarray
 
+    def beside(self, other: PixelSample) -> PixelSample:
+        """These pixels and then those of another sample, with weights in the same proportions."""
+        weight = np.concatenate([self.loss_weight, other.loss_weight])
+        return PixelSample(np.concatenate([self.indices, other.indices]), weight / weight.mean())
+
 
 class PixelSampler(ABC):
     """Draws pixels of a frame."""
@@ -136,6 +141,29 @@ class RegionWeightedPixels(PixelSampler):
             self._sorted[frame] = entry
             self._cached_bytes += order.nbytes
         return entry
+
+
+def patch_sample(
+    sampler: PixelSampler, frame: int, labels: np.ndarray, side: int, generator: np.random.Generator
+) -> PixelSample:
+    """A square patch around a pixel that a sampler draws, moved into the picture where it would leave it.
+
+    Args:
+        sampler: draws the patch's centre; the loss weight of the centre is that of the whole patch.
+        frame: index of the frame.
+        labels: ``[H, W]`` uint8, values of `Region`.
+        side: side of the patch in pixels, at most H and W.
+        generator: the only source of randomness.
+    """
+    # As many as there are pixels in the patch, for weights are relative to those of the same draw.
+    centres = sampler.sample(frame, labels, side**2, generator)
+    chosen = generator.integers(side**2)
+    height, width = labels.shape
+    y, x = divmod(int(centres.indices[chosen]), width)
+    top = min(max(y - side // 2, 0), height - side)
+    left = min(max(x - side // 2, 0), width - side)
+    rows = (np.arange(top, top + side) * width)[:, None] + np.arange(left, left + side)
+    return PixelSample(rows.reshape(-1), np.full(side**2, centres.loss_weight[chosen], np.float32))
 
 
 def _strata(count: int, total: float, generator: np.random.Generator) -> np.ndarray:

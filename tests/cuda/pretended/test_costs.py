@@ -18,6 +18,7 @@ from tests.cuda.pretended_report import REPORT, DeviceReport
 RECORDED = {
     "a step of 2 frames": {"waits": 0, "operations": 412, "launches": 20},
     "a step of 4 frames": {"waits": 0, "operations": 416, "launches": 24},
+    "a step of 2 frames with patches": {"waits": 0, "operations": 637, "launches": 20},
     "a recorded step of 2 frames": {"waits": 0, "operations": 50, "launches": 0},
     "a picture of 512x512": {"waits": 8, "operations": 501, "launches": 24},
 }
@@ -61,7 +62,7 @@ def trained(
 
     def steps(frames: int, *more: str) -> tuple[DeviceReport, Path]:
         flags = (f"--trainer.max_steps={STEPS}", "--trainer.limit_val_batches=0", *more)
-        run = tmp_path / f"{frames}{len(more)}"
+        run = tmp_path / str(len([*tmp_path.iterdir()]))
         words = arguments(OURS, run, *flags, f"--data.frames_per_batch={frames}")
         cli, counted = AvatarCLI(["fit", *words], execute=False), CountLastStep()
         cli.trainer.callbacks.insert(0, counted)
@@ -76,10 +77,11 @@ def numbers(report: DeviceReport) -> dict[str, int]:
 
 
 @pytest.mark.skipif(not torch.__version__.startswith(RECORDED_WITH), reason=f"not torch {RECORDED_WITH}")
-def test_costs_only_become_less(cuda, trained, show, monkeypatch):
+def test_costs_only_become_less(cuda, random_lpips, trained, show, monkeypatch):
     costs = {}
     for frames in (2, 4):
         costs[f"a step of {frames} frames"], checkpoint = trained(frames)
+    costs["a step of 2 frames with patches"], _ = trained(2, "--data.patch_side=6", "--data.patches_from=0")
     monkeypatch.setattr(recorded_step, "WARM_UP_STEPS", 1)
     costs["a recorded step of 2 frames"], _ = trained(2, "--model.cuda_graphs=true", HARD_TO_THE_END)
     avatar = load_avatar(checkpoint, device="cuda:0")

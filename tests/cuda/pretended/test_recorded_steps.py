@@ -11,10 +11,13 @@ from tests.cuda.pretended_graphs import capturing
 
 STEPS = 8
 SCHEDULED = (
-    # The stage of hard parts ends, and temperature and frequencies change, while steps are replayed.
+    # The stage of hard parts ends, temperature and frequencies change, and patches begin, while steps are
+    # replayed.
     "--model.avatar.init_args.warm_up=0.5",
     "--model.avatar.deformation.init_args.temperature_schedule=annealed",
     "--model.avatar.deformation.init_args.windowed_frequencies=true",
+    "--data.patch_side=6",
+    "--data.patches_from=0.75",
 )
 LONG = ("--trainer.limit_val_batches=0", f"--trainer.max_steps={STEPS}", "--model.refine_tracking=true")
 
@@ -26,8 +29,8 @@ def trained(words: list[str]) -> tuple[AvatarCLI, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("method", [OURS, "nerface"])
-def test_they_end_where_the_others_do(cuda, arguments, tmp_path, monkeypatch, capsys, method):
-    """Pruned in every step, with corrections of the tracked parameters, through both stages."""
+def test_they_end_where_the_others_do(cuda, random_lpips, arguments, tmp_path, monkeypatch, capsys, method):
+    """Pruned in every step, with corrections of the tracked parameters, through both stages and patches."""
     replayed = []
     monkeypatch.setattr(recorded_step, "WARM_UP_STEPS", 1)
     graph = torch.cuda.CUDAGraph
@@ -38,7 +41,7 @@ def test_they_end_where_the_others_do(cuda, arguments, tmp_path, monkeypatch, ca
     cli, found = trained(arguments(method, tmp_path / "recorded", *flags, "--model.cuda_graphs=true"))
     assert cli.trainer.global_step == STEPS
     # Of each stage one step is made as usual.
-    stages = 2 if method == OURS else 1
+    stages = 3 if method == OURS else 1
     assert len({*map(id, replayed)}) == stages
     assert len(replayed) == STEPS - stages
     assert "not recorded" not in capsys.readouterr().err

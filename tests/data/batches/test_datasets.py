@@ -104,7 +104,7 @@ def test_concatenation_keeps_frames_together():
 def test_to_moves_every_field():
     moved = batch([1], 0).to("meta")
     values = {**vars(moved), **tensors_of(moved.view)}
-    del values["view"]
+    del values["view"], values["patch_side"]
     assert all(value.device.type == "meta" for value in values.values())
 
 
@@ -114,9 +114,56 @@ def test_a_selection_undoes_a_concatenation():
     for part, places in ((first, [0]), (second, [1, 2])):
         selected = joined.select(torch.tensor(places))
         for name, value in vars(part).items():
-            if name != "view":
+            if name not in ("view", "patch_side"):
                 assert torch.equal(getattr(selected, name), value), name
         # One person: the identity of the joined views is that of the first.
         for name, value in tensors_of(part.view).items():
             if name != "identity":
                 assert torch.equal(tensors_of(selected.view)[name], value), name
+
+
+def test_a_patch_shows_a_piece_of_the_frame(store):
+    """4x4 of the 6x9 pixels, cut out of the frame by hand, and the other rays as ever."""
+    dataset = RayDataset(store, VIEWS, RegionWeightedPixels(), 40, 0, patch_side=4, patches_from=10)
+    corners = set()
+    for number in range(10, 40):
+        batch = dataset[FrameVisit(1, number)]
+        assert batch.patch_side == 4
+        assert batch.rgb.shape == (1, 40, 3)
+        left, top = (batch.pixels[0, 0] - 0.5).long().tolist()
+        corners.add((left, top))
+        crop = store.rgba[1, top : top + 4, left : left + 4] / np.float32(255)
+        assert np.array_equal(batch.patches(batch.rgb)[0].permute(1, 2, 0), crop[..., :3])
+        assert np.array_equal(batch.patches(batch.alpha[..., None])[0, 0], crop[..., 3])
+        assert batch.background[0].unique(dim=0).shape == (40, 3)
+        assert batch.loss_weight.mean() == pytest.approx(1)
+    assert len(corners) > 5
+
+
+def test_before_the_patches_nothing_has_changed(store):
+    with_patches, without = (
+        RayDataset(store, VIEWS, UniformPixels(), 40, 0, True, side, 10) for side in (4, 0)
+    )
+    for one, other in zip(
+        with_patches[FrameVisit(1, 9)].tensors(), without[FrameVisit(1, 9)].tensors(), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert with_patches[FrameVisit(1, 9)].patch_side == without[FrameVisit(1, 10)].patch_side == 0
+
+
+def test_a_patch_is_no_larger_than_the_picture(store):
+    batch = RayDataset(store, VIEWS, UniformPixels(), 200, 0, True, 12)[FrameVisit(3, 0)]
+    assert batch.patch_side == 6
+    rows = (batch.pixels[0, :36] - 0.5).long().view(6, 6, 2)
+    assert rows[:, 0, 1].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_slices_never_cut_a_patch(store):
+    dataset = RayDataset(store, VIEWS, UniformPixels(), 20, 0, patch_side=3)
+    whole = RayBatch.concatenate([dataset[FrameVisit(frame, frame)] for frame in range(3)])
+    for count, frames in ((1, [3]), (2, [2, 1]), (3, [1, 1, 1]), (8, [1, 1, 1])):
+        slices = whole.split(count)
+        assert [len(piece) for piece in slices] == frames
+        assert torch.equal(
+            torch.cat([piece.patches(piece.rgb) for piece in slices]), whole.patches(whole.rgb)
+        )

@@ -5,7 +5,12 @@ import pytest
 from scipy.stats import chisquare
 
 from partnerface.data.batches import pixel_samplers
-from partnerface.data.batches.pixel_samplers import RegionWeightedPixels, UniformPixels
+from partnerface.data.batches.pixel_samplers import (
+    PixelSample,
+    RegionWeightedPixels,
+    UniformPixels,
+    patch_sample,
+)
 from partnerface.data.regions import Region
 from partnerface.errors import UserError
 
@@ -110,3 +115,56 @@ def test_images_beyond_sixteen_bits():
 def test_wrong_settings(wrong):
     with pytest.raises(UserError, match="pixel_sampler"):
         RegionWeightedPixels(**wrong)
+
+
+class OnePixel(UniformPixels):
+    """Always draws the same one, with a weight of its own."""
+
+    def __init__(self, index):
+        self.index = index
+
+    def sample(self, frame, labels, count, generator):
+        del frame, labels, generator
+        return PixelSample(np.full(count, self.index), np.full(count, 0.5, np.float32))
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 6])
+def test_a_patch_is_around_its_centre_and_inside_the_picture(side):
+    height, width = 6, 9
+    labels = np.zeros((height, width), np.uint8)
+    for centre in range(height * width):
+        patch = patch_sample(OnePixel(centre), 0, labels, side, np.random.default_rng(0))
+        y, x = np.divmod(patch.indices.reshape(side, side), width)
+        assert (y == y[0, 0] + np.arange(side)[:, None]).all()
+        assert (x == x[0, 0] + np.arange(side)).all()
+        assert y.min() >= 0
+        assert y.max() < height
+        assert centre in patch.indices
+        assert (patch.loss_weight == 0.5).all()
+        inner = [
+            side // 2 <= place < size - side // 2
+            for place, size in ((centre // width, height), (centre % width, width))
+        ]
+        if all(inner):
+            assert patch.indices.reshape(side, side)[side // 2, side // 2] == centre
+
+
+def test_centres_of_patches_follow_the_stated_weights():
+    labels, sampler = portrait(), RegionWeightedPixels(**WEIGHTS, uniform_share=0)
+    generator = np.random.default_rng(0)
+    centres = [patch_sample(sampler, 0, labels, 1, generator).indices[0] for _ in range(5000)]
+    weight = np.array(list(WEIGHTS.values()))[labels.ravel()]
+    density = weight / weight.sum()
+    found = np.bincount(labels.ravel()[centres], minlength=7)
+    expected = np.bincount(labels.ravel(), density, minlength=7) * len(centres)
+    there = expected > 0
+    assert not found[~there].any()
+    assert chisquare(found[there], expected[there]).pvalue > 0.01
+
+
+def test_a_patch_of_a_frame_without_the_weighted_regions():
+    weights = dict.fromkeys(WEIGHTS, 0) | {"mouth": 1}
+    patch = patch_sample(
+        RegionWeightedPixels(**weights), 0, np.zeros((4, 5), np.uint8), 4, np.random.default_rng(0)
+    )
+    assert len(np.unique(patch.indices)) == 16

@@ -36,10 +36,11 @@ def store() -> FrameStore:
 def test_rays_are_those_of_the_host(store, sampler):
     views = random_view(6)
     visits = [FrameVisit(frame, 10 + frame) for frame in (3, 5, 3, 1)]
-    host, drawn = (RayDataset(store, views, sampler, 200, 4, looked_up) for looked_up in (True, False))
+    host, drawn = (RayDataset(store, views, sampler, 200, 4, at_once, 3) for at_once in (True, False))
     expected = RayBatch.concatenate([host[visit] for visit in visits])
     pixels = [drawn[visit] for visit in visits]
     found = ResidentFrames(store, views, FRAMES, CPU).rays(pixels[0].concatenate(pixels))
+    assert found.patch_side == expected.patch_side == 3
     for one, other in zip(found.tensors(), expected.tensors(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     # By hand, from the frames as they are.
