@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.plausibility import left_out_report
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import split_coverage
+from partnerface.errors import UserError
+from partnerface.files.plain_values import read_json_table
 from partnerface.head_models.head_model import HeadModel
 
 Severity = Literal["ok", "doubt", "unfit"]
@@ -48,6 +51,10 @@ def graded(topic: str, problems: list[tuple[Severity, str]], fine: str, values: 
     return [Finding(topic, *problem, values if k == 0 else {}) for k, problem in enumerate(found)]
 
 
+TRACKING_REPORT = "report.json"
+"""The tracker's report in a dataset that it made."""
+LARGEST_PICTURE = 200.0
+"""Sides of a head crop that a video may have, with a margin: 8K around a crop of 64 pixels has 120."""
 FOCAL_RANGE = (0.5, 10.0)
 """Focal length in longer sides of the picture: a field of view of 90 to 6 degrees."""
 USUAL_FOCAL_RANGE = (0.8, 6.0)
@@ -76,16 +83,36 @@ UNUSUAL_FACE = 3.0
 """Standard deviations of the head model's faces, in width over height, from which a picture is squeezed."""
 
 
-def check_camera(camera: Camera) -> list[Finding]:
-    """Focal length, squareness of the pixels, principal point, and that the camera stands still."""
+def picture_enlargement(dataset: Path, camera: Camera) -> float:
+    """Longer side of the whole video over that of the frames cut out of it, by the tracker's report.
+
+    1 where ``dataset`` has no report, as those of other systems and of older versions, or where its number
+    is none that a video can have.
+    """
+    try:
+        side = read_json_table(dataset / TRACKING_REPORT, "track again").get("picture_side_px")
+    except UserError:
+        return 1.0
     longer = max(camera.width, camera.height)
+    # NaN is in no range, and an integer may be too large for a float.
+    known = isinstance(side, int | float) and longer <= side <= LARGEST_PICTURE * longer
+    return side / longer if known else 1.0
+
+
+def check_camera(camera: Camera, enlargement: float = 1.0) -> list[Finding]:
+    """Focal length, squareness of the pixels, principal point, and that the camera stands still.
+
+    Focal length and principal point are judged in sides of the whole picture, which has ``enlargement``
+    times the longer side of the camera's frames.
+    """
+    width, height = (enlargement * side for side in (camera.width, camera.height))
     horizontal, vertical, centre_x, centre_y = camera.intrinsics.unbind(1)
-    lowest, highest = (float(v) / longer for v in (horizontal.min(), horizontal.max()))
-    view = math.degrees(2 * math.atan(camera.width / (2 * float(horizontal.median()))))
+    lowest, highest = (float(v) / max(width, height) for v in (horizontal.min(), horizontal.max()))
+    view = math.degrees(2 * math.atan(width / (2 * float(horizontal.median()))))
     stretch = float((horizontal / vertical).log().abs().max().exp())
     offset = max(
-        float((centre_x / camera.width - 0.5).abs().max()),
-        float((centre_y / camera.height - 0.5).abs().max()),
+        float((centre_x - camera.width / 2).abs().max()) / width,
+        float((centre_y - camera.height / 2).abs().max()) / height,
     )
     motion = float((camera.camera_to_world - camera.camera_to_world[:1]).abs().max())
     problems: list[tuple[Severity, str]] = []

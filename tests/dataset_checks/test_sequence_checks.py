@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from partnerface.dataset_checks.sequence_checks import (
     check_tracking,
     coverage_of,
     graded,
+    picture_enlargement,
 )
 
 
@@ -56,6 +58,39 @@ def test_stretch_principal_point_and_motion_are_found_each_by_itself():
     moving.camera_to_world[4, 1, 3] = 0.02
     (finding,) = check_camera(moving)
     assert (finding.severity, "0.020 m" in finding.text) == ("doubt", True)
+
+
+def test_a_small_face_is_judged_by_the_whole_picture(tmp_path):
+    """A crop of 162 pixels from the upper left of 1920x1080, of a camera that sees 44 degrees."""
+    focal = 960 / math.tan(math.radians(22))
+    crop = Camera.static(5, focal, 162, 162)
+    crop.intrinsics[:, 2:] = torch.tensor([960.0, 540.0]) - torch.tensor([40.0, 30.0])
+    assert [finding.severity for finding in check_camera(crop)] == ["unfit", "unfit"]
+    (tmp_path / "report.json").write_text(json.dumps({"picture_side_px": 1920.0}))
+    enlargement = picture_enlargement(tmp_path, crop)
+    (finding,) = check_camera(crop, enlargement)
+    assert finding.severity == "ok"
+    assert finding.values["field_of_view_degrees"] == pytest.approx(44)
+    assert finding.values["principal_offset_sides"] == pytest.approx((960 - 40 - 81) / 1920)
+    # What is wrong in the whole picture stays wrong.
+    crop.intrinsics[:, :2] *= 10
+    assert check_camera(crop, enlargement)[0].severity == "unfit"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "[" * 100_000),
+        *(
+            f'{{"picture_side_px": {value}}}'
+            for value in ("null", "[1]", '"1920"', "NaN", "Infinity", "-1920", "0", "1e300", 400 * "1")
+        ),
+    ],
+)
+def test_a_report_without_a_size_that_a_video_can_have_changes_nothing(tmp_path, text):
+    assert picture_enlargement(tmp_path, camera()) == 1
+    (tmp_path / "report.json").write_text(text)
+    assert picture_enlargement(tmp_path, camera()) == 1
 
 
 def digests(frames: int) -> list[str]:
