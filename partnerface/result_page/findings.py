@@ -21,6 +21,7 @@ from partnerface.dataset_checks.sequence_checks import (
     coverage_of,
     graded,
     picture_enlargement,
+    tracking_report,
 )
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
@@ -49,11 +50,12 @@ def run_findings(
         curves: the log of its training.
         protocol: that of the test, from ``metrics.json``.
     """
+    report = tracking_report(dataset)
     found = [
-        *check_tracking(sequence),
+        *check_tracking(sequence, report),
         *check_length(sequence),
         *tracker_findings(dataset / TRACKING_REPORT),
-        *check_camera(sequence.camera, picture_enlargement(dataset, sequence.camera)),
+        *check_camera(sequence.camera, picture_enlargement(report, sequence.camera)),
         *check_coverage(sequence, coverage_of(sequence)),
         *range_findings(sequence, avatar),
         *training_findings(curves),
