@@ -33,6 +33,8 @@ from partnerface.dataset_checks.sequence_checks import (
     check_splits,
     check_tracking,
     coverage_of,
+    picture_enlargement,
+    tracking_report,
 )
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
@@ -103,7 +105,9 @@ def check_dataset(
     sequence = AutoReader(root, flame, format).read()
     head_model = sequence.head_model or recorded_head_model(sequence, flame, "--flame")
     findings = [Finding("format", "ok", f"read as {sequence.origin}")]
-    findings += check_tracking(sequence) + check_length(sequence) + check_camera(sequence.camera)
+    report = tracking_report(root)
+    findings += check_tracking(sequence, report) + check_length(sequence)
+    findings += check_camera(sequence.camera, picture_enlargement(report, sequence.camera))
     statistics = frame_statistics(sequence, track)
     try:
         out.mkdir(parents=True, exist_ok=True)

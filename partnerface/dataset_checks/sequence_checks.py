@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.plausibility import left_out_report
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import split_coverage
+from partnerface.errors import UserError
+from partnerface.files.plain_values import read_json_table
 from partnerface.head_models.head_model import HeadModel
 
 Severity = Literal["ok", "doubt", "unfit"]
@@ -48,6 +51,10 @@ def graded(topic: str, problems: list[tuple[Severity, str]], fine: str, values: 
     return [Finding(topic, *problem, values if k == 0 else {}) for k, problem in enumerate(found)]
 
 
+TRACKING_REPORT = "report.json"
+"""The tracker's report in a dataset that it made."""
+LARGEST_PICTURE = 200.0
+"""Sides of a head crop that a video may have, with a margin: 8K around a crop of 64 pixels has 120."""
 FOCAL_RANGE = (0.5, 10.0)
 """Focal length in longer sides of the picture: a field of view of 90 to 6 degrees."""
 USUAL_FOCAL_RANGE = (0.8, 6.0)
@@ -65,7 +72,7 @@ SHOWN_BY_SECONDS = ((0, 0, 0), (3, 0.58, 0.55), (5, 0.71, 0.75), (10, 0.88, 0.94
 """Seconds of video, the share of the range of expressions, and that of the range of yaw that they show: means
 over parts of three clips of 16, 20 and 20 seconds, by the scores and matrices of MediaPipe's detector."""
 MOST_LEFT_OUT, MOST_LOST = 0.1, 0.3
-"""Share of the frames that may be left out, and that may have no head."""
+"""Share of the frames that may be left out, and that may have weight 0 for other reasons."""
 LEAST_TURN = 15.0
 """Degrees of yaw from one side to the other."""
 MOVED = 0.15
@@ -76,16 +83,40 @@ UNUSUAL_FACE = 3.0
 """Standard deviations of the head model's faces, in width over height, from which a picture is squeezed."""
 
 
-def check_camera(camera: Camera) -> list[Finding]:
-    """Focal length, squareness of the pixels, principal point, and that the camera stands still."""
+def tracking_report(dataset: Path) -> dict:
+    """What the tracker left in a dataset; empty in datasets of other systems, or where it cannot be read."""
+    try:
+        return read_json_table(dataset / TRACKING_REPORT, "track again")
+    except UserError:
+        return {}
+
+
+def picture_enlargement(report: Mapping, camera: Camera) -> float:
+    """Longer side of the whole video over that of the frames cut out of it, by the `tracking_report`.
+
+    1 where it is not there, as in reports of older versions, or is none that a video can have.
+    """
+    side = report.get("picture_side_px")
     longer = max(camera.width, camera.height)
+    # NaN is in no range, and an integer may be too large for a float.
+    known = isinstance(side, int | float) and longer <= side <= LARGEST_PICTURE * longer
+    return side / longer if known else 1.0
+
+
+def check_camera(camera: Camera, enlargement: float = 1.0) -> list[Finding]:
+    """Focal length, squareness of the pixels, principal point, and that the camera stands still.
+
+    Focal length and principal point are judged in sides of the whole picture, which has ``enlargement``
+    times the longer side of the camera's frames.
+    """
+    width, height = (enlargement * side for side in (camera.width, camera.height))
     horizontal, vertical, centre_x, centre_y = camera.intrinsics.unbind(1)
-    lowest, highest = (float(v) / longer for v in (horizontal.min(), horizontal.max()))
-    view = math.degrees(2 * math.atan(camera.width / (2 * float(horizontal.median()))))
+    lowest, highest = (float(v) / max(width, height) for v in (horizontal.min(), horizontal.max()))
+    view = math.degrees(2 * math.atan(width / (2 * float(horizontal.median()))))
     stretch = float((horizontal / vertical).log().abs().max().exp())
     offset = max(
-        float((centre_x / camera.width - 0.5).abs().max()),
-        float((centre_y / camera.height - 0.5).abs().max()),
+        float((centre_x - camera.width / 2).abs().max()) / width,
+        float((centre_y - camera.height / 2).abs().max()) / height,
     )
     motion = float((camera.camera_to_world - camera.camera_to_world[:1]).abs().max())
     problems: list[tuple[Severity, str]] = []
@@ -136,20 +167,42 @@ def check_splits(sequence: TrackedSequence, digests: Sequence[str]) -> list[Find
     return graded("splits", problems, fine, {"shared": shared, "repeated": repeated, "gap_frames": gap})
 
 
-def check_tracking(sequence: TrackedSequence) -> list[Finding]:
-    """Frames left out because their tracking is impossible, frames without a face, frames of each use."""
+def _unused_reasons(left: set[int], report: Mapping) -> str:
+    """How many frames have weight 0 for which reason, as far as the tracker's report knows it."""
+    counts = []
+    for key in ("frames_without_face", "frames_not_trusted", "frames_repeated"):
+        listed = report.get(key)
+        here = {i for i in listed if isinstance(i, int)} & left if isinstance(listed, list) else set()
+        counts.append(len(here))
+        left = left - here
+    without, covered, repeated = counts
+    reasons = {
+        f"no face in {without}": without,
+        f"a covered, cut or wrongly tracked one in {covered}": covered,
+        f"a copy of the frame before in {repeated}": repeated,
+    }
+    return ", ".join(text for text, count in reasons.items() if count) or "no reason is recorded"
+
+
+def check_tracking(sequence: TrackedSequence, report: Mapping | None = None) -> list[Finding]:
+    """Frames left out because their tracking is impossible, other frames of weight 0, frames of each use.
+
+    ``report`` is the `tracking_report`, which knows why frames have weight 0.
+    """
     frames = len(sequence)
     train = len([i for i in sequence.splits.get("train", []) if sequence.frame_weights[i] == 1])
     left_out = len(sequence.left_out)
-    lost = int((sequence.frame_weights == 0).sum()) - left_out
+    unused = [i for i in (sequence.frame_weights == 0).nonzero()[:, 0].tolist() if i not in sequence.left_out]
     tests = len({i for name in sequence.test_splits for i in sequence.splits[name]})
     problems: list[tuple[Severity, str]] = []
     if left_out:
         severity: Severity = "unfit" if left_out > MOST_LEFT_OUT * frames else "doubt"
         reasons = left_out_report(sequence.left_out)
         problems.append((severity, f"{left_out} of {frames} frames cannot be tracked right: {reasons}"))
-    if lost > MOST_LOST * frames:
-        problems.append(("doubt", f"no head in {lost} of {frames} frames"))
+    if len(unused) > MOST_LOST * frames:
+        reasons = _unused_reasons(set(unused), report or {})
+        text = f"{len(unused)} of {frames} frames have weight 0 and are not used: {reasons}"
+        problems.append(("doubt", text))
     if train < LEAST_TRAIN:
         problems.append(("unfit", f"{train} frames to train on; at least {LEAST_TRAIN} are needed"))
     elif train < GOOD_TRAIN:
@@ -157,7 +210,7 @@ def check_tracking(sequence: TrackedSequence) -> list[Finding]:
     if not tests:
         problems.append(("doubt", "no frame to test on"))
     fine = f"{train} frames to train on, {tests} to test on"
-    values = {"frames": frames, "train": train, "test": tests, "left_out": left_out, "without_head": lost}
+    values = {"frames": frames, "train": train, "test": tests, "left_out": left_out, "unused": len(unused)}
     return graded("tracking", problems, fine, values)
 
 

@@ -11,6 +11,7 @@ from partnerface.avatar.method import AvatarMethod
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.sequence import TrackedSequence
 from partnerface.dataset_checks.sequence_checks import (
+    TRACKING_REPORT,
     Finding,
     Severity,
     check_camera,
@@ -19,6 +20,8 @@ from partnerface.dataset_checks.sequence_checks import (
     check_tracking,
     coverage_of,
     graded,
+    picture_enlargement,
+    tracking_report,
 )
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
@@ -29,7 +32,6 @@ BEYOND = 0.05
 LARGE_RESIDUAL = 4.0
 """Mean landmark residual, in pixels at 512, from which a tracking is in doubt."""
 LONGEST_RUNS = 100
-TRACKING_REPORT = "report.json"
 
 
 def run_findings(
@@ -48,11 +50,12 @@ def run_findings(
         curves: the log of its training.
         protocol: that of the test, from ``metrics.json``.
     """
+    report = tracking_report(dataset)
     found = [
-        *check_tracking(sequence),
+        *check_tracking(sequence, report),
         *check_length(sequence),
         *tracker_findings(dataset / TRACKING_REPORT),
-        *check_camera(sequence.camera),
+        *check_camera(sequence.camera, picture_enlargement(report, sequence.camera)),
         *check_coverage(sequence, coverage_of(sequence)),
         *range_findings(sequence, avatar),
         *training_findings(curves),

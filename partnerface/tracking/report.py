@@ -88,6 +88,7 @@ def report_record(
         "notes": notes,
         "frames_without_face": np.flatnonzero(~track.valid).tolist(),
         "frames_not_trusted": np.flatnonzero(track.valid & ~track.trusted).tolist(),
+        "frames_repeated": np.flatnonzero(track.copies).tolist(),
         "jump_cuts": cuts,
         "residual_px_at_512": {
             **landmark_residuals(track, fit.landmark_numbers, fit.landmarks),

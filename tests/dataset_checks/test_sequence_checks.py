@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from partnerface.dataset_checks.sequence_checks import (
     check_tracking,
     coverage_of,
     graded,
+    picture_enlargement,
+    tracking_report,
 )
 
 
@@ -58,6 +61,39 @@ def test_stretch_principal_point_and_motion_are_found_each_by_itself():
     assert (finding.severity, "0.020 m" in finding.text) == ("doubt", True)
 
 
+def test_a_small_face_is_judged_by_the_whole_picture(tmp_path):
+    """A crop of 162 pixels from the upper left of 1920x1080, of a camera that sees 44 degrees."""
+    focal = 960 / math.tan(math.radians(22))
+    crop = Camera.static(5, focal, 162, 162)
+    crop.intrinsics[:, 2:] = torch.tensor([960.0, 540.0]) - torch.tensor([40.0, 30.0])
+    assert [finding.severity for finding in check_camera(crop)] == ["unfit", "unfit"]
+    (tmp_path / "report.json").write_text(json.dumps({"picture_side_px": 1920.0}))
+    enlargement = picture_enlargement(tracking_report(tmp_path), crop)
+    (finding,) = check_camera(crop, enlargement)
+    assert finding.severity == "ok"
+    assert finding.values["field_of_view_degrees"] == pytest.approx(44)
+    assert finding.values["principal_offset_sides"] == pytest.approx((960 - 40 - 81) / 1920)
+    # What is wrong in the whole picture stays wrong.
+    crop.intrinsics[:, :2] *= 10
+    assert check_camera(crop, enlargement)[0].severity == "unfit"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "[" * 100_000),
+        *(
+            f'{{"picture_side_px": {value}}}'
+            for value in ("null", "[1]", '"1920"', "NaN", "Infinity", "-1920", "0", "1e300", 400 * "1")
+        ),
+    ],
+)
+def test_a_report_without_a_size_that_a_video_can_have_changes_nothing(tmp_path, text):
+    assert picture_enlargement(tracking_report(tmp_path), camera()) == 1
+    (tmp_path / "report.json").write_text(text)
+    assert picture_enlargement(tracking_report(tmp_path), camera()) == 1
+
+
 def digests(frames: int) -> list[str]:
     return [f"picture {k}" for k in range(frames)]
 
@@ -98,7 +134,7 @@ def test_repeated_frames(make_sequence):
 def test_enough_frames_are_fine(make_sequence):
     (finding,) = check_tracking(make_sequence())
     assert finding.severity == "ok"
-    assert finding.values == {"frames": 0, "train": 300, "test": 90, "left_out": 0, "without_head": 0}
+    assert finding.values == {"frames": 0, "train": 300, "test": 90, "left_out": 0, "unused": 0}
 
 
 @pytest.mark.parametrize(("train", "severity"), [(9, "unfit"), (10, "doubt"), (199, "doubt"), (200, "ok")])
@@ -120,7 +156,7 @@ def test_frames_left_out(make_sequence, count, severity):
     assert first.severity == severity
     assert f"{count} of 400 frames cannot be tracked right" in first.text
     assert "(head behind the camera)" in first.text
-    assert first.values["without_head"] == 0
+    assert first.values["unused"] == 0
 
 
 def test_frames_without_a_head(make_sequence):
@@ -128,7 +164,25 @@ def test_frames_without_a_head(make_sequence):
     sequence.image_paths = [None] * 400
     sequence.frame_weights = torch.cat([torch.ones(279), torch.zeros(121)])
     found = check_tracking(sequence)
-    assert [finding.text for finding in found] == ["no head in 121 of 400 frames"]
+    said = "121 of 400 frames have weight 0 and are not used"
+    assert [finding.text for finding in found] == [f"{said}: no reason is recorded"]
+    # Frames that count are in no reason, and no frame is in two.
+    report = {
+        "frames_without_face": [0, *range(280, 290)],
+        "frames_not_trusted": [*range(285, 300)],
+        "frames_repeated": [1, 2, *range(289, 399)],
+    }
+    (finding,) = check_tracking(sequence, report)
+    reasons = "no face in 10, a covered, cut or wrongly tracked one in 10, a copy of the frame before in 99"
+    assert finding.text == f"{said}: {reasons}"
+    (finding,) = check_tracking(sequence, {"frames_repeated": list(range(400))})
+    assert finding.text == f"{said}: a copy of the frame before in 121"
+    strange = {
+        "frames_without_face": 3,
+        "frames_not_trusted": [[1], None, "300", 1e300],
+        "frames_repeated": {},
+    }
+    assert check_tracking(sequence, strange) == found
 
 
 @pytest.mark.parametrize(

@@ -85,13 +85,14 @@ def record(track):
         labels=SimpleNamespace(neck_line=0.71),
         coverage={"train": coverage},
     )
+    track.content_change[4] = 0
     clip = SimpleNamespace(track=track)
     notes = ["interlaced: 12 frames were deinterlaced"]
     return report_record(clip, fit, off(track, 2.0), completion, [7, 8], notes)
 
 
 def test_the_record_holds_what_was_measured(record):
-    assert record["frames_without_face"] == [4]
+    assert record["frames_without_face"] == record["frames_repeated"] == [4]
     assert record["jump_cuts"] == [7, 8]
     assert record["residual_px_at_512"]["mean"] == pytest.approx(2.0, abs=0.01)
     assert record["aligned_residual_px_at_512"]["mean"] == pytest.approx(4.0, abs=0.01)

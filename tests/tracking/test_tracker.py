@@ -105,6 +105,8 @@ def test_dataset_report_and_overlay_are_written(video, track, tmp_path):
     assert sum(1 for _ in read_video(out / "overlay.mp4")) == 14
     record = json.loads((out / "report.json").read_text())
     assert record["frames_without_face"] == [6]
+    crop = json.loads((out / "head_crop.json").read_text())
+    assert record["picture_side_px"] == pytest.approx(256 * crop["size"] / crop["side"], abs=0.05)
     entries = json.loads((out / "transforms.json").read_text())["frames"]
     residuals = [entry["landmark_residual"] for entry in entries]
     assert residuals[6] == 0

@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import median_filter
 
 from partnerface.errors import UserError
 from partnerface.files.containers import opened_video, video_streams
@@ -34,6 +35,13 @@ SMALL_FACE_PICTURES = 12
 
 WINDOW_FACE_HEIGHTS = 4.0
 """Side of the square around a small face, beyond the places that it moves to, in face heights."""
+
+STRAY_SHIFT, STRAY_SIZE = 2.0, 1.6
+"""Distance from the median place in median face heights, and ratio to the median height, beyond both of which
+a found face is a false detection. A person who walks keeps the size."""
+
+JUMP_SHIFT = 4.0
+"""Median face heights by which no person leaves a place and is back two of the pictures later."""
 
 _TURNED = {
     1: "the head lies on its side: turned by 90 degrees counter-clockwise",
@@ -128,7 +136,7 @@ def small_face_window(
             without a face. Detectors work on a small copy of the picture, in which small faces are lost.
 
     Returns:
-        None where too few of the pictures that are looked at show a face.
+        None where too few of the pictures that are looked at show a face; false detections do not count.
 
     Raises:
         UserError: the video cannot be read.
@@ -139,15 +147,29 @@ def small_face_window(
         if number in chosen and (points := _points_in_tiles(frame.image, points_of)) is not None:
             boxes.append([points.min(0), points.max(0)])
             shape = frame.image.shape[:2]
-    if len(boxes) < ENOUGH:
+    found = np.array(boxes)
+    if len(found) < ENOUGH or len(found := found[~_strays(found)]) < ENOUGH:
         return None
-    low, high = np.array(boxes).transpose(1, 0, 2)
+    low, high = found.transpose(1, 0, 2)
     height = float(np.median(high[:, 1] - low[:, 1]))
     reach = float((high.max(0) - low.min(0)).max()) - height
     side = int(min(reach + WINDOW_FACE_HEIGHTS * height, *shape)) // 2 * 2
     corner = (low.min(0) + high.max(0) - side) / 2
     x, y = np.clip(np.round(corner), 0, [shape[1] - side, shape[0] - side]).astype(int).tolist()
     return HeadCrop(x, y, side, side)
+
+
+def _strays(boxes: np.ndarray) -> np.ndarray:
+    """``[N]`` bool, the false detections among boxes ``[N, 2, 2]`` (lower and upper corners) in time order.
+
+    They are far from the others and of another size, or in one picture only.
+    """
+    centres, heights = boxes.mean(1), np.ptp(boxes[..., 1], axis=1)
+    usual = np.median(heights)
+    shift = np.linalg.norm(centres - np.median(centres, 0), axis=1) / usual
+    other_size = np.abs(np.log(heights / usual)) > np.log(STRAY_SIZE)
+    jump = np.linalg.norm(centres - median_filter(centres, (3, 1), mode="nearest"), axis=1) / usual
+    return (shift > STRAY_SHIFT) & other_size | (jump > JUMP_SHIFT)
 
 
 def _points_in_tiles(

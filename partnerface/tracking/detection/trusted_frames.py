@@ -34,6 +34,10 @@ UNCOVERED_LIKENESS = 0.75
 """`likeness` below which a hand that comes or goes covers a part. One frame more either way is left out,
 for the detector's filter over time."""
 
+COLOUR_LIMIT = 3.0
+"""Distance from a frame's median colour, in its median distance, to which colours count: a landmark at the
+outline of a dark face may lie on a bright background, which would outweigh all others."""
+
 MOST_COVERED = 0.3
 """Share of frames above which it is not a hand that makes them differ, and none is left out."""
 
@@ -74,9 +78,14 @@ def landmark_colours(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 def likeness(colours: np.ndarray) -> np.ndarray:
     """``[T]`` correlation of each frame's colours ``[T, K, 3]`` with their median over the clip.
 
-    Each channel of a frame is centred first, so that light that changes as a whole counts for little.
+    Each channel of a frame is centred first, so that light that changes as a whole counts for little, and
+    limited to `COLOUR_LIMIT`.
     """
-    centred = colours - colours.mean(1, keepdims=True)
+    away = colours - np.median(colours, 1, keepdims=True)
+    # One of 255 at least: most of a nearly black face may have one colour.
+    limit = COLOUR_LIMIT * np.median(np.abs(away), (1, 2), keepdims=True).clip(1)
+    limited = away.clip(-limit, limit)
+    centred = limited - limited.mean(1, keepdims=True)
     usual = np.nanmedian(centred, 0)
     product = (centred * usual).sum((1, 2))
     return product / np.sqrt((centred**2).sum((1, 2)) * (usual**2).sum()).clip(1e-6)

@@ -77,6 +77,23 @@ def test_a_hand_before_the_mouth_takes_the_weight_and_speech_and_light_do_not(sp
     assert "in 7 of 20" in distrust_covered(lost, colours)[1][0]
 
 
+@pytest.mark.parametrize("gain", [0.2, 1.0])
+def test_a_bright_background_beside_a_dark_face_is_no_hand(speaking, gain):
+    """In every other frame a few landmarks at the jaw lie on a window behind the head."""
+    track, pictures = speaking
+    dark = [(gain * image).astype(np.uint8) for image in pictures]
+    hands = [
+        (gain * _with_hand(image, track.landmarks[i])).astype(np.uint8) if i in HAND else dark[i]
+        for i, image in enumerate(pictures)
+    ]
+    for seen, covered in ((dark, []), (hands, [7, *HAND, 12])):
+        colours = np.stack([landmark_colours(image, track.landmarks[i]) for i, image in enumerate(seen)])
+        for i in range(0, FRAMES, 2):
+            colours[i, [40 + i % 3, 43, 58 - i % 4]] = 240
+        found, _ = distrust_covered(track, colours)
+        assert np.flatnonzero(~found.used).tolist() == covered
+
+
 @pytest.mark.parametrize(("width", "colour"), [(1, 60), (2, 20), (1, 230)])
 def test_glasses_are_named_and_a_bare_nose_is_not(speaking, width, colour):
     """Two rings and a bridge are painted over the known eyes."""
