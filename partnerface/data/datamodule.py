@@ -64,7 +64,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         resident: keep the training frames on the GPU and make ray batches there: with ``auto`` where they
             take at most a quarter of its free memory. Batches are the same; without effect on a CPU.
         patch_side: side in pixels of a square patch of neighbouring pixels that is among the rays of each
-            frame towards the end of training, for losses that compare pictures; 0 for none.
+            frame towards the end of training, for losses that compare pictures; 0 for none. A frame whose
+            rays are no more than the patch's pixels has none either.
         patches_from: share of ``trainer.max_steps`` after which patches are drawn; without that number of
             steps they never are.
     """
@@ -101,12 +102,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         for name, value in (("sample_frames", sample_frames), ("num_workers", num_workers), ("seed", seed)):
             if value < 0:
                 raise UserError(f"--data.{name}: {value} is negative")
-        if patch_side**2 >= rays_per_frame and patch_side:
-            raise UserError(
-                f"--data.patch_side {patch_side}: has {patch_side**2} pixels, and some of "
-                f"--data.rays_per_frame {rays_per_frame} have to be left for the rest of the picture"
-            )
-        self.patch_side, self.patches_from = patch_side, patches_from
+        self.patch_side = patch_side if patch_side**2 < rays_per_frame else 0
+        self.patches_from = patches_from
         self.reader = reader
         self.image_size = image_size
         self.rays_per_frame = rays_per_frame

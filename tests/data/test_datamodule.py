@@ -149,6 +149,11 @@ def test_another_driver_is_shown_instead_of_the_videos_frames(make):
     assert torch.equal(shown, performance.views.torso_motion[[2, 0]])
 
 
+def test_a_patch_leaves_rays_for_the_rest_of_the_picture(make):
+    """8 rays: with fewer than the preset's, as for slow methods, there are no patches and training runs."""
+    assert [make(patch_side=side).patch_side for side in (2, 3, 24)] == [2, 0, 0]
+
+
 def test_bad_input_is_one_line(make):
     with pytest.raises(UserError, match=r"predict_frames.*choose from held_out, all, train"):
         make(predict_frames="nothing").predict_dataloader()
