@@ -83,20 +83,20 @@ UNUSUAL_FACE = 3.0
 """Standard deviations of the head model's faces, in width over height, from which a picture is squeezed."""
 
 
-def tracking_report(dataset: Path) -> dict:
-    """What the tracker left in a dataset; empty in datasets of other systems, or where it cannot be read."""
+def tracking_report(dataset: Path) -> dict | None:
+    """What the tracker left in a dataset; None in datasets of other systems, or where it cannot be read."""
     try:
         return read_json_table(dataset / TRACKING_REPORT, "track again")
     except UserError:
-        return {}
+        return None
 
 
-def picture_enlargement(report: Mapping, camera: Camera) -> float:
+def picture_enlargement(report: Mapping | None, camera: Camera) -> float:
     """Longer side of the whole video over that of the frames cut out of it, by the `tracking_report`.
 
     1 where it is not there, as in reports of older versions, or is none that a video can have.
     """
-    side = report.get("picture_side_px")
+    side = (report or {}).get("picture_side_px")
     longer = max(camera.width, camera.height)
     # NaN is in no range, and an integer may be too large for a float.
     known = isinstance(side, int | float) and longer <= side <= LARGEST_PICTURE * longer

@@ -126,9 +126,10 @@ def load_lpips(fetch: bool = True) -> LoadedLPIPS:
     and is no error: a test continues without LPIPS, and so does training, which does not ``fetch`` them.
     """
     path = stored_file(FILE_NAME)
-    if path is None and not fetch:
+    if not fetch:
         where = f"{FILE_NAME} is not in {ASSETS_VARIABLE} nor in {cache_folder()}"
-        return LoadedLPIPS(None, f"{where}; partnerface test fetches it")
+        # One network serves the loss and the metric.
+        return load_lpips() if path else LoadedLPIPS(None, f"{where}; partnerface test fetches it")
     try:
         # A test, which may be the first to load it, is in inference mode, whose tensors training cannot use.
         with torch.inference_mode(False):

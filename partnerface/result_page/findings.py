@@ -11,7 +11,6 @@ from partnerface.avatar.method import AvatarMethod
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.sequence import TrackedSequence
 from partnerface.dataset_checks.sequence_checks import (
-    TRACKING_REPORT,
     Finding,
     Severity,
     check_camera,
@@ -23,8 +22,6 @@ from partnerface.dataset_checks.sequence_checks import (
     picture_enlargement,
     tracking_report,
 )
-from partnerface.errors import UserError
-from partnerface.files.plain_values import read_json_table
 from partnerface.result_page.training_curves import Curve
 
 BEYOND = 0.05
@@ -54,7 +51,7 @@ def run_findings(
     found = [
         *check_tracking(sequence, report),
         *check_length(sequence),
-        *tracker_findings(dataset / TRACKING_REPORT),
+        *tracker_findings(report),
         *check_camera(sequence.camera, picture_enlargement(report, sequence.camera)),
         *check_coverage(sequence, coverage_of(sequence)),
         *range_findings(sequence, avatar),
@@ -95,20 +92,18 @@ def range_findings(sequence: TrackedSequence, avatar: AvatarMethod) -> list[Find
     return [Finding("range", "ok", text + (f", most often in {', '.join(most)}" if most else ""))]
 
 
-def tracker_findings(path: Path) -> list[Finding]:
+def tracker_findings(report: Mapping | None) -> list[Finding]:
     """What the tracker's report says; nothing where there is none, or none that can be read."""
-    try:
-        record = read_json_table(path, "track again")
-    except UserError:
+    if report is None:
         return []
     problems: list[tuple[Severity, str]] = []
     for key, text in (("frames_without_face", "no face in frames"), ("jump_cuts", "jump cuts at frames")):
-        frames = record.get(key)
+        frames = report.get(key)
         if isinstance(frames, list) and frames and all(isinstance(i, int) for i in frames):
             runs = frame_runs(frames)
             runs = runs if len(runs) <= LONGEST_RUNS else f"{runs[:LONGEST_RUNS]} ..., {len(frames)} in all"
             problems.append(("doubt", f"{text} {runs}"))
-    residuals = record.get("residual_px_at_512")
+    residuals = report.get("residual_px_at_512")
     residual = residuals.get("mean") if isinstance(residuals, dict) else None
     known = isinstance(residual, int | float)
     if known and residual > LARGE_RESIDUAL:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 from collections.abc import Mapping
@@ -49,6 +48,7 @@ from partnerface.training.finite_steps import (
 from partnerface.training.frame_refinement import RAYS, REFINEMENT_STEPS, frozen, refined_parameters
 from partnerface.training.optimisation import LearningRates, adamw, cosine_factor, parameter_groups
 from partnerface.training.recorded_step import RecordedStep
+from partnerface.training.resume.trained_on import TRAINED_ON, require_same_division, trained_on
 from partnerface.training.start_from import start_from
 
 DEFAULT_RATES = LearningRates()
@@ -342,23 +342,10 @@ class AvatarModule(LightningModule):
         checkpoint["partnerface_version"] = __version__
         self.finite_steps.report(self.global_step)
         checkpoint["skipped_steps"] = self.finite_steps.skipped.total
-        checkpoint["trained_on"] = self._trained_on()
-
-    def _trained_on(self) -> dict[str, str | None]:
-        """Name of the protocol that divides the video, and what tells its training frames from others."""
-        data = self.trainer.datamodule
-        frames = hashlib.sha256(repr(data.train_frames).encode()).hexdigest()
-        return {"protocol": None if data.protocol is None else data.protocol.name, "frames": frames}
+        checkpoint[TRAINED_ON] = trained_on(self.trainer.datamodule)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Those of before protocols were recorded had none.
-        begun, now = checkpoint.get("trained_on", {"protocol": None, "frames": None}), self._trained_on()
-        if begun["protocol"] != now["protocol"] and begun["frames"] != now["frames"]:
-            raise UserError(
-                f"--protocol {now['protocol'] or 'not given'}: the avatar was trained with "
-                f"{begun['protocol'] or 'none'}, so that test frames may be among its training frames; train "
-                "it again, or test with the protocol that it was trained with"
-            )
+        require_same_division(checkpoint, self.trainer.datamodule)
         self.finite_steps.skipped.total = checkpoint.get("skipped_steps", 0)
         self.trained_steps = checkpoint["global_step"]
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.dataset_checks.sequence_checks import TRACKING_REPORT, tracking_report
 from partnerface.files.video_reading.read import read_video
 from partnerface.files.videos import small_video, write_video
 from partnerface.result_page.findings import range_findings, tracker_findings, training_findings
@@ -26,21 +27,21 @@ def test_skipped_steps_are_a_doubt() -> None:
 
 
 def test_the_trackers_report_is_read_as_that_of_a_stranger(tmp_path: Path) -> None:
-    path = tmp_path / "report.json"
-    assert tracker_findings(path) == []
+    path = tmp_path / TRACKING_REPORT
+    assert tracker_findings(tracking_report(tmp_path)) == []
     path.write_text("[" * 100_000)
-    assert tracker_findings(path) == []
+    assert tracker_findings(tracking_report(tmp_path)) == []
     for record in ({}, {"frames_without_face": "x", "residual_px_at_512": 3}, {"jump_cuts": [{"a": 1}]}):
         path.write_text(json.dumps(record))
-        assert [finding.severity for finding in tracker_findings(path)] == ["ok"]
+        assert [finding.severity for finding in tracker_findings(tracking_report(tmp_path))] == ["ok"]
     path.write_text(json.dumps({"frames_without_face": [3, 4, 5, 9], "residual_px_at_512": {"mean": 7.25}}))
-    texts = [finding.text for finding in tracker_findings(path)]
+    texts = [finding.text for finding in tracker_findings(tracking_report(tmp_path))]
     assert texts == [
         "no face in frames 3-5, 9",
         "landmarks lie 7.2 px off on average, in a picture 512 high",
     ]
     path.write_text(json.dumps({"frames_without_face": list(range(0, 4000, 2))}))
-    assert len(tracker_findings(path)[0].text) < 200
+    assert len(tracker_findings(tracking_report(tmp_path))[0].text) < 200
 
 
 def test_test_frames_beyond_training_are_counted(synthetic_dataset: Path) -> None:

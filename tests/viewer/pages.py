@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import zstandard
 from PIL import Image
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 
@@ -112,8 +113,8 @@ class WirePage:
                 )
                 for message in msgspec.msgpack.decode(content)["messages"]:
                     self._take(message)
-        except Exception:
-            return
+        except (ConnectionClosed, OSError):
+            return  # the viewer has closed it
 
     def _take(self, message: dict) -> None:
         kind = message["type"]

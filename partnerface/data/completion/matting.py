@@ -23,7 +23,7 @@ def import_mediapipe() -> ModuleType:
     Raises:
         UserError: it is not installed.
     """
-    os.environ["CPUPROFILE_FREQUENCY"] = "0"
+    os.environ.setdefault("CPUPROFILE_FREQUENCY", "0")
     return import_extra("mediapipe")
 
 
