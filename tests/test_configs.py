@@ -19,7 +19,7 @@ from partnerface.deformation.driving_signal import DrivingSignal
 from partnerface.deformation.global_deformation import GlobalDeformation
 from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.part_blendshapes import PartBlendshapes
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 from partnerface.head_models.head_model import HeadModel
 from partnerface.training.module import AvatarModule
 from partnerface.training.optimisation import adamw
@@ -111,7 +111,7 @@ def made(anny: HeadModel) -> Callable[[type[Deformation], str], Deformation]:
 
 
 def test_one_network_has_the_parameters_of_all_parts_together(made) -> None:
-    ours = made(PartDeformation, "part_deformation")
+    ours = made(PartNetworks, "part_networks")
     whole = made(GlobalDeformation, "global_deformation").whole_head
     count, of_whole = (sum(p.numel() for p in d.networks.parameters()) for d in (ours, whole))
     assert of_whole == pytest.approx(count, rel=0.01)
@@ -122,7 +122,7 @@ OF_A_POINT = ("weight1", "weight2", "weight3", "code_weight")
 
 def test_one_network_costs_a_point_what_the_parts_that_act_on_it_do(made) -> None:
     """Multiplications per point; what the driving signal adds is paid once a frame."""
-    ours = made(PartDeformation, "part_deformation")
+    ours = made(PartNetworks, "part_networks")
     whole = made(GlobalDeformation, "global_deformation_equal_compute").whole_head
     cost, of_whole = (
         d.assigner.top_k
@@ -133,7 +133,7 @@ def test_one_network_costs_a_point_what_the_parts_that_act_on_it_do(made) -> Non
 
 
 def test_fixed_parts_stay_where_landmarks_put_them(made) -> None:
-    fixed = made(PartDeformation, "fixed_parts")
+    fixed = made(PartNetworks, "fixed_parts")
     assert fixed.placement == "landmarks"
     assert not any(p.requires_grad for p in fixed.assigner.parameters())
     assert all(p.requires_grad for p in fixed.networks.parameters())
@@ -143,7 +143,7 @@ def test_methods_differ_in_what_they_are_about_and_share_the_rest() -> None:
     """Sampling, torso, photometric and matte terms are the same, and the field."""
     ours = _method("part_deformation")
     for name in (
-        "part_blendshapes",
+        "part_networks",
         "fixed_parts",
         "global_deformation",
         "global_deformation_equal_compute",
@@ -160,7 +160,7 @@ def test_methods_differ_in_what_they_are_about_and_share_the_rest() -> None:
 
 
 def test_the_lit_method_is_part_blendshapes_with_a_light_in_place_of_the_code() -> None:
-    ours, lit = _method("part_blendshapes"), _method("lit_part_blendshapes")
+    ours, lit = _method("part_deformation"), _method("lit_part_blendshapes")
     deformation = {**ours["deformation"]["init_args"], "appearance_width": 0}
     assert lit["deformation"] == {**ours["deformation"], "init_args": deformation}
     assert lit["field"]["init_args"] == ours["field"]["init_args"]
@@ -174,7 +174,7 @@ def test_the_lit_method_is_part_blendshapes_with_a_light_in_place_of_the_code() 
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), [("part_deformation", PartDeformation), ("part_blendshapes", PartBlendshapes)]
+    ("method", "kind"), [("part_networks", PartNetworks), ("part_deformation", PartBlendshapes)]
 )
 def test_the_method_file_states_every_choice_of_the_deformation(method, kind) -> None:
     """What is off by default is seen where it is switched on."""
@@ -182,11 +182,16 @@ def test_the_method_file_states_every_choice_of_the_deformation(method, kind) ->
     assert set(stated) == set(inspect.signature(kind).parameters) - {"driving_width"}
 
 
-def test_the_bank_of_networks_is_part_deformation() -> None:
-    """Under a name of its own, which it keeps when the method becomes another."""
-    files = [CONFIGS / "method" / f"{name}.yaml" for name in ("part_networks", "part_deformation")]
-    bank, method = (yaml.safe_load(path.read_text()) for path in files)
-    assert bank == method
+def test_a_point_costs_the_method_no_more_than_the_network_of_equal_compute(made) -> None:
+    """Multiplications per point, blending the matrices of the parts that act on it included."""
+    method, whole = (
+        made(PartBlendshapes, "part_deformation"),
+        made(GlobalDeformation, "global_deformation_equal_compute").whole_head,
+    )
+    matrix = (3 + method.appearance_width) * method.features[0].out_features
+    blending = (method.assigner.top_k + 1) * matrix
+    cost = sum(p.numel() for p in method.features.parameters() if p.ndim == 2) + blending
+    assert cost <= sum(p[0].numel() for name, p in whole.networks.named_parameters() if name in OF_A_POINT)
 
 
 def test_no_file_states_a_width_that_follows_from_another_part() -> None:
@@ -200,7 +205,7 @@ def test_no_file_states_a_width_that_follows_from_another_part() -> None:
 OWN_VALUES = {
     # An objective weighs its terms against the photometric one.
     *(f"losses.{name}.weight" for name in ("matte", "perceptual", "offset_size", "part_balance")),
-    *(f"losses.{name}.weight" for name in ("part_entropy", "offset_smoothness")),
+    *(f"losses.{name}.weight" for name in ("part_entropy", "offset_smoothness", "driving_sparsity")),
 }
 """What the files say otherwise than the signature, with its reason."""
 

@@ -79,7 +79,6 @@ def benchmark_methods(
         COMPARED,
         BenchmarkSubject,
         Resolution,
-        distinct_methods,
         parse_subjects,
         parse_variants,
         relative,
@@ -123,7 +122,7 @@ def benchmark_methods(
         return ComputeBudget(embedded if subject.is_synthetic else clip_cpu_seconds)
 
     runs = planned_runs(
-        parse_variants(methods or ",".join(distinct_methods(COMPARED)), known),
+        parse_variants(methods or ",".join(COMPARED), known),
         parse_subjects(subjects, out, resolution, named, flame),
         {True: _seeds("seeds", seeds), False: _seeds("clip_seeds", clip_seeds)},
         budget_of,

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from partnerface.compute.ranges import Between
 from partnerface.deformation.deformation import CanonicalHead, Deformation, DeformedPoints
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 
 
 class NoDeformation(Deformation):
@@ -26,14 +26,14 @@ class NoDeformation(Deformation):
 
 
 class GlobalDeformation(Deformation):
-    """One network for all of canonical space: `PartDeformation` with a single part.
+    """One network for all of canonical space: `PartNetworks` with a single part.
 
     Args:
         driving_width: length of the driving signal.
         hidden_width: width of the network; of its branch for the appearance code half of that.
         num_frequencies: octaves of the position encoding.
         appearance_width: length of the appearance code, 0 for none.
-        windowed_frequencies: coarse to fine, see `PartDeformation`.
+        windowed_frequencies: coarse to fine, see `PartNetworks`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class GlobalDeformation(Deformation):
     ) -> None:
         super().__init__()
         self.driving_width, self.appearance_width = driving_width, appearance_width
-        self.whole_head = PartDeformation(
+        self.whole_head = PartNetworks(
             driving_width,
             parts=1,
             top_k=1,

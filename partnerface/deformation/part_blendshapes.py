@@ -1,4 +1,4 @@
-"""PartBlendshapes: learned blendshapes of many parts, each driven by what moves that part of the face."""
+"""PartBlendshapes: the method. Learned blendshapes of many parts, each driven by what moves that part."""
 
 from __future__ import annotations
 

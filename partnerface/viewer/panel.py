@@ -27,7 +27,7 @@ from partnerface.viewer.controls import (
 from partnerface.viewer.drawing import CHANNELS
 
 STILL = "None: the sliders alone"
-MOST_PART_SLIDERS = 32
+MOST_PART_SLIDERS = 64
 LARGEST_GAIN = 3.0
 
 
@@ -163,7 +163,7 @@ class Panel:
             gui.add_markdown(f"This avatar has {self.avatar.parts} parts: too many for sliders.")
             return
         gui.add_markdown(
-            "Each part has a network of its own for what the head model does not move. "
+            "Each part has a small network of its own for what the head model does not move. "
             "0 switches it off, 1 is as trained, more exaggerates it."
         )
         choice = gui.add_button_group("All", ("As trained", "Off", "Twice"))

@@ -16,7 +16,7 @@ from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.view import View
 from partnerface.deformation.global_deformation import NoDeformation
 from partnerface.deformation.lip_expression import LipExpression
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import ParameterRefinement
@@ -40,7 +40,7 @@ FIELD = partial(HashField, levels=4, log2_table_size=12, finest=128, hidden_widt
 
 def make_avatar(deformation: str = "parts", seed: int = 0, **choices: object) -> Avatar:
     torch.manual_seed(seed)
-    parts = partial(PartDeformation, parts=6, hidden_width=16, **choices)
+    parts = partial(PartNetworks, parts=6, hidden_width=16, **choices)
     return Avatar(
         head_model=AnnyHead(),
         skinning=NearestSurface(),
@@ -379,7 +379,7 @@ def test_one_part_and_fewer_parts_than_act_on_a_point(sequence, parts, top_k):
     avatar = Avatar(
         head_model=AnnyHead(),
         skinning=NearestSurface(),
-        deformation=partial(PartDeformation, parts=parts, top_k=top_k, hidden_width=16),
+        deformation=partial(PartNetworks, parts=parts, top_k=top_k, hidden_width=16),
         field=partial(HashField, levels=2, log2_table_size=8, finest=32, hidden_width=16),
         sampler=HeadRaySampler(samples=4, cells=16),
         torso=TorsoLayer(resolutions=(4,)),
@@ -441,7 +441,7 @@ def test_deformation_and_field_are_made_to_fit(anny, appearance):
     avatar = Avatar(
         head_model=anny,
         skinning=NearestSurface(),
-        deformation=partial(PartDeformation, parts=2, hidden_width=16, appearance_width=appearance),
+        deformation=partial(PartNetworks, parts=2, hidden_width=16, appearance_width=appearance),
         field=partial(HashField, levels=2, log2_table_size=8, finest=32, hidden_width=16),
         sampler=HeadRaySampler(cells=8),
         torso=TorsoLayer(resolutions=(4,)),

@@ -9,7 +9,7 @@ from partnerface.cameras.pinhole import image_pixels, pixel_rays
 from partnerface.data.view import View
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_model_asset import HeadModelAsset
-from tests.avatar.test_methods import TestPartDeformation as Parts
+from tests.avatar.test_methods import TestPartNetworks as Parts
 from tests.contracts.subjects import disturb, shared_head_model, tracked_sequence
 
 

@@ -14,7 +14,7 @@ from partnerface.deformation.deformation import Deformation
 from partnerface.deformation.global_deformation import NoDeformation
 from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.part_blendshapes import PartBlendshapes
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 from partnerface.fields.frequency_field import FrequencyField
 from partnerface.fields.hash_field import HashField
 from partnerface.fields.lit_field import LitField
@@ -34,7 +34,7 @@ class AvatarParts(AvatarMethodContract):
     """An avatar of small parts."""
 
     skinning: Callable[[], InverseSkinning] = NearestSurface
-    deformation: Callable[[int], Deformation] = partial(PartDeformation, parts=4, hidden_width=8)
+    deformation: Callable[[int], Deformation] = partial(PartNetworks, parts=4, hidden_width=8)
     field: Callable[[int], RadianceField] = partial(
         HashField, levels=3, log2_table_size=10, finest=64, hidden_width=16
     )
@@ -53,7 +53,7 @@ class AvatarParts(AvatarMethodContract):
         )
 
 
-class TestPartDeformation(AvatarParts):
+class TestPartNetworks(AvatarParts):
     pass
 
 

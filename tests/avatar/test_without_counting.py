@@ -11,12 +11,12 @@ from torch import Tensor
 from partnerface.avatar import canonical_map
 from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.view import View
-from partnerface.deformation import part_deformation
+from partnerface.deformation import part_networks
 from partnerface.sampling import ray_sampler
 from tests.avatar.test_methods import TestInstaLike as InstaLike
 from tests.avatar.test_methods import TestLitPartBlendshapes as Lit
 from tests.avatar.test_methods import TestPartBlendshapes as Blendshapes
-from tests.avatar.test_methods import TestPartDeformation as Parts
+from tests.avatar.test_methods import TestPartNetworks as Parts
 from tests.avatar.test_methods import TestUniformSamplesOfAFrequencyField as UniformSamples
 from tests.contracts.subjects import disturb, shared_head_model, tracked_sequence
 
@@ -56,7 +56,7 @@ def test_a_step_in_which_everything_is_evaluated(method, monkeypatch):
     expected = step(avatar, views, pixels)
     monkeypatch.setattr(ray_sampler, "chosen", all_of_them)
     monkeypatch.setattr(canonical_map, "chosen", all_of_them)
-    networks = part_deformation.LocalNetworks
+    networks = part_networks.LocalNetworks
     monkeypatch.setattr(networks, "of_routed_parts", networks.of_all_parts)
     found = step(avatar, views, pixels)
     assert found.keys() == expected.keys()

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from partnerface.avatar_files.loading import load_avatar
+from partnerface.cli.main import main
+from partnerface.configuration.config_files import CONFIGS
+from partnerface.deformation.part_networks import PartNetworks
 from partnerface.errors import UserError
 
 
@@ -25,6 +28,21 @@ def test_the_loaded_avatar_has_the_trained_weights_and_surface(trained_run: Path
         assert torch.equal(value, state[f"avatar.{name}"]), name
     # Derived buffers are not stored; they follow from identity and shell.
     assert len(avatar.skinning.faces) > 0
+
+
+def test_an_avatar_of_an_earlier_version_names_part_networks_by_their_former_name(
+    smoke_arguments: list[str], tmp_path: Path
+) -> None:
+    bank = "partnerface.deformation.part_networks.PartNetworks"
+    words = [*smoke_arguments, "--config", str(CONFIGS / "method/part_networks.yaml")]
+    assert main(["fit", *words, "--trainer.max_steps=1", f"--run_dir={tmp_path}"]) == 0
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    deformation = checkpoint["hyper_parameters"]["avatar"]["init_args"]["deformation"]
+    assert deformation["class_path"] == bank
+    deformation["class_path"] = "partnerface.deformation.part_deformation.PartDeformation"
+    torch.save(checkpoint, path)
+    assert type(load_avatar(path).deformation) is PartNetworks
 
 
 def test_what_is_no_checkpoint_gives_one_line(tmp_path: Path) -> None:

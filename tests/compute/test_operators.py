@@ -17,7 +17,7 @@ from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.view import View
 from partnerface.deformation.part_blendshapes import PartBlendshapes
 from partnerface.meshes.bvh import BvhCache
-from tests.avatar.test_methods import TestPartDeformation as Parts
+from tests.avatar.test_methods import TestPartNetworks as Parts
 from tests.contracts.subjects import disturb, shared_head_model, tracked_sequence
 
 OPERATORS = {

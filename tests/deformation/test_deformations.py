@@ -9,15 +9,15 @@ import torch
 from partnerface.deformation.deformation import OFFSET_SCALE, Deformation
 from partnerface.deformation.global_deformation import GlobalDeformation, NoDeformation
 from partnerface.deformation.part_blendshapes import PartBlendshapes
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 from tests.contracts.deformation_contract import DeformationContract
 from tests.contracts.subjects import in_frame
 
 EVERY_CHOICE = {"temperature_schedule": "learned", "residual_frequencies": 2, "windowed_frequencies": True}
 MAKERS: dict[str, Callable[..., Deformation]] = {
-    "parts": lambda width, **k: PartDeformation(width, parts=6, top_k=2, hidden_width=8, **k),
-    "all parts": lambda width, **k: PartDeformation(width, parts=4, top_k=4, hidden_width=8, **k),
-    "every choice": lambda width, **k: PartDeformation(
+    "parts": lambda width, **k: PartNetworks(width, parts=6, top_k=2, hidden_width=8, **k),
+    "all parts": lambda width, **k: PartNetworks(width, parts=4, top_k=4, hidden_width=8, **k),
+    "every choice": lambda width, **k: PartNetworks(
         width, parts=4, top_k=4, hidden_width=8, **EVERY_CHOICE, **k
     ),
     "global": lambda width, **k: GlobalDeformation(width, hidden_width=8, **k),
@@ -25,7 +25,7 @@ MAKERS: dict[str, Callable[..., Deformation]] = {
 
 
 class TestParts(DeformationContract):
-    def make(self, driving_width: int) -> PartDeformation:
+    def make(self, driving_width: int) -> PartNetworks:
         return MAKERS["parts"](driving_width)
 
     def test_no_appearance_at_the_start(self, fresh, head):
@@ -35,24 +35,24 @@ class TestParts(DeformationContract):
 
 
 class TestAllParts(DeformationContract):
-    def make(self, driving_width: int) -> PartDeformation:
+    def make(self, driving_width: int) -> PartNetworks:
         return MAKERS["all parts"](driving_width)
 
 
 class TestEveryChoice(DeformationContract):
-    def make(self, driving_width: int) -> PartDeformation:
+    def make(self, driving_width: int) -> PartNetworks:
         return MAKERS["every choice"](driving_width)
 
 
 class TestAnnealedParts(DeformationContract):
-    def make(self, driving_width: int) -> PartDeformation:
-        return PartDeformation(driving_width, parts=5, temperature_schedule="annealed", hidden_width=8)
+    def make(self, driving_width: int) -> PartNetworks:
+        return PartNetworks(driving_width, parts=5, temperature_schedule="annealed", hidden_width=8)
 
 
 class TestPartsThatStayAtLandmarks(DeformationContract):
-    def make(self, driving_width: int) -> PartDeformation:
+    def make(self, driving_width: int) -> PartNetworks:
         choices = {"placement": "landmarks", "learn_parts": False, "appearance_width": 0}
-        return PartDeformation(driving_width, parts=12, top_k=4, hidden_width=8, **choices)
+        return PartNetworks(driving_width, parts=12, top_k=4, hidden_width=8, **choices)
 
 
 class TestBlendshapes(DeformationContract):
@@ -95,7 +95,7 @@ class TestNone(DeformationContract):
         return NoDeformation(driving_width)
 
 
-def part_deformation(deformation: Deformation) -> PartDeformation:
+def part_deformation(deformation: Deformation) -> PartNetworks:
     """The one that has the networks."""
     return getattr(deformation, "whole_head", deformation)
 
@@ -171,7 +171,7 @@ def test_points_follow_the_velocity_and_shading_knows_nothing_of_it(name):
 
 def test_a_single_part_is_the_global_deformation():
     torch.manual_seed(0)
-    one = PartDeformation(5, parts=1, hidden_width=8, local_driving=False)
+    one = PartNetworks(5, parts=1, hidden_width=8, local_driving=False)
     whole = GlobalDeformation(5, hidden_width=8)
     wake(one)
     whole.whole_head.load_state_dict(one.state_dict())
@@ -181,7 +181,7 @@ def test_a_single_part_is_the_global_deformation():
 
 def test_hard_and_soft_agree_far_inside_a_part():
     torch.manual_seed(0)
-    deformation = PartDeformation(parts=4, temperature=0.01, top_k=4, hidden_width=8, driving_width=5)
+    deformation = PartNetworks(parts=4, temperature=0.01, top_k=4, hidden_width=8, driving_width=5)
     deformation.place_parts(
         torch.tensor([[0.1, 0.1, 0.1], [0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]])
     )
@@ -200,7 +200,7 @@ def test_the_interface_itself_deforms_nothing():
 
 def test_a_fixed_partition_gets_no_gradient_and_its_networks_do():
     torch.manual_seed(0)
-    fixed = PartDeformation(parts=4, driving_width=5, learn_parts=False)
+    fixed = PartNetworks(parts=4, driving_width=5, learn_parts=False)
     torch.nn.init.normal_(fixed.networks.weight3)
     deformed = fixed(torch.rand(50, 3), *in_two_frames(50))
     (deformed.offsets.square().sum() + deformed.part_weights.square().sum()).backward()
@@ -211,7 +211,7 @@ def test_a_fixed_partition_gets_no_gradient_and_its_networks_do():
 def test_choices_that_are_off_leave_no_trace():
     """Neither in the checkpoint nor in the random numbers: what was trained before loads and repeats."""
     torch.manual_seed(0)
-    plain = PartDeformation(parts=4, driving_width=5, local_driving=False)
+    plain = PartNetworks(parts=4, driving_width=5, local_driving=False)
     after_plain = torch.rand(1)
     assert set(plain.state_dict()) == {
         *(f"assigner.{name}" for name in ("centres", "log_sizes", "biases", "spacing")),
@@ -220,7 +220,7 @@ def test_choices_that_are_off_leave_no_trace():
         "networks.driving_weight",
     }
     torch.manual_seed(0)
-    chosen = PartDeformation(parts=4, driving_width=5, **EVERY_CHOICE)
+    chosen = PartNetworks(parts=4, driving_width=5, **EVERY_CHOICE)
     assert torch.equal(torch.rand(1), after_plain)
     wake(plain)
     chosen.networks.load_state_dict(plain.networks.state_dict())
@@ -231,7 +231,7 @@ def test_choices_that_are_off_leave_no_trace():
 def test_octaves_come_in_one_after_the_other():
     """At the start a network sees the place alone; a change of an octave's weights tells if it is open."""
     torch.manual_seed(0)
-    deformation = PartDeformation(parts=1, num_frequencies=4, driving_width=5, windowed_frequencies=True)
+    deformation = PartNetworks(parts=1, num_frequencies=4, driving_width=5, windowed_frequencies=True)
     wake(deformation)
     inputs = torch.rand(30, 3), *in_two_frames(30)
     opened = []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 from partnerface.deformation.part_placement import LEAST_MOTION_M, LEAST_PART_WEIGHT, expression_masks
 from tests.contracts.subjects import canonical_head, in_frame
 
@@ -46,9 +46,9 @@ def test_a_part_without_a_vertex_depends_on_everything_that_moves_the_head(anny)
     assert masks[0].all()
 
 
-def woken(anny, **choices) -> PartDeformation:
+def woken(anny, **choices) -> PartNetworks:
     torch.manual_seed(0)
-    deformation = PartDeformation(
+    deformation = PartNetworks(
         parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1, **choices
     )
     for parameter in deformation.networks.parameters():
@@ -75,7 +75,7 @@ def test_a_blink_does_not_reach_the_chin_and_the_head_reaches_every_part(anny):
 
 def test_masks_travel_with_the_checkpoint(anny):
     trained = woken(anny)
-    fresh = PartDeformation(parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1)
+    fresh = PartNetworks(parts=8, hidden_width=8, driving_width=anny.num_expression + 6, top_k=1)
     fresh.load_state_dict(trained.state_dict())
     positions, driving = torch.rand(30, 3), torch.randn(1, anny.num_expression + 6)
     inputs = positions, driving, in_frame(positions)
@@ -88,7 +88,7 @@ def test_clips_that_show_little(anny, clip, parts):
     """The bank's values and gradients are finite at rest, at training's signals and far outside them."""
     shown = 0.5 * talking(anny)[: 1 if clip == "one frame" else 5] * (clip != "zero expression everywhere")
     head = canonical_head(anny, shown)
-    bank = PartDeformation(parts=parts, hidden_width=8, driving_width=anny.num_expression + 6)
+    bank = PartNetworks(parts=parts, hidden_width=8, driving_width=anny.num_expression + 6)
     bank.adapt_to(head)
     if clip == "a mask of zero":
         bank.driving_mask.zero_()

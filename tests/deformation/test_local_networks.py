@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from partnerface.deformation.part_assigner import SETTLED, annealing_factor, settled_share
-from partnerface.deformation.part_deformation import LocalNetworks
+from partnerface.deformation.part_networks import LocalNetworks
 
 
 def test_a_schedule_rises_evenly_then_rests():

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from partnerface.deformation.global_deformation import GlobalDeformation
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 from tests.contracts.subjects import disturb, in_frame
 
 PARTS, DRIVING = 5, 20
 
 
 @pytest.fixture
-def deformation() -> PartDeformation:
+def deformation() -> PartNetworks:
     torch.manual_seed(0)
-    made = PartDeformation(DRIVING, parts=PARTS, top_k=3, hidden_width=16, num_frequencies=2)
+    made = PartNetworks(DRIVING, parts=PARTS, top_k=3, hidden_width=16, num_frequencies=2)
     disturb(made, 0.3)
     return made.eval()
 

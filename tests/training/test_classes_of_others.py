@@ -24,7 +24,7 @@ from lightning.pytorch import Callback
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.sequence import SequenceReader
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.fields.hash_field import HashField
 from partnerface.losses.loss import Loss
@@ -32,7 +32,7 @@ from partnerface.sampling.head_sampler import HeadRaySampler
 from partnerface.skinning.nearest_surface import NearestSurface
 
 
-class Shift(PartDeformation):
+class Shift(PartNetworks):
     """Parts, and one learned offset for all points."""
 
     def __init__(self, driving_width: int, start: float = 0.001, title: str = "torch.nn.ReLU") -> None:

@@ -40,7 +40,7 @@ def set_up(words: list[str], continued: str | None = None) -> AvatarCLI:
     return cli
 
 
-@pytest.mark.parametrize("method", ["part_blendshapes", "skinning_only"])
+@pytest.mark.parametrize("method", ["part_deformation", "skinning_only"])
 def test_the_first_picture_is_that_of_skinning_alone(statics, synthetic_dataset, tmp_path, method) -> None:
     """Also where the field takes a code that the old one did not."""
     cli = set_up(arguments(synthetic_dataset, method, tmp_path, f"--model.start_from={statics}"))

@@ -19,7 +19,7 @@ from partnerface.avatar.avatar import Avatar
 from partnerface.cli.main import main
 from partnerface.data.drivers.driver import OwnFrames
 from partnerface.data.synthetic.reader import SyntheticReader
-from partnerface.deformation.part_deformation import PartDeformation
+from partnerface.deformation.part_networks import PartNetworks
 from partnerface.errors import UserError
 from partnerface.fields.hash_field import HashField
 from partnerface.files.video_reading.read import read_video
@@ -45,7 +45,7 @@ def avatar(synthetic_dataset: Path) -> Avatar:
     made = Avatar(
         head_model=AnnyHead(),
         skinning=NearestSurface(),
-        deformation=partial(PartDeformation, parts=6, hidden_width=16),
+        deformation=partial(PartNetworks, parts=6, hidden_width=16),
         field=partial(HashField, levels=4, log2_table_size=12, finest=64, hidden_width=16),
         sampler=HeadRaySampler(samples=12, cells=32),
         torso=TorsoLayer(resolutions=(8, 16), channels=4),

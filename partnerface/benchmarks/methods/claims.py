@@ -22,7 +22,7 @@ from partnerface.benchmarks.methods.results import TRAIN
 from partnerface.evaluation.combinations import EXPRESSION_REGION, NEW_COMBINATION
 from partnerface.runs.results import TextTable
 
-CLAIMING = (OURS, "part_blendshapes", "lit_part_blendshapes")
+CLAIMING = (OURS, "lit_part_blendshapes")
 """Methods that are held against the claims, where they were run."""
 
 Comparison = Literal["share", "ratio", "gain"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from partnerface.benchmarks.method_under_test import ORACLE, OURS, PEER, PEER_RAYS
-from partnerface.configuration.config_files import CONFIGS
 from partnerface.data.formats.auto import recognised
 from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.formats.layout import TRANSFORMS
@@ -23,7 +21,6 @@ from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.errors import UserError
-from partnerface.files.plain_values import read_yaml
 
 DEFORMATION = "model.avatar.deformation.init_args"
 
@@ -84,20 +81,11 @@ class MethodVariant:
 
 
 COMPARED = (
-    *(OURS, "part_networks", "part_blendshapes", "lit_part_blendshapes"),
+    *(OURS, "part_networks", "lit_part_blendshapes"),
     *("global_deformation", "global_deformation_equal_compute", "lit_global_deformation"),
     *("skinning_only", ORACLE),
 )
 """The methods that the claims compare."""
-
-
-def distinct_methods(names: Sequence[str]) -> list[str]:
-    """The methods without those whose file says the same as that of an earlier one."""
-    found: dict[str, str] = {}
-    for name in names:
-        content = read_yaml(CONFIGS / "method" / f"{name}.yaml")
-        found.setdefault(json.dumps(content), name)
-    return list(found.values())
 
 
 def parse_variants(text: str, known: Sequence[str]) -> list[MethodVariant]:

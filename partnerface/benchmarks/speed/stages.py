@@ -183,7 +183,7 @@ def avatar_stages(avatar: Avatar) -> list[TimedMethod]:
         TimedMethod(avatar.skinning, "with_gradient", "inverse skinning"),
         TimedMethod(pipeline, "picture_map", "voxels: building"),
         TimedMethod(VoxelMap, "__call__", "voxels: interpolating"),
-        TimedMethod(avatar.deformation, "forward", "deformation bank", counts_points=True),
+        TimedMethod(avatar.deformation, "forward", "deformation", counts_points=True),
         TimedMethod(avatar.field, "forward", "field heads", counts_points=True),
         TimedMethod(avatar.field, "density", "field heads", counts_points=True),
         TimedMethod(avatar.field.grid, "forward", "hash encoding", counts_points=True),

@@ -106,7 +106,9 @@ def test_nothing_is_claimed_of_the_head_mask() -> None:
 
 
 def test_the_table_has_a_column_for_each_person_and_none_without_a_comparison(row) -> None:
-    rows = [row(name, mm_left={"fine_face": mm}) for name, mm in ((OURS, 0.15), ("part_blendshapes", 0.12))]
+    rows = [
+        row(name, mm_left={"fine_face": mm}) for name, mm in ((OURS, 0.15), ("lit_part_blendshapes", 0.12))
+    ]
     assert claims_tables(MethodResults(rows)) == []
     rows += [row(COMPUTE, mm_left={"fine_face": 0.2})]
     rows += [
@@ -119,7 +121,7 @@ def test_the_table_has_a_column_for_each_person_and_none_without_a_comparison(ro
         "| --- | ---: | ---: | ---: |",
         f"| mm left, unseen combination, times {COMPUTE} | at most 0.80 | 0.75: yes | 1.50: no |",
     ]
-    assert second[0] == "| claims of part_blendshapes | target | synthetic_c |"
+    assert second[0] == "| claims of lit_part_blendshapes | target | synthetic_c |"
     assert second[2].endswith("| at most 0.80 | 0.60: yes |")
 
 

@@ -10,7 +10,6 @@ from partnerface.benchmarks.methods.compared import (
     BenchmarkSubject,
     MethodVariant,
     Resolution,
-    distinct_methods,
     parse_subjects,
     parse_variants,
     relative,
@@ -214,13 +213,3 @@ def test_settings_that_an_embedded_subject_does_not_have(setting: str) -> None:
         UserError, match=f"--subjects synthetic_c:{setting}: '{setting}' is not NAME=NUMBER of"
     ):
         _parse(f"synthetic_c:{setting}")
-
-
-def test_methods_with_the_same_file_are_compared_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "method").mkdir()
-    for name, text in (("a", "x: 1 # ours"), ("b", "x: 1"), ("c", "x: 2")):
-        (tmp_path / "method" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr("partnerface.benchmarks.methods.compared.CONFIGS", tmp_path)
-    assert distinct_methods(["c", "a", "b"]) == ["c", "a"]

@@ -229,10 +229,10 @@ def test_statics_have_the_field_of_the_method_that_starts_from_them(tmp_path: Pa
     path = tmp_path / "method" / "global_deformation.yaml"
     path.write_text(path.read_text().replace("levels: 8", "levels: 9"))
     finer, moving = ("model.avatar.init_args.field.init_args.finest", "512"), ("parts", "4")
-    plain = MethodVariant("part_blendshapes", (moving,))
+    plain = MethodVariant("part_deformation", (moving,))
     assert statics_of(plain, tmp_path) == MethodVariant("skinning_only")
     assert statics_of(MethodVariant("oracle"), tmp_path) == MethodVariant("skinning_only")
-    changed = MethodVariant("part_blendshapes", (moving, finer))
+    changed = MethodVariant("part_deformation", (moving, finer))
     assert statics_of(changed, tmp_path) == MethodVariant("skinning_only", (finer,))
     other = statics_of(MethodVariant("global_deformation"), tmp_path)
     assert other.method == "global_deformation"

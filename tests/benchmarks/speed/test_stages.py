@@ -164,7 +164,7 @@ STAGES = {
     "posing",
     "ray sampling",
     "inverse skinning",
-    "deformation bank",
+    "deformation",
     "hash encoding",
     "field heads",
     "torso",
@@ -183,7 +183,7 @@ def test_a_training_step_has_all_stages(tiny_method):
     assert 0 < 2 * sum(row["milliseconds"] for row in stages) < 1000 * taken
     points = {row["stage"]: row["points"] for row in stages}
     assert points["ray sampling"] == points["torso"] == 2 * 64
-    assert 0 < points["deformation bank"] <= points["inverse skinning"] <= 2 * 64 * 16
+    assert 0 < points["deformation"] <= points["inverse skinning"] <= 2 * 64 * 16
 
 
 def test_a_rendered_frame_has_no_backward_and_counts_every_ray(tiny_method):

@@ -10,14 +10,13 @@ import torch
 
 from partnerface import load_avatar
 from partnerface.benchmarks.method_under_test import ORACLE, OURS, method_names
-from partnerface.benchmarks.methods.compared import distinct_methods
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.training import module
 from tests.cuda.pretended.conftest import ONE_TEST_FRAME
 from tests.cuda.pretended_device import pretended_cuda
 
-METHODS = [*distinct_methods(method_names()), ORACLE]
+METHODS = [*method_names(), ORACLE]
 
 OPEN = """
 import sys

@@ -16,7 +16,7 @@ BUDGET = "--trainer.callbacks+=partnerface.training.callbacks.budgets.CpuBudget"
 
 
 def arguments(data: str, run: Path, *flags: str) -> list[str]:
-    names = ("base", "method/part_blendshapes", "head_model/anny", f"data/{data}", "scale/smoke")
+    names = ("base", "method/part_deformation", "head_model/anny", f"data/{data}", "scale/smoke")
     flags = (*flags, "--model.avatar.deformation.init_args.parts=4", "--trainer.max_steps=2")
     sampler = "--model.avatar.sampler.init_args.cells=32"
     return [*config_arguments(*names), *flags, sampler, "--trainer.accelerator=cpu", f"--run_dir={run}"]
