@@ -17,7 +17,7 @@ from partnerface.deformation.deformation import (
     dense_part_weights,
 )
 from partnerface.deformation.driving_signal import MOTION_WIDTH, VELOCITY_WIDTH
-from partnerface.deformation.part_assigner import PartAssigner
+from partnerface.deformation.part_assigner import PartAssigner, TemperatureSchedule
 from partnerface.deformation.part_placement import (
     DrivingMasks,
     PartPlacement,
@@ -59,6 +59,9 @@ class PartBlendshapes(Deformation):
         move_points: whether points move; without, there is the appearance code alone.
         placement: where the parts start, see `placed_centres`.
         learn_parts: whether the partition is learned or stays as it was placed.
+        temperature_schedule: ``constant``, ``annealed`` or ``learned``, see `PartAssigner`.
+        start_temperature: where an annealed temperature starts.
+        residual_frequencies: octaves of the learned residual of the part logits, 0 for none.
         masks: the expressions that each part depends on, see `driving_masks`; ``learned`` gates them, and the
             loss `DrivingSparsity` closes gates.
         expression_code_width: length of a code of the whole expression, learned by an MLP, on which all local
@@ -84,6 +87,9 @@ class PartBlendshapes(Deformation):
         move_points: bool = True,
         placement: PartPlacement = "expression_motion",
         learn_parts: bool = True,
+        temperature_schedule: TemperatureSchedule = "constant",
+        start_temperature: Between[float, 1e-12, 1e6] = 1.0,
+        residual_frequencies: Between[int, 0, 16] = 0,
         masks: DrivingMasks = "any_vertex",
         expression_code_width: Between[int, 0, 256] = 0,
     ) -> None:
@@ -95,7 +101,9 @@ class PartBlendshapes(Deformation):
             )
         self.parts, self.driving_width, self.appearance_width = parts, driving_width, appearance_width
         self.num_frequencies, self.placement, self.masks = num_frequencies, placement, masks
-        self.assigner = PartAssigner(parts, temperature, top_k).requires_grad_(learn_parts)
+        self.assigner = PartAssigner(
+            parts, temperature, top_k, temperature_schedule, start_temperature, residual_frequencies
+        ).requires_grad_(learn_parts)
         self.features = nn.Sequential(
             *_layer(3 + 6 * num_frequencies, hidden_width), *_layer(hidden_width, hidden_width)
         )
@@ -129,6 +137,9 @@ class PartBlendshapes(Deformation):
 
     def set_hard(self, hard: bool) -> None:
         self.assigner.hard = hard
+
+    def set_progress(self, progress: float) -> None:
+        self.assigner.set_progress(progress)
 
     def gates(self) -> Tensor:
         """``[P, E]`` learned masks, in [0, 1) with exact zeros (as Louizos et al. 2018, without noise)."""

@@ -59,6 +59,7 @@ def matrix_of(network, part: int, signal: Tensor) -> Tensor:
         {"appearance_width": 10},
         {"masks": "learned"},
         {"expression_code_width": 4},
+        {"temperature_schedule": "learned", "residual_frequencies": 1},
     ],
     ids=str,
 )

@@ -7,22 +7,27 @@ import torch
 from lightning.pytorch import Callback
 
 from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.configuration.config_files import CONFIGS
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 EVERY_CHOICE = [
+    "--model.avatar.deformation.init_args.parts=8",
     "--model.avatar.deformation.init_args.placement=head_regions",
     "--model.avatar.deformation.init_args.residual_frequencies=2",
-    "--model.avatar.deformation.init_args.windowed_frequencies=true",
+    "--model.avatar.deformation.init_args.masks=learned",
+    "--model.avatar.deformation.init_args.expression_code_width=4",
     "--model.avatar.driving_noise=0.1",
     "--model.avatar.clamp_driving=false",
     "--model.losses.part_entropy.init_args.weight=0.01",
     "--model.losses.offset_smoothness.init_args.weight=0.01",
 ]
 SCHEDULE = "--model.avatar.deformation.init_args.temperature_schedule="
+WINDOWED = "--model.avatar.deformation.init_args.windowed_frequencies"
 CHOICES = {
     "as shipped": [],
     "annealed": [*EVERY_CHOICE, f"{SCHEDULE}annealed"],
     "learned": [*EVERY_CHOICE, f"{SCHEDULE}learned"],
+    "part networks": ["--config", str(CONFIGS / "method/part_networks.yaml"), f"{WINDOWED}=true"],
     "patches": ["--data.patch_side=8", "--data.patches_from=0.4"],
 }
 

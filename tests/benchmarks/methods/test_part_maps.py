@@ -39,7 +39,7 @@ def test_hard_parts_left_and_right_of_the_face(avatar: Avatar) -> None:
     skin = avatar.head_model(neutral).canonical_vertices[avatar.skinning.faces.unique()]
     middle = avatar.cube((skin.amin(0) + skin.amax(0)) / 2)
     sides = middle + torch.tensor([[-0.2, 0.0, 0.0], [0.2, 0.0, 0.0]])
-    avatar.deformation.place_parts(torch.cat([sides, torch.full((parts - 2, 3), 50.0)]))
+    assigner.place(torch.cat([sides, torch.full((parts - 2, 3), 50.0)]))
     assigner.biases.data.zero_()
     assigner.log_sizes.data.zero_()
     avatar.deformation.set_hard(True)

@@ -135,7 +135,7 @@ def test_whatever_changes_the_result_changes_the_folder(run: BenchmarkRun, tmp_p
     shutil.copytree(CONFIGS, configs)
     assert replace(run, configs=configs).folder == run.folder
     method = configs / "method" / "part_deformation.yaml"
-    method.write_text(method.read_text().replace("parts: 8", "parts: 9"))
+    method.write_text(method.read_text().replace("parts: 64", "parts: 9"))
     others = [
         replace(run, configs=configs),
         replace(run, seed=2),

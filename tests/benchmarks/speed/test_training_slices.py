@@ -24,7 +24,7 @@ def test_steps_are_timed_after_the_warm_up_and_the_method_learns(tiny_method):
     assert len(timer.steps) == 3
     assert all(step.wall > 0 for step in timer.steps)
     changed = [k for k, v in tiny_method.module.avatar.named_parameters() if not torch.equal(v, before[k])]
-    assert {"field.grid.tables", "deformation.networks.weight3"} <= {*changed}
+    assert {"field.grid.tables", "deformation.local.offset.shapes"} <= {*changed}
 
 
 def test_slices_run_in_the_second_stage(tiny_method):

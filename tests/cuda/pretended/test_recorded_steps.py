@@ -10,15 +10,15 @@ from tests.cuda.pretended.conftest import PRUNING
 from tests.cuda.pretended_graphs import capturing
 
 STEPS = 8
-SCHEDULED = (
+STAGES = ("--model.avatar.init_args.warm_up=0.5", "--data.patch_side=6", "--data.patches_from=0.75")
+ANNEALED = "--model.avatar.deformation.init_args.temperature_schedule=annealed"
+SCHEDULED = {
     # The stage of hard parts ends, temperature and frequencies change, and patches begin, while steps are
     # replayed.
-    "--model.avatar.init_args.warm_up=0.5",
-    "--model.avatar.deformation.init_args.temperature_schedule=annealed",
-    "--model.avatar.deformation.init_args.windowed_frequencies=true",
-    "--data.patch_side=6",
-    "--data.patches_from=0.75",
-)
+    OURS: (*STAGES, ANNEALED),
+    "part_networks": (*STAGES, ANNEALED, "--model.avatar.deformation.init_args.windowed_frequencies=true"),
+    "nerface": (),
+}
 LONG = ("--trainer.limit_val_batches=0", f"--trainer.max_steps={STEPS}", "--model.refine_tracking=true")
 
 
@@ -28,20 +28,20 @@ def trained(words: list[str]) -> tuple[AvatarCLI, dict[str, torch.Tensor]]:
     return cli, {name: value.cpu() for name, value in cli.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("method", [OURS, "nerface"])
+@pytest.mark.parametrize("method", SCHEDULED)
 def test_they_end_where_the_others_do(cuda, random_lpips, arguments, tmp_path, monkeypatch, capsys, method):
     """Pruned in every step, with corrections of the tracked parameters, through both stages and patches."""
     replayed = []
     monkeypatch.setattr(recorded_step, "WARM_UP_STEPS", 1)
     graph = torch.cuda.CUDAGraph
     monkeypatch.setattr(graph, "replay", lambda self, real=graph.replay: (replayed.append(self), real(self)))
-    flags = [*LONG, PRUNING, *(SCHEDULED if method == OURS else ())]
+    flags = [*LONG, PRUNING, *SCHEDULED[method]]
     _, expected = trained(arguments(method, tmp_path / "usual", *flags))
     assert not replayed
     cli, found = trained(arguments(method, tmp_path / "recorded", *flags, "--model.cuda_graphs=true"))
     assert cli.trainer.global_step == STEPS
     # Of each stage one step is made as usual.
-    stages = 3 if method == OURS else 1
+    stages = 3 if SCHEDULED[method] else 1
     assert len({*map(id, replayed)}) == stages
     assert len(replayed) == STEPS - stages
     assert "not recorded" not in capsys.readouterr().err
