@@ -22,7 +22,7 @@ def _build(arguments: list[str], run_dir: Path, *flags: str, command: str = "fit
 
 def test_one_loss_is_changed_by_flag_and_the_others_stay(smoke_arguments: list[str], tmp_path: Path) -> None:
     cli = _build(smoke_arguments, tmp_path, "--model.losses.matte.init_args.weight=0.7")
-    of_parts = {"part_balance", "part_entropy", "offset_smoothness"}
+    of_parts = {"part_balance", "part_entropy", "offset_smoothness", "driving_sparsity"}
     assert set(cli.model.losses) == {"photometric", "matte", "perceptual", "offset_size", *of_parts}
     assert cli.model.losses["matte"].weight == 0.7
 

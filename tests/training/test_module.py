@@ -117,7 +117,7 @@ def test_a_rendered_frame_is_laid_out_like_its_image(attached: AvatarCLI) -> Non
         rendered.image[:, 20, 9], alone.over(torch.ones(3))[0, 0], atol=1e-4, rtol=1e-3
     )
     torch.testing.assert_close(rendered.opacity[20, 9], alone.opacity[0, 0], atol=1e-4, rtol=1e-3)
-    assert rendered.part_weights.shape == (32, 32, 8)
+    assert rendered.part_weights.shape == (32, 32, 64)
     seen = rendered.depth[rendered.depth > 0]
     # The head is closer to the camera than its joint's distance and not behind the back of the skull.
     distance = frame.view.head.translation[0].norm()
@@ -136,7 +136,7 @@ def test_a_test_scores_the_picture_that_users_get(attached: AvatarCLI, monkeypat
     assert not torch.equal(scored.image, exact.on_white())
     assert torch.equal(shown.image, scored.image)
     assert torch.equal(again.image, scored.image)
-    assert shown.part_weights.shape == (32, 32, 8)
+    assert shown.part_weights.shape == (32, 32, 64)
     assert torch.equal(shown.part_weights, again.part_weights)
 
 
