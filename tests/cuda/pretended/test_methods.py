@@ -1,5 +1,6 @@
 """Every method on the pretended device: its commands, its pictures, and its checkpoint on a CPU."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,20 @@ from partnerface import load_avatar
 from partnerface.benchmarks.method_under_test import ORACLE, OURS, method_names
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.configuration.config_files import CONFIGS
 from partnerface.training import module
 from tests.cuda.pretended.conftest import ONE_TEST_FRAME
 from tests.cuda.pretended_device import pretended_cuda
 
-METHODS = [*method_names(), ORACLE]
+
+def _classes(method: str) -> str:
+    """The classes of a method's file: sizes alone call no other operations."""
+    text = (CONFIGS / "method" / f"{method}.yaml").read_text()
+    return " ".join(re.findall(r"class_path: *([\w.]+)", text.partition("  losses:")[0]))
+
+
+METHODS = list({_classes(name): name for name in (ORACLE, *reversed(method_names()))}.values())
+"""One of each combination of classes, the method of the project among them."""
 
 OPEN = """
 import sys
