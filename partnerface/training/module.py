@@ -310,6 +310,8 @@ class AvatarModule(LightningModule):
             view = replace(view, head=self.refinement(view.head, batch.frame_index))
         rendered = self.avatar(pixel_rays(view.camera, batch.pixels), view, batch.frame_index)
         total, terms = weighted_sum(self.losses, rendered, batch, self._wants_all_terms)
+        if torch.is_grad_enabled() and not total.requires_grad:
+            raise UserError("model.losses: no term with a weight depends on what is trained; add photometric")
         detached = {name: value.detach() for name, value in terms.items()}
         if self.refinement is not None:
             size = self.refinement.size(batch.frame_index)
