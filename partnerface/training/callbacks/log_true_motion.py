@@ -1,22 +1,35 @@
-"""LogTrueMotion: logs at the end of training how much of an embedded subject's true motion is left."""
+"""LogTrueMotion: logs at the end of training how well an embedded subject's true motion is reproduced."""
 
 from __future__ import annotations
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from partnerface.data.datamodule import HeadVideoDataModule
+from partnerface.data.splits import spread_evenly
 from partnerface.errors import UserError
+from partnerface.evaluation.fine_motion import FINE_MOTION
+from partnerface.evaluation.means import ImageMeans
+from partnerface.evaluation.metrics import PSNR
 from partnerface.training.motion_measures import MotionMeasures
 
 
 class LogTrueMotion(Callback):
-    """Logs ``motion/SPLIT/mm_left``, ``explained`` and ``cosine`` of the fine face, and ``hair_mm_left``.
+    """Logs ``motion/SPLIT/psnr`` where fine motion shows, and of the motion itself the millimetres left.
 
-    For sweeps, which compare what one command logs: `metrics.json` holds the same after a test. Nothing
-    that is trained depends on it.
+    For sweeps, which compare what one command logs: `metrics.json` holds the same after a test. The names are
+    ``psnr`` (dB, test splits alone), ``mm_left``, ``explained`` and ``cosine`` of the fine face, and
+    ``hair_mm_left``. Nothing that is trained depends on it.
+
+    Args:
+        frames: frames of each test split that are rendered for ``psnr``, evenly spread; 0 for none.
 
     Raises:
         UserError: before training, if the true motion is not known, as of any real video.
     """
+
+    def __init__(self, frames: int = 12) -> None:
+        self.frames = frames
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         reader = trainer.datamodule.reader
@@ -34,8 +47,8 @@ class LogTrueMotion(Callback):
         measures = MotionMeasures(trainer.datamodule, avatar.head_model, pl_module.device)
         was_training = avatar.training
         scores = measures.scores(avatar.eval())
+        logged = self._psnr(measures, trainer.datamodule, pl_module)
         avatar.train(was_training)
-        logged = {}
         for split, motion in (scores or {}).items():
             left, nothing = motion["mm_left"], motion["mm_nothing"]["fine_face"]
             fine = left["fine_face"]
@@ -44,3 +57,21 @@ class LogTrueMotion(Callback):
             logged |= {f"motion/{split}/{name}": value for name, value in found.items() if value is not None}
         for logger in trainer.loggers:
             logger.log_metrics(logged, step=trainer.global_step)
+
+    def _psnr(
+        self, measures: MotionMeasures, data: HeadVideoDataModule, module: LightningModule
+    ) -> dict[str, float]:
+        """``motion/SPLIT/psnr`` in dB of the test splits in which fine motion shows."""
+        splits = measures.sequence.splits
+        tests = measures.sequence.test_splits
+        shown = [(name, frame) for name in tests for frame in spread_evenly(splits[name], self.frames)]
+        if not shown:
+            return {}
+        means = ImageMeans(tests, [FINE_MOTION], {"psnr": PSNR()}).to(module.device)
+        for split, number in shown:
+            frame = data.evaluation_frame(number).to(module.device)
+            with torch.inference_mode():
+                rendered = module.render(frame)
+            means.update([split], rendered.image, frame.on_white(), measures.masks(frame))
+        found = {split: regions[FINE_MOTION]["psnr"] for split, regions in means.compute().items()}
+        return {f"motion/{split}/psnr": value for split, value in found.items() if value is not None}

@@ -9,6 +9,7 @@ import pytest
 from partnerface.cli.main import main
 from partnerface.configuration.config_files import config_arguments
 from partnerface.data.synthetic.conversation import SPLIT_PROTOCOL
+from partnerface.evaluation import fine_motion
 from partnerface.sweeps.sweep_file import read_sweep
 
 CALLBACK = "--trainer.callbacks+=partnerface.training.callbacks.log_true_motion.LogTrueMotion"
@@ -22,13 +23,21 @@ def arguments(data: str, run: Path, *flags: str) -> list[str]:
     return [*config_arguments(*names), *flags, sampler, "--trainer.accelerator=cpu", f"--run_dir={run}"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def single_pixels_are_regions():
+    """Small frames show little motion."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fine_motion, "LEAST_PIXELS", 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     """A training of subject c, and the last value of every name that it logged."""
     folder = tmp_path_factory.mktemp("motion")
-    size = [f"--data.reader.init_args.{name}={value}" for name, value in (("frames", 30), ("size", 16))]
+    size = [f"--data.reader.init_args.{name}={value}" for name, value in (("frames", 30), ("size", 32))]
     words = arguments("synthetic_c", folder / "run", *size, f"--data.reader.init_args.root={folder / 'c'}")
-    assert main(["fit", *words, CALLBACK, BUDGET, "--data.image_size=16"]) == 0
+    assert main(["fit", *words, CALLBACK, BUDGET, "--data.image_size=32"]) == 0
     return folder / "run", values_of(folder / "run")
 
 
@@ -41,7 +50,11 @@ def test_the_log_and_the_test_agree(logged) -> None:
     run, values = logged
     config, checkpoint = run / "config.yaml", run / "checkpoints" / "last.ckpt"
     assert main(["test", "--config", str(config), "--ckpt_path", str(checkpoint), "--result_page=false"]) == 0
-    motion = json.loads((run / "metrics.json").read_text())["motion"]
+    report = json.loads((run / "metrics.json").read_text())
+    # `smoke` tests three frames, those of this split.
+    shown = report["splits"]["temporal"]["fine_motion"]["psnr"]
+    assert values["motion/temporal/psnr"] == pytest.approx(shown, rel=1e-5)
+    motion = report["motion"]
     assert motion.keys() == {"train", "temporal", "unseen_combination", "larger"}
     for split, found in motion.items():
         left, nothing = found["mm_left"]["fine_face"], found["mm_nothing"]["fine_face"]
