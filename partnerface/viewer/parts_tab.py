@@ -23,8 +23,9 @@ GAINS_OF_BUTTON: Mapping[str, tuple[float, float | None]] = {
 """Factors of the parts that are listed and of the others, by button; None where they stay."""
 
 EXPLANATION = (
-    "0 switches off what the network of a part adds, 1 is as trained. Numbers: levels of 255 by which the part "
-    "changes the colour of its skin under an expression. With **Show: Parts**, click the face to find a part."
+    "0 switches off what the network of a part adds, 1 is as trained. Numbers: levels of 255 by which the "
+    "part changes the colour of its skin under an expression. With **Show: Parts**, click the face to find "
+    "a part."
 )
 
 
@@ -79,8 +80,8 @@ class PartsTab:
 
     def list_part(self, number: int | None) -> None:
         """List a single part, or all of them if None."""
-        found = (text for text, numbers in self.choices.items() if numbers == [number])
-        self.choice.value = self.all if number is None else next(found, self.all)
+        single = (text for text, numbers in reversed(self.choices.items()) if numbers == [number])
+        self.choice.value = self.all if number is None else next(single)
 
     def _list(self) -> None:
         # A page may make up a choice.
@@ -91,7 +92,7 @@ class PartsTab:
         self.changed()
 
     def _press(self, button: str) -> None:
-        listed, others = GAINS_OF_BUTTON[button]
+        listed, others = GAINS_OF_BUTTON.get(button, (None, None))
         with self.client.atomic():
             for number, slider in self.sliders.items():
                 gain = listed if number in self.listed else others

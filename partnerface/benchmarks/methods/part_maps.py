@@ -110,7 +110,7 @@ def _view(skin: CanonicalSkin, degrees: float, size: int) -> tuple[Tensor, Tenso
 def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
     """Draw for each trained avatar, with its title, where its parts lie and what drives those that move most.
 
-    A deformation without parts is a single part.
+    Parts are numbered from 1, as on pages. A deformation without parts is a single part.
     """
     figure = Figure(figsize=(11.5, 4.6 * len(avatars)), layout="constrained")
     axes = figure.subplots(len(avatars), 2, squeeze=False, width_ratios=[1.25, 1])
@@ -124,7 +124,7 @@ def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
         if len(motion) > 1:
             places = part_places(skin)
             for part in filter(places.__contains__, shown.tolist()):
-                maps.text(*places[part], str(part), size=5, ha="center", va="center", bbox=LABEL)
+                maps.text(*places[part], str(part + 1), size=5, ha="center", va="center", bbox=LABEL)
         _draw_drivers(figure, table, motion, shown, avatar.head_model.asset.expression_names)
     figure.savefig(path, dpi=110)
 
@@ -139,7 +139,7 @@ def _draw_drivers(
         range(len(expressions)), [names[k] for k in expressions], rotation=60, ha="right", size=6
     )
     panel.set_yticks(
-        range(len(parts)), ["whole head"] if len(motion) == 1 else [str(k) for k in parts], size=7
+        range(len(parts)), ["whole head"] if len(motion) == 1 else [str(k + 1) for k in parts], size=7
     )
     for label, colour in zip(panel.get_yticklabels(), part_colours(len(motion))[parts].numpy(), strict=True):
         label.set_bbox({"facecolor": tuple(colour), "edgecolor": "none", "pad": 1.5})
