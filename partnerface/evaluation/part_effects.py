@@ -59,7 +59,7 @@ class PartSummary:
     """What is known of one part of an avatar.
 
     Attributes:
-        number: of the part, from 0.
+        number: the part, counted from 0.
         region: the named region of the head where most of its skin lies; empty if it has none.
         side: ``left`` or ``right`` of the subject; empty in the middle.
         drivers: the expressions that drive it with their effects in grey levels, the strongest first.

@@ -141,7 +141,8 @@ class AvatarPage(Page):
         image = channel_image(picture, controls.channel, background, controls.highlighted)
         frame = Frame.around(*self._canvas(), width / height)
         if clicked is not None:
-            self._clicked = None
+            if self._clicked is clicked:
+                self._clicked = None
             self._list_part(frame.pixel(clicked, (width, height)), picture.part_weights)
         canvas = frame.filled(image, controls.background)
         if controls.wireframe:
