@@ -112,9 +112,10 @@ def part_places_on_head(avatar: Avatar, skin: CanonicalSkin) -> list[tuple[str, 
     regions = [""] * len(sides)
     if len(avatar.head_model.asset.landmark_faces):
         weights = head_parts(avatar.head_model, avatar.identity).weights
-        most = (skin.weights.T @ torch.stack(list(weights.values()), 1)).max(1)
-        names = list(weights)
-        regions = [names[k] if value > 0 else "" for value, k in zip(*map(Tensor.tolist, most), strict=True)]
+        most, region = (skin.weights.T @ torch.stack(list(weights.values()), 1)).max(1)
+        # A part without skin has no region.
+        names = [*weights, ""]
+        regions = [names[k] for k in region.masked_fill(most <= 0, len(weights)).tolist()]
     return list(zip(regions, sides, strict=True))
 
 
