@@ -15,6 +15,9 @@ from partnerface.data.batches.datasets import EvaluationFrame
 ERROR_GAIN = 4.0
 """Factor of the errors shown, which are small: a difference of 64 of 255 is white."""
 
+PART_TONES = ((0.75, 0.9), (0.45, 1.0), (0.55, 0.75), (1.0, 1.0))
+"""Saturation and value of the colours of parts: the four that keep 64 of them farthest apart in CIELAB."""
+
 
 @dataclass
 class Prediction:
@@ -66,9 +69,14 @@ def part_map(weights: Tensor) -> Tensor:
 
 
 def part_colours(parts: int) -> Tensor:
-    """``[P, 3]`` RGB in [0, 1]; parts of neighbouring numbers differ much in hue."""
+    """``[P, 3]`` RGB in [0, 1], up to 64 of which can be told apart.
+
+    Parts of neighbouring numbers differ much in hue, and each fourth has the same tone.
+    """
     golden = 0.61803398875
-    return torch.tensor([colorsys.hsv_to_rgb((k * golden) % 1.0, 0.75, 0.9) for k in range(parts)])
+    return torch.tensor(
+        [colorsys.hsv_to_rgb((k * golden) % 1.0, *PART_TONES[k % len(PART_TONES)]) for k in range(parts)]
+    )
 
 
 def depth_map(depth: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from partnerface.avatar.picture import image_bytes
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.dataset_checks.sequence_checks import Finding
+from partnerface.evaluation.part_effects import part_summaries
 from partnerface.evaluation.pictures import depth_map, part_colours, part_map
 from partnerface.evaluation.report import MOTION_CAPTION, PAGE_FILE, motion_rows
 from partnerface.files.images import read_rgb
@@ -216,20 +217,22 @@ def _player(sheet: ExpressionSheet) -> dict[str, Any]:
 
 
 def _parts(avatar: AvatarMethod) -> dict[str, Any]:
-    """Picture, depth and, for methods with parts, the map of the parts and the share of the head of each."""
+    """Picture, depth and, for methods with parts, the map of the parts and a row for those that do most:
+    title, colour and effect in grey levels.
+    """
     view = facing_view(avatar)
     picture = avatar.render(view, reduced_size(view, TILE_SIDE), with_parts=avatar.parts > 1)
     weights = picture.part_weights
-    found = {
+    found: dict[str, Any] = {
         "picture": jpeg_uri(picture.to_bytes()),
         "depth": jpeg_uri(image_bytes(depth_map(picture.depth))),
     }
     if weights is None or weights.shape[-1] == 1:
-        return {**found, "map": None, "shares": []}
-    shares = weights.flatten(0, 1).sum(0)
-    shares = (shares / shares.sum().clamp_min(1e-9)).tolist()
-    colours = [
-        f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (part_colours(len(shares)) * 255).round().int().tolist()
+        return {**found, "map": None, "rows": [], "others": 0}
+    colours = (255 * part_colours(avatar.parts)).round().int().tolist()
+    rows = [
+        (part.title, "#{:02x}{:02x}{:02x}".format(*colours[part.number]), part.effect)
+        for part in part_summaries(avatar)[:MOST_PARTS]
     ]
-    rows = sorted(zip(range(len(shares)), colours, shares, strict=True), key=lambda row: -row[2])
-    return {**found, "map": jpeg_uri(image_bytes(part_map(weights))), "shares": rows[:MOST_PARTS]}
+    found["map"] = jpeg_uri(image_bytes(part_map(weights)))
+    return {**found, "rows": rows, "others": avatar.parts - len(rows)}

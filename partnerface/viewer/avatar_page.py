@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
 
@@ -12,10 +12,12 @@ import numpy as np
 import torch
 import viser
 from PIL import Image
+from torch import Tensor
 
 from partnerface.avatar.method import AvatarMethod
 from partnerface.data.drivers.driver import Driver
 from partnerface.data.view import View
+from partnerface.evaluation.part_effects import PartSummary
 from partnerface.viewer.clip import ClipRecorder
 from partnerface.viewer.drawing import Frame, channel_image, visible_edges
 from partnerface.viewer.panel import Actions, Panel
@@ -62,6 +64,7 @@ class AvatarPage(Page):
     Args:
         client: the page in viser.
         avatar: what is shown; only the thread of the loop renders with it.
+        parts: what is known of each of its parts, in the order to list them.
         still: the view (F = 1) without a performance.
         performances: what can be played: makes a driver, by name.
         loop: renders.
@@ -71,6 +74,7 @@ class AvatarPage(Page):
         self,
         client: viser.ClientHandle,
         avatar: AvatarMethod,
+        parts: Sequence[PartSummary],
         still: View,
         performances: Mapping[str, Callable[[], Driver | LiveViews]],
         loop: RenderLoop,
@@ -78,10 +82,11 @@ class AvatarPage(Page):
         self.client, self.avatar, self.performances, self.loop = client, avatar, performances, loop
         self.playback, self.recorder, self._wants_screenshot = Playback(still), None, False
         self._lock, self._interval, self._last_shown, self._closed = RLock(), 0.0, 0.0, False
-        self._home = Home.of(still)
+        self._home, self._clicked = Home.of(still), None
         self.panel = Panel(
             client,
             avatar,
+            parts,
             list(performances),
             Actions(
                 changed=self.changed,
@@ -95,6 +100,8 @@ class AvatarPage(Page):
             ),
         )
         client.camera.on_update(lambda _: self.changed())
+        if self.panel.parts is not None:
+            client.scene.on_click()(lambda event: self.click(event.screen_pos))
 
     @property
     def complete(self) -> bool:
@@ -112,7 +119,7 @@ class AvatarPage(Page):
         start = time.monotonic()
         with self._lock:
             # What was asked for in the meantime is to be in the picture: it is for the next one.
-            save = self._wants_screenshot
+            save, clicked = self._wants_screenshot, self._clicked
             base, place = self.playback.view(start)
             playing = self.playback.playing or self.playback.live is not None
         controls, device = self.panel.controls(self._camera_to_world()), self.avatar.identity.device
@@ -131,8 +138,12 @@ class AvatarPage(Page):
         if self._closed:
             return
         background = torch.tensor(controls.background, device=device) / 255
-        image = channel_image(picture, controls.channel, background)
+        image = channel_image(picture, controls.channel, background, controls.highlighted)
         frame = Frame.around(*self._canvas(), width / height)
+        if clicked is not None:
+            if self._clicked is clicked:
+                self._clicked = None
+            self._list_part(frame.pixel(clicked, (width, height)), picture.part_weights)
         canvas = frame.filled(image, controls.background)
         if controls.wireframe:
             edges = visible_edges(self.avatar.head_model, view, picture.depth)
@@ -177,6 +188,12 @@ class AvatarPage(Page):
     def screenshot(self) -> None:
         self._wants_screenshot = True
         self.changed()
+
+    def click(self, place: tuple[float, float]) -> None:
+        """List the part that a map of the parts shows at a place in the window, both from 0 to 1."""
+        if self.panel.channel.value == "Parts":
+            self._clicked = place
+            self.changed()
 
     def perform(self, name: str | None) -> None:
         """Load a performance; a failure is shown."""
@@ -237,6 +254,13 @@ class AvatarPage(Page):
             self.playback.load(None)
         if recorder is not None:
             recorder.discard()
+
+    def _list_part(self, pixel: tuple[int, int] | None, weights: Tensor | None) -> None:
+        """List the strongest part at a pixel of part weights ``[H, W, P]``; all where there is no head."""
+        if self.panel.parts is not None and weights is not None:
+            seen = None if pixel is None else weights[pixel[1], pixel[0]]
+            there = seen is not None and bool(seen.sum() > 0.5)
+            self.panel.parts.list_part(int(seen.argmax()) if there else None)
 
     def _camera_to_world(self) -> np.ndarray | None:
         """``[3, 4]`` of the page's camera; None where it has not moved."""

@@ -49,6 +49,7 @@ class Controls:
         joint_turns: joint, yaw to the subject's left and pitch upwards in degrees, of each joint that turns.
         camera_to_world: 3 rows of 4 numbers, metres, OpenCV axes; None for the avatar's own camera.
         part_gains: a factor for each part; empty if all are as trained.
+        highlighted: numbers of the parts that the map of parts shows; empty for all.
         channel: what is shown: one of `drawing.CHANNELS`.
         wireframe: draw the edges of the head model over the picture.
         background: red, green, blue in [0, 255].
@@ -59,6 +60,7 @@ class Controls:
     joint_turns: tuple[tuple[int, float, float], ...] = ()
     camera_to_world: tuple[tuple[float, float, float, float], ...] | None = None
     part_gains: tuple[float, ...] = ()
+    highlighted: tuple[int, ...] = ()
     channel: str = "Colour"
     wireframe: bool = False
     background: tuple[int, int, int] = (255, 255, 255)

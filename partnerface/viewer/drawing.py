@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +24,21 @@ HIDDEN_M = 0.012
 """Metres behind the rendered surface beyond which a vertex is hidden by it."""
 
 
-def channel_image(picture: Picture, channel: str, background: Tensor) -> np.ndarray:
-    """``[H, W, 3]`` uint8 of one of `CHANNELS`, over a colour ``[3]`` in [0, 1]."""
+def channel_image(
+    picture: Picture, channel: str, background: Tensor, highlighted: Sequence[int] = ()
+) -> np.ndarray:
+    """``[H, W, 3]`` uint8 of one of `CHANNELS`, over a colour ``[3]`` in [0, 1].
+
+    Of the parts only the ``highlighted`` ones have their colour, if there are any.
+    """
     colour = picture.over(background)
     if channel == "Parts" and picture.part_weights is not None:
         weights = picture.part_weights
         colours = part_colours(weights.shape[-1]).to(weights)
+        if highlighted:
+            shown = torch.zeros_like(colours[:, 0])
+            shown[list(highlighted)] = 1
+            weights = weights * shown
         covered = PART_TINT * weights.sum(-1).clamp(0, 1)
         grey = colour.mean(0)
         tint = (weights @ colours).permute(2, 0, 1) * (0.5 + 0.5 * grey)
@@ -60,10 +70,24 @@ class Frame:
 
     @classmethod
     def around(cls, width: int, height: int, aspect: float) -> Frame:
-        """The largest picture of an aspect (width by height) in the middle of a canvas."""
+        """The largest picture of an aspect (width by height) in the middle of a canvas.
+
+        At the top of an upright one: on a phone the controls cover what is below.
+        """
         wide, high = min(width, round(height * aspect)), min(height, round(width / aspect))
-        left, top = (width - wide) // 2, (height - high) // 2
+        left, top = (width - wide) // 2, (height - high) // 2 if width > height else 0
         return cls((width, height), (left, top, left + max(wide, 1), top + max(high, 1)))
+
+    def pixel(self, place: tuple[float, float], size: tuple[int, int]) -> tuple[int, int] | None:
+        """Column and row in a picture of a width and height of a place in the canvas, both from 0 to 1.
+
+        None outside the picture.
+        """
+        left, top, right, bottom = self.box
+        across = (place[0] * self.canvas[0] - left) / (right - left)
+        down = (place[1] * self.canvas[1] - top) / (bottom - top)
+        inside = 0 <= across < 1 and 0 <= down < 1
+        return (int(across * size[0]), int(down * size[1])) if inside else None
 
     def filled(self, image: np.ndarray, background: tuple[int, int, int]) -> Image.Image:
         """The canvas with a picture ``[H, W, 3]`` in its box and a colour around it."""

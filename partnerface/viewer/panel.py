@@ -11,7 +11,7 @@ import numpy as np
 import viser
 
 from partnerface.avatar.method import AvatarMethod
-from partnerface.evaluation.pictures import part_colours
+from partnerface.evaluation.part_effects import PartSummary
 from partnerface.viewer.controls import (
     EYE_DEGREES,
     HEAD_DEGREES,
@@ -25,10 +25,9 @@ from partnerface.viewer.controls import (
     region_of,
 )
 from partnerface.viewer.drawing import CHANNELS
+from partnerface.viewer.parts_tab import PartsTab
 
 STILL = "None: the sliders alone"
-MOST_PART_SLIDERS = 64
-LARGEST_GAIN = 3.0
 
 
 @dataclass
@@ -61,13 +60,19 @@ class Panel:
 
     Args:
         client: the page.
-        avatar: gives the names of expressions and joints, and the number of parts.
+        avatar: gives the names of expressions and joints.
+        parts: what is known of each of its parts, in the order to list them.
         performances: names of what can be played.
         actions: what the controls do.
     """
 
     def __init__(
-        self, client: viser.ClientHandle, avatar: AvatarMethod, performances: Sequence[str], actions: Actions
+        self,
+        client: viser.ClientHandle,
+        avatar: AvatarMethod,
+        parts: Sequence[PartSummary],
+        performances: Sequence[str],
+        actions: Actions,
     ) -> None:
         self.client, self.avatar, self.actions = client, avatar, actions
         gui, names = client.gui, avatar.head_model.asset.expression_names
@@ -76,7 +81,7 @@ class Panel:
             self._status = gui.add_html("")
             buttons = gui.add_button_group("Picture", ("Reset view", "Screenshot"))
             buttons.on_click(lambda event: self._press(event.target.value))
-            shown = [channel for channel in CHANNELS if channel != "Parts" or avatar.parts > 1]
+            shown = [channel for channel in CHANNELS if channel != "Parts" or len(parts) > 1]
             self.channel = self._changing(gui.add_dropdown("Show", shown))
             self.wireframe = self._changing(
                 gui.add_checkbox(
@@ -90,10 +95,10 @@ class Panel:
                 self._add_head(gui)
             with tabs.add_tab("Play"):
                 self._add_playback(gui, performances)
-            self.gains: list[viser.GuiSliderHandle] = []
-            if avatar.parts > 1:
+            self.parts = None
+            if len(parts) > 1:
                 with tabs.add_tab("Parts"):
-                    self._add_parts(gui)
+                    self.parts = PartsTab(client, parts, actions.changed)
             with tabs.add_tab("Scene"):
                 self.background = self._changing(gui.add_rgb("Background", (255, 255, 255)))
 
@@ -158,24 +163,6 @@ class Panel:
         self.record = gui.add_button("Record", icon=viser.Icon.PLAYER_RECORD, hint=hint)
         self.record.on_click(lambda _: self.actions.record())
 
-    def _add_parts(self, gui: viser.GuiApi) -> None:
-        if self.avatar.parts > MOST_PART_SLIDERS:
-            gui.add_markdown(f"This avatar has {self.avatar.parts} parts: too many for sliders.")
-            return
-        gui.add_markdown(
-            "Each part has a small network of its own for what the head model does not move. "
-            "0 switches it off, 1 is as trained, more exaggerates it."
-        )
-        choice = gui.add_button_group("All", ("As trained", "Off", "Twice"))
-        choice.on_click(
-            lambda event: self._set_gains({"Off": 0.0, "Twice": 2.0}.get(event.target.value, 1.0))
-        )
-        for part, colour in enumerate(part_colours(self.avatar.parts)):
-            shade = "rgb({}, {}, {})".format(*(round(255 * float(c)) for c in colour))
-            gui.add_html(f'<div style="height: 4px; margin: 8px 12px 0; background: {shade}"></div>')
-            slider = gui.add_slider(f"part {part + 1}", 0.0, LARGEST_GAIN, 0.05, 1.0)
-            self.gains.append(self._changing(slider))
-
     def controls(self, camera_to_world: np.ndarray | None) -> Controls:
         """What the controls are set to; values that a page made up are brought into their range.
 
@@ -183,14 +170,16 @@ class Panel:
             camera_to_world: ``[3, 4]`` of the page, None for the avatar's own.
         """
         turns = {name: [_value(slider) for slider in pair] for name, pair in self.joints.items()}
-        gains = tuple(_value(slider) for slider in self.gains)
+        parts = self.parts
+        gains = [] if parts is None else [_value(slider) for _, slider in sorted(parts.sliders.items())]
         head_model = self.avatar.head_model
         return Controls(
             expression=tuple(_value(self.sliders[name]) for name in self.names),
             head_turn=tuple(_value(slider) for slider in self.turns),
             joint_turns=tuple((head_model.joint(name), *pair) for name, pair in turns.items() if any(pair)),
             camera_to_world=None if camera_to_world is None else tuple(map(tuple, camera_to_world.tolist())),
-            part_gains=gains if any(gain != 1 for gain in gains) else (),
+            part_gains=tuple(gains) if any(gain != 1 for gain in gains) else (),
+            highlighted=() if parts is None else parts.highlighted,
             channel=self.channel.value if self.channel.value in CHANNELS else CHANNELS[0],
             wireframe=bool(self.wireframe.value),
             background=tuple(min(max(int(value), 0), 255) for value in self.background.value),
@@ -257,11 +246,6 @@ class Panel:
     def _seek(self, event: viser.GuiEvent) -> None:
         if event.client is not None:
             self.actions.seek(int(event.target.value))
-
-    def _set_gains(self, gain: float) -> None:
-        with self.client.atomic():
-            for slider in self.gains:
-                slider.value = gain
 
 
 def _value(slider: viser.GuiSliderHandle) -> float:

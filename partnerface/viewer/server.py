@@ -19,6 +19,7 @@ from partnerface.avatar.method import AvatarMethod
 from partnerface.data.drivers.driver import Driver
 from partnerface.data.view import View
 from partnerface.errors import UserError
+from partnerface.evaluation.part_effects import part_summaries
 from partnerface.viewer.avatar_page import AvatarPage, Home
 from partnerface.viewer.playback import LiveViews
 from partnerface.viewer.render_loop import RenderLoop, Resolution
@@ -85,6 +86,7 @@ class Viewer:
 
     Attributes:
         address: where the pages are.
+        parts: what is known of each part of the avatar, by effect.
         pages: the open ones, by viser's number of the client.
 
     Raises:
@@ -102,7 +104,7 @@ class Viewer:
         live: Mapping[str, Callable[[], LiveViews]] | None = None,
     ) -> None:
         listening = listening_socket(port)
-        self.avatar, self.still = avatar, still
+        self.avatar, self.still, self.parts = avatar, still, part_summaries(avatar)
         once = {name: _made_once(make) for name, make in performances.items()}
         self.performances = {**(live or {}), **once}
         self.pages: dict[int, AvatarPage] = {}
@@ -143,7 +145,7 @@ class Viewer:
         start.near, start.far = 0.01, 100.0
 
     def _open(self, client: viser.ClientHandle) -> None:
-        page = AvatarPage(client, self.avatar, self.still, self.performances, self.loop)
+        page = AvatarPage(client, self.avatar, self.parts, self.still, self.performances, self.loop)
         self.pages[client.client_id] = page
         self.loop.open(page)
         if client.client_id not in self._server.get_clients():

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image, ImageCms
 
 from partnerface.avatar.picture import Picture
 from partnerface.data.batches.datasets import EvaluationFrame
@@ -60,9 +62,16 @@ def test_part_map_mixes_the_colours_over_white() -> None:
     torch.testing.assert_close(shown[:, 1, 0], torch.ones(3))
 
 
-def test_part_colours_differ() -> None:
-    distance = torch.cdist(part_colours(16), part_colours(16)) + torch.eye(16)
-    assert distance.min() > 0.05
+@pytest.mark.parametrize(("parts", "least"), [(8, 30), (16, 9), (64, 9)])
+def test_part_colours_differ(parts: int, least: float) -> None:
+    """In CIELAB, of which about 2 can be seen beside each other, by littleCMS."""
+    pixels = (255 * part_colours(parts)).round().byte().numpy()
+    to_lab = ImageCms.buildTransform(
+        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+    )
+    found = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels[None]), to_lab))[0]
+    lab = torch.from_numpy(np.concatenate([found[:, :1] / 2.55, found[:, 1:].astype(np.int8)], 1))
+    assert (torch.cdist(lab, lab) + 1000 * torch.eye(parts)).min() > least
 
 
 def test_depth_map_is_brighter_near_and_black_where_nothing_is() -> None:

@@ -17,6 +17,7 @@ import partnerface
 from partnerface.avatar.method import AvatarMethod
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.dataset_checks.sequence_checks import Finding
+from partnerface.evaluation.part_effects import part_summaries
 from partnerface.result_page.expression_sheet import expression_sheet
 from partnerface.result_page.page import result_page
 from tests.result_page.parsed_page import ParsedPage, content, parsed_file, pixels
@@ -146,6 +147,17 @@ def test_a_tile_is_what_the_avatar_renders(page: ParsedPage, avatar: AvatarMetho
 def _cross(vector: torch.Tensor) -> torch.Tensor:
     x, y, z = vector.tolist()
     return torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=vector.dtype)
+
+
+def test_the_parts_that_do_most_have_a_line_with_their_place_and_driver(
+    page: ParsedPage, avatar: AvatarMethod
+) -> None:
+    parts = part_summaries(avatar)
+    lines = [text for text in page.texts["li"] if re.match(r"part \d+", text)]
+    assert len(lines) == 16 < avatar.parts
+    for line, part in zip(lines, parts, strict=False):
+        assert line == f"part {part.title}" + (f" {part.effect:.0f}" if part.effect else "")
+    assert any(f"The 16 of {avatar.parts} that do most" in text for text in page.texts["p"])
 
 
 def test_names_that_would_be_code_are_text(trained_run: Path, avatar: AvatarMethod, scores: dict) -> None:

@@ -62,6 +62,18 @@ class WirePage:
             up_direction=(0.0, 1.0, 0.0),
         )
 
+    def click(self, across: float, down: float) -> None:
+        """Click a place of the window's picture, both from 0 to 1."""
+        self._used = time.monotonic()
+        self._send(
+            type="ScenePointerMessage",
+            event_type="click",
+            ray_origin=(0.0, 0.0, 0.0),
+            ray_direction=(0.0, 0.0, -1.0),
+            screen_pos=((across, down),),
+            modifier=None,
+        )
+
     def use(self, label: str, value: object = True) -> float:
         """Set a control; returns the time."""
         named = [u for u, props in self.controls.items() if label in (props.get("label"), props.get("hint"))]

@@ -72,3 +72,31 @@ def test_clicks_and_drags_move_the_avatar_of_one_page_alone(viewer: Viewer, brow
     canvas(first)
     assert len(viewer.pages) == 1
     assert faults == []
+
+
+def test_a_click_on_the_map_of_parts_lists_one_and_a_phone_shows_the_face_above_the_controls(
+    viewer: Viewer,  # noqa: F811
+    browser,
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(viewer.address)
+    page.get_by_role("tab", name="Parts").click()
+    assert page.get_by_text("part 6", exact=True).is_visible()
+    page.get_by_role("combobox", name="Show").click()
+    page.get_by_role("option", name="Parts").click()
+    page.wait_for_timeout(1500)
+    page.mouse.click(195, 200)  # amid a picture of 390 x 390 at the top
+    choice = page.get_by_role("combobox", name="List")
+    page.wait_for_function("[...document.querySelectorAll('input')].some(i => i.value.startsWith('Part '))")
+    title = choice.input_value().removeprefix("Part ")
+    assert title in [part.title for part in viewer.parts]
+    number = title.split(":")[0]
+    for other in range(1, 7):
+        assert page.get_by_text(f"part {other}", exact=True).count() == (str(other) == number)
+    choice.click()
+    choice.fill("All")
+    page.get_by_role("option", name="All 6").click()
+    page.get_by_text("part 6", exact=True).wait_for()
+    assert faults == []

@@ -21,6 +21,7 @@ from partnerface.data.drivers.driver import OwnFrames
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.deformation.part_networks import PartNetworks
 from partnerface.errors import UserError
+from partnerface.evaluation.pictures import part_colours
 from partnerface.fields.hash_field import HashField
 from partnerface.files.video_reading.read import read_video
 from partnerface.head_models.anny import AnnyHead
@@ -153,7 +154,7 @@ def test_a_page_that_vanishes_is_forgotten_and_the_others_live_on(viewer, page) 
 
 def test_a_part_is_switched_off_for_the_page_that_asks(viewer, page) -> None:
     other = opened(viewer)
-    page.use("All", "Off")
+    page.use("Those listed", "Off")
     page.wait(lambda: page.value("part 6") == 0)
     shown = page.shot()
     assert_same(other.shot(), rendered(viewer))
@@ -163,6 +164,54 @@ def test_a_part_is_switched_off_for_the_page_that_asks(viewer, page) -> None:
     assert difference(without, rendered(viewer)) > 0.3
     assert_same(shown, without)
     other.close()
+
+
+def test_one_part_is_listed_shown_alone_and_isolated(viewer, page) -> None:
+    """Only its slider is left, the map of parts colours it alone, and the buttons act on it."""
+    part = viewer.parts[0].number
+    page.use("List", f"Part {viewer.parts[0].title}")
+    listed = {f"part {k + 1}": k == part for k in range(6)}
+    page.wait(
+        lambda: (
+            {p["label"]: p["visible"] for p in page.controls.values() if p.get("label") in listed} == listed
+        )
+    )
+    picture = viewer.avatar.render(viewer.still, size=(SIZE, SIZE), with_parts=True)
+    page.use("Show", "Parts")
+    mapped, weight = page.shot().astype(float), picture.part_weights[..., part].numpy()
+    colour, shade = part_colours(6)[part].numpy(), picture.on_white().mean(0).numpy()
+    tinted = 255 * (weight * (0.5 + 0.5 * shade))[..., None] * colour
+    expected = 0.7 * tinted + (1 - 0.7 * weight[..., None]) * picture.to_bytes()
+    assert np.abs(mapped - expected).max() < 2
+    page.use("Show", "Colour")
+    page.use("Those listed", "Only these")
+    page.wait(lambda: page.value(f"part {(part + 1) % 6 + 1}") == 0)
+    viewer.avatar.scale_parts(torch.eye(6)[part])
+    alone = rendered(viewer)
+    viewer.avatar.scale_parts(None)
+    assert_same(page.shot(), alone)
+    page.use("Those listed", "Reset all")
+    page.wait(lambda: page.value(f"part {(part + 1) % 6 + 1}") == 1)
+    assert_same(page.shot(), rendered(viewer))
+
+
+def test_a_click_on_the_map_of_parts_lists_the_part_there(viewer, page) -> None:
+    weights = viewer.avatar.render(viewer.still, size=(SIZE, SIZE), with_parts=True).part_weights
+    clear = (weights.max(2).values > 0.95).nonzero()
+    row, column = clear[len(clear) // 3].tolist()
+    part = int(weights[row, column].argmax())
+    title = next(summary.title for summary in viewer.parts if summary.number == part)
+    page.click((column + 0.5) / SIZE, (row + 0.5) / SIZE)
+    page.shot()
+    assert page.value("List") is None  # a click on the colour picture is none
+    page.use("Show", "Parts")
+    page.settled()
+    page.click((column + 0.5) / SIZE, (row + 0.5) / SIZE)
+    page.wait(lambda: page.value("List") == f"Part {title}")
+    page.settled()
+    page.click(0.01, 0.01)
+    page.wait(lambda: page.value("List") == "All 6")
+    assert page.notices == []
 
 
 def test_a_performance_plays_and_is_recorded_frame_by_frame(viewer, page, tmp_path) -> None:

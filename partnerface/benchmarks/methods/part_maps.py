@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,7 @@ from torch import Tensor
 from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.canonical_map import first_frame
 from partnerface.avatar.picture import image_bytes
-from partnerface.deformation.deformation import dense_part_weights
-from partnerface.deformation.driving_signal import MOTION_WIDTH
+from partnerface.evaluation.part_effects import CanonicalSkin, strongest_expressions
 from partnerface.evaluation.pictures import part_colours, part_map
 from partnerface.meshes.normals import vertex_normals
 from partnerface.meshes.rasterizer import rasterize_mesh
@@ -35,33 +33,6 @@ MOST_PARTS, MOST_EXPRESSIONS = 16, 16
 """Rows and columns of a table of what drives the parts: those with the most motion."""
 
 
-@dataclass(frozen=True)
-class CanonicalSkin:
-    """The skin of a trained avatar in canonical space.
-
-    Attributes:
-        vertices: ``[V, 3]`` metres.
-        faces: ``[Fc, 3]`` those of the volumetric head.
-        weights: ``[V, P]`` part weights; zero for vertices outside the head.
-    """
-
-    vertices: Tensor
-    faces: Tensor
-    weights: Tensor
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, avatar: Avatar) -> CanonicalSkin:
-        """That of an avatar, in neutral expression."""
-        neutral = avatar.head_model.neutral_parameters()
-        neutral.identity = avatar.identity
-        vertices, faces = avatar.head_model(neutral).canonical_vertices, avatar.skinning.faces
-        deformed = avatar.deformation(avatar.cube(vertices), avatar.driving(neutral), first_frame(vertices))
-        weights = dense_part_weights(deformed.part_weights, deformed.part_index, avatar.deformation.parts)
-        inside = torch.zeros_like(weights[:, :1]).index_fill(0, faces.unique(), 1.0)
-        return cls(vertices, faces, weights * inside)
-
-
 @torch.no_grad()
 def driven_motion(avatar: Avatar, skin: CanonicalSkin) -> Tensor:
     """``[P, E]`` millimetres by which each expression alone moves the skin of each part, RMS over the skin.
@@ -69,10 +40,8 @@ def driven_motion(avatar: Avatar, skin: CanonicalSkin) -> Tensor:
     The expression is as strong as training has shown it; the motion is what the deformation adds to that of
     the head model. Part weights weigh the points.
     """
-    signal = avatar.driving
-    strongest = torch.where(signal.high.abs() > signal.low.abs(), signal.high, signal.low)
-    expressions = signal.width - MOTION_WIDTH
-    rest = strongest.new_zeros(1, signal.width)
+    strongest = strongest_expressions(avatar.driving)
+    rest = strongest.new_zeros(1, avatar.driving.width)
     positions, used = avatar.cube(skin.vertices), skin.faces.unique()
     positions, weights = positions[used], skin.weights[used]
 
@@ -80,9 +49,9 @@ def driven_motion(avatar: Avatar, skin: CanonicalSkin) -> Tensor:
         return avatar.deformation(positions, driving, first_frame(positions)).offsets
 
     at_rest, rows = offsets(rest), []
-    for number in range(expressions):
+    for number, value in enumerate(strongest):
         driving = rest.clone()
-        driving[0, number] = strongest[number]
+        driving[0, number] = value
         square = (offsets(driving) - at_rest).square().sum(1)
         rows.append(weights.T @ square / weights.sum(0).clamp_min(1e-9))
     return 1000 * avatar.cube.extent * torch.stack(rows, 1).sqrt()
@@ -141,7 +110,7 @@ def _view(skin: CanonicalSkin, degrees: float, size: int) -> tuple[Tensor, Tenso
 def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
     """Draw for each trained avatar, with its title, where its parts lie and what drives those that move most.
 
-    A deformation without parts is a single part.
+    Parts are numbered from 1, as on pages. A deformation without parts is a single part.
     """
     figure = Figure(figsize=(11.5, 4.6 * len(avatars)), layout="constrained")
     axes = figure.subplots(len(avatars), 2, squeeze=False, width_ratios=[1.25, 1])
@@ -155,7 +124,7 @@ def write_part_maps(path: Path, avatars: Sequence[tuple[str, Avatar]]) -> None:
         if len(motion) > 1:
             places = part_places(skin)
             for part in filter(places.__contains__, shown.tolist()):
-                maps.text(*places[part], str(part), size=5, ha="center", va="center", bbox=LABEL)
+                maps.text(*places[part], str(part + 1), size=5, ha="center", va="center", bbox=LABEL)
         _draw_drivers(figure, table, motion, shown, avatar.head_model.asset.expression_names)
     figure.savefig(path, dpi=110)
 
@@ -170,7 +139,7 @@ def _draw_drivers(
         range(len(expressions)), [names[k] for k in expressions], rotation=60, ha="right", size=6
     )
     panel.set_yticks(
-        range(len(parts)), ["whole head"] if len(motion) == 1 else [str(k) for k in parts], size=7
+        range(len(parts)), ["whole head"] if len(motion) == 1 else [str(k + 1) for k in parts], size=7
     )
     for label, colour in zip(panel.get_yticklabels(), part_colours(len(motion))[parts].numpy(), strict=True):
         label.set_bbox({"facecolor": tuple(colour), "edgecolor": "none", "pad": 1.5})

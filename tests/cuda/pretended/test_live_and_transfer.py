@@ -8,6 +8,7 @@ from partnerface import load_avatar
 from partnerface.animation.open_driver import DrivingOptions, open_driver
 from partnerface.animation.play_live import play_live
 from partnerface.animation.transfer_scores import jitter_at_rest
+from partnerface.evaluation.part_effects import part_summaries
 from partnerface.files.live_video import LivePicture
 from partnerface.tracking.live import LivePerformer
 from tests.tracking.test_live import IMAGE, face
@@ -36,3 +37,13 @@ def test_the_noise_of_a_performance(cuda, fitted):
         jitter = jitter_at_rest(driver.views, driver.fps, avatar.head_model)
         found.append(torch.tensor([jitter.degrees, jitter.pixels]))
     assert found[1].tolist() == pytest.approx(found[0].tolist(), rel=1e-3, abs=1e-4)
+
+
+def test_what_each_part_does(cuda, fitted):
+    found = [part_summaries(load_avatar(fitted(), device=device)) for device in ("cpu", "cuda:0")]
+    one, other = ({part.number: part for part in parts} for parts in found)
+    assert {number: part.place for number, part in one.items()} == {
+        k: part.place for k, part in other.items()
+    }
+    effects = [[part.effect for _, part in sorted(parts.items())] for parts in (one, other)]
+    assert effects[1] == pytest.approx(effects[0], rel=1e-2, abs=1e-2)
