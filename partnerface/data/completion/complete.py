@@ -155,6 +155,9 @@ def complete_sequence(
     left_out = impossible_frames(tracked.camera, tracked.head, weights)
     weights[list(left_out)] = 0
     if left_out:
+        if not (weights > 0).any():
+            reasons = left_out_report(left_out)
+            raise UserError(f"{tracked.name}: no frame in which a head was tracked: {reasons}")
         logger.warning("dataset %s: frames left out: %s", tracked.name, left_out_report(left_out))
     completion = replace(complete(replace(tracked, frame_weights=weights), head_model), left_out=left_out)
     try:

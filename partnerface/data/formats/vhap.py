@@ -23,6 +23,8 @@ from partnerface.data.formats.foreign import (
     common_size,
     frame_rate_of,
     number,
+    picture_scale,
+    radians,
     rigid_matrices,
     text,
 )
@@ -136,14 +138,10 @@ def _camera(entries: list[dict], source: Path, width: int, height: int) -> Camer
         [[number(entry, key, source) for key in ("fl_x", "fl_y", "cx", "cy")] for entry in entries],
         dtype=torch.float64,
     )
+    if (intrinsics[:, :2] <= 0).any():
+        raise UserError(f"{source}: a focal length is not above 0; {ADVICE}")
     sizes = [[number(entry, key, source) for key in ("w", "h")] for entry in entries]
-    scale = torch.tensor([width, height]) / torch.tensor(sizes, dtype=torch.float64)
-    if (
-        (intrinsics[:, :2] <= 0).any()
-        or not scale.isfinite().all()
-        or (scale[:, 0] / scale[:, 1] - 1).abs().max() > 0.01
-    ):
-        raise UserError(f"{source}: camera of another shape than the pictures, {width}x{height}; {ADVICE}")
+    scale = picture_scale(torch.tensor(sizes, dtype=torch.float64), width, height, source)
     intrinsics = intrinsics * scale.repeat(1, 2)
     # Rows are counted from the bottom.
     intrinsics[:, 3] = height - intrinsics[:, 3]
@@ -181,6 +179,8 @@ def _flame(
                 raise UserError(f"{path}: {name!r} has {len(values)} values, expected {width}; {ADVICE}")
             rows[name].append(values)
     stacked = {name: torch.stack(values) for name, values in rows.items()}
+    for name in ("rotation", "neck_pose", "jaw_pose", "eyes_pose"):
+        radians(stacked[name], name, source)
     pose = torch.cat([stacked["neck_pose"], stacked["jaw_pose"], stacked["eyes_pose"]], 1)
     root = axis_angle_to_matrix(stacked["rotation"])
     return head_model, flame_parameters(
@@ -194,4 +194,10 @@ def _vector(arrays: dict[str, np.ndarray], name: str, path: Path) -> Tensor:
     return checked(arrays[name].reshape(-1), (-1,), name, path)
 
 
-VHAP = Format("vhap", "VHAP or GaussianAvatars", _recognise, _read)
+VHAP = Format(
+    "vhap",
+    "VHAP or GaussianAvatars",
+    "camera to world in OpenGL's axes (y up, z backward) in metres, and intrinsics in pixels",
+    _recognise,
+    _read,
+)
