@@ -152,12 +152,10 @@ def complete_sequence(
         UserError: see `complete`; or ``label_folder`` cannot be written.
     """
     weights = tracked.weights.clone()
-    left_out = impossible_frames(tracked.camera, tracked.head, weights)
+    middle = head_model.identity_vertices(tracked.head.identity).mean(0)
+    left_out = impossible_frames(tracked.camera, tracked.head, weights, middle=middle)
     weights[list(left_out)] = 0
     if left_out:
-        if not (weights > 0).any():
-            reasons = left_out_report(left_out)
-            raise UserError(f"{tracked.name}: no frame in which a head was tracked: {reasons}")
         logger.warning("dataset %s: frames left out: %s", tracked.name, left_out_report(left_out))
     completion = replace(complete(replace(tracked, frame_weights=weights), head_model), left_out=left_out)
     try:

@@ -123,7 +123,8 @@ def _check(folder: DatasetFolder, format_: Format, frames: ForeignFrames) -> Non
             f"{folder.root}: fx, fy, cx, cy of frame {frames.frame_names[first]} are {values} pixels in "
             f"pictures of {camera.width}x{camera.height}; {has}"
         )
-    left_out = impossible_frames(camera, frames.head, torch.ones(len(camera)))
+    middle = frames.head_model.identity_vertices(frames.head.identity.float()).mean(0).double()
+    left_out = impossible_frames(camera, frames.head, torch.ones(len(camera)), middle=middle)
     trained = range(len(camera)) if frames.splits is None else frames.splits["train"]
     if left_out.keys() >= set(trained):
         raise UserError(f"{folder.root}: no frame can be used: {left_out_report(left_out)}; {has}")

@@ -76,5 +76,5 @@ def resolve_inside(root: Path, relative: object, source: Path) -> Path:
 
 
 def _is_usable(relative: str) -> bool:
-    names = os.fsencode(relative).split(b"/")
-    return 0 < sum(map(len, names)) <= LONGEST_PATH and max(map(len, names)) <= LONGEST_NAME
+    path = os.fsencode(relative)
+    return 0 < len(path) <= LONGEST_PATH and max(map(len, path.split(b"/"))) <= LONGEST_NAME

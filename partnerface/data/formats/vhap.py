@@ -35,6 +35,7 @@ ALL, TRAIN = "transforms.json", "transforms_train.json"
 FILES = (("train", TRAIN), ("test", "transforms_test.json"), ("val", "transforms_val.json"), ("", ALL))
 """Earlier ones overrule: a frame of training is in no other split; frames of the last alone are gaps."""
 FRAME_ARRAYS = {"translation": 3, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6}
+ANGLES = ("rotation", "neck_pose", "jaw_pose", "eyes_pose")
 OTHER_ARRAYS = ("shape", "expr", "static_offset", "dynamic_offset")
 
 
@@ -177,10 +178,8 @@ def _flame(
             values = _vector(loaded[path], name, path)
             if len(values) != width:
                 raise UserError(f"{path}: {name!r} has {len(values)} values, expected {width}; {ADVICE}")
-            rows[name].append(values)
+            rows[name].append(radians(values, name, path) if name in ANGLES else values)
     stacked = {name: torch.stack(values) for name, values in rows.items()}
-    for name in ("rotation", "neck_pose", "jaw_pose", "eyes_pose"):
-        radians(stacked[name], name, source)
     pose = torch.cat([stacked["neck_pose"], stacked["jaw_pose"], stacked["eyes_pose"]], 1)
     root = axis_angle_to_matrix(stacked["rotation"])
     return head_model, flame_parameters(
