@@ -64,7 +64,7 @@ def resolve_inside(root: Path, relative: object, source: Path) -> Path:
         UserError: it is not printable text, too long, or absolute, or leaves the folder, by ``..`` or by a
             link.
     """
-    # Characters that cannot be printed are control characters, which may forge lines, and broken text.
+    # Unprintable are control characters, which may forge lines of a terminal, and broken text.
     if not isinstance(relative, str) or not relative.isprintable() or not _is_usable(relative):
         words = repr(relative)[:200]
         raise UserError(f"{source}: {words} is not the path of a file; write the dataset again")
