@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import yaml
@@ -127,9 +128,13 @@ def read_json_table(path: Path, advice: str, largest_bytes: int = LARGEST_JSON) 
         UserError: the file is missing, too large, damaged, or holds no table.
     """
     try:
-        if (size := path.stat().st_size) > largest_bytes:
+        status = path.stat()
+        if not S_ISREG(status.st_mode):
+            raise ValueError("is no file")  # opening a named pipe would wait for ever
+        if (size := status.st_size) > largest_bytes:
             raise ValueError(f"{size / 1e6:,.0f} MB, {largest_bytes / 1e6:,.0f} MB at most")
-        record = json.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows put a byte order mark first.
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
     except RecursionError as error:
         raise UserError(f"{path}: cannot be read (nested too deeply); {advice}") from error
     except (OSError, ValueError, MemoryError) as error:

@@ -37,7 +37,7 @@ def load_pickled_arrays(path: Path) -> dict:
         if (size := path.stat().st_size) > LARGEST_FILE:
             raise ValueError(f"{size / 1e6:,.0f} MB, {LARGEST_FILE / 1e6:,.0f} MB at most")
         with path.open("rb") as file:
-            values = _ArrayUnpickler(file, path).load()
+            values = _ArrayUnpickler(file, path, _FLAME_ADVICE).load()
     except UserError:
         raise
     except Exception as error:  # a damaged pickle may raise anything
@@ -60,11 +60,11 @@ def load_torch_dictionary(path: Path, largest_bytes: int) -> dict:
                 raise ValueError("no data.pkl in it")
             if (size := archive.getinfo(names[0]).file_size) > largest_bytes:
                 raise ValueError(f"{size / 1e6:,.0f} MB, {largest_bytes / 1e6:,.0f} MB at most")
-            values = _ArrayUnpickler(io.BytesIO(archive.read(names[0])), path).load()
+            values = _ArrayUnpickler(io.BytesIO(archive.read(names[0])), path, _TORCH_ADVICE).load()
     except UserError:
         raise
     except Exception as error:  # a damaged archive may raise anything
-        raise UserError(f"{path}: is no readable file of torch.save ({error})") from error
+        raise UserError(f"{path}: is no readable file of torch.save ({error}); copy it again") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds a {type(values).__name__}, not a dictionary of arrays")
     return values
@@ -262,10 +262,14 @@ _OTHER_NAMES = {
 """How the same modules are called in Python 2, in numpy 2 and since scipy 1.8."""
 
 
+_FLAME_ADVICE = "Use the file as downloaded from the FLAME site, or convert it to npz"
+_TORCH_ADVICE = "Save nothing but numpy arrays, numbers and text in it"
+
+
 class _ArrayUnpickler(pickle.Unpickler):
-    def __init__(self, file, path: Path) -> None:
+    def __init__(self, file, path: Path, advice: str) -> None:
         super().__init__(file, encoding="latin1")
-        self._path = path
+        self._path, self._advice = path, advice
 
     def find_class(self, module: str, name: str) -> object:
         place = f"{module}.{name}"
@@ -274,7 +278,7 @@ class _ArrayUnpickler(pickle.Unpickler):
                 place = usual + place.removeprefix(other)
         if place not in _STAND_INS:
             raise UserError(
-                f"{self._path}: asks for {module}.{name}, which no model file needs; it was not opened. "
-                "Use the file as downloaded from the FLAME site, or convert it to npz"
+                f"{self._path}: asks for {module}.{name}, which no array needs; it was not opened. "
+                f"{self._advice}"
             )
         return _STAND_INS[place]

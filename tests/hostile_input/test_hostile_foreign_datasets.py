@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from partnerface.data.formats.auto import FORMATS
 from tests.data.formats import peers
 from tests.hostile_input import spoiling as bad
 
@@ -190,7 +191,8 @@ def test_a_torch_file_with_code(refused):
     def spoil(bench) -> None:
         torch.save({"flame": bad.Payload(bench.canary)}, bench.root / "checkpoint/00002.frame")
 
-    refused("frames", spoil, "00002.frame", "system")
+    line = refused("frames", spoil, "00002.frame", "system", "numpy arrays")
+    assert "FLAME" not in line
 
 
 @pytest.mark.parametrize(
@@ -253,3 +255,145 @@ def test_a_folder_of_no_format_and_of_two(bench, flame):
 def test_flame_that_is_not_given_is_asked_for(bench, flame):
     peers.write_vhap(bench.root, flame)
     bench.refuses(["check", str(bench.root), "--out", str(bench.out)], "FLAME", "head_model")
+
+
+@pytest.mark.parametrize("kind", FRAME_VALUES)
+@pytest.mark.parametrize("name", ["a" * 300, "images/a\nb\x1b[31m.png", "\ud800", "a/" * 600])
+def test_names_that_no_file_has(kind, name, refused):
+    """Too long for a file system, or such as would forge lines of the terminal."""
+    refused(kind, table(TABLES[kind], frame("file_path", name)), TABLES[kind], "is not the path of a file")
+
+
+@pytest.mark.parametrize("kind", ["imavatar", "nersemble"])
+def test_a_table_that_is_a_pipe(kind, refused):
+    """Opening one would wait for ever; other formats do without the file."""
+
+    def spoil(bench) -> None:
+        (bench.root / TABLES[kind]).unlink()
+        os.mkfifo(bench.root / TABLES[kind])
+
+    refused(kind, spoil)
+
+
+def every_table(change: Callable[[dict], Any]) -> Callable[[Any], None]:
+    """Change all JSON files of a dataset."""
+
+    def spoil(bench) -> None:
+        for path in bench.root.rglob("*.json"):
+            table(str(path.relative_to(bench.root)), change)(bench)
+
+    return spoil
+
+
+def other_axes(key: str) -> Callable[[dict], Any]:
+    """OpenGL's camera axes for OpenCV's, and back."""
+
+    def change(content: dict) -> None:
+        for entry in content["frames"]:
+            # Cameras to world are flipped in their columns, worlds to camera in their rows.
+            matrix, flip = np.array(entry[key]), np.diag([1.0, -1, -1, 1])
+            entry[key] = (flip[:3, :3] @ matrix if key == "world_mat" else matrix @ flip).tolist()
+
+    return change
+
+
+OTHER_CAMERAS: dict[str, tuple[str, Callable[[dict], Any], str]] = {
+    "insta in OpenGL": ("insta", other_axes("transform_matrix"), "behind the camera"),
+    "vhap in OpenCV": ("vhap", other_axes("transform_matrix"), "behind the camera"),
+    "nerface in OpenCV": ("nerface", other_axes("transform_matrix"), "behind the camera"),
+    "imavatar in OpenCV": ("imavatar", other_axes("world_mat"), "behind the camera"),
+    "insta, centre over size": ("insta", lambda t: t.update(cx=0.5, cy=0.5), "0.5, 0.5 pixels"),
+    "insta, all over size": ("insta", lambda t: t.update(fl_x=1.4, fl_y=1.9, cx=0.5, cy=0.5), "1.4, 1.9"),
+    "insta, no centre": ("insta", lambda t: t.update(cx=0, cy=0), "0, 0 pixels"),
+    "nerface, centre in pixels": ("nerface", lambda t: t.update(intrinsics=[-95, 93, 31, 25]), "1200 pixels"),
+    "nerface, all over size": ("nerface", lambda t: t.update(intrinsics=[-1.5, 2, 0.5, 0.5]), "1.5, 2, "),
+    "imavatar, focal in pixels": (
+        "imavatar",
+        lambda t: t.update(intrinsics=[-9000, 9000, 0.5, 0.5]),
+        "pixels in",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_CAMERAS)
+def test_cameras_in_other_units_or_axes(case, refused):
+    """The line says what the format has."""
+    kind, change, word = OTHER_CAMERAS[case]
+    refused(kind, every_table(change), word, " has ", " to ", "z ")
+
+
+def test_a_tracker_with_other_units(refused):
+    def spoil(bench) -> None:
+        for path in (bench.root / "checkpoint").iterdir():
+            record = torch.load(path, weights_only=False)
+            record["opencv"]["K"][0, :2] /= 64
+            torch.save(record, path)
+
+    refused("frames", spoil, "pixels in pictures", "K in pixels")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "word"),
+    [
+        ("insta", lambda t: t.update(frames=[]), "for training"),
+        ("vhap", lambda t: t.update(frames=[]), "for training"),
+        ("insta", lambda t: t.update(w=0), "camera of another shape than the pictures"),
+        ("insta", lambda t: t.update(h=2 * peers.HEIGHT), "camera of another shape than the pictures"),
+        ("imavatar", lambda t: t.update(shape_params=[]), "'shape_params' is empty"),
+        ("imavatar", lambda t: [e.update(expression=[]) for e in t["frames"]], "'expression' is empty"),
+        ("nerface", lambda t: [e.update(expression=[]) for e in t["frames"]], "'expression' is empty"),
+        ("imavatar", lambda t: t["frames"][3].update(pose=[20.0] * 15), "20 radians"),
+    ],
+)
+def test_tables_that_hold_nothing_or_other_units(kind, change, word, refused):
+    refused(kind, table(TABLES[kind], change), word)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "name"),
+    [
+        ("vhap", "flame_param/00003.npz", "jaw_pose"),
+        ("nersemble", "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz", "rotation"),
+    ],
+)
+def test_angles_in_degrees(kind, file, name, refused):
+    def spoil(bench) -> None:
+        arrays = dict(np.load(bench.root / file))
+        arrays[name] = np.full_like(arrays[name], 14.0)
+        np.savez(bench.root / file, **arrays)
+
+    refused(kind, spoil, Path(file).name, name, "in degrees?")
+
+
+@pytest.mark.parametrize(("name", "count"), [("jaw", 3), ("eyes", 6)])
+def test_axis_angles_in_place_of_six_numbers(name, count, refused):
+    def spoil(bench) -> None:
+        for path in (bench.root / "checkpoint").iterdir():
+            record = torch.load(path, weights_only=False)
+            record["flame"][name] = np.zeros((1, count), np.float32)
+            torch.save(record, path)
+
+    refused("frames", spoil, f"'{name}' has shape (1, {count}), expected 1 x {2 * count}")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 4 3\n", "a face of more or less than three corners"),
+        ("v 0 0 0\nv 1 0\n", "a vertex of fewer than three numbers"),
+        ("v 1 1 1\n" * 120 + "f 1 2 3\n", "all vertices lie in one place"),
+    ],
+)
+def test_meshes_that_are_no_surface(text, word, refused):
+    refused("insta", bad.content("meshes/00000.obj", text), "00000.obj", word)
+
+
+@pytest.mark.parametrize("format_", [format_.name for format_ in FORMATS])
+@pytest.mark.parametrize("kind", ["nerface", "frames"])
+def test_a_format_that_is_chosen_wrongly(kind, format_, bench, flame):
+    if format_ in {"nerface": ("nerface",), "frames": ("metrical-tracker", "flashavatar")}[kind]:
+        return
+    WRITERS[kind](bench.root, flame)
+    np.savez(bench.folder / "flame.npz", **flame)
+    arguments = ["check", str(bench.root), "--out", str(bench.out), "--format", format_]
+    bench.refuses([*arguments, "--flame", str(bench.folder / "flame.npz")], "set")

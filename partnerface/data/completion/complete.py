@@ -152,7 +152,8 @@ def complete_sequence(
         UserError: see `complete`; or ``label_folder`` cannot be written.
     """
     weights = tracked.weights.clone()
-    left_out = impossible_frames(tracked.camera, tracked.head, weights)
+    middle = head_model.identity_vertices(tracked.head.identity).mean(0)
+    left_out = impossible_frames(tracked.camera, tracked.head, weights, middle=middle)
     weights[list(left_out)] = 0
     if left_out:
         logger.warning("dataset %s: frames left out: %s", tracked.name, left_out_report(left_out))

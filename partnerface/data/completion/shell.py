@@ -84,6 +84,8 @@ def measure_shell(
         view = functional.normalize(vertices[i] - camera.camera_to_world[i, :, 3], dim=-1)
         outline = ((normals[i] * view).sum(-1).abs() < 0.5) & ~torso_vertices
         candidates = torch.where(outline & (normals[i].square().sum(-1) > 0.5))[0]
+        if len(candidates) == 0:
+            return metres
         places = torch.stack([x + 0.5, y + 0.5], -1)[:: max(1, len(x) // MAX_MISSED_PIXELS)]
         distance, nearest = torch.cdist(places, pixels[candidates]).min(1)
         vertex = candidates[nearest]

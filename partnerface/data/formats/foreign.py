@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -83,12 +84,14 @@ class Format:
     Attributes:
         name: by which ``--data.reader.format`` chooses it.
         title: the systems that write it.
+        camera: axes and units of its cameras, in words.
         recognise: why a folder is such a dataset, in words; None if it is not.
         read: the frames of a folder with the head model that the user gives.
     """
 
     name: str
     title: str
+    camera: str
     recognise: Callable[[DatasetFolder], str | None]
     read: Callable[[DatasetFolder, GivenHeadModel], ForeignFrames]
 
@@ -106,7 +109,7 @@ class DatasetFolder:
 
     def has(self, relative: str) -> bool:
         """True if there is such a file."""
-        return (self.root / relative).is_file()
+        return os.path.isfile(self.root / relative)  # no error at a name that is too long for a file
 
     def table(self, relative: str) -> dict:
         """The table in a JSON file, parsed once.
@@ -236,7 +239,8 @@ def checked(value: Any, shape: tuple[int, ...], name: str, source: Path) -> Tens
     """A float64 tensor of ``shape`` (-1 for any length) of the value ``name`` in a file.
 
     Raises:
-        UserError: the shape is another, or a number is missing, not finite or beyond `LARGEST_VALUE`.
+        UserError: the shape is another, it is empty, or a number is missing, not finite or beyond
+            `LARGEST_VALUE`.
     """
     try:
         array = np.asarray(value, np.float64)
@@ -247,6 +251,8 @@ def checked(value: Any, shape: tuple[int, ...], name: str, source: Path) -> Tens
     if not fits:
         expected = " x ".join("any" if n == -1 else str(n) for n in shape) or "a number"
         raise UserError(f"{source}: {name!r} has shape {array.shape}, expected {expected}; {ADVICE}")
+    if not array.size:
+        raise UserError(f"{source}: {name!r} is empty; {ADVICE}")
     if not (np.abs(array) < LARGEST_VALUE).all():
         raise UserError(
             f"{source}: {name!r} holds values that are not finite numbers of usual size; {ADVICE}"
@@ -301,6 +307,32 @@ def rigid_matrices(value: Any, name: str, source: Path) -> Tensor:
         where = f" in frame {int(wrong.nonzero()[0, 0])}" if wrong.any() else ""
         raise UserError(f"{source}: {name!r} holds no rotation{where}; {ADVICE}")
     return matrices
+
+
+def radians(angles: Tensor, name: str, source: Path) -> Tensor:
+    """The same axis-angles or Euler angles ``[T, ...]``.
+
+    Raises:
+        UserError: one is more than a whole turn, as angles in degrees are.
+    """
+    if (largest := float(angles.abs().max())) > 2 * math.pi:
+        raise UserError(
+            f"{source}: {name!r} holds an angle of {largest:.3g} radians, more than a whole turn; is it in "
+            f"degrees? {ADVICE}"
+        )
+    return angles
+
+
+def picture_scale(sizes: Tensor, width: int, height: int, source: Path) -> Tensor:
+    """``[T, 2]`` factors in x and y from cameras of ``sizes`` ``[T, 2]`` (width, height) to the pictures.
+
+    Raises:
+        UserError: a size is not above 0, or of another shape than the pictures.
+    """
+    scale = torch.tensor([width, height]) / sizes
+    if (sizes <= 0).any() or (scale[:, 0] / scale[:, 1] - 1).abs().max() > 0.01:
+        raise UserError(f"{source}: camera of another shape than the pictures, {width}x{height}; {ADVICE}")
+    return scale
 
 
 def common_size(paths: Iterable[Path]) -> tuple[int, int]:

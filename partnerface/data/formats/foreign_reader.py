@@ -21,6 +21,7 @@ from partnerface.data.completion.complete import HeadTrack, complete_sequence
 from partnerface.data.completion.matting import MediaPipeMatting
 from partnerface.data.formats.conventions import standing_camera
 from partnerface.data.formats.foreign import (
+    ADVICE,
     DatasetFolder,
     ForeignFrames,
     Format,
@@ -28,6 +29,7 @@ from partnerface.data.formats.foreign import (
     VideoFrameFile,
 )
 from partnerface.data.formats.layout import resolve_inside
+from partnerface.data.formats.plausibility import impossible_frames, left_out_report
 from partnerface.data.formats.values import (
     checked_splits,
     coverage_of_splits,
@@ -50,6 +52,9 @@ from partnerface.runs.progress import shown_progress
 VERSION = 1
 """Version of the kept files; older ones are made again."""
 RECORD, ARRAYS, HEAD_MODEL = "sequence.json", "sequence.npz", "head_model.npz"
+SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.1, 100.0, 20.0
+"""Focal length, and distance of the principal point from the middle, in sizes of the picture. Pictures cut
+out of large ones have the largest; those of intrinsics in other units lie beyond."""
 PATH_LISTS = ("image_paths", "matte_paths", "label_paths")
 SHAPES = {
     "identity": (-1,),
@@ -80,6 +85,7 @@ def read_foreign(folder: DatasetFolder, format_: Format, given: GivenHeadModel) 
     with suppress(UserError, KeyError, TypeError, ValueError, IndexError):
         return _kept(folder, key)
     frames = format_.read(folder, given)
+    _check(folder, format_, frames)
     for guess in frames.guesses:
         logger.warning("dataset %s: assumed: %s", folder.root, guess)
     partial = hidden_folder(folder.cache)
@@ -97,6 +103,31 @@ def read_foreign(folder: DatasetFolder, format_: Format, given: GivenHeadModel) 
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return _kept(folder, key)
+
+
+def _check(folder: DatasetFolder, format_: Format, frames: ForeignFrames) -> None:
+    """Find cameras in other units or axes than the format has, before minutes of work on them."""
+    if frames.splits is not None and not frames.splits.get("train"):
+        raise UserError(f"{folder.root}: no frame is for training; {ADVICE}")
+    camera = frames.camera
+    focal, centre = camera.intrinsics[:, :2], camera.intrinsics[:, 2:]
+    size = centre.new_tensor([camera.width, camera.height])
+    corner = ((centre >= 0) & (centre <= 1)).all(1)  # the principal point as a share of the size
+    wrong = corner | ((centre / size - 0.5).abs() > FARTHEST_CENTRE).any(1)
+    wrong |= ((focal / size < SHORTEST_FOCAL) | (focal / size > LONGEST_FOCAL)).any(1)
+    has = f"{format_.title} has {format_.camera}; {ADVICE}"
+    if wrong.any():
+        first = int(wrong.nonzero()[0, 0])
+        values = ", ".join(f"{value:.4g}" for value in camera.intrinsics[first].tolist())
+        raise UserError(
+            f"{folder.root}: fx, fy, cx, cy of frame {frames.frame_names[first]} are {values} pixels in "
+            f"pictures of {camera.width}x{camera.height}; {has}"
+        )
+    middle = frames.head_model.identity_vertices(frames.head.identity.float()).mean(0).double()
+    left_out = impossible_frames(camera, frames.head, torch.ones(len(camera)), middle=middle)
+    trained = range(len(camera)) if frames.splits is None else frames.splits["train"]
+    if left_out.keys() >= set(trained):
+        raise UserError(f"{folder.root}: no frame can be used: {left_out_report(left_out)}; {has}")
 
 
 def _key(folder: DatasetFolder, format_: Format, given: GivenHeadModel) -> str:

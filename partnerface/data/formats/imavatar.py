@@ -26,6 +26,7 @@ from partnerface.data.formats.foreign import (
     checked,
     common_size,
     last_frames_tested,
+    radians,
     rigid_matrices,
     text,
 )
@@ -62,6 +63,8 @@ def _recognise(folder: DatasetFolder) -> str | None:
 
 def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     videos = _videos(folder)
+    if not videos:
+        raise UserError(f"{folder.root}: has no {PARAMETERS}; is it of another format?")
     guesses = [
         f"the frame rate, which is not stored: {FPS:g}",
         "where in a pixel its centre lies: trainers differ by half a pixel",
@@ -83,7 +86,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         columns["expression"].append(
             checked([e.get("expression") for e in entries], (-1, -1), "expression", source)
         )
-        columns["pose"].append(checked([e.get("pose") for e in entries], (-1, 15), "pose", source))
+        pose = checked([e.get("pose") for e in entries], (-1, 15), "pose", source)
+        columns["pose"].append(radians(pose, "pose", source))
     widths = {values.shape[1] for values in columns["expression"]} | {0}
     if len(widths) > 2 or any(
         s.shape != shapes[0].shape or (s - shapes[0]).abs().max() > 1e-4 for s in shapes
@@ -93,6 +97,9 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         )
     images: list[Path] = columns["image"]
     width, height = common_size(images)
+    rows = _shares(
+        torch.repeat_interleave(torch.stack(intrinsics), torch.tensor(counts), 0), width, height, guesses
+    )
     expression, pose = torch.cat(columns["expression"]), torch.cat(columns["pose"])
     head_model = given.flame(folder, len(shapes[0]), expression.shape[1])
     head = flame_parameters(
@@ -110,7 +117,7 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         frame_names=[_name(folder, path) for path in images],
         images=[*images],
         mattes=mattes,
-        camera=_camera(torch.cat(columns["world"]), intrinsics, counts, width, height, folder),
+        camera=_camera(torch.cat(columns["world"]), rows, width, height, folder),
         head=head,
         head_model=head_model,
         splits=splits,
@@ -204,13 +211,25 @@ def _splits(videos: list[str], counts: list[int]) -> tuple[dict[str, list[int]],
     }
 
 
-def _camera(
-    world: Tensor, intrinsics: list[Tensor], counts: list[int], width: int, height: int, folder: DatasetFolder
-) -> Camera:
+def _shares(intrinsics: Tensor, width: int, height: int, guesses: list[str]) -> Tensor:
+    """``[T, 4]`` intrinsics divided by the size of the picture.
+
+    Those of the first datasets are in pixels of a picture of 512, other writers' in those of the picture
+    itself: that of the two which brings the principal point nearer to the middle.
+    """
+    legacy = intrinsics / LEGACY_SIDE
+    own = intrinsics / intrinsics.new_tensor([width, height]).repeat(2)
+    off = [(shares[:, 2:] - 0.5).abs().sum(1, keepdim=True) for shares in (legacy, own)]
+    in_pixels, is_own = intrinsics[:, 3:] > 1, off[1] < off[0]
+    if (in_pixels & is_own).any():
+        guesses.append(
+            f"that intrinsics are in pixels of the pictures, {width}x{height}, and not of {LEGACY_SIDE:g}"
+        )
+    return torch.where(in_pixels, torch.where(is_own, own, legacy), intrinsics)
+
+
+def _camera(world: Tensor, rows: Tensor, width: int, height: int, folder: DatasetFolder) -> Camera:
     """Units of a quarter of a metre, y up, looking along -z, u = fx x / z + cx with negative z and fx."""
-    rows = torch.repeat_interleave(torch.stack(intrinsics), torch.tensor(counts), 0)
-    # Those of the first datasets are in pixels of a picture of 512.
-    rows = torch.where(rows[:, 3:] > 1, rows / LEGACY_SIDE, rows)
     size = torch.tensor([width, height], dtype=torch.float64).repeat(2)
     pixels = torch.cat([rows[:, :2].abs(), rows[:, 2:]], 1) * size
     if (pixels[:, :2] <= 0).any():
@@ -219,4 +238,11 @@ def _camera(
     return Camera(pixels, opengl_to_opencv(inverse_rigid(metres)), width, height)
 
 
-IMAVATAR = Format("imavatar", "IMavatar, PointAvatar, SplattingAvatar or FLARE", _recognise, _read)
+IMAVATAR = Format(
+    "imavatar",
+    "IMavatar, PointAvatar, SplattingAvatar or FLARE",
+    "world to camera with y up and z backward in quarters of a metre, and intrinsics over the size of the "
+    "picture, fx negative",
+    _recognise,
+    _read,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from partnerface.data.formats.foreign import (
     frame_rate_of,
     last_frames_tested,
     number,
+    picture_scale,
     rigid_matrices,
     text,
 )
@@ -59,7 +61,7 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
             raise UserError(
                 f"{path}: has {len(rest)} vertices, the meshes have {vertices.shape[1]}; {ADVICE}"
             )
-    head_model, head = head_of_meshes(vertices, faces, rest, splits["train"])
+    head_model, head = head_of_meshes(vertices, faces, rest, splits.get("train", [*range(len(entries))]))
     guesses.append("expressions are the principal components of the meshes; flame/exp is not used")
     return ForeignFrames(
         frame_names=[path.stem for path in images],
@@ -78,22 +80,29 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
 def _entries(
     folder: DatasetFolder, guesses: list[str]
 ) -> tuple[list[dict], dict[str, list[int]], dict[str, str]]:
-    """Every frame once, sorted by the name of its mesh as INSTA does, and the split."""
+    """Every frame once, sorted by the name of its mesh as INSTA does, and the split.
+
+    Numbers in the names count as numbers, for those that do not all have the same number of digits.
+    """
     held: dict[str, dict] = {}
     use: dict[str, str] = {}
+    both = 0
     for split, name in FILES:
         if not folder.has(name):
             continue
         shared = {key: value for key, value in folder.table(name).items() if key in INTRINSICS}
         for entry in folder.frames(name):
             mesh = text(entry, "mesh_path", folder.root / name)
-            if split == "test" and use.get(mesh) == "train":
-                guesses.append(f"{mesh} is in training and in the test, and counts as training")
+            both += split == "test" and use.get(mesh) == "train"
             use.setdefault(mesh, split)
             held.setdefault(mesh, {**shared, **entry})
     if not held:
         raise UserError(f"{folder.root / ALL}: lists no frames; {ADVICE}")
-    names = sorted(held)
+    if both:
+        guesses.append(f"{both} frames of the test split are in training too and count as training")
+    names = sorted(
+        held, key=lambda name: [int(x) if x.isdecimal() else x for x in re.split(r"(\d{1,18})", name)]
+    )
     entries = [held[name] for name in names]
     if not folder.has(TRAIN):
         splits, protocol = last_frames_tested(len(entries), TESTED, "INSTA")
@@ -113,14 +122,18 @@ def _camera(entries: list[dict], table: dict, source: Path, width: int, height: 
         [[number(entry, key, source) for key in INTRINSICS] for entry in entries], dtype=torch.float64
     )
     if {"w", "h"} <= table.keys():
-        scale = torch.tensor(
-            [width / number(table, "w", source), height / number(table, "h", source)], dtype=torch.float64
-        )
-        intrinsics = intrinsics * scale.repeat(2)
+        sizes = torch.tensor([[number(table, key, source) for key in ("w", "h")]], dtype=torch.float64)
+        intrinsics = intrinsics * picture_scale(sizes, width, height, source).repeat(1, 2)
     if (intrinsics[:, :2] <= 0).any():
         raise UserError(f"{source}: a focal length is not above 0; {ADVICE}")
     poses = rigid_matrices([entry.get("transform_matrix") for entry in entries], "transform_matrix", source)
     return Camera(intrinsics, poses, width, height)
 
 
-INSTA = Format("insta", "INSTA", _recognise, _read)
+INSTA = Format(
+    "insta",
+    "INSTA",
+    "camera to world in OpenCV's axes (y down, z forward) in metres, and intrinsics in pixels",
+    _recognise,
+    _read,
+)

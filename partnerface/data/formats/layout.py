@@ -47,6 +47,9 @@ INTRINSICS = ("fl_x", "fl_y", "cx", "cy")
 RESIDUAL = "landmark_residual"
 """Optional key of a frame: mean distance of tracked to detected landmarks, pixels of a picture 512 high."""
 
+LONGEST_PATH, LONGEST_NAME = 1000, 255
+"""Bytes of a path in a dataset, and of each name in it: file systems raise errors at longer ones."""
+
 
 def flip_camera_axes(camera_to_world: Tensor) -> Tensor:
     """``[..., 3, 4]`` camera poses from OpenCV to OpenGL camera axes, or back: it is its own inverse."""
@@ -58,12 +61,20 @@ def resolve_inside(root: Path, relative: object, source: Path) -> Path:
     """The file in the dataset's folder ``root`` that is written as ``relative`` in the file ``source``.
 
     Raises:
-        UserError: it is not text, or absolute, or leaves the folder, by ``..`` or by a link.
+        UserError: it is not printable text, too long, or absolute, or leaves the folder, by ``..`` or by a
+            link.
     """
-    if not isinstance(relative, str) or not relative or "\0" in relative:
-        raise UserError(f"{source}: {relative!r} is not the path of a file; write the dataset again")
+    # Unprintable are control characters, which may forge lines of a terminal, and broken text.
+    if not isinstance(relative, str) or not relative.isprintable() or not _is_usable(relative):
+        words = repr(relative)[:200]
+        raise UserError(f"{source}: {words} is not the path of a file; write the dataset again")
     # realpath, not Path.resolve, which raises at a loop of links.
     path, folder = Path(os.path.realpath(root / relative)), os.path.realpath(root)
     if PurePosixPath(relative).is_absolute() or not path.is_relative_to(folder):
         raise UserError(f"{source}: {relative!r} leads out of the dataset's folder; such a path is refused")
     return root / relative
+
+
+def _is_usable(relative: str) -> bool:
+    path = os.fsencode(relative)
+    return 0 < len(path) <= LONGEST_PATH and max(map(len, path.split(b"/"))) <= LONGEST_NAME

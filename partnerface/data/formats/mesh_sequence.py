@@ -49,12 +49,16 @@ def read_obj(path: Path, with_faces: bool = True) -> Mesh:
             raise ValueError(f"{size / 1e6:,.0f} MB, {LARGEST_MESH_BYTES / 1e6:g} MB at most")
         lines = path.read_bytes().split(b"\n")
         places = [line.split()[1:4] for line in lines if line.startswith(b"v ")]
+        if any(len(place) < 3 for place in places):
+            raise ValueError("a vertex of fewer than three numbers")
         vertices = np.array(places, dtype=np.float64).reshape(len(places), 3)
         corners = [
             [corner.partition(b"/")[0] for corner in line.split()[1:]]
             for line in (lines if with_faces else ())
             if line.startswith(b"f ")
         ]
+        if any(len(face) != 3 for face in corners):
+            raise ValueError("a face of more or less than three corners")
         faces = np.array(corners, dtype=np.int64).reshape(len(corners), 3) - 1
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {ADVICE}") from error
@@ -78,7 +82,7 @@ def read_meshes(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Vertices ``[T, V, 3]`` of T meshes and the faces of the first ``[Fc, 3]``.
 
     Raises:
-        UserError: see `read_obj`; or a mesh has another number of vertices.
+        UserError: see `read_obj`; or a mesh has another number of vertices, or all of them in one place.
     """
     first = read_obj(paths[0])
     if not len(first.faces):
@@ -90,6 +94,8 @@ def read_meshes(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
             raise UserError(
                 f"{path}: has {len(mesh.vertices)} vertices, {paths[0].name} {len(first.vertices)}; {ADVICE}"
             )
+        if not np.ptp(mesh.vertices, axis=0).any():
+            raise UserError(f"{path}: all vertices lie in one place; {ADVICE}")
         vertices[frame] = mesh.vertices
     return vertices, first.faces
 

@@ -21,6 +21,7 @@ from partnerface.data.formats.foreign import (
     checked,
     common_size,
     last_frames_tested,
+    picture_scale,
     rigid_matrices,
 )
 from partnerface.errors import UserError
@@ -33,7 +34,8 @@ FLASH_PICTURES, FLASH_MATTES = "imgs", "alpha"
 FLASH_TESTED = 500
 FPS = 25.0
 ARRAYS: dict[tuple[str, str], tuple[int, ...]] = {
-    **{("flame", name): (1, -1) for name in ("exp", "shape", "eyes", "jaw")},
+    **{("flame", name): (1, -1) for name in ("exp", "shape")},
+    **{("flame", "eyes"): (1, 12), ("flame", "jaw"): (1, 6)},
     **{("opencv", "R"): (1, 3, 3), ("opencv", "t"): (1, 3), ("opencv", "K"): (1, 3, 3)},
 }
 
@@ -83,12 +85,13 @@ def _read_flash(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
 def _paired(
     folder: DatasetFolder, frames: dict[int, Path], pictures: dict[int, Path], shift: int, place: str
 ) -> list[Path]:
+    if not frames:
+        raise UserError(f"{folder.root}: has no .frame file with a picture in {place}; {ADVICE}")
     missing = [number + shift for number in frames if number + shift not in pictures]
-    if missing or not frames:
-        wanted = f"picture {missing[0]:05d}" if missing else "pictures"
+    if missing:
         raise UserError(
-            f"{folder.root / place}: has no {wanted} for {len(missing)} of {len(frames)} .frame files; copy "
-            "the pictures that were tracked there"
+            f"{folder.root / place}: has no picture {missing[0]:05d} for {len(missing)} of {len(frames)} "
+            ".frame files; copy the pictures that were tracked there"
         )
     return [pictures[number + shift] for number in frames]
 
@@ -165,9 +168,7 @@ def _values(record: dict, part: str, key: str, shape: tuple[int, ...], path: Pat
 def _camera(columns: dict[str, Tensor], images: list[Path], source: Path) -> Camera:
     width, height = common_size(images)
     rows = columns["size"]
-    scale = torch.stack([width / rows[:, 1], height / rows[:, 0]], 1)
-    if not scale.isfinite().all() or (scale[:, 0] / scale[:, 1] - 1).abs().max() > 0.01:
-        raise UserError(f"{source}: img_size is of another shape than {width}x{height} pictures; {ADVICE}")
+    scale = picture_scale(rows.flip(1), width, height, source)
     matrix = columns["K"]
     intrinsics = torch.stack([matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2]], 1)
     if (intrinsics[:, :2] <= 0).any():
@@ -176,5 +177,6 @@ def _camera(columns: dict[str, Tensor], images: list[Path], source: Path) -> Cam
     return Camera(intrinsics * scale.repeat(1, 2), inverse_rigid(pose), width, height)
 
 
-METRICAL_TRACKER = Format("metrical-tracker", "metrical-tracker", _recognise_tracker, _read_tracker)
-FLASHAVATAR = Format("flashavatar", "FlashAvatar", _recognise_flash, _read_flash)
+_CAMERA = "world to camera in OpenCV's axes (y down, z forward) in metres, and K in pixels"
+METRICAL_TRACKER = Format("metrical-tracker", "metrical-tracker", _CAMERA, _recognise_tracker, _read_tracker)
+FLASHAVATAR = Format("flashavatar", "FlashAvatar", _CAMERA, _recognise_flash, _read_flash)

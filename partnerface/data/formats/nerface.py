@@ -51,6 +51,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     images: list[Path] = []
     poses, intrinsics, expressions, boxes, keys = [], [], [], [], []
     uses: list[str] = []
+    taken: set[Path] = set()
+    guesses = [f"the frame rate, which is not stored: {FPS:g}", "lengths: the dataset has no metric scale"]
     places = _train_places(folder)
     for use in USES:
         name = f"transforms_{use}.json"
@@ -59,7 +61,20 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         source, entries = folder.root / name, folder.frames(name)
         if not entries:
             continue
-        found = [folder.file(text(e, "file_path", source), name, (*IMAGE_SUFFIXES, "")) for e in entries]
+        once: dict[Path, dict] = {}
+        for entry in entries:
+            path = folder.file(text(entry, "file_path", source), name, (*IMAGE_SUFFIXES, ""))
+            if path not in taken:
+                once.setdefault(path, entry)
+        if repeated := len(entries) - len(once):
+            guesses.append(
+                f"{repeated} frames of {name} are listed before, in it or in that of an earlier split, and "
+                "count there"
+            )
+        if not once:
+            continue
+        found, entries = list(once), list(once.values())
+        taken.update(once)
         images += found
         uses += [use] * len(entries)
         poses.append(rigid_matrices([e.get("transform_matrix") for e in entries], "transform_matrix", source))
@@ -67,6 +82,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         boxes += [e.get("bbox") for e in entries]
         intrinsics.append(_intrinsics(folder.table(name), source, len(entries)))
         keys += [_time(use, path, places) for path in found]
+    if not images:
+        raise UserError(f"{folder.root}: has no transforms_train.json with frames; {ADVICE}")
     if len({values.shape[1] for values in expressions}) > 1:
         raise UserError(f"{folder.root}: 'expression' differs in length from file to file; {ADVICE}")
     order = sorted(range(len(keys)), key=lambda i: keys[i])
@@ -74,7 +91,6 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     width, height = common_size(images)
     camera = _camera(torch.cat(poses)[order], torch.cat(intrinsics)[order], width, height)
     expression = torch.cat(expressions)[order]
-    guesses = [f"the frame rate, which is not stored: {FPS:g}", "lengths: the dataset has no metric scale"]
     if given.path is not None:
         head_model: HeadModel = given.flame(folder, 1, expression.shape[1])
         assert isinstance(head_model, FlameHead)
@@ -85,8 +101,10 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     else:
         rows = [boxes[i] for i in order]
         head_model, head = _rigid_head(expression, camera, rows, folder.root)
+        boxed = all(box is not None for box in rows)
+        size = "of the size of the face boxes" if boxed else "of usual size, for there are no face boxes,"
         guesses.append(
-            "the head's shape: NeRFace has none, so a mean head of the size of the face boxes stands for it, "
+            f"the head's shape: NeRFace has none, so a mean head {size} stands for it, "
             "rigid, and expressions move the deformation alone"
         )
     if places is None:
@@ -216,4 +234,11 @@ def _rigid_head(
     return head_model, replace(head, identity=torch.tensor([size - 1], dtype=torch.float64))
 
 
-NERFACE = Format("nerface", "NeRFace", _recognise, _read)
+NERFACE = Format(
+    "nerface",
+    "NeRFace",
+    "camera to world with y up and z backward, focal lengths in pixels, and the principal point over the "
+    "size of the picture",
+    _recognise,
+    _read,
+)

@@ -29,6 +29,7 @@ from partnerface.data.formats.foreign import (
     VideoFrameFile,
     arrays_of,
     checked,
+    radians,
     rigid_matrices,
 )
 from partnerface.errors import UserError
@@ -111,7 +112,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         times += [start + i / FPS for i in range(count)]
         heads.append(_head(head_model, shape, values))
         scales.append(values["scale"].repeat(count))
-    assert head_model is not None
+    if head_model is None:
+        raise UserError(f"{folder.root}: has no sequences/*/images/cam_{TRAIN_CAMERA}.mp4; {ADVICE}")
     scale = torch.cat(scales)
     camera = _camera(folder, len(names), *size)
     head = HeadParameters.concatenate(heads)
@@ -204,6 +206,8 @@ def _tracking(folder: DatasetFolder, sequence: str) -> tuple[Path, dict[str, Ten
     count = len(np.atleast_1d(arrays["translation"]))
     shapes = {"translation": 3, "rotation": 3, "jaw": 3, "neck": 3, "eyes": 6, "expression": -1}
     values = {name: checked(arrays[name], (count, width), name, path) for name, width in shapes.items()}
+    for name in ("rotation", "jaw", "neck", "eyes"):
+        radians(values[name], name, path)
     for name in ("shape", "scale"):
         values[name] = checked(arrays[name].reshape(-1), (-1,), name, path)
     if len(values["scale"]) != 1 or not 0.1 < float(values["scale"]) < 10:
@@ -257,4 +261,10 @@ def _camera(folder: DatasetFolder, count: int, width: int, height: int, serial: 
     return Camera(intrinsics.repeat(count, 1), to_world.repeat(count, 1, 1), width, height)
 
 
-NERSEMBLE = Format("nersemble-mono", "NeRSemble's monocular benchmark", _recognise, _read)
+NERSEMBLE = Format(
+    "nersemble-mono",
+    "NeRSemble's monocular benchmark",
+    "world to camera in OpenCV's axes (y down, z forward) in metres, and intrinsics in pixels",
+    _recognise,
+    _read,
+)

@@ -12,10 +12,10 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.head_models.head_parameters import HeadParameters
 
 NEAREST_M, FARTHEST_M = 0.1, 20.0
-"""Distance of the head's origin from the camera, along its view."""
+"""Distance of the head's middle from the camera, along its view."""
 
 OUTSIDE = 0.5
-"""Picture sides by which the head's origin may lie outside the picture."""
+"""Picture sides by which the head's middle may lie outside the picture."""
 
 LARGEST_EXPRESSION = 20.0
 """Largest plausible absolute expression coefficient: those of any head model stay within a few units."""
@@ -25,7 +25,11 @@ RESIDUAL_FACTOR, RESIDUAL_FLOOR_PX = 4.0, 12.0
 
 
 def impossible_frames(
-    camera: Camera, head: HeadParameters, weights: Tensor, residual: Tensor | None = None
+    camera: Camera,
+    head: HeadParameters,
+    weights: Tensor,
+    residual: Tensor | None = None,
+    middle: Tensor | None = None,
 ) -> dict[int, str]:
     """Frames whose tracking must be wrong, with the reason in words.
 
@@ -34,8 +38,11 @@ def impossible_frames(
         head: ``T`` head parameters.
         weights: ``[T]``; frames of weight 0 are not looked at.
         residual: ``[T]`` landmark residual in pixels of a picture 512 high; NaN where not known.
+        middle: ``[3]`` the head's middle in its own axes, metres; by default its origin, which lies at the
+            neck and so may lie below a picture of the face alone.
     """
-    pixels, depth = camera.project(head.translation[:, None])
+    centre = head.translation if middle is None else head.rotation @ middle + head.translation
+    pixels, depth = camera.project(centre[:, None])
     pixels, depth = pixels[:, 0], depth[:, 0]
     size = pixels.new_tensor([camera.width, camera.height])
     outside = ((pixels < -OUTSIDE * size) | (pixels > (1 + OUTSIDE) * size) | ~pixels.isfinite()).any(1)

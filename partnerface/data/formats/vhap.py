@@ -23,6 +23,8 @@ from partnerface.data.formats.foreign import (
     common_size,
     frame_rate_of,
     number,
+    picture_scale,
+    radians,
     rigid_matrices,
     text,
 )
@@ -33,6 +35,7 @@ ALL, TRAIN = "transforms.json", "transforms_train.json"
 FILES = (("train", TRAIN), ("test", "transforms_test.json"), ("val", "transforms_val.json"), ("", ALL))
 """Earlier ones overrule: a frame of training is in no other split; frames of the last alone are gaps."""
 FRAME_ARRAYS = {"translation": 3, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6}
+ANGLES = ("rotation", "neck_pose", "jaw_pose", "eyes_pose")
 OTHER_ARRAYS = ("shape", "expr", "static_offset", "dynamic_offset")
 
 
@@ -136,14 +139,10 @@ def _camera(entries: list[dict], source: Path, width: int, height: int) -> Camer
         [[number(entry, key, source) for key in ("fl_x", "fl_y", "cx", "cy")] for entry in entries],
         dtype=torch.float64,
     )
+    if (intrinsics[:, :2] <= 0).any():
+        raise UserError(f"{source}: a focal length is not above 0; {ADVICE}")
     sizes = [[number(entry, key, source) for key in ("w", "h")] for entry in entries]
-    scale = torch.tensor([width, height]) / torch.tensor(sizes, dtype=torch.float64)
-    if (
-        (intrinsics[:, :2] <= 0).any()
-        or not scale.isfinite().all()
-        or (scale[:, 0] / scale[:, 1] - 1).abs().max() > 0.01
-    ):
-        raise UserError(f"{source}: camera of another shape than the pictures, {width}x{height}; {ADVICE}")
+    scale = picture_scale(torch.tensor(sizes, dtype=torch.float64), width, height, source)
     intrinsics = intrinsics * scale.repeat(1, 2)
     # Rows are counted from the bottom.
     intrinsics[:, 3] = height - intrinsics[:, 3]
@@ -179,7 +178,7 @@ def _flame(
             values = _vector(loaded[path], name, path)
             if len(values) != width:
                 raise UserError(f"{path}: {name!r} has {len(values)} values, expected {width}; {ADVICE}")
-            rows[name].append(values)
+            rows[name].append(radians(values, name, path) if name in ANGLES else values)
     stacked = {name: torch.stack(values) for name, values in rows.items()}
     pose = torch.cat([stacked["neck_pose"], stacked["jaw_pose"], stacked["eyes_pose"]], 1)
     root = axis_angle_to_matrix(stacked["rotation"])
@@ -194,4 +193,10 @@ def _vector(arrays: dict[str, np.ndarray], name: str, path: Path) -> Tensor:
     return checked(arrays[name].reshape(-1), (-1,), name, path)
 
 
-VHAP = Format("vhap", "VHAP or GaussianAvatars", _recognise, _read)
+VHAP = Format(
+    "vhap",
+    "VHAP or GaussianAvatars",
+    "camera to world in OpenGL's axes (y up, z backward) in metres, and intrinsics in pixels",
+    _recognise,
+    _read,
+)

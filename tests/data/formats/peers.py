@@ -162,7 +162,7 @@ def picture(pixels: np.ndarray, frame: int) -> tuple[np.ndarray, np.ndarray]:
     hull = ConvexHull(pixels)
     outline = [tuple(pixels[corner]) for corner in hull.vertices]
     draw.polygon(outline, fill=255)
-    shoulders = float(pixels[:, 1].max()) - 4
+    shoulders = min(float(pixels[:, 1].max()) - 4, HEIGHT)
     draw.rectangle([8 + frame % 2, shoulders, WIDTH - 8, HEIGHT], fill=255)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     colours = np.stack([rows * 4 + 10, columns * 3 + 20, (rows * 5 + columns * 7) % 200], -1).astype(np.uint8)
@@ -290,11 +290,27 @@ def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
 
 
 def write_insta(
-    root: Path, flame: dict[str, np.ndarray], canonical: bool = True, splits: bool = True
+    root: Path,
+    flame: dict[str, np.ndarray],
+    canonical: bool = True,
+    splits: bool = True,
+    name: Callable[[int], str] = "{:05d}".format,
+    closer: float = 1.0,
+    both: int = 0,
 ) -> Truth:
-    """INSTA: OpenCV camera to world that moves around a still head, RGBA pictures."""
+    """INSTA: OpenCV camera to world that moves around a still head, RGBA pictures.
+
+    Args:
+        root: folder of the dataset.
+        flame: the head model.
+        canonical: the mesh at rest.
+        splits: files of the splits.
+        name: of a frame's files.
+        closer: factor on the focal length.
+        both: frames of the test that are in training too.
+    """
     told = Performance()
-    focal = np.array([90.0, 88.0])
+    focal = closer * np.array([90.0, 88.0])
     centre = np.array([33.0, 22.5])
     entries, in_camera, pixels = [], [], []
     for frame in range(FRAMES):
@@ -306,14 +322,15 @@ def write_insta(
         in_camera.append(local)
         pixels.append(found)
         image, matte = picture(found, frame)
-        save(root / "images" / f"{frame:05d}.png", np.dstack([image, matte]))
-        write_obj(root / "meshes" / f"{frame:05d}.obj", head, flame["f"])
-        dump(root / "flame" / "exp" / f"{frame:05d}.txt", 0)
+        stem = name(frame)
+        save(root / "images" / f"{stem}.png", np.dstack([image, matte]))
+        write_obj(root / "meshes" / f"{stem}.obj", head, flame["f"])
+        dump(root / "flame" / "exp" / f"{stem}.txt", 0)
         entries.append(
             {
-                "file_path": f"images/{frame:05d}.png",
-                "mesh_path": f"meshes/{frame:05d}.obj",
-                "exp_path": f"flame/exp/{frame:05d}.txt",
+                "file_path": f"images/{stem}.png",
+                "mesh_path": f"meshes/{stem}.obj",
+                "exp_path": f"flame/exp/{stem}.txt",
                 "transform_matrix": square(axes, place),
             }
         )
@@ -327,7 +344,12 @@ def write_insta(
     }
     cut = 8
     # Not in the order of time, and a val that is a part of both.
-    parts = {"": entries[::-1], "_train": entries[:cut][::-1], "_test": entries[cut:], "_val": entries[6:]}
+    parts = {
+        "": entries[::-1],
+        "_train": entries[:cut][::-1],
+        "_test": entries[cut - both :],
+        "_val": entries[6:],
+    }
     for split, part in parts.items():
         if splits or not split:
             dump(root / f"transforms{split}.json", {**top, "frames": part})
@@ -342,6 +364,7 @@ def write_imavatar(
     numbers: Callable[[int], int] = lambda frame: frame + 1,
     legacy: bool = False,
     turned: bool = False,
+    pixels_of_picture: bool = False,
 ) -> Truth:
     """IMavatar: FLAME times 4, a camera with y up that looks along -z, fx negative, intrinsics over the size.
 
@@ -353,6 +376,7 @@ def write_imavatar(
         numbers: name of a frame's picture.
         legacy: intrinsics in pixels of a picture of 512.
         turned: a rotation in world_mat.
+        pixels_of_picture: intrinsics in pixels of the pictures themselves.
     """
     told = Performance(identities=100, expressions=50)
     fx, fy, cx, cy = -1.4, 1.9, 0.52, 0.45
@@ -388,6 +412,8 @@ def write_imavatar(
                 }
             )
         intrinsics = np.array([fx, fy, cx, cy]) * (512 if legacy else 1)
+        if pixels_of_picture:
+            intrinsics = intrinsics * [WIDTH, HEIGHT, WIDTH, HEIGHT]
         dump(
             place / "flame_params.json",
             {
@@ -406,6 +432,7 @@ def write_nerface(
     mirrored: bool = True,
     angle: bool = False,
     index_map: bool = True,
+    both: int = 0,
 ) -> Truth:
     """NeRFace: rays ((i - W cx) / fx, -(j - H cy) / fy, -1) through whole numbers, head at the origin.
 
@@ -415,6 +442,7 @@ def write_nerface(
         mirrored: fx is negative and x of the world mirrored, as in the published data.
         angle: the field of view in place of the intrinsics.
         index_map: the file that says which frame of the video a picture is.
+        both: training frames that are listed in the test too.
     """
     told = Performance(expressions=76)
     mirror = np.diag([-1.0 if mirrored else 1.0, 1, 1])
@@ -427,6 +455,7 @@ def write_nerface(
         np.zeros((FRAMES, len(flame["weights"]), 2)),
     )
     top: dict[str, object] = {}
+    listed: list[dict] = []
     for use, frames in uses.items():
         # Each file has intrinsics of its own.
         fx, fy, cx, cy = (80.0, 80.0, 0.5, 0.5) if angle else (95.0 + len(use), 93.0, 0.47, 0.52)
@@ -454,7 +483,9 @@ def write_nerface(
                     "bbox": [0.2, 0.8, 0.3, 0.7],
                 }
             )
-        top = {"camera_angle_x": sign * 2 * math.atan(WIDTH / 2 / fx), "frames": entries}
+        listed += entries if use == "train" else []
+        frames_listed = entries + listed[:both] if use == "test" else entries
+        top = {"camera_angle_x": sign * 2 * math.atan(WIDTH / 2 / fx), "frames": frames_listed}
         top["intrinsics"] = [] if angle else [sign * fx, fy, cx, cy]
         dump(root / f"transforms_{use}.json", top)
     save(root / "bg" / "00050.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))

@@ -64,12 +64,31 @@ def test_vhap(case, flame, flame_file, tmp_path):
     check_head(partnerface.read_sequence(root, head_model=flame_file), truth)
 
 
-INSTA = {"plain": {}, "no canonical mesh": {"canonical": False}, "no splits": {"splits": False}}
+INSTA = {
+    "plain": {},
+    "no canonical mesh": {"canonical": False},
+    "no splits": {"splits": False},
+    "overlapping splits": {"both": 3},
+    # From 5 to 14 with gaps, without leading zeros: as text 10 comes before 5.
+    "numbers of one and two digits": {"name": lambda frame: str(frame + 5 + frame // 4)},
+    # So near that the neck lies far below the picture.
+    "the face alone": {"closer": 7},
+}
 
 
 @pytest.mark.parametrize("case", INSTA)
 def test_insta(case, flame, tmp_path):
     truth = peers.write_insta(tmp_path, flame, **INSTA[case])
+    sequence = partnerface.read_sequence(tmp_path)
+    check_head(sequence, truth)
+    said = "3 frames of the test split are in training too and count as training"
+    assert (said in sequence.assumed) == (case == "overlapping splits")
+
+
+def test_a_byte_order_mark_is_no_fault(flame, tmp_path):
+    truth = peers.write_insta(tmp_path, flame)
+    path = tmp_path / "transforms_train.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     check_head(partnerface.read_sequence(tmp_path), truth)
 
 
@@ -81,6 +100,7 @@ IMAVATAR = {
     "gaps": {"numbers": lambda frame: 3 * frame + 7},
     "legacy": {"legacy": True},
     "turned": {"turned": True},
+    "pixels of the pictures": {"pixels_of_picture": True},
 }
 
 
@@ -112,6 +132,7 @@ NERFACE = {
     "not mirrored": {"mirrored": False},
     "field of view": {"angle": True},
     "no index map": {"index_map": False},
+    "overlapping splits": {"both": 3},
 }
 
 
@@ -121,6 +142,8 @@ def test_nerface(case, flame, flame_file, tmp_path, outlines):
     sequence = partnerface.read_sequence(tmp_path, head_model=flame_file)
     check_head(sequence, truth)
     assert sequence.splits["val"] == [7]
+    said = any("3 frames of transforms_test.json are listed before" in text for text in sequence.assumed)
+    assert said == (case == "overlapping splits")
 
 
 def test_nerface_without_a_head_model_has_a_rigid_head_in_the_face_boxes(flame, tmp_path, outlines):

@@ -53,6 +53,18 @@ def test_places(place, reason):
     assert reason in text
 
 
+def test_the_middle_of_the_head_is_looked_at_where_it_is_known():
+    """The origin is 96 px below the middle of a picture of 80 px; what is known of the head is 16 px off."""
+    head, camera = heads(), Camera.static(FRAMES, 200.0, 100, 80)
+    head.translation[:, 1] = -0.48
+    assert len(found(head)) == FRAMES
+    middle = torch.tensor([0.0, 0.4, 0.0])
+    assert impossible_frames(camera, head, torch.ones(FRAMES), middle=middle) == {}
+    # It turns with the head: on its head, the middle is far below.
+    head.rotation = torch.diag(torch.tensor([-1.0, -1, 1])).repeat(FRAMES, 1, 1)
+    assert len(impossible_frames(camera, head, torch.ones(FRAMES), middle=middle)) == FRAMES
+
+
 @pytest.mark.parametrize("place", [(0.49, 0, -1), (0, 0.39, -1), (0, 0, -0.11), (0, 0, -19)])
 def test_unusual_places_stay(place):
     head = heads()
