@@ -64,7 +64,7 @@ def load_torch_dictionary(path: Path, largest_bytes: int) -> dict:
     except UserError:
         raise
     except Exception as error:  # a damaged archive may raise anything
-        raise UserError(f"{path}: is no readable file of torch.save ({error})") from error
+        raise UserError(f"{path}: is no readable file of torch.save ({error}); write it again") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds a {type(values).__name__}, not a dictionary of arrays")
     return values
@@ -275,6 +275,6 @@ class _ArrayUnpickler(pickle.Unpickler):
         if place not in _STAND_INS:
             raise UserError(
                 f"{self._path}: asks for {module}.{name}, which no model file needs; it was not opened. "
-                "Use the file as downloaded from the FLAME site, or convert it to npz"
+                "Use the file as it was downloaded or tracked, with plain numpy arrays, or convert it to npz"
             )
         return _STAND_INS[place]

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.complete import HeadTrack, complete_sequence
 from partnerface.data.completion.matting import MediaPipeMatting
+from partnerface.data.completion.overlapping_faces import drawable_head
 from partnerface.data.formats.conventions import standing_camera
 from partnerface.data.formats.foreign import (
     DatasetFolder,
@@ -37,7 +38,7 @@ from partnerface.data.formats.values import (
     positive,
     table,
 )
-from partnerface.data.sequence import TrackedSequence
+from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.errors import UserError
 from partnerface.files.images import read_pixels, read_rgb, write_image
 from partnerface.files.plain_values import read_json_table
@@ -50,6 +51,8 @@ from partnerface.runs.progress import shown_progress
 VERSION = 1
 """Version of the kept files; older ones are made again."""
 RECORD, ARRAYS, HEAD_MODEL = "sequence.json", "sequence.npz", "head_model.npz"
+SHORTEST_FOCAL = 0.1
+"""Share of the longer side of a picture, a field of view of 157 degrees."""
 PATH_LISTS = ("image_paths", "matte_paths", "label_paths")
 SHAPES = {
     "identity": (-1,),
@@ -109,6 +112,7 @@ def _key(folder: DatasetFolder, format_: Format, given: GivenHeadModel) -> str:
 
 
 def _completed(folder: DatasetFolder, frames: ForeignFrames, partial: Path) -> TrackedSequence:
+    _check_pixels(frames.camera, folder)
     camera, head = standing_camera(frames.camera, frames.head)
     images = _pictures(frames.images, partial / "images", "Decoding pictures")
     if frames.mattes is None or frames.mattes == "alpha":
@@ -128,8 +132,32 @@ def _completed(folder: DatasetFolder, frames: ForeignFrames, partial: Path) -> T
         split_protocol=frames.split_protocol,
         torso_follows_head=True,
     )
+    drawn = drawable_head(frames.head_model)
+    if drawn is not frames.head_model:
+        frames.guesses.append(
+            f"labels and shell, from the {len(drawn.faces)} smallest of {len(frames.head_model.faces)} faces "
+            "of the head model: they overlap many times"
+        )
+        logger.warning("dataset %s: assumed: %s", folder.root, frames.guesses[-1])
     with shown_progress(f"Completing {folder.root.name}", len(images)) as advance, torch.no_grad():
-        return complete_sequence(tracked, frames.head_model, partial / "labels", advance)
+        sequence = complete_sequence(tracked, drawn, partial / "labels", advance)
+    return replace(sequence, head_model_record=head_model_record(frames.head_model))
+
+
+def _check_pixels(camera: Camera, folder: DatasetFolder) -> None:
+    """Refuse intrinsics in other units than pixels, with which a small head would lie in a corner."""
+    fx, fy, cx, cy = camera.intrinsics.unbind(1)
+    size = max(camera.width, camera.height)
+    short = torch.minimum(fx, fy) < SHORTEST_FOCAL * size
+    # Rows may have been counted from the bottom.
+    corner = (cx <= 1) & ((cy <= 1) | (cy >= camera.height - 1))
+    if (wrong := (short | corner).nonzero()).numel():
+        i = int(wrong[0, 0])
+        raise UserError(
+            f"{folder.root}: focal length {float(fx[i]):g} and principal point ({float(cx[i]):g}, "
+            f"{float(cy[i]):g}) are not those of pictures of {camera.width}x{camera.height} pixels; are they "
+            "divided by the size of the pictures, where this format has pixels?"
+        )
 
 
 def _pictures(files: list[Path | VideoFrameFile], place: Path, title: str) -> list[Path]:
