@@ -174,6 +174,9 @@ def _static_offset(file: Path, given: Path | np.ndarray, count: int, teeth: bool
     """``[V, 3]`` metres for the ``count`` vertices of a FLAME file, see `FlameHead`."""
     if not isinstance(given, np.ndarray):
         return _read_static_offset(Path(given), count, teeth)
+    if len(given) == count - TEETH_VERTICES:
+        # A file with teeth of its own, and an offset without.
+        return np.concatenate([given, np.zeros((TEETH_VERTICES, 3))])
     if len(given) < count:
         raise UserError(f"FLAME file {file}: has {count} vertices, the static offset {len(given)}")
     return given[:count]

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MOST_CANDIDATES = 16_000_000
+"""Pixels of the bounding boxes of faces that are drawn at once, each about 100 bytes: a mesh whose faces all
+cross the whole head, as those of a damaged file, would fill the memory."""
+
 
 @dataclass
 class MeshFragments:
@@ -64,6 +68,18 @@ def rasterize_mesh(
     if cull_backfaces:
         drawn &= area < 0
     count = torch.where(drawn, extent.prod(1), 0)
+    if len(faces) > 1 and int(count.sum()) > MOST_CANDIDATES:
+        half = len(faces) // 2
+        one, other = (
+            rasterize_mesh(pixels, depth, part, width, height, cull_backfaces)
+            for part in (faces[:half], faces[half:])
+        )
+        nearer = other.mask & (other.depth <= one.depth)
+        return MeshFragments(
+            torch.where(nearer, other.faces + half, one.faces),
+            torch.where(nearer[..., None], other.barycentric, one.barycentric),
+            torch.where(nearer, other.depth, one.depth),
+        )
     # One candidate per pixel of each face's bounding box.
     face = torch.repeat_interleave(torch.arange(len(faces), device=pixels.device), count)
     within = torch.arange(len(face), device=pixels.device) - (count.cumsum(0) - count)[face]

@@ -212,7 +212,7 @@ def _write_labels(
     """Add every frame's label image to the dataset and yield its overlay."""
     track = clip.track
     for i, path in enumerate(bars.track(clip.image_paths, description="write")):
-        regions = completion.labels.regions(i)
+        regions = completion.labels.regions([i])[0]
         writer.add_labels(completion.labels.image(i, clip.mattes[i], regions))
         detected = track.landmarks[i, fit.landmark_numbers, :2] if track.used[i] else None
         yield overlay_frame(read_rgb(path), regions, detected, fit.landmarks[i].numpy())

@@ -148,6 +148,16 @@ def test_a_static_offset_moves_the_mean_head_and_its_joints(mouth_file, anny, tm
     torch.testing.assert_close(found, torch.tensor(padded), atol=1e-6, rtol=0)
 
 
+def test_a_static_offset_without_teeth_for_a_file_with_teeth(tmp_path):
+    """VHAP's files have 5023 or 5143 rows; teeth that an offset lacks do not move."""
+    np.savez(tmp_path / "teeth.npz", **flame_arrays(180))
+    offset = 0.01 * np.random.default_rng(3).standard_normal((60, 3))
+    padded = np.concatenate([offset, np.zeros((120, 3))])
+    bare, whole = (FlameHead(tmp_path / "teeth.npz", 7, 5, static_offset=o) for o in (offset, padded))
+    assert bare.asset.checksum() == whole.asset.checksum()
+    assert bare.asset.checksum() != FlameHead(tmp_path / "teeth.npz", 7, 5).asset.checksum()
+
+
 @pytest.mark.parametrize("offset", [np.zeros((7, 3)), np.full((60, 3), np.nan), np.zeros((60, 3), int)])
 def test_a_static_offset_of_another_head(flame_file, tmp_path, offset):
     np.savez(tmp_path / "offset.npz", static_offset=offset)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -174,6 +175,18 @@ def test_a_static_offset_of_another_head_model(refused):
     refused("vhap", spoil, "flame.npz", "has 120 vertices, the static offset 50")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("static_offset", np.float32(1)), ("static_offset", np.zeros((2, 120, 3))), ("shape", np.zeros(0))],
+)
+def test_parameters_of_odd_shapes(name, value, refused):
+    def spoil(bench) -> None:
+        for path in (bench.root / "flame_param").iterdir():
+            np.savez(path, **{**np.load(path), name: value})
+
+    refused("vhap", spoil, "00000.npz", f"'{name}'")
+
+
 @pytest.mark.parametrize("name", ["flame_param/00001.npz", "flame_param/00006.npz"])
 def test_parameters_that_are_damaged(name, refused):
     refused("vhap", bad.cut(name), Path(name).name)
@@ -240,6 +253,116 @@ def test_a_tracking_without_an_array(name, refused):
         np.savez(path, **{k: v for k, v in np.load(path).items() if k != name})
 
     refused("nersemble", spoil, "flame2023_tracking_v2.npz", f"has no '{name}'")
+
+
+def test_a_conversion_without_its_training_frames(refused):
+    refused("vhap", bad.missing("transforms_train.json"), "no frame is for training")
+
+
+def test_mattes_that_some_frames_lack(refused):
+    def spoil(bench) -> None:
+        table("transforms_train.json", frame("fg_mask_path", ""))(bench)
+        (bench.root / "fg_masks/00002_00.png").unlink()
+
+    refused("vhap", spoil, "transforms_train.json", "1 of 10 frames have no fg_mask_path")
+
+
+def opencv_axes(content: dict) -> None:
+    for entry in content["frames"]:
+        entry["transform_matrix"] = (np.array(entry["transform_matrix"]) * [1, -1, -1, 1]).tolist()
+
+
+def test_cameras_in_other_axes(refused):
+    def spoil(bench) -> None:
+        for name in ("transforms", "transforms_train", "transforms_test"):
+            table(f"{name}.json", opencv_axes)(bench)
+
+    refused(
+        "vhap", spoil, "no frame in which a head was tracked", "0-9 (head behind the camera)", "conventions"
+    )
+
+
+def normalised(content: dict) -> None:
+    for matrix in content["intrinsics"].values():
+        for row, side in zip(matrix, (peers.WIDTH, peers.HEIGHT, 1), strict=True):
+            row[:] = [value / side for value in row]
+
+
+def test_intrinsics_that_are_divided_by_the_size_of_the_pictures(refused):
+    refused(
+        "nersemble", table(TABLES["nersemble"], normalised), "principal point (0.46875, 0.520833)", "divided"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "words"),
+    [("jaw", 3, "'jaw' has shape (1, 3)"), ("eyes", 6, "'eyes' has shape (1, 6)"), ("jaw", 6, "no rotation")],
+)
+def test_rotations_that_are_not_two_rows_of_a_matrix(name, width, words, refused):
+    """Such as axis-angles."""
+
+    def spoil(bench) -> None:
+        for path in (bench.root / "checkpoint").iterdir():
+            record = torch.load(path, weights_only=False)
+            record["flame"][name] = np.zeros((1, width), np.float32)
+            torch.save(record, path)
+
+    refused("frames", spoil, "checkpoint", words)
+
+
+def test_flashavatar_without_its_tracking(refused):
+    def spoil(bench) -> None:
+        for path in (bench.root / "checkpoint").iterdir():
+            path.unlink()
+        (bench.root / "parsing").mkdir()
+
+    refused("frames", spoil, "set: has no .frame files", "metrical-tracker's output")
+
+
+def test_sequences_of_different_numbers_of_expressions(refused):
+    def spoil(bench) -> None:
+        path = bench.root / "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
+        arrays = dict(np.load(path))
+        np.savez(path, **{**arrays, "expression": arrays["expression"][:, :50]})
+
+    refused("nersemble", spoil, "EXP-1-head", "has 50 expressions, other sequences 100")
+
+
+def test_a_tracking_without_frames(refused):
+    def spoil(bench) -> None:
+        path = bench.root / "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
+        arrays = dict(np.load(path))
+        np.savez(path, **{k: v if k in ("shape", "scale") else v[:0] for k, v in arrays.items()})
+
+    refused("nersemble", spoil, "flame2023_tracking_v2.npz: holds no frames")
+
+
+def test_alpha_videos_of_another_size(refused):
+    def spoil(bench) -> None:
+        path = bench.root / "sequences/EXP-1-head/alpha_maps/cam_222200037.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=24)
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+            for _ in range(5):
+                picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+
+    refused("nersemble", spoil, "alpha_maps/cam_222200037.mp4: is 32x32, its pictures 64x48")
+
+
+def test_a_union_without_its_sequences(bench, flame):
+    peers.write_union(bench.root, flame)
+    (bench.folder / "EXP-2").rename(bench.folder / "elsewhere")
+    arguments = ["check", str(bench.root), "--out", str(bench.out)]
+    bench.refuses(arguments, "names the sequence 'EXP-2', which is not beside this folder")
+
+
+def test_a_folder_that_holds_datasets(bench, flame):
+    peers.write_nersemble(bench.root / "393", flame)
+    peers.write_vhap(bench.root / "074", flame)
+    arguments = ["check", str(bench.root), "--out", str(bench.out)]
+    bench.refuses(arguments, "set: is no dataset, but holds some; give one of them: 074, 393")
 
 
 def test_a_folder_of_no_format_and_of_two(bench, flame):

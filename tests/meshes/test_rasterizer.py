@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from partnerface.cameras.pinhole import Camera, image_pixels, pixel_rays
+from partnerface.meshes import rasterizer
 from partnerface.meshes.rasterizer import rasterize_mesh
 
 
@@ -99,3 +100,16 @@ def test_one_face_can_fill_the_image_and_one_can_miss_every_centre():
     for corners, expected in ((big, 25), (tiny, 0)):
         found = rasterize_mesh(corners, torch.ones(3), faces, 5, 5, cull_backfaces=False)
         assert int(found.mask.sum()) == expected
+
+
+def test_faces_that_are_drawn_a_few_at_once(monkeypatch):
+    """Faces with too many candidates for the memory are drawn in parts: the nearest of all is still seen."""
+    vertices, faces = triangle_soup(60, seed=0)
+    # Twice the same faces: of equally near ones the last is seen, wherever it is drawn.
+    faces = torch.cat([faces, faces])
+    pixels, depth = Camera.static(1, 40.0, 37, 29).project(vertices[None])
+    whole = rasterize_mesh(pixels[0], depth[0], faces, 37, 29)
+    monkeypatch.setattr(rasterizer, "MOST_CANDIDATES", 500)
+    parts = rasterize_mesh(pixels[0], depth[0], faces, 37, 29)
+    for name in ("faces", "barycentric", "depth"):
+        assert torch.equal(getattr(parts, name), getattr(whole, name))

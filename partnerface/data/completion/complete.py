@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.compute.threads import single_threaded_pool, usable_cores
 from partnerface.data.completion.borrowed_landmarks import face_landmarks
 from partnerface.data.completion.frame_labels import FrameLabels, landmark_pixels
 from partnerface.data.completion.labels import feature_rings, find_neck_line, labelled_mesh
@@ -42,6 +43,8 @@ SHELL_FRAMES = 40
 """Training frames, spread evenly, whose mattes the shell is measured from."""
 SHELL_SIZE = 256
 """Longer side of their pictures in pixels."""
+LABELS_AT_ONCE = 8
+"""Frames that a thread poses together."""
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +158,11 @@ def complete_sequence(
     middle = head_model.identity_vertices(tracked.head.identity).mean(0)
     left_out = impossible_frames(tracked.camera, tracked.head, weights, middle=middle)
     weights[list(left_out)] = 0
+    if left_out and not (weights > 0).any():
+        raise UserError(
+            f"{tracked.name}: no frame in which a head was tracked: {left_out_report(left_out)}; cameras, "
+            "lengths or poses are in other conventions than this format has"
+        )
     if left_out:
         logger.warning("dataset %s: frames left out: %s", tracked.name, left_out_report(left_out))
     completion = replace(complete(replace(tracked, frame_weights=weights), head_model), left_out=left_out)
@@ -163,10 +171,28 @@ def complete_sequence(
     except OSError as error:
         raise UserError(f"{label_folder}: cannot be written ({error.strerror})") from error
     label_paths = [label_folder / f"{frame:05d}.png" for frame in range(len(weights))]
-    for frame, path in enumerate(label_paths):
-        write_image(path, completion.labels.image(frame, read_grey(tracked.matte_paths[frame])))
-        on_frame()
+    _write_labels(completion.labels, tracked.matte_paths, label_paths, on_frame)
     return completion.sequence(label_paths)
+
+
+def _write_labels(
+    labels: FrameLabels, matte_paths: list[Path], label_paths: list[Path], on_frame: Callable[[], None]
+) -> None:
+    """Draw and write the label images, some at once: it is most of the time that a new dataset takes."""
+
+    def write(start: int) -> int:
+        frames = range(start, min(start + LABELS_AT_ONCE, len(label_paths)))
+        for frame, regions in zip(frames, labels.regions(frames), strict=True):
+            write_image(label_paths[frame], labels.image(frame, read_grey(matte_paths[frame]), regions))
+        return len(frames)
+
+    pool = single_threaded_pool(usable_cores())
+    try:
+        for count in pool.map(write, range(0, len(label_paths), LABELS_AT_ONCE)):
+            for _ in range(count):
+                on_frame()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
@@ -182,10 +208,14 @@ def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
     own = {name: [i for i in frames if weights[i] > 0] for name, frames in (tracked.splits or {}).items()}
     learned = weights
     if tracked.splits:
+        if not own.get("train"):
+            listed = len(tracked.splits.get("train", []))
+            raise UserError(
+                f"{tracked.name}: no frame of the training split in which a head was tracked, of "
+                f"{listed} listed; are the files of that split missing, or did the conversion stop half way?"
+            )
         learned = torch.zeros_like(weights)
         learned[own["train"]] = weights[own["train"]]
-        if not own["train"]:
-            raise UserError(f"{tracked.name}: no frame of the training split in which a head was tracked")
     reference = median_frame(tracked.head, learned)
     estimated = tracked.head.torso_rotation is None and not tracked.torso_follows_head
     head = with_torso_pose(tracked.head, learned, camera) if estimated else tracked.head
@@ -229,8 +259,9 @@ def _check(tracked: HeadTrack) -> None:
 
 def _torso_motion(tracked: HeadTrack, labels: FrameLabels, reference: int, learned: Tensor) -> TorsoMotion:
     """Motion of the frames with ``learned`` ``[T]`` above 0 and of all others, neither from the other."""
-    images = np.stack([shrink(read_rgb(path)) for path in tracked.image_paths])
-    mattes = np.stack([shrink(read_grey(path)) for path in tracked.matte_paths])
+    with single_threaded_pool(usable_cores()) as pool:
+        images = np.stack([*pool.map(lambda path: shrink(read_rgb(path)), tracked.image_paths)])
+        mattes = np.stack([*pool.map(lambda path: shrink(read_grey(path)), tracked.matte_paths)])
     at_reference = labels.image(reference, read_grey(tracked.matte_paths[reference]))
     torso = _reduced(at_reference, TORSO_SIZE, TORSO_SIZE) == Region.TORSO
     times = torch.arange(len(images)) / tracked.fps if tracked.times is None else tracked.times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,22 +46,26 @@ class FrameLabels:
 
     def posed(self, frame: int) -> tuple[Tensor, Tensor, Tensor]:
         """Vertices ``[V, 3]`` of one frame, their pixels ``[V, 2]`` and depth ``[V]``."""
-        with torch.no_grad():
-            vertices = self.head_model(self.head.select([frame])).vertices
-            pixels, depth = self.camera.select([frame]).project(vertices)
+        vertices, pixels, depth = self._posed([frame])
         return vertices[0], pixels[0], depth[0]
 
-    def regions(self, frame: int) -> np.ndarray:
-        """``[H, W]`` uint8 regions of the posed mesh alone, whatever the matte."""
-        _, pixels, depth = self.posed(frame)
-        return rasterize_regions(self.mesh, pixels, depth, self.camera.width, self.camera.height)
+    def _posed(self, frames: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.no_grad():
+            vertices = self.head_model(self.head.select(list(frames))).vertices
+            return vertices, *self.camera.select(list(frames)).project(vertices)
+
+    def regions(self, frames: Sequence[int]) -> list[np.ndarray]:
+        """``[H, W]`` uint8 regions of each posed mesh alone, whatever the matte."""
+        _, pixels, depth = self._posed(frames)
+        width, height = self.camera.width, self.camera.height
+        return [rasterize_regions(self.mesh, p, d, width, height) for p, d in zip(pixels, depth, strict=True)]
 
     def image(self, frame: int, matte: np.ndarray, regions: np.ndarray | None = None) -> np.ndarray:
         """``[H, W]`` uint8 labels of one frame by its matte, ``[H, W]`` uint8.
 
         ``regions`` are those of `regions`, if they have been drawn already.
         """
-        regions = self.regions(frame) if regions is None else regions
+        regions = self.regions([frame])[0] if regions is None else regions
         neck_row = row_in_frame(self.torso_motion[frame], self.neck_line) * self.camera.height
         return label_image(regions, self.landmarks[frame], self.rings, matte, neck_row)
 

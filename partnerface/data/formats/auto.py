@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import torch
+
 from partnerface.data.formats.foreign import DatasetFolder, Format, GivenHeadModel
 from partnerface.data.formats.foreign_reader import HEAD_MODEL, read_foreign
 from partnerface.data.formats.imavatar import IMAVATAR
@@ -29,6 +31,8 @@ FORMATS = (VHAP, INSTA, IMAVATAR, NERFACE, METRICAL_TRACKER, FLASHAVATAR, NERSEM
 """Formats of other systems."""
 
 AUTO = "auto"
+MOST_FOLDERS, SHOWN_FOLDERS = 30, 5
+"""Folders of a folder that is no dataset that are looked at, and those that are named."""
 
 
 class AutoReader(SequenceReader):
@@ -84,24 +88,35 @@ def known_head_model(
     Raises:
         UserError: ``flame`` is another file than that of the dataset.
     """
+    given: HeadModel | None = None
+    if record.name == "flame" and flame is not None:
+        given = FlameHead(flame, record.num_identity, record.num_expression)
+    elif record.name in PACKAGED_HEADS:
+        given = PACKAGED_HEADS[record.name]()
+    fits = given is not None and head_model_record(given) == record
     for place in (folder.root, folder.cache):
         with suppress(UserError):
             stored = DatasetHead(resolve_inside(place, HEAD_MODEL, place))
-            if head_model_record(stored) == record:
+            if head_model_record(stored) != record:
+                continue
+            # A head with a static offset or of another size has another checksum than the file it is made of.
+            if flame is None or given is None or _same_shapes(stored, given):
                 return stored
-    if record.name == "flame" and flame is not None:
-        given: HeadModel = FlameHead(flame, record.num_identity, record.num_expression)
-    elif record.name in PACKAGED_HEADS:
-        given = PACKAGED_HEADS[record.name]()
-    else:
-        return None
-    found = head_model_record(given)
-    if found != record and flame is not None:
+    if given is not None and flame is not None and not fits:
+        found = head_model_record(given)
         raise UserError(
             f"head model {flame}: is {found.name} {found.version} (checksum {found.checksum}), but the "
             f"dataset was made with {record.name} {record.version} (checksum {record.checksum})"
         )
-    return given if found == record else None
+    return given if fits else None
+
+
+def _same_shapes(one: HeadModel, other: HeadModel) -> bool:
+    """True if both have the same expressions, up to their size."""
+    bases = [model.expression_basis.flatten().double() for model in (one, other)]
+    if bases[0].shape != bases[1].shape:
+        return False
+    return bool(torch.cosine_similarity(bases[0], bases[1], dim=0) > 1 - 1e-6)
 
 
 def recognised(folder: DatasetFolder, name: str = AUTO) -> tuple[Format | None, str]:
@@ -130,12 +145,28 @@ def recognised(folder: DatasetFolder, name: str = AUTO) -> tuple[Format | None, 
             f"{folder.root}: may be of several formats: {readings}; choose one by --data.reader.format"
         )
     if not found:
+        if inside := _datasets_inside(folder.root):
+            raise UserError(f"{folder.root}: is no dataset, but holds some; give one of them: {inside}")
         titles = ", ".join(format_.title for format_ in FORMATS)
         raise UserError(
             f"{folder.root}: is no dataset of a known format ({FORMAT_NAME}, {titles}); see docs/datasets.md "
             "for the files of each"
         )
     return next(iter(found.items()))
+
+
+def _datasets_inside(root: Path) -> str:
+    """The first folders in a folder that are datasets, in words."""
+    found: list[str] = []
+    for place in sorted(path for path in root.iterdir() if path.is_dir())[:MOST_FOLDERS]:
+        inner = DatasetFolder(place)
+        with suppress(UserError):
+            if (inner.has(TRANSFORMS) and inner.table(TRANSFORMS).get("format") == FORMAT_NAME) or any(
+                format_.recognise(inner) for format_ in FORMATS
+            ):
+                found.append(place.name)
+    more = f" and {len(found) - SHOWN_FOLDERS} more" if len(found) > SHOWN_FOLDERS else ""
+    return ", ".join(found[:SHOWN_FOLDERS]) + more
 
 
 def read_sequence(

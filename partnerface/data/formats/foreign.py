@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -144,6 +145,11 @@ class DatasetFolder:
         if self._is_union and len(parts) > 2 and parts[0] == ".." and parts[1] != "..":
             # Unions name files of the sequences beside them; those must be datasets too.
             sequence = self.root.absolute().parent / parts[1]
+            if not sequence.exists():
+                raise UserError(
+                    f"{self.root / source}: names the sequence {parts[1]!r}, which is not beside this "
+                    "folder; a union of sequences is read with their folders beside it"
+                )
             if (sequence / "transforms.json").is_file():
                 root, name = sequence, str(Path(*parts[2:]))
         for suffix in suffixes:
@@ -173,14 +179,26 @@ class DatasetFolder:
     def fingerprint(self) -> str:
         """Text that changes when a file of the dataset does."""
         lines = []
-        for folder, folders, files in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                status = os.lstat(os.path.join(folder, name))
-                lines.append(
-                    f"{os.path.relpath(folder, self.root)}/{name} {status.st_size} {status.st_mtime_ns}"
-                )
+        for root in (self.root, *self._union_members):
+            for folder, folders, files in os.walk(root):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                for name in sorted(files):
+                    status = os.lstat(os.path.join(folder, name))
+                    lines.append(
+                        f"{os.path.relpath(folder, self.root)}/{name} {status.st_size} {status.st_mtime_ns}"
+                    )
         return "\n".join(lines)
+
+    @property
+    def _union_members(self) -> list[Path]:
+        """Folders of the sequences beside a union that its tables name."""
+        names = set()
+        for table in sorted(self.root.glob("transforms*.json")) if self._is_union else ():
+            with suppress(UserError):
+                for entry in self.frames(table.name):
+                    parts = Path(str(entry.get("file_path", ""))).parts
+                    names |= {parts[1]} if len(parts) > 2 and parts[0] == ".." != parts[1] else set()
+        return [self.root.absolute().parent / name for name in sorted(names)]
 
     @property
     def cache(self) -> Path:
@@ -224,7 +242,7 @@ class GivenHeadModel:
         if self.path is None:
             raise UserError(
                 f"{folder.root}: was tracked with FLAME, of which datasets hold no copy; give its file as "
-                "--data.reader.head_model FILE"
+                "--data.reader.head_model FILE (check: --flame FILE, convert: --head_model FILE)"
             )
         try:
             return FlameHead(self.path, identities, expressions, static_offset=static_offset)
@@ -266,6 +284,8 @@ def number(record: dict, key: str, source: Path) -> float:
     Raises:
         UserError: it is missing or no such number.
     """
+    if key not in record:
+        raise UserError(f"{source}: has no {key!r}; {ADVICE}")
     return float(checked(record.get(key), (), key, source))
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.complete import HeadTrack, complete_sequence
 from partnerface.data.completion.matting import MediaPipeMatting
+from partnerface.data.completion.overlapping_faces import drawable_head
 from partnerface.data.formats.conventions import standing_camera
 from partnerface.data.formats.foreign import (
     ADVICE,
@@ -39,7 +40,7 @@ from partnerface.data.formats.values import (
     positive,
     table,
 )
-from partnerface.data.sequence import TrackedSequence
+from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.errors import UserError
 from partnerface.files.images import read_pixels, read_rgb, write_image
 from partnerface.files.plain_values import read_json_table
@@ -112,7 +113,10 @@ def _check(folder: DatasetFolder, format_: Format, frames: ForeignFrames) -> Non
     camera = frames.camera
     focal, centre = camera.intrinsics[:, :2], camera.intrinsics[:, 2:]
     size = centre.new_tensor([camera.width, camera.height])
-    corner = ((centre >= 0) & (centre <= 1)).all(1)  # the principal point as a share of the size
+    # A principal point that is a share of the size, with rows that may have been counted from the bottom.
+    share = ((centre >= 0) & (centre <= 1)).T
+    lowest = (centre[:, 1] - camera.height + 0.5).abs() <= 0.5
+    corner = share[0] & (share[1] | lowest)
     wrong = corner | ((centre / size - 0.5).abs() > FARTHEST_CENTRE).any(1)
     wrong |= ((focal / size < SHORTEST_FOCAL) | (focal / size > LONGEST_FOCAL)).any(1)
     has = f"{format_.title} has {format_.camera}; {ADVICE}"
@@ -159,8 +163,16 @@ def _completed(folder: DatasetFolder, frames: ForeignFrames, partial: Path) -> T
         split_protocol=frames.split_protocol,
         torso_follows_head=True,
     )
+    drawn = drawable_head(frames.head_model)
+    if drawn is not frames.head_model:
+        frames.guesses.append(
+            f"labels and shell, from the {len(drawn.faces)} smallest of {len(frames.head_model.faces)} faces "
+            "of the head model: they overlap many times"
+        )
+        logger.warning("dataset %s: assumed: %s", folder.root, frames.guesses[-1])
     with shown_progress(f"Completing {folder.root.name}", len(images)) as advance, torch.no_grad():
-        return complete_sequence(tracked, frames.head_model, partial / "labels", advance)
+        sequence = complete_sequence(tracked, drawn, partial / "labels", advance)
+    return replace(sequence, head_model_record=head_model_record(frames.head_model))
 
 
 def _pictures(files: list[Path | VideoFrameFile], place: Path, title: str) -> list[Path]:

@@ -49,8 +49,8 @@ def read_obj(path: Path, with_faces: bool = True) -> Mesh:
             raise ValueError(f"{size / 1e6:,.0f} MB, {LARGEST_MESH_BYTES / 1e6:g} MB at most")
         lines = path.read_bytes().split(b"\n")
         places = [line.split()[1:4] for line in lines if line.startswith(b"v ")]
-        if any(len(place) < 3 for place in places):
-            raise ValueError("a vertex of fewer than three numbers")
+        if any(len(place) != 3 for place in places):
+            raise ValueError("a vertex has fewer than three numbers: was it cut short?")
         vertices = np.array(places, dtype=np.float64).reshape(len(places), 3)
         corners = [
             [corner.partition(b"/")[0] for corner in line.split()[1:]]
@@ -58,7 +58,7 @@ def read_obj(path: Path, with_faces: bool = True) -> Mesh:
             if line.startswith(b"f ")
         ]
         if any(len(face) != 3 for face in corners):
-            raise ValueError("a face of more or less than three corners")
+            raise ValueError("a face has not three corners")
         faces = np.array(corners, dtype=np.int64).reshape(len(corners), 3) - 1
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {ADVICE}") from error

@@ -30,11 +30,12 @@ from partnerface.head_models.safe_unpickling import dense_array, load_torch_dict
 FRAME_FOLDERS = ("checkpoint", "metrical-tracker/checkpoint", ".")
 PICTURES, SHIFTED_PICTURES = "input", "images"
 """The tracker's own copies, numbered like its frames, and the source's, whose numbers are one higher."""
-FLASH_PICTURES, FLASH_MATTES = "imgs", "alpha"
+FLASH_PICTURES, FLASH_MATTES, FLASH_PARSING = "imgs", "alpha", "parsing"
 FLASH_TESTED = 500
 FPS = 25.0
 ARRAYS: dict[tuple[str, str], tuple[int, ...]] = {
     **{("flame", name): (1, -1) for name in ("exp", "shape")},
+    # Rotations in six numbers, the first two rows of the matrix.
     **{("flame", "eyes"): (1, 12), ("flame", "jaw"): (1, 6)},
     **{("opencv", "R"): (1, 3, 3), ("opencv", "t"): (1, 3), ("opencv", "K"): (1, 3, 3)},
 }
@@ -45,6 +46,15 @@ def _frame_files(folder: DatasetFolder) -> dict[int, Path]:
         if found := folder.numbered(place, (".frame",)):
             return found
     return {}
+
+
+def _tracked(folder: DatasetFolder) -> dict[int, Path]:
+    if found := _frame_files(folder):
+        return found
+    raise UserError(
+        f"{folder.root}: has no .frame files; copy the folder {FRAME_FOLDERS[0]!r} of metrical-tracker's "
+        "output for this person into it"
+    )
 
 
 def _is_flash(folder: DatasetFolder) -> bool:
@@ -59,13 +69,18 @@ def _recognise_tracker(folder: DatasetFolder) -> str | None:
 
 
 def _recognise_flash(folder: DatasetFolder) -> str | None:
-    if not _is_flash(folder) or not _frame_files(folder):
+    if not _is_flash(folder):
         return None
-    return f"it holds the folders {FLASH_PICTURES} and {FLASH_MATTES}, and .frame files"
+    if _frame_files(folder):
+        return f"it holds the folders {FLASH_PICTURES} and {FLASH_MATTES}, and .frame files"
+    has_parsing = (folder.root / FLASH_PARSING).is_dir()
+    return (
+        f"it holds the folders {FLASH_PICTURES}, {FLASH_MATTES} and {FLASH_PARSING}" if has_parsing else None
+    )
 
 
 def _read_tracker(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
-    frames = _frame_files(folder)
+    frames = _tracked(folder)
     pictures = folder.numbered(PICTURES, IMAGE_SUFFIXES)
     shift, place = (0, PICTURES) if pictures else (1, SHIFTED_PICTURES)
     pictures = pictures or folder.numbered(SHIFTED_PICTURES, IMAGE_SUFFIXES)
@@ -73,8 +88,12 @@ def _read_tracker(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames
 
 
 def _read_flash(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
-    frames = _frame_files(folder)
+    frames = _tracked(folder)
     pictures = folder.numbered(FLASH_PICTURES, IMAGE_SUFFIXES)
+    if not pictures:
+        raise UserError(
+            f"{folder.root / FLASH_PICTURES}: holds no pictures 00001.jpg and on; copy them there"
+        )
     # The tracker may have one frame more than there are pictures, since they are shifted by one.
     frames = {number: path for number, path in frames.items() if number < max(pictures, default=0)}
     images = _paired(folder, frames, pictures, 1, FLASH_PICTURES)
@@ -87,8 +106,7 @@ def _paired(
 ) -> list[Path]:
     if not frames:
         raise UserError(f"{folder.root}: has no .frame file with a picture in {place}; {ADVICE}")
-    missing = [number + shift for number in frames if number + shift not in pictures]
-    if missing:
+    if missing := [number + shift for number in frames if number + shift not in pictures]:
         raise UserError(
             f"{folder.root / place}: has no picture {missing[0]:05d} for {len(missing)} of {len(frames)} "
             ".frame files; copy the pictures that were tracked there"
@@ -119,6 +137,10 @@ def _read(
         raise UserError(f"{paths[0].parent}: 'shape' changes from file to file: several people; {ADVICE}")
     head_model = given.flame(folder, len(shape), expression.shape[1])
     turns = rotation_6d_to_matrix(torch.cat([stacked["jaw"], stacked["eyes"]], 1).unflatten(1, (3, 6)))
+    if not (torch.linalg.det(turns) > 0.5).all():
+        raise UserError(
+            f"{paths[0].parent}: 'jaw' or 'eyes' hold no rotation, as its first two rows; {ADVICE}"
+        )
     count = len(paths)
     head = flame_parameters(
         head_model,

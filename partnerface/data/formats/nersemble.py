@@ -82,6 +82,7 @@ def _recognise(folder: DatasetFolder) -> str | None:
 
 
 def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
+    guesses = _guesses(folder)
     images: list[Path | VideoFrameFile] = []
     mattes: list[Path | VideoFrameFile] = []
     names, uses, heads, scales = [], [], [], []
@@ -103,6 +104,20 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
                 f"{video}: is {probed.width}x{probed.height}, others are {size[0]}x{size[1]}; {ADVICE}"
             )
         size = probed.width, probed.height
+        if (of_alpha := probe_video(alpha)) and (of_alpha.width, of_alpha.height) != size:
+            raise UserError(
+                f"{alpha}: is {of_alpha.width}x{of_alpha.height}, its pictures {size[0]}x{size[1]}; {ADVICE}"
+            )
+        if values["expression"].shape[1] != head_model.num_expression:
+            raise UserError(
+                f"{path}: has {values['expression'].shape[1]} expressions, other sequences "
+                f"{head_model.num_expression}; {ADVICE}"
+            )
+        if (apart := _disagreement(values)) > 0.1:
+            guesses.append(
+                f"the rotation of {Path(sequence).name}, whose angles and matrices are up to {apart:.1f} "
+                "degrees apart: the matrices'"
+            )
         count, name = len(values["translation"]), Path(sequence).name
         images += [VideoFrameFile(video, i) for i in range(count)]
         mattes += [VideoFrameFile(alpha, i) for i in range(count)]
@@ -119,6 +134,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     head = HeadParameters.concatenate(heads)
     model, head, camera = _scaled(head_model, head, camera, scale, float(scale[0]))
     splits = {use: [i for i, other in enumerate(uses) if other == use] for use in ("train", "test")}
+    if not splits["test"]:
+        guesses.append("no test: the benchmark keeps the videos of its test sequences")
     return ForeignFrames(
         frame_names=names,
         images=images,
@@ -130,8 +147,25 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         split_protocol={"train": f"camera {TRAIN_CAMERA}, all sequences but {', '.join(TESTED)}"},
         fps=FPS,
         times=torch.tensor(times),
-        guesses=[] if splits["test"] else ["no test: the benchmark keeps the videos of its test sequences"],
+        guesses=guesses,
     )
+
+
+def _guesses(folder: DatasetFolder) -> list[str]:
+    """Sequences without a video, such as those of half a download, and older trackings."""
+    used = {Path(sequence).name: sequence for sequence, _ in _videos(folder)}
+    listed = sorted(place.name for place in (folder.root / "sequences").glob("*") if place.is_dir())
+    without = [name for name in listed if name not in used and name not in TESTED]
+    old = [name for name, place in used.items() if not folder.has(f"{place}/tracking/{TRACKINGS[0]}")]
+    texts = {"without a video, left out": without, f"without {TRACKINGS[0]}, of which the older is read": old}
+    return [f"{len(names)} sequences {text}: {', '.join(names)}" for text, names in texts.items() if names]
+
+
+def _disagreement(values: dict[str, Tensor]) -> float:
+    """Largest angle in degrees between the rotations and those of the Euler angles."""
+    between = values["turn"].mT @ euler_angles_to_matrix(values["rotation"], "XYZ")
+    cosine = (between.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
+    return float(torch.rad2deg(cosine.clamp(-1, 1).acos()).max())
 
 
 def _same_person(path: Path, one: Tensor, other: Tensor) -> None:
@@ -204,6 +238,8 @@ def _tracking(folder: DatasetFolder, sequence: str) -> tuple[Path, dict[str, Ten
     if missing := [name for name in ARRAYS if name not in arrays and name != "rotation_matrices"]:
         raise UserError(f"{path}: has no {missing[0]!r}; {ADVICE}")
     count = len(np.atleast_1d(arrays["translation"]))
+    if not count:
+        raise UserError(f"{path}: holds no frames; {ADVICE}")
     shapes = {"translation": 3, "rotation": 3, "jaw": 3, "neck": 3, "eyes": 6, "expression": -1}
     values = {name: checked(arrays[name], (count, width), name, path) for name, width in shapes.items()}
     for name in ("rotation", "jaw", "neck", "eyes"):

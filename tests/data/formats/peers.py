@@ -193,6 +193,7 @@ def write_vhap(
     meshes: bool = False,
     both: int = 0,
     beside: str = "",
+    seed: int = 1,
 ) -> Truth:
     """VHAP: OpenGL camera to world, cy counted from the bottom, root rotation inside FLAME.
 
@@ -204,8 +205,9 @@ def write_vhap(
         meshes: mesh mode.
         both: frames of the test that are in training too.
         beside: name of a folder beside ``root`` with the files, as in a union.
+        seed: of the person and what it does.
     """
-    told = Performance()
+    told = Performance(seed)
     place = root.parent / beside if beside else root
     rng = np.random.default_rng(5)
     vertices = len(flame["v_template"])
@@ -280,6 +282,29 @@ def write_vhap(
         dump(place / "transforms.json", {**top, "frames": []})
         (root / "sequences_train.txt").write_text(f"{beside}\n")
     return Truth(np.array(in_camera), np.array(pixels), list(range(cut)), list(range(cut, FRAMES)))
+
+
+def write_union(root: Path, flame: dict[str, np.ndarray]) -> Truth:
+    """A union of two sequences that were tracked apart: other shapes and offsets, time from 0 in both."""
+    names = ("EMO-1", "EXP-2")
+    truths = [
+        write_vhap(root.parent / name, flame, static_offset=120 * number, seed=1 + number)
+        for number, name in enumerate(names)
+    ]
+    for split in ("", "_train", "_test"):
+        table: dict = {}
+        for name in names:
+            part = json.loads((root.parent / name / f"transforms{split}.json").read_text())
+            for entry in part["frames"]:
+                for key in ("file_path", "fg_mask_path", "flame_param_path"):
+                    entry[key] = f"../{name}/{entry[key]}"
+            table = {**part, "frames": [*table.get("frames", []), *part["frames"]]}
+        dump(root / f"transforms{split}.json", table)
+    (root / "sequences_train.txt").write_text("\n".join(names))
+    train, test = ([*one, *(FRAMES + i for i in one)] for one in (truths[0].train, truths[0].test))
+    return Truth(
+        np.concatenate([t.in_camera for t in truths]), np.concatenate([t.pixels for t in truths]), train, test
+    )
 
 
 def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:

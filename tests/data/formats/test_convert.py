@@ -10,6 +10,7 @@ import partnerface
 from partnerface.cli.main import main
 from partnerface.data.completion import torso_motion
 from partnerface.data.sequence import TrackedSequence
+from partnerface.errors import UserError
 from partnerface.files.images import read_grey, read_rgb
 from tests.data.formats import peers
 
@@ -89,3 +90,15 @@ def test_what_cannot_be_converted_is_refused(source, tmp_path, capsys):
         assert main([*arguments, "--to", to, "--out", str(out)]) == 2
         assert word in capsys.readouterr().err
     assert not copy.exists()
+
+
+def test_the_wrong_flame_file_for_a_converted_dataset_is_refused(source, tmp_path, capsys):
+    """The head model that a conversion keeps beside the dataset does not hide it."""
+    root, flame, _ = source
+    arguments = ["--to", "partnerface", "--out", str(tmp_path / "ours"), "--head_model", str(flame)]
+    assert main(["convert", str(root), *arguments]) == 0
+    other = tmp_path / "other.npz"
+    np.savez(other, **peers.flame_form(seed=7))
+    record = partnerface.read_sequence(tmp_path / "ours", head_model=flame).head_model_record
+    with pytest.raises(UserError, match=rf"other\.npz: is flame other .*flame flame .*{record.checksum}"):
+        partnerface.read_sequence(tmp_path / "ours", head_model=other)

@@ -1,5 +1,8 @@
 """Datasets of other systems: the head lies where an independent script of each format says."""
 
+import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +10,13 @@ import pytest
 import torch
 
 import partnerface
-from partnerface.data.completion import torso_motion
+from partnerface.cli.main import main
+from partnerface.data.completion import overlapping_faces, torso_motion
 from partnerface.data.formats import foreign_reader
-from partnerface.data.sequence import TrackedSequence
+from partnerface.data.formats.foreign import DatasetFolder, GivenHeadModel
+from partnerface.data.formats.vhap import VHAP as VHAP_FORMAT
+from partnerface.data.sequence import TrackedSequence, head_model_record
+from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_parts import landmark_points
 from tests.data.formats import peers
 
@@ -62,6 +69,63 @@ def test_vhap(case, flame, flame_file, tmp_path):
     root = tmp_path / "set"
     truth = peers.write_vhap(root, flame, **VHAP[case])
     check_head(partnerface.read_sequence(root, head_model=flame_file), truth)
+
+
+def test_a_union_of_sequences_that_were_tracked_apart(flame, flame_file, tmp_path):
+    """Each has an identity of its own and counts its time steps from 0."""
+    truth = peers.write_union(tmp_path / "set", flame)
+    sequence = partnerface.read_sequence(tmp_path / "set", head_model=flame_file)
+    check_head(sequence, truth)
+    assert any("identity of 2 sequences" in text for text in sequence.assumed)
+    folder = DatasetFolder(tmp_path / "set")
+    assert (VHAP_FORMAT.read(folder, GivenHeadModel(flame_file)).times.diff() > 0).all()
+    before = folder.fingerprint
+    (tmp_path / "EXP-2/flame_param/00003.npz").touch()
+    assert DatasetFolder(tmp_path / "set").fingerprint != before
+
+
+def test_a_union_converted_and_back(flame, flame_file, tmp_path, capsys):
+    truth = peers.write_union(tmp_path / "set", flame)
+    arguments = ["convert", str(tmp_path / "set"), "--to", "vhap", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--head_model", str(flame_file)]) == 0
+    check_head(partnerface.read_sequence(tmp_path / "out"), truth)
+
+
+def change_frames(root: Path, change: Callable[[dict], object]) -> None:
+    """Change every entry of the tables of a VHAP dataset."""
+    for path in root.glob("transforms*.json"):
+        table = json.loads(path.read_text())
+        for entry in table["frames"]:
+            change(entry)
+        path.write_text(json.dumps(table))
+
+
+def test_vhap_with_intrinsics_for_all_frames_alone(flame, flame_file, tmp_path):
+    truth = peers.write_vhap(tmp_path, flame)
+    change_frames(tmp_path, lambda entry: [entry.pop(key) for key in ("fl_x", "fl_y", "cx", "cy", "w", "h")])
+    check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth)
+
+
+def test_vhap_with_a_field_of_view_alone(flame, flame_file, tmp_path):
+    """GaussianAvatars reads nothing else, and takes the middle of the picture."""
+    truth = peers.write_vhap(tmp_path, flame)
+    focal, cx, cy = 83.0, 30.5, peers.HEIGHT - 27.25
+    for path in tmp_path.glob("transforms*.json"):
+        table = json.loads(path.read_text())
+        kept = {key: value for key, value in table.items() if key not in ("fl_x", "fl_y", "cx", "cy")}
+        path.write_text(json.dumps({**kept, "camera_angle_x": 2 * math.atan(peers.WIDTH / 2 / focal)}))
+    change_frames(tmp_path, lambda entry: [entry.pop(key) for key in ("fl_x", "fl_y", "cx", "cy", "w", "h")])
+    truth.pixels += [peers.WIDTH / 2 - cx, peers.HEIGHT / 2 - cy]
+    check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth)
+
+
+def test_vhap_with_mattes_that_no_frame_names(flame, flame_file, tmp_path):
+    truth = peers.write_vhap(tmp_path, flame)
+    (tmp_path / "fg_masks").rename(tmp_path / "masks")
+    change_frames(tmp_path, lambda entry: entry.pop("fg_mask_path"))
+    sequence = partnerface.read_sequence(tmp_path, head_model=flame_file)
+    check_head(sequence, truth)
+    assert sequence.matte_paths == [tmp_path / "masks" / path.name for path in sequence.image_paths]
 
 
 INSTA = {
@@ -196,3 +260,50 @@ NERSEMBLE = {
 def test_nersemble(case, flame, flame_file, tmp_path):
     truth = peers.write_nersemble(tmp_path, flame, **NERSEMBLE[case])
     check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth)
+
+
+def test_a_nersemble_download_that_is_not_whole(flame, flame_file, tmp_path):
+    """What could not be read as it should be is said."""
+    peers.write_nersemble(tmp_path, flame)
+    for path in (tmp_path / "sequences/EMO-2-surprise+fear/tracking").iterdir():
+        arrays = dict(np.load(path))
+        np.savez(path, **{**arrays, "rotation": arrays["rotation"] + [0.1, 0.0, 0.0]})
+    (tmp_path / "sequences/SEN-01-cramp_small_danger/tracking").mkdir(parents=True)
+    assumed = "\n".join(partnerface.read_sequence(tmp_path, head_model=flame_file).assumed)
+    assert "1 sequences without a video, left out: SEN-01-cramp_small_danger" in assumed
+    assert "EMO-2-surprise+fear, whose angles and matrices are up to 5.7 degrees apart" in assumed
+
+
+def test_a_head_of_random_faces(tmp_path, monkeypatch):
+    """A head model that is no surface is posed as its file says, and its pictures are drawn all the same."""
+    monkeypatch.setattr(overlapping_faces, "MOST_LAYERS", 0.5)
+    flame = peers.flame_form()
+    np.savez(tmp_path / "flame.npz", **flame)
+    truth = peers.write_vhap(tmp_path / "set", flame)
+    sequence = partnerface.read_sequence(tmp_path / "set", head_model=tmp_path / "flame.npz")
+    check_head(sequence, truth)
+    assert sequence.head_model_record == head_model_record(FlameHead(tmp_path / "flame.npz", 300, 100))
+    assert "smallest of 218 faces" in "".join(sequence.assumed)
+
+
+def test_of_overlapping_faces_the_smallest_are_drawn(tmp_path, flame):
+    rng = np.random.default_rng(0)
+    count = len(flame["v_template"])
+    large = np.stack([rng.permutation(count)[:3] for _ in range(2000)])
+    np.savez(tmp_path / "soup.npz", **{**flame, "f": np.concatenate([large, flame["f"]])})
+    np.savez(tmp_path / "flame.npz", **flame)
+    whole, soup = (FlameHead(tmp_path / f"{name}.npz", 300, 100) for name in ("flame", "soup"))
+    assert overlapping_faces.drawable_head(whole) is whole
+    drawn = overlapping_faces.drawable_head(soup)
+
+    def areas(faces: torch.Tensor) -> torch.Tensor:
+        corners = soup.template_vertices[faces]
+        return (
+            torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 2
+        )
+
+    every, kept = areas(soup.faces).sort().values, areas(drawn.faces).sort().values
+    assert torch.equal(kept, every[: len(kept)])
+    size = soup.template_vertices.amax(0) - soup.template_vertices.amin(0)
+    box = 2 * (size[0] * size[1] + size[1] * size[2] + size[2] * size[0])
+    assert kept.sum() <= 6 * box < kept.sum() + every[len(kept)]
