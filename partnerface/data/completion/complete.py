@@ -158,11 +158,6 @@ def complete_sequence(
     middle = head_model.identity_vertices(tracked.head.identity).mean(0)
     left_out = impossible_frames(tracked.camera, tracked.head, weights, middle=middle)
     weights[list(left_out)] = 0
-    if left_out and not (weights > 0).any():
-        raise UserError(
-            f"{tracked.name}: no frame in which a head was tracked: {left_out_report(left_out)}; cameras, "
-            "lengths or poses are in other conventions than this format has"
-        )
     if left_out:
         logger.warning("dataset %s: frames left out: %s", tracked.name, left_out_report(left_out))
     completion = replace(complete(replace(tracked, frame_weights=weights), head_model), left_out=left_out)
