@@ -22,6 +22,7 @@ from partnerface.benchmarks.methods.method_results import (
     Quantity,
 )
 from partnerface.benchmarks.methods.results import Row
+from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.files.images import read_rgb
 from partnerface.runs.figures import draw_curve, draw_grid, label_numbers, save_with_legend
 from partnerface.runs.results import SeedScores
@@ -126,7 +127,8 @@ def write_curves(path: Path, results: MethodResults, method: str, name: str) -> 
 
     ``method, name`` is a key of `changed_values`.
     """
-    measured = {row["split"] for row in results.select(method=method) if name in row["overrides"]}
+    varied = [row for row in results.select(method=method) if name in row["overrides"]]
+    measured = {row["split"].removesuffix(SAMPLE_SUFFIX) for row in varied}
     splits = [split for split in results.splits if split in measured]
     _write_panels(path, results, splits, (4.4, 2.9), partial(_draw_curves, results, method, name))
 
@@ -136,12 +138,12 @@ def _draw_curves(
 ) -> None:
     """Join variants that differ in nothing but the setting."""
     curves: dict[str, dict[float, SeedScores]] = {}
-    for row in results.select(method=method, split=split):
+    for row in results.select(method=method):
         value = _as_number(row["overrides"].get(name, ""))
-        if value is None:
+        if value is None or row["split"].removesuffix(SAMPLE_SUFFIX) != split:
             continue
         variant = MethodVariant(method, tuple(row["overrides"].items()))
-        scores = results.scores(variant, row["subject"], split, quantity, row["test_parameters"])
+        scores = results.scores(variant, row["subject"], row["split"], quantity, row["test_parameters"])
         if scores is not None:
             others = [f"{key}={text}" for key, text in row["overrides"].items() if key != name]
             curves.setdefault(" ".join([row["subject"], *others]), {})[value] = scores

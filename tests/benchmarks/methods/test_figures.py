@@ -94,6 +94,19 @@ def test_curves_join_variants_of_one_value(make_row, tmp_path: Path, drawn: list
     assert [text.get_text() for text in lpips.get_xticklabels()] == ["2", "8", "16"]
 
 
+def test_curves_of_splits_that_were_tested_on_samples(make_row, tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = [
+        make_row("ours", value, 0.1, overrides={"parts": parts}, split=split)
+        for parts, value in (("2", 25.0), ("8", 28.0))
+        for split in ("larger_sample", "temporal", "train")
+    ]
+    write_curves(tmp_path / "curve.png", MethodResults(rows), "ours", "parts")
+    panels = {panel.get_title().split(":")[0]: panel for panel in drawn[0].axes}
+    assert panels.keys() == {"larger", "temporal"}
+    for panel in drawn[0].axes[::2]:
+        assert [c.lines[0].get_xydata().tolist() for c in panel.containers] == [[[2, 25], [8, 28]]]
+
+
 def test_words_and_single_values_make_no_curve(make_row) -> None:
     rows = [make_row("ours", 1.0, overrides={"placement": place}) for place in ("landmarks", "farthest")]
     rows += [make_row("ours", 1.0, overrides={"parts": "8"})]
