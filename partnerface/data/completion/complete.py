@@ -204,11 +204,7 @@ def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
     learned = weights
     if tracked.splits:
         if not own.get("train"):
-            listed = len(tracked.splits.get("train", []))
-            raise UserError(
-                f"{tracked.name}: no frame of the training split in which a head was tracked, of "
-                f"{listed} listed; are the files of that split missing, or did the conversion stop half way?"
-            )
+            raise UserError(f"{tracked.name}: no frame of the training split in which a head was tracked")
         learned = torch.zeros_like(weights)
         learned[own["train"]] = weights[own["train"]]
     reference = median_frame(tracked.head, learned)

@@ -136,11 +136,9 @@ def recognised(folder: DatasetFolder, name: str = AUTO) -> tuple[Format | None, 
         raise UserError(f"--data.reader.format {name}: no such format; choose {', '.join((AUTO, *formats))}")
     if name != AUTO:
         return formats[name], "it was chosen"
-    if folder.has(TRANSFORMS) and folder.table(TRANSFORMS).get("format") == FORMAT_NAME:
-        return None, f"{TRANSFORMS} says so"
-    found = {format_: reason for format_ in FORMATS if (reason := format_.recognise(folder)) is not None}
+    found = _readings(folder)
     if len(found) > 1:
-        readings = "; ".join(f"{format_.name} ({reason})" for format_, reason in found.items())
+        readings = "; ".join(f"{format_.name} ({reason})" for format_, reason in found.items() if format_)
         raise UserError(
             f"{folder.root}: may be of several formats: {readings}; choose one by --data.reader.format"
         )
@@ -155,15 +153,19 @@ def recognised(folder: DatasetFolder, name: str = AUTO) -> tuple[Format | None, 
     return next(iter(found.items()))
 
 
+def _readings(folder: DatasetFolder) -> dict[Format | None, str]:
+    """The formats that a folder may be of, None for our own, and why."""
+    if folder.has(TRANSFORMS) and folder.table(TRANSFORMS).get("format") == FORMAT_NAME:
+        return {None: f"{TRANSFORMS} says so"}
+    return {format_: reason for format_ in FORMATS if (reason := format_.recognise(folder)) is not None}
+
+
 def _datasets_inside(root: Path) -> str:
     """The first folders in a folder that are datasets, in words."""
     found: list[str] = []
     for place in sorted(path for path in root.iterdir() if path.is_dir())[:MOST_FOLDERS]:
-        inner = DatasetFolder(place)
         with suppress(UserError):
-            if (inner.has(TRANSFORMS) and inner.table(TRANSFORMS).get("format") == FORMAT_NAME) or any(
-                format_.recognise(inner) for format_ in FORMATS
-            ):
+            if _readings(DatasetFolder(place)):
                 found.append(place.name)
     more = f" and {len(found) - SHOWN_FOLDERS} more" if len(found) > SHOWN_FOLDERS else ""
     return ", ".join(found[:SHOWN_FOLDERS]) + more

@@ -124,8 +124,6 @@ def _camera(entries: list[dict], table: dict, source: Path, width: int, height: 
     if {"w", "h"} <= table.keys():
         sizes = torch.tensor([[number(table, key, source) for key in ("w", "h")]], dtype=torch.float64)
         intrinsics = intrinsics * picture_scale(sizes, width, height, source).repeat(1, 2)
-    if (intrinsics[:, :2] <= 0).any():
-        raise UserError(f"{source}: a focal length is not above 0; {ADVICE}")
     poses = rigid_matrices([entry.get("transform_matrix") for entry in entries], "transform_matrix", source)
     return Camera(intrinsics, poses, width, height)
 

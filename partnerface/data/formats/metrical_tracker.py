@@ -193,8 +193,6 @@ def _camera(columns: dict[str, Tensor], images: list[Path], source: Path) -> Cam
     scale = picture_scale(rows.flip(1), width, height, source)
     matrix = columns["K"]
     intrinsics = torch.stack([matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2]], 1)
-    if (intrinsics[:, :2] <= 0).any():
-        raise UserError(f"{source}: a focal length is not above 0; {ADVICE}")
     pose = rigid_matrices(torch.cat([columns["R"], columns["t"][..., None]], -1), "R", source.parent)
     return Camera(intrinsics * scale.repeat(1, 2), inverse_rigid(pose), width, height)
 

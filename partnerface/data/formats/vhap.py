@@ -191,8 +191,6 @@ def _camera(entries: list[dict], source: Path, width: int, height: int, guesses:
         [[number(entry, key, source) for key in ("fl_x", "fl_y", "cx", "cy")] for entry in entries],
         dtype=torch.float64,
     )
-    if (intrinsics[:, :2] <= 0).any():
-        raise UserError(f"{source}: a focal length is not above 0; {ADVICE}")
     sizes = [[number(entry, key, source) for key in ("w", "h")] for entry in entries]
     scale = picture_scale(torch.tensor(sizes, dtype=torch.float64), width, height, source)
     intrinsics = intrinsics * scale.repeat(1, 2)

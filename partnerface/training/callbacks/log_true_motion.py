@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -9,9 +11,11 @@ from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.splits import spread_evenly
 from partnerface.errors import UserError
 from partnerface.evaluation.fine_motion import FINE_MOTION
-from partnerface.evaluation.means import ImageMeans
-from partnerface.evaluation.metrics import PSNR
+from partnerface.evaluation.image_metric import psnr
 from partnerface.training.motion_measures import MotionMeasures
+
+FRAMES = 12
+"""Frames of each test split that are rendered, evenly spread."""
 
 
 class LogTrueMotion(Callback):
@@ -21,15 +25,9 @@ class LogTrueMotion(Callback):
     ``psnr`` (dB, test splits alone), ``mm_left``, ``explained`` and ``cosine`` of the fine face, and
     ``hair_mm_left``. Nothing that is trained depends on it.
 
-    Args:
-        frames: frames of each test split that are rendered for ``psnr``, evenly spread; 0 for none.
-
     Raises:
         UserError: before training, if the true motion is not known, as of any real video.
     """
-
-    def __init__(self, frames: int = 12) -> None:
-        self.frames = frames
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         reader = trainer.datamodule.reader
@@ -62,16 +60,16 @@ class LogTrueMotion(Callback):
         self, measures: MotionMeasures, data: HeadVideoDataModule, module: LightningModule
     ) -> dict[str, float]:
         """``motion/SPLIT/psnr`` in dB of the test splits in which fine motion shows."""
-        splits = measures.sequence.splits
-        tests = measures.sequence.test_splits
-        shown = [(name, frame) for name in tests for frame in spread_evenly(splits[name], self.frames)]
-        if not shown:
-            return {}
-        means = ImageMeans(tests, [FINE_MOTION], {"psnr": PSNR()}).to(module.device)
-        for split, number in shown:
-            frame = data.evaluation_frame(number).to(module.device)
-            with torch.inference_mode():
-                rendered = module.render(frame)
-            means.update([split], rendered.image, frame.on_white(), measures.masks(frame))
-        found = {split: regions[FINE_MOTION]["psnr"] for split, regions in means.compute().items()}
-        return {f"motion/{split}/psnr": value for split, value in found.items() if value is not None}
+        # One process computes it: a metric of torchmetrics would wait for the others.
+        found = {}
+        for split in measures.sequence.test_splits:
+            values = []
+            for number in spread_evenly(measures.sequence.splits[split], FRAMES):
+                frame = data.evaluation_frame(number).to(module.device)
+                if (inside := measures.masks(frame)[FINE_MOTION]).any():
+                    with torch.inference_mode():
+                        image = module.render(frame).image.clamp(0, 1)
+                    values.append(float(psnr((image - frame.on_white())[:, inside].square().mean())))
+            if values:
+                found[f"motion/{split}/psnr"] = fmean(values)
+        return found
