@@ -61,7 +61,7 @@ def test_without_pytorch3d_every_command_is_one_line(tmp_path: Path) -> None:
         "export avatar": str(tmp_path),
         "export mesh": f"{tmp_path} --out {tmp_path / 'me.glb'}",
         "export splats": f"{tmp_path} --out {tmp_path / 'me.ply'}",
-        "export nersemble": f"{tmp_path} --avatars {tmp_path} --flame {film} --out {tmp_path / 'sent.zip'}",
+        "export nersemble": f"{tmp_path} --avatars {tmp_path} --head_model {film} --out {tmp_path}.zip",
         **{
             f"export {what}": f"{tmp_path} --out {tmp_path / 'meshes'} --driver talk"
             for what in ("obj", "ply")

@@ -175,7 +175,7 @@ def _tracked(folder: Path, avatar: AvatarMethod, options: DrivingOptions) -> Rec
     sequence, head_model = PartnerfaceReader(folder).read(), avatar.head_model
     tracked_with = None
     if sequence.head_model_record != head_model_record(head_model):
-        tracked_with = recorded_head_model(sequence, options.head_model, "--head_model")
+        tracked_with = recorded_head_model(sequence, options.head_model)
     return tracked_recording(sequence, head_model, own=own, tracked_with=tracked_with)
 
 

@@ -28,7 +28,7 @@ def benchmark_methods(
     workers: int = 2,
     refined: bool = False,
     protocol: str | None = None,
-    flame: Path | None = None,
+    head_model: Path | None = None,
     sample: int | None = None,
     readme: Path | None = None,
     plan: bool = False,
@@ -61,7 +61,7 @@ def benchmark_methods(
         refined: score with head parameters fitted to the test frames as well.
         protocol: insta, pointavatar, nerface, nersemble-mono or strict: divides all subjects, sets their size
             and is named beside the numbers.
-        flame: the FLAME file, for datasets tracked with FLAME.
+        head_model: file of the head model, for datasets tracked with FLAME.
         sample: test on so many frames of each split alone, evenly spread; by default on all.
         readme: file that takes the tables, between ``<!-- results -->`` and ``<!-- results end -->``; with a
             protocol those of it alone, between ``<!-- protocol NAME -->`` and ``<!-- protocol NAME end -->``.
@@ -123,7 +123,7 @@ def benchmark_methods(
 
     runs = planned_runs(
         parse_variants(methods or ",".join(COMPARED), known),
-        parse_subjects(subjects, out, resolution, named, flame),
+        parse_subjects(subjects, out, resolution, named, head_model),
         {True: _seeds("seeds", seeds), False: _seeds("clip_seeds", clip_seeds)},
         budget_of,
         out,

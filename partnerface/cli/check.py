@@ -10,7 +10,9 @@ from partnerface.errors import UserError
 EXIT_UNFIT = 1
 
 
-def check(dataset: Path, out: Path | None = None, flame: Path | None = None, format: str = "auto") -> int:
+def check(
+    dataset: Path, out: Path | None = None, head_model: Path | None = None, format: str = "auto"
+) -> int:
     """Say whether a tracked dataset is fit to train on, and why not.
 
     Projects the head on frames (overlay.png), plots the coverage of pose and expression (coverage.png),
@@ -21,7 +23,7 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None, for
         dataset: folder of the dataset, ours or of another system; nothing in it is changed, but a folder
             .cache is added to datasets of other systems.
         out: folder of the report, by default ``runs/check/NAME_OF_THE_FOLDER``.
-        flame: the FLAME file, for a dataset tracked with FLAME.
+        head_model: file of the head model, for a dataset tracked with FLAME.
         format: format of the dataset, if it is not to be found out.
     """
     dataset = Path(dataset)
@@ -36,7 +38,7 @@ def check(dataset: Path, out: Path | None = None, flame: Path | None = None, for
     found = check_dataset(
         dataset,
         out,
-        flame,
+        head_model,
         format,
         lambda frames: track(frames, "Looking at frames", disable=not sys.stderr.isatty(), transient=True),
     )

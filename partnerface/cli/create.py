@@ -94,8 +94,8 @@ def create(
         # The tracker wants an even size, and landmarks and mattes are better at its usual one.
         tracked_size = max(TRACKED_SIZE, size + size % 2)
         track_video(source, dataset, size=tracked_size, max_frames=max_frames, head_model=fitted)
-        flame = Path(head_model) if fitted.asset.name == "flame" else None
-        if not last_checkpoint(out).is_file() and check(dataset, out / "check", flame) and not anyway:
+        file = Path(head_model) if Path(head_model).is_file() else None
+        if not last_checkpoint(out).is_file() and check(dataset, out / "check", file) and not anyway:
             again = shlex.join(["partnerface", "create", str(video), "--out", str(out), "--anyway"])
             print(f"Not trained: film again, or train on it all the same.\n  {again}")
             return EXIT_UNFIT

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def export_nersemble(
     benchmark: Path,
     avatars: Path,
-    flame: Path,
+    head_model: Path,
     out: Path,
     persons: str | None = None,
     background: Literal["white", "black"] = "white",
@@ -29,14 +29,14 @@ def export_nersemble(
         benchmark: its folder ``mono_flame_avatar``, with a folder for each person such as 393.
         avatars: folder with a trained avatar for each person: 393, 404, ..., each the folder of a run, or a
             file such as 393.avatar.
-        flame: the FLAME 2023 file.
+        head_model: the FLAME 2023 file.
         out: the .zip file.
         persons: some of the five, with commas between; the benchmark itself refuses fewer than all.
         background: colour behind the person.
     """
     from partnerface.data.formats.nersemble import PERSONS, TESTED, TESTED_CAMERAS
 
-    benchmark, avatars, flame, out = (Path(path) for path in (benchmark, avatars, flame, out))
+    benchmark, avatars, head_model, out = (Path(path) for path in (benchmark, avatars, head_model, out))
     if out.suffix.lower() != ".zip":
         raise UserError(f"--out {out}: must end in .zip")
     if not out.absolute().parent.is_dir():
@@ -63,7 +63,7 @@ def export_nersemble(
 
     def opened(name: str) -> tuple[AvatarMethod, dict[str, TestedSequence]]:
         avatar = open_avatar(places[name]).avatar
-        return avatar, tested_sequences(benchmark / name, flame, avatar)
+        return avatar, tested_sequences(benchmark / name, head_model, avatar)
 
     for name in places:
         opened(name)

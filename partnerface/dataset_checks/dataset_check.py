@@ -85,7 +85,7 @@ class DatasetCheck:
 def check_dataset(
     root: Path,
     out: Path,
-    flame: Path | None = None,
+    head_model_file: Path | None = None,
     format: str = AUTO,
     track: Callable[[Iterable[int]], Iterable[int]] = lambda frames: frames,
 ) -> DatasetCheck:
@@ -95,15 +95,15 @@ def check_dataset(
         root: the dataset; nothing in it is changed, but datasets of other systems are completed (see
             `AutoReader`).
         out: folder of the report, made if missing.
-        flame: the FLAME file, for datasets tracked with it.
+        head_model_file: file of the head model, for datasets tracked with FLAME.
         format: format of the dataset, if it is not to be found out.
         track: passes frame numbers through and shows how far they are.
 
     Raises:
         UserError: the dataset cannot be read, or ``out`` cannot be written.
     """
-    sequence = AutoReader(root, flame, format).read()
-    head_model = sequence.head_model or recorded_head_model(sequence, flame, "--flame")
+    sequence = AutoReader(root, head_model_file, format).read()
+    head_model = sequence.head_model or recorded_head_model(sequence, head_model_file)
     findings = [Finding("format", "ok", f"read as {sequence.origin}")]
     report = tracking_report(root)
     findings += check_tracking(sequence, report) + check_length(sequence)

@@ -34,7 +34,7 @@ def open_head_model(text: str | Path) -> HeadModel:
     path = Path(text)
     if not path.is_file():
         raise UserError(
-            f"--head-model {text}: no such file, nor one of {', '.join(PACKAGED_HEADS)}; FLAME needs its file"
+            f"--head_model {text}: no such file, nor one of {', '.join(PACKAGED_HEADS)}; FLAME needs its file"
         )
     if path.suffix == ".pkl":
         return FlameHead(path)
@@ -42,8 +42,8 @@ def open_head_model(text: str | Path) -> HeadModel:
         with zipfile.ZipFile(path) as archive:
             names = {name.removesuffix(".npy") for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"--head-model {text}: neither a .pkl nor a readable .npz file") from error
+        raise UserError(f"--head_model {text}: neither a .pkl nor a readable .npz file") from error
     for mark, read in _MARKS.items():
         if mark in names:
             return read(path)
-    raise UserError(f"--head-model {text}: neither a FLAME nor an ICT-FaceKit file ({', '.join(_MARKS)})")
+    raise UserError(f"--head_model {text}: neither a FLAME nor an ICT-FaceKit file ({', '.join(_MARKS)})")

@@ -21,7 +21,7 @@ def test_the_verdict_follows_from_the_findings(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("flame", "tracked with FLAME; give its file as --flame FILE"),
+        ("flame", "tracked with FLAME; give its file as --head_model FILE"),
         ("ict", "tracked with the head model 'ict', which partnerface does not have; those it has are"),
     ],
 )

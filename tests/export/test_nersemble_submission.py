@@ -123,7 +123,7 @@ def test_the_archive_is_what_the_toolkit_checks(benchmark, avatars, tmp_path, mo
     monkeypatch.setattr(nersemble_submission, "SIDE", 32)
     out = tmp_path / "submission.zip"
     command = ["export", "nersemble", str(benchmark.root), "--avatars", str(avatars)]
-    command += ["--flame", str(benchmark.flame_file), "--persons", "393", "--out", str(out)]
+    command += ["--head_model", str(benchmark.flame_file), "--persons", "393", "--out", str(out)]
     assert main(command) == 0
     assert "without 404, 461, 477, 486 the benchmark refuses" in capsys.readouterr().err
     expected = {f"393/{name}/cam_{serial}.mp4" for name in TESTED for serial in SERIALS}
@@ -164,7 +164,7 @@ def test_what_is_refused(benchmark, avatars, tmp_path, capsys):
     def refused(part: str, root: Path = spoiled, **changes: str) -> None:
         flags = {
             "avatars": str(avatars),
-            "flame": str(benchmark.flame_file),
+            "head_model": str(benchmark.flame_file),
             "persons": "393",
             "out": str(tmp_path / "out.zip"),
         } | changes
@@ -179,7 +179,7 @@ def test_what_is_refused(benchmark, avatars, tmp_path, capsys):
     refused("--persons 394: no person of the benchmark", persons="394")
     refused("404: missing; give the folder mono_flame_avatar", persons="393,404")
     refused("393: missing; train an avatar of each person", avatars=str(tmp_path))
-    refused("or another FLAME file, than the avatar was trained on", flame=str(other))
+    refused("or another FLAME file, than the avatar was trained on", head_model=str(other))
     (sequence / "flame2023_tracking_v2.npz").rename(sequence / "flame2023_tracking.npz")
     refused("flame2023_tracking_v2.npz: missing")
     np.savez(sequence / "flame2023_tracking_v2.npz", **(arrays | {"shape": arrays["shape"] + 1}))

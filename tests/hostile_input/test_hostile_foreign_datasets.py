@@ -49,7 +49,7 @@ def refused(bench, flame) -> Callable[..., str]:
         if file is not None:
             path.write_bytes(file)
         spoil(bench)
-        arguments = ["check", str(bench.root), "--out", str(bench.out), "--flame", str(path)]
+        arguments = ["check", str(bench.root), "--out", str(bench.out), "--head_model", str(path)]
         return bench.refuses(arguments, *words)
 
     return refuse
@@ -516,4 +516,4 @@ def test_a_format_that_is_chosen_wrongly(kind, format_, bench, flame):
     WRITERS[kind](bench.root, flame)
     np.savez(bench.folder / "flame.npz", **flame)
     arguments = ["check", str(bench.root), "--out", str(bench.out), "--format", format_]
-    bench.refuses([*arguments, "--flame", str(bench.folder / "flame.npz")], "set")
+    bench.refuses([*arguments, "--head_model", str(bench.folder / "flame.npz")], "set")

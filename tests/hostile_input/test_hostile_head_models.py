@@ -149,7 +149,7 @@ def _with_flame(bench, dataset: Path, path: Path) -> list[str]:
     if not bench.root.exists():
         shutil.copytree(dataset, bench.root)
         bad.head_model(name="flame")(bench)
-    return ["check", str(bench.root), "--out", str(bench.out), "--flame", str(path)]
+    return ["check", str(bench.root), "--out", str(bench.out), "--head_model", str(path)]
 
 
 def test_training_refuses_a_pickle_with_code(bench, smoke_arguments) -> None:

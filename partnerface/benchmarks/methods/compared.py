@@ -170,7 +170,7 @@ class BenchmarkSubject:
         protocol: protocol of the literature; None for the division of the dataset.
         automatic: it is of another system, or tracked with another head model than Anny: its reader and its
             head model are found out.
-        flame: the FLAME file that it was tracked with, if any.
+        head_model: file of the head model that it was tracked with, for FLAME.
         divided: its own system has divided it, into a test of one split.
     """
 
@@ -183,7 +183,7 @@ class BenchmarkSubject:
     options: tuple[tuple[str, float], ...] = ()
     protocol: NamedProtocol | None = None
     automatic: bool = False
-    flame: Path | None = None
+    head_model: Path | None = None
     divided: bool = False
 
     @property
@@ -221,8 +221,8 @@ class BenchmarkSubject:
         if self.is_synthetic:
             flags |= {"subject": self.embedded, "frames": self.frames, "size": self.size}
             flags |= {name: f"{value:g}" for name, value in self.options}
-        if self.flame is not None:
-            flags["head_model"] = self.flame
+        if self.head_model is not None:
+            flags["head_model"] = self.head_model
         reader = [f"--data.reader.init_args.{name}={value}" for name, value in flags.items()]
         size = [] if self.protocol and self.protocol.image_size else [f"--data.image_size={self.size}"]
         return [*reader, *size, *([f"--protocol={self.protocol.name}"] if self.protocol else [])]
@@ -246,7 +246,7 @@ def parse_subjects(
     out: Path,
     resolution: Resolution,
     protocol: NamedProtocol | None = None,
-    flame: Path | None = None,
+    head_model: Path | None = None,
 ) -> list[BenchmarkSubject]:
     """Parse the flag ``--subjects``.
 
@@ -257,14 +257,14 @@ def parse_subjects(
         out: folder of the benchmark; new datasets go into its folder ``datasets``.
         resolution: sizes of the training data.
         protocol: protocol of the literature by which all are measured.
-        flame: the FLAME file of the datasets that were tracked with it.
+        head_model: file of the head model, for datasets that were tracked with FLAME.
 
     Raises:
         UserError: a subject does not exist, or two share a name.
     """
     found: dict[str, BenchmarkSubject] = {}
     for spec in (entry.strip() for entry in text.split(",")):
-        subject = replace(_subject(spec, out, resolution, flame), protocol=protocol)
+        subject = replace(_subject(spec, out, resolution, head_model), protocol=protocol)
         if subject.name in found:
             raise UserError(
                 f"--subjects: {found[subject.name].spec} and {spec} are both called {subject.name}"
@@ -273,7 +273,7 @@ def parse_subjects(
     return list(found.values())
 
 
-def _subject(spec: str, out: Path, resolution: Resolution, flame: Path | None) -> BenchmarkSubject:
+def _subject(spec: str, out: Path, resolution: Resolution, head_model: Path | None) -> BenchmarkSubject:
     embedded = [f"{SYNTHETIC}{name}" for name in SUBJECTS]
     base, *settings = spec.split(":")
     if base in embedded:
@@ -288,7 +288,7 @@ def _subject(spec: str, out: Path, resolution: Resolution, flame: Path | None) -
     path = Path(spec)
     name = re.sub(r"[^\w-]+", "_", path.stem if path.is_file() else path.name)
     if spec and path.is_dir():
-        return _dataset(BenchmarkSubject(name, spec, relative(path), resolution.clip), flame)
+        return _dataset(BenchmarkSubject(name, spec, relative(path), resolution.clip), head_model)
     if path.is_file():
         return BenchmarkSubject(name, spec, out / DATASETS / name, resolution.clip, video=relative(path))
     raise UserError(_no_subject(spec))
@@ -299,7 +299,7 @@ def _no_subject(spec: str) -> str:
     return f"--subjects: '{spec}' is neither {embedded}, a tracked dataset nor a video"
 
 
-def _dataset(subject: BenchmarkSubject, flame: Path | None) -> BenchmarkSubject:
+def _dataset(subject: BenchmarkSubject, head_model: Path | None) -> BenchmarkSubject:
     """A tracked dataset, with what its format says of it."""
     folder = DatasetFolder(subject.root)
     try:
@@ -308,15 +308,15 @@ def _dataset(subject: BenchmarkSubject, flame: Path | None) -> BenchmarkSubject:
         raise UserError(f"{_no_subject(subject.spec)} ({error})") from error
     if found is None:
         record = folder.table(TRANSFORMS).get("head_model")
-        head_model = record.get("name") if isinstance(record, dict) else None
-        given = flame if head_model == "flame" else None
-        return replace(subject, automatic=head_model != "anny", flame=given)
+        recorded = record.get("name") if isinstance(record, dict) else None
+        given = head_model if recorded == "flame" else None
+        return replace(subject, automatic=recorded != "anny", head_model=given)
     if found is NERSEMBLE:
         raise UserError(
             f"--subjects: {subject.spec} has no frames to test on, for the benchmark keeps them; submit to "
             "it by partnerface export nersemble"
         )
-    return replace(subject, automatic=True, flame=flame, divided=found is not METRICAL_TRACKER)
+    return replace(subject, automatic=True, head_model=head_model, divided=found is not METRICAL_TRACKER)
 
 
 def _reader_options(spec: str, settings: Sequence[str]) -> dict[str, float]:

@@ -20,12 +20,11 @@ from partnerface.data.formats.nerface import NERFACE
 from partnerface.data.formats.nersemble import NERSEMBLE
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.vhap import VHAP
+from partnerface.data.recorded_head_model import named_head_model
 from partnerface.data.sequence import HeadModelRecord, SequenceReader, TrackedSequence, head_model_record
 from partnerface.errors import UserError
 from partnerface.head_models.dataset_head import DatasetHead
-from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.open_head_model import PACKAGED_HEADS
 
 FORMATS = (VHAP, INSTA, IMAVATAR, NERFACE, METRICAL_TRACKER, FLASHAVATAR, NERSEMBLE)
 """Formats of other systems."""
@@ -79,20 +78,16 @@ def _say(line: str) -> None:
 
 
 def known_head_model(
-    folder: DatasetFolder, record: HeadModelRecord, flame: Path | None = None
+    folder: DatasetFolder, record: HeadModelRecord, path: Path | None = None
 ) -> HeadModel | None:
     """The head model that a dataset in our format names; None where it cannot be had.
 
     `convert` leaves it beside the dataset where no other file holds it.
 
     Raises:
-        UserError: ``flame`` is another file than that of the dataset.
+        UserError: ``path`` is another file than that of the dataset.
     """
-    given: HeadModel | None = None
-    if record.name == "flame" and flame is not None:
-        given = FlameHead(flame, record.num_identity, record.num_expression)
-    elif record.name in PACKAGED_HEADS:
-        given = PACKAGED_HEADS[record.name]()
+    given = named_head_model(record, path)
     fits = given is not None and head_model_record(given) == record
     for place in (folder.root, folder.cache):
         with suppress(UserError):
@@ -100,12 +95,12 @@ def known_head_model(
             if head_model_record(stored) != record:
                 continue
             # A head with a static offset or of another size has another checksum than the file it is made of.
-            if flame is None or given is None or _same_shapes(stored, given):
+            if path is None or given is None or _same_shapes(stored, given):
                 return stored
-    if given is not None and flame is not None and not fits:
+    if given is not None and path is not None and not fits:
         found = head_model_record(given)
         raise UserError(
-            f"head model {flame}: is {found.name} {found.version} (checksum {found.checksum}), but the "
+            f"head model {path}: is {found.name} {found.version} (checksum {found.checksum}), but the "
             f"dataset was made with {record.name} {record.version} (checksum {record.checksum})"
         )
     return given if fits else None

@@ -242,7 +242,7 @@ class GivenHeadModel:
         if self.path is None:
             raise UserError(
                 f"{folder.root}: was tracked with FLAME, of which datasets hold no copy; give its file as "
-                "--data.reader.head_model FILE (check: --flame FILE, convert: --head_model FILE)"
+                "--head_model FILE (fit: --data.reader.head_model FILE)"
             )
         try:
             return FlameHead(self.path, identities, expressions, static_offset=static_offset)

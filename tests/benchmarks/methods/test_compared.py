@@ -124,7 +124,7 @@ def test_a_dataset_of_another_system_finds_its_reader_and_head_model(tmp_path: P
     peers.write_insta(tmp_path / "obama", flame)
     peers.write_metrical(tmp_path / "duda", flame)
     given = Path("flame.npz")
-    insta, tracker = parse_subjects("obama,duda", OUT, Resolution(), flame=given)
+    insta, tracker = parse_subjects("obama,duda", OUT, Resolution(), head_model=given)
     assert insta.data_config == tracker.data_config == "data/auto"
     assert insta.fit_flags() == [
         "--data.reader.init_args.root=obama",
@@ -136,8 +136,8 @@ def test_a_dataset_of_another_system_finds_its_reader_and_head_model(tmp_path: P
     # One of ours that was tracked with another head model than Anny finds that too.
     other = {"format": "partnerface", "head_model": {"name": "ict_facekit"}}
     (tmp_path / "sets" / "me" / "transforms.json").write_text(json.dumps(other))
-    [ours] = parse_subjects("sets/me", OUT, Resolution(), flame=given)
-    assert (ours.data_config, ours.flame) == ("data/auto", None)
+    [ours] = parse_subjects("sets/me", OUT, Resolution(), head_model=given)
+    assert (ours.data_config, ours.head_model) == ("data/auto", None)
 
 
 def test_a_protocol_decides_about_size_length_and_test() -> None:

@@ -14,6 +14,8 @@ from partnerface.data.drivers.expression_transfer import carried_recording
 from partnerface.data.drivers.motions import talk
 from partnerface.data.drivers.performance import make_performance
 from partnerface.data.drivers.tracked import tracked_recording
+from partnerface.data.formats.auto import known_head_model
+from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.recorded_head_model import recorded_head_model
 from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
@@ -23,6 +25,7 @@ from partnerface.head_models.head_parts import landmark_points
 from partnerface.head_models.ict_facekit import IctFaceKitHead
 from tests.contracts.subjects import tracked_sequence
 from tests.head_models.flame_files import embedded, flame_head_arrays
+from tests.head_models.test_ict_facekit import small_file
 
 FRAMES = 6
 
@@ -126,9 +129,7 @@ def test_the_recorded_head_model_is_found(anny, flame_file):
     ict = IctFaceKitHead()
     for head_model in (anny, ict):
         named = replace(sequence, head_model_record=head_model_record(head_model))
-        assert (
-            recorded_head_model(named, None, "--head_model").asset.checksum() == head_model.asset.checksum()
-        )
+        assert recorded_head_model(named, None).asset.checksum() == head_model.asset.checksum()
     for teeth in (False, True):
         head_model = FlameHead(flame_file, 20, 10, teeth)
         named = replace(
@@ -136,13 +137,29 @@ def test_the_recorded_head_model_is_found(anny, flame_file):
             head_model_record=head_model_record(head_model),
             shell_thickness=torch.zeros(len(head_model.template_vertices)),
         )
-        found = recorded_head_model(named, flame_file, "--head_model")
+        found = recorded_head_model(named, flame_file)
         assert head_model_record(found) == named.head_model_record
         with pytest.raises(UserError, match="tracked with FLAME; give its file as --head_model FILE"):
-            recorded_head_model(named, None, "--head_model")
+            recorded_head_model(named, None)
     strange = replace(sequence, head_model_record=replace(sequence.head_model_record, name="gnm"))
     with pytest.raises(UserError, match="tracked with the head model 'gnm'"):
-        recorded_head_model(strange, None, "--head_model")
+        recorded_head_model(strange, None)
+
+
+def test_a_dataset_of_an_ict_facekit_file_of_the_users_own(anny, tmp_path):
+    """As `create --head_model FILE` makes it: the packaged head of that name is another."""
+    own, other = tmp_path / "own.npz", tmp_path / "other.npz"
+    for scale, path in enumerate((own, other), 1):
+        small_file(path, template=scale * np.random.default_rng(1).normal(size=(110, 3)).astype(np.float32))
+    record = head_model_record(IctFaceKitHead(own))
+    folder = DatasetFolder(tmp_path)
+    named = replace(dataset(anny), head_model_record=record)
+    for found in (recorded_head_model(named, own), known_head_model(folder, record, own)):
+        assert head_model_record(found) == record
+    assert known_head_model(folder, record) is None
+    wrong = head_model_record(IctFaceKitHead(other)).checksum
+    with pytest.raises(UserError, match=f"other.npz: .*{wrong}.*{record.checksum}"):
+        known_head_model(folder, record, other)
 
 
 def test_a_dataset_of_another_build_is_refused(anny, ict):

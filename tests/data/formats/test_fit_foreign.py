@@ -53,7 +53,7 @@ def test_fit_and_check(name, flame, tmp_path, monkeypatch, capsys):
     assert "no --config is given; taking configs/base.yaml" in printed
     weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(values.isfinite().all() for values in weights.values())
-    flame_flag = ["--flame", str(flame[1])] if of_flame else []
+    flame_flag = ["--head_model", str(flame[1])] if of_flame else []
     assert main(["check", str(root), "--out", str(tmp_path / "check"), *flame_flag]) in (0, 1)
     findings = json.loads((tmp_path / "check" / "check.json").read_text())["findings"]
     assert "head model" not in [finding["topic"] for finding in findings]
