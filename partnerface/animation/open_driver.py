@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +12,14 @@ from partnerface.avatar.method import AvatarMethod
 from partnerface.data.drivers.expression_transfer import carried_recording, has_named_expressions
 from partnerface.data.drivers.live_link_face import read_live_link_face
 from partnerface.data.drivers.motions import MOTIONS
-from partnerface.data.drivers.performance import Performance, Recording, make_performance
+from partnerface.data.drivers.performance import Performance, Recording, evenly_spaced, make_performance
 from partnerface.data.drivers.table import read_table
 from partnerface.data.drivers.tracked import tracked_recording
 from partnerface.data.drivers.transfer import TransferredPerformance, TransferSettings
+from partnerface.data.formats.auto import AutoReader
 from partnerface.data.formats.layout import TRANSFORMS
-from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.recorded_head_model import recorded_head_model
-from partnerface.data.sequence import head_model_record
+from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.errors import UserError
 from partnerface.files.downloads import cache_folder
 from partnerface.files.plain_values import read_yaml
@@ -127,7 +128,8 @@ def _recording(
         recording = _named(text, named, options)
         return recording if named is head_model else carried_recording(recording, named, head_model)
     if text == "own" or path.is_dir():
-        return _tracked(dataset_folder(run if text == "own" else path), avatar, options)
+        reader = dataset_reader(run if text == "own" else path, options.head_model)
+        return _tracked(reader.read(), avatar, options)
     path = _existing(text)
     if path.suffix.lower() in TABLES:
         return read_table(path, head_model, fps=options.fps)
@@ -136,9 +138,14 @@ def _recording(
     folder = cache_folder() / "driving_videos" / f"{content}_{head_model.asset.checksum()}"
     say(f"{path}: its tracked dataset is kept in {folder}")
     with one_after_another(folder):
-        track_video(path, folder, size=TRACKED_SIZE, head_model=head_model, say=say)
-    recording = _tracked(folder, avatar, options)
-    return replace(recording, name=path.name, sound=sound)
+        # All frames, for a performance may lose none.
+        every = sys.maxsize
+        sequence = track_video(
+            path, folder, size=TRACKED_SIZE, head_model=head_model, say=say, max_frames=every
+        )
+    recording = replace(_tracked(sequence, avatar, options), name=path.name, sound=sound)
+    # Frames of a phone keep no even pace, but sound does.
+    return recording if sequence.times is None else evenly_spaced(recording, sequence.times)
 
 
 def _reader_of_names(text: str, head_model: HeadModel) -> HeadModel:
@@ -169,25 +176,30 @@ def _existing(text: str) -> Path:
     return path
 
 
-def _tracked(folder: Path, avatar: AvatarMethod, options: DrivingOptions) -> Recording:
+def _tracked(sequence: TrackedSequence, avatar: AvatarMethod, options: DrivingOptions) -> Recording:
     neutral = avatar.default_view().head.expression[0].cpu()
     own = avatar.identity.cpu(), neutral
-    sequence, head_model = PartnerfaceReader(folder).read(), avatar.head_model
-    tracked_with = None
+    head_model, tracked_with = avatar.head_model, None
     if sequence.head_model_record != head_model_record(head_model):
-        tracked_with = recorded_head_model(sequence, options.head_model)
+        tracked_with = sequence.head_model or recorded_head_model(sequence, options.head_model)
     return tracked_recording(sequence, head_model, own=own, tracked_with=tracked_with)
 
 
-def dataset_folder(folder: Path | None) -> Path:
-    """A dataset's folder itself, or the dataset that the avatar of a run's folder was made from."""
+def dataset_reader(folder: Path | None, head_model: Path | None = None) -> AutoReader:
+    """Reads a dataset's folder itself, or the dataset that the avatar of a run's folder was made from.
+
+    Args:
+        folder: the dataset, ours or of another system, or a run.
+        head_model: file of the head model that the dataset was tracked with; by default the run's.
+    """
     if folder is None:
         raise UserError(
             "--driver own: only a run folder names its dataset; give the dataset's folder instead"
         )
     if (folder / TRANSFORMS).is_file() or not (config := folder / "config.yaml").is_file():
-        return folder
+        return AutoReader(folder, head_model)
     try:
-        return Path(read_yaml(config)["data"]["reader"]["init_args"]["root"])
+        settings = read_yaml(config)["data"]["reader"]["init_args"]
+        return AutoReader(Path(settings["root"]), head_model or settings.get("head_model"))
     except (KeyError, TypeError) as error:
         raise UserError(f"{config}: names no dataset; give the dataset's folder as --driver") from error

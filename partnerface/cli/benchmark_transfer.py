@@ -41,10 +41,9 @@ def benchmark_transfer(
     from rich.progress import Progress
 
     from partnerface.animation.open_avatar import open_avatar
-    from partnerface.animation.open_driver import DrivingOptions, dataset_folder, open_driver
+    from partnerface.animation.open_driver import DrivingOptions, dataset_reader, open_driver
     from partnerface.animation.transfer_scores import head_psnr, jitter_at_rest, retracked_error
     from partnerface.cli.demo import demo
-    from partnerface.data.formats.partnerface import PartnerfaceReader
     from partnerface.data.splits import with_angular_velocity
     from partnerface.data.synthetic.reader import SyntheticReader
     from partnerface.files.whole_files import whole_file
@@ -59,7 +58,7 @@ def benchmark_transfer(
     as_filmed = DrivingOptions(pose="absolute", keep_distance=False)
     itself = open_driver("own", loaded, as_tracked, run=Path(avatar))
     filmed = open_driver(performer, loaded, as_filmed)
-    own = with_angular_velocity(PartnerfaceReader(dataset_folder(Path(avatar))).read())
+    own = with_angular_velocity(dataset_reader(Path(avatar)).read())
     held_out = sorted({frame for name in own.test_splits for frame in own.splits[name]})
     drivers = [None, itself, *([filmed] if embedded else [])]
     with Progress(console=Console(stderr=True), transient=True) as progress:

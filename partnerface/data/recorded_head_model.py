@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from partnerface.data.sequence import HeadModelRecord, TrackedSequence, head_model_record
@@ -33,10 +34,6 @@ def recorded_head_model(sequence: TrackedSequence, path: Path | None) -> HeadMod
             f"dataset {sequence.name}: tracked with the head model {record.name!r}, which partnerface does "
             f"not have; those it has are {', '.join(map(repr, PACKAGED_HEADS))} and 'flame'"
         )
-    if path is not None and record.name == "flame":
-        count = len(found.template_vertices)
-        if len(sequence.shell_thickness) != count:
-            return FlameHead(path, record.num_identity, record.num_expression, teeth=True)
     return found
 
 
@@ -48,7 +45,14 @@ def named_head_model(record: HeadModelRecord, path: Path | None) -> HeadModel | 
         path: file of the head model; of ICT-FaceKit it is read where the packaged one is another.
     """
     if record.name == "flame":
-        return None if path is None else FlameHead(path, record.num_identity, record.num_expression)
+        if path is None:
+            return None
+        plain = FlameHead(path, record.num_identity, record.num_expression)
+        if head_model_record(plain) != record:
+            with suppress(UserError):
+                toothed = FlameHead(path, record.num_identity, record.num_expression, teeth=True)
+                return toothed if head_model_record(toothed) == record else plain
+        return plain
     if record.name not in PACKAGED_HEADS:
         return None
     packaged = PACKAGED_HEADS[record.name]()

@@ -73,10 +73,13 @@ with twice as many samples along each axis."""
 
 @dataclass
 class HeadModelRecord:
-    """Which head model a dataset was tracked with; a different one cannot read its coefficients."""
+    """Which head model a dataset was tracked with; a different one cannot read its coefficients.
+
+    The version of FLAME is the name of its file: the same file under another name is the same head model.
+    """
 
     name: str
-    version: str
+    version: str = field(compare=False)
     checksum: str
     num_identity: int
     num_expression: int
@@ -109,6 +112,8 @@ class TrackedSequence:
             entry comes from a dataset that does not say.
         coverage: pose and expression coverage by split name, as written by the tracker's report.
         left_out: frames whose tracking is impossible, with the reason; they have weight 0 and no split.
+        times: ``[T]`` seconds, increasing, where frames do not follow each other evenly, as after a choice of
+            them or a stall; else None.
         frame_names: ``T`` names of the frames, as its system calls them; empty where the reader gives none.
         head_model: the head model itself, where the reader has it: ``head_model(head)`` poses the head.
         format: name of the format that the dataset was read as.
@@ -133,6 +138,7 @@ class TrackedSequence:
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
     head_model: HeadModel | None = None
+    times: Float[Tensor, " T"] | None = None
     frame_names: list[str] = field(default_factory=list)
     format: str = "partnerface"
     recognised_by: str = ""

@@ -193,11 +193,14 @@ def with_angular_velocity(sequence: TrackedSequence) -> TrackedSequence:
     for level, name in enumerate(("train", "val")):
         access[sequence.splits.get(name, [])] = level
     head = sequence.head
-    velocity = angular_velocity(head.rotation, sequence.fps, sequence.frame_weights == 1, access)
+    trusted = sequence.frame_weights == 1
+    velocity = angular_velocity(head.rotation, sequence.fps, trusted, access, sequence.times)
     return replace(sequence, head=replace(head, angular_velocity=velocity))
 
 
-def angular_velocity(rotation: Tensor, fps: float, trusted: Tensor, access: Tensor) -> Tensor:
+def angular_velocity(
+    rotation: Tensor, fps: float, trusted: Tensor, access: Tensor, times: Tensor | None = None
+) -> Tensor:
     """Slope of the head's rotation over the frames around each frame, by least squares.
 
     Args:
@@ -205,6 +208,7 @@ def angular_velocity(rotation: Tensor, fps: float, trusted: Tensor, access: Tens
         fps: frames per second.
         trusted: ``[T]`` bool, frames whose pose counts.
         access: ``[T]`` a level for each frame; neighbours of a higher level do not count.
+        times: ``[T]`` seconds, see `TrackedSequence`; neighbours beyond a gap do not count.
 
     Returns:
         ``[T, 3]`` radians per second in the head's own axes; zero for a frame that is not trusted or that
@@ -214,13 +218,15 @@ def angular_velocity(rotation: Tensor, fps: float, trusted: Tensor, access: Tens
     offsets = torch.arange(-REACH, REACH + 1)
     neighbours = torch.arange(frames)[:, None] + offsets
     inside = neighbours.clamp(0, frames - 1)
+    times = torch.arange(frames, dtype=torch.float64) / fps if times is None else times
+    time = (times[inside] - times[:, None]).to(rotation)[..., None]
+    near = time[..., 0].abs() < (REACH + 0.5) / fps
     known = access[inside] <= access[:, None]
-    counts = (neighbours == inside) & known & trusted[inside] & trusted[:, None]
+    counts = (neighbours == inside) & near & known & trusted[inside] & trusted[:, None]
     turned = matrix_to_axis_angle(rotation[:, None].transpose(2, 3) @ rotation[inside])
     # A frame that does not count may hold anything.
     turned = torch.where(counts[..., None], turned, 0.0)
     weight = counts.to(rotation)[..., None]
-    time = offsets.to(rotation)[:, None] / fps
     mean_time = (weight * time).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
     centred = weight * (time - mean_time)
     spread = (centred * time).sum(1)

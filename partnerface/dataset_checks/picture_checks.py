@@ -14,7 +14,7 @@ from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
 from partnerface.dataset_checks.sequence_checks import Finding, Severity, graded
-from partnerface.files.images import read_grey, read_labels, read_rgb
+from partnerface.files.images import LUMINANCE, read_grey, read_labels, read_rgb
 
 SOFT_RANGE = (26, 229)
 """Matte values that are neither person nor background, 0.1 to 0.9."""
@@ -32,8 +32,6 @@ MOST_JUMPS = 0.02
 
 REDUCED = 64
 """Side of the reduced pictures."""
-LUMINANCE = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue (ITU-R BT.601)."""
 STILL, MOVING_SHARE = 3.0, 0.003
 """Standard deviation over time, of 255, that a talking mouth exceeds in this share of the picture."""
 NEARLY_BLACK, DARK = 20.0, 45.0

@@ -81,6 +81,8 @@ LEAST_USED = 0.15
 """Share of the coefficients that should be used."""
 UNUSUAL_FACE = 3.0
 """Standard deviations of the head model's faces, in width over height, from which a picture is squeezed."""
+LEAST_DEVIATION = 1e-4
+"""A head model whose faces vary less in width over height has identities of size alone."""
 
 
 def tracking_report(dataset: Path) -> dict | None:
@@ -260,7 +262,7 @@ def check_proportions(sequence: TrackedSequence, head_model: HeadModel) -> list[
     """Whether the face is as wide for its height as faces are: pixels that are not square squeeze it.
 
     By the landmarks of the tracked identity, in standard deviations of the head model's identities to first
-    order. Nothing is found for a head model without landmarks.
+    order. Nothing is found for a head model without landmarks, or whose identities change no proportion.
     """
     asset = head_model.asset
     seen = asset.landmark_barycentric.sum(1) > 0
@@ -276,6 +278,8 @@ def check_proportions(sequence: TrackedSequence, head_model: HeadModel) -> list[
 
     mean = torch.zeros_like(sequence.head.identity)
     deviation = float(torch.autograd.functional.jacobian(width_over_height, mean).norm())
+    if deviation < LEAST_DEVIATION:
+        return []
     shape, usual = (float(width_over_height(one)) for one in (sequence.head.identity, mean))
     unusual = (shape - usual) / deviation
     problems: list[tuple[Severity, str]] = []

@@ -16,6 +16,9 @@ FORMATS = ("PNG", "JPEG")
 
 WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue (ITU-R BT.601)."""
+
 LARGEST_PIXELS = 8192 * 8192
 """An image or video frame of more pixels is not decoded: a small file can hold an enormous one."""
 
@@ -49,6 +52,18 @@ def read_grey(path: Path) -> np.ndarray:
         UserError: the file is missing or not an image, or has more than 8 bits a value.
     """
     return _read(path, "L", ("L", "LA", "1", "RGB", "RGBA"))
+
+
+def read_matte(path: Path) -> np.ndarray:
+    """``[H, W]`` uint8 matte of an image file: its alpha, of a file without any transparency its luminance.
+
+    Raises:
+        UserError: the file is missing or not an image, or has more than 8 bits a value.
+    """
+    with _opened(path) as image:
+        has_alpha = image.mode in ("LA", "RGBA")
+    alpha = _read(path, "RGBA", ("LA", "RGBA"))[..., 3] if has_alpha else None
+    return read_grey(path) if alpha is None or alpha.min() == 255 else alpha
 
 
 def read_labels(path: Path, highest: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from partnerface.data.completion.matte_refinement import refine_mattes
 from partnerface.data.completion.matting import ForegroundMatting
 from partnerface.data.completion.torso_motion import shrink
 from partnerface.data.formats.writer import SequenceWriter
-from partnerface.files.images import read_rgb
+from partnerface.files.images import LUMINANCE, read_rgb
 from partnerface.files.video_reading.read import VideoFrame
 from partnerface.files.video_reading.source import VideoSource
 from partnerface.head_models.head_model import HeadModel
@@ -30,7 +30,6 @@ from partnerface.tracking.detection.glasses import GLASSES_FRAMES, bridge_contra
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.mattes import (
     HeadCrop,
-    collect_mattes,
     head_crops,
     remove_flicker,
     user_mattes,
@@ -137,7 +136,8 @@ def cut_clip(
             pass
     else:
         if isinstance(matting, Path):
-            given = user_mattes(matting, crop, track.width, track.height, len(track), frames)
+            size = track.width, track.height
+            given = user_mattes(matting, crop, *size, len(track), frames, track.quarter_turns)
             found = (matte for matte, _ in zip(given, cut(), strict=True))
         elif track.transparent:
             opaque = np.full(shape[1:], 255, np.uint8)
@@ -146,11 +146,14 @@ def cut_clip(
             found = matting.mattes(frame.image for frame in cut())
         mattes = np.empty(shape, np.uint8)
         with without_native_chatter():
-            collect_mattes(found, mattes)
-        if not isinstance(matting, Path) and not track.transparent and matting.coarse:
-            refined = bars.add_task("refine mattes", total=len(frames))
-            refine_mattes(lambda i: read_rgb(image_paths[i]), mattes, lambda: bars.advance(refined))
+            for number, matte in enumerate(found):
+                mattes[number] = matte
+        if not isinstance(matting, Path) and not track.transparent:
             remove_flicker(mattes)
+            if matting.coarse:
+                refined = bars.add_task("refine mattes", total=len(frames))
+                refine_mattes(lambda i: read_rgb(image_paths[i]), mattes, lambda: bars.advance(refined))
+                remove_flicker(mattes)
         stages.save_mattes(mattes)
     middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
     at_head, covered = distrust_covered(at_head, np.stack(colours))
@@ -165,10 +168,6 @@ def cut_clip(
         mattes=mattes,
         notes=[*cut_off, *wrong, *covered, *glasses_note(contrasts)],
     )
-
-
-LUMINANCE = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue (ITU-R BT.601)."""
 
 
 def fit_clip(clip: Clip, head_model: HeadModel, settings: FitSettings, bars: Progress) -> HeadFit:

@@ -2,7 +2,8 @@
 
 MediaPipe's blendshape scores, by name, drive the expressions, its head pose the head. Both are relative to
 the performer's neutral, which is found while running, and to the avatar's: no identity leaks. No picture
-waits for a later one, so nothing here looks ahead.
+waits for a later one, so nothing here looks ahead. Where a head model's expressions have no names (FLAME),
+scores are read as Anny's and carried over.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor
 
 from partnerface.avatar.method import AvatarMethod
+from partnerface.data.drivers.expression_transfer import has_named_expressions
 from partnerface.data.drivers.named_tracks import by_name, eye_joints
 from partnerface.data.drivers.performance import Performance
 from partnerface.data.drivers.transfer import TransferredPerformance, TransferSettings
 from partnerface.data.view import View
+from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.expression_map import expression_map
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import CHIN, OUTER_EYE_CORNERS, landmark_geometry
 from partnerface.head_models.rotations import rotation_vectors
@@ -69,7 +73,8 @@ class LivePerformer:
         neutral: the performer's neutral so far.
 
     Raises:
-        UserError: MediaPipe or its model file is missing, or a setting is wrong.
+        UserError: MediaPipe or its model file is missing, a setting is wrong, or the expressions of the
+            avatar's head model have neither names nor landmarks by which they could be found.
     """
 
     def __init__(
@@ -84,6 +89,9 @@ class LivePerformer:
         self._settings = settings or TransferSettings()
         self._filter = None if smooth is None else OneEuroFilter(smooth, beta)
         self._driven, self._head_model = avatar.driven(), avatar.head_model
+        named = has_named_expressions(self._head_model)
+        self._named = self._head_model if named else AnnyHead()
+        self._carried = None if named else expression_map(self._named, self._head_model)
         self._device = avatar.identity.device
         self._face_origin = _face_origin(self._head_model, avatar.identity)
         self._last: tuple[float, Tensor] | None = None
@@ -110,13 +118,13 @@ class LivePerformer:
         if face is None:
             return None
         signals = np.concatenate(
-            [face_expression(face, self._head_model), face_placement(face, self._face_origin)]
+            [face_expression(face, self._named), face_placement(face, self._face_origin)]
         )
         if not np.isfinite(signals).all():
             return None
         if self._filter is not None:
             signals = self._filter(signals, time)
-        expressions = self._head_model.num_expression
+        expressions = self._named.num_expression
         self.neutral.observe(signals[:expressions], signals[expressions:], time)
         performance = self._performance(signals[:expressions], signals[expressions:])
         view = TransferredPerformance(performance, self._driven, self._settings)[0]
@@ -125,19 +133,25 @@ class LivePerformer:
 
     def _performance(self, expression: np.ndarray, placement: np.ndarray) -> Performance:
         """The picture as a performance of one frame, relative to the neutral so far."""
-        change = torch.as_tensor(expression - self.neutral.signals, dtype=torch.float32)
+        both = torch.as_tensor(np.stack([expression, self.neutral.signals]), dtype=torch.float32)
+        count = self._head_model.num_expression
+        # Of the jaw's joint as well, where the head model has one.
+        moved, resting = both if self._carried is None else self._carried.carry(both)
         now, start = (torch.as_tensor(x, dtype=torch.float32) for x in (placement, self.neutral.reference))
         rotation, reference = axis_angle_to_matrix(now[:3]), axis_angle_to_matrix(start[:3])
         yaw, pitch = (now[6:] - start[6:])[:, None]
+        joints = eye_joints({"left": (yaw, pitch), "right": (yaw, pitch)}, self._head_model)
+        if self._carried is not None and self._head_model.jaw_joint is not None:
+            joints[:, self._head_model.jaw_joint] = axis_angle_to_matrix((moved - resting)[count:])
         return Performance(
             name="live performer",
             fps=1.0,
             times=torch.zeros(1),
-            expression=change[None],
+            expression=(moved - resting)[None, :count],
             expression_names=self._driven.expression_names,
-            neutral=torch.as_tensor(self.neutral.signals, dtype=torch.float32),
+            neutral=resting[:count],
             neutral_frames=[],
-            joint_rotations=eye_joints({"left": (yaw, pitch), "right": (yaw, pitch)}, self._head_model),
+            joint_rotations=joints,
             rotation=(reference.T @ rotation)[None],
             translation=(now[3:6] - start[3:6])[None] / 10,
             mean_rotation=reference,

@@ -29,7 +29,7 @@ from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.fit.matte_contour import ContourTargets
 
 TRACKING_REPORT_FILE = "report.json"
-TRACKER_VERSION = 10
+TRACKER_VERSION = 11
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 LANDMARKS_FILE = "landmarks.npz"
 MATTES_FILE = "mattes.npz"
@@ -51,6 +51,8 @@ def settings_key(
     of `choose_frames`.
     """
     head = asdict(head_model_record(head_model))
+    # By its content alone: of FLAME it is the name of the user's file.
+    del head["version"]
     used = {"size": size, "max_frames": max_frames, "models": models, "head": head}
     alignment = asdict(AlignmentSettings()), asdict(ExpressionSettings())
     text = json.dumps([TRACKER_VERSION, source, used, asdict(settings), *alignment], sort_keys=True)

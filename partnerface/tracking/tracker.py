@@ -108,9 +108,14 @@ def track_video(
     models = (detector.model_sha256, mattes_digest(Path(mattes)) if mattes else matting.model_sha256)
     key = settings_key(source, size, models, head_model, settings, max_frames)
     if recorded_key(out) == key:
-        TrackingStages(out, key).remove()
-        say(f"{out}: already tracked from this video with these settings, used as it is")
-        return PartnerfaceReader(out).read()
+        try:
+            sequence = PartnerfaceReader(out).read()
+        except UserError as error:
+            say(f"{error}; doing so now")
+        else:
+            TrackingStages(out, key).remove()
+            say(f"{out}: already tracked from this video with these settings, used as it is")
+            return sequence
     if needs_model:
         import_mediapipe()
         # What is no video is said before anything is downloaded for it.
@@ -169,7 +174,9 @@ def track_video(
         overlays = _write_labels(clip, fit, completion, writer, bars)
         write_video(writer.folder / OVERLAY_FILE, overlays, track.fps)
         residuals = frame_residuals(clip.track, fit.landmark_numbers, aligned)
-        sequence = writer.finish(completion.sequence(writer.paths["label_path"]), residuals)
+        sequence = completion.sequence(writer.paths["label_path"])
+        sequence.times = torch.from_numpy(track.timestamps[frames])
+        sequence = writer.finish(sequence, residuals)
     stages.remove()
     return sequence
 

@@ -15,6 +15,7 @@ import torch
 
 from partnerface.animation import open_driver as opening
 from partnerface.animation.open_driver import DrivingOptions, open_driver
+from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.errors import UserError
 from partnerface.files.videos import write_video
@@ -41,6 +42,7 @@ def tracker(monkeypatch, tmp_path, synthetic_dataset):
         calls.append((video, out))
         if not out.exists():
             shutil.copytree(synthetic_dataset, out)
+        return PartnerfaceReader(out).read()
 
     monkeypatch.setattr(opening, "track_video", track)
     monkeypatch.setattr(opening, "cache_folder", lambda: tmp_path / "cache")
@@ -93,6 +95,31 @@ def test_a_video_is_tracked_once_into_a_cache_by_its_content(avatar, tracker, tm
     assert folders[2] != folders[0]
 
 
+def test_a_video_keeps_all_its_frames_and_their_pace(avatar, tmp_path, monkeypatch, synthetic_dataset):
+    """A stall of 8 frames after the tenth: what follows comes as much later as it did in the video."""
+    sequence = PartnerfaceReader(synthetic_dataset).read()
+    sequence.times = torch.arange(len(sequence), dtype=torch.float64) / sequence.fps
+    sequence.times[10:] += 8 / sequence.fps
+    asked = []
+
+    def track(video, out, **settings):
+        asked.append(settings["max_frames"])
+        return sequence
+
+    monkeypatch.setattr(opening, "track_video", track)
+    monkeypatch.setattr(opening, "cache_folder", lambda: tmp_path / "cache")
+    driver = open_driver(str(film(tmp_path / "clip.mp4", 50)), avatar, say=lambda line: None)
+    assert len(driver) == len(sequence) + 8
+    assert asked[0] > 100_000
+    expression = driver.performance.expression + driver.performance.neutral
+    torch.testing.assert_close(expression[18:], sequence.head.expression[10:], atol=1e-5, rtol=0)
+    middle = (5 * sequence.head.expression[9] + 4 * sequence.head.expression[10]) / 9
+    torch.testing.assert_close(expression[13], middle, atol=1e-5, rtol=0)
+    sequence.times = torch.arange(len(sequence), dtype=torch.float64) / sequence.fps + 0.01
+    sequence.times[0] = 0
+    assert len(open_driver(str(tmp_path / "clip.mp4"), avatar, say=lambda line: None)) == len(sequence)
+
+
 def test_a_videos_sound_comes_along(avatar, tracker, tmp_path):
     """A second of a tone beside pictures, and a file of the tone alone, which is no video."""
     video, tone = tmp_path / "clip.mkv", tmp_path / "tone.mkv"
@@ -131,7 +158,7 @@ def test_a_recording_and_a_table_by_their_suffix(avatar, tmp_path):
         ("dance", "no such file or folder, nor own or a motion (range_of_motion, talk, idle)"),
         ("gone.mp4", "gone.mp4: no such file"),
         ("own", "only a run folder names its dataset"),
-        ("{tmp}/empty", "transforms.json: missing"),
+        ("{tmp}/empty", "is no dataset of a known format"),
         ("{tmp}/pipe", "not a file"),
         ("{tmp}/notes.txt", "not a video that can be read"),
         ("{tmp}/none.mp4", "not a video that can be read"),
@@ -161,7 +188,7 @@ def test_wrong_options_are_refused_before_anything_is_read(avatar, tracker, tmp_
 def test_a_dataset_of_another_head_model_is_carried_over(avatar, tmp_path, monkeypatch):
     """Its error is said; FLAME's file has to be given."""
     sequence, lines = tracked_sequence(IctFaceKitHead(), 6), []
-    monkeypatch.setattr(opening, "PartnerfaceReader", lambda _: SimpleNamespace(read=lambda: sequence))
+    monkeypatch.setattr(opening, "AutoReader", lambda *_: SimpleNamespace(read=lambda: sequence))
     monkeypatch.setattr(expression_map, "cache_folder", lambda: tmp_path / "cache")
     driver = open_driver(str(tmp_path), avatar, say=lines.append)
     assert len(driver) == 6

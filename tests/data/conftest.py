@@ -24,6 +24,7 @@ class TinyVideo:
     height: int = 24
     torso: bool = True
     splits: dict = field(default_factory=lambda: {"train": [0, 1, 2], "val": [3], "temporal": [4, 5]})
+    times: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         generator = np.random.default_rng(0)
@@ -52,6 +53,7 @@ class TinyVideo:
             "head": head,
             "head_model_record": HeadModelRecord("made-up", "7", "abc", 3, 4),
             "fps": 29.97,
+            "times": self.times,
             "frame_weights": torch.ones(count),
             "torso_motion": torch.randn(count, 2, 3),
             "neck_line": 0.7,

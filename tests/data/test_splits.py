@@ -211,10 +211,12 @@ def turning(axis: tuple[float, float, float], speed: float, frames: int) -> torc
     return start @ axis_angle_to_matrix(speed * time[:, None] * torch.tensor(axis))
 
 
-def velocity(rotation: torch.Tensor, trusted: object = None, access: object = None) -> torch.Tensor:
+def velocity(
+    rotation: torch.Tensor, trusted: object = None, access: object = None, times: torch.Tensor | None = None
+) -> torch.Tensor:
     trusted = torch.ones(len(rotation), dtype=torch.bool) if trusted is None else torch.tensor(trusted)
     levels = torch.zeros(len(rotation), dtype=torch.long) if access is None else torch.tensor(access)
-    return angular_velocity(rotation, FPS, trusted, levels)
+    return angular_velocity(rotation, FPS, trusted, levels, times)
 
 
 @pytest.mark.parametrize("axis", [(1.0, 0.0, 0.0), (0.0, 0.6, -0.8)])
@@ -267,6 +269,18 @@ def test_frames_without_a_tracked_head_do_not_count_whatever_they_hold():
     found = velocity(rotation, trusted)
     expected = torch.tensor([[0.0, 0.0, -0.9]]) * torch.tensor(trusted)[:, None]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_what_lies_beyond_a_gap_in_time_says_nothing_and_uneven_frames_have_their_own_pace():
+    """Seconds that were not used lie after frame 5, in which the head was turned by half a radian."""
+    times = torch.cumsum(torch.tensor([0.0, 1.2, 0.8, 1.4, 0.6, 1.0, 200.0, 0.9, 1.1, 1.0]), 0).double() / FPS
+    later = torch.arange(10) > 5
+    angle = 1.7 * torch.where(later, times - 199 / FPS, times).float() + 0.5 * later
+    axis = torch.tensor([0.0, 0.6, -0.8])
+    found = velocity(axis_angle_to_matrix(angle[:, None] * axis), times=times)
+    torch.testing.assert_close(found, 1.7 * axis.expand(10, 3), atol=1e-3, rtol=0)
+    alone = velocity(turning((0.0, 1.0, 0.0), 1.0, 3), times=torch.tensor([0.0, 9.0, 18.0]))
+    assert not alone.any()
 
 
 @pytest.mark.parametrize("frames", [1, 2])

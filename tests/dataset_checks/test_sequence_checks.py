@@ -2,6 +2,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from partnerface.dataset_checks.sequence_checks import (
     picture_enlargement,
     tracking_report,
 )
+from partnerface.head_models.head_model import HeadModel
 
 
 def camera(focal: float = 460.0) -> Camera:
@@ -269,6 +271,18 @@ def test_a_squeezed_face_by_the_identity_that_comes_nearest_to_it(make_sequence,
     (finding,) = check_proportions(_with_identity(make_sequence, identity), anny)
     assert finding.severity == "doubt"
     assert f"the face is {word}" in finding.text
+
+
+def test_a_head_model_whose_identities_are_sizes_has_no_squeezed_faces(make_sequence, anny):
+    """Its one coefficient changes no proportion, but for rounding."""
+    asset = replace(
+        anny.asset,
+        identity_basis=anny.asset.template_vertices[None].astype(np.float32),
+        joint_identity_basis=anny.asset.template_joints[None].astype(np.float32),
+    )
+    sizes = HeadModel(asset)
+    for size in (0.0, 0.05, -0.1):
+        assert check_proportions(_with_identity(make_sequence, torch.tensor([size])), sizes) == []
 
 
 def test_faces_of_the_head_model_are_not_squeezed(make_sequence, anny):

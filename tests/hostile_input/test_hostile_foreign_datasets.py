@@ -368,7 +368,7 @@ def test_a_folder_of_no_format_and_of_two(bench, flame):
     bench.refuses(arguments, "set: is no dataset of a known format", "docs/datasets.md")
     peers.write_insta(bench.root, flame)
     peers.write_frames(bench.root, flame)
-    bench.refuses(arguments, "insta", "metrical-tracker", "--data.reader.format")
+    bench.refuses(arguments, "insta", "metrical-tracker", "--format")
     bench.refuses([*arguments, "--format", "x"], "no such format; choose auto, partnerface, vhap")
 
 

@@ -1,6 +1,7 @@
 """A live performer, with made-up faces and, where MediaPipe's model is there, with rendered ones."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,16 @@ from partnerface.data.drivers.transfer import TransferSettings
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.data.view import View
+from partnerface.errors import UserError
 from partnerface.files.downloads import FACE_LANDMARKER, stored_file
+from partnerface.head_models.flame import FlameHead
+from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parts import landmark_points
 from partnerface.head_models.rotations import rotation_vectors
 from partnerface.tracking.detection.landmarks import DetectedFace
 from partnerface.tracking.live import LivePerformer, face_expression, face_placement
 from tests.contracts.subjects import shared_head_model, tracked_sequence
+from tests.head_models.flame_files import embedded, flame_head_arrays
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 LOOSE = TransferSettings(range=math.inf, keep_distance=False, torso="still")
@@ -28,9 +34,9 @@ needs_mediapipe = pytest.mark.skipif(
 )
 
 
-def made_up_avatar():
+def made_up_avatar(head_model=None):
     """All that a live performer needs of an avatar."""
-    head_model = shared_head_model()
+    head_model = head_model or shared_head_model()
     sequence = tracked_sequence(head_model)
     views = View(sequence.camera, sequence.head, sequence.torso_motion)
     defaults = DefaultView(head_model)
@@ -150,6 +156,41 @@ def test_eyes_look_where_the_performer_looks():
         assert torch.atan2(gaze[0], gaze[2]) == pytest.approx(0.15, abs=1e-3)
         gaze = lowered.head.joint_rotations[0, head_model.joint(eye), :, 2]
         assert torch.atan2(-gaze[1], gaze[2]) == pytest.approx(0.15, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["unnamed", "flame"])
+def test_a_head_model_without_names_moves_as_one_with_names(kind, tmp_path):
+    """Anny's surface, with nameless expressions or, as in FLAME, mixed ones and a jaw that a joint opens."""
+    anny = shared_head_model()
+    if kind == "unnamed":
+        names = [f"expression_{i}" for i in range(anny.num_expression)]
+        nameless = HeadModel(replace(anny.asset, expression_names=names))
+    else:
+        np.savez(tmp_path / "flame.npz", **flame_head_arrays(anny))
+        nameless = embedded(FlameHead(tmp_path / "flame.npz", 20, 49), anny)
+    known = torch.as_tensor(nameless.asset.landmark_barycentric.sum(1) > 0)
+    faces = [face()] * 10 + [face(jaw=0.3, mouthSmileLeft=0.6, mouthSmileRight=0.6)]
+
+    def motion(head_model):
+        """``[K, 3]`` of the landmarks in head rest space, between the first picture and the last."""
+        first, *_, last = (view.head for view in perform(faces, made_up_avatar(head_model)))
+        still = replace(head_model.neutral_parameters(1), identity=first.identity)
+        posed = [
+            replace(still, expression=head.expression, joint_rotations=head.joint_rotations)
+            for head in (first, last)
+        ]
+        before, after = (landmark_points(head_model, head_model(head).vertices[0]) for head in posed)
+        return (after - before)[known]
+
+    wanted, found = motion(anny), motion(nameless)
+    assert wanted.norm(dim=1).max() > 0.005
+    assert (found - wanted).norm() < 0.35 * wanted.norm()
+
+
+def test_a_head_model_with_neither_names_nor_landmarks_is_refused(tmp_path):
+    np.savez(tmp_path / "flame.npz", **flame_head_arrays(shared_head_model()))
+    with pytest.raises(UserError, match="has no landmarks by which its expressions"):
+        perform([face()], made_up_avatar(FlameHead(tmp_path / "flame.npz", 20, 49)))
 
 
 def test_the_velocity_is_that_of_the_last_two_pictures_and_none_after_a_gap():

@@ -129,6 +129,25 @@ def test_second_run_reuses_the_dataset_and_another_size_the_landmarks(video, tra
     assert len(detector.calls) == 1
 
 
+def test_a_damaged_dataset_is_made_again(video, track, detector, tmp_path):
+    """By the very command that its message names."""
+    out, said = tmp_path / "out", []
+    track(video, out)
+    (out / "images" / "00003.png").unlink()
+    found = track(video, out, say=said.append)
+    assert "00003.png: missing" in said[0]
+    assert (out / "images" / "00003.png").is_file()
+    assert len(found) == 14
+    assert len(detector.calls) == 1
+    track(video, out, say=said.append)
+    assert "already tracked" in said[-1]
+
+
+def test_every_frame_keeps_its_time(video, track, tmp_path):
+    found, seen = track(video, tmp_path / "out").times, [frame.time for frame in read_video(video)]
+    np.testing.assert_allclose(found.numpy(), seen, atol=1e-6)
+
+
 def test_a_video_smaller_than_the_size_is_said_in_one_line(video, track, tmp_path):
     said = []
     sequence = track(video, tmp_path / "out", size=1024, say=said.append)

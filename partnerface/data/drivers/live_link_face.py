@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from partnerface.data.drivers.named_tracks import by_name, eye_angles, eye_joints, plain_name, rotations
-from partnerface.data.drivers.performance import Recording, at_times
+from partnerface.data.drivers.performance import Recording, evenly_spaced
 from partnerface.errors import UserError
 from partnerface.files.csv_tables import read_csv
 from partnerface.head_models.head_model import HeadModel
@@ -95,7 +95,12 @@ def read_live_link_face(
         tracked=tracked,
         notes=notes,
     )
-    return _evenly_spaced(recording, times)
+    if float(times[-1]) * recording.fps > MOST_ADDED * len(times):
+        raise UserError(
+            f"{path.name}: the timecode spans {float(times[-1]):,.0f} s with {len(times)} rows; "
+            "give the rate by --fps"
+        )
+    return evenly_spaced(recording, times)
 
 
 def _number(text: str) -> float:
@@ -205,24 +210,3 @@ def _rate(times: Tensor, fps: float | None) -> float:
     rate = 1 / float(times.diff().median())
     near = [standard for standard in FRAME_RATES if abs(rate / standard - 1) < 0.02]
     return float(near[0]) if near else rate
-
-
-def _evenly_spaced(recording: Recording, times: Tensor) -> Recording:
-    """The recording at ``fps``, with frames that the timecode left out interpolated."""
-    count = round(float(times[-1]) * recording.fps) + 1
-    steps = times.diff() * recording.fps
-    if len(times) == count and (len(times) < 2 or bool(((steps > 0.5) & (steps < 1.5)).all())):
-        return recording
-    if count > MOST_ADDED * len(times):
-        raise UserError(
-            f"{recording.name}: the timecode spans {float(times[-1]):,.0f} s with {len(times)} rows; "
-            "give the rate by --fps"
-        )
-    even = at_times(recording, times[recording.tracked], torch.arange(count).double() / recording.fps)
-    # What was interpolated between rows without a face is no observation either.
-    near = torch.searchsorted(times, torch.arange(count).double() / recording.fps).clamp(max=len(times) - 1)
-    even.tracked = recording.tracked[near]
-    even.notes.append(
-        f"{recording.name}: {len(times)} rows unevenly spaced in time became {count} frames, by interpolation"
-    )
-    return even

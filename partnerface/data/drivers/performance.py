@@ -241,6 +241,26 @@ def at_times(recording: Recording, known: Tensor, wanted: Tensor) -> Recording:
     )
 
 
+def evenly_spaced(recording: Recording, times: Tensor) -> Recording:
+    """The recording with frames at multiples of ``1 / fps``, by interpolation, if its own are elsewhere.
+
+    Args:
+        recording: T frames.
+        times: ``[T]`` seconds from the first, increasing.
+    """
+    count = round(float(times[-1]) * recording.fps) + 1
+    wanted = torch.arange(count).double() / recording.fps
+    if len(times) == count and bool(((times - wanted).abs() * recording.fps < 0.5).all()):
+        return recording
+    even = at_times(recording, times[recording.tracked], wanted)
+    # What was interpolated between frames without a face is no observation either.
+    near = torch.searchsorted(times, wanted).clamp(max=len(times) - 1)
+    note = f"{len(times)} frames unevenly spaced in time became {count}, by interpolation"
+    return replace(
+        even, tracked=recording.tracked[near], notes=[*recording.notes, f"{recording.name}: {note}"]
+    )
+
+
 def low_pass(recording: Recording, cutoff_hz: float) -> Recording:
     """Smooth all tracks by a Gaussian in time, without delay; at the cut-off half of the power is left.
 

@@ -128,14 +128,15 @@ def recognised(folder: DatasetFolder, name: str = AUTO) -> tuple[Format | None, 
         raise UserError(f"{folder.root}: no such folder of a dataset")
     formats = {FORMAT_NAME: None, **{format_.name: format_ for format_ in FORMATS}}
     if name not in (AUTO, *formats):
-        raise UserError(f"--data.reader.format {name}: no such format; choose {', '.join((AUTO, *formats))}")
+        raise UserError(f"--format {name}: no such format; choose {', '.join((AUTO, *formats))}")
     if name != AUTO:
         return formats[name], "it was chosen"
     found = _readings(folder)
     if len(found) > 1:
         readings = "; ".join(f"{format_.name} ({reason})" for format_, reason in found.items() if format_)
         raise UserError(
-            f"{folder.root}: may be of several formats: {readings}; choose one by --data.reader.format"
+            f"{folder.root}: may be of several formats: {readings}; choose one by "
+            "--format (fit: --data.reader.format)"
         )
     if not found:
         if inside := _datasets_inside(folder.root):

@@ -50,7 +50,7 @@ from partnerface.head_models.dataset_head import DatasetHead
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.runs.progress import shown_progress
 
-VERSION = 1
+VERSION = 2
 """Version of the kept files; older ones are made again."""
 RECORD, ARRAYS, HEAD_MODEL = "sequence.json", "sequence.npz", "head_model.npz"
 SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.1, 100.0, 20.0
@@ -172,7 +172,11 @@ def _completed(folder: DatasetFolder, frames: ForeignFrames, partial: Path) -> T
         logger.warning("dataset %s: assumed: %s", folder.root, frames.guesses[-1])
     with shown_progress(f"Completing {folder.root.name}", len(images)) as advance, torch.no_grad():
         sequence = complete_sequence(tracked, drawn, partial / "labels", advance)
-    return replace(sequence, head_model_record=head_model_record(frames.head_model))
+    return replace(
+        sequence,
+        head_model_record=head_model_record(frames.head_model),
+        times=None if frames.times is None else frames.times.double(),
+    )
 
 
 def _pictures(files: list[Path | VideoFrameFile], place: Path, title: str) -> list[Path]:
@@ -244,6 +248,7 @@ def _keep(
         "size": [sequence.camera.width, sequence.camera.height],
         "head_model": asdict(sequence.head_model_record),
         "fps": sequence.fps,
+        "times": None if sequence.times is None else sequence.times.tolist(),
         "neck_line": sequence.neck_line,
         "splits": sequence.splits,
         "split_protocol": sequence.split_protocol,
@@ -266,7 +271,8 @@ def _kept(folder: DatasetFolder, key: str) -> TrackedSequence:
     frames = len(arrays["rotation"])
     paths = {name: [folder.file(path, source.name) for path in record[name]] for name in PATH_LISTS}
     names = [str(name) for name in record["frame_names"]]
-    if {frames} != {len(names), *map(len, paths.values())}:
+    times = None if record["times"] is None else torch.tensor(record["times"], dtype=torch.float64)
+    if {frames} != {len(names), frames if times is None else len(times), *map(len, paths.values())}:
         raise ValueError("lists of different lengths")
     return TrackedSequence(
         name=folder.root.absolute().name,
@@ -286,6 +292,7 @@ def _kept(folder: DatasetFolder, key: str) -> TrackedSequence:
         split_protocol=table(record["split_protocol"], "split_protocol"),
         coverage=coverage_of_splits(table(record["coverage"], "coverage")),
         left_out={int(frame): str(reason) for frame, reason in record["left_out"].items()},
+        times=times,
         frame_names=names,
         assumed=[str(text) for text in record["assumed"]],
     )

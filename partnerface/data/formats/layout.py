@@ -47,6 +47,9 @@ INTRINSICS = ("fl_x", "fl_y", "cx", "cy")
 RESIDUAL = "landmark_residual"
 """Optional key of a frame: mean distance of tracked to detected landmarks, pixels of a picture 512 high."""
 
+TIME = "time"
+"""Optional key of a frame: seconds, see `TrackedSequence`."""
+
 LONGEST_PATH, LONGEST_NAME = 1000, 255
 """Bytes of a path in a dataset, and of each name in it: file systems raise errors at longer ones."""
 

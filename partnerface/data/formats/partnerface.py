@@ -17,6 +17,7 @@ from partnerface.data.formats.layout import (
     FORMAT_NAME,
     FORMAT_VERSION,
     RESIDUAL,
+    TIME,
     TRANSFORMS,
     resolve_inside,
 )
@@ -114,6 +115,11 @@ class PartnerfaceReader(SequenceReader):
         weights = torch.tensor([float(e["frame_weight"]) for e in entries])
         if not ((weights >= 0) & (weights <= 1)).all():
             raise ValueError("'frame_weight' is not between 0 and 1")
+        times = None
+        if any(TIME in e for e in entries):
+            times = torch.tensor([float(e[TIME]) for e in entries], dtype=torch.float64)
+            if not times.isfinite().all() or (times.diff() < 0).any():
+                raise ValueError("'time' goes back from one frame to the next")
         residual = torch.tensor([float(e.get(RESIDUAL, "nan")) for e in entries])
         sequence = TrackedSequence(
             name=line_of_text(record["name"], "name", LONGEST_NAME),
@@ -131,6 +137,7 @@ class PartnerfaceReader(SequenceReader):
             splits=checked_splits(record["splits"], weights),
             split_protocol=split_protocol_of(record),
             coverage=coverage_of_splits(table(record["coverage"], "coverage")),
+            times=times,
             frame_names=[path.stem for path in paths["file_path"]],
         )
         return sequence, residual

@@ -23,6 +23,7 @@ from partnerface.data.formats.layout import (
     FORMAT_VERSION,
     INTRINSICS,
     RESIDUAL,
+    TIME,
     TRANSFORMS,
     USES,
     flip_camera_axes,
@@ -150,6 +151,9 @@ class SequenceWriter:
         known = {} if landmark_residual is None else {"landmark_residual": landmark_residual}
         self._check(camera, {**arrays, **known, "frame_weights": weights, "camera": camera.camera_to_world})
         entries = _frame_entries(camera, weights)
+        if sequence.times is not None:
+            for entry, time in zip(entries, sequence.times.tolist(), strict=True):
+                entry[TIME] = round(time, 6)
         if landmark_residual is not None:
             for entry, residual in zip(entries, landmark_residual.tolist(), strict=True):
                 entry[RESIDUAL] = round(residual, 3)

@@ -71,7 +71,7 @@ class VideoSource:
             found = [p for p in _children(self.path.parent) if pattern.fullmatch(p.name)]
         if not found:
             raise UserError(f"{self.path}: no picture there; give a video, or pictures as PNG or JPEG")
-        return sorted(found, key=_natural)
+        return sorted(found, key=natural_order)
 
     @property
     def size_bytes(self) -> int:
@@ -119,6 +119,6 @@ def _pattern(name: str) -> re.Pattern[str]:
     return re.compile(re.escape(begin) + digits + re.escape(end))
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def natural_order(path: Path) -> list[tuple[int, str]]:
     """A key that sorts 2 before 10."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)]

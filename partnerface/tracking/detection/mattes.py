@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from partnerface.errors import UserError
-from partnerface.files.images import read_grey
+from partnerface.files.images import read_matte
 from partnerface.files.video_reading.read import VideoFrame, read_video
-from partnerface.files.video_reading.source import VideoSource
+from partnerface.files.video_reading.source import VideoSource, natural_order
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
 
 CROP_FACE_HEIGHTS = 2.6
@@ -91,17 +91,26 @@ def head_crops(video: VideoSource | Path, crop: HeadCrop, frames: np.ndarray) ->
 
 
 def user_mattes(
-    folder: Path, crop: HeadCrop, width: int, height: int, count: int, frames: np.ndarray | None = None
+    folder: Path,
+    crop: HeadCrop,
+    width: int,
+    height: int,
+    count: int,
+    frames: np.ndarray | None = None,
+    quarter_turns: int = 0,
 ) -> Iterator[np.ndarray]:
-    """Mattes of video frames from a folder of image files, in name order, cropped like the frames.
+    """Mattes of video frames from a folder of image files, in name order (2 before 10), cropped like them.
+
+    A file with transparency gives its alpha, any other its brightness.
 
     Args:
         folder: has one file for each of the video's ``count`` frames.
         crop: where the head lies.
-        width: width of the video in pixels.
-        height: height of the video in pixels.
+        width: width of the video's upright frames in pixels.
+        height: their height.
         count: number of its frames.
         frames: ``[N]`` numbers of the frames whose mattes are read; all by default.
+        quarter_turns: turns by 90 degrees, counter-clockwise, that make frames and mattes upright.
 
     Raises:
         UserError: the folder is missing or has another number of files than the video has frames, or a
@@ -113,10 +122,13 @@ def user_mattes(
             f"{folder}: {len(paths)} mattes for a video of {count} frames; one file a frame is needed"
         )
     for path in paths if frames is None else [paths[i] for i in frames]:
-        matte = read_grey(path)
-        if matte.shape != (height, width):
-            raise UserError(f"{path}: {matte.shape[1]}x{matte.shape[0]}, but the video is {width}x{height}")
-        yield np.asarray(Image.fromarray(crop.apply(matte)))
+        matte = read_matte(path)
+        shape = (width, height) if quarter_turns % 2 else (height, width)
+        if matte.shape != shape:
+            raise UserError(
+                f"{path}: {matte.shape[1]}x{matte.shape[0]}, but the video is {shape[1]}x{shape[0]}"
+            )
+        yield crop.apply(np.rot90(matte, quarter_turns % 4))
 
 
 def mattes_digest(folder: Path) -> str:
@@ -139,17 +151,10 @@ def mattes_digest(folder: Path) -> str:
 def _matte_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"--mattes {folder}: no such folder")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in MATTE_SUFFIXES)
+    files = [p for p in folder.iterdir() if p.suffix.lower() in MATTE_SUFFIXES and p.name[0] != "."]
     if not files:
         raise UserError(f"--mattes {folder}: holds no image file ({', '.join(MATTE_SUFFIXES)})")
-    return files
-
-
-def collect_mattes(mattes: Iterable[np.ndarray], out: np.ndarray) -> None:
-    """Store mattes into ``out`` ``[T, H, W]`` uint8, without flicker (`remove_flicker`)."""
-    for i, matte in enumerate(mattes):
-        out[i] = matte
-    remove_flicker(out)
+    return sorted(files, key=natural_order)
 
 
 def remove_flicker(mattes: np.ndarray) -> None:

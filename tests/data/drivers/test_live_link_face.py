@@ -258,7 +258,7 @@ def test_frames_that_the_timecode_leaves_out_are_interpolated_so_that_sound_stay
     expected = expected_expression(table)
     np.testing.assert_allclose(found.expression[kept].numpy(), expected[kept], atol=1e-4)
     np.testing.assert_allclose(found.expression[100].numpy(), (expected[99] + expected[101]) / 2, atol=1e-4)
-    assert any("144 rows unevenly spaced in time became 150 frames" in note for note in found.notes)
+    assert any("144 frames unevenly spaced in time became 150" in note for note in found.notes)
 
 
 def test_rows_without_numbers_are_frames_without_a_face(tmp_path):

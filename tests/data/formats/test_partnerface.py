@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.errors import UserError
@@ -101,6 +102,18 @@ def test_missing_key_of_a_frame_is_named(root, key):
 def test_wrong_values(root, key, value, word):
     edit_json(root, lambda r: r.update({key: value}))
     refused(root, "transforms.json", word)
+
+
+def test_times_are_kept_and_do_not_go_back(tmp_path, tiny_video, root):
+    assert PartnerfaceReader(root).read().times is None
+    times = torch.tensor([0, 0.04, 0.08, 7.1234567, 7.16, 7.2], dtype=torch.float64)
+    found = tiny_video(times=times).write(tmp_path / "uneven").times
+    torch.testing.assert_close(found, times, atol=1e-6, rtol=0)
+    for value in (0.01, float("nan"), "late"):
+        edit_json(tmp_path / "uneven", lambda r, value=value: r["frames"][2].update(time=value))
+        refused(tmp_path / "uneven", "transforms.json", "late" if value == "late" else "'time' goes back")
+    edit_json(tmp_path / "uneven", lambda r: r["frames"][2].pop("time"))
+    refused(tmp_path / "uneven", "transforms.json", "no 'time'")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
-from partnerface.tracking.detection.mattes import HeadCrop, collect_mattes, mattes_digest, user_mattes
+from partnerface.tracking.detection.mattes import HeadCrop, mattes_digest, remove_flicker, user_mattes
 
 
 def test_median_of_three_agrees_with_numpy():
@@ -11,17 +11,16 @@ def test_median_of_three_agrees_with_numpy():
     expected = mattes.copy()
     for i in range(1, 8):
         expected[i] = np.median(mattes[i - 1 : i + 2], axis=0)
-    found = np.empty_like(mattes)
-    collect_mattes(iter(mattes), found)
-    np.testing.assert_array_equal(found, expected)
+    remove_flicker(mattes)
+    np.testing.assert_array_equal(mattes, expected)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_median_of_a_tiny_clip_changes_nothing(count):
     mattes = np.random.default_rng(1).integers(0, 256, (count, 4, 4)).astype(np.uint8)
-    found = np.empty_like(mattes)
-    collect_mattes(iter(mattes), found)
-    np.testing.assert_array_equal(found, mattes)
+    kept = mattes.copy()
+    remove_flicker(mattes)
+    np.testing.assert_array_equal(mattes, kept)
 
 
 def test_user_mattes_are_cropped_like_the_frames(tmp_path):
@@ -30,6 +29,42 @@ def test_user_mattes_are_cropped_like_the_frames(tmp_path):
     found = list(user_mattes(tmp_path, HeadCrop(10, 0, 40, 20), 60, 40, 2))
     assert [m.shape for m in found] == [(20, 20)] * 2
     assert [int(m.mean()) for m in found] == [100, 101]
+
+
+def test_user_mattes_are_in_the_order_of_their_numbers(tmp_path):
+    for i in range(1, 12):
+        write_image(tmp_path / f"{i}.png", np.full((8, 8), i, np.uint8))
+    # What macOS leaves beside each file is none.
+    (tmp_path / "._1.png").write_bytes(b"no picture")
+    found = list(user_mattes(tmp_path, HeadCrop(0, 0, 8, 8), 8, 8, 11))
+    assert [int(m.mean()) for m in found] == list(range(1, 12))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_user_mattes_are_turned_as_the_video_is(turns, tmp_path):
+    """Mattes of a video that was filmed on its side or upside down, made of the frames as they are."""
+    matte = np.random.default_rng(turns).integers(0, 256, (40, 60)).astype(np.uint8)
+    write_image(tmp_path / "0.png", matte)
+    upright = np.rot90(matte, turns)
+    height, width = upright.shape
+    [found] = user_mattes(tmp_path, HeadCrop(4, 2, 30, 30), width, height, 1, quarter_turns=turns)
+    np.testing.assert_array_equal(found, upright[2:32, 4:34])
+    other = (60, 40) if turns % 2 else (40, 60)
+    with pytest.raises(UserError, match="60x40, but the video is 40x60"):
+        list(user_mattes(tmp_path, HeadCrop(0, 0, 30, 30), *other, 1, quarter_turns=turns))
+
+
+def test_alpha_of_a_cut_out_is_its_matte(tmp_path):
+    """A dark head in front of nothing, whose colours behind the alpha are bright."""
+    cut_out = np.full((8, 8, 4), 250, np.uint8)
+    cut_out[:, :4] = (10, 10, 10, 255)
+    cut_out[:, 4:, 3] = 0
+    write_image(tmp_path / "0.png", cut_out)
+    opaque = np.full((8, 8, 4), 255, np.uint8)
+    opaque[:, :4, :3] = 0
+    write_image(tmp_path / "1.png", opaque)
+    mattes = list(user_mattes(tmp_path, HeadCrop(0, 0, 8, 8), 8, 8, 2))
+    assert [m[0].tolist() for m in mattes] == [[255] * 4 + [0] * 4, [0] * 4 + [255] * 4]
 
 
 def test_wrong_number_or_size_of_user_mattes(tmp_path):
