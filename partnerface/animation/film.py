@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from partnerface.animation.channels import channel_image, require_parts, side_by_side
@@ -111,36 +110,13 @@ def _render_frame(
     beside: Sequence[Path] | None,
 ) -> None:
     view = view.to(avatar.identity.device)
-    view = view if output.size is None else framed(view, *output.size)
+    view = view if output.size is None else view.resized(*output.size)
     picture = avatar.render(view, with_parts="parts" in output.channels)
     for channel in output.channels:
         image = channel_image(channel, picture, view, output.background, as_data=output.encoding is None)
         if beside is not None and channel == "rgb":
             image = side_by_side(read_rgb(beside[number]), image)
         folder.keep(channel, number, image)
-
-
-def framed(view: View, width: int, height: int) -> View:
-    """The same views in pictures of another size; those of another shape show more on two sides.
-
-    What the training pictures did not hold of the shoulders is the continuation of their edge.
-    """
-    camera = view.camera
-    scale = min(width / camera.width, height / camera.height)
-    before = torch.tensor([scale * camera.width, scale * camera.height])
-    after = torch.tensor([float(width), float(height)])
-    margin = (after - before) / 2
-    intrinsics = camera.intrinsics * scale
-    intrinsics[:, 2:] += margin.to(intrinsics)
-    # Image coordinates of the new pictures to those of the old ones, and from there to the reference torso.
-    stretch, shift = (after / before).to(view.torso_motion), (-margin / before).to(view.torso_motion)
-    linear, offset = view.torso_motion[:, :, :2], view.torso_motion[:, :, 2]
-    motion = torch.cat([linear * stretch, (offset + linear @ shift)[..., None]], -1)
-    return replace(
-        view,
-        camera=replace(camera, intrinsics=intrinsics, width=width, height=height),
-        torso_motion=motion,
-    )
 
 
 def _sound_of(driver: Driver, numbers: range) -> Sound | None:

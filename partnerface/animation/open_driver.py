@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -138,11 +139,9 @@ def _recording(
     folder = cache_folder() / "driving_videos" / f"{content}_{head_model.asset.checksum()}"
     say(f"{path}: its tracked dataset is kept in {folder}")
     with one_after_another(folder):
-        # All frames, for a performance may lose none.
-        every = sys.maxsize
-        sequence = track_video(
-            path, folder, size=TRACKED_SIZE, head_model=head_model, say=say, max_frames=every
-        )
+        # The tracker works on the CPU, and on all frames, for a performance may lose none.
+        fitted = copy.deepcopy(head_model).cpu()
+        sequence = track_video(path, folder, TRACKED_SIZE, sys.maxsize, head_model=fitted, say=say)
     recording = replace(_tracked(sequence, avatar, options), name=path.name, sound=sound)
     # Frames of a phone keep no even pace, but sound does.
     return recording if sequence.times is None else evenly_spaced(recording, sequence.times)

@@ -29,6 +29,9 @@ SIDE = 64
 
 SIDE_SAMPLES = 250_000
 
+LARGEST_SIDE = 384
+"""A table of all corners has 4 bytes for each: 0.2 GB."""
+
 RIM = 0.001
 """Metres about the shell's rim in which samples are tested one by one for being inside."""
 
@@ -96,7 +99,7 @@ def picture_map(
     count = sum(len(piece.hit) * piece.samples.count for piece in sampled)
     if occupancy is None or count < LEAST_SAMPLES:
         return exact
-    side = round(SIDE * max(1.0, (count / SIDE_SAMPLES) ** 0.5))
+    side = min(LARGEST_SIDE, round(SIDE * max(1.0, (count / SIDE_SAMPLES) ** 0.5)))
 
     def at_corners(points: Tensor) -> Tensor:
         pieces = points.split(CORNERS_AT_ONCE if points.device.type == "cpu" else CORNERS_AT_ONCE_ON_GPU)

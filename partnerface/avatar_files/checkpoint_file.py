@@ -56,7 +56,8 @@ def check_contents(checkpoint: Any, path: Path | str) -> None:
             f"checkpoint {path}: written by Partnerface 0.1, which named its parts otherwise; train again"
         )
     for name, value in checkpoint["state_dict"].items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        plain = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+        if not isinstance(name, str) or not plain:
             raise UserError(f"checkpoint {path}: state_dict[{name!r}] is no tensor; train again")
         if not torch.isfinite(value).all():
             raise UserError(

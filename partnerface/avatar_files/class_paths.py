@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pkgutil
 import re
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 import jsonargparse
 import yaml
 from jsonargparse._common import parsing_settings
+from jsonargparse._util import import_object
 
 from partnerface.errors import UserError
 from partnerface.files.plain_values import refuse_extremes
@@ -128,7 +128,8 @@ def check_classes(configuration: Any, key: str = "") -> None:
     elif isinstance(configuration, dict | jsonargparse.Namespace):
         values = configuration if isinstance(configuration, dict) else vars(configuration)
         if isinstance(path := values.get("class_path"), str):
-            _check_class(pkgutil.resolve_name(path), path, key)
+            # Not by pkgutil: what may be imported holds for this too.
+            _check_class(import_object(path), path, key)
         for name, value in values.items():
             check_classes(value, f"{key}.{name}".lstrip("."))
     elif inspect.isroutine(configuration):

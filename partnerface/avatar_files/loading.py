@@ -84,8 +84,9 @@ def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -
         raise UserError(f"--out {out}: the name of an avatar file ends in {SUFFIX}")
     path = avatar_path(Path(path))
     avatar, configuration, scores = _loaded(path, trust)
-    metrics = path.absolute().parents[1] / SCORES_FILE
-    if path.suffix != SUFFIX and metrics.is_file():
+    folder = path.absolute().parent
+    metrics = folder.parent / SCORES_FILE
+    if path.suffix != SUFFIX and folder.name == "checkpoints" and metrics.is_file():
         scores = read_json_table(metrics, "test the run again, or remove it")
     head_model = head_model_reference(avatar.head_model)
     write_avatar_file(out, AvatarFile(configuration, head_model, avatar.state_dict(), scores))

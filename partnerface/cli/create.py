@@ -73,6 +73,9 @@ def create(
     from partnerface.training.resume.run_checkpoint import last_checkpoint
 
     # All that can be wrong is tried now, not after the minutes of tracking: a GPU that cannot serve, too.
+    given = {"size": size, "head_model": head_model, "fps": fps, "max_frames": max_frames}
+    usual = {"head_model": "anny", "max_frames": MAX_FRAMES}
+    kept = [f"--{name}={value}" for name, value in given.items() if value not in (None, usual.get(name))]
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
     suitable = scales[chosen_accelerator("auto")]
     found = probe_video(source)
@@ -96,7 +99,8 @@ def create(
         track_video(source, dataset, size=tracked_size, max_frames=max_frames, head_model=fitted)
         file = Path(head_model) if Path(head_model).is_file() else None
         if not last_checkpoint(out).is_file() and check(dataset, out / "check", file) and not anyway:
-            again = shlex.join(["partnerface", "create", str(video), "--out", str(out), "--anyway"])
+            words = "--out", str(out), "--preset", preset, *kept, "--anyway"
+            again = shlex.join(["partnerface", "create", str(video), *words])
             print(f"Not trained: film again, or train on it all the same.\n  {again}")
             return EXIT_UNFIT
         configs = "base", "method/part_deformation", "data/partnerface", f"scale/{scale}"
@@ -108,12 +112,12 @@ def create(
         ]
         # Training takes LPIPS where its weights are at hand and fetches none; the test would, afterwards.
         load_lpips()
-        train_and_test(out, arguments)
-        animate_run(out)
+        train_and_test(out, arguments, animate_run)
     lines = ["Next: drive it by a motion, or by another person's video."]
     lines += [f"  partnerface reenact {shlex.quote(str(out))} --driver talk --out talk.mp4"]
     if preset == "quick":
-        again = shlex.join(["partnerface", "create", str(video), "--out", f"{out}_full", "--preset", "full"])
+        words = "--out", f"{out}_full", "--preset", "full", *kept
+        again = shlex.join(["partnerface", "create", str(video), *words])
         lines += ["Or train longer.", f"  {again}"]
     print_outputs(out, lines)
     return 0

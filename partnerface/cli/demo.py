@@ -55,8 +55,7 @@ def demo(
             f"--data.image_size={size}",
             *(_by_the_clock(minutes or MINUTES_ON_GPU) if minutes or scale == "gpu" else []),
         ]
-        report = train_and_test(out, arguments)
-        animate_run(out)
+        report = train_and_test(out, arguments, animate_run)
     unseen = report["splits"].get("unseen_expression", {}).get("head_mask", {}).get("psnr")
     if unseen is not None:
         print(f"Unseen expressions: {unseen:.1f} dB inside the head mask.")

@@ -44,11 +44,12 @@ def export_mesh(
     driven = None if driver is None else drive(driver, options, frames)
     image = baked_texture(surface, mesh, texture, partial(_progress, text="Baking the texture"))
     # Nothing is rendered from here on.
+    reference = surface.default_view().head.to("cpu")
     head_model, performance = surface.head_model.cpu(), None
     if driven is not None:
         views, numbers = driven
         heads = (views[number].head.to("cpu") for number in _progress(numbers, "Reading the driver"))
-        performance = animation_of(head_model, heads, views.fps, surface.default_view().head.to("cpu"))
+        performance = animation_of(head_model, heads, views.fps, reference)
     write_head_glb(out, head_model, surface.identity.cpu(), mesh, image, performance)
     length = "" if performance is None else f", {len(performance.expression)} frames at {performance.fps:g}/s"
     print(f"{out}: {len(mesh.faces)} triangles, {head_model.num_expression} morph targets{length}")

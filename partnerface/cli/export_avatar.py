@@ -20,7 +20,7 @@ def export_avatar(avatar: Path, out: Path | None = None, trust: list[str] | None
 
     path = avatar_path(Path(avatar))
     if out is None:
-        folder = path.parents[1] if path.parent.name == "checkpoints" else path.with_suffix("")
-        out = folder.resolve().with_suffix(".avatar")
+        folder = (path.parents[1] if path.parent.name == "checkpoints" else path.with_suffix("")).resolve()
+        out = folder.with_name(f"{folder.name}.avatar")
     export_avatar_file(path, Path(out), trust or ())
     print(f"Wrote {out}, {Path(out).stat().st_size / 1e6:.1f} MB")

@@ -30,7 +30,12 @@ from partnerface.configuration.config_files import paths_as_text, resolve_config
 from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset, with_default_stack
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.protocol_arguments import settle_protocol, with_whole_key
-from partnerface.configuration.run_errors import named_checkpoint, named_trainer_values, require_data_only
+from partnerface.configuration.run_errors import (
+    named_checkpoint,
+    named_trainer_values,
+    require_budget,
+    require_data_only,
+)
 from partnerface.configuration.trainer_help import help_topic, trainer_help
 from partnerface.configuration.value_ranges import check_ranges
 from partnerface.data.datamodule import HeadVideoDataModule
@@ -110,9 +115,11 @@ class AvatarCLI(LightningCLI):
         if (topic := help_topic(args)) is not None:
             print(trainer_help(args[0], self._subcommand_parsers[args[0]], topic))
             raise SystemExit(0)
-        args = with_model_of_checkpoint(args)
         try:
+            args = with_model_of_checkpoint(args)
             self.config = parser.parse_args(args)
+        except UserError:
+            raise
         # A module may exit while it is imported.
         except (Exception, SystemExit) as error:
             if (message := short_message(error, args, self._valid_keys())) is None:
@@ -120,6 +127,8 @@ class AvatarCLI(LightningCLI):
             raise UserError(message) from error
         chosen = self.config[self.config["subcommand"]]
         settle_protocol(chosen, args)
+        if self.config["subcommand"] == "fit":
+            require_budget(chosen["trainer"])
         check_ranges(chosen.as_dict())
         check_classes(chosen)
         with_network_types(chosen)
@@ -146,12 +155,15 @@ class AvatarCLI(LightningCLI):
         checkpoint = config.get("ckpt_path")
         require_data_only(config.get("weights_only"))
         config["weights_only"] = True
+        if command == "predict":
+            # The callback writes each picture; Lightning would keep them all as well.
+            config["return_predictions"] = False
         run_dir, last = Path(config["run_dir"]), last_checkpoint(Path(config["run_dir"]))
         if command == "fit":
-            if config["model"].get("start_from") is not None:
+            config["ckpt_path"] = self._start_of_fit(run_dir, checkpoint, config["trainer"]["max_steps"])
+            if config["ckpt_path"] is None and config["model"].get("start_from") is not None:
                 # Before the data are read, which may take minutes.
                 read_statics(config["model"]["start_from"])
-            config["ckpt_path"] = self._start_of_fit(run_dir, checkpoint, config["trainer"]["max_steps"])
             return
         if checkpoint is None and not last.is_file():
             if not self._execute:

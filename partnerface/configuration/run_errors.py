@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -15,6 +16,28 @@ _OF_THE_CONSTRUCTOR = (ImportError, AttributeError, RuntimeError, TypeError, Val
 """What `Trainer` raises about its arguments, beside its own exception; ImportError: a missing extra."""
 _RESTORING = "checkpoint_connector.py"
 """The file of Lightning that restores a run from a checkpoint."""
+
+
+def require_budget(trainer: Mapping[str, Any]) -> None:
+    """Refuse a training that nothing but its epochs ends: schedules follow a budget.
+
+    Args:
+        trainer: the trainer's part of a configuration.
+
+    Raises:
+        UserError: there is neither a number of steps nor a time, nor a callback that counts CPU seconds.
+    """
+    steps, time, debugging = (trainer.get(name) for name in ("max_steps", "max_time", "fast_dev_run"))
+    counted = [
+        callback
+        for callback in trainer.get("callbacks") or []
+        if callback["class_path"].endswith(".CpuBudget") and (callback.get("init_args") or {}).get("seconds")
+    ]
+    if not (steps is not None and steps >= 0) and not time and not counted and not debugging:
+        raise UserError(
+            "trainer: no budget, which the schedules follow; give --trainer.max_steps, --trainer.max_time, "
+            "or a file of configs/scale"
+        )
 
 
 @contextmanager

@@ -48,8 +48,26 @@ class View(FrameRecord):
         return len(self.head)
 
     def resized(self, width: int, height: int) -> View:
-        """The same views in pictures of another size."""
-        return replace(self, camera=self.camera.resized(width, height))
+        """The same views in pictures of another size; those of another shape show more on two sides.
+
+        What the training pictures did not hold of the shoulders is the continuation of their edge.
+        """
+        camera = self.camera
+        scale = min(width / camera.width, height / camera.height)
+        before = torch.tensor([scale * camera.width, scale * camera.height])
+        after = torch.tensor([float(width), float(height)])
+        margin = (after - before) / 2
+        intrinsics = camera.intrinsics * scale
+        intrinsics[:, 2:] += margin.to(intrinsics)
+        # Image coordinates of the new pictures to the old ones', and from there to the reference torso.
+        stretch, shift = (after / before).to(self.torso_motion), (-margin / before).to(self.torso_motion)
+        linear, offset = self.torso_motion[:, :, :2], self.torso_motion[:, :, 2]
+        motion = torch.cat([linear * stretch, (offset + linear @ shift)[..., None]], -1)
+        return replace(
+            self,
+            camera=replace(camera, intrinsics=intrinsics, width=width, height=height),
+            torso_motion=motion,
+        )
 
     def with_expression(self, **coefficients: float) -> View:
         """The same views with some expression coefficients set; the others stay.

@@ -11,6 +11,7 @@ from torch.nn import functional
 from partnerface.avatar.avatar import Avatar
 from partnerface.avatar.canonical_map import first_frame
 from partnerface.avatar.method import AvatarMethod
+from partnerface.cameras.pinhole import OPENGL_TO_OPENCV
 from partnerface.deformation.deformation import dense_part_weights
 from partnerface.deformation.driving_signal import MOTION_WIDTH, DrivingSignal
 from partnerface.fields.lit_field import SHAPE_WIDTH
@@ -170,8 +171,9 @@ def _skin_colours(avatar: Avatar, skin: CanonicalSkin, vertices: Tensor, driving
     frame = torch.arange(frames, dtype=torch.int32, device=positions.device).repeat_interleave(count)
     deformed, appearance = avatar.deformation(positions, driving, frame), []
     if avatar.shading:
-        # That of the rest pose: normals, no relief.
-        shape = functional.pad(vertex_normals(skin.vertices, skin.faces)[vertices], (0, SHAPE_WIDTH - 3))
+        # That of the rest pose: normals, in the axes of a camera before the face, and no relief.
+        normals = vertex_normals(skin.vertices, skin.faces)[vertices] * positions.new_tensor(OPENGL_TO_OPENCV)
+        shape = functional.pad(normals, (0, SHAPE_WIDTH - 3))
         appearance.append(shape.repeat(frames, 1))
     if deformed.appearance is not None:
         appearance.append(deformed.appearance)

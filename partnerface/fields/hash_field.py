@@ -166,8 +166,8 @@ def _entries(low: wp.vec3i, level: int, resolution: int, table_size: int) -> _Co
     side = resolution + 1
     first = level * table_size
     corners = _Corners()
-    # A level that fits is stored densely: no two of its corners share an entry.
-    if side * side * side <= table_size:
+    # A level that fits is stored densely: no two of its corners share an entry. The cube of 1300 is no int32.
+    if wp.int64(side) * wp.int64(side) * wp.int64(side) <= wp.int64(table_size):
         first += low[0] + side * (low[1] + side * low[2])
         for corner in range(8):
             corners[corner] = first + (corner & 1) + side * (((corner >> 1) & 1) + side * (corner >> 2))

@@ -156,10 +156,11 @@ def _points(head_model: HeadModel, at: Callable[[Tensor], Tensor]) -> LinearPoin
         moves = head_model.joint_expression_basis
         if moves is None:
             moves = head_model.template_joints.new_zeros(head_model.num_expression, head_model.num_joints, 3)
+        device = at(head_model.template_vertices).device
         joint = LinearPoints(
-            head_model.template_joints[[number]],
-            head_model.joint_identity_basis[:, [number]],
-            moves[:, [number]],
+            head_model.template_joints[[number]].to(device),
+            head_model.joint_identity_basis[:, [number]].to(device),
+            moves[:, [number]].to(device),
         )
         jaw = JawMotion(at(head_model.skinning_weights[:, [number]])[:, 0], joint, correctives)
     return LinearPoints(

@@ -161,8 +161,6 @@ class AvatarModule(LightningModule):
         check_head_model(data.sequence, self.avatar.head_model)
         self.avatar.adapt_to(replace(data.sequence, camera=data.camera))
         self._give_truth_to_oracle(data)
-        if stage == "fit" and self.start_from is not None and self.trainer.ckpt_path is None:
-            start_from(self.avatar, self.start_from)
         self._sequence = data.sequence
 
     def _give_truth_to_oracle(self, data: HeadVideoDataModule) -> None:
@@ -192,6 +190,9 @@ class AvatarModule(LightningModule):
             raise UserError(f"model.optimizer: {error}") from error
 
     def on_fit_start(self) -> None:
+        # A training that is continued has the weights of its checkpoint by now.
+        if self.start_from is not None and self.trainer.ckpt_path is None:
+            start_from(self.avatar, self.start_from)
         if self.trainer.is_global_zero and self.trainer.datamodule.patch_side:
             absent = {name: loss.missing() for name, loss in self.losses.items() if loss.weight}
             for name, missing in absent.items():
@@ -239,7 +240,8 @@ class AvatarModule(LightningModule):
         factor = cosine_factor(self.progress)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        optimizer.zero_grad(set_to_none=True)
+        # Not those of the optimizer alone, which has no parameters of a kind with a rate of 0.
+        self.zero_grad(set_to_none=True)
         # A recorded step is the same program every time.
         self._wants_all_terms = self.recorded_step is not None or self.looks_at_step()
         terms = (

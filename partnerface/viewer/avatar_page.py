@@ -82,6 +82,7 @@ class AvatarPage(Page):
         self.client, self.avatar, self.performances, self.loop = client, avatar, performances, loop
         self.playback, self.recorder, self._wants_screenshot = Playback(still), None, False
         self._lock, self._interval, self._last_shown, self._closed = RLock(), 0.0, 0.0, False
+        self._choice = 0
         self._home, self._clicked = Home.of(still), None
         self.panel = Panel(
             client,
@@ -120,8 +121,9 @@ class AvatarPage(Page):
         with self._lock:
             # What was asked for in the meantime is to be in the picture: it is for the next one.
             save, clicked = self._wants_screenshot, self._clicked
-            base, place = self.playback.view(start)
+            # Its last picture ends a performance, and belongs to a recording of it.
             playing = self.playback.playing or self.playback.live is not None
+            base, place = self.playback.view(start)
         controls, device = self.panel.controls(self._camera_to_world()), self.avatar.identity.device
         # Performances of any origin: on the CPU, and without names.
         base = replace(base, rig=base.rig or self.playback.still.rig).to(device)
@@ -196,13 +198,20 @@ class AvatarPage(Page):
             self.changed()
 
     def perform(self, name: str | None) -> None:
-        """Load a performance; a failure is shown."""
+        """Load a performance; a failure is shown. One that is chosen while it loads takes its place."""
+        with self._lock:
+            self._choice += 1
+            choice = self._choice
         try:
             driver = None if name is None else self.performances[name]()
         except Exception as error:
             self.report(" ".join(str(error).split())[:300])
             driver = None
         with self._lock:
+            if self._closed or choice != self._choice:
+                if isinstance(driver, LiveViews):
+                    driver.close()
+                return
             self.playback.load(driver)
             self.panel.show_performance(len(self.playback))
             if driver is not None:

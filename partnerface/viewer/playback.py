@@ -100,6 +100,7 @@ class Playback:
     def seek(self, place: int, now: float) -> None:
         """Go to a frame; it plays on from there if it plays."""
         self._place = max(0, min(place, len(self) - 1))
+        self._shown = self._place - 1
         if self.playing:
             self._started = now - self._place / self.driver.fps
 

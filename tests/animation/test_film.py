@@ -18,7 +18,7 @@ from PIL import Image
 
 import partnerface
 from partnerface.animation.channels import depth_colours
-from partnerface.animation.film import Shots, framed, make_film
+from partnerface.animation.film import Shots, make_film
 from partnerface.animation.film_output import FilmOutput
 from partnerface.avatar.method import AvatarMethod
 from partnerface.cli.main import main
@@ -74,7 +74,7 @@ def test_a_wider_picture_shows_the_same_head_and_more(avatar, width: int, height
     """The middle of a picture of another shape is the picture of the avatar's own shape."""
     view, side = avatar.default_view(), min(width, height)
     wide, own = (
-        avatar.render(framed(view, width, height), exact=True),
+        avatar.render(view.resized(width, height), exact=True),
         avatar.render(view, (side, side), exact=True),
     )
     assert wide.alpha.shape == (height, width)

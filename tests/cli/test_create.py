@@ -82,7 +82,8 @@ def test_tracks_fits_and_tests(
     monkeypatch.setattr(weights, lambda: commands.append("weights of LPIPS"))
     out = tmp_path / "avatar"
     assert main(["create", str(video), "--out", str(out), "--preset", "full", "--size", "96"]) == 0
-    fetched, fit, test, animated = commands
+    # The page of the test shows the film.
+    fetched, fit, animated, test = commands
     assert fetched == "weights of LPIPS"
     assert fit[0] == "fit"
     assert any(a.endswith("scale/full.yaml") for a in fit)
@@ -125,7 +126,7 @@ def test_a_failed_attempt_stands_in_no_ones_way(
         "only an attempt with video me.mp4, preset quick, size 96; starting anew" in capsys.readouterr().err
     )
     assert json.loads((out / "settings.json").read_text())["video"] == "other.mp4"
-    assert commands[-1] == out
+    assert commands[-2] == out
     # An avatar lies there now.
     assert main(["create", str(video), "--out", str(out)]) == 2
     assert "holds an avatar made with video other.mp4, preset full" in capsys.readouterr().err
@@ -201,11 +202,17 @@ def test_an_unfit_dataset_is_trained_on_anyway_alone(
     printed = capsys.readouterr().out
     assert "a still picture" in printed
     assert f"unfit: {out / 'dataset'}: " in printed
-    assert f"partnerface create {video} --out {out} --anyway" in printed
+    assert f"partnerface create {video} --out {out} --preset quick --anyway" in printed
     assert commands == []
+    other = tmp_path / "other"
+    settings = ["--preset=full", "--size=64", "--fps=20.0", "--max_frames=30"]
+    assert main(["create", str(video), "--out", str(other), *settings]) == 1
+    again = f"create {video} --out {other} --preset full --size=64 --fps=20.0 --max_frames=30 --anyway"
+    assert again in capsys.readouterr().out
     assert json.loads((out / "check" / "check.json").read_text())["verdict"] == "unfit"
     assert main(["create", str(video), "--out", str(out), "--anyway"]) == 0
-    assert [words[0] for words in commands[:2]] == ["fit", "test"]
+    fit, animated, test = commands
+    assert (fit[0], animated, test[0]) == ("fit", out, "test")
     # What is trained is not checked again.
     assert main(["create", str(video), "--out", str(out)]) == 0
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from partnerface.avatar.avatar import Avatar
+from partnerface.cameras.pinhole import Camera
 from partnerface.deformation.part_blendshapes import PartBlendshapes
 from partnerface.deformation.part_networks import PartNetworks
 from partnerface.deformation.part_placement import part_centres
@@ -73,7 +74,10 @@ def test_effects_are_those_of_each_part_switched_off_by_itself(avatar: Avatar, k
     assert signal.high[number] > 0.1
     rest, driven = torch.zeros(2, 1, signal.width)
     driven[0, number] = signal.high[number]
-    normals = vertex_normals(skin.vertices, skin.faces)
+    # As a camera before the face sees them.
+    axes = Camera.static(1, 100.0, 8, 8).camera_to_world[0, :, :3]
+    normals = vertex_normals(skin.vertices, skin.faces) @ axes
+    assert normals[skin.vertices[:, 2].argmax(), 2] < -0.9
 
     def colour(vertex: int, driving: torch.Tensor, part: int, gain: float) -> torch.Tensor:
         gains = torch.ones(avatar.parts)

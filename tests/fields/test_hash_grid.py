@@ -54,6 +54,17 @@ def test_values_and_gradients_equal_the_plain_twin(grid):
         torch.testing.assert_close(found, wanted.float(), atol=2e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("finest", [1289, 1300, 1500, 1624, 2048])
+def test_levels_whose_cells_are_more_than_an_integer_holds(finest):
+    """Cubes of 1291 to 1625 corners would be negative in 32 bits, and taken for levels that fit."""
+    torch.manual_seed(0)
+    grid = HashGrid(levels=1, log2_table_size=9, coarsest=finest, finest=finest)
+    torch.nn.init.normal_(grid.tables)
+    positions = torch.rand(200, 3)
+    expected = hash_grid_features(positions.double(), grid.tables.detach().double(), [finest])
+    torch.testing.assert_close(grid(positions), expected.float(), atol=3e-3, rtol=1e-3)
+
+
 def test_repeated_points_add_up_in_the_table(grid):
     positions = torch.full((1000, 3), 0.3)
     grid(positions).sum().backward()

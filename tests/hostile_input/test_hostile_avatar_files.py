@@ -181,6 +181,10 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
         avatar("init_args", "field", to={"class_path": "canary_module.Field"}),
         "--trust canary_module ",
     ),
+    "a class among keyword arguments": (
+        avatar("init_args", "torso", "dict_kwargs", to={"more": {"class_path": "canary_module.Field"}}),
+        "--trust canary_module ",
+    ),
     "a program": (avatar("init_args", "field", to={"class_path": "subprocess.Popen"}), "subprocess.Popen"),
     "a function": (avatar("init_args", "field", "class_path", to="os.system"), "os.system"),
     "the load of an avatar": (

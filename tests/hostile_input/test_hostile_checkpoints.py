@@ -68,6 +68,8 @@ CONTENTS: dict[str, tuple[Callable[[dict], Any], str]] = {
         lambda c: _first_weight(c, lambda w: torch.zeros(1).expand(10**12)[: 10**7]),
         "",
     ),
+    "a weight of no device": (lambda c: _first_weight(c, lambda w: w.to("meta")), "is no tensor"),
+    "a sparse weight": (lambda c: _first_weight(c, lambda w: w.to_sparse()), "is no tensor"),
     "no step": (_without("global_step"), "global_step"),
     "a step that is text": (_set("global_step", to="3"), "global_step"),
     "an epoch that is none": (_set("epoch", to=None), "epoch"),

@@ -48,6 +48,19 @@ def test_what_cannot_be_built(bench, smoke_arguments, flag: str) -> None:
     bench.refuses(["fit", *arguments, f"--{flag}", f"--run_dir={bench.out}"], BUILT[flag])
 
 
+@pytest.mark.parametrize("more", [[], ["--trainer.max_epochs=50"]])
+def test_a_training_without_a_budget(bench, smoke_arguments, more: list[str]) -> None:
+    """Its schedules would stand still: it would never leave its first stage."""
+    endless = ["--trainer.max_steps=-1", "--trainer.max_time=null"]
+    words = ["fit", *smoke_arguments, *endless, *more, f"--run_dir={bench.out}"]
+    bench.refuses(words, "no budget", "--trainer.max_steps")
+
+
+@pytest.mark.parametrize("flag", ["--ckpt_path", "--trust", "--run_dir"])
+def test_a_flag_without_its_value(bench, smoke_arguments, flag: str) -> None:
+    bench.refuses(["test", *smoke_arguments, flag], flag.removeprefix("--"))
+
+
 def test_an_objective_in_which_nothing_counts(bench, smoke_arguments) -> None:
     terms = ("photometric", "matte", "perceptual", "offset_size", "part_balance")
     flags = [f"--model.losses.{name}.init_args.weight=0" for name in terms]

@@ -99,11 +99,13 @@ def spoiled_frames(monkeypatch) -> set[int]:
     return spoiled
 
 
+@pytest.mark.parametrize("flags", [[], ["--model.learning_rates.torso=0"]])
 def test_a_spoiled_frame_is_left_out(
-    smoke_arguments: list[str], tmp_path: Path, spoiled_frames: set[int], capsys
+    smoke_arguments: list[str], tmp_path: Path, spoiled_frames: set[int], capsys, flags: list[str]
 ) -> None:
+    """Also where the optimizer has nothing to do with some of the parameters."""
     spoiled_frames.add(5)
-    assert _fit(smoke_arguments, tmp_path) == 0
+    assert _fit(smoke_arguments, tmp_path, *flags) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "skipped:" in line]
     checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)
     assert len(lines) == checkpoint["skipped_steps"] >= 1

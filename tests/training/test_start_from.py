@@ -1,5 +1,6 @@
 """A new deformation on the field and torso of a trained avatar: what is taken and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,10 @@ def set_up(words: list[str], continued: str | None = None) -> AvatarCLI:
     cli = AvatarCLI(["fit", *words], execute=False)
     cli.trainer.strategy.connect(cli.model)
     cli.model.trainer, cli.trainer.datamodule = cli.trainer, cli.datamodule
-    cli.trainer.ckpt_path = continued
     cli.model.setup("fit")
+    cli.trainer.ckpt_path = continued
+    cli.model.on_fit_start()
+    cli.model.on_fit_end()
     return cli
 
 
@@ -69,6 +72,17 @@ def test_a_training_that_is_continued_keeps_its_own_weights(statics, synthetic_d
     )
     state = continued.model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in fresh.model.state_dict().items())
+
+
+def test_a_training_is_continued_without_what_it_started_from(synthetic_dataset, statics, tmp_path) -> None:
+    other, run = tmp_path / "statics", tmp_path / "run"
+    shutil.copytree(statics, other)
+    words = arguments(synthetic_dataset, "global_deformation", run, f"--model.start_from={other}", FAST)
+    assert main(["fit", *words]) == 0
+    shutil.rmtree(other)
+    more = ["--ckpt_path", "last", "--trainer.max_steps=4"]
+    assert main(["fit", *words, *more]) == 0
+    assert read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] == 4
 
 
 def test_the_weights_do_not_name_where_they_come_from(statics, synthetic_dataset, tmp_path) -> None:

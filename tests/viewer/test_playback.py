@@ -79,6 +79,14 @@ def test_every_frame_is_shown_once_however_slow(playback: Playback) -> None:
     assert places == list(range(FRAMES))
 
 
+def test_a_search_is_followed_while_every_frame_is_shown(playback: Playback) -> None:
+    playback.every_frame = True
+    playback.play(0.0)
+    assert [shown(playback, float(step)) for step in range(3)] == [0, 1, 2]
+    playback.seek(7, 3.0)
+    assert [shown(playback, 3.0 + step) for step in range(4)] == [7, 8, 9, 0]
+
+
 def test_without_a_performance_nothing_moves(playback: Playback) -> None:
     playback.load(None)
     playback.play(0.0)

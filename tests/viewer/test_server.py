@@ -2,6 +2,7 @@
 
 import gc
 import socket
+import threading
 import time
 import urllib.request
 import weakref
@@ -57,6 +58,10 @@ def avatar(synthetic_dataset: Path) -> Avatar:
     return made.eval()
 
 
+LOADED = threading.Event()
+"""Until when a slow performance waits."""
+
+
 @pytest.fixture
 def viewer(avatar: Avatar, synthetic_dataset: Path) -> Iterator[Viewer]:
     sequence = SyntheticReader(synthetic_dataset, frames=24, size=32).read()
@@ -65,7 +70,13 @@ def viewer(avatar: Avatar, synthetic_dataset: Path) -> Iterator[Viewer]:
         raise UserError("talk.csv: no such file;\nname another")
 
     views = replace(views_of(sequence), rig=avatar.rig())
-    performances = {"Own": lambda: OwnFrames(views, range(10), 25.0), "Missing": missing}
+
+    def slow() -> OwnFrames:
+        assert LOADED.wait(20)
+        return OwnFrames(views, range(5), 25.0)
+
+    performances = {"Own": lambda: OwnFrames(views, range(10), 25.0), "Missing": missing, "Slow": slow}
+    LOADED.clear()
     made = Viewer(avatar, avatar.neutral_view(), performances, SIZE, port=0)
     yield made
     made.stop()
@@ -229,6 +240,18 @@ def test_a_performance_plays_and_is_recorded_frame_by_frame(viewer, page, tmp_pa
     assert frames[0].shape == (SIZE, SIZE, 3)
     # The performance has ten frames: the eleventh of the recording is the first again.
     assert difference(frames[0], frames[10]) < difference(frames[0], frames[5])
+
+
+def test_of_performances_that_load_the_last_chosen_is_shown(viewer, page) -> None:
+    page.use("Performance", "Slow")
+    page.use("Performance", "Own")
+    [shown] = viewer.pages.values()
+    page.wait(lambda: len(shown.playback) == 10)
+    LOADED.set()
+    time.sleep(0.5)
+    assert len(shown.playback) == 10
+    page.use("Performance", "Slow")
+    page.wait(lambda: len(shown.playback) == 5)
 
 
 @pytest.mark.parametrize("channel", CHANNELS[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -134,12 +134,16 @@ class MethodResults:
 
     def mean_of(self, subject: str, split: str, quantity: Quantity) -> float | None:
         """Mean over all rows of a subject and split, for what depends on neither method nor seed."""
-        rows = self.select(subject=subject, split=split, test_parameters=STRICT)
-        known = [value for row in rows if (value := quantity.of_row(row)) is not None]
-        return mean(known) if known else None
+        return self._mean(subject, split, quantity.of_row)
 
     def nearest_frame(self, subject: str, split: str, quantity: Quantity) -> float | None:
         """The metric of the nearest training frame, which depends on neither method nor seed."""
-        rows = self.select(subject=subject, split=split, test_parameters=STRICT)
-        known = [value for row in rows if (value := quantity.of(row[NEAREST_FRAME])) is not None]
-        return mean(known) if known else None
+        return self._mean(subject, split, lambda row: quantity.of(row[NEAREST_FRAME]))
+
+    def _mean(self, subject: str, split: str, read: Callable[[Row], float | None]) -> float | None:
+        """Mean of a number of each row; of a sample of the split where it was tested on that alone."""
+        for name in (split, split + SAMPLE_SUFFIX):
+            rows = self.select(subject=subject, split=name, test_parameters=STRICT)
+            if known := [value for row in rows if (value := read(row)) is not None]:
+                return mean(known)
+        return None

@@ -54,6 +54,7 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
             "seed": run.seed,
             "start": run.start,
             "sample": run.sample,
+            "head_model": run.subject.head_model and str(run.subject.head_model),
             "budget": run.budget.as_json(),
             "statics_budget": None if run.after is None else run.after.budget.as_json(),
             "metrics": {
@@ -184,20 +185,23 @@ def result_text(run: BenchmarkRun) -> str:
 
 
 def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun]) -> None:
-    """Keep results under different budgets and protocols in different folders.
+    """Keep results under different budgets and protocols, and of different frames, in different folders.
 
     Raises:
         UserError: the rows of a subject, from the file ``path``, have another budget or another protocol than
-            its new runs.
+            its new runs, or were tested on other frames.
     """
 
-    def settings(run: BenchmarkRun) -> tuple[str | None, dict[str, float], dict[str, float] | None]:
+    def settings(
+        run: BenchmarkRun,
+    ) -> tuple[str | None, dict[str, float], dict[str, float] | None, int | None]:
         statics = None if run.after is None else run.after.budget.as_json()
-        return run.subject.protocol_name, run.budget.as_json(), statics
+        return run.subject.protocol_name, run.budget.as_json(), statics, run.sample
 
     new = {(run.subject.name, run.start): settings(run) for run in runs if run.tested}
     for row in rows:
-        protocol, budget, statics = old = row["protocol"], row["budget"], row["statics_budget"]
+        protocol, budget, statics = row["protocol"], row["budget"], row["statics_budget"]
+        old = protocol, budget, statics, row.get("sample")
         wanted = new.get((row["subject"], row["start"]), old)
         if protocol != wanted[0]:
             raise UserError(
@@ -207,6 +211,7 @@ def check_budgets(path: Path, rows: Iterable[Row], runs: Iterable[BenchmarkRun])
             found = " ".join(f"{name} {value:g}" for name, value in budget.items())
             after = " ".join(f"{name} {value:g}" for name, value in (statics or {}).items())
             found += f" after statics of {after}" if after else ""
+            found += f", tested on {old[-1] or 'all'} frames of a split" if old[-1] != wanted[-1] else ""
             raise UserError(f"{path}: holds {row['subject']} under {found}; choose another --out")
 
 

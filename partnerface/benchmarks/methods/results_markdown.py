@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from statistics import fmean
 
 from partnerface.benchmarks.methods.claims import claims_tables
-from partnerface.benchmarks.methods.compared import SYNTHETIC, TESTED_ON_SAMPLES, MethodVariant
+from partnerface.benchmarks.methods.compared import SYNTHETIC, MethodVariant
 from partnerface.benchmarks.methods.method_results import (
     HEAD_LPIPS,
     HEAD_PSNR,
@@ -118,8 +119,7 @@ def _preface(results: MethodResults) -> str:
     seeds = {s: sorted({row["seed"] for row in results.select(subject=s)}) for s in results.subjects}
     commits = sorted({str(row["commit"]) for row in rows})
     machines = sorted({f"{row['machine']['cores']} cores of {row['machine']['processor']}" for row in rows})
-    sampled = [row for row in rows if row["method"] in TESTED_ON_SAMPLES]
-    samples = sorted({row["frames"] for row in sampled if row["split"].endswith(SAMPLE_SUFFIX)})
+    samples = sorted({row["frames"] for row in rows if row["split"].endswith(SAMPLE_SUFFIX)})
     lines = [
         f"Training: {budgets}. Seeds: {_grouped({s: _listed(found) for s, found in seeds.items()})}. "
         f"Commit {_listed(commits)}, {_listed(machines)}.",
@@ -128,7 +128,7 @@ def _preface(results: MethodResults) -> str:
     ]
     if samples:
         count = f"{samples[0]}" if len(samples) == 1 else f"{samples[0]} to {samples[-1]}"
-        lines.append(f"* on {count} frames of the split alone, for it renders slowly.")
+        lines.append(f"* on {count} frames of the split alone.")
     return " ".join(lines)
 
 
@@ -178,30 +178,38 @@ def _details_table(results: MethodResults, split: str, subjects: Sequence[str]) 
 def repeat_commands(rows: Sequence[Row]) -> list[str]:
     """The shortest commands that make these rows of one method or variant, all with one start of training."""
     variant = MethodVariant(rows[0]["method"], tuple(rows[0]["overrides"].items()))
-    embedded: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["subject"].startswith(SYNTHETIC):
-            embedded.setdefault(json.dumps(row["budget"]), []).append(row)
-    clips = [row for row in rows if not row["subject"].startswith(SYNTHETIC)]
-    # Embedded subjects of different sizes have different budgets, for which there is one flag.
-    groups = [(part, []) for part in embedded.values()] or [([], [])]
-    groups[0] = groups[0][0], clips
-    return [_repeat_command(variant, *group) for group in groups]
+    commands = []
+    # Rows of earlier versions have no sample and no head model.
+    alike = itemgetter("sample", "head_model")
+    rows = [{"sample": None, "head_model": None, **row} for row in rows]
+    for of_settings in dict.fromkeys(map(alike, rows)):
+        embedded: dict[str, list[Row]] = {}
+        clips = []
+        for row in rows:
+            if alike(row) == of_settings:
+                is_embedded = row["subject"].startswith(SYNTHETIC)
+                (embedded.setdefault(json.dumps(row["budget"]), []) if is_embedded else clips).append(row)
+        # Embedded subjects of different sizes have different budgets, for which there is one flag.
+        groups = [(part, []) for part in embedded.values()] or [([], [])]
+        groups[0] = groups[0][0], clips
+        commands += [_repeat_command(variant, *group) for group in groups]
+    return commands
 
 
 def _repeat_command(variant: MethodVariant, embedded: Sequence[Row], clips: Sequence[Row]) -> str:
     rows = [*embedded, *clips]
     words = ["partnerface", "benchmark", "methods", "--methods", shlex.quote(str(variant))]
-    words += ["--subjects", _listed(dict.fromkeys(row["source"] for row in rows), ",")]
+    words += ["--subjects", shlex.quote(_listed(dict.fromkeys(row["source"] for row in rows), ","))]
     for prefix, part in (("", embedded), ("clip_", clips)):
         if part:
             words += [f"--{prefix}seeds", _listed(sorted({row["seed"] for row in part}), ",")]
             if seconds := part[0]["budget"].get("cpu_seconds"):
                 words += [f"--{prefix}cpu_seconds", f"{seconds:g}"]
-    for flag in ("protocol", "sample"):
-        # Rows of earlier versions have neither.
-        if (value := rows[0].get(flag)) is not None:
-            words += [f"--{flag}", str(value)]
+    for flag in ("protocol", "sample", "head_model"):
+        if (value := rows[0][flag]) is not None:
+            words += [f"--{flag}", shlex.quote(str(value))]
+    if any(row["test_parameters"] != STRICT for row in rows):
+        words += ["--refined", "true"]
     steps, statics = rows[0]["budget"].get("steps"), rows[0]["statics_budget"]
     words += ["--steps", str(steps)] if steps else []
     words += ["--starts", rows[0]["start"]]

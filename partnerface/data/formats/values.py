@@ -212,4 +212,4 @@ def checked_splits(splits: dict[str, list[int]], weights: Tensor) -> dict[str, l
             seen.update(frames)
     if not splits.get("train"):
         raise ValueError("'splits' has no frames in 'train'")
-    return {name: list(frames) for name, frames in splits.items()}
+    return {name: list(frames) for name, frames in splits.items() if frames}

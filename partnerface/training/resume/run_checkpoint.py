@@ -95,6 +95,9 @@ class RunCheckpoint(Checkpoint):
         self._signals.restore()
         # Training may have ended for other reasons than those checked after a step.
         self._save(trainer, required=True)
+        # A signal that came while other callbacks ended.
+        if trainer.strategy.reduce_boolean_decision(self._signals.received, all=False):
+            self._signals.stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # After any other error, or a second Ctrl-C, a step may be half done.

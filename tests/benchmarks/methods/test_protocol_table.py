@@ -103,6 +103,8 @@ def test_a_subject_under_another_protocol_needs_another_folder(insta_row, tmp_pa
             return {"cpu_seconds": 60.0}
 
     subject = SimpleNamespace(name="synthetic_a", protocol_name=None)
-    run = SimpleNamespace(subject=subject, budget=Budget(), after=None, start="scratch", tested=True)
+    run = SimpleNamespace(
+        subject=subject, budget=Budget(), after=None, start="scratch", tested=True, sample=None
+    )
     with pytest.raises(UserError, match="holds synthetic_a under insta; choose another --out"):
         check_budgets(tmp_path, [insta_row("ours", 30.0)], [run])

@@ -179,6 +179,8 @@ def test_results_under_another_budget(run: BenchmarkRun, tmp_path: Path) -> None
     check_budgets(tmp_path, [rows[0] | {"subject": "me", "budget": {"steps": 3}}], [run])
     with pytest.raises(UserError, match="holds synthetic_a under steps 3; choose another --out"):
         check_budgets(tmp_path, [rows[0] | {"budget": {"steps": 3}}], [run])
+    with pytest.raises(UserError, match="steps 20, tested on 12 frames of a split; choose another --out"):
+        check_budgets(tmp_path, [rows[0] | {"sample": 12}], [run])
     statics = replace(run, budget=ComputeBudget(steps=80), tested=False)
     after = {"start": "converged", "statics_budget": {"steps": 60}}
     check_budgets(tmp_path, [rows[0] | after], [run, statics])
@@ -215,6 +217,9 @@ def test_missing_values_are_no_scores(make_row) -> None:
     assert results.scores(MethodVariant("theirs"), "synthetic_a", SPLIT, HEAD_PSNR) is None
     assert results.nearest_frame("synthetic_b", SPLIT, HEAD_PSNR) is None
     assert results.nearest_frame("synthetic_a", SPLIT, HEAD_PSNR) == 15.0
+    sampled = MethodResults([make_row("ours", 27.0, split=f"{SPLIT}_sample")])
+    assert sampled.nearest_frame("synthetic_a", SPLIT, HEAD_PSNR) == 15.0
+    assert sampled.mean_of("synthetic_a", SPLIT, HEAD_PSNR) == 27.0
 
 
 def test_a_sample_stands_in_where_the_whole_split_was_not_tested(make_row) -> None:

@@ -148,6 +148,8 @@ def test_commands_repeat_methods(make_row) -> None:
     rows = [make_row(OURS, 1.0, seed=seed) for seed in (0, 2)] + [make_row(OURS, 1.0, seed=1, **clip)]
     large = {"subject": "synthetic_c", "source": "synthetic_c", "budget": {"cpu_seconds": 300.0}}
     rows += [make_row(OURS, 1.0, **large), make_row("nerface", 1.0, budget={"steps": 20})]
+    other = {"subject": "you", "source": "clips/your clip", "sample": 24, "head_model": "flame 2023.pkl"}
+    rows += [make_row(OURS, 1.0, test_parameters=kind, **other) for kind in ("strict", "refined")]
     text = results_markdown(MethodResults(rows, [OURS]))
     [block] = re.findall(r"```bash\n(.*?)\n```", text, re.S)
     assert block.splitlines() == [
@@ -155,6 +157,9 @@ def test_commands_repeat_methods(make_row) -> None:
         "--seeds 0,2 --cpu_seconds 60 --clip_seeds 1 --clip_cpu_seconds 240 --starts scratch",
         "partnerface benchmark methods --methods part_deformation --subjects synthetic_c --seeds 0 "
         "--cpu_seconds 300 --starts scratch",
+        "partnerface benchmark methods --methods part_deformation --subjects 'clips/your clip' "
+        "--clip_seeds 0 --clip_cpu_seconds 60 --sample 24 --head_model 'flame 2023.pkl' --refined true "
+        "--starts scratch",
         "partnerface benchmark methods --methods nerface --subjects synthetic_a --seeds 0 --steps 20 "
         "--starts scratch",
     ]

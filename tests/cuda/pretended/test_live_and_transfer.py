@@ -5,12 +5,20 @@ import pytest
 import torch
 
 from partnerface import load_avatar
+from partnerface.animation import open_driver as opening
 from partnerface.animation.open_driver import DrivingOptions, open_driver
 from partnerface.animation.play_live import play_live
 from partnerface.animation.transfer_scores import jitter_at_rest
+from partnerface.cli.main import main
+from partnerface.errors import UserError
 from partnerface.evaluation.part_effects import part_summaries
 from partnerface.files.live_video import LivePicture
+from partnerface.files.videos import write_video
+from partnerface.head_models.flame import FlameHead
+from partnerface.head_models.landmark_geometry import landmark_geometry
 from partnerface.tracking.live import LivePerformer
+from tests.contracts.subjects import shared_head_model
+from tests.head_models.flame_files import embedded, flame_head_arrays
 from tests.tracking.test_live import IMAGE, face
 
 
@@ -37,6 +45,37 @@ def test_the_noise_of_a_performance(cuda, fitted):
         jitter = jitter_at_rest(driver.views, driver.fps, avatar.head_model)
         found.append(torch.tensor([jitter.degrees, jitter.pixels]))
     assert found[1].tolist() == pytest.approx(found[0].tolist(), rel=1e-3, abs=1e-4)
+
+
+def test_a_mesh_with_its_animation(cuda, fitted, tmp_path):
+    words = ["--texture", "64", "--driver", "talk", "--seconds", "0.2"]
+    assert main(["export", "mesh", str(fitted()), "--out", str(tmp_path / "me.glb"), *words]) == 0
+    assert cuda.operations
+
+
+def test_a_driving_video_is_tracked_on_the_cpu(cuda, fitted, tmp_path, monkeypatch):
+    avatar = load_avatar(fitted(), device="cuda:0")
+    write_video(tmp_path / "clip.mp4", [np.zeros((16, 16, 3), np.uint8)] * 3, 25)
+    monkeypatch.setattr(opening, "cache_folder", lambda: tmp_path / "cache")
+
+    def track(video, folder, size, max_frames, head_model, say):
+        raise UserError(f"tracked on the {head_model.template_vertices.device}")
+
+    monkeypatch.setattr(opening, "track_video", track)
+    with pytest.raises(UserError, match="tracked on the cpu"):
+        open_driver(str(tmp_path / "clip.mp4"), avatar, say=lambda line: None)
+    assert avatar.head_model.template_vertices.device.type == "cuda"
+
+
+def test_landmarks_are_placed_on_the_cpu(cuda, tmp_path):
+    """Also those that the jaw of FLAME's form carries."""
+    anny = shared_head_model()
+    np.savez(tmp_path / "flame.npz", **flame_head_arrays(anny))
+    flame = embedded(FlameHead(tmp_path / "flame.npz", 20, 49), anny)
+    head = flame.neutral_parameters(1)
+    expected = landmark_geometry(flame).points.positions(head.identity, head.expression)
+    found = landmark_geometry(flame.to("cuda:0")).points.positions(head.identity, head.expression)
+    torch.testing.assert_close(found, expected)
 
 
 def test_what_each_part_does(cuda, fitted):
