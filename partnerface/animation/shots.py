@@ -14,6 +14,7 @@ from partnerface.animation.film import Shots
 from partnerface.avatar.method import AvatarMethod
 from partnerface.cameras.paths import orbit
 from partnerface.cameras.pinhole import Camera
+from partnerface.data.drivers.named_tracks import action_of
 from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
@@ -127,9 +128,7 @@ def _actions(names: Sequence[str], without_region: bool = False) -> dict[str, st
     """Each coefficient's name without its side, and without its region."""
     found = {}
     for name in names:
-        action = name.removesuffix("Left").removesuffix("Right")
-        # jawLeft is an action of its own, not one side of a pair.
-        action = name if action in REGIONS else action
+        action = action_of(name)
         region = next((region for region in REGIONS if action.startswith(region)), "")
         shortened = action[len(region) :]
         found[name] = shortened[0].lower() + shortened[1:] if without_region and shortened else action

@@ -211,7 +211,7 @@ def seconds_left(
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds.
+    """Hours, minutes and seconds, for lines of progress.
 
     >>> clock(3725.4)
     '1:02:05'

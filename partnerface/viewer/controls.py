@@ -11,6 +11,7 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor
 
+from partnerface.data.drivers.named_tracks import action_of
 from partnerface.data.view import View
 from partnerface.head_models.head_model import HeadModel
 
@@ -129,7 +130,7 @@ def other_side(name: str, names: Iterable[str]) -> str | None:
     """
     ends = {"Left": "Right", "Right": "Left"}
     for end, other in ends.items():
-        if name.endswith(end) and name not in ("jawLeft", "jawRight", "mouthLeft", "mouthRight"):
+        if name.endswith(end) and action_of(name) != name:
             found = name.removesuffix(end) + other
             return found if found in names else None
     return None

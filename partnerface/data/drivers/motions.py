@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partnerface.data.drivers.named_tracks import eye_angles, eye_joints, rotations
+from partnerface.data.drivers.named_tracks import action_of, eye_angles, eye_joints, rotations
 from partnerface.data.drivers.performance import Recording
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
@@ -40,9 +40,7 @@ def range_of_motion(head_model: HeadModel, seconds: float | None = None, seed: i
     peak = highest if lowest >= 0 else SHARE_OF_SIGNED * highest
     actions: dict[str, list[int]] = {}
     for number, name in enumerate(head_model.asset.expression_names):
-        paired = name.removesuffix("Left").removesuffix("Right")
-        # jawLeft and mouthLeft are actions of their own, not one side of a pair.
-        actions.setdefault(name if paired in ("jaw", "mouth") else paired, []).append(number)
+        actions.setdefault(action_of(name), []).append(number)
     slots = len(actions) + 2 * len(HEAD_TURNS)
     seconds = slots * SECONDS_PER_ACTION if seconds is None else seconds
     times = _times(seconds)

@@ -24,6 +24,16 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
+def action_of(name: str) -> str:
+    """The action of an expression, without its side; jawLeft and mouthLeft are actions of their own.
+
+    >>> action_of("eyeBlinkLeft"), action_of("jawLeft")
+    ('eyeBlink', 'jawLeft')
+    """
+    both = re.sub("(left|right)$", "", name, flags=re.IGNORECASE)
+    return name if both.lower() in ("jaw", "mouth") else both
+
+
 def by_name(values: Tensor, names: Sequence[str], head_model: HeadModel) -> tuple[Tensor, list[str]]:
     """Expressions ``[T, N]`` of some names as ``[T, E]`` of a head model's, and the names that it misses.
 
@@ -36,13 +46,8 @@ def by_name(values: Tensor, names: Sequence[str], head_model: HeadModel) -> tupl
     found, missing = values.new_zeros(len(values), len(wanted)), []
     for number, name in enumerate(wanted):
         plain = plain_name(name)
-        both = plain.removesuffix("left").removesuffix("right")
-        for candidates in (
-            (plain,),
-            (both,) if both not in ("jaw", "mouth") else (),
-            (plain + "left", plain + "right"),
-        ):
-            if candidates and all(candidate in columns for candidate in candidates):
+        for candidates in ((plain,), (action_of(plain),), (plain + "left", plain + "right")):
+            if all(candidate in columns for candidate in candidates):
                 found[:, number] = values[:, [columns[candidate] for candidate in candidates]].mean(1)
                 break
         else:

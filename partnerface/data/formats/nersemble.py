@@ -104,7 +104,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
                 f"{video}: is {probed.width}x{probed.height}, others are {size[0]}x{size[1]}; {ADVICE}"
             )
         size = probed.width, probed.height
-        if (of_alpha := probe_video(alpha)) and (of_alpha.width, of_alpha.height) != size:
+        of_alpha = probe_video(alpha)
+        if (of_alpha.width, of_alpha.height) != size:
             raise UserError(
                 f"{alpha}: is {of_alpha.width}x{of_alpha.height}, its pictures {size[0]}x{size[1]}; {ADVICE}"
             )

@@ -19,6 +19,7 @@ from partnerface.data.completion.matting import import_mediapipe, to_mediapipe_i
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.files.video_reading.read import VideoReader
 from partnerface.files.video_reading.source import VideoSource, video_source
+from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
 from partnerface.tracking.detection.landmark_track import LANDMARKS, LandmarkTrack
 from partnerface.tracking.detection.mattes import HeadCrop
 from partnerface.tracking.detection.scouting import choose_reading, small_face_window
@@ -35,8 +36,6 @@ from partnerface.tracking.detection.unfiltered_eyes import with_unfiltered_eyes
 
 WARM_UP_FRAMES = 5
 WARM_UP_MS = 33
-CHIN, FOREHEAD = 152, 10
-"""Landmarks at the lower and the upper end of the face."""
 MOST_FACES = 4
 """Faces that are looked for in one picture."""
 SEVERAL_FACES_INTERVAL_S = 0.4
@@ -183,7 +182,7 @@ def face_roll(landmarker: Any, image: np.ndarray) -> float | None:
     points = face_points(landmarker, image)
     if points is None:
         return None
-    right, down = (points[FOREHEAD] - points[CHIN])[:2]
+    right, down = (points[FOREHEAD_TOP] - points[CHIN])[:2]
     return float(np.degrees(np.arctan2(right, -down)))
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from partnerface.compute.ranges import Between
+from partnerface.runs.engine import clock
 from partnerface.training.callbacks.budgets import budget_timer
 
 SECONDS_BETWEEN_UPDATES = 0.2
@@ -101,7 +102,7 @@ class ProgressDisplay(Callback):
         if not self._visible or not (due or (done >= 1 and self._progress is not None)):
             return
         self._last_line = now
-        line = text() + ("" if left is None else f" · {_duration(left)} left")
+        line = text() + ("" if left is None else f" · {clock(left)} left")
         if self._progress is not None:
             self._progress.update(self._task, completed=done, text=line)
         else:
@@ -111,15 +112,3 @@ class ProgressDisplay(Callback):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as minutes and seconds, or as hours and minutes.
-
-    >>> _duration(62), _duration(7300)
-    ('1:02', '2 h 01')
-    """
-    seconds = round(seconds)
-    if seconds >= 3600:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d}"
-    return f"{seconds // 60}:{seconds % 60:02d}"

@@ -47,7 +47,7 @@ def test_the_steps_left_take_what_the_steps_so_far_took(monkeypatch, capsys) -> 
     run.train()
     run.trainer.callback_metrics["train/psnr"] = 21.26
     run.later(30, step=25)
-    assert capsys.readouterr().err == "training: 25% · step 25 · train PSNR 21.3 dB · 1:30 left\n"
+    assert capsys.readouterr().err == "training: 25% · step 25 · train PSNR 21.3 dB · 0:01:30 left\n"
 
 
 def test_a_resumed_run_counts_its_own_steps(monkeypatch, capsys) -> None:
@@ -55,15 +55,15 @@ def test_a_resumed_run_counts_its_own_steps(monkeypatch, capsys) -> None:
     run.trainer.global_step = 60
     run.train()
     run.later(30, step=70)
-    assert capsys.readouterr().err == "training: 25% · step 70 · 1:30 left\n"
+    assert capsys.readouterr().err == "training: 25% · step 70 · 0:01:30 left\n"
 
 
 @pytest.mark.parametrize(
     ("budget", "step", "line"),
     [
         # 30 of 50 seconds are gone; 75 steps at this pace would take 90 more.
-        (50, 25, "training: 60% · step 25 · 0:20 left\n"),
-        (5000, 75, "training: 75% · step 75 · 0:10 left\n"),
+        (50, 25, "training: 60% · step 25 · 0:00:20 left\n"),
+        (5000, 75, "training: 75% · step 75 · 0:00:10 left\n"),
     ],
 )
 def test_what_ends_sooner_steps_or_budget(monkeypatch, capsys, budget: int, step: int, line: str) -> None:
@@ -102,4 +102,4 @@ def test_frames_of_a_test_or_a_prediction(monkeypatch, capsys, stage: str) -> No
     run.now += 7200
     getattr(run.display, f"on_{stage}_batch_end")(run.trainer, None)
     title = "rendering test frames" if stage == "test" else "rendering frames"
-    assert capsys.readouterr().err == f"{title}: 25% · 1/4 · 6 h 00 left\n"
+    assert capsys.readouterr().err == f"{title}: 25% · 1/4 · 6:00:00 left\n"
