@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def export_avatar(avatar: Path, out: Path | None = None, trust: list[str] | None = None) -> None:
+def export_avatar(avatar: Path, out: Path | None = None, trust: str = "") -> None:
     """Write a trained avatar as one file: weights, the person's shape and neutral view, scores; no code.
 
     ``partnerface.load_avatar`` reads it, on any machine with this package. Where the head model is a file of
@@ -14,7 +14,7 @@ def export_avatar(avatar: Path, out: Path | None = None, trust: list[str] | None
     Args:
         avatar: folder of a run or of ``partnerface create``, or a checkpoint.
         out: the file, by default the folder's name with .avatar, beside the folder.
-        trust: packages whose classes the avatar is made of.
+        trust: packages whose classes the avatar may name, with commas between.
     """
     from partnerface.avatar_files.loading import avatar_path, export_avatar_file
 
@@ -22,5 +22,5 @@ def export_avatar(avatar: Path, out: Path | None = None, trust: list[str] | None
     if out is None:
         folder = (path.parents[1] if path.parent.name == "checkpoints" else path.with_suffix("")).resolve()
         out = folder.with_name(f"{folder.name}.avatar")
-    export_avatar_file(path, Path(out), trust or ())
+    export_avatar_file(path, Path(out), trust)
     print(f"Wrote {out}, {Path(out).stat().st_size / 1e6:.1f} MB")

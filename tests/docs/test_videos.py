@@ -71,7 +71,7 @@ def test_limits_are_those_of_the_code():
     assert MOST_LOST_SHARE == 0.1
     for words in (
         f"of {CROP_FACE_HEIGHTS:g} face heights",
-        f"beyond {FAR_ASIDE_DEGREES:.0f} landmarks become unreliable",
+        f"beyond {FAR_ASIDE_DEGREES:.0f} degrees the tracker becomes unreliable",
         f"more than {MAX_FRAMES} frames",
         f"in {SHOWN_BY_SECONDS[-1][0]} s, and",
         f"below {NEARLY_BLACK:.0f}",

@@ -1,4 +1,4 @@
-"""FineFace: a face that folds: bulges, hollows and creases of eleven regions, each driven by a few actions.
+"""FineFace: a face that folds: bulges, hollows and creases of ten regions, each driven by a few actions.
 
 Places and drivers follow the Facial Action Coding System (Ekman and Friesen 1978): which muscle raises, draws
 together or hollows which part of the skin. No linear basis of the expression coefficients spans the motion.

@@ -18,7 +18,7 @@ from partnerface.files.video_reading.source import VideoSource, natural_order
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
 
 CROP_FACE_HEIGHTS = 2.6
-"""Side of the crop in face heights (brow line to chin counts as one): hair and shoulders fit in."""
+"""Side of the crop in face heights (top of the forehead to chin counts as one): hair and shoulders fit in."""
 FACE_ROW = 0.48
 KEEP_WHOLE_SHARE = 0.8
 MATTE_SUFFIXES = (".png", ".jpg", ".jpeg")
