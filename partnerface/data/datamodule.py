@@ -122,14 +122,18 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         self._resident_frames: ResidentFrames | None = None
 
     @cached_property
-    def sequence(self) -> TrackedSequence:
-        """The tracked video, cameras at the resolution of the files. Read at first use."""
+    def _divided(self) -> TrackedSequence:
+        """The tracked video with whole splits."""
         with one_after_another(self.reader.root):
             sequence = self.reader.read()
             if self.protocol is not None:
                 sequence = divided_by(sequence, self.protocol)
-            sequence = with_angular_velocity(sequence)
-        return sampled_sequence(sequence, self.sample_frames, self.test_splits)
+            return with_angular_velocity(sequence)
+
+    @cached_property
+    def sequence(self) -> TrackedSequence:
+        """The tracked video, cameras at the resolution of the files. Read at first use."""
+        return sampled_sequence(self._divided, self.sample_frames, self.test_splits)
 
     @property
     def num_frames(self) -> int:
@@ -178,8 +182,12 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     @property
     def test_frames(self) -> list[int]:
         """Frames of all test splits, each once."""
-        splits = self.sequence.splits
-        return sorted({i for name in self.sequence.test_splits for i in splits[name]})
+        return _in_tests(self.sequence)
+
+    @property
+    def all_test_frames(self) -> list[int]:
+        """`test_frames` as they would be without samples and with every test split."""
+        return _in_tests(self._divided)
 
     def evaluation_frame(self, frame: int) -> EvaluationFrame:
         """Any frame of the video, whole."""
@@ -312,3 +320,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+def _in_tests(sequence: TrackedSequence) -> list[int]:
+    return sorted({frame for name in sequence.test_splits for frame in sequence.splits[name]})

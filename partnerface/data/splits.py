@@ -31,7 +31,7 @@ def _held_out_runs(name: str, share: float) -> str:
 
 
 SPLIT_PROTOCOL = {
-    "train": f"the tracked frames outside the other splits and {GAP_SECONDS:g} s away from val and blocks "
+    "train": f"the tracked frames outside the other splits and {GAP_SECONDS:g} s away from them "
     "(less in a clip under 40 such gaps long)",
     "val": _held_out_runs("val", VALIDATION_SHARE),
     "blocks": _held_out_runs("blocks", BLOCK_SHARE),
@@ -65,7 +65,7 @@ def assign_splits(frame_weights: Tensor, fps: float, expression: Tensor) -> dict
     held_out = {name: _runs(before, RUN_CENTRES[name], lengths[name]) for name in ("val", "blocks")}
     gap = min(round(GAP_SECONDS * fps), len(tracked) // 40)
     near = np.concatenate([np.add.outer(run, np.arange(-gap, gap + 1)).ravel() for run in held_out.values()])
-    train = np.setdiff1d(before, near)
+    train = np.setdiff1d(before[: len(before) - gap] if num_temporal else before, near)
     splits = {"train": train, **held_out, "temporal": temporal}
     test = np.sort(np.concatenate([held_out["blocks"], temporal]))
     if len(test):

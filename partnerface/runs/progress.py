@@ -15,6 +15,11 @@ from partnerface.runs.engine import clock
 SECONDS_BETWEEN_LINES = 30.0
 
 
+def _draws(console: Console) -> bool:
+    """Whether bars can be drawn: on a terminal that moves its cursor."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 @contextmanager
 def shown_progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
     """Show the progress of the block on standard error; it calls what it is given after each piece.
@@ -33,7 +38,7 @@ def shown_progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[
         *columns,
         TextColumn("{task.fields[left]}"),
         console=console,
-        disable=not console.is_terminal,
+        disable=not _draws(console),
         transient=True,
     )
     task = bar.add_task(title, total=total, completed=done, left="")
@@ -46,7 +51,7 @@ def shown_progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[
         now = time.monotonic()
         left = (now - start) / count * (total - done - count)
         bar.update(task, advance=1, left=f"{clock(left)} left")
-        if not console.is_terminal and now - last_line >= SECONDS_BETWEEN_LINES:
+        if not _draws(console) and now - last_line >= SECONDS_BETWEEN_LINES:
             last_line = now
             console.print(f"{title}: {done + count}/{total} · {clock(left)} left", highlight=False)
 
@@ -74,7 +79,7 @@ class StageProgress(Progress):
     ) -> None:
         console = Console(stderr=True)
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        super().__init__(*columns, console=console, disable=not console.is_terminal, get_time=get_time)
+        super().__init__(*columns, console=console, disable=not _draws(console), get_time=get_time)
         self._title, self._seconds = title, seconds_between_lines
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._print_lines, daemon=True)

@@ -152,7 +152,12 @@ def cut_clip(
             remove_flicker(mattes)
             if matting.coarse:
                 refined = bars.add_task("refine mattes", total=len(frames))
-                refine_mattes(lambda i: read_rgb(image_paths[i]), mattes, lambda: bars.advance(refined))
+                # What has faces is one shot: titles lie before it or behind.
+                seen = np.flatnonzero(chosen.valid)
+                scene = range(seen[0], seen[-1] + 1)
+                refine_mattes(
+                    lambda i: read_rgb(image_paths[i]), mattes, lambda: bars.advance(refined), scene
+                )
                 remove_flicker(mattes)
         stages.save_mattes(mattes)
     middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
@@ -200,7 +205,10 @@ def fit_clip(clip: Clip, head_model: HeadModel, settings: FitSettings, bars: Pro
         fit.head = align_poses(luminance, mattes, camera, fit.head, weights, head_model, on_round=advance)
         if picture_noise(luminance) > NOISY:
             fit.head = steady_poses(fit.head, weights, clip.times)
-        fit.head = align_expressions(luminance, camera, fit.head, weights, head_model, on_round=advance)
+        times = torch.from_numpy(clip.times)
+        fit.head = align_expressions(
+            luminance, camera, fit.head, weights, times, head_model, on_round=advance
+        )
     return fit
 
 

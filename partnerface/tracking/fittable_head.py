@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.compute.process_settings import without_native_chatter
+from partnerface.files.whole_files import NotWritten
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
 from partnerface.head_models.landmark_store import keep_landmarks
@@ -32,11 +33,15 @@ def fittable_head_model(text: str | Path, say: Callable[[str], None] = print) ->
     if not len(head_model.asset.landmark_faces):
         say(f"{text}: finding the landmarks on this head model, once; it takes about a minute")
         add_landmarks(head_model)
-        spread, file = head_model.asset.landmark_spread, keep_landmarks(head_model.asset, head_model.surface)
+        spread = head_model.asset.landmark_spread
+        try:
+            kept = f"kept in {keep_landmarks(head_model.asset, head_model.surface)}"
+        except (OSError, NotWritten) as error:
+            kept = f"not kept ({error}), and found again the next time"
         known = int((spread <= MAX_SPREAD_MM).sum())
         say(
             f"{text}: {known} of {len(spread)} landmarks within {MAX_SPREAD_MM:g} mm, "
-            f"median {np.median(spread):.2f} mm, kept in {file}"
+            f"median {np.median(spread):.2f} mm, {kept}"
         )
     return head_model
 

@@ -16,6 +16,7 @@ from partnerface.data.completion.complete import Completion, HeadTrack, complete
 from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
 from partnerface.data.completion.matting import ForegroundMatting, MediaPipeMatting, import_mediapipe
 from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.data.formats.values import LONGEST_NAME
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
@@ -61,12 +62,12 @@ MIN_SIZE = 64
 def track_video(
     video: VideoSource | Path,
     out: Path,
+    *,
     size: int = 512,
     mattes: Path | None = None,
     head_model: HeadModel | None = None,
     settings: FitSettings | None = None,
     say: Callable[[str], None] = print,
-    *,
     detector: LandmarkDetector | None = None,
     matting: ForegroundMatting | None = None,
     max_frames: int = MAX_FRAMES,
@@ -153,7 +154,8 @@ def track_video(
             fit = fit_clip(clip, head_model, settings, bars)
             stages.save_fit(fit)
         tracked = HeadTrack(
-            name=video.name,
+            # Names of files may hold what no line of text does, such as the narrow space of macOS.
+            name="".join(c if c.isprintable() else " " for c in video.name)[:LONGEST_NAME],
             image_paths=clip.image_paths,
             matte_paths=clip.matte_paths,
             camera=clip.camera(fit.focal),

@@ -105,8 +105,12 @@ class MotionMeasures:
 
 
 def _with_combinations(data: HeadVideoDataModule, head_model: HeadModel) -> TrackedSequence:
-    """The sequence of a real video with the test splits of `combination_splits`."""
+    """The sequence of a real video with the test splits of `combination_splits`, of the tested frames."""
     sequence, names = data.sequence, head_model.asset.expression_names
-    found = combination_splits(data.test_frames, data.train_frames, sequence.head.expression, names)
-    protocol = sequence.split_protocol | {name: COMBINATION_PROTOCOL[name] for name in found}
+    whole, tested = data.all_test_frames, set(data.test_frames)
+    found = combination_splits(whole, data.train_frames, sequence.head.expression, names)
+    found = {name: [frame for frame in frames if frame in tested] for name, frames in found.items()}
+    found = {name: frames for name, frames in found.items() if frames}
+    sample = "; of these, those that were tested" if len(tested) < len(whole) else ""
+    protocol = sequence.split_protocol | {name: COMBINATION_PROTOCOL[name] + sample for name in found}
     return replace(sequence, splits=sequence.splits | found, split_protocol=protocol)

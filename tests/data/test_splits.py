@@ -74,10 +74,10 @@ def test_a_clip_of_400_frames():
     assert [len(run) for run in runs] == [20, 20, 20]
     assert len(splits["val"]) == 10
     train = np.array(splits["train"])
-    for held in (*blocks, *splits["val"]):
+    for held in (*blocks, *splits["val"], 320):
         assert np.abs(train - held).min() > 0.2 * 25
-    # Held out: 60 + 10; gaps: 4 runs, two sides, 5 frames.
-    assert len(train) == 320 - 70 - 40
+    # Held out: 60 + 10; gaps: 4 runs, two sides, 5 frames, and once before the temporal ones.
+    assert len(train) == 320 - 70 - 40 - 5
     assert len(splits["unseen_expression"]) == 35
 
 
@@ -155,7 +155,7 @@ def test_the_protocol_in_words_is_that_of_the_frames() -> None:
     before, tests = splits["temporal"][0], len(splits["temporal"]) + len(splits["blocks"])
     blocks, train = np.array(splits["blocks"]), np.array(splits["train"])
     runs = np.split(blocks, np.flatnonzero(np.diff(blocks) > 1) + 1)
-    gap = np.abs(np.subtract.outer(train, [*blocks, *splits["val"]])).min()
+    gap = np.abs(np.subtract.outer(train, [*blocks, *splits["val"], *splits["temporal"]])).min()
     measured = {
         # The first frame of training after a run lies a gap and one frame behind it.
         "train": [(gap - 1) / 25],

@@ -5,6 +5,7 @@ import struct
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from scipy.optimize import brentq
 
 from partnerface.errors import UserError
+from partnerface.files.video_reading import decoding
 from partnerface.files.video_reading.colours import hlg_to_light, pq_to_light, to_bt709
 from partnerface.files.video_reading.read import VideoReader, probe_video, read_video
 from partnerface.files.video_reading.source import VideoSource
@@ -282,6 +284,48 @@ def test_a_broken_packet_costs_its_frame_and_leaves_a_gap(tmp_path):
         k for k in kept if k not in range(14, 20)
     ]
     assert any("1 of 30 frames are damaged and left out: at 0.56 s" in note for note in reader.notes)
+
+
+def test_avi_has_the_times_of_presentation_whatever_the_order_of_decoding(tmp_path):
+    path = tmp_path / "a.avi"
+    encode(path, _moving(30), options={"crf": "10", "bf": "3", "b-adapt": "0"})
+    frames = list(read_video(path))
+    assert [_number(frame) for frame in frames] == list(range(30))
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(30) / 25, atol=1e-3)
+
+
+def test_a_clock_that_does_not_begin_at_zero(tmp_path):
+    """Of a recorder that divides its film, or a cut that keeps the times."""
+    path = tmp_path / "a.mkv"
+    encode(path, _moving(30), times=list(range(100, 130)), options={"crf": "10"})
+    reader = VideoReader(path)
+    assert [round(frame.time * 25) for frame in reader] == list(range(30))
+    assert not any("early" in note for note in reader.notes)
+
+
+def test_an_empty_packet_ends_nothing(tmp_path, monkeypatch):
+    """A frame that a phone dropped while writing: a sample of no bytes."""
+    path = tmp_path / "a.mp4"
+    encode(path, _moving(20), options={"crf": "10", "bf": "0"})
+    decoded = decoding.StreamDecoder._decoded
+
+    def with_an_empty_one(self, expected):
+        packets = list(self.container.demux(self.stream))
+        empty = SimpleNamespace(size=0, pts=packets[8].pts + 1, dts=packets[8].dts + 1, is_discard=False)
+        self.container = SimpleNamespace(
+            demux=lambda _: iter([*packets[:9], empty, *packets[9:]]), format=self.container.format
+        )
+        yield from decoded(self, expected)
+
+    monkeypatch.setattr(decoding.StreamDecoder, "_decoded", with_an_empty_one)
+    assert [_number(frame) for frame in read_video(path)] == list(range(20))
+
+
+def test_a_file_that_is_written_anew_is_read_anew(tmp_path):
+    path = tmp_path / "a.mp4"
+    for count in (12, 20):
+        encode(path, _moving(count))
+        assert probe_video(path).num_frames == len(list(read_video(path))) == count
 
 
 def test_more_than_a_tenth_of_broken_packets_is_refused(tmp_path):

@@ -21,6 +21,19 @@ def test_lines_where_there_is_no_terminal(monkeypatch, capsys) -> None:
     ]
 
 
+def test_a_terminal_that_draws_nothing_gets_lines_too(monkeypatch, capsys) -> None:
+    """Such as the shell of an editor; a bar would be drawn nowhere."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with shown_progress("Rendering", 20) as advance:
+        for _ in range(20):
+            now[0] += 2
+            advance()
+    assert capsys.readouterr().err == "Rendering: 15/20 · 0:00:10 left\n"
+
+
 def test_short_work_says_nothing(capsys) -> None:
     with shown_progress("Rendering", 3) as advance:
         for _ in range(3):

@@ -85,7 +85,7 @@ def record(track):
         labels=SimpleNamespace(neck_line=0.71),
         coverage={"train": coverage},
     )
-    track.content_change[4] = 0
+    track.face_change[4] = 0
     clip = SimpleNamespace(track=track)
     notes = ["interlaced: 12 frames were deinterlaced"]
     return report_record(clip, fit, off(track, 2.0), completion, [7, 8], notes)

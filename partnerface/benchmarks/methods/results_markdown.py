@@ -164,10 +164,12 @@ def _details_table(results: MethodResults, split: str, subjects: Sequence[str]) 
     or_sample = not any(row["split"] == split for row in results.rows)
     for variant in results.variants:
         for title, quantity in DETAILS.items():
-            scores = (
+            scores = [
                 results.scores(variant, subject, split, quantity, or_sample=or_sample) for subject in subjects
-            )
-            if known := [score.mean for score in scores if score is not None]:
+            ]
+            known = [score.mean for score in scores if score is not None]
+            # A mean over some of the subjects would not compare with those beside it.
+            if known and len(known) == len(scores):
                 digits = {"temporal": 4, "lpips": 3}.get(quantity.metric, 2)
                 lines.setdefault(str(variant), {})[title] = f"{fmean(known):.{digits}f}"
     titles = [title for title in DETAILS if any(title in means for means in lines.values())]

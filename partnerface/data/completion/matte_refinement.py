@@ -81,7 +81,10 @@ class CleanPlate:
 
 
 def refine_mattes(
-    image: Callable[[int], np.ndarray], mattes: np.ndarray, on_frame: Callable[[], None] = lambda: None
+    image: Callable[[int], np.ndarray],
+    mattes: np.ndarray,
+    on_frame: Callable[[], None] = lambda: None,
+    scene: range | None = None,
 ) -> None:
     """Refine the mattes of a clip in place.
 
@@ -89,8 +92,11 @@ def refine_mattes(
         image: gives the picture ``[H, W, 3]`` uint8 RGB of a frame.
         mattes: ``[T, H, W]`` uint8, 255 is the person.
         on_frame: called after each frame.
+        scene: frames that show the person's surroundings, for a title or a covered lens does not; all by
+            default.
     """
-    chosen = np.unique(np.linspace(0, len(mattes) - 1, PLATE_FRAMES).astype(int))
+    scene = scene or range(len(mattes))
+    chosen = np.unique(np.linspace(scene[0], scene[-1], PLATE_FRAMES).astype(int))
     plate = find_clean_plate(np.stack([image(i) for i in chosen]), mattes[chosen])
     for i, matte in enumerate(mattes):
         mattes[i] = refined_matte(image(i), matte, plate)

@@ -46,7 +46,9 @@ def survey(container: av.container.InputContainer, stream: av.VideoStream) -> St
     except av.FFmpegError:
         pass  # what is missing is counted below
     seconds = max(ends) - (begin or 0.0)
-    return StreamSurvey(frames, _missing_frames(container, stream, frames, seconds), seconds)
+    # A header may count from 0 though the clock begins later.
+    reached = max(seconds, max(ends))
+    return StreamSurvey(frames, _missing_frames(container, stream, frames, reached), seconds)
 
 
 def _missing_frames(
@@ -91,8 +93,10 @@ class StreamDecoder:
                 continue
             shown.add(frame.pts)
             fields |= frame.interlaced_frame
-            if frame.pts is not None:
-                time = float(frame.pts * self.stream.time_base)
+            # AVI has no times of presentation: FFmpeg counts those of frames in the order of decoding.
+            stamp = frame.dts if self.container.format.name == "avi" else frame.pts
+            if stamp is not None:
+                time = float(stamp * self.stream.time_base)
             else:
                 time = 0.0 if last is None else last + step
             # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
@@ -114,6 +118,8 @@ class StreamDecoder:
                 packet = None  # nothing can be read any more
             if packet is not None and packet.size and packet.pts is not None and not packet.is_discard:
                 expected.append(packet.pts)
+            if packet is not None and not packet.size and packet.pts is not None:
+                continue  # a frame that was dropped while writing
             ending = packet is None or not packet.size
             try:
                 yield from decoder.decode(None if ending else packet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def probe_video(video: VideoSource | Path) -> VideoFile:
         with opened_video(source.path) as container:
             stream = _stream(container, source)
             rate = source.fps or float(stream.average_rate or stream.guessed_rate or 25)
-            frames = survey(container, stream).frames
+            frames = _surveyed(source.path, stream.index, *_version(source.path)).frames
     return VideoFile(source.path, first.shape[1], first.shape[0], rate, frames)
 
 
@@ -150,7 +151,8 @@ class VideoReader:
     def _decoded(self) -> Iterator[ConvertedFrame]:
         path = self.source.path
         with opened_video(path) as container:
-            held = survey(container, _stream(container, self.source))
+            index = _stream(container, self.source).index
+        held = _surveyed(path, index, *_version(path))
         self._check_lost(held, 0)
         if held.missing:
             self.notes.append(
@@ -181,6 +183,20 @@ class VideoReader:
         else:
             reason = f"{lost} of {total} frames are damaged; get another copy"
         raise UserError(f"{self.source.path}: {reason}, or cut out the good part and encode it again")
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What tells a file from what it was before."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=16)
+def _surveyed(path: Path, stream: int, *version: int) -> StreamSurvey:
+    """`survey` of a stream; a large file is read to its end once."""
+    del version
+    with opened_video(path) as container:
+        return survey(container, container.streams[stream])
 
 
 def _stream(container: av.container.InputContainer, source: VideoSource) -> av.VideoStream:

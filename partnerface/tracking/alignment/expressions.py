@@ -43,13 +43,13 @@ class ExpressionSettings:
         rounds: averages of the texture, a Gauss-Newton step after each.
         spacing_m: distance between the surface points.
         sigma: standard deviation of an expression's correction, as a share of its greatest coefficient.
-        smooth_frames: standard deviation of the filter over time that corrections pass through.
+        smooth_seconds: standard deviation of the filter over time that corrections pass through.
     """
 
     rounds: int = 6
     spacing_m: float = 0.003
     sigma: float = 0.1
-    smooth_frames: float = 1.0
+    smooth_seconds: float = 0.04
 
 
 @torch.no_grad()
@@ -58,6 +58,7 @@ def align_expressions(
     camera: Camera,
     head: HeadParameters,
     frame_weights: Tensor,
+    times: Tensor,
     head_model: HeadModel,
     settings: ExpressionSettings | None = None,
     on_round: Callable[[int], None] | None = None,
@@ -69,6 +70,7 @@ def align_expressions(
         camera: ``T`` cameras at the size of these images.
         head: ``T`` fitted head parameters, their poses aligned.
         frame_weights: ``[T]``; frames of weight 0 keep their expression.
+        times: ``[T]`` seconds within which motion is smooth, increasing.
         head_model: the fitted head model.
         settings: see `ExpressionSettings`.
         on_round: called with the number of each finished round.
@@ -95,7 +97,7 @@ def align_expressions(
         moved = torch.cat([chunk.step_towards(texture, seen_often, face, settings) for chunk in chunks])
         # Without the clip's mean correction: the texture, learned with it, cannot see it and drifts.
         moved = moved - frame_weights @ moved / frame_weights.sum().clamp_min(1e-6)
-        moved = _smoothed(moved, frame_weights, settings.smooth_frames)
+        moved = _smoothed(moved, frame_weights, times, settings.smooth_seconds)
         expression = (head.expression + moved * frame_weights[:, None]).clamp(low, high)
         for chunk, values in zip(chunks, expression.split(EXPRESSION_CHUNK), strict=True):
             chunk.expression = values
@@ -204,13 +206,22 @@ class _ExpressionChunk:
         return so_far - torch.linalg.solve(normal + prior, slope + precision * so_far)
 
 
-def _smoothed(moved: Tensor, frame_weights: Tensor, sigma: float) -> Tensor:
-    """Rows ``[T, E]`` through a Gaussian over time that skips frames of weight 0."""
-    reach = int(4 * sigma) + 1
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma).square())[None, None]
+def _smoothed(moved: Tensor, frame_weights: Tensor, times: Tensor, sigma: float) -> Tensor:
+    """Rows ``[T, E]`` through a Gaussian over time that skips frames of weight 0.
 
-    def filtered(values: Tensor) -> Tensor:
-        return functional.conv1d(values.T[:, None], kernel, padding=reach)[:, 0].T
-
+    Args:
+        moved: the rows.
+        frame_weights: ``[T]``.
+        times: ``[T]`` seconds, increasing.
+        sigma: standard deviation, seconds.
+    """
     weights = frame_weights[:, None]
-    return filtered(moved * weights) / filtered(weights).clamp_min(1e-6)
+    total, share, apart = moved * weights, weights.clone(), 0
+    while (apart := apart + 1) < len(times):
+        kernel = torch.exp(-0.5 * ((times[apart:] - times[:-apart]) / sigma).square())[:, None].to(moved)
+        if kernel.max() < 3e-4:
+            break
+        for here, there in ((slice(apart, None), slice(-apart)), (slice(-apart), slice(apart, None))):
+            total[here] += kernel * weights[there] * moved[there]
+            share[here] += kernel * weights[there]
+    return total / share.clamp_min(1e-6)

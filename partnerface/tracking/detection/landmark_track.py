@@ -22,6 +22,7 @@ _SHAPES = {
     "valid": "T",
     "trusted": "T",
     "content_change": "T",
+    "face_change": "T",
     "background_change": "T",
     "timestamps": "T",
     "notes": "N",
@@ -31,7 +32,7 @@ _SHAPES = {
 }
 
 COPY_CHANGE = 2e-4
-"""`content_change` below which a frame is a copy of the one before: half that of a quiet person's frames, and
+"""`face_change` below which a frame is a copy of the one before: half that of a quiet person's frames, and
 more than an encoder leaves in copies."""
 
 
@@ -50,6 +51,8 @@ class LandmarkTrack:
         valid: ``[T]`` bool, a face was found.
         content_change: ``[T]`` mean absolute difference to the previous frame's thumbnail, in [0, 1];
             negative where there is no picture before it.
+        face_change: ``[T]`` the mean around the head alone, however small it is in the frame; by default
+            ``content_change``.
         background_change: ``[T]`` the median instead of the mean: a person who moves leaves it small.
         timestamps: ``[T]`` seconds from the first frame.
         fps: mean frame rate.
@@ -85,8 +88,11 @@ class LandmarkTrack:
     transparent: bool = False
     notes: list[str] = field(default_factory=list)
     trusted: np.ndarray = field(default_factory=lambda: np.ones(0, bool))
+    face_change: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __post_init__(self) -> None:
+        if not len(self.face_change):
+            self.face_change = self.content_change
         if not len(self.trusted):
             self.trusted = np.ones(len(self.landmarks), bool)
 
@@ -96,7 +102,7 @@ class LandmarkTrack:
     @property
     def copies(self) -> np.ndarray:
         """``[T]`` bool, the frame repeats the one before, as a stalled camera or a player makes them."""
-        return (self.content_change >= 0) & (self.content_change < COPY_CHANGE)
+        return (self.face_change >= 0) & (self.face_change < COPY_CHANGE)
 
     @property
     def used(self) -> np.ndarray:

@@ -20,7 +20,7 @@ from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.files.video_reading.read import VideoReader
 from partnerface.files.video_reading.source import VideoSource, video_source
 from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
-from partnerface.tracking.detection.landmark_track import LANDMARKS, LandmarkTrack
+from partnerface.tracking.detection.landmark_track import LANDMARKS, SKIN_LANDMARKS, LandmarkTrack
 from partnerface.tracking.detection.mattes import HeadCrop
 from partnerface.tracking.detection.scouting import choose_reading, small_face_window
 from partnerface.tracking.detection.several_faces import (
@@ -303,7 +303,7 @@ def detect_landmarks(
                 face = _with_eyes_of(face, single_picture.detect(to_mediapipe_image(image)), width, height)
             faces.append(face)
             times.append(time)
-            changes.append(change(image))
+            changes.append(change(image, None if face is None else face.landmarks[:SKIN_LANDMARKS]))
     track = _assemble(times, faces, changes, width, height)
     return replace(track, model_sha256=f"{track.model_sha256} {UNFILTERED}") if unfiltered_eyes else track
 
@@ -338,8 +338,9 @@ def _assemble(
         score_names=names,
         face_matrices=matrices,
         valid=valid,
-        content_change=np.array([mean for mean, _ in changes], np.float32),
-        background_change=np.array([median for _, median in changes], np.float32),
+        content_change=np.array([content for content, _, _ in changes], np.float32),
+        background_change=np.array([background for _, background, _ in changes], np.float32),
+        face_change=np.array([face for _, _, face in changes], np.float32),
         timestamps=timestamps,
         fps=float((count - 1) / duration) if duration > 0 else 25.0,
         width=width,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -108,14 +109,18 @@ def face_motion(landmarks: np.ndarray) -> float:
 
 
 def require_one_person(faces: Sequence[SeenFace], times: np.ndarray, video: Path) -> None:
-    """Refuse a second face of comparable size; ``times`` ``[T]`` are those of the frames in seconds.
+    """Refuse a second face of comparable size beside the first; ``times`` ``[T]`` are those of the frames in
+    seconds.
+
+    A person who changes place is one face after another, never both in one picture.
 
     Raises:
-        UserError: there is one; names the first frame that shows it.
+        UserError: there is one; names the first frame that shows both.
     """
     large = [face for face in faces if face.height >= COMPARABLE_HEIGHT * faces[0].height]
-    if len(large) > 1:
-        first = max(int(face.frames[0]) for face in large[:2])
+    shared = [np.intersect1d(one.frames, other.frames) for one, other in combinations(large, 2)]
+    if together := [int(frames[0]) for frames in shared if len(frames) >= FEWEST_PICTURES]:
+        first = min(together)
         raise UserError(
             f"{video}: several faces, first at frame {first} ({times[first]:.2f} s); "
             "crop the video to one person"

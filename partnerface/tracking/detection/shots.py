@@ -43,20 +43,48 @@ class PictureChanges:
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
+        self._image: np.ndarray | None = None
 
-    def __call__(self, image: np.ndarray) -> tuple[float, float]:
-        """`LandmarkTrack.content_change` and ``background_change`` of a picture ``[H, W, 3]`` uint8."""
-        resized = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-        small = np.asarray(resized, np.float32) / 255
+    def __call__(self, image: np.ndarray, landmarks: np.ndarray | None = None) -> tuple[float, float, float]:
+        """`LandmarkTrack.content_change`, ``background_change`` and ``face_change`` of a picture.
+
+        Args:
+            image: ``[H, W, 3]`` uint8.
+            landmarks: ``[K, 2 or more]`` pixels of its face, if it has one.
+        """
+        small = _thumbnail(image)
         if self._last is None or small.std() < EMPTY_CONTRAST:
             if small.std() >= EMPTY_CONTRAST:
-                self._last = small
-            return NOTHING_BEFORE, 0.0
+                self._last, self._image = small, image
+            return NOTHING_BEFORE, 0.0, NOTHING_BEFORE
         difference = np.abs(small - self._last)
+        around = float(difference.mean())
+        if landmarks is not None:
+            square = _around_head(landmarks, image.shape[1], image.shape[0])
+            around = float(np.abs(_thumbnail(image[square]) - _thumbnail(self._image[square])).mean())
         if difference.mean() > CUT_CONTENT_CHANGE:
             difference = _without_light(self._last, small, difference)
-        self._last = small
-        return float(difference.mean()), float(np.median(difference.max(-1)))
+        self._last, self._image = small, image
+        return float(difference.mean()), float(np.median(difference.max(-1))), around
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    """``[THUMBNAIL, THUMBNAIL, 3]`` in [0, 1] of a picture ``[H, W, 3]`` uint8."""
+    resized = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return np.asarray(resized, np.float32) / 255
+
+
+def _around_head(landmarks: np.ndarray, width: int, height: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture within a face height and a half of the face's middle."""
+    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
+    (x, y), reach = (low + high) / 2, 1.5 * (high[1] - low[1])
+    rows, columns = (
+        slice(int(np.clip(middle - reach, 0, side - 1)), int(np.clip(middle + reach, 1, side)))
+        for middle, side in ((y, height), (x, width))
+    )
+    return slice(rows.start, max(rows.stop, rows.start + 1)), slice(
+        columns.start, max(columns.stop, columns.start + 1)
+    )
 
 
 def _without_light(before: np.ndarray, after: np.ndarray, difference: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ def test_a_driving_video_is_tracked_on_the_cpu(cuda, fitted, tmp_path, monkeypat
     write_video(tmp_path / "clip.mp4", [np.zeros((16, 16, 3), np.uint8)] * 3, 25)
     monkeypatch.setattr(opening, "cache_folder", lambda: tmp_path / "cache")
 
-    def track(video, folder, size, max_frames, head_model, say):
+    def track(video, out, *, head_model, **settings):
         raise UserError(f"tracked on the {head_model.template_vertices.device}")
 
     monkeypatch.setattr(opening, "track_video", track)

@@ -7,9 +7,10 @@ from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.head_models.head_parts import landmark_points
 from partnerface.head_models.landmark_geometry import LIPS
-from partnerface.tracking.alignment.expressions import align_expressions
+from partnerface.tracking.alignment.expressions import _smoothed, align_expressions
 
 FRAMES = 24
+TIMES = torch.arange(FRAMES) / 25
 SIZE = 192
 
 
@@ -49,8 +50,8 @@ def test_disturbed_lips_come_back(anny, rendered):
     luminance, camera, truth = rendered
     head = disturbed(anny, truth, 0.15)
     weights = torch.ones(FRAMES)
-    undisturbed = align_expressions(luminance, camera, truth, weights, anny)
-    aligned = align_expressions(luminance, camera, head, weights, anny)
+    undisturbed = align_expressions(luminance, camera, truth, weights, TIMES, anny)
+    aligned = align_expressions(luminance, camera, head, weights, TIMES, anny)
     before = lip_errors(anny, head, truth)
     after = lip_errors(anny, aligned, undisturbed)
     assert before.mean() > 0.5
@@ -62,7 +63,7 @@ def test_disturbed_lips_come_back(anny, rendered):
 
 def test_pictures_without_texture_change_nothing(anny, rendered):
     luminance, camera, truth = rendered
-    aligned = align_expressions(torch.zeros_like(luminance), camera, truth, torch.ones(FRAMES), anny)
+    aligned = align_expressions(torch.zeros_like(luminance), camera, truth, torch.ones(FRAMES), TIMES, anny)
     torch.testing.assert_close(aligned.expression, truth.expression, atol=1e-6, rtol=0)
 
 
@@ -74,7 +75,7 @@ def test_frames_of_weight_zero_keep_their_expression_and_teach_nothing(anny, ren
     spoilt = luminance.clone()
     spoilt[[0, 7]] = noise.to(torch.uint8)
     aligned, plain = (
-        align_expressions(images, camera, truth, weights, anny) for images in (spoilt, luminance)
+        align_expressions(images, camera, truth, weights, TIMES, anny) for images in (spoilt, luminance)
     )
     torch.testing.assert_close(aligned.expression[[0, 7]], truth.expression[[0, 7]])
     torch.testing.assert_close(aligned.expression, plain.expression, atol=1e-5, rtol=0)
@@ -84,7 +85,7 @@ def test_one_frame_is_its_own_average(anny, rendered):
     luminance, camera, truth = rendered
     first = torch.tensor([0])
     one = truth.select(first)
-    aligned = align_expressions(luminance[:1], camera.select(first), one, torch.ones(1), anny)
+    aligned = align_expressions(luminance[:1], camera.select(first), one, torch.ones(1), TIMES[:1], anny)
     torch.testing.assert_close(aligned.expression, one.expression, atol=1e-6, rtol=0)
 
 
@@ -94,6 +95,22 @@ def test_the_tongue_stays_where_the_fit_left_it(anny, rendered):
     expression = truth.expression.clone()
     expression[:, tongue] = 0.0
     aligned = align_expressions(
-        luminance, camera, replace(truth, expression=expression), torch.ones(FRAMES), anny
+        luminance, camera, replace(truth, expression=expression), torch.ones(FRAMES), TIMES, anny
     )
     assert aligned.expression[:, tongue].abs().max() == 0
+
+
+def test_corrections_are_smoothed_in_time_and_not_across_a_gap():
+    """Against the sum over all pairs of frames: an uneven rate, some without weight, seconds left out."""
+    generator = torch.Generator().manual_seed(0)
+    times = torch.cumsum(0.02 + 0.03 * torch.rand(40, generator=generator), 0)
+    times[20:] += 30
+    weights = (torch.rand(40, generator=generator) > 0.2).float()
+    moved = torch.randn(40, 3, generator=generator)
+    kernel = torch.exp(-0.5 * ((times[:, None] - times) / 0.04).square()) * weights
+    expected = (kernel @ moved) / kernel.sum(1, keepdim=True)
+    found = _smoothed(moved, weights, times, 0.04)
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+    moved[20:] = 0
+    assert not _smoothed(moved, weights, times, 0.04)[20:].any()
+    assert torch.equal(_smoothed(moved[:1], weights[:1] * 0 + 1, times[:1], 0.04), moved[:1])

@@ -70,6 +70,16 @@ def test_two_living_faces_are_refused_unless_one_is_far_behind(moving):
     require_one_person([], moving.timestamps, Path("a.mp4"))
 
 
+def test_a_person_who_changes_place_is_one_person(moving):
+    """Never in both places in one picture."""
+    before = SeenFace(np.arange(0, 10), np.zeros((10, 468, 2)) + [[0, 0], [50, 80]] * 234)
+    after = SeenFace(np.arange(12, 20), before.landmarks[:8] + 400)
+    require_one_person([before, after], np.arange(30) / 5, Path("a.mp4"))
+    both = SeenFace(np.arange(5, 20), np.concatenate([after.landmarks, after.landmarks[:7]]))
+    with pytest.raises(UserError, match=r"first at frame 5 \(1.00 s\)"):
+        require_one_person([before, both], np.arange(30) / 5, Path("a.mp4"))
+
+
 def test_a_cover_hides_the_photo_wherever_no_living_face_passes(moving, photo):
     image = np.random.default_rng(1).integers(0, 256, (300, 700, 3), np.uint8)
     still = SeenFace(np.array([0, FRAMES - 1]), np.stack([photo[0, :468, :2], photo[0, :468, :2] - [80, 0]]))

@@ -8,6 +8,7 @@ import pytest
 
 from partnerface.errors import UserError
 from partnerface.tracking.detection.frame_choice import choose_frames
+from partnerface.tracking.detection.landmark_track import COPY_CHANGE
 from partnerface.tracking.detection.shots import (
     SAME_BACKGROUND_CHANGE,
     PictureChanges,
@@ -42,7 +43,7 @@ def _scene(seed: int, size: int = 128) -> np.ndarray:
 def _changes(pictures) -> tuple[np.ndarray, np.ndarray]:
     change = PictureChanges()
     values = [change(np.asarray(picture).round().astype(np.uint8)) for picture in pictures]
-    return np.array(values).T
+    return np.array(values).T[:2]
 
 
 def _seen(track, pictures, valid=None):
@@ -50,7 +51,12 @@ def _seen(track, pictures, valid=None):
     valid = np.ones(30, bool) if valid is None else valid
     landmarks = np.where(valid[:, None, None], track.landmarks, np.nan).astype(np.float32)
     return replace(
-        track, content_change=content, background_change=background, valid=valid, landmarks=landmarks
+        track,
+        content_change=content,
+        face_change=content,
+        background_change=background,
+        valid=valid,
+        landmarks=landmarks,
     )
 
 
@@ -158,7 +164,8 @@ def test_frames_of_a_long_video_are_chosen_by_variety(synthetic_track):
         face_matrices=np.tile(np.eye(4, dtype=np.float32), (frames, 1, 1)),
         valid=np.arange(frames) != 702,
         trusted=np.ones(frames, bool),
-        content_change=np.where(np.arange(frames) == 1501, 0, 0.005),
+        content_change=np.full(frames, 0.005),
+        face_change=np.where(np.arange(frames) == 1501, 0, 0.005),
         background_change=np.zeros(frames),
         timestamps=np.arange(frames) / 5,
     )
@@ -178,3 +185,24 @@ def test_frames_of_a_long_video_are_chosen_by_variety(synthetic_track):
     part = long.selected(chosen)
     assert len(part) == 200
     np.testing.assert_array_equal(part.timestamps, chosen / 5)
+
+
+@pytest.mark.parametrize("noise", [0, 2])
+def test_a_small_head_before_a_still_background_is_no_copy(noise):
+    """110 pixels high in a picture of 640x360: a mouth of a few pixels that moves, and then a stall."""
+    rng = np.random.default_rng(0)
+    background = rng.integers(0, 255, (45, 80, 3)).repeat(8, 0).repeat(8, 1).astype(float)
+    landmarks = np.array([[290, 120], [360, 120], [325, 230], [325, 175]], float)
+    change, found = PictureChanges(), []
+    for frame in range(20):
+        if frame < 15:
+            picture, shift = background.copy(), frame % 2
+            picture[120:230, 290 + shift : 360 + shift] = (200, 150, 120)
+            picture[200 : 203 + 3 * (frame % 3), 310 + shift : 340 + shift] = 60
+            picture += rng.normal(0, noise, picture.shape)
+        found.append(change(picture.clip(0, 255).round().astype(np.uint8), landmarks))
+    around = np.array(found)[1:, 2]
+    assert (around[:14] > COPY_CHANGE).all()
+    assert (around[15:] < COPY_CHANGE).all()
+    if not noise:
+        assert (around[:14] > 3 * np.array(found)[1:15, 0]).all()
