@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from partnerface.errors import UserError
+
+if TYPE_CHECKING:
+    from partnerface.animation.play_live import LiveFrame
 
 WRITTEN_FPS = 25
 
@@ -70,7 +73,7 @@ def live(
     from rich.console import Console
 
     from partnerface.animation.open_avatar import open_avatar
-    from partnerface.animation.play_live import LiveFigures, LiveFrame, play_live
+    from partnerface.animation.play_live import LiveFigures, play_live
     from partnerface.compute.process_settings import without_native_chatter
     from partnerface.compute.threads import single_thread
     from partnerface.data.drivers.transfer import TransferSettings
@@ -93,6 +96,7 @@ def live(
     trained = getattr(loaded.sampler, "samples", samples)
     loaded.sampler.samples = min(samples, trained)
     signals, figures = StopSignals(), LiveFigures()
+    lost: list[UserError] = []
 
     def frames() -> Iterator[LiveFrame]:
         taken = neutral_at is None
@@ -103,7 +107,7 @@ def live(
             NewestPictures(pictures) as newest,
             Console(stderr=True).status("waiting for pictures") as status,
         ):
-            for frame in play_live(loaded, performer, newest, (size, size)):
+            for frame in _until_lost(play_live(loaded, performer, newest, (size, size)), lost):
                 figures.note(frame)
                 status.update(figures.now() + ("" if frame.has_face else ", no face"))
                 yield frame
@@ -140,8 +144,27 @@ def live(
             print(out)
     finally:
         signals.restore()
+    if lost:
+        raise lost[0]
     print(
         "not smoothed; --smooth 1.5 would calm jitter at rest"
         if smooth is None
         else f"smoothed: {smooth:g} Hz at rest"
     )
+
+
+def _until_lost(frames: Iterator[LiveFrame], lost: list[UserError]) -> Iterator[LiveFrame]:
+    """Frames until their source fails; why goes into ``lost``, so that what was recorded is written first.
+
+    Raises:
+        UserError: there was not a single one.
+    """
+    shown = False
+    try:
+        for frame in frames:
+            yield frame
+            shown = True
+    except UserError as error:
+        if not shown:
+            raise
+        lost.append(error)

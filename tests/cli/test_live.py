@@ -1,5 +1,6 @@
 """The command live: bad input is one line; with MediaPipe's model it runs on a rendered clip."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.errors import UserError
 from partnerface.files.downloads import FACE_LANDMARKER, stored_file
+from partnerface.files.live_video import LivePicture
 from partnerface.files.video_reading.read import read_video
 from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
@@ -100,3 +102,21 @@ def test_a_rendered_person_drives_an_avatar(trained_run, tmp_path, capsys):
     assert frames[0].shape == (32, 64, 3)
     # Shown at 25 frames per second for as long as the performer was seen.
     assert 1 <= len(frames) <= 24
+
+
+@needs_mediapipe
+def test_what_was_recorded_is_kept_when_the_camera_goes_away(
+    trained_run, blank_video, tmp_path, capsys, monkeypatch
+):
+    def pulled_out(path: Path):
+        for number in range(4):
+            yield LivePicture(np.full((48, 64, 3), 200, np.uint8), 0.2 * number, time.monotonic())
+            time.sleep(0.3)
+        raise UserError("camera 0: gives no pictures any more")
+
+    monkeypatch.setattr("partnerface.files.live_video.played_pictures", pulled_out)
+    out = tmp_path / "shown.mp4"
+    flags = ["--source", str(blank_video), "--size", "32", "--out", str(out)]
+    assert main(["live", str(trained_run), *flags]) == EXIT_BAD_INPUT
+    assert "camera 0: gives no pictures any more" in capsys.readouterr().err
+    assert sum(1 for _ in read_video(out)) >= 5
