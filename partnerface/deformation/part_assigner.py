@@ -37,9 +37,11 @@ class PartAssigner(nn.Module):
         start_temperature: where annealing starts.
         residual_frequencies: octaves of ``g``; 0 for no residual. It starts at zero and lets borders bend
             where those between centres cannot.
+        learned: whether any of it is; else the parts stay as they are placed.
 
     Raises:
-        UserError: a temperature is not positive, or octaves are negative.
+        UserError: a temperature is not positive, octaves are negative, or something is to be learned that is
+            not.
     """
 
     spacing: Tensor
@@ -53,6 +55,7 @@ class PartAssigner(nn.Module):
         temperature_schedule: TemperatureSchedule = "constant",
         start_temperature: float = 1.0,
         residual_frequencies: int = 0,
+        learned: bool = True,
     ) -> None:
         super().__init__()
         for name, value in (("temperature", temperature), ("start_temperature", start_temperature)):
@@ -61,6 +64,11 @@ class PartAssigner(nn.Module):
         if residual_frequencies < 0:
             raise UserError(
                 f"part deformation: residual_frequencies is {residual_frequencies}; choose 0 or more"
+            )
+        if not learned and (residual_frequencies or temperature_schedule == "learned"):
+            raise UserError(
+                "part deformation: with learn_parts false neither a temperature nor borders are learned; "
+                "choose learn_parts true, or another temperature_schedule and residual_frequencies 0"
             )
         self.parts, self.temperature, self.top_k = parts, temperature, min(top_k, parts)
         self.start_temperature, self.residual_frequencies = start_temperature, residual_frequencies
@@ -77,6 +85,7 @@ class PartAssigner(nn.Module):
         elif temperature_schedule == "annealed":
             # In the checkpoint, so that a test sees the partition as training left it.
             self.register_buffer("temperature_factor", torch.ones(()))
+        self.requires_grad_(learned)
 
     def place(self, centres: Tensor) -> None:
         """Start from centres ``[P, 3]`` in [0, 1]."""

@@ -58,7 +58,7 @@ class PartBlendshapes(Deformation):
         appearance_width: length of the appearance code, 0 for none.
         move_points: whether points move; without, there is the appearance code alone.
         placement: where the parts start, see `placed_centres`.
-        learn_parts: whether the partition is learned or stays as it was placed.
+        learn_parts: whether the partition is learned or stays as it was placed, as the masks do.
         temperature_schedule: ``constant``, ``annealed`` or ``learned``, see `PartAssigner`.
         start_temperature: where an annealed temperature starts.
         residual_frequencies: octaves of the learned residual of the part logits, 0 for none.
@@ -79,14 +79,14 @@ class PartBlendshapes(Deformation):
         parts: Between[int, 1, 1024] = 64,
         temperature: Between[float, 1e-12, 1e6] = 0.25,
         top_k: Between[int, 1, 1024] = 2,
-        hidden_width: Between[int, 1, 4096] = 48,
+        hidden_width: Between[int, 1, 4096] = 46,
         shapes: Between[int, 1, 256] = 6,
         driving_hidden_width: Between[int, 1, 4096] = 16,
-        num_frequencies: Between[int, 0, 16] = 4,
+        num_frequencies: Between[int, 0, 16] = 6,
         appearance_width: Between[int, 0, 256] = 4,
         move_points: bool = True,
         placement: PartPlacement = "expression_motion",
-        learn_parts: bool = True,
+        learn_parts: bool = False,
         temperature_schedule: TemperatureSchedule = "constant",
         start_temperature: Between[float, 1e-12, 1e6] = 1.0,
         residual_frequencies: Between[int, 0, 16] = 0,
@@ -101,9 +101,10 @@ class PartBlendshapes(Deformation):
             )
         self.parts, self.driving_width, self.appearance_width = parts, driving_width, appearance_width
         self.num_frequencies, self.placement, self.masks = num_frequencies, placement, masks
+        schedule = temperature_schedule, start_temperature
         self.assigner = PartAssigner(
-            parts, temperature, top_k, temperature_schedule, start_temperature, residual_frequencies
-        ).requires_grad_(learn_parts)
+            parts, temperature, top_k, *schedule, residual_frequencies, learned=learn_parts
+        )
         self.features = nn.Sequential(
             *_layer(3 + 6 * num_frequencies, hidden_width), *_layer(hidden_width, hidden_width)
         )

@@ -78,9 +78,10 @@ class PartNetworks(Deformation):
         self.placement = placement
         self.parts, self.driving_width, self.appearance_width = parts, driving_width, appearance_width
         self.num_frequencies, self.windowed_frequencies = num_frequencies, windowed_frequencies
+        schedule = temperature_schedule, start_temperature
         self.assigner = PartAssigner(
-            parts, temperature, top_k, temperature_schedule, start_temperature, residual_frequencies
-        ).requires_grad_(learn_parts)
+            parts, temperature, top_k, *schedule, residual_frequencies, learned=learn_parts
+        )
         inputs, code_driving = 3 + 6 * num_frequencies, driving_width - VELOCITY_WIDTH
         self.networks = LocalNetworks(
             parts, inputs, driving_width, hidden_width, appearance_width, code_driving

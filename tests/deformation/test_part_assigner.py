@@ -107,6 +107,12 @@ def test_values_without_a_meaning_are_refused():
         PartAssigner(4, 0.25, 2, residual_frequencies=-1)
 
 
+@pytest.mark.parametrize("choice", [{"temperature_schedule": "learned"}, {"residual_frequencies": 2}])
+def test_what_would_be_learned_and_is_not(choice):
+    with pytest.raises(UserError, match="with learn_parts false neither a temperature nor borders"):
+        PartAssigner(4, 0.25, 2, **choice, learned=False)
+
+
 def test_an_annealed_temperature_falls_in_equal_ratios_and_rests_for_half_of_training():
     """Weights are those of an assigner that has the temperature of the moment."""
     assigner = make_assigner(6, 0.1, temperature_schedule="annealed", start_temperature=1.6)

@@ -23,6 +23,7 @@ def woken(**choices) -> PartBlendshapes:
     """With weights of a training that went anywhere, and random masks."""
     torch.manual_seed(0)
     sizes = {"parts": PARTS, "hidden_width": 10, "shapes": 3, "driving_hidden_width": 5, "num_frequencies": 2}
+    choices.setdefault("learn_parts", True)
     made = PartBlendshapes(WIDTH, **(sizes | choices))
     disturb(made, 0.3)
     made.assigner.place(torch.rand(made.parts, 3))
@@ -59,7 +60,7 @@ def matrix_of(network, part: int, signal: Tensor) -> Tensor:
         {"appearance_width": 10},
         {"masks": "learned"},
         {"expression_code_width": 4},
-        {"temperature_schedule": "learned", "residual_frequencies": 1},
+        {"temperature_schedule": "learned", "residual_frequencies": 1, "learn_parts": True},
     ],
     ids=str,
 )

@@ -12,6 +12,7 @@ from partnerface.training.resume.run_checkpoint import last_checkpoint
 
 EVERY_CHOICE = [
     "--model.avatar.deformation.init_args.parts=8",
+    "--model.avatar.deformation.init_args.learn_parts=true",
     "--model.avatar.deformation.init_args.placement=head_regions",
     "--model.avatar.deformation.init_args.residual_frequencies=2",
     "--model.avatar.deformation.init_args.masks=learned",
