@@ -69,8 +69,8 @@ if __name__ == "__main__":
         "rendering the dataset": lambda: any(killed.glob(".dataset.*.partial")),
         "before training": (killed / "config.yaml").is_file,
         "last step saved": last.is_file,
-        "test": lambda: (killed / "comparison.mp4").is_file(),
         "animation": lambda: any(killed.glob("animation.mp4.frames/rgb/0*.png")),
+        "test": lambda: (killed / "comparison.mp4").is_file(),
     }
     for name, condition in moments.items():
         print(name, flush=True)
