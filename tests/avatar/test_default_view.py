@@ -44,7 +44,7 @@ def test_a_fresh_avatar_shows_its_person_from_weights_alone(sequence):
     fresh = make_avatar(seed=9).eval()
     fresh.load_state_dict(trained.state_dict())
     frame = calm_and_frontal(sequence, trained.head_model)
-    expected = views_of(sequence, [frame]).resized(20, 24)
+    expected = views_of(replace(sequence, camera=sequence.camera.resized(20, 24)), [frame])
     found = fresh.default_view()
     assert (found.camera.width, found.camera.height) == (20, 24)
     assert found.head.angular_velocity is None

@@ -50,7 +50,7 @@ def test_a_selection_has_the_frames_in_the_order_given():
     assert len(whole.select([])) == 0
 
 
-def test_another_size_shows_the_same_points_at_the_same_share_of_the_picture():
+def test_another_size_shows_all_that_was_shown_as_large_as_it_fits():
     view = random_view(4, width=64, height=48)
     generator = torch.Generator().manual_seed(0)
     local = torch.cat([torch.rand(4, 20, 2, generator=generator) - 0.5, torch.ones(4, 20, 1)], 2)
@@ -60,7 +60,8 @@ def test_another_size_shows_the_same_points_at_the_same_share_of_the_picture():
     for width, height in ((32, 24), (100, 10)):
         small = view.resized(width, height)
         found, found_depth = small.camera.project(points)
-        expected = before * torch.tensor([width / 64, height / 48])
+        scale = min(width / 64, height / 48)
+        expected = scale * (before - torch.tensor([32.0, 24.0])) + torch.tensor([width / 2, height / 2])
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
         assert torch.equal(found_depth, depth)
         assert small.head is view.head

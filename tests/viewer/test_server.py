@@ -197,6 +197,8 @@ def test_one_part_is_listed_shown_alone_and_isolated(viewer, page) -> None:
     page.use("Show", "Colour")
     page.use("Those listed", "Only these")
     page.wait(lambda: page.value(f"part {(part + 1) % 6 + 1}") == 0)
+    # The page renders with the same avatar.
+    page.settled()
     viewer.avatar.scale_parts(torch.eye(6)[part])
     alone = rendered(viewer)
     viewer.avatar.scale_parts(None)
