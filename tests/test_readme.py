@@ -167,7 +167,7 @@ def test_generated_blocks_name_one_commit_and_stand_below_their_command() -> Non
 
 
 def test_the_table_of_the_readme_is_an_excerpt_of_the_results() -> None:
-    """A table of the page with some of its columns left out, the first ones are there."""
+    """A table of the page with some of its columns and rows left out, the first ones are there."""
 
     def tables(page: str) -> list[list[list[str]]]:
         blocks = re.findall(r"(?:^\|.*\n)+", page, re.M)
@@ -175,7 +175,8 @@ def test_the_table_of_the_readme_is_an_excerpt_of_the_results() -> None:
 
     [ours] = tables(README.split("## Results")[1].split("\n## ")[0])
     width = len(ours[0])
-    assert ours in [[line[:width] for line in table] for table in tables(PAGES["docs/results.md"])]
+    of_page = [[line[:width] for line in table] for table in tables(PAGES["docs/results.md"])]
+    assert any(ours == [line for line in table if line in ours] for table in of_page)
     commit = re.search(r"Commit (\w+)", PAGES["docs/results.md"]).group(1)
     assert f"Commit {commit}," in README
 
