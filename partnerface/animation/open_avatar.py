@@ -13,6 +13,7 @@ from partnerface.compute.cuda_support import chosen_accelerator, use_exact_float
 from partnerface.data.drivers.transfer import TransferredPerformance
 from partnerface.data.view import View
 from partnerface.errors import UserError
+from partnerface.runs.run import run_of_checkpoint
 
 
 @dataclass
@@ -72,5 +73,4 @@ def open_avatar(path: Path, trust: str = "", device: str = "auto") -> OpenedAvat
     use_exact_float32()
     accelerator = chosen_accelerator(device)
     avatar = partnerface.load_avatar(path, accelerator, trust=[name for name in trust.split(",") if name])
-    run = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else None
-    return OpenedAvatar(avatar, run)
+    return OpenedAvatar(avatar, path if path.is_dir() else run_of_checkpoint(path))

@@ -140,9 +140,10 @@ def _recording(
     say(f"{path}: its tracked dataset is kept in {folder}")
     with one_after_another(folder):
         # The tracker works on the CPU, and on all frames, for a performance may lose none.
-        settings = {"size": TRACKED_SIZE, "max_frames": sys.maxsize}
         fitted = copy.deepcopy(head_model).cpu()
-        sequence = track_video(path, folder, **settings, head_model=fitted, say=say)
+        sequence = track_video(
+            path, folder, size=TRACKED_SIZE, head_model=fitted, say=say, max_frames=sys.maxsize
+        )
     recording = replace(_tracked(sequence, avatar, options), name=path.name, sound=sound)
     # Frames of a phone keep no even pace, but sound does.
     return recording if sequence.times is None else evenly_spaced(recording, sequence.times)

@@ -33,7 +33,7 @@ from partnerface.avatar_files.class_paths import (
 )
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
-from partnerface.runs.run import LAST_CHECKPOINT, SCORES_FILE
+from partnerface.runs.run import LAST_CHECKPOINT, SCORES_FILE, run_of_checkpoint
 
 PREFIX = "avatar."
 """Begins the names of the avatar's tensors in a checkpoint."""
@@ -84,10 +84,9 @@ def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -
         raise UserError(f"--out {out}: the name of an avatar file ends in {SUFFIX}")
     path = avatar_path(Path(path))
     avatar, configuration, scores = _loaded(path, trust)
-    folder = path.absolute().parent
-    metrics = folder.parent / SCORES_FILE
-    if path.suffix != SUFFIX and folder.name == "checkpoints" and metrics.is_file():
-        scores = read_json_table(metrics, "test the run again, or remove it")
+    run = run_of_checkpoint(path)
+    if path.suffix != SUFFIX and run is not None and (run / SCORES_FILE).is_file():
+        scores = read_json_table(run / SCORES_FILE, "test the run again, or remove it")
     head_model = head_model_reference(avatar.head_model)
     write_avatar_file(out, AvatarFile(configuration, head_model, avatar.state_dict(), scores))
 

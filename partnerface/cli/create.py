@@ -57,7 +57,6 @@ def create(
     if size is not None and size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
-    from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import (
         held_folder,
@@ -73,9 +72,6 @@ def create(
     from partnerface.training.resume.run_checkpoint import last_checkpoint
 
     # All that can be wrong is tried now, not after the minutes of tracking: a GPU that cannot serve, too.
-    given = {"size": size, "head_model": head_model, "fps": fps, "max_frames": max_frames}
-    usual = {"head_model": "anny", "max_frames": MAX_FRAMES}
-    kept = [f"--{name}={value}" for name, value in given.items() if value not in (None, usual.get(name))]
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
     suitable = scales[chosen_accelerator("auto")]
     found = probe_video(source)
@@ -83,7 +79,7 @@ def create(
         raise UserError(f"--size {size}: {video} is {found.width}x{found.height}; choose at most {largest}")
     out = Path("avatars") / source.name if out is None else Path(out).expanduser()
     scale = scale_of_run(out, suitable, scales.values())
-    size = size or (512 if scale == "gpu_full" else 256)
+    asked_size, size = size, size or (512 if scale == "gpu_full" else 256)
     settings = {"video": video.name, "bytes": content, "preset": preset, "size": size, "scale": scale}
     # What was not set is not recorded: avatars from before there was a choice have it too.
     chosen = {
@@ -91,6 +87,8 @@ def create(
         "fps": fps,
         "max_frames": None if max_frames == MAX_FRAMES else max_frames,
     }
+    asked = {"size": asked_size} | chosen
+    kept = [f"--{name}={value}" for name, value in asked.items() if value is not None]
     with held_folder(out, settings | chosen):
         fitted = fittable_head_model(head_model)
         dataset = out / "dataset"
@@ -112,7 +110,7 @@ def create(
         ]
         # Training takes LPIPS where its weights are at hand and fetches none; the test would, afterwards.
         load_lpips()
-        train_and_test(out, arguments, animate_run)
+        train_and_test(out, arguments)
     lines = ["Next: drive it by a motion, or by another person's video."]
     lines += [f"  partnerface reenact {shlex.quote(str(out))} --driver talk --out talk.mp4"]
     if preset == "quick":

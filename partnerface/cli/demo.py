@@ -33,7 +33,6 @@ def demo(
     if size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
     # Imported here: --help need not wait for torch.
-    from partnerface.animation.run_animation import animate_run
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import (
         held_folder,
@@ -55,7 +54,7 @@ def demo(
             f"--data.image_size={size}",
             *(_by_the_clock(minutes or MINUTES_ON_GPU) if minutes or scale == "gpu" else []),
         ]
-        report = train_and_test(out, arguments, animate_run)
+        report = train_and_test(out, arguments)
     unseen = report["splits"].get("unseen_expression", {}).get("head_mask", {}).get("psnr")
     if unseen is not None:
         print(f"Unseen expressions: {unseen:.1f} dB inside the head mask.")

@@ -43,8 +43,8 @@ def export_mesh(
     surface, mesh, drive = _opened(avatar, trust)
     driven = None if driver is None else drive(driver, options, frames)
     image = baked_texture(surface, mesh, texture, partial(_progress, text="Baking the texture"))
-    # Nothing is rendered from here on.
     reference = surface.default_view().head.to("cpu")
+    # Nothing is rendered from here on.
     head_model, performance = surface.head_model.cpu(), None
     if driven is not None:
         views, numbers = driven

@@ -17,10 +17,11 @@ def export_avatar(avatar: Path, out: Path | None = None, trust: str = "") -> Non
         trust: packages whose classes the avatar may name, with commas between.
     """
     from partnerface.avatar_files.loading import avatar_path, export_avatar_file
+    from partnerface.runs.run import run_of_checkpoint
 
     path = avatar_path(Path(avatar))
     if out is None:
-        folder = (path.parents[1] if path.parent.name == "checkpoints" else path.with_suffix("")).resolve()
+        folder = (run_of_checkpoint(path) or path.with_suffix("")).resolve()
         out = folder.with_name(f"{folder.name}.avatar")
     export_avatar_file(path, Path(out), trust)
     print(f"Wrote {out}, {Path(out).stat().st_size / 1e6:.1f} MB")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from partnerface.animation import run_animation
 from partnerface.configuration.avatar_cli import run_trainer_command
 from partnerface.errors import UserError
 from partnerface.evaluation.report import PAGE_FILE
@@ -22,13 +23,12 @@ SETTINGS_FILE = "settings.json"
 OUTPUTS = ("checkpoints/last.ckpt", SCORES_FILE, PAGE_FILE, "comparison.mp4", "strip.png", "animation.mp4")
 
 
-def train_and_test(run_dir: Path, arguments: list[str], animate: Callable[[Path], object]) -> dict:
+def train_and_test(run_dir: Path, arguments: list[str]) -> dict:
     """Train an avatar, or continue its training, animate it and test it.
 
     Args:
         run_dir: folder of the run; a finished run in it is not repeated.
         arguments: configuration files and flags of ``partnerface fit``.
-        animate: makes the film of a run's folder, unless it is there; the page of the test shows it.
 
     Returns:
         The content of ``metrics.json``.
@@ -42,7 +42,7 @@ def train_and_test(run_dir: Path, arguments: list[str], animate: Callable[[Path]
     # The page is the last file of a test: without it a test was killed, or that of an earlier version.
     if tested and (run_dir / PAGE_FILE).is_file():
         _say(f"Reusing the trained avatar and its scores in {run_dir}")
-        animate(run_dir)
+        run_animation.animate_run(run_dir)
         report = read_json_table(metrics, "remove it and test again")
         print_report(report)
         return report
@@ -54,7 +54,8 @@ def train_and_test(run_dir: Path, arguments: list[str], animate: Callable[[Path]
             _say(f"Continuing from {checkpoint}")
             fit += ["--ckpt_path", "last", *_budget_of(config)]
         run_trainer_command(fit)
-    animate(run_dir)
+    # Before the test, whose page shows it.
+    run_animation.animate_run(run_dir)
     # The folder may have been moved since its configuration was written.
     test = ["test", "--config", str(config), "--run_dir", str(run_dir)]
     run_trainer_command([*test, "--ckpt_path", str(checkpoint)])

@@ -56,5 +56,6 @@ def named_head_model(record: HeadModelRecord, path: Path | None) -> HeadModel | 
     if record.name not in PACKAGED_HEADS:
         return None
     packaged = PACKAGED_HEADS[record.name]()
-    other = record.name == "ict_facekit" and path is not None and head_model_record(packaged) != record
-    return IctFaceKitHead(path) if path is not None and other else packaged
+    if record.name == "ict_facekit" and path is not None and head_model_record(packaged) != record:
+        return IctFaceKitHead(path)
+    return packaged

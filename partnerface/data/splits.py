@@ -64,8 +64,9 @@ def assign_splits(frame_weights: Tensor, fps: float, expression: Tensor) -> dict
     }
     held_out = {name: _runs(before, RUN_CENTRES[name], lengths[name]) for name in ("val", "blocks")}
     gap = min(round(GAP_SECONDS * fps), len(tracked) // 40)
-    near = np.concatenate([np.add.outer(run, np.arange(-gap, gap + 1)).ravel() for run in held_out.values()])
-    train = np.setdiff1d(before[: len(before) - gap] if num_temporal else before, near)
+    runs = *held_out.values(), temporal
+    near = np.concatenate([np.add.outer(run, np.arange(-gap, gap + 1)).ravel() for run in runs])
+    train = np.setdiff1d(before, near)
     splits = {"train": train, **held_out, "temporal": temporal}
     test = np.sort(np.concatenate([held_out["blocks"], temporal]))
     if len(test):

@@ -148,7 +148,7 @@ def vertex_points(head_model: HeadModel, vertices: Tensor) -> LinearPoints:
 
 def _points(head_model: HeadModel, at: Callable[[Tensor], Tensor]) -> LinearPoints:
     """Points whose attributes ``at`` gives from those of all vertices, ``[..., V, C]``."""
-    jaw, number = None, head_model.jaw_joint
+    jaw, number, rest = None, head_model.jaw_joint, at(head_model.template_vertices)
     if number is not None:
         correctives = head_model.pose_correctives
         if correctives is not None:
@@ -156,15 +156,14 @@ def _points(head_model: HeadModel, at: Callable[[Tensor], Tensor]) -> LinearPoin
         moves = head_model.joint_expression_basis
         if moves is None:
             moves = head_model.template_joints.new_zeros(head_model.num_expression, head_model.num_joints, 3)
-        device = at(head_model.template_vertices).device
         joint = LinearPoints(
-            head_model.template_joints[[number]].to(device),
-            head_model.joint_identity_basis[:, [number]].to(device),
-            moves[:, [number]].to(device),
+            head_model.template_joints[[number]].to(rest),
+            head_model.joint_identity_basis[:, [number]].to(rest),
+            moves[:, [number]].to(rest),
         )
         jaw = JawMotion(at(head_model.skinning_weights[:, [number]])[:, 0], joint, correctives)
     return LinearPoints(
-        at(head_model.template_vertices),
+        rest,
         at(head_model.identity_basis),
         at(head_model.expression_basis),
         jaw,

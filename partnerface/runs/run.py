@@ -28,6 +28,12 @@ LOG_END_BYTES = 8192
 State = Literal["waiting", "interrupted", "failed", "finished"]
 
 
+def run_of_checkpoint(path: Path) -> Path | None:
+    """The folder of the run in which a checkpoint lies; None where it lies elsewhere."""
+    folder = path.absolute().parent
+    return folder.parent if folder.name == LAST_CHECKPOINT.parent.name else None
+
+
 @dataclass(frozen=True)
 class Attempts:
     """All attempts at a run.

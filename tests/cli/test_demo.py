@@ -96,7 +96,7 @@ def test_training_ends_by_steps_unless_minutes_are_given(
     """Of the configuration that the trainer would read."""
     read = []
 
-    def parse(run_dir: Path, arguments: list[str], animate) -> dict:
+    def parse(run_dir: Path, arguments: list[str]) -> dict:
         files = [yaml.safe_load(Path(word).read_text()) for word in arguments if word.endswith(".yaml")]
         trainer = {key: value for file in files for key, value in file.get("trainer", {}).items()}
         given = dict(word.removeprefix("--trainer.").split("=", 1) for word in arguments if "=" in word)

@@ -85,7 +85,7 @@ def test_gaps_are_counted_in_time_not_in_tracked_frames():
     weights = torch.ones(400)
     weights[torch.arange(400) % 2 == 1] = 0
     splits = assign_splits(weights, 25, random_expression(400))
-    held = np.array(splits["blocks"] + splits["val"])
+    held = np.array(splits["blocks"] + splits["val"] + splits["temporal"])
     assert np.abs(np.subtract.outer(splits["train"], held)).min() > 5
 
 

@@ -128,7 +128,10 @@ def recognised(folder: DatasetFolder, name: str = AUTO) -> tuple[Format | None, 
         raise UserError(f"{folder.root}: no such folder of a dataset")
     formats = {FORMAT_NAME: None, **{format_.name: format_ for format_ in FORMATS}}
     if name not in (AUTO, *formats):
-        raise UserError(f"--format {name}: no such format; choose {', '.join((AUTO, *formats))}")
+        raise UserError(
+            f"--format (fit: --data.reader.format) {name}: no such format; choose "
+            f"{', '.join((AUTO, *formats))}"
+        )
     if name != AUTO:
         return formats[name], "it was chosen"
     found = _readings(folder)

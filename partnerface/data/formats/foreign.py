@@ -249,7 +249,8 @@ class GivenHeadModel:
         except UserError as error:
             raise UserError(
                 f"{error}; the dataset {folder.root} has {identities} identity and {expressions} expression "
-                "coefficients; give the FLAME file that it was tracked with by --head_model"
+                "coefficients; give the FLAME file that it was tracked with by --head_model (fit: "
+                "--data.reader.head_model)"
             ) from error
 
 

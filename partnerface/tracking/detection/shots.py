@@ -77,14 +77,10 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
 def _around_head(landmarks: np.ndarray, width: int, height: int) -> tuple[slice, slice]:
     """Rows and columns of a picture within a face height and a half of the face's middle."""
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
-    (x, y), reach = (low + high) / 2, 1.5 * (high[1] - low[1])
-    rows, columns = (
-        slice(int(np.clip(middle - reach, 0, side - 1)), int(np.clip(middle + reach, 1, side)))
-        for middle, side in ((y, height), (x, width))
-    )
-    return slice(rows.start, max(rows.stop, rows.start + 1)), slice(
-        columns.start, max(columns.stop, columns.start + 1)
-    )
+    middle, reach = (low + high) / 2, 1.5 * (high[1] - low[1])
+    last = np.array([width - 1, height - 1])
+    (left, top), (right, bottom) = (np.clip(middle + side, 0, last).astype(int) for side in (-reach, reach))
+    return slice(top, bottom + 1), slice(left, right + 1)
 
 
 def _without_light(before: np.ndarray, after: np.ndarray, difference: np.ndarray) -> np.ndarray:
