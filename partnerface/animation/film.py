@@ -93,7 +93,7 @@ def make_film(
                 _render_frame(avatar, driver[number], number, output, folder, beside)
                 advance()
         try:
-            written = _write(folder, numbers, output, driver, track)
+            written = _write(folder, numbers, output, driver, track, keep_frames)
         except NotWritten as error:
             raise NotWritten(f"{error}; {KEPT}") from error
         if not keep_frames:
@@ -127,14 +127,14 @@ def _sound_of(driver: Driver, numbers: range) -> Sound | None:
 
 
 def _write(
-    folder: FrameFolder, numbers: range, output: FilmOutput, driver: Driver, sound: Sound | None
+    folder: FrameFolder, numbers: range, output: FilmOutput, driver: Driver, sound: Sound | None, keep: bool
 ) -> list[Path]:
     for channel, path in output.paths().items():
         if output.single:
             with whole_file(path) as partial:
                 shutil.copyfile(folder.path(channel, numbers[0]), partial)
         elif output.encoding is None:
-            folder.move_to(channel, path, numbers)
+            folder.write_pictures(channel, path, numbers, keep)
         else:
             with shown_progress(f"Writing {path.name}", len(numbers)) as advance:
                 frames = _counted(folder.frames(channel, numbers), advance)
@@ -153,13 +153,10 @@ def _counted(items: Iterable[Item], advance) -> Iterator[Item]:
 
 def _digests(avatar: AvatarMethod, driver: Driver) -> Mapping[str, str]:
     """What tells this avatar and these views from all others."""
-    weights, views = hashlib.sha256(), hashlib.sha256(repr(driver.fps).encode())
-    for name, value in avatar.state_dict().items():
-        weights.update(name.encode())
-        weights.update(_bytes(value))
+    views = hashlib.sha256(repr(driver.fps).encode())
     for number in range(len(driver)):
         _add_record(views, driver[number])
-    return {"avatar": weights.hexdigest(), "driver": views.hexdigest()}
+    return {"avatar": avatar.digest(), "driver": views.hexdigest()}
 
 
 def _add_record(digest, record: FrameRecord) -> None:

@@ -10,7 +10,7 @@ from partnerface.animation.channels import parse_channels
 from partnerface.avatar.background import Background
 from partnerface.errors import UserError
 from partnerface.files.videos import ENCODINGS, Encoding, fault_of_encoding
-from partnerface.files.whole_files import require_writable
+from partnerface.files.whole_files import refuse_overwriting, require_writable
 
 SMALLEST, LARGEST = 16, 2048
 """Pixels of a side."""
@@ -35,14 +35,19 @@ class FilmOutput:
     channels: tuple[str, ...] = ("rgb",)
 
     @classmethod
-    def parse(cls, out: Path, size: str | None, background: str, channels: str = "rgb") -> FilmOutput:
+    def parse(
+        cls, out: Path, size: str | None, background: str, channels: str = "rgb", driver: str | None = None
+    ) -> FilmOutput:
         """Read the flags of the same names, and make the folder that the film goes to.
 
         Raises:
-            UserError: one of them is wrong, or the folder cannot be written.
+            UserError: one of them is wrong, the film would replace a file that is read, or the folder cannot
+                be written.
         """
         output = cls(Path(out), parse_size(size), Background.named(background), parse_channels(channels))
         output.check()
+        for path in output.paths().values():
+            refuse_overwriting(path, background, driver)
         return output
 
     @property

@@ -14,7 +14,7 @@ from partnerface.animation.channels import CHANNELS
 from partnerface.errors import UserError
 from partnerface.files.images import read_pixels, write_image
 from partnerface.files.plain_values import read_json_table
-from partnerface.files.whole_files import NotWritten, replace_text
+from partnerface.files.whole_files import NotWritten, hidden_folder, move_into_place, replace_text
 from partnerface.runs.engine import LOCK_FILE
 
 SETTINGS_FILE = "settings.json"
@@ -56,15 +56,19 @@ class FrameFolder:
             before = read_json_table(path, "remove the folder")
             changed = [name for name in settings if before.get(name) != settings[name]]
             if not changed:
+                self._make_channels()  # a call that was stopped at its end may have moved one away
                 return
             what = ", ".join(changed)
             print(f"{self.root}: its frames are of other settings ({what}); starting anew", file=sys.stderr)
             self._clear()
         if any(e.suffix != ".partial" and e.name != LOCK_FILE for e in self.root.iterdir()):
             raise UserError(f"{self.root}: holds other files; remove it or choose another --out")
-        for channel in self.channels:
-            (self.root / channel).mkdir()
+        self._make_channels()
         replace_text(path, json.dumps(dict(settings), indent=1) + "\n")
+
+    def _make_channels(self) -> None:
+        for channel in self.channels:
+            (self.root / channel).mkdir(exist_ok=True)
 
     def path(self, channel: str, number: int) -> Path:
         """Where a channel of a frame is kept."""
@@ -90,15 +94,28 @@ class FrameFolder:
         for number in numbers:
             yield read_pixels(self.path(channel, number))
 
-    def move_to(self, channel: str, folder: Path, numbers: Sequence[int]) -> None:
-        """Make a channel's folder the film itself, without frames that do not belong to it."""
-        kept = {self.path(channel, number).name for number in numbers}
-        for path in (self.root / channel).iterdir():
-            if path.name not in kept:
-                path.unlink()
-        if folder.is_dir():
-            folder.rmdir()  # empty, or it would have been refused
-        (self.root / channel).rename(folder)
+    def write_pictures(self, channel: str, folder: Path, numbers: Sequence[int], keep: bool) -> None:
+        """Make a channel's frames the pictures of the film: moved there, or copied to keep them.
+
+        Raises:
+            NotWritten: they cannot be written.
+        """
+        finished, partial = self.root / channel, hidden_folder(folder)
+        names = {self.path(channel, number).name for number in numbers}
+        try:
+            if keep:
+                partial.mkdir()
+                for name in names:
+                    shutil.copyfile(finished / name, partial / name)
+            else:
+                for path in finished.iterdir():
+                    if path.name not in names:
+                        path.unlink()
+            move_into_place(partial if keep else finished, folder, set())
+        except OSError as error:
+            raise NotWritten(f"{folder}: cannot be written ({error.strerror})") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove the folder with everything that a film keeps in it, and nothing else."""

@@ -37,6 +37,19 @@ TRACKED_SIZE = 256
 """Side of the head crop that a driving video is tracked in, pixels: nobody trains on its pictures."""
 
 
+_MOTION, _PHONE, _TABLE = "a built-in motion", "a Live Link Face file", "a table of expressions"
+_DATASET, _VIDEO = "a dataset", "a video"
+_READ_BY = {
+    "seconds": (_MOTION,),
+    "seed": (_MOTION,),
+    "fps": (_PHONE, _TABLE),
+    "angles": (_PHONE,),
+    "flip": (_PHONE,),
+    "head_model": (_DATASET,),
+}
+"""Kinds of drivers that read an option; all read those that are not listed."""
+
+
 @dataclass(frozen=True)
 class DrivingOptions:
     """How a driver is read and carried over; one flag each on the command line.
@@ -50,7 +63,7 @@ class DrivingOptions:
         torso: shoulders ``follow`` the head as in training, stay ``still``, or are those ``tracked`` in the
             avatar's own video.
         keep_distance: keep the head's distance from the camera.
-        fps: frames per second of a file that does not say, or says it wrong.
+        fps: frames per second of a table or a Live Link Face file that does not say, or says it wrong.
         angles: unit of the angles in a Live Link Face file: ``auto`` decides by their size.
         flip: head angles of a Live Link Face file that turn the other way: any of yaw, pitch and roll, with
             commas between.
@@ -75,6 +88,16 @@ class DrivingOptions:
 
     def transfer(self) -> TransferSettings:
         return TransferSettings(self.pose, self.range, self.torso, self.keep_distance)
+
+    def refuse_unread(self, kind: str) -> None:
+        """Refuse what a driver of that kind does not read.
+
+        Raises:
+            UserError: it was set.
+        """
+        for name, kinds in _READ_BY.items():
+            if kind not in kinds and getattr(self, name) != getattr(DrivingOptions, name):
+                raise UserError(f"--{name}: is for {' or '.join(kinds)}; the driver is {kind}: leave it out")
 
 
 def open_driver(
@@ -129,11 +152,14 @@ def _recording(
         recording = _named(text, named, options)
         return recording if named is head_model else carried_recording(recording, named, head_model)
     if text == "own" or path.is_dir():
+        options.refuse_unread(_DATASET)
         reader = dataset_reader(run if text == "own" else path, options.head_model)
         return _tracked(reader.read(), avatar, options)
     path = _existing(text)
     if path.suffix.lower() in TABLES:
+        options.refuse_unread(_TABLE)
         return read_table(path, head_model, fps=options.fps)
+    options.refuse_unread(_VIDEO)
     sound = path if has_sound(path) else None
     content = VideoSource(path).digest()[:16]
     folder = cache_folder() / "driving_videos" / f"{content}_{head_model.asset.checksum()}"
@@ -161,7 +187,9 @@ def _reader_of_names(text: str, head_model: HeadModel) -> HeadModel:
 def _named(text: str, head_model: HeadModel, options: DrivingOptions) -> Recording:
     """A motion or a recording of a phone, whose expressions are found by name."""
     if motion := MOTIONS.get(text):
+        options.refuse_unread(_MOTION)
         return motion(head_model, options.seconds, options.seed)
+    options.refuse_unread(_PHONE)
     return read_live_link_face(
         _existing(text), head_model, fps=options.fps, angles=options.angles, flip=options.flip
     )
@@ -201,6 +229,10 @@ def dataset_reader(folder: Path | None, head_model: Path | None = None) -> AutoR
         return AutoReader(folder, head_model)
     try:
         settings = read_yaml(config)["data"]["reader"]["init_args"]
-        return AutoReader(Path(settings["root"]), head_model or settings.get("head_model"))
+        root = Path(settings["root"])
+        # That is as the training was told; the run may have been moved since, with a dataset inside.
+        if (inside := folder / root.name).is_dir():
+            root = inside
+        return AutoReader(root, head_model or settings.get("head_model"))
     except (KeyError, TypeError) as error:
         raise UserError(f"{config}: names no dataset; give the dataset's folder as --driver") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
@@ -138,6 +139,14 @@ class AvatarMethod(nn.Module, ABC):
         neutral = self.head_model.neutral_parameters()
         neutral.identity = self.identity
         return self.head_model(neutral).canonical_vertices
+
+    def digest(self) -> str:
+        """sha256 of all its tensors and their names."""
+        digest = hashlib.sha256()
+        for name, value in self.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def grid_parameters(self) -> Iterable[nn.Parameter]:
         """Parameters that take the learning rate of grids: hash tables, feature planes."""

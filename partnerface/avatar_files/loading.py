@@ -86,7 +86,9 @@ def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -
     avatar, configuration, scores = _loaded(path, trust)
     run = run_of_checkpoint(path)
     if path.suffix != SUFFIX and run is not None and (run / SCORES_FILE).is_file():
-        scores = read_json_table(run / SCORES_FILE, "test the run again, or remove it")
+        tested = read_json_table(run / SCORES_FILE, "test the run again, or remove it")
+        step = read_checkpoint(path).get("global_step")
+        scores = tested if tested.get("protocol", {}).get("trained_steps") == step else None
     head_model = head_model_reference(avatar.head_model)
     write_avatar_file(out, AvatarFile(configuration, head_model, avatar.state_dict(), scores))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from partnerface.compute.ranges import Between
 from partnerface.errors import UserError
+from partnerface.files.whole_files import require_writable
 
 
 def export_mesh(
@@ -34,6 +35,7 @@ def export_mesh(
         driving: see `DrivingOptions`.
     """
     _need_suffix(out, ".glb")
+    _need_driver(driver, frames)
     from partnerface.animation.open_driver import DrivingOptions
     from partnerface.export.animation import animation_of
     from partnerface.export.head_glb import write_head_glb
@@ -84,7 +86,7 @@ def export_obj(
     surface, mesh, drive = _opened(avatar, trust)
     views, numbers = drive(driver, options, frames)
     image = baked_texture(surface, mesh, texture, partial(_progress, text="Baking the texture"))
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(exist_ok=True)
     write_obj_material(out, image)
     for number in _progress(numbers, "Writing meshes"):
         write_obj(frame_path(out, number, ".obj"), surface, views[number].to(surface.identity.device), mesh)
@@ -111,7 +113,7 @@ def export_ply(
     options = DrivingOptions(**driving)
     surface, _, drive = _opened(avatar, trust, textured=False)
     views, numbers = drive(driver, options, frames)
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(exist_ok=True)
     faces = surface.head_model.faces[surface.surface]
     for number in _progress(numbers, "Writing meshes"):
         view = views[number].to(surface.identity.device)
@@ -139,6 +141,7 @@ def export_splats(
         trust: packages whose classes the avatar may name, with commas between.
         driving: see `DrivingOptions`.
     """
+    _need_driver(driver, frames)
     if driver is None:
         _need_suffix(out, ".ply")
     else:
@@ -156,7 +159,7 @@ def export_splats(
         print(f"{out}: {len(splats.opacity)} splats")
         return
     views, numbers = drive(driver, options, frames)
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(exist_ok=True)
     for number in _progress(numbers, "Writing splats"):
         splats = head_splats(surface, views[number].to(surface.identity.device), count)
         write_splats(frame_path(out, number, ".ply"), splats)
@@ -184,8 +187,9 @@ def _opened(avatar: Path, trust: str, textured: bool = True) -> tuple[Any, Any, 
 def _need_suffix(out: Path, suffix: str) -> None:
     if out.suffix.lower() != suffix:
         raise UserError(f"--out {out}: must end in {suffix}")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+    if out.is_dir():
+        raise UserError(f"--out {out}: is a folder; choose another name")
+    require_writable(out.absolute().parent)
 
 
 def _need_folder(out: Path) -> None:
@@ -193,6 +197,14 @@ def _need_folder(out: Path) -> None:
         raise UserError(f"--out {out}: names a folder for one file a frame; leave out the suffix")
     if out.is_file():
         raise UserError(f"--out {out}: is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"--out {out}: is not empty; choose another name, or remove it")
+    require_writable(out.absolute().parent)
+
+
+def _need_driver(driver: str | None, frames: str | None) -> None:
+    if driver is None and frames is not None:
+        raise UserError(f"--frames {frames}: are those of a --driver; name one")
 
 
 def _progress(work: Iterable[Any], text: str) -> Iterable[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from partnerface.errors import UserError
+from partnerface.files.whole_files import require_writable
 
 if TYPE_CHECKING:
     from partnerface.avatar.method import AvatarMethod
@@ -39,8 +40,7 @@ def export_nersemble(
     benchmark, avatars, head_model, out = (Path(path) for path in (benchmark, avatars, head_model, out))
     if out.suffix.lower() != ".zip":
         raise UserError(f"--out {out}: must end in .zip")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+    require_writable(out.absolute().parent)
     known = [str(person) for person in PERSONS]
     chosen = known if persons is None else [word.strip() for word in persons.split(",")]
     if wrong := [word for word in chosen if word not in known]:

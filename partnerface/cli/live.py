@@ -77,12 +77,20 @@ def live(
     from partnerface.compute.process_settings import without_native_chatter
     from partnerface.compute.threads import single_thread
     from partnerface.data.drivers.transfer import TransferSettings
-    from partnerface.files.live_video import NewestPictures, camera_pictures, played_pictures
+    from partnerface.files.live_video import (
+        CAMERA_PATIENCE_S,
+        NewestPictures,
+        camera_pictures,
+        played_pictures,
+    )
     from partnerface.files.video_reading.read import probe_video
     from partnerface.files.videos import write_video
+    from partnerface.files.whole_files import refuse_overwriting
     from partnerface.runs.stop_signals import StopSignals
     from partnerface.tracking.live import LivePerformer
 
+    if out is not None:
+        refuse_overwriting(Path(out), source)
     settings = TransferSettings(pose=pose, range=range, torso=torso, keep_distance=keep_distance)
     if source.isdecimal():
         pictures = camera_pictures(int(source))
@@ -104,7 +112,7 @@ def live(
             without_native_chatter(),
             single_thread(),
             LivePerformer(loaded, settings, smooth, beta) as performer,
-            NewestPictures(pictures) as newest,
+            NewestPictures(pictures, CAMERA_PATIENCE_S if source.isdecimal() else None) as newest,
             Console(stderr=True).status("waiting for pictures") as status,
         ):
             for frame in _until_lost(play_live(loaded, performer, newest, (size, size)), lost):

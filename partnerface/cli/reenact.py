@@ -45,7 +45,7 @@ def reenact(
     from partnerface.runs.stop_signals import termination_as_exit
 
     options = DrivingOptions(**driving)
-    output = FilmOutput.parse(out, size, background)
+    output = FilmOutput.parse(out, size, background, driver=driver)
     with termination_as_exit():
         opened = open_avatar(avatar, trust)
         performance = opened.drive(driver, options)

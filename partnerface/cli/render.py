@@ -53,7 +53,7 @@ def render(
     from partnerface.animation.shots import parse_expression, shots
     from partnerface.runs.stop_signals import termination_as_exit
 
-    output = FilmOutput.parse(out, size, background, channels)
+    output = FilmOutput.parse(out, size, background, channels, driver)
     coefficients = parse_expression(expression)
     opened = open_avatar(avatar, trust)
     still = opened.still_view(driver, view).with_expression(**coefficients)

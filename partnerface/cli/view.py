@@ -57,6 +57,7 @@ def view(
     performances = {
         name: lambda text=text: open_driver(text, shown, run=run, say=_silent)
         for name, text in BUILT_IN.items()
+        if text != "own" or run is not None
     }
     if driver is not None:
         named = opened.drive(driver)
@@ -80,12 +81,15 @@ def _cameras(avatar: AvatarMethod) -> dict[str, Callable[[], LiveViews]]:
     """The first camera of this machine as a performance; none where there is no camera."""
     if not CAMERA.exists():
         return {}
-    from partnerface.files.live_video import NewestPictures, camera_pictures
+    from partnerface.files.live_video import CAMERA_PATIENCE_S, NewestPictures, camera_pictures
     from partnerface.tracking.live import LivePerformer
     from partnerface.viewer.playback import LiveViews
 
     def views() -> Iterator[View | None]:
-        with LivePerformer(avatar) as performer, NewestPictures(camera_pictures(0)) as pictures:
+        with (
+            LivePerformer(avatar) as performer,
+            NewestPictures(camera_pictures(0), CAMERA_PATIENCE_S) as pictures,
+        ):
             for picture in pictures:
                 yield performer.view(picture.image, picture.time)
 

@@ -7,7 +7,6 @@ The archive is laid out as the benchmark's own toolkit (nersemble-benchmark 0.2.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from partnerface.avatar.method import AvatarMethod
+from partnerface.avatar.picture import image_bytes
 from partnerface.data.formats.foreign import DatasetFolder, GivenHeadModel
 from partnerface.data.formats.nersemble import (
     FPS,
@@ -87,14 +87,11 @@ def render_person(
         background: grey behind the person, 0 for black and 1 for white.
         advance: called after each video.
     """
-    digest = hashlib.sha256(f"{background:g}".encode())
-    for name, value in avatar.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    record = place / AVATAR_RECORD
-    if not record.is_file() or record.read_text() != digest.hexdigest():
+    shown, record = f"{avatar.digest()} {background:g}", place / AVATAR_RECORD
+    if not record.is_file() or record.read_text() != shown:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        replace_text(record, digest.hexdigest())
+        replace_text(record, shown)
     for name, sequence in sequences.items():
         (place / name).mkdir(exist_ok=True)
         for serial in TESTED_CAMERAS:
@@ -111,8 +108,7 @@ def _pictures(avatar: AvatarMethod, views: View, background: float) -> Iterator[
     for number in range(len(views)):
         with torch.no_grad():
             picture = avatar.render(views.select([number]).to(avatar.identity.device))
-        pixels = picture.over(behind).clamp(0, 1).permute(1, 2, 0) * 255
-        yield pixels.round().to(torch.uint8).cpu().numpy()
+        yield image_bytes(picture.over(behind))
 
 
 def pack(videos: Path, persons: list[int], out: Path) -> int:

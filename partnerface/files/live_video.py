@@ -19,6 +19,9 @@ from partnerface.files.video_reading.read import read_video
 CAMERA_OPTIONS = {"framerate": "30", "video_size": "640x480"}
 """What a camera is requested to give; one without this mode gives its nearest."""
 
+CAMERA_PATIENCE_S = 5.0
+"""Seconds without a picture after which a camera is taken for lost."""
+
 _OPENING_FAULTS = {
     errno.ENOENT: "there is none; connect one, or name a video file to play it as live",
     errno.ENODEV: "there is none; connect one, or name a video file to play it as live",
@@ -93,13 +96,14 @@ class NewestPictures:
 
     Args:
         pictures: the source; what it raises is raised by the iteration.
+        patience: seconds without a picture after which a source that has begun is given up.
 
     Attributes:
         dropped: number of pictures that nobody took.
     """
 
-    def __init__(self, pictures: Iterator[LivePicture]) -> None:
-        self.dropped = 0
+    def __init__(self, pictures: Iterator[LivePicture], patience: float | None = None) -> None:
+        self.dropped, self._patience = 0, patience
         self._pictures = pictures
         self._changed = threading.Condition()
         self._newest: LivePicture | None = None
@@ -117,10 +121,13 @@ class NewestPictures:
         self._thread.join(timeout=1)
 
     def __iter__(self) -> Iterator[LivePicture]:
+        patience = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._newest is not None or self._ended)
+                if not self._changed.wait_for(lambda: self._newest is not None or self._ended, patience):
+                    raise UserError(f"the camera has given no picture for {patience:g} s; connect it again")
                 newest, self._newest = self._newest, None
+            patience = self._patience
             if newest is not None:
                 yield newest
             elif self._error is not None:

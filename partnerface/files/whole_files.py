@@ -14,6 +14,9 @@ from filelock import FileLock
 
 from partnerface.errors import UserError
 
+OLD = ".old"
+"""Ends the name of a folder while another takes its place."""
+
 
 class NotWritten(UserError):
     """A file cannot be written: a full or protected disk, a missing folder."""
@@ -78,9 +81,10 @@ def hidden_folder(root: Path) -> Path:
 
 def remove_abandoned(root: Path) -> None:
     """Remove the `hidden_folder` of every writer of ``root`` whose process no longer runs."""
-    for folder in root.parent.glob(f".{root.name}.*.partial"):
-        process = folder.name.split(".")[-2]
-        if process.isdigit() and not _is_alive(int(process)):
+    for folder in root.parent.glob(f".{root.name}.*.partial*"):
+        process, is_old = folder.name.removesuffix(OLD).split(".")[-2], folder.name.endswith(OLD)
+        # What was replaced is gone only where something took its place.
+        if process.isdigit() and not _is_alive(int(process)) and not (is_old and not root.exists()):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -100,7 +104,7 @@ def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:
     if not root.exists():
         folder.rename(root)
         return
-    replaced = root.with_name(f"{folder.name}.old")
+    replaced = root.with_name(folder.name + OLD)
     root.rename(replaced)
     folder.rename(root)
     for entry in replaced.iterdir():
@@ -124,6 +128,17 @@ def one_after_another(folder: Path) -> Iterator[None]:
             path = Path(tempfile.gettempdir()) / f"partnerface-{os.getuid()}-{digest}.lock"
             held.enter_context(FileLock(path))
         yield
+
+
+def refuse_overwriting(out: Path, *read: Path | str | None) -> None:
+    """Refuse an output that is one of the files that are read.
+
+    Raises:
+        UserError: it is.
+    """
+    for path in read:
+        if path is not None and out.is_file() and Path(path).exists() and out.samefile(path):
+            raise UserError(f"--out {out}: is read as well; choose another name")
 
 
 def require_writable(folder: Path) -> None:

@@ -207,6 +207,8 @@ class AvatarPage(Page):
         except Exception as error:
             self.report(" ".join(str(error).split())[:300])
             driver = None
+        if self.recorder is not None and self.playback.every_frame:
+            self.record()  # its pictures have the pace of the performance that ends here
         with self._lock:
             if self._closed or choice != self._choice:
                 if isinstance(driver, LiveViews):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,33 @@ def test_frames_of_other_settings_are_not_mixed_in(tmp_path: Path, avatar, film,
     make_film(avatar, film, FilmOutput.parse(out, None, "white"), keep_frames=True)
     make_film(avatar, changed, FilmOutput.parse(out, None, "white"))
     assert "(driver); starting anew" in capsys.readouterr().err
+
+
+def test_kept_frames_serve_the_next_folder_of_pictures(tmp_path: Path, avatar, film) -> None:
+    """And a call that was stopped after it had given its frames away."""
+    out, frames = tmp_path / "film", tmp_path / "film.frames" / "rgb"
+    make_film(avatar, film, FilmOutput.parse(out, None, "white"), frames=range(2), keep_frames=True)
+    assert len(pictures(out)) == len(pictures(frames)) == 2
+    shutil.rmtree(out)
+    kept = (frames / "00000.png").stat().st_mtime_ns
+    make_film(avatar, film, FilmOutput.parse(out, None, "white"), frames=range(3), keep_frames=True)
+    assert len(pictures(out)) == len(pictures(frames)) == 3
+    assert (frames / "00000.png").stat().st_mtime_ns == kept
+    shutil.rmtree(out)
+    shutil.rmtree(frames)
+    make_film(avatar, film, FilmOutput.parse(out, None, "white"), frames=range(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["film"]
+
+
+def test_a_film_does_not_replace_what_it_is_made_from(tmp_path: Path) -> None:
+    source, picture = tmp_path / "talk.mp4", tmp_path / "wall.png"
+    source.write_bytes(b"the only copy")
+    Image.new("RGB", (8, 8)).save(picture)
+    with pytest.raises(UserError, match=r"talk\.mp4: is read as well"):
+        FilmOutput.parse(source, None, "white", driver=str(tmp_path / "." / "talk.mp4"))
+    with pytest.raises(UserError, match=r"wall\.png: is read as well"):
+        FilmOutput.parse(picture, None, str(picture))
+    assert source.read_bytes() == b"the only copy"
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, avatar, film) -> None:

@@ -1,5 +1,6 @@
 """What a user names becomes a driver, or one line that says why not."""
 
+import copy
 import math
 import os
 import re
@@ -12,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from partnerface.animation import open_driver as opening
 from partnerface.animation.open_driver import DrivingOptions, open_driver
@@ -77,6 +79,49 @@ def test_the_avatars_own_frames_by_the_runs_folder(trained_run, synthetic_datase
     for driver in (own, other, again):
         torch.testing.assert_close(driver.views.head.expression, head.expression, atol=1e-6, rtol=0)
         torch.testing.assert_close(driver.views.head.rotation, head.rotation, atol=1e-5, rtol=0)
+
+
+def test_the_dataset_inside_a_run_is_found_wherever_the_run_lies(
+    avatar, trained_run, synthetic_dataset, tmp_path, monkeypatch
+):
+    """As `create` makes it; another dataset at the path of the training is not taken in its place."""
+    run, root = tmp_path / "moved", Path("avatars") / "me" / "dataset"
+    shutil.copytree(synthetic_dataset, run / "dataset")
+    config = yaml.safe_load((trained_run / "config.yaml").read_text())
+    config["data"]["reader"]["init_args"]["root"] = str(root)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / root).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert len(open_driver("own", avatar, run=run, say=lambda line: None)) == 24
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "words"),
+    [
+        ("{tmp}/clip.mp4", {"seconds": 5.0}, "--seconds: is for a built-in motion; the driver is a video"),
+        ("{tmp}/clip.mp4", {"fps": 30.0}, "--fps: is for a Live Link Face file or a table"),
+        ("{tmp}/t.npy", {"angles": "degrees"}, "--angles: is for a Live Link Face file"),
+        ("talk", {"flip": "yaw"}, "--flip: is for a Live Link Face file; the driver is a built-in motion"),
+        ("{tmp}", {"seed": 1}, "the driver is a dataset"),
+    ],
+)
+def test_an_option_that_a_driver_does_not_read_is_refused(avatar, tracker, tmp_path, text, option, words):
+    film(tmp_path / "clip.mp4", 50)
+    np.save(tmp_path / "t.npy", np.zeros((7, 52), np.float32))
+    with pytest.raises(UserError) as refused:
+        open_driver(text.replace("{tmp}", str(tmp_path)), avatar, DrivingOptions(**option))
+    assert words in str(refused.value)
+    assert tracker == []
+
+
+def test_shoulders_of_another_person_are_not_shown(avatar, tracker, tmp_path):
+    """The tracked dataset is that of the avatar, with another identity."""
+    options = DrivingOptions(pose="absolute", torso="tracked")
+    open_driver(str(film(tmp_path / "clip.mp4", 50)), avatar, options, say=lambda line: None)
+    stranger = copy.deepcopy(avatar)
+    stranger.identity += 0.1
+    with pytest.raises(UserError, match=r"clip\.mp4 is not the avatar's own video"):
+        open_driver(str(tmp_path / "clip.mp4"), stranger, options, say=lambda line: None)
 
 
 def test_a_video_is_tracked_once_into_a_cache_by_its_content(avatar, tracker, tmp_path):

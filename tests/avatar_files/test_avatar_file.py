@@ -106,6 +106,12 @@ def test_the_file_has_the_name_of_its_run(trained_run: Path, tmp_path: Path, cap
     assert main(["export", "avatar", str(run / "checkpoints" / "last.ckpt")]) == 0
     assert read_avatar_file(tmp_path / "anna.avatar").scores is not None
     assert str(tmp_path / "anna.avatar") in capsys.readouterr().out
+    # Scores of an earlier training are not those of these weights.
+    scores = json.loads((run / "metrics.json").read_text())
+    scores["protocol"]["trained_steps"] += 1
+    (run / "metrics.json").write_text(json.dumps(scores))
+    assert main(["export", "avatar", str(run)]) == 0
+    assert read_avatar_file(tmp_path / "anna.avatar").scores is None
     # A run that was not tested has no scores, and is exported.
     (run / "metrics.json").unlink()
     assert main(["export", "avatar", str(run)]) == 0

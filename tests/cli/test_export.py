@@ -41,7 +41,11 @@ def test_every_frame_becomes_a_file(trained_run, tmp_path) -> None:
     ("arguments", "message"),
     [
         (["mesh", "RUN", "--out=OUT/me.obj"], "me.obj: must end in .glb"),
-        (["mesh", "RUN", "--out=OUT/none/me.glb"], "there is no folder"),
+        (["mesh", "RUN", "--out=OUT"], "must end in .glb"),
+        (["mesh", "RUN", "--out=OUT/me.glb", "--frames=0:3"], "--frames 0:3: are those of a --driver"),
+        (["splats", "RUN", "--out=OUT/me.ply", "--frames=0:3"], "--frames 0:3: are those of a --driver"),
+        (["mesh", "RUN", "--out=OUT/me.glb", "--driver=talk", "--fps=30"], "--fps: is for a Live Link Face"),
+        (["mesh", "RUN", "--out=OUT/me.glb", "--driver=RUN", "--seconds=3"], "the driver is a dataset"),
         (["mesh", "RUN", "--out=OUT/me.glb", "--texture=10"], "texture"),
         (["mesh", "RUN", "--out=OUT/me.glb", "--driver=nobody.mp4"], "nobody.mp4"),
         (["mesh", "RUN", "--out=OUT/me.glb", "--driver=talk", "--frames=9:3"], "--frames 9:3"),
@@ -78,3 +82,11 @@ def test_what_cannot_be_exported(word: str, advice: str, capsys) -> None:
     assert f"export {word}: nothing of that name can be exported" in line
     assert advice in line
     assert line.endswith("before the avatar")
+
+
+def test_frames_of_two_drivers_do_not_mix(trained_run, tmp_path, capsys) -> None:
+    (tmp_path / "ply").mkdir()
+    (tmp_path / "ply" / "00009.ply").write_text("of another driver")
+    assert main(["export", "ply", str(trained_run), "--driver=talk", "--out", str(tmp_path / "ply")]) == 2
+    assert "ply: is not empty; choose another name" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "ply").iterdir()] == ["00009.ply"]

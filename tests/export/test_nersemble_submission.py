@@ -175,7 +175,8 @@ def test_what_is_refused(benchmark, avatars, tmp_path, capsys):
         assert part in message, message
 
     refused("out.mp4: must end in .zip", out=str(tmp_path / "out.mp4"))
-    refused("there is no folder", out=str(tmp_path / "none" / "out.zip"))
+    (tmp_path / "file").touch()
+    refused("cannot be written", out=str(tmp_path / "file" / "out.zip"))
     refused("--persons 394: no person of the benchmark", persons="394")
     refused("404: missing; give the folder mono_flame_avatar", persons="393,404")
     refused("393: missing; train an avatar of each person", avatars=str(tmp_path))

@@ -73,6 +73,16 @@ def test_what_the_source_raises_reaches_whoever_iterates():
             list(newest)
 
 
+def test_a_camera_that_gives_nothing_any_more_is_given_up_with_what_came_before():
+    source, taken = FakeSource(), []
+    with NewestPictures(iter(source), patience=0.05) as newest:
+        threading.Timer(0.2, source.give, [0]).start()  # the first may take its time
+        with pytest.raises(UserError, match=r"no picture for 0\.05 s"):
+            taken.extend(newest)
+        source.orders.put(None)
+    assert [found.time for found in taken] == [0]
+
+
 def test_leaving_lets_go_of_the_source():
     source = FakeSource()
     with NewestPictures(iter(source)) as newest:

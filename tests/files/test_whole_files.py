@@ -103,6 +103,13 @@ def test_only_folders_of_dead_processes_are_removed(tmp_path):
         (tmp_path / name).mkdir()
     remove_abandoned(tmp_path / "set")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
+    # What a killed writer had moved aside is kept until something is in its place.
+    (tmp_path / f".set.{process}.partial.old").mkdir()
+    remove_abandoned(tmp_path / "set")
+    assert (tmp_path / f".set.{process}.partial.old").is_dir()
+    (tmp_path / "set").mkdir()
+    remove_abandoned(tmp_path / "set")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*kept, "set"])
 
 
 CODE = """

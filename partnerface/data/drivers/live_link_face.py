@@ -80,6 +80,8 @@ def read_live_link_face(
         raise UserError(f"{path}: expressions of up to {largest:g}; they must lie between 0 and 1")
     notes = [f"{path.name}: no columns for {', '.join(missing)}: taken as zero"] if missing else []
     turns, unit_note = _turns(table, columns, tracked, path, angles)
+    if not tracked.any():
+        raise UserError(f"{path}: no row has numbers in all columns")
     signs = _signs(flip)
     head = [sign * turns.get(f"head{axis}", table.new_zeros(len(table))) for axis, sign in signs.items()]
     joints = eye_joints(_eyes(expression.nan_to_num(0), turns, head_model), head_model)
@@ -125,6 +127,8 @@ def _turns(
         f"{part}{axis}" for part in ("head", "lefteye", "righteye") for axis in ("yaw", "pitch", "roll")
     ]
     found = {name: table[:, columns[name]] for name in wanted if name in columns}
+    # A column without a single number is as good as none.
+    found = {name: values for name, values in found.items() if values.isfinite().any()}
     if not found:
         return {}, f"{path.name}: no angles; the head stays and the eyes follow eyeLook"
     tracked &= torch.stack(list(found.values())).isfinite().all(0)

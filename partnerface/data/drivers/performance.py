@@ -127,7 +127,9 @@ def make_performance(
     if gaps := gap_report(tracked, recording.fps):
         notes.append(gaps)
     if not tracked.all():
-        recording = at_times(recording, torch.arange(count)[tracked].double(), torch.arange(count).double())
+        bridged = at_times(recording, torch.arange(count)[tracked].double(), torch.arange(count).double())
+        # The performer's picture is the frame's own, whether or not it shows a face.
+        recording = replace(bridged, pictures=recording.pictures)
     if smooth_hz is not None:
         if not 0 < smooth_hz < recording.fps / 2:
             raise UserError(f"--smooth {smooth_hz:g}: choose between 0 and {recording.fps / 2:g} Hz")
@@ -254,11 +256,12 @@ def evenly_spaced(recording: Recording, times: Tensor) -> Recording:
         return recording
     even = at_times(recording, times[recording.tracked], wanted)
     # What was interpolated between frames without a face is no observation either.
-    near = torch.searchsorted(times, wanted).clamp(max=len(times) - 1)
+    after = torch.searchsorted(times, wanted).clamp(1, len(times) - 1)
+    near = after - (wanted - times[after - 1] < times[after] - wanted).long()
+    pictures = [recording.pictures[i] for i in near.tolist()] if recording.pictures else ()
     note = f"{len(times)} frames unevenly spaced in time became {count}, by interpolation"
-    return replace(
-        even, tracked=recording.tracked[near], notes=[*recording.notes, f"{recording.name}: {note}"]
-    )
+    notes = [*recording.notes, f"{recording.name}: {note}"]
+    return replace(even, tracked=recording.tracked[near], pictures=pictures, notes=notes)
 
 
 def low_pass(recording: Recording, cutoff_hz: float) -> Recording:

@@ -60,7 +60,7 @@ def tracked_recording(
         neutral=own[1] if own is not None and known else None,
         sound=sound,
         pictures=sequence.image_paths,
-        torso=View(camera, head, sequence.torso_motion),
+        torso=View(camera, head, sequence.torso_motion) if known or own is None else None,
         notes=[f"{sequence.name}: the avatar's own person, as tracked for it"] if known else [],
     )
 

@@ -207,6 +207,11 @@ def _carry_pose(
     else:
         moved = performance.mean_translation + performance.translation
         if settings.keep_distance:  # on the same ray of the camera
+            if bool((moved[:, 2] >= 0).any()):
+                raise UserError(
+                    f"{performance.name}: a head is not before the camera, whose z points backward: give "
+                    "metres with z below 0, or --pose relative"
+                )
             moved = moved * (place[2] / moved[:, 2:])
     start = avatar.mean_rotation if settings.pose == "relative" else axes @ performance.mean_rotation
     return start @ performance.rotation, moved @ axes.T + centre
@@ -235,7 +240,9 @@ def _tracked(
 ) -> tuple[HeadParameters, Tensor]:
     torso = performance.torso
     if torso is None:
-        raise UserError(f"--torso tracked: {performance.name} has no torso; choose follow or still")
+        raise UserError(
+            f"--torso tracked: {performance.name} is not the avatar's own video; choose follow or still"
+        )
     if settings.pose != "absolute":
         raise UserError(f"--torso tracked: needs --pose absolute, not {settings.pose}")
     if (head.torso_rotation is None) == (torso.head.torso_rotation is None):

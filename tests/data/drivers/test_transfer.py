@@ -255,7 +255,7 @@ def test_a_still_torso_stays(own, avatar):
 def test_what_cannot_be_carried_over_is_said(avatar):
     performance = make_performance(talk(HEAD, 1.0), HEAD)
     person = avatar.driven()
-    with pytest.raises(UserError, match=r"--torso tracked: talk has no torso"):
+    with pytest.raises(UserError, match=r"--torso tracked: talk is not the avatar's own video"):
         TransferredPerformance(performance, person, TransferSettings(torso="tracked"))
     with pytest.raises(UserError, match="not those of the avatar's head model"):
         TransferredPerformance(replace(performance, expression_names=["smile"]), person)
