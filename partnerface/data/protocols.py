@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,11 +58,16 @@ class NamedProtocol:
         share = f"{100 * self.tested:.3g} % of the" if self.tested < 1 else f"{self.tested:g}"
         return f"the last {share} frames"
 
-    def scored(self) -> dict[str, Any]:
-        """What is scored, and what differs from the system's own measurement, as a table for JSON."""
+    def scored(self, division: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """What is scored, and what differs from the system's own measurement, as a table for JSON.
+
+        Args:
+            division: how the dataset was divided, in words (`TrackedSequence.split_protocol`); one that came
+                divided may test otherwise than its system does by default.
+        """
         return {
             "title": self.title,
-            "test": self.test,
+            "test": (division or {}).get(TEST, self.test),
             "picture": self.picture,
             "metrics": list(self.metrics),
             "differences": list(self.differences),

@@ -113,9 +113,9 @@ def cut_clip(
     """
     task = bars.add_task("mattes", total=len(frames))
     image_paths: list[Path] = []
-    chosen, cut_off = distrust_cut(track.selected(frames))
-    chosen, wrong = distrust_wrong(chosen)
+    chosen, wrong = distrust_wrong(track.selected(frames))
     at_head = chosen.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size)
+    at_head, cut_off = distrust_cut(at_head)
     colours: list[np.ndarray] = []
     contrasts: list[float] = []
 
@@ -171,7 +171,7 @@ def cut_clip(
         image_paths=image_paths,
         matte_paths=[writer.add_matte(matte) for matte in mattes],
         mattes=mattes,
-        notes=[*cut_off, *wrong, *covered, *glasses_note(contrasts)],
+        notes=[*wrong, *cut_off, *covered, *glasses_note(contrasts)],
     )
 
 

@@ -29,7 +29,7 @@ from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.fit.matte_contour import ContourTargets
 
 TRACKING_REPORT_FILE = "report.json"
-TRACKER_VERSION = 11
+TRACKER_VERSION = 12
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 LANDMARKS_FILE = "landmarks.npz"
 MATTES_FILE = "mattes.npz"
@@ -82,12 +82,18 @@ class TrackingStages:
     """
 
     def __init__(self, out: Path, key: str) -> None:
-        root = out.absolute()
-        self.folder = root.with_name(f".{root.name}.{key}.stages")
+        self._root = out.absolute()
+        self.folder = self._root.with_name(f".{self._root.name}.{key}.stages")
 
     def landmarks(self, source: str) -> LandmarkTrack | None:
         """The landmarks of the video with that digest."""
         return stored_landmarks(self.folder / LANDMARKS_FILE, source)
+
+    def of_other_settings(self) -> list[Path]:
+        """Folders of trackings of the same dataset with other settings that have not ended."""
+        return [
+            path for path in self._root.parent.glob(f".{self._root.name}.*.stages") if path != self.folder
+        ]
 
     def save_landmarks(self, track: LandmarkTrack) -> None:
         """Keep the landmarks, in pixels of the video."""
@@ -115,9 +121,10 @@ class TrackingStages:
         """Keep a fit."""
         self._save(FIT_FILE, _fit_arrays(fit))
 
-    def remove(self) -> None:
+    def remove(self, with_others: bool = False) -> None:
         """Remove the folder: all has gone into the dataset, or is of no use."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, *(self.of_other_settings() if with_others else ())):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _load(self, name: str, largest_bytes: int = LARGEST_ARRAYS_BYTES) -> dict[str, np.ndarray]:
         path = self.folder / name

@@ -41,9 +41,11 @@ from partnerface.tracking.detection.shots import (
     MIN_TRACKED_FRAMES,
     check_face_found,
     find_cuts,
+    picture_rate,
     single_shot,
     stall_notes,
 )
+from partnerface.tracking.detection.trusted_frames import distrust_cut
 from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.report import frame_residuals, overlay_frame, report_record, write_report
 from partnerface.tracking.stages import (
@@ -130,14 +132,15 @@ def track_video(
         track.save(writer.folder / LANDMARKS_FILE)
         frames = choose_frames(track, max_frames)
         notes = [*track.notes, *stall_notes(track)]
-        if len(frames) < len(track):
+        if len(frames) < len(track) and max_frames < len(track):
             notes.append(
                 f"{len(frames)} of {len(track)} frames are used, those that differ most; "
                 "--max_frames sets another number"
             )
+        track = replace(track, fps=picture_rate(track))
         for note in notes:
             say(f"{video.path}: {note}")
-        crop = choose_head_crop(track, size)
+        crop = choose_head_crop(distrust_cut(track)[0], size)
         crop.save(writer.folder / CROP_FILE)
         if crop.size < size:
             say(f"{video.path}: the head crop is {crop.side} pixels wide and is not enlarged to {size}")
@@ -179,7 +182,7 @@ def track_video(
         sequence = completion.sequence(writer.paths["label_path"])
         sequence.times = torch.from_numpy(track.timestamps[frames])
         sequence = writer.finish(sequence, residuals)
-    stages.remove()
+    stages.remove(with_others=True)
     return sequence
 
 
@@ -192,21 +195,32 @@ def _find_landmarks(
     say: Callable[[str], None],
     bars: Progress,
 ) -> LandmarkTrack:
-    """Landmarks of an unfinished run, of a dataset in ``out`` (of any size), or newly detected."""
+    """Landmarks of an unfinished run, of a dataset in ``out``, or newly detected.
+
+    They are the same for every size, matte and head model, and are taken from runs of other settings too.
+    """
     if (track := stages.landmarks(source)) is not None:
         say(f"{stages.folder}: an unfinished tracking, continued")
         return track
     # What follows from landmarks that are gone is of no use.
     stages.remove()
-    if (track := stored_landmarks(out / LANDMARKS_FILE, source, detector.model_sha256)) is not None:
-        say(f"{out / LANDMARKS_FILE}: landmarks of this video, reused")
-    else:
+    for path in (folder / LANDMARKS_FILE for folder in (out, *stages.of_other_settings())):
+        if (track := stored_landmarks(path, source, detector.model_sha256)) is not None:
+            say(f"{path}: landmarks of this video, reused")
+            break
+    if track is None:
         count = probe_video(video).num_frames
         if count == 1:
             raise UserError(f"{video.path}: a single picture; an avatar needs a video, half a minute or more")
         task = bars.add_task("landmarks", total=count or None)
+
+        def advance() -> None:
+            if bars.tasks[task].finished:  # small faces and posters take another pass
+                bars.reset(task)
+            bars.advance(task)
+
         with without_native_chatter():
-            track = detector.detect(video, lambda: bars.advance(task))
+            track = detector.detect(video, advance)
         track.source = source
     check_face_found(track, video.path)
     track = single_shot(track, video.path)

@@ -60,6 +60,16 @@ def test_another_key_finds_nothing_and_removal_leaves_nothing(tmp_path, fit):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_end_takes_trackings_of_other_settings_along(tmp_path, fit):
+    stages, other = (TrackingStages(tmp_path / "out", key) for key in ("key", "other"))
+    of_another = TrackingStages(tmp_path / "out2", "key")
+    for each in (stages, other, of_another):
+        each.save_fit(fit)
+    assert stages.of_other_settings() == [other.folder]
+    stages.remove(with_others=True)
+    assert list(tmp_path.iterdir()) == [of_another.folder]
+
+
 def test_a_file_that_lacks_a_field_or_has_a_foreign_one_is_not_used(tmp_path, fit):
     stages = TrackingStages(tmp_path / "out", "key")
     stages.save_fit(fit)

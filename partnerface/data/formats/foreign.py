@@ -181,8 +181,9 @@ class DatasetFolder:
         lines = []
         for root in (self.root, *self._union_members):
             for folder, folders, files in os.walk(root):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                for name in sorted(files):
+                # Runs that were started in the dataset's folder are none of it.
+                folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "runs")
+                for name in sorted(name for name in files if not name.startswith(".")):
                     status = os.lstat(os.path.join(folder, name))
                     lines.append(
                         f"{os.path.relpath(folder, self.root)}/{name} {status.st_size} {status.st_mtime_ns}"

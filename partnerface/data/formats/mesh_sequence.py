@@ -120,14 +120,15 @@ def head_of_meshes(
     height = high[1] - low[1]
     origin = np.array([rest[:, 0].mean(), low[1] + NECK_SHARE * height, rest[:, 2].mean()], np.float32)
     template = (rest - origin).astype(np.float32)
-    rotation, translation = _rigid_poses(vertices.astype(np.float64), template.astype(np.float64))
+    rotation, translation = _rigid_poses(vertices.astype(np.float64), template.astype(np.float64), train)
     local = np.matmul(vertices - translation[:, None], rotation)
     offsets = (local - template).reshape(len(vertices), -1)
     basis = _components(offsets, train)
     expression = offsets @ basis.T
     # Coefficients of about one, as those of any 3DMM: limits elsewhere are in such units.
-    scale = np.maximum(expression[train].std(0), np.abs(expression).max(0) / 10)
-    scale = np.where(scale > 0, scale, 1)
+    scale = np.maximum(expression[train].std(0), np.abs(expression[train]).max(0) / 10)
+    # What only test frames show has the unit of the largest.
+    scale = np.where(scale > 0, scale, scale.max() or 1)
     model = HeadModel(_asset(template, faces, (basis * scale[:, None]).reshape(len(basis), -1, 3)))
     parameters = HeadParameters.neutral(len(vertices), model.num_identity, model.num_expression, len(JOINTS))
     parameters.expression = torch.from_numpy((expression / scale).astype(np.float64))
@@ -135,10 +136,12 @@ def head_of_meshes(
     return model, parameters.to(torch.float64)
 
 
-def _rigid_poses(vertices: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rigid_poses(
+    vertices: np.ndarray, template: np.ndarray, train: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Rotation ``[T, 3, 3]`` and translation ``[T, 3]`` from the template to each mesh, by what moves least.
 
-    Umeyama's alignment, repeated with the half of the vertices that it leaves nearest.
+    Umeyama's alignment, repeated with the half of the vertices that it leaves nearest in training frames.
     """
     kept = np.ones(len(template), bool)
     for _ in range(ROUNDS):
@@ -150,7 +153,7 @@ def _rigid_poses(vertices: np.ndarray, template: np.ndarray) -> tuple[np.ndarray
         rotation = u @ vt
         translation = centres - rotation @ centre
         moved = template @ rotation.swapaxes(1, 2) + translation[:, None]
-        left = np.square(moved - vertices).sum(2).mean(0)
+        left = np.square(moved - vertices)[train].sum(2).mean(0)
         kept = left <= np.median(left)
     return rotation, translation
 

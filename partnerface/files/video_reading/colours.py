@@ -48,14 +48,12 @@ class Colours(NamedTuple):
         limited: True if luma uses 16 to 235 of 255.
         transfer: ``SDR``, ``HLG`` or ``PQ``.
         gamut: ``BT.709``, ``BT.2020`` or ``Display P3``.
-        assumed: True if the file does not name the matrix.
     """
 
     matrix: int
     limited: bool
     transfer: str
     gamut: str
-    assumed: bool
 
     @property
     def is_converted(self) -> bool:
@@ -65,9 +63,8 @@ class Colours(NamedTuple):
 
 def frame_colours(frame: av.VideoFrame) -> Colours:
     """The colours of a decoded frame, by its tags; untagged HD is BT.709 and smaller pictures BT.601."""
-    matrix, assumed = int(frame.colorspace), False
+    matrix = int(frame.colorspace)
     if matrix == _UNSPECIFIED:
-        assumed = True
         hd = frame.height >= HD_LINES or frame.width >= HD_WIDTH
         matrix = int(Colorspace.ITU709 if hd else Colorspace.ITU601)
     transfer = _TRANSFERS.get(frame.color_trc, "SDR")
@@ -75,7 +72,7 @@ def frame_colours(frame: av.VideoFrame) -> Colours:
     if transfer != "SDR" and frame.color_primaries == ColorPrimaries.UNSPECIFIED:
         gamut = "BT.2020"
     full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-    return Colours(matrix, not full, transfer, gamut, assumed)
+    return Colours(matrix, not full, transfer, gamut)
 
 
 def to_bt709(values: np.ndarray, transfer: str, gamut: str) -> np.ndarray:

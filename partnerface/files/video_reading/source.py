@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ class VideoSource:
     @property
     def name(self) -> str:
         """A name for what is made from it."""
-        return self.path.parent.name if self.is_pictures and not self.path.is_dir() else self.path.stem
+        path = Path(os.path.abspath(self.path))  # "." and a pattern alone have a name there
+        return path.parent.name if self.is_pictures and not self.path.is_dir() else path.stem
 
     @property
     def files(self) -> list[Path]:
@@ -121,4 +123,4 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
     """A key that sorts 2 before 10."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]

@@ -6,6 +6,7 @@ import numpy as np
 
 from partnerface.files.video_reading.source import MAX_FRAMES
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.detection.shots import picture_rate
 
 STRETCH_SECONDS = 1.0
 """Frames are chosen in stretches, for motion is smoothed and measured from frame to frame."""
@@ -18,12 +19,16 @@ extent."""
 def choose_frames(track: LandmarkTrack, most: int = MAX_FRAMES) -> np.ndarray:
     """Numbers ``[N]`` of at most so many frames, in order; all if there are no more.
 
-    Of a longer video those are left out that show no face or are copies, and then stretches of a second are
-    added one after another: the one whose expressions and head poses are farthest from those of the frames
-    chosen before, on average over its frames.
+    A film of 24 or 30 pictures per second in a video of 60 loses its copies first: between them no frame has
+    a neighbour that tells its motion. Of a longer video those are left out that show no face or are copies,
+    and then stretches of a second are added one after another: the one whose expressions and head poses are
+    farthest from those of the frames chosen before, on average over its frames.
     """
-    if len(track) <= most:
-        return np.arange(len(track))
+    frames = np.arange(len(track))
+    if picture_rate(track) < track.fps:
+        frames = np.flatnonzero(~track.copies)
+    if len(frames) <= most:
+        return frames
     frames = np.flatnonzero(track.used)
     if len(frames) <= most:
         return frames

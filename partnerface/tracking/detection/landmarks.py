@@ -93,7 +93,7 @@ class MediaPipeDetector:
                     source, len(found.track), lambda image: face_points(one_face, image)
                 )
             if window is not None:
-                closer = _Pass(reader, window=window)
+                closer = _Pass(reader, on_frame, window)
                 if closer.track.valid.sum() > found.track.valid.sum():
                     found = closer
                     height = float(np.nanmedian(found.track.face_heights()))
@@ -105,7 +105,7 @@ class MediaPipeDetector:
         if moving and still:
             notes += [still_face_note(face, found.track.width) for face in still]
             if follows_any(found.track, still):
-                found = _Pass(reader, window=found.window, still=still, moving=moving)
+                found = _Pass(reader, on_frame, found.window, still, moving)
         track = found.track
         track.stream = -1 if source.stream is None else source.stream
         track.quarter_turns, track.transparent = source.quarter_turns, reader.transparent

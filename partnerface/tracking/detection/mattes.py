@@ -21,6 +21,9 @@ CROP_FACE_HEIGHTS = 2.6
 """Side of the crop in face heights (top of the forehead to chin counts as one): hair and shoulders fit in."""
 FACE_ROW = 0.48
 KEEP_WHOLE_SHARE = 0.8
+ELSEWHERE = 0.05
+"""Share of the frames that may leave the crop, on each of its sides."""
+
 MATTE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -69,8 +72,9 @@ def choose_head_crop(track: LandmarkTrack, size: int) -> HeadCrop:
     points = track.landmarks[track.used, :SKIN_LANDMARKS, :2]
     low, high = points.min(1), points.max(1)
     face_height = float(np.nanmedian(track.face_heights()))
-    centre = np.median((low + high) / 2, axis=0)
-    reach = np.quantile(high, 0.98, axis=0) - np.quantile(low, 0.02, axis=0)
+    # A face that is elsewhere for a moment, as one who walks in, is not worth a smaller one in all frames.
+    low, high = np.quantile(low, ELSEWHERE, axis=0), np.quantile(high, 1 - ELSEWHERE, axis=0)
+    centre, reach = (low + high) / 2, high - low
     side = max(CROP_FACE_HEIGHTS * face_height, float(reach.max()) + 1.2 * face_height)
     shorter = min(track.width, track.height)
     side = shorter if side > KEEP_WHOLE_SHARE * shorter else round(side)

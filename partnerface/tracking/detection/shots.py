@@ -26,6 +26,9 @@ STALL_SECONDS = 0.5
 STALL_INTERVALS = 5
 """A stall lasts longer than both this time and so many usual intervals between frames."""
 
+REGULAR_COPIES = 0.95
+"""Share of the rate of frames below which new pictures come regularly slower."""
+
 THUMBNAIL = 32
 EMPTY_CONTRAST = 0.02
 """Standard deviation of a thumbnail's values, in [0, 1], below which the picture shows nothing."""
@@ -172,9 +175,26 @@ def find_stalls(track: LandmarkTrack) -> list[int]:
     """First frames after a time without new pictures: none came, or copies of the last."""
     if len(track) < 2:
         return []
-    limit = max(STALL_SECONDS, STALL_INTERVALS * float(np.median(np.diff(track.timestamps))))
     fresh = np.flatnonzero(~track.copies)
-    return fresh[1:][np.diff(track.timestamps[fresh]) > limit].tolist()
+    return fresh[1:][np.diff(track.timestamps[fresh]) > _longest_pause(track)].tolist()
+
+
+def picture_rate(track: LandmarkTrack) -> float:
+    """New pictures per second outside stalls, if they come regularly slower than frames; else ``track.fps``.
+
+    A film of 24 pictures per second in a video of 60 shows each of them two or three times.
+    """
+    if track.copies.sum() < 2:
+        return track.fps
+    pauses = np.diff(track.timestamps[~track.copies])
+    pauses = pauses[pauses <= _longest_pause(track)]
+    rate = float(1 / pauses.mean()) if len(pauses) else track.fps
+    return rate if rate < REGULAR_COPIES * track.fps else track.fps
+
+
+def _longest_pause(track: LandmarkTrack) -> float:
+    """Seconds between new pictures that are no stall yet."""
+    return max(STALL_SECONDS, STALL_INTERVALS * float(np.median(np.diff(track.timestamps))))
 
 
 def stall_notes(track: LandmarkTrack) -> list[str]:
@@ -184,7 +204,9 @@ def stall_notes(track: LandmarkTrack) -> list[str]:
     for frame in find_stalls(track):
         before = fresh[np.searchsorted(fresh, frame) - 1]
         lines.append(f"no new picture for {times[frame] - times[before]:.2f} s from {times[before]:.2f} s on")
-    if copies := int((track.copies & track.valid).sum()):
+    if (rate := picture_rate(track)) < track.fps:
+        lines.append(f"{rate:.3g} new pictures per second among {track.fps:.3g}; copies are left out")
+    elif copies := int((track.copies & track.valid).sum()):
         lines.append(f"{copies} frames are copies of those before them and do not count as data")
     return lines
 

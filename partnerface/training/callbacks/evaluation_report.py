@@ -175,7 +175,7 @@ class EvaluationReport(Callback):
         return EvaluationProtocol(
             dataset=sequence.name,
             name=None if data.protocol is None else data.protocol.name,
-            scored=None if data.protocol is None else data.protocol.scored(),
+            scored=None if data.protocol is None else data.protocol.scored(sequence.split_protocol),
             read_as=sequence.origin,
             checkpoint=_name_of_checkpoint(trainer),
             trained_steps=pl_module.trained_steps or trainer.global_step,

@@ -86,6 +86,29 @@ def test_crop_holds_every_face_and_stays_inside_the_video(synthetic_track):
     assert (points.max((0, 1)) <= [crop.offset_x + crop.side, crop.offset_y + crop.side]).all()
 
 
+@pytest.mark.parametrize(("share", "heights"), [(0.17, 1.5), (0.4, 2.5)])
+def test_a_person_who_leans_aside_for_a_while_stays_in_the_crop(synthetic_track, share, heights):
+    track = synthetic_track(60).track
+    track.landmarks[..., :2] = track.landmarks[..., :2] * 0.5 + [300, 200]
+    track.width, track.height = 1920, 1080
+    aside = round(60 * share)
+    track.landmarks[20 : 20 + aside, :, 0] += heights * np.nanmedian(track.face_heights())
+    crop = choose_head_crop(track, 512)
+    x = track.landmarks[:, :468, 0]
+    assert x.min() >= crop.offset_x
+    assert x.max() <= crop.offset_x + crop.side
+
+
+def test_one_who_walks_in_does_not_make_the_head_small_for_all_the_time(synthetic_track):
+    """Two of sixty frames show the face at the edge of the picture."""
+    track = synthetic_track(60).track
+    track.landmarks[..., :2] = track.landmarks[..., :2] * 0.5 + [900, 300]
+    track.width, track.height = 1920, 1080
+    at_rest = choose_head_crop(track, 512)
+    track.landmarks[:2, :, 0] -= 850
+    assert choose_head_crop(track, 512).side == at_rest.side
+
+
 def test_video_hardly_larger_than_the_head_is_kept_whole(synthetic_track):
     track = synthetic_track().track
     crop = choose_head_crop(track, 512)

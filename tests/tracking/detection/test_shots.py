@@ -15,6 +15,7 @@ from partnerface.tracking.detection.shots import (
     check_face_found,
     find_cuts,
     find_stalls,
+    picture_rate,
     single_shot,
     smoothing_times,
     stall_notes,
@@ -132,6 +133,22 @@ def test_copies_are_found_and_count_for_nothing(track):
     still = _seen(track, [pictures[0]] * 25 + pictures[:5])
     with pytest.raises(UserError, match="only 5 of 30 frames with a face differ"):
         check_face_found(still, VIDEO)
+
+
+@pytest.mark.parametrize("shown", [(2,), (2, 3), (1, 1, 1, 2)], ids=["30 in 60", "24 in 60", "24 in 30"])
+def test_slower_pictures_in_a_faster_video_lose_their_copies(track, shown):
+    """Each picture is shown so many times, in turn; the last third stands still, which is no rate."""
+    numbers = [k for k in range(20) for _ in range(shown[k % len(shown)])][:20]
+    new = np.flatnonzero(np.diff([-1, *numbers]))
+    pictures = _quiet(20)
+    seen = _seen(track, [pictures[k] for k in numbers + [numbers[-1]] * 10])
+    rate = len(shown) / sum(shown) * seen.fps
+    assert picture_rate(seen) == pytest.approx(rate, rel=0.05)
+    assert choose_frames(seen).tolist() == new.tolist()
+    assert stall_notes(seen)[-1].startswith(f"{picture_rate(seen):.3g} new pictures per second among ")
+    shown_once = seen.selected(new)
+    assert not shown_once.copies[1:].any()
+    assert shown_once.used.all()
 
 
 def test_a_gap_in_time_is_neither_smoothed_nor_cut(track):
