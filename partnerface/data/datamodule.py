@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from functools import cached_property
 from typing import Any, Literal
@@ -38,6 +39,11 @@ from partnerface.files.whole_files import one_after_another
 VISITS_PER_EPOCH = 4
 """How often an epoch sees each training frame, unless ``batches_per_epoch`` is given."""
 
+NEVER = 2**62
+"""Number of a visit that training does not come to."""
+LOADED_AHEAD = 2
+"""Batches that each worker has loaded before they are asked for, `DataLoader`'s ``prefetch_factor``."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -58,7 +64,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
             ``<split>_sample``; 0 for none. Methods that render slowly are compared on those.
         test_splits: the splits to test on; all by default.
         num_workers: worker processes; sampling takes so little that 0 is fastest on few cores.
-        seed: seed of frame order, pixels and backgrounds.
+        seed: seed of frame order, pixels and backgrounds; by default that of ``seed_everything``.
         protocol: name of a protocol of the literature, which divides the frames and sets ``image_size``; see
             docs/protocols.md. By default the dataset's own division.
         resident: keep the training frames on the GPU and make ray batches there: with ``auto`` where they
@@ -66,8 +72,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         patch_side: side in pixels of a square patch of neighbouring pixels that is among the rays of each
             frame towards the end of training, for losses that compare pictures; 0 for none. A frame whose
             rays are no more than the patch's pixels has none either.
-        patches_from: share of ``trainer.max_steps`` after which patches are drawn; without that number of
-            steps they never are.
+        patches_from: share of ``trainer.max_steps``, or of ``trainer.max_time`` if that comes first, after
+            which patches are drawn.
     """
 
     def __init__(
@@ -83,7 +89,7 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         sample_frames: Between[int, 0, 10**9] = 0,
         test_splits: list[str] | None = None,
         num_workers: Between[int, 0, 256] = 0,
-        seed: Between[int, 0, 2**63] = 0,
+        seed: Between[int, 0, 2**63] | None = None,
         protocol: str | None = None,
         resident: bool | Literal["auto"] = "auto",
         patch_side: Between[int, 0, 1000] = 0,
@@ -99,7 +105,12 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         for name, value in sizes.items():
             if value < 1:
                 raise UserError(f"--data.{name}: {value} is not a positive number")
-        for name, value in (("sample_frames", sample_frames), ("num_workers", num_workers), ("seed", seed)):
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        for name, value in (
+            ("sample_frames", sample_frames),
+            ("num_workers", num_workers),
+            ("seed", self.seed),
+        ):
             if value < 0:
                 raise UserError(f"--data.{name}: {value} is negative")
         self.patch_side = patch_side if patch_side**2 < rays_per_frame else 0
@@ -113,13 +124,13 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         self.predict_frames, self.driver = predict_frames, driver
         self.sample_frames, self.test_splits = sample_frames, test_splits
         self.num_workers = num_workers
-        self.seed = seed
         self.protocol = None if protocol is None else protocol_named(protocol)
         size = None if self.protocol is None else self.protocol.image_size
         if size not in (None, image_size):
             raise UserError(f"--data.image_size {image_size}: protocol {protocol} has {size}; leave one out")
         self.resident = resident
         self._resident_frames: ResidentFrames | None = None
+        self._first_patch: Tensor | None = None
 
     @cached_property
     def _divided(self) -> TrackedSequence:
@@ -228,12 +239,12 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         rank, world = self._process()
         batches = self.batches_per_epoch or -(-VISITS_PER_EPOCH * len(frames) // (size * world))
         steps = -1 if self.trainer is None else self.trainer.max_steps
-        patch_side = self.patch_side if steps > 0 else 0
-        patches_from = round(self.patches_from * steps) * size * world
+        first = round(self.patches_from * steps) * size * world if steps > 0 else NEVER
+        self._first_patch = torch.tensor([first]).share_memory_()
         return ResumableLoader(
             RayDataset(
                 *(self.store, self.views, self.pixel_sampler, self.rays_per_frame, self.seed, looked_up),
-                *(patch_side, patches_from),
+                *(self.patch_side, self._first_patch),
             ),
             ShuffledFrames(frames, batches * size, size, self.seed, rank, world),
             size,
@@ -242,6 +253,16 @@ class HeadVideoDataModule(lightning.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=device.type == "cuda",
         )
+
+    def begin_patches(self, step: int) -> None:
+        """Draw patches from a training step on, or from one just after it: what is loaded ahead stays.
+
+        For a training whose time may end before its steps; called on every process with the same step.
+        """
+        loaded_ahead = self.num_workers * LOADED_AHEAD + 1
+        first = (step + loaded_ahead) * self.frames_per_batch * self._process()[1]
+        if self._first_patch is not None:
+            self._first_patch.clamp_(max=first)
 
     def _frames_on(self, device: torch.device) -> ResidentFrames | None:
         """The training frames on a device, if they are to be there; one line says so."""

@@ -130,7 +130,7 @@ class AvatarModule(LightningModule):
         self.compiles_networks, self.cuda_graphs = compile_networks, cuda_graphs
         self.recorded_step: RecordedStep | None = None
         self._wants_all_terms = True
-        self.elapsed_share = 0.0
+        self.elapsed_shares: dict[str, float] = {}
         self.finite_steps = FiniteSteps(skipped_in_a_row)
         self._pool: ThreadPoolExecutor | None = None
         self._sequence: TrackedSequence | None = None
@@ -230,9 +230,9 @@ class AvatarModule(LightningModule):
 
     @property
     def progress(self) -> float:
-        """Share of training that is done: of its steps or of its time budget, whichever is larger."""
+        """Share of training that is done: of its steps or of a budget, whichever is largest."""
         limit = self.trainer.max_steps
-        return max(self.global_step / limit if limit > 0 else 0.0, self.elapsed_share)
+        return max(self.global_step / limit if limit > 0 else 0.0, *self.elapsed_shares.values(), 0.0)
 
     def training_step(self, batch: RayBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()

@@ -154,6 +154,29 @@ def test_a_patch_leaves_rays_for_the_rest_of_the_picture(make):
     assert [make(patch_side=side).patch_side for side in (2, 3, 24)] == [2, 0, 0]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_patches_that_begin_by_the_clock_begin_with_a_whole_batch_and_soon(make, workers):
+    """Without a number of steps; what is loaded ahead has none, and no batch has them in one frame alone."""
+    data = make(patch_side=2, frames_per_batch=2, batches_per_epoch=40, num_workers=workers)
+    sides = []
+    for step, batch in enumerate(data.train_dataloader()):
+        assert batch.rgb.shape == (2, 8, 3)
+        sides.append(batch.patch_side)
+        if step == 9:
+            data.begin_patches(step + 1)
+    assert sides[:10] == [0] * 10
+    first = sides.index(2)
+    assert 10 < first <= 14
+    assert sides[first:] == [2] * (40 - first)
+
+
+def test_the_seed_of_the_data_is_that_of_everything_else(make, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    assert (make().seed, make(seed=0).seed) == (7, 0)
+    monkeypatch.delenv("PL_GLOBAL_SEED")
+    assert make().seed == 0
+
+
 def test_bad_input_is_one_line(make):
     with pytest.raises(UserError, match=r"predict_frames.*choose from held_out, all, train"):
         make(predict_frames="nothing").predict_dataloader()

@@ -61,7 +61,7 @@ class SecondsBudget(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args) -> None:
         self.spent, self.steps = self.clock() - self._start, trainer.global_step
-        pl_module.elapsed_share = min(self.spent / self.seconds, 1.0)
+        pl_module.elapsed_shares["cpu"] = min(self.spent / self.seconds, 1.0)
         trainer.should_stop |= self.spent >= self.seconds
 
     @contextmanager
@@ -120,7 +120,7 @@ def train_steps(
     """
     module = method.module
     module.cpu_threads = threads
-    module.elapsed_share = progress
+    module.elapsed_shares = {"cpu": progress}
     trainer = Trainer(
         max_steps=steps,
         max_epochs=-1,

@@ -166,7 +166,8 @@ class RayDataset(Dataset):
         seed: seed of pixels and background colours.
         looked_up: False leaves it to somebody else to look up what the frames show, see `ResidentFrames`.
         patch_side: side of the patch in pixels that is among the rays of each frame; 0 for none.
-        patches_from: number of the first visit with a patch.
+        patches_from: number of the first visit with a patch; in a tensor ``[1]`` int64 of shared memory it
+            may be set while workers draw, to the first visit of a batch that is not drawn yet.
     """
 
     def __init__(
@@ -178,7 +179,7 @@ class RayDataset(Dataset):
         seed: int,
         looked_up: bool = True,
         patch_side: int = 0,
-        patches_from: int = 0,
+        patches_from: int | Tensor = 0,
     ) -> None:
         self.store, self.views, self.pixel_sampler = store, views, pixel_sampler
         self.rays_per_frame, self.seed, self.looked_up = rays_per_frame, seed, looked_up

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 
+from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.errors import UserError
 from partnerface.runs.run import CPU_SECONDS
 
@@ -16,9 +17,9 @@ SETTLING_STEPS = 3
 
 
 class TimeBudget(Callback):
-    """Sets the module's ``elapsed_share`` to the share of the trainer's ``max_time`` that has passed.
+    """Sets ``time`` of the module's ``elapsed_shares`` to the share of the trainer's ``max_time`` that has passed.
 
-    Without ``max_time`` it does nothing. Lightning's timer ends the training; after a resume it continues
+    Patches begin by that share too. Without ``max_time`` it does nothing. Lightning's timer ends the training; after a resume it continues
     from the time already spent. Results under a time budget depend on the speed of the machine; for
     results that can be repeated exactly, set ``trainer.max_steps`` alone.
     """
@@ -28,6 +29,7 @@ class TimeBudget(Callback):
         timer = budget_timer(trainer)
         # A resumed run continues from the share it had reached.
         self._settled: float | None = 0.0 if timer and timer.time_elapsed() > 1 else None
+        self._patches = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch, batch_idx) -> None:
         timer = budget_timer(trainer)
@@ -39,7 +41,11 @@ class TimeBudget(Callback):
                 return
             self._settled = elapsed
         share = (elapsed - self._settled) / max(elapsed - self._settled + left, 1e-6)
-        pl_module.elapsed_share = trainer.strategy.broadcast(share)
+        pl_module.elapsed_shares["time"] = share = trainer.strategy.broadcast(share)
+        data = trainer.datamodule
+        if isinstance(data, HeadVideoDataModule) and share >= data.patches_from and not self._patches:
+            self._patches = True
+            data.begin_patches(trainer.global_step)
 
 
 def budget_timer(trainer: Trainer) -> Timer | None:
@@ -95,7 +101,7 @@ class CpuBudget(Callback):
         if self.seconds is None:
             return
         share = trainer.strategy.broadcast(self.spent / self.seconds)
-        pl_module.elapsed_share = min(share, 1.0)
+        pl_module.elapsed_shares["cpu"] = min(share, 1.0)
         trainer.should_stop |= share >= 1
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

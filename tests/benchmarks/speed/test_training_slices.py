@@ -51,7 +51,7 @@ def test_a_budget_ends_training_and_leads_the_schedules(tiny_method):
     train_steps(tiny_method, -1, progress=0.0, callbacks=[budget])
     assert budget.steps == 3
     assert budget.spent == 3
-    assert tiny_method.module.elapsed_share == 1
+    assert tiny_method.module.elapsed_shares["cpu"] == 1
 
 
 def test_a_variant_takes_over_what_fits(build_tiny, tiny_method):

@@ -22,7 +22,7 @@ class _Run:
         logger = SimpleNamespace(log_metrics=lambda values, step: self.logged.append((values, step)))
         strategy = SimpleNamespace(broadcast=lambda value: value)
         self.trainer = SimpleNamespace(should_stop=False, strategy=strategy, loggers=[logger], global_step=0)
-        self.module = SimpleNamespace(elapsed_share=0.0)
+        self.module = SimpleNamespace(elapsed_shares={"cpu": 0.0})
         budget.on_fit_start(self.trainer, self.module)
 
     def step(self, seconds: float) -> None:
@@ -35,12 +35,12 @@ def test_the_schedules_follow_and_training_ends_with_the_budget(monkeypatch) -> 
     run = _Run(CpuBudget(10.0), monkeypatch)
     for _ in range(SETTLING_STEPS):
         run.step(50.0)
-    assert run.module.elapsed_share == 0.0
+    assert run.module.elapsed_shares["cpu"] == 0.0
     run.step(4.0)
-    assert run.module.elapsed_share == pytest.approx(0.4)
+    assert run.module.elapsed_shares["cpu"] == pytest.approx(0.4)
     assert not run.trainer.should_stop
     run.step(7.0)
-    assert run.module.elapsed_share == 1.0
+    assert run.module.elapsed_shares["cpu"] == 1.0
     assert run.trainer.should_stop
     run.budget.on_fit_end(run.trainer, run.module)
     assert run.logged == [({"train/cpu_seconds": pytest.approx(11.0)}, SETTLING_STEPS + 2)]
@@ -50,7 +50,7 @@ def test_a_resumed_run_goes_on_at_its_share(monkeypatch) -> None:
     budget = CpuBudget(10.0)
     budget.load_state_dict({"spent": 4.0})
     run = _Run(budget, monkeypatch)
-    assert run.module.elapsed_share == pytest.approx(0.4)
+    assert run.module.elapsed_shares["cpu"] == pytest.approx(0.4)
     for seconds in (1.0,) * SETTLING_STEPS + (6.5,):
         assert not run.trainer.should_stop
         run.step(seconds)
@@ -69,7 +69,7 @@ def test_without_a_budget_it_only_counts(monkeypatch) -> None:
     for _ in range(SETTLING_STEPS + 3):
         run.step(2.0)
     assert run.budget.spent == pytest.approx(6.0)
-    assert run.module.elapsed_share == 0.0
+    assert run.module.elapsed_shares["cpu"] == 0.0
     assert not run.trainer.should_stop
 
 
