@@ -64,8 +64,15 @@ def sweep(
         title = question.question or question.name
         write_sweep_figure(out / FIGURE_FILE, settings_of(runs), question.metric, title)
         print(*(f"  {out / name}" for name in (JSON_FILE, CSV_FILE, FIGURE_FILE)), sep="\n")
+    _say_if_of_several_versions(runs)
     _refuse_unlogged_metric(question, runs)
     refuse_failures(f"sweep {question.name}", runs)
+
+
+def _say_if_of_several_versions(runs: Sequence[SweepRun]) -> None:
+    begun = {str(run.environment().get("commit")) for run in runs if run.state == "finished"}
+    if len(begun) > 1:
+        print(f"Begun with several versions: {', '.join(sorted(begun))}; to compare, remove the older runs")
 
 
 def _refuse_unlogged_metric(question: Sweep, runs: Sequence[SweepRun]) -> None:

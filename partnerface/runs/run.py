@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from partnerface.files.whole_files import replace_text
+from partnerface.runs.results import environment
 
-RECORD_FILE, LOG_FILE = "run.json", "log.txt"
+RECORD_FILE, LOG_FILE, ENVIRONMENT_FILE = "run.json", "log.txt", "environment.json"
 LOGGED_VALUES_FILE = "metrics.csv"
 """Written by the run itself, with columns ``step, seconds, name, value``."""
 CPU_SECONDS = "train/cpu_seconds"
@@ -99,11 +100,26 @@ class Run(ABC):
         return (self.folder / LAST_CHECKPOINT).is_file()
 
     def prepare(self) -> None:
-        """Make the folder, and remove results of an earlier attempt that will not be continued."""
+        """Make the folder, and remove results of an earlier attempt that will not be continued.
+
+        What begins there, and is not continued, records with which code and on which machine.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.resumes:
-            for left in (LAST_CHECKPOINT, LOGGED_VALUES_FILE):
-                (self.folder / left).unlink(missing_ok=True)
+        if self.resumes:
+            return
+        for left in (LAST_CHECKPOINT, LOGGED_VALUES_FILE):
+            (self.folder / left).unlink(missing_ok=True)
+        here = environment()
+        kept = {name: here[name] for name in ("version", "commit", "machine")}
+        replace_text(self.folder / ENVIRONMENT_FILE, json.dumps(kept, indent=1) + "\n")
+
+    def environment(self) -> dict[str, Any]:
+        """Version, commit and machine with which the run began; empty where they are not known."""
+        try:
+            found = json.loads((self.folder / ENVIRONMENT_FILE).read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def attempts(self) -> Attempts | None:
         """The attempts so far; None before the first has ended, or where the record is damaged."""

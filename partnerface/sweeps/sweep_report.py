@@ -125,6 +125,7 @@ def _run_row(run: SweepRun) -> dict[str, Any]:
         "value": run.value() if state == "finished" else None,
         "seconds": attempts.seconds if attempts else None,
         "reason": run.failure() if state == "failed" else None,
+        "commit": run.environment().get("commit"),
         "run_command": shlex.join(run.command),
     }
 

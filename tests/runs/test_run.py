@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import partnerface
+from partnerface.runs import run as of_runs
 from partnerface.runs.run import LAST_CHECKPOINT, Run
 from partnerface.training.resume.csv_appender import CsvAppender
 from partnerface.training.resume.run_checkpoint import last_checkpoint
@@ -46,6 +48,21 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(run: Run) -> None:
     assert (run.state, run.resumes) == ("failed", True)
     run.prepare()
     assert path.exists()
+
+
+def test_a_run_says_with_which_code_it_began(run: Run, monkeypatch) -> None:
+    """Not that of whoever tests it later, nor of an attempt that continues it."""
+    assert run.environment()["version"] == partnerface.__version__
+    monkeypatch.setattr(of_runs, "environment", lambda: {"version": "later", "commit": "b", "machine": {}})
+    _checkpoint(run)
+    run.add_attempt(None, 1.0)
+    run.prepare()
+    assert run.environment()["version"] == partnerface.__version__
+    run.add_attempt(0, 1.0)
+    run.prepare()
+    assert run.environment()["version"] == "later"
+    (run.folder / "environment.json").write_text("{")
+    assert run.environment() == {}
 
 
 def test_one_that_ended_without_the_metric_starts_afresh(run: Run) -> None:

@@ -10,12 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from partnerface.benchmarks.methods.run import (
-    ENVIRONMENT_FILE,
-    METRICS_FILES,
-    SCRATCH,
-    BenchmarkRun,
-)
+from partnerface.benchmarks.methods.run import METRICS_FILES, SCRATCH, BenchmarkRun
 from partnerface.data.regions import NEAREST_FRAME
 from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.errors import UserError
@@ -37,7 +32,7 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
     Raises:
         UserError: a file in the run's folder is unreadable.
     """
-    environment, attempts = _load(run.folder / ENVIRONMENT_FILE), run.attempts()
+    attempts = run.attempts()
     paths = [path for name in METRICS_FILES if (path := run.folder / name).is_file()]
     rows = [
         {
@@ -71,7 +66,7 @@ def rows_of(run: BenchmarkRun) -> list[Row]:
             "cpu_seconds": run.logged().get(run.metric),
             "wall_seconds": attempts.seconds if attempts else None,
             "command": run.command,
-            **environment,
+            **run.environment(),
             "run": run.folder.name,
         }
         for report in map(_load, paths)

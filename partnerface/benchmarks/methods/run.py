@@ -7,7 +7,6 @@ for each subject and seed.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -19,8 +18,6 @@ from partnerface.benchmarks.methods.compared import TESTED_ON_SAMPLES, Benchmark
 from partnerface.configuration.config_files import CONFIGS
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_yaml
-from partnerface.files.whole_files import replace_text
-from partnerface.runs.results import environment
 from partnerface.runs.run import CPU_SECONDS, LAST_CHECKPOINT, Run
 
 # Its name only: the class would bring Lightning, for which a command that merely starts runs would wait.
@@ -89,7 +86,6 @@ ONE_THREAD = "OMP_NUM_THREADS=1"
 RUNS_FOLDER = "runs"
 METRICS_FILES = ("metrics.json", "metrics_refined.json")
 """Results of the tests with strict and with refined test parameters."""
-ENVIRONMENT_FILE = "environment.json"
 CONFIG_DIGEST_LENGTH = 6
 
 DEMO_SIZE = 128
@@ -204,13 +200,6 @@ class BenchmarkRun(Run):
             tests = zip(self._test_words(), METRICS_FILES, strict=False)
             left = [words for words, name in tests if not (self.folder / name).is_file()]
         return ["sh", "-c", _chain(left) or "true"]
-
-    def prepare(self) -> None:
-        """Make the folder, and write into it with which code and on which machine the run is made."""
-        super().prepare()
-        here = environment()
-        kept = {name: here[name] for name in ("version", "commit", "machine")}
-        replace_text(self.folder / ENVIRONMENT_FILE, json.dumps(kept, indent=1) + "\n")
 
     def _configs(self) -> list[str]:
         method = f"method/{self.variant.method}"

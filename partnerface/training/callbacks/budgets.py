@@ -17,11 +17,11 @@ SETTLING_STEPS = 3
 
 
 class TimeBudget(Callback):
-    """Sets ``time`` of the module's ``elapsed_shares`` to the share of the trainer's ``max_time`` that has passed.
+    """Sets ``time`` of the module's ``elapsed_shares`` to the share of ``trainer.max_time`` that has passed.
 
-    Patches begin by that share too. Without ``max_time`` it does nothing. Lightning's timer ends the training; after a resume it continues
-    from the time already spent. Results under a time budget depend on the speed of the machine; for
-    results that can be repeated exactly, set ``trainer.max_steps`` alone.
+    Patches begin by that share too. Without ``max_time`` it does nothing. Lightning's timer ends the
+    training; after a resume it continues from the time already spent. Results under a time budget depend on
+    the speed of the machine; for results that can be repeated exactly, set ``trainer.max_steps`` alone.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -21,9 +21,10 @@ from partnerface.benchmarks.methods.results import (
     result_text,
     rows_of,
 )
-from partnerface.benchmarks.methods.run import ENVIRONMENT_FILE, BenchmarkRun, ComputeBudget
+from partnerface.benchmarks.methods.run import BenchmarkRun, ComputeBudget
 from partnerface.errors import UserError
 from partnerface.runs.results import SeedScores
+from partnerface.runs.run import ENVIRONMENT_FILE
 
 ENVIRONMENT = {"version": "1", "commit": "abc", "machine": {"cores": 2}}
 
