@@ -54,6 +54,8 @@ def test_the_log_and_the_test_agree(logged) -> None:
     # `smoke` tests three frames, those of this split.
     shown = report["splits"]["temporal"]["fine_motion"]["psnr"]
     assert values["motion/temporal/psnr"] == pytest.approx(shown, rel=1e-5)
+    quiet = report["splits"]["temporal"]["quiet_face"]["psnr"]
+    assert values["motion/temporal/quiet_psnr"] == pytest.approx(quiet, rel=1e-5)
     motion = report["motion"]
     assert motion.keys() == {"train", "temporal", "unseen_combination", "larger"}
     for split, found in motion.items():
