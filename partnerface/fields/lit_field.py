@@ -90,5 +90,7 @@ class LitField(HashField):
         hollow = 0.5 * (relief - (relief.square() + ROUNDING**2).sqrt() + ROUNDING)
         light = 2 * torch.sigmoid(diffuse.float()) * torch.exp(self.occlusion * hollow)
         gloss = torch.sigmoid(raw_gloss.float()) * torch.sigmoid(lobe.float() - 3)
-        rgb = (torch.sigmoid(raw_albedo.float()) * light + gloss).clamp(0, 1)
+        rgb = torch.sigmoid(raw_albedo.float()) * light + gloss
+        # What is too bright is shown white and still learns to be darker.
+        rgb = rgb + (rgb.clamp(0, 1) - rgb).detach()
         return functional.softplus(raw_density[:, 0].float()) * DENSITY_SCALE, rgb

@@ -97,7 +97,10 @@ class HeadModelAsset:
     source_vertex_ids: np.ndarray | None = None
 
     def checksum(self) -> str:
-        """Hex digest of the geometry: two assets with the same digest pose a head alike."""
+        """Hex digest of vertices, bases, skinning weights and faces, which tell head models apart.
+
+        Two of the same digest may still differ in joints, pose correctives and canonical expression.
+        """
         digest = hashlib.sha256()
         for array in (
             self.template_vertices,

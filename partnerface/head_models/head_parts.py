@@ -118,6 +118,18 @@ def head_parts(head_model: HeadModel, identity: Tensor | None = None) -> HeadPar
     return HeadParts({name: weights[name] for name in PART_NAMES})
 
 
+def neck_share(head_model: HeadModel) -> Tensor:
+    """``[V]`` in [0, 1]: how much of a vertex is neck or torso and not head.
+
+    By skinning weights; where one joint turns neck and head, as in FLAME, by shape too, if the head model has
+    a landmark embedding.
+    """
+    share = 1 - head_model.head_weights()
+    if head_model.joint("neck") == head_model.joint("head") and len(head_model.asset.landmark_faces):
+        share = share.maximum(head_parts(head_model).weights["neck"])
+    return share
+
+
 def landmark_points(head_model: HeadModel, vertices: Tensor) -> Tensor:
     """``[K, 3]`` the embedded landmarks on vertices ``[V, 3]``."""
     faces = head_model.faces[torch.as_tensor(head_model.asset.landmark_faces.astype("int64"))]

@@ -15,6 +15,7 @@ from partnerface.compute.warp_launch import as_bits, as_ids, as_mat33, as_vec3, 
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel, PosedHead
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.head_parts import neck_share
 from partnerface.meshes.bvh import BvhCache, PosedBvhs
 from partnerface.meshes.normals import SurfacePoints, posed_normals, spread_points
 from partnerface.sampling.occupancy import SURFACE_CELLS, OccupancyGrid, place_candidates
@@ -280,7 +281,7 @@ class HeadRaySampler(RaySampler):
             head_model, canonical, surface, self.erosion_m, self.thinnest_m
         )
         motion = head_model.expression_basis.norm(dim=-1).amax(0)
-        neck = head_model.head_weights() < 0.9
+        neck = neck_share(head_model) > 0.1
         used = torch.zeros(len(canonical), dtype=torch.bool, device=canonical.device)
         used[self.surface_vertices] = True
         moving = used & ((motion > 1e-3) | neck)

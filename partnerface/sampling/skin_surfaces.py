@@ -10,6 +10,7 @@ from torch import Tensor
 
 from partnerface.compute.warp_launch import as_bits, as_mat33, as_vec3, launch, operator
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_parts import neck_share
 from partnerface.meshes.bvh import cast_rays
 from partnerface.meshes.normals import SurfacePoints, blend_corners, vertex_normals
 from partnerface.sampling.occupancy import SURFACE_CELLS
@@ -45,7 +46,7 @@ def backstop_surface(
     over_solid = inward < through_skin
     thick = inward >= torch.where(over_solid, THINNEST_OVER_SOLID * thinnest, thinnest)
     # A real neck is often thinner than the model's; the matte alone decides how opaque it is.
-    head = head_model.head_weights() > 0.25
+    head = neck_share(head_model) < 0.75
     solid = surface & head_model.part_faces(*SOLID_PARTS)
     kept = solid | (skin & (thick & head)[faces].all(1))
     depth = torch.zeros(len(vertices), device=vertices.device)

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_parts import head_parts, surface_vertices
 from partnerface.meshes.bvh import cast_rays
 from partnerface.meshes.normals import vertex_normals
 from partnerface.sampling.skin_surfaces import backstop_surface
 from partnerface.skinning.head_surface import head_surface
+from tests.head_models.flame_files import embedded, flame_head_arrays
 from tests.meshes.plain_ray_casting import box
 
 EROSION, THINNEST = 0.006, 0.02
@@ -26,6 +29,9 @@ class Body:
 
     def head_weights(self) -> torch.Tensor:
         return self.weights
+
+    def joint(self, name: str) -> int:
+        return ("root", "neck", "head").index(name)
 
     def part_faces(self, *names: str) -> torch.Tensor:
         return ~self.solid if "skin" in names else self.solid
@@ -129,6 +135,21 @@ def test_the_neck_has_no_backstop():
     above = (vertices[model.faces][..., 1] > -0.01).all(1)
     assert 0 < above.sum() < len(above)
     assert torch.equal(faces, model.faces[above])
+
+
+def test_the_neck_of_a_head_whose_one_joint_turns_both_has_no_backstop(anny, tmp_path):
+    """As FLAME's: no skinning weight says where the neck begins, but the shape does."""
+    arrays = flame_head_arrays(anny)
+    root, neck = (arrays["weights"][:, k] for k in (0, 1))
+    turned = root < 0.95
+    neck[turned] += root[turned]
+    root[turned] = 0
+    np.savez(tmp_path / "flame.npz", **arrays)
+    model = embedded(FlameHead(tmp_path / "flame.npz", 20, 10), anny)
+    faces, _ = backstop_surface(model, model.template_vertices, head_surface(model), EROSION, THINNEST)
+    neck = head_parts(model).weights["neck"]
+    assert (neck > 0.8).sum() > 100
+    assert float(neck[faces].amin(1).max()) < 0.75
 
 
 def test_the_head_is_closed_at_eyes_and_mouth_and_mostly_free_at_the_ears(anny):

@@ -149,7 +149,7 @@ AS_SHIPPED = "as_shipped"
 TRAININGS: dict[str, tuple[list[str], bool]] = {
     AS_SHIPPED: ([], True),
     "learned_occupancy": ([], False),
-    "top_k_parts": (["--model.avatar.deformation.init_args.top_k=8"], True),
+    "top_k_parts": (["--model.avatar.deformation.init_args.top_k=64"], True),
 }
 """As shipped, and without one saving each: all candidate cells, all parts at every point. By name: flags of
 ``partnerface fit``, and whether the occupancy is pruned to what was learned."""

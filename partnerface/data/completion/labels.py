@@ -11,7 +11,7 @@ from torch import Tensor
 
 from partnerface.data.regions import Region
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.head_parts import head_parts
+from partnerface.head_models.head_parts import neck_share
 from partnerface.head_models.landmark_geometry import (
     FOREHEAD_TOP,
     LEFT_EYE,
@@ -79,10 +79,6 @@ def labelled_mesh(head_model: HeadModel, landmarks: LandmarkGeometry) -> Labelle
     )
     torso_share = head_model.skinning_weights[:, head_model.joint("root")]
     skin_vertices = faces[skin].unique()
-    neck_share = 1 - head_model.head_weights()
-    if head_model.joint("neck") == head_model.joint("head") and len(head_model.asset.landmark_faces):
-        # In FLAME one joint turns both: its shape says where the neck is, but not by borrowed landmarks.
-        neck_share = neck_share.maximum(head_parts(head_model).weights["neck"])
     torso_vertices = skin_vertices[torso_share[skin_vertices] > LABELLED_TORSO_SHARE]
     if not len(torso_vertices):
         # A neck without shoulders ends where they begin.
@@ -92,7 +88,8 @@ def labelled_mesh(head_model: HeadModel, landmarks: LandmarkGeometry) -> Labelle
         faces=faces,
         kinds=kinds,
         face_depth=face_depth,
-        neck_share=neck_share,
+        # Not by borrowed landmarks, which say little of a neck.
+        neck_share=neck_share(head_model),
         torso_share=torso_share,
         torso_vertices=torso_vertices,
     )
