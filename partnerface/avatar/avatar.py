@@ -1,9 +1,9 @@
-"""Avatar: the whole method on one page, in the steps that `forward` takes. Read this first.
+"""Avatar: the whole method on one page: `pose_frames`, then `sample`, then `shade`. Read this first.
 
 HeadParameters --head_model--> PosedHead
 rays --sampler--> samples in the occupied shell around the posed head, up to an opaque backstop
 samples --canonical map: skinning--> canonical points      (inverse skinning by the closest surface point)
-        --canonical map: deformation--> moved points       (P local networks, softly weighted by part)
+        --canonical map: deformation--> moved points       (P parts, each with a local network, blended)
 moved points --field--> density, rgb                       (canonical radiance field)
 density, rgb --volume rendering--> head, over the torso layer
 """

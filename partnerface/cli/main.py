@@ -8,6 +8,7 @@ import importlib
 import inspect
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ DEFAULT_SUITES = {"benchmark": "methods", "export": "mesh"}
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""As a shell reports a process that SIGPIPE ends."""
 LONGEST_MESSAGE = 600
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -107,11 +110,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 for success, 1 if ``check`` finds a dataset unfit, 2 after one line about bad
-        input or a lost process, 130 after an interrupt, 143 after a SIGTERM.
+        input or a lost process, 130 after an interrupt, 141 after its output was closed, 143 after a SIGTERM.
     """
     arguments = [_with_home(word) for word in (sys.argv[1:] if argv is None else argv)]
     try:
-        return _dispatch(arguments)
+        try:
+            return _dispatch(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
         print("partnerface: interrupted; what was done is kept", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -123,6 +133,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"partnerface: {_one_line(message)}", file=sys.stderr)
         return EXIT_BAD_INPUT
+
+
+def _output_is_closed() -> bool:
+    """Whether whoever read the output, such as ``head``, has ended; what is left of it then goes nowhere."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
 
 
 def _dispatch(arguments: list[str]) -> int:

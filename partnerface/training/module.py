@@ -57,7 +57,8 @@ DEFAULT_RATES = LearningRates()
 class AvatarModule(LightningModule):
     """Trains an avatar on the rays of one tracked video and evaluates it on full frames.
 
-    Optimisation is manual: on a CPU slices of a batch run forward and backward in threads.
+    Optimisation is manual: on a CPU slices of a batch run forward and backward in threads. Validation and
+    test steps return a `Prediction`; the callback `EvaluationReport` scores and logs them.
 
     Args:
         avatar: what is trained.
@@ -259,7 +260,7 @@ class AvatarModule(LightningModule):
             self.log("train/learning_rate_factor", factor)
 
     def looks_at_step(self) -> bool:
-        """Whether the host looks at the numbers of this step: it is a logged one."""
+        """True if this step is logged."""
         return self.trainer._logger_connector.should_update_logs
 
     def _gradients(self, batch: RayBatch) -> dict[str, Tensor]:

@@ -134,6 +134,16 @@ def test_the_console_script_ends_with_code_2_and_one_line(tmp_path: Path) -> Non
     assert ended.stderr == f"partnerface: video {tmp_path / 'none.mp4'}: no such file\n"
 
 
+@pytest.mark.parametrize("words", [["--help"], ["fit", "--help=all"]])
+def test_a_reader_that_has_enough_is_no_error(words: list[str]) -> None:
+    command = [sys.executable, "-m", "partnerface", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 141
+
+
 def test_an_unknown_command(capsys) -> None:
     assert "no command 'fti'" in _one_line(capsys, ["fti"])
 
