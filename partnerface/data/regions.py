@@ -50,7 +50,7 @@ WITHOUT_TORSO = "without_torso"
 FOREHEAD = "forehead"
 EVALUATION_REGIONS = (*LABELLED_REGIONS, FOREHEAD)
 """Regions that are scored beside the full frame. Label images need not know the forehead: it is drawn
-from the tracked head (`forehead_region`), so that datasets of any age have one."""
+from the tracked head (`forehead_mask`), so that datasets of any age have one."""
 
 NEAREST_FRAME = "nearest_frame"
 """In place of a region: the scores of the training frame whose head parameters are nearest."""

@@ -150,7 +150,6 @@ class LivePerformer:
             expression=(moved - resting)[None, :count],
             expression_names=self._driven.expression_names,
             neutral=resting[:count],
-            neutral_frames=[],
             joint_rotations=joints,
             rotation=(reference.T @ rotation)[None],
             translation=(now[3:6] - start[3:6])[None] / 10,

@@ -72,7 +72,6 @@ class Performance:
         expression: ``[T, E]`` coefficients minus ``neutral``.
         expression_names: ``[E]``.
         neutral: ``[E]`` the performer's neutral expression.
-        neutral_frames: the frames that it is the mean of; none where it was known before.
         joint_rotations: ``[T, J, 3, 3]`` of the head model's joints, relative to their parents.
         rotation: ``[T, 3, 3]`` turn against the performer's mean pose, in the head's own axes.
         translation: ``[T, 3]`` metres from the mean position, in the camera's axes, y up.
@@ -90,7 +89,6 @@ class Performance:
     expression: Float[Tensor, "T E"]
     expression_names: list[str]
     neutral: Float[Tensor, " E"]
-    neutral_frames: list[int]
     joint_rotations: Float[Tensor, "T J 3 3"]
     rotation: Float[Tensor, "T 3 3"]
     translation: Float[Tensor, "T 3"]
@@ -136,7 +134,7 @@ def make_performance(
         recording = low_pass(recording, smooth_hz)
         notes.append(f"smoothed: motion faster than {smooth_hz:g} Hz is damped, blinks too")
     expression = recording.expression
-    frames, resting, words = _neutral(recording, tracked, head_model, neutral)
+    resting, words = _neutral(recording, tracked, head_model, neutral)
     notes.append(f"neutral expression: {words}")
     mean = mean_rotation(recording.rotation[tracked])
     position = recording.translation
@@ -149,7 +147,6 @@ def make_performance(
         expression=expression - resting,
         expression_names=list(head_model.asset.expression_names),
         neutral=resting,
-        neutral_frames=frames,
         joint_rotations=recording.joint_rotations,
         rotation=mean.T @ recording.rotation,
         translation=still if position is None or centre is None else position - centre,
@@ -162,24 +159,22 @@ def make_performance(
     )
 
 
-def _neutral(
-    recording: Recording, tracked: Tensor, head_model: HeadModel, choice: str
-) -> tuple[list[int], Tensor, str]:
-    """The neutral frames, the expression ``[E]`` and where it is from, in words."""
+def _neutral(recording: Recording, tracked: Tensor, head_model: HeadModel, choice: str) -> tuple[Tensor, str]:
+    """The neutral expression ``[E]`` and where it is from, in words."""
     expression, count = recording.expression, len(recording.expression)
     if choice == "mean":
-        return [], expression[tracked].mean(0), "the mean of all frames"
+        return expression[tracked].mean(0), "the mean of all frames"
     if choice == "auto" and recording.neutral is not None:
-        return [], recording.neutral, "that of the driver"
+        return recording.neutral, "that of the driver"
     if choice == "auto":
         frames = least_expression(expression, tracked, head_model)
         listed = ", ".join(map(str, frames))
-        return frames, expression[frames].mean(0), f"the mean of the frames of least expression ({listed})"
+        return expression[frames].mean(0), f"the mean of the frames of least expression ({listed})"
     if not choice.isdecimal() or int(choice) >= count:
         raise UserError(
             f"--neutral {choice}: choose auto, mean, or the number of a frame of 0 to {count - 1}"
         )
-    return [int(choice)], expression[int(choice)], f"frame {choice}"
+    return expression[int(choice)], f"frame {choice}"
 
 
 def least_expression(expression: Tensor, tracked: Tensor, head_model: HeadModel) -> list[int]:

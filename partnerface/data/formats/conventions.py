@@ -8,7 +8,7 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor
 
-from partnerface.cameras.pinhole import OPENGL_TO_OPENCV, Camera
+from partnerface.cameras.pinhole import Camera
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_parameters import HeadParameters
 
@@ -17,11 +17,6 @@ def inverse_rigid(matrices: Tensor) -> Tensor:
     """Inverse ``[..., 3, 4]`` of rigid transforms ``[..., 3, 4]``."""
     rotation = matrices[..., :3].mT
     return torch.cat([rotation, -rotation @ matrices[..., 3:]], -1)
-
-
-def opengl_to_opencv(camera_to_world: Tensor) -> Tensor:
-    """``[..., 3, 4]`` poses of cameras with y up that look along -z, for OpenCV's axes."""
-    return camera_to_world * camera_to_world.new_tensor([*OPENGL_TO_OPENCV, 1.0])
 
 
 def flame_parameters(

@@ -12,7 +12,6 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.conventions import (
     flame_parameters,
     inverse_rigid,
-    opengl_to_opencv,
     split_joint_pose,
 )
 from partnerface.data.formats.foreign import (
@@ -30,6 +29,7 @@ from partnerface.data.formats.foreign import (
     rigid_matrices,
     text,
 )
+from partnerface.data.formats.layout import flip_camera_axes
 from partnerface.errors import UserError
 
 PARAMETERS = "flame_params.json"
@@ -235,7 +235,7 @@ def _camera(world: Tensor, rows: Tensor, width: int, height: int, folder: Datase
     if (pixels[:, :2] <= 0).any():
         raise UserError(f"{folder.root}: 'intrinsics' has a focal length of 0; {ADVICE}")
     metres = torch.cat([world[:, :, :3], world[:, :, 3:] / UNITS_PER_METRE], -1)
-    return Camera(pixels, opengl_to_opencv(inverse_rigid(metres)), width, height)
+    return Camera(pixels, flip_camera_axes(inverse_rigid(metres)), width, height)
 
 
 IMAVATAR = Format(

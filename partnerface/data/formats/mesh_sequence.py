@@ -126,9 +126,9 @@ def head_of_meshes(
     basis = _components(offsets, train)
     expression = offsets @ basis.T
     # Coefficients of about one, as those of any 3DMM: limits elsewhere are in such units.
-    scale = np.maximum(expression[train].std(0), np.abs(expression[train]).max(0) / 10)
-    # What only test frames show has the unit of the largest.
-    scale = np.where(scale > 0, scale, scale.max() or 1)
+    # A floor for what training hardly shows, and test frames do.
+    scale = np.maximum(expression[train].std(0), np.abs(expression[train]).max() / 10)
+    scale = np.where(scale > 0, scale, 1)
     model = HeadModel(_asset(template, faces, (basis * scale[:, None]).reshape(len(basis), -1, 3)))
     parameters = HeadParameters.neutral(len(vertices), model.num_identity, model.num_expression, len(JOINTS))
     parameters.expression = torch.from_numpy((expression / scale).astype(np.float64))

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.formats.conventions import opengl_to_opencv
 from partnerface.data.formats.foreign import (
     ADVICE,
     IMAGE_SUFFIXES,
@@ -27,6 +26,7 @@ from partnerface.data.formats.foreign import (
     rigid_matrices,
     text,
 )
+from partnerface.data.formats.layout import flip_camera_axes
 from partnerface.data.formats.mesh_sequence import head_of_meshes, read_meshes
 from partnerface.data.formats.vhap_flame import read_flame_files
 from partnerface.errors import UserError
@@ -199,7 +199,7 @@ def _camera(entries: list[dict], source: Path, width: int, height: int, guesses:
     if (intrinsics[:, 3] - height / 2).abs().max() > 0.5:
         guesses.append("cy, which lies off the middle, counts rows from the bottom, as VHAP writes it")
     poses = rigid_matrices([entry.get("transform_matrix") for entry in entries], "transform_matrix", source)
-    return Camera(intrinsics, opengl_to_opencv(poses), width, height)
+    return Camera(intrinsics, flip_camera_axes(poses), width, height)
 
 
 def _with_pixels(entry: dict, source: Path, width: int, height: int) -> dict:

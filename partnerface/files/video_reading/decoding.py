@@ -21,12 +21,10 @@ class StreamSurvey:
     Attributes:
         frames: number of whole packets whose frames are shown; an edit list can hide some.
         missing: number of frames that the header promises and the file does not hold, because it ends early.
-        seconds: duration of what is there.
     """
 
     frames: int
     missing: int
-    seconds: float
 
 
 def survey(container: av.container.InputContainer, stream: av.VideoStream) -> StreamSurvey:
@@ -45,10 +43,9 @@ def survey(container: av.container.InputContainer, stream: av.VideoStream) -> St
             frames += packet.stream_index == stream.index and not hidden
     except av.FFmpegError:
         pass  # what is missing is counted below
-    seconds = max(ends) - (begin or 0.0)
     # A header may count from 0 though the clock begins later.
-    reached = max(seconds, max(ends))
-    return StreamSurvey(frames, _missing_frames(container, stream, frames, reached), seconds)
+    reached = max(max(ends) - (begin or 0.0), max(ends))
+    return StreamSurvey(frames, _missing_frames(container, stream, frames, reached))
 
 
 def _missing_frames(

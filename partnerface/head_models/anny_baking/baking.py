@@ -120,13 +120,11 @@ class AnnyBake:
         asset: float32; rounded to halves only when saved.
         model: the Anny model.
         identity: the identity basis in Anny's coefficients.
-        origin: ``[3]`` place of the asset's origin (the mean head joint), y up.
     """
 
     asset: HeadModelAsset
     model: object
     identity: IdentityBasis
-    origin: Tensor
 
 
 def bake_anny(identities: int = 90, landmarks: AnnyLandmarks | None = None, seed: int = 0) -> AnnyBake:
@@ -185,7 +183,7 @@ def bake_anny(identities: int = 90, landmarks: AnnyLandmarks | None = None, seed
         source_vertex_ids=ids,
         **landmark_arrays,
     )
-    return AnnyBake(asset, model, basis, origin)
+    return AnnyBake(asset, model, basis)
 
 
 def _face_groups() -> dict:

@@ -53,7 +53,7 @@ class MatteContour:
         head_model: gives the skin and its skinning weights.
         landmarks: give eye line and chin.
         mattes: ``[T, H, W]`` uint8, 255 is the person.
-        pixel_scale: image pixels times this are the pixels of `fit_terms`.
+        pixel_scale: image pixels times this are the pixels of `partnerface.tracking.fit.terms`.
     """
 
     def __init__(
