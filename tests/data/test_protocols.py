@@ -66,6 +66,9 @@ def test_what_the_systems_publish(name, tested, size, picture):
 def test_the_division_of_the_protocols_own_system_stays(ours):
     others = foreign(ours, "insta", {"train": [0, 1], "test": [5, 2]})
     assert divided_by(others, INSTA) is others
+    # What is said of the test is what the dataset tests, not what the system does by default.
+    assert INSTA.scored({"test": "its last 100 frames"})["test"] == "its last 100 frames"
+    assert INSTA.scored()["test"] == "the last 6 frames"
     # The benchmark keeps its test videos: every frame trains.
     whole = replace(foreign(ours, "nersemble-mono", {"train": list(range(24))}), split_protocol={})
     assert divided_by(whole, replace(PROTOCOLS["nersemble-mono"], image_size=32)) is whole

@@ -18,7 +18,7 @@ from partnerface.errors import UserError
 from partnerface.files.video_reading import decoding
 from partnerface.files.video_reading.colours import hlg_to_light, pq_to_light, to_bt709
 from partnerface.files.video_reading.read import VideoReader, probe_video, read_video
-from partnerface.files.video_reading.source import VideoSource
+from partnerface.files.video_reading.source import VideoSource, natural_order
 from partnerface.files.videos import write_video
 
 TAGS_601 = (Colorspace.ITU601, ColorRange.MPEG, 2, 2)
@@ -453,6 +453,19 @@ def _pictures(folder: Path, count: int, name: str = "f_{}.png") -> Path:
     for k in range(count):
         Image.fromarray(np.full((20, 30, 3), 10 * k, np.uint8)).save(folder / name.format(k))
     return folder
+
+
+@pytest.mark.parametrize("text", ["f_%04d.png", ".", "../take", "../take.gif"])
+def test_every_source_has_a_name(tmp_path, monkeypatch, text):
+    """Also a pattern without a folder, as an avatar's own folder is named by it."""
+    (tmp_path / "take").mkdir()
+    monkeypatch.chdir(tmp_path / "take")
+    assert VideoSource(Path(text)).name == "take"
+
+
+def test_numbers_in_names_need_not_be_ascii(tmp_path):
+    names = ["10.png", "2.png", "1²3.png"]
+    assert sorted(map(Path, names), key=natural_order) == [Path(n) for n in ("1²3.png", "2.png", "10.png")]
 
 
 def test_a_folder_or_a_pattern_is_a_video(tmp_path):

@@ -273,6 +273,18 @@ def test_rows_without_numbers_are_frames_without_a_face(tmp_path):
     assert any("5 frames without a face in 3 gaps" in note for note in performance.notes)
 
 
+def test_a_column_of_angles_without_a_number_is_none(tmp_path):
+    """With a timecode that drops frames, so that what is there is interpolated."""
+    table = {name: column.astype(object) for name, column in values(60).items()}
+    still = {**table, "HeadYaw": np.zeros(60)}
+    wanted = read_live_link_face(write(tmp_path / "a.csv", still), HEAD)
+    table["HeadYaw"][:] = ""
+    same(read_live_link_face(write(tmp_path / "b.csv", table), HEAD), wanted)
+    table["HeadYaw"][3], table["JawOpen"][3] = "1", ""
+    with pytest.raises(UserError, match="no row has numbers in all columns"):
+        read_live_link_face(write(tmp_path / "c.csv", table), HEAD)
+
+
 def test_semicolons_decimal_commas_and_windows_line_ends(tmp_path):
     table = values(70)
     wanted = read_live_link_face(write(tmp_path / "a.csv", table), HEAD)

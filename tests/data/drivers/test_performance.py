@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from partnerface.data.drivers.performance import (
     Recording,
     at_times,
+    evenly_spaced,
     gap_report,
     least_expression,
     low_pass,
@@ -113,6 +115,19 @@ def test_gaps_are_bridged_counted_and_do_not_reach_the_result():
     torch.testing.assert_close(absolute[21], (seen[19] + seen[23]) / 2)
     assert gap_report(tracked, 25.0).startswith("6 frames without a face in 3 gaps, the longest of 0.12 s")
     assert any("6 frames without a face" in note for note in performance.notes)
+
+
+def test_the_performers_pictures_are_those_of_the_moment():
+    """With or without a face; and of uneven frames the one that is nearest in time."""
+    files = [Path(f"{k}.png") for k in range(10)]
+    seen = replace(recording(10), pictures=files)
+    seen.tracked[3:7] = False
+    assert make_performance(seen, HEAD).pictures == files
+    times = torch.arange(10).double() / 25
+    times[5:] += 4 / 25
+    even = evenly_spaced(seen, times)
+    shown = [0, 1, 2, 3, 4, 4, 4, 5, 5, 5, 6, 7, 8, 9]
+    assert [int(path.stem) for path in even.pictures] == shown
 
 
 def test_nobody_performs():
