@@ -323,15 +323,17 @@ def test_stages_of_other_settings_or_damaged_ones_are_run_again(
     interrupted(FitSettings(pose_steps=30, steps=61))
     assert len(fits) == 2
     interrupted(QUICK)
-    assert (len(fits), len(detector.calls)) == (2, 2)
+    # Landmarks do not depend on the settings of the fit.
+    assert (len(fits), len(detector.calls)) == (2, 1)
     for damaged in (b"", b"no archive", (stages / "fit.npz").read_bytes()[:-500]):
         (stages / "fit.npz").write_bytes(damaged)
         interrupted(QUICK)
-    assert (len(fits), len(detector.calls)) == (5, 2)
+    assert (len(fits), len(detector.calls)) == (5, 1)
     # Mattes and fit belong to the landmarks that they were made from.
-    (stages / "landmarks.npz").unlink()
+    for path in tmp_path.glob(".out.*.stages/landmarks.npz"):
+        path.unlink()
     interrupted(QUICK)
-    assert (len(fits), len(detector.calls)) == (6, 3)
+    assert (len(fits), len(detector.calls)) == (6, 2)
 
 
 def test_mattes_that_were_repaired_after_an_interrupt_are_read_again(tmp_path, video, track, monkeypatch):
