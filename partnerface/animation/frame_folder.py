@@ -14,7 +14,7 @@ from partnerface.animation.channels import CHANNELS
 from partnerface.errors import UserError
 from partnerface.files.images import read_pixels, write_image
 from partnerface.files.plain_values import read_json_table
-from partnerface.files.whole_files import NotWritten, hidden_folder, move_into_place, replace_text
+from partnerface.files.whole_files import NotWritten, hidden_folder, replace_text
 from partnerface.runs.engine import LOCK_FILE
 
 SETTINGS_FILE = "settings.json"
@@ -111,7 +111,9 @@ class FrameFolder:
                 for path in finished.iterdir():
                     if path.name not in names:
                         path.unlink()
-            move_into_place(partial if keep else finished, folder, set())
+            if folder.is_dir():
+                folder.rmdir()  # empty, or it would have been refused
+            (partial if keep else finished).rename(folder)
         except OSError as error:
             raise NotWritten(f"{folder}: cannot be written ({error.strerror})") from error
         finally:

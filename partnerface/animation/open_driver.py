@@ -228,10 +228,11 @@ def dataset_reader(folder: Path | None, head_model: Path | None = None) -> AutoR
     if (folder / TRANSFORMS).is_file() or not (config := folder / "config.yaml").is_file():
         return AutoReader(folder, head_model)
     try:
-        settings = read_yaml(config)["data"]["reader"]["init_args"]
-        root = Path(settings["root"])
-        # That is as the training was told; the run may have been moved since, with a dataset inside.
-        if (inside := folder / root.name).is_dir():
+        content = read_yaml(config)
+        settings = content["data"]["reader"]["init_args"]
+        root, told = Path(settings["root"]), Path(content["run_dir"])
+        # Both are as the training was told; the run may have been moved since, with a dataset inside.
+        if root.is_relative_to(told) and (inside := folder / root.relative_to(told)).is_dir():
             root = inside
         return AutoReader(root, head_model or settings.get("head_model"))
     except (KeyError, TypeError) as error:

@@ -83,26 +83,29 @@ def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -
     if out.suffix != SUFFIX:
         raise UserError(f"--out {out}: the name of an avatar file ends in {SUFFIX}")
     path = avatar_path(Path(path))
-    avatar, configuration, scores = _loaded(path, trust)
+    avatar, configuration, scores, step = _loaded(path, trust)
     run = run_of_checkpoint(path)
     if path.suffix != SUFFIX and run is not None and (run / SCORES_FILE).is_file():
         tested = read_json_table(run / SCORES_FILE, "test the run again, or remove it")
-        step = read_checkpoint(path).get("global_step")
         scores = tested if tested.get("protocol", {}).get("trained_steps") == step else None
     head_model = head_model_reference(avatar.head_model)
     write_avatar_file(out, AvatarFile(configuration, head_model, avatar.state_dict(), scores))
 
 
-def _loaded(path: Path, trust: Iterable[str]) -> tuple[AvatarMethod, dict[str, Any], dict[str, Any] | None]:
-    """An avatar on the CPU, its configuration with bare names for paths, and an avatar file's scores."""
-    checksum = scores = None
+def _loaded(
+    path: Path, trust: Iterable[str]
+) -> tuple[AvatarMethod, dict[str, Any], dict[str, Any] | None, int | None]:
+    """An avatar on the CPU, its configuration with bare names for paths, an avatar file's scores, and the
+    training step of a checkpoint.
+    """
+    checksum = scores = step = None
     if path.suffix == SUFFIX:
         source, file = f"avatar file {path}", read_avatar_file(path)
         values, state, scores = file.avatar, file.tensors, file.scores
         checksum = file.head_model.get("checksum")
     else:
         source, content = f"checkpoint {path}", read_checkpoint(path)
-        values = content.get("hyper_parameters", {}).get("avatar")
+        values, step = content.get("hyper_parameters", {}).get("avatar"), content.get("global_step")
         state = {k[len(PREFIX) :]: v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
     with imports_only(trust), refusals(source):
         parser, configuration = _parsed(values)
@@ -115,7 +118,7 @@ def _loaded(path: Path, trust: Iterable[str]) -> tuple[AvatarMethod, dict[str, A
             raise UserError(f"made with another head model: checksum {str(checksum)[:16]}, here {found}")
         _load_state(avatar, state)
         _change_paths(configuration, lambda named: Path(named.name))
-        return avatar, json.loads(parser.dump(configuration, format="json"))["avatar"], scores
+        return avatar, json.loads(parser.dump(configuration, format="json"))["avatar"], scores, step
 
 
 def avatar_path(path: Path) -> Path:

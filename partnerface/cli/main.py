@@ -121,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not _output_is_closed():
             raise
+        # What is left of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
         print("partnerface: interrupted; what was done is kept", file=sys.stderr)
@@ -136,13 +138,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _output_is_closed() -> bool:
-    """Whether whoever read the output, such as ``head``, has ended; what is left of it then goes nowhere."""
+    """True if whoever read the output, such as ``head``, has ended."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
-    closed = any(event & select.POLLERR for _, event in poll.poll(0))
-    if closed:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return closed
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _dispatch(arguments: list[str]) -> int:

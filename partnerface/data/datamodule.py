@@ -257,7 +257,8 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     def begin_patches(self, step: int) -> None:
         """Draw patches from a training step on, or from one just after it: what is loaded ahead stays.
 
-        For a training whose time may end before its steps; called on every process with the same step.
+        For a training whose time may end before its steps; called on every process with the same step. A
+        later call with a later step changes nothing.
         """
         loaded_ahead = self.num_workers * LOADED_AHEAD + 1
         first = (step + loaded_ahead) * self.frames_per_batch * self._process()[1]

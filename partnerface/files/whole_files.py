@@ -81,10 +81,13 @@ def hidden_folder(root: Path) -> Path:
 
 def remove_abandoned(root: Path) -> None:
     """Remove the `hidden_folder` of every writer of ``root`` whose process no longer runs."""
-    for folder in root.parent.glob(f".{root.name}.*.partial*"):
-        process, is_old = folder.name.removesuffix(OLD).split(".")[-2], folder.name.endswith(OLD)
+    prefix = f".{root.name}."
+    for folder in root.parent.glob(f"{prefix}*.partial*"):
+        # Nothing else between: the names of other folders may begin with this one's.
+        process = folder.name.removeprefix(prefix).removesuffix(OLD).removesuffix(".partial")
         # What was replaced is gone only where something took its place.
-        if process.isdigit() and not _is_alive(int(process)) and not (is_old and not root.exists()):
+        needed = folder.name.endswith(OLD) and not root.exists()
+        if process.isdecimal() and not _is_alive(int(process)) and not needed:
             shutil.rmtree(folder, ignore_errors=True)
 
 

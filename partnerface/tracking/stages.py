@@ -91,9 +91,11 @@ class TrackingStages:
 
     def of_other_settings(self) -> list[Path]:
         """Folders of trackings of the same dataset with other settings that have not ended."""
-        return [
-            path for path in self._root.parent.glob(f".{self._root.name}.*.stages") if path != self.folder
-        ]
+        prefix, end = f".{self._root.name}.", ".stages"
+        found = self._root.parent.glob(f"{prefix}*{end}")
+        # A key has no dot; the name of another dataset that begins with this one's has.
+        of_this = [p for p in found if "." not in p.name.removeprefix(prefix).removesuffix(end)]
+        return [path for path in of_this if path != self.folder]
 
     def save_landmarks(self, track: LandmarkTrack) -> None:
         """Keep the landmarks, in pixels of the video."""

@@ -41,6 +41,7 @@ from partnerface.tracking.detection.shots import (
     MIN_TRACKED_FRAMES,
     check_face_found,
     find_cuts,
+    new_pictures,
     picture_rate,
     single_shot,
     stall_notes,
@@ -132,7 +133,7 @@ def track_video(
         track.save(writer.folder / LANDMARKS_FILE)
         frames = choose_frames(track, max_frames)
         notes = [*track.notes, *stall_notes(track)]
-        if len(frames) < len(track) and max_frames < len(track):
+        if len(frames) < len(new_pictures(track)):
             notes.append(
                 f"{len(frames)} of {len(track)} frames are used, those that differ most; "
                 "--max_frames sets another number"

@@ -233,7 +233,7 @@ class AvatarModule(LightningModule):
     def progress(self) -> float:
         """Share of training that is done: of its steps or of a budget, whichever is largest."""
         limit = self.trainer.max_steps
-        return max(self.global_step / limit if limit > 0 else 0.0, *self.elapsed_shares.values(), 0.0)
+        return max([self.global_step / limit if limit > 0 else 0.0, *self.elapsed_shares.values()])
 
     def training_step(self, batch: RayBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()

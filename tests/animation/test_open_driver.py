@@ -89,9 +89,17 @@ def test_the_dataset_inside_a_run_is_found_wherever_the_run_lies(
     shutil.copytree(synthetic_dataset, run / "dataset")
     config = yaml.safe_load((trained_run / "config.yaml").read_text())
     config["data"]["reader"]["init_args"]["root"] = str(root)
+    config["run_dir"] = str(root.parent)
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     (tmp_path / root).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
+    assert len(open_driver("own", avatar, run=run, say=lambda line: None)) == 24
+    # One that never lay in the run is where it was, whatever the run holds.
+    shutil.copytree(synthetic_dataset, tmp_path / "elsewhere" / "dataset")
+    shutil.rmtree(run / "dataset")
+    (run / "dataset").mkdir()
+    config["data"]["reader"]["init_args"]["root"] = "elsewhere/dataset"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
     assert len(open_driver("own", avatar, run=run, say=lambda line: None)) == 24
 
 

@@ -103,13 +103,16 @@ def test_only_folders_of_dead_processes_are_removed(tmp_path):
         (tmp_path / name).mkdir()
     remove_abandoned(tmp_path / "set")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
+    # Another folder whose name begins alike.
+    (tmp_path / f".set.other.{process}.partial.old").mkdir()
     # What a killed writer had moved aside is kept until something is in its place.
     (tmp_path / f".set.{process}.partial.old").mkdir()
     remove_abandoned(tmp_path / "set")
     assert (tmp_path / f".set.{process}.partial.old").is_dir()
     (tmp_path / "set").mkdir()
     remove_abandoned(tmp_path / "set")
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*kept, "set"])
+    others = f".set.other.{process}.partial.old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*kept, "set", others])
 
 
 CODE = """

@@ -62,12 +62,12 @@ def test_another_key_finds_nothing_and_removal_leaves_nothing(tmp_path, fit):
 
 def test_the_end_takes_trackings_of_other_settings_along(tmp_path, fit):
     stages, other = (TrackingStages(tmp_path / "out", key) for key in ("key", "other"))
-    of_another = TrackingStages(tmp_path / "out2", "key")
-    for each in (stages, other, of_another):
+    of_others = [TrackingStages(tmp_path / name, "key") for name in ("out.2", "out2")]
+    for each in (stages, other, *of_others):
         each.save_fit(fit)
     assert stages.of_other_settings() == [other.folder]
     stages.remove(with_others=True)
-    assert list(tmp_path.iterdir()) == [of_another.folder]
+    assert sorted(tmp_path.iterdir()) == sorted(each.folder for each in of_others)
 
 
 def test_a_file_that_lacks_a_field_or_has_a_foreign_one_is_not_used(tmp_path, fit):

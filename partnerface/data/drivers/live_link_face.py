@@ -74,14 +74,12 @@ def read_live_link_face(
     if not rows:
         raise UserError(f"{path}: a header without rows; record again")
     tracked = expression.isfinite().all(1)
+    turns, unit_note = _turns(table, columns, tracked, path, angles)
     if not tracked.any():
         raise UserError(f"{path}: no row has numbers in all columns")
     if (largest := float(expression[tracked].abs().max())) > LARGEST_VALUE:
         raise UserError(f"{path}: expressions of up to {largest:g}; they must lie between 0 and 1")
     notes = [f"{path.name}: no columns for {', '.join(missing)}: taken as zero"] if missing else []
-    turns, unit_note = _turns(table, columns, tracked, path, angles)
-    if not tracked.any():
-        raise UserError(f"{path}: no row has numbers in all columns")
     signs = _signs(flip)
     head = [sign * turns.get(f"head{axis}", table.new_zeros(len(table))) for axis, sign in signs.items()]
     joints = eye_joints(_eyes(expression.nan_to_num(0), turns, head_model), head_model)

@@ -125,9 +125,7 @@ def make_performance(
     if gaps := gap_report(tracked, recording.fps):
         notes.append(gaps)
     if not tracked.all():
-        bridged = at_times(recording, torch.arange(count)[tracked].double(), torch.arange(count).double())
-        # The performer's picture is the frame's own, whether or not it shows a face.
-        recording = replace(bridged, pictures=recording.pictures)
+        recording = at_times(recording, torch.arange(count)[tracked].double(), torch.arange(count).double())
     if smooth_hz is not None:
         if not 0 < smooth_hz < recording.fps / 2:
             raise UserError(f"--smooth {smooth_hz:g}: choose between 0 and {recording.fps / 2:g} Hz")
@@ -211,7 +209,7 @@ def gap_report(tracked: Tensor, fps: float) -> str | None:
 
 
 def at_times(recording: Recording, known: Tensor, wanted: Tensor) -> Recording:
-    """A recording interpolated at other times, its ends held.
+    """A recording interpolated at other times, its ends held; the performer's pictures stay as they are.
 
     Args:
         recording: its tracked frames, n of them, were taken at the times ``known``.
@@ -233,7 +231,6 @@ def at_times(recording: Recording, known: Tensor, wanted: Tensor) -> Recording:
     return replace(
         _each_track(recording, mixed),
         tracked=torch.ones(len(wanted), dtype=torch.bool),
-        pictures=[recording.pictures[i] for i in nearest.tolist()] if recording.pictures else (),
         torso=None if recording.torso is None else recording.torso.select(nearest),
     )
 

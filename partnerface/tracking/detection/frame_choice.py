@@ -6,7 +6,7 @@ import numpy as np
 
 from partnerface.files.video_reading.source import MAX_FRAMES
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
-from partnerface.tracking.detection.shots import picture_rate
+from partnerface.tracking.detection.shots import new_pictures
 
 STRETCH_SECONDS = 1.0
 """Frames are chosen in stretches, for motion is smoothed and measured from frame to frame."""
@@ -24,9 +24,7 @@ def choose_frames(track: LandmarkTrack, most: int = MAX_FRAMES) -> np.ndarray:
     and then stretches of a second are added one after another: the one whose expressions and head poses are
     farthest from those of the frames chosen before, on average over its frames.
     """
-    frames = np.arange(len(track))
-    if picture_rate(track) < track.fps:
-        frames = np.flatnonzero(~track.copies)
+    frames = new_pictures(track)
     if len(frames) <= most:
         return frames
     frames = np.flatnonzero(track.used)

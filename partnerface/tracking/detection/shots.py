@@ -192,6 +192,12 @@ def picture_rate(track: LandmarkTrack) -> float:
     return rate if rate < REGULAR_COPIES * track.fps else track.fps
 
 
+def new_pictures(track: LandmarkTrack) -> np.ndarray:
+    """Numbers ``[N]`` of the frames without copies where those come regularly, of all frames elsewhere."""
+    slower = picture_rate(track) < track.fps
+    return np.flatnonzero(~track.copies) if slower else np.arange(len(track))
+
+
 def _longest_pause(track: LandmarkTrack) -> float:
     """Seconds between new pictures that are no stall yet."""
     return max(STALL_SECONDS, STALL_INTERVALS * float(np.median(np.diff(track.timestamps))))

@@ -29,7 +29,6 @@ class TimeBudget(Callback):
         timer = budget_timer(trainer)
         # A resumed run continues from the share it had reached.
         self._settled: float | None = 0.0 if timer and timer.time_elapsed() > 1 else None
-        self._patches = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch, batch_idx) -> None:
         timer = budget_timer(trainer)
@@ -43,8 +42,7 @@ class TimeBudget(Callback):
         share = (elapsed - self._settled) / max(elapsed - self._settled + left, 1e-6)
         pl_module.elapsed_shares["time"] = share = trainer.strategy.broadcast(share)
         data = trainer.datamodule
-        if isinstance(data, HeadVideoDataModule) and share >= data.patches_from and not self._patches:
-            self._patches = True
+        if isinstance(data, HeadVideoDataModule) and share >= data.patches_from:
             data.begin_patches(trainer.global_step)
 
 

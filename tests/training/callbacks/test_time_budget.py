@@ -66,7 +66,7 @@ def test_patches_begin_once_their_share_of_the_time_is_spent() -> None:
     budget.on_train_start(trainer, None)
     for step, clock.now in ((SETTLING_STEPS, 0.0), (7, 79.0), (8, 80.0), (9, 90.0)):
         _share(budget, trainer, step)
-    assert trainer.datamodule.begun == [8]
+    assert trainer.datamodule.begun == [8, 9]
 
 
 def test_two_budgets_do_not_overwrite_each_other() -> None:
