@@ -19,10 +19,9 @@ from partnerface.data.completion.matting import import_mediapipe, to_mediapipe_i
 from partnerface.files.downloads import FACE_LANDMARKER, model_file
 from partnerface.files.video_reading.read import VideoReader
 from partnerface.files.video_reading.source import VideoSource, video_source
-from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
 from partnerface.tracking.detection.landmark_track import LANDMARKS, SKIN_LANDMARKS, LandmarkTrack
 from partnerface.tracking.detection.mattes import HeadCrop
-from partnerface.tracking.detection.scouting import choose_reading, small_face_window
+from partnerface.tracking.detection.scouting import choose_reading, find_small_face, reading_notes
 from partnerface.tracking.detection.several_faces import (
     SeenFace,
     cover_faces,
@@ -31,7 +30,7 @@ from partnerface.tracking.detection.several_faces import (
     require_one_person,
     still_face_note,
 )
-from partnerface.tracking.detection.shots import PictureChanges
+from partnerface.tracking.detection.shots import PictureChanges, frame_rate
 from partnerface.tracking.detection.unfiltered_eyes import with_unfiltered_eyes
 
 WARM_UP_FRAMES = 5
@@ -70,10 +69,11 @@ class LandmarkDetector(Protocol):
 class MediaPipeDetector:
     """MediaPipe's face landmarker, one pass over the video; a second one where the first was misled.
 
-    The eyes are those of `with_unfiltered_eyes`. A face that is small in the frame is looked for in a square
-    around it, and faces that never change their shape, such as a poster's, are painted over. No second living
-    face of comparable size may stay in the picture. Frames are sampled for that and detected on their own:
-    with two faces MediaPipe's video mode would switch its landmark filter off.
+    The eyes are those of `with_unfiltered_eyes`. Where few frames show a face or none of the faces moves, one
+    that is small in the frame is looked for in a square around it. Faces that never change their shape, such
+    as a poster's, are painted over. No second living face of comparable size may stay in the picture. Frames
+    are sampled for that and detected on their own: with two faces MediaPipe's video mode would switch its
+    landmark filter off.
     """
 
     model_sha256 = f"{FACE_LANDMARKER.sha256} {UNFILTERED}"
@@ -83,34 +83,51 @@ class MediaPipeDetector:
 
         Of several video streams the first that shows a face is taken, and heads are turned upright.
         """
+        given = video_source(video)
         with face_landmarker(video_mode=False) as one_face:
-            source, notes = choose_reading(video_source(video), lambda image: face_roll(one_face, image))
-        reader = VideoReader(source)
-        found = _Pass(reader, on_frame)
-        if found.track.valid.mean() < FEW_FACES:
-            with face_landmarker(video_mode=False) as one_face:
-                window = small_face_window(
-                    source, len(found.track), lambda image: face_points(one_face, image)
-                )
-            if window is not None:
-                closer = _Pass(reader, on_frame, window)
-                if closer.track.valid.sum() > found.track.valid.sum():
-                    found = closer
-                    height = float(np.nanmedian(found.track.face_heights()))
-                    size = f"{found.track.width}x{found.track.height}"
-                    notes.append(f"a small face, {height:.0f} pixels high in {size}: film closer")
-        faces = follow_faces(found.pictures)
-        still, moving = ([face for face in faces if face.moves is moves] for moves in (False, True))
+            source = choose_reading(given, lambda image: face_points(one_face, image))
+        found = _Pass(VideoReader(source), on_frame)
+        still, moving = _still_and_moving(found)
+        notes = []
+        if found.track.valid.mean() < FEW_FACES or not moving:
+            closer = _look_closer(source if found.track.valid.any() else given, still, on_frame)
+            if closer is not None and (
+                closer.track.valid.sum() > found.track.valid.sum() or _still_and_moving(closer)[1]
+            ):
+                found, moving = closer, _still_and_moving(closer)[1]
+                height = float(np.nanmedian(found.track.face_heights()))
+                size = f"{found.track.width}x{found.track.height}"
+                notes.append(f"a small face, {height:.0f} pixels high in {size}: film closer")
         require_one_person(moving or still, found.track.timestamps, source.path)
         if moving and still:
             notes += [still_face_note(face, found.track.width) for face in still]
             if follows_any(found.track, still):
-                found = _Pass(reader, on_frame, found.window, still, moving)
-        track = found.track
+                found = _Pass(found.reader, on_frame, found.window, still, moving)
+        track, source = found.track, found.reader.source
         track.stream = -1 if source.stream is None else source.stream
-        track.quarter_turns, track.transparent = source.quarter_turns, reader.transparent
-        track.notes = [*reader.notes, *notes]
+        track.quarter_turns, track.transparent = source.quarter_turns, found.reader.transparent
+        track.notes = [*found.reader.notes, *reading_notes(given, source), *notes]
         return track
+
+
+def _still_and_moving(found: _Pass) -> tuple[list[SeenFace], list[SeenFace]]:
+    faces = follow_faces(found.pictures)
+    return [face for face in faces if not face.moves], [face for face in faces if face.moves]
+
+
+def _look_closer(
+    source: VideoSource, still: Sequence[SeenFace], on_frame: Callable[[], None]
+) -> _Pass | None:
+    """A pass in a square around a face that is small in the frame, ``still`` faces painted over; None without
+    one. If the source names no stream, each is looked at.
+    """
+    with face_landmarker(video_mode=False) as one_face:
+        small = find_small_face(
+            source,
+            lambda image: face_points(one_face, image),
+            lambda number, image: cover_faces(image, number, still, []),
+        )
+    return None if small is None else _Pass(VideoReader(small[0]), on_frame, small[1], still)
 
 
 class _Pass:
@@ -124,7 +141,8 @@ class _Pass:
         moving: faces that are not, where they pass before one of those.
 
     Attributes:
-        window: the same.
+        reader: the video.
+        window: where the face was looked for.
         track: landmarks of one face, in pixels of the whole picture.
         pictures: numbers of the frames that were looked at for several faces, and the landmarks
             ``[478, 3]`` of each of their faces.
@@ -138,7 +156,7 @@ class _Pass:
         still: Sequence[SeenFace] = (),
         moving: Sequence[SeenFace] = (),
     ) -> None:
-        self.window = window
+        self.reader, self.window = reader, window
         self.pictures: list[tuple[int, list[np.ndarray]]] = []
         self._shape: tuple[int, ...] = ()
         self._still, self._moving = still, moving
@@ -175,15 +193,6 @@ def face_points(landmarker: Any, image: np.ndarray) -> np.ndarray | None:
     """``[478, 3]`` landmarks of the face in a picture ``[H, W, 3]`` uint8, in pixels; None without a face."""
     faces = landmarker.detect(to_mediapipe_image(image)).face_landmarks
     return landmark_pixels(faces[0], image.shape[1], image.shape[0]) if faces else None
-
-
-def face_roll(landmarker: Any, image: np.ndarray) -> float | None:
-    """Degrees by which the face in a picture ``[H, W, 3]`` uint8 is turned clockwise; None without a face."""
-    points = face_points(landmarker, image)
-    if points is None:
-        return None
-    right, down = (points[FOREHEAD_TOP] - points[CHIN])[:2]
-    return float(np.degrees(np.arctan2(right, -down)))
 
 
 def face_landmarker(video_mode: bool, num_faces: int = 1) -> Any:
@@ -331,7 +340,6 @@ def _assemble(
         landmarks[i], matrices[i], valid[i] = face.landmarks, face.matrix, True
         scores[i] = [face.scores[name] for name in names]
     timestamps = np.asarray(times, np.float64)
-    duration = timestamps[-1] - timestamps[0] if count > 1 else 0.0
     return LandmarkTrack(
         landmarks=landmarks,
         scores=scores,
@@ -342,7 +350,7 @@ def _assemble(
         background_change=np.array([background for _, background, _ in changes], np.float32),
         face_change=np.array([face for _, _, face in changes], np.float32),
         timestamps=timestamps,
-        fps=float((count - 1) / duration) if duration > 0 else 25.0,
+        fps=frame_rate(timestamps),
         width=width,
         height=height,
         model_sha256=FACE_LANDMARKER.sha256,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -13,8 +14,9 @@ from scipy.ndimage import median_filter
 
 from partnerface.errors import UserError
 from partnerface.files.containers import opened_video, video_streams
-from partnerface.files.video_reading.read import read_video
+from partnerface.files.video_reading.read import probe_video, read_video
 from partnerface.files.video_reading.source import VideoSource
+from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 from partnerface.tracking.detection.mattes import HeadCrop
 
@@ -50,50 +52,114 @@ _TURNED = {
 }
 
 
-def choose_reading(
-    source: VideoSource, roll_of: Callable[[np.ndarray], float | None]
-) -> tuple[VideoSource, list[str]]:
-    """The source with the stream that shows a face and the turn that makes it upright, and what to say of it.
+PointsOf = Callable[[np.ndarray], np.ndarray | None]
+"""Landmarks ``[478, 2 or more]`` of the face in a picture ``[H, W, 3]`` uint8, in its pixels; None without a
+face."""
+
+
+def choose_reading(source: VideoSource, points_of: PointsOf) -> VideoSource:
+    """The source with the stream that shows a face and the turn that makes it upright; as it is without one.
 
     Args:
         source: the video; a stream that it names is kept.
-        roll_of: angle in degrees by which the face in a picture ``[H, W, 3]`` uint8 is turned clockwise;
-            None without a face.
+        points_of: finds the face in a picture.
 
     Raises:
         UserError: the video cannot be read.
     """
-    streams = [source.stream]
-    if not source.is_pictures and source.stream is None:
-        with opened_video(source.path) as container:
-            streams = [stream.index for stream in video_streams(container)]
-    for number, stream in enumerate(streams):
-        found = replace(source, stream=stream)
+
+    def upright(one: VideoSource) -> VideoSource | None:
+        turn = _upright_turn(one, points_of)
+        return None if turn is None else replace(one, quarter_turns=turn)
+
+    return _in_first_stream(source, upright) or source
+
+
+def find_small_face(
+    source: VideoSource,
+    points_of: PointsOf,
+    prepared: Callable[[int, np.ndarray], np.ndarray] = lambda number, image: image,
+) -> tuple[VideoSource, HeadCrop] | None:
+    """The stream, the turn, and a square at its own resolution in which a face small in the frame is large.
+
+    Args:
+        source: the video; a stream that it names is kept.
+        points_of: finds the face in a picture. Detectors work on a small copy of the picture, in which small
+            faces are lost.
+        prepared: what is looked at of the frame of a number, its picture by default.
+
+    Returns:
+        None where too few of the pictures that are looked at show a face; false detections do not count.
+
+    Raises:
+        UserError: the video cannot be read.
+    """
+
+    def closer(one: VideoSource) -> tuple[VideoSource, HeadCrop] | None:
+        window, turn = _small_face_window(one, points_of, prepared)
+        if turn:
+            one = replace(one, quarter_turns=(one.quarter_turns + turn) % 4)
+            window, _ = _small_face_window(one, points_of, prepared)
+        return None if window is None else (one, window)
+
+    return _in_first_stream(source, closer)
+
+
+def reading_notes(source: VideoSource, chosen: VideoSource) -> list[str]:
+    """What is said of the stream and the turn that were chosen for a source."""
+    notes = []
+    if len(streams := _streams(source)) > 1 and chosen.stream is not None:
+        number = streams.index(chosen.stream) + 1
+        notes.append(f"video stream {number} of {len(streams)} is used: the first with a face")
+    if chosen.quarter_turns:
+        notes.append(_TURNED[chosen.quarter_turns])
+    return notes
+
+
+Found = TypeVar("Found")
+
+
+def _in_first_stream(source: VideoSource, look: Callable[[VideoSource], Found | None]) -> Found | None:
+    """What is found in the first stream that has it; one that cannot be read is left out if there are others.
+
+    Raises:
+        UserError: the only stream cannot be read.
+    """
+    streams = _streams(source)
+    for stream in streams:
         try:
-            turn = _upright_turn(found, roll_of)
+            found = look(replace(source, stream=stream))
         except UserError:
             if len(streams) == 1:
                 raise
-            continue  # another stream may be whole
-        if turn is None:
             continue
-        notes = []
-        if len(streams) > 1:
-            notes.append(f"video stream {number + 1} of {len(streams)} is used: the first with a face")
-        if turn:
-            notes.append(_TURNED[turn])
-        return replace(found, quarter_turns=turn), notes
-    return source, []
+        if found is not None:
+            return found
+    return None
 
 
-def _upright_turn(source: VideoSource, roll_of: Callable[[np.ndarray], float | None]) -> int | None:
+def _streams(source: VideoSource) -> list[int | None]:
+    """The stream that a source names, or all of its file but for cover pictures."""
+    if source.is_pictures or source.stream is not None:
+        return [source.stream]
+    with opened_video(source.path) as container:
+        return [stream.index for stream in video_streams(container)]
+
+
+def face_roll(points: np.ndarray) -> float:
+    """Degrees by which a face of landmarks ``[478, 2 or more]`` in pixels is turned clockwise."""
+    right, down = (points[FOREHEAD_TOP] - points[CHIN])[:2]
+    return float(np.degrees(np.arctan2(right, -down)))
+
+
+def _upright_turn(source: VideoSource, points_of: PointsOf) -> int | None:
     """Quarter turns, counter-clockwise, after which faces are upright; None without a face."""
     votes: Counter[int] = Counter()
     due, interval = 0.0, INTERVAL_S
     for frame in read_video(source):
         if frame.time < due:
             continue
-        turn = _vote(_reduced(frame.image), roll_of)
+        turn = _vote(_reduced(frame.image), points_of)
         if turn is None:
             interval = min(interval * INTERVAL_GROWTH, LONGEST_INTERVAL_S)
         else:
@@ -104,16 +170,16 @@ def _upright_turn(source: VideoSource, roll_of: Callable[[np.ndarray], float | N
     return votes.most_common(1)[0][0] if votes else None
 
 
-def _vote(image: np.ndarray, roll_of: Callable[[np.ndarray], float | None]) -> int | None:
+def _vote(image: np.ndarray, points_of: PointsOf) -> int | None:
     """The turn of one picture on which most of its four turns agree.
 
     An upside-down face may be taken for an upright one, but one that lies on its side is found as such.
     """
     votes: Counter[int] = Counter()
     for turn in range(4):
-        roll = roll_of(np.ascontiguousarray(np.rot90(image, turn)))
-        if roll is not None:
-            votes[(turn + round(roll / 90)) % 4] += 1
+        points = points_of(np.ascontiguousarray(np.rot90(image, turn)))
+        if points is not None:
+            votes[(turn + round(face_roll(points) / 90)) % 4] += 1
     turn, count = votes.most_common(1)[0] if votes else (0, 0)
     return turn if count >= 2 else None
 
@@ -124,39 +190,34 @@ def _reduced(image: np.ndarray) -> np.ndarray:
     return np.asarray(picture)
 
 
-def small_face_window(
-    source: VideoSource, frames: int, points_of: Callable[[np.ndarray], np.ndarray | None]
-) -> HeadCrop | None:
-    """A square of the video, at its own resolution, in which a face that is small in the frame is large.
-
-    Args:
-        source: the video.
-        frames: number of its frames.
-        points_of: landmarks ``[478, 3]`` of the face in a picture ``[H, W, 3]`` uint8, in its pixels; None
-            without a face. Detectors work on a small copy of the picture, in which small faces are lost.
-
-    Returns:
-        None where too few of the pictures that are looked at show a face; false detections do not count.
-
-    Raises:
-        UserError: the video cannot be read.
-    """
-    chosen = set(np.linspace(0, frames - 1, SMALL_FACE_PICTURES).astype(int).tolist())
-    boxes, shape = [], (0, 0)
+def _small_face_window(
+    source: VideoSource,
+    points_of: PointsOf,
+    prepared: Callable[[int, np.ndarray], np.ndarray],
+) -> tuple[HeadCrop | None, int]:
+    """The square, None without one, and the counter-clockwise quarter turns that make most faces upright."""
+    last = probe_video(source).num_frames - 1
+    chosen = set(np.linspace(0, last, SMALL_FACE_PICTURES).astype(int).tolist())
+    boxes, turns, shape = [], [], (0, 0)
     for number, frame in enumerate(read_video(source)):
-        if number in chosen and (points := _points_in_tiles(frame.image, points_of)) is not None:
+        if number not in chosen:
+            continue
+        points = _points_in_tiles(prepared(number, frame.image), points_of)
+        if points is not None:
             boxes.append([points.min(0), points.max(0)])
+            turns.append(round(face_roll(points) / 90) % 4)
             shape = frame.image.shape[:2]
     found = np.array(boxes)
-    if len(found) < ENOUGH or len(found := found[~_strays(found)]) < ENOUGH:
-        return None
+    if len(found) < ENOUGH or len(found := found[kept := ~_strays(found)]) < ENOUGH:
+        return None, 0
     low, high = found.transpose(1, 0, 2)
-    height = float(np.median(high[:, 1] - low[:, 1]))
+    height = float(np.median((high - low).max(1)))
     reach = float((high.max(0) - low.min(0)).max()) - height
     side = int(min(reach + WINDOW_FACE_HEIGHTS * height, *shape)) // 2 * 2
     corner = (low.min(0) + high.max(0) - side) / 2
     x, y = np.clip(np.round(corner), 0, [shape[1] - side, shape[0] - side]).astype(int).tolist()
-    return HeadCrop(x, y, side, side)
+    turn = Counter(np.array(turns)[kept].tolist()).most_common(1)[0][0]
+    return HeadCrop(x, y, side, side), turn
 
 
 def _strays(boxes: np.ndarray) -> np.ndarray:
@@ -172,9 +233,7 @@ def _strays(boxes: np.ndarray) -> np.ndarray:
     return (shift > STRAY_SHIFT) & other_size | (jump > JUMP_SHIFT)
 
 
-def _points_in_tiles(
-    image: np.ndarray, points_of: Callable[[np.ndarray], np.ndarray | None]
-) -> np.ndarray | None:
+def _points_in_tiles(image: np.ndarray, points_of: PointsOf) -> np.ndarray | None:
     """``[468, 2]`` landmarks in pixels of the picture: those of the first tile that shows a whole face."""
     height, width = image.shape[:2]
     for share in TILE_SHARES:

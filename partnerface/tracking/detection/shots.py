@@ -176,7 +176,7 @@ def find_stalls(track: LandmarkTrack) -> list[int]:
     if len(track) < 2:
         return []
     fresh = np.flatnonzero(~track.copies)
-    return fresh[1:][np.diff(track.timestamps[fresh]) > _longest_pause(track)].tolist()
+    return fresh[1:][np.diff(track.timestamps[fresh]) > _longest_pause(track.timestamps)].tolist()
 
 
 def picture_rate(track: LandmarkTrack) -> float:
@@ -187,7 +187,7 @@ def picture_rate(track: LandmarkTrack) -> float:
     if track.copies.sum() < 2:
         return track.fps
     pauses = np.diff(track.timestamps[~track.copies])
-    pauses = pauses[pauses <= _longest_pause(track)]
+    pauses = pauses[pauses <= _longest_pause(track.timestamps)]
     rate = float(1 / pauses.mean()) if len(pauses) else track.fps
     return rate if rate < REGULAR_COPIES * track.fps else track.fps
 
@@ -198,9 +198,17 @@ def new_pictures(track: LandmarkTrack) -> np.ndarray:
     return np.flatnonzero(~track.copies) if slower else np.arange(len(track))
 
 
-def _longest_pause(track: LandmarkTrack) -> float:
+def frame_rate(times: np.ndarray) -> float:
+    """Frames per second outside stalls, of the times ``[T]`` of frames in seconds; 25 of a single frame."""
+    pauses = np.diff(times)
+    pauses = pauses[pauses <= _longest_pause(times)]
+    return float(1 / pauses.mean()) if pauses.sum() > 0 else 25.0
+
+
+def _longest_pause(times: np.ndarray) -> float:
     """Seconds between new pictures that are no stall yet."""
-    return max(STALL_SECONDS, STALL_INTERVALS * float(np.median(np.diff(track.timestamps))))
+    pauses = np.diff(times)
+    return max(STALL_SECONDS, STALL_INTERVALS * float(np.median(pauses))) if len(pauses) else STALL_SECONDS
 
 
 def stall_notes(track: LandmarkTrack) -> list[str]:

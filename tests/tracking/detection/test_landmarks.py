@@ -13,10 +13,10 @@ from partnerface.tracking.detection.landmarks import MediaPipeDetector
 
 
 class FakeLandmarker:
-    """Finds faces of the given heights in every frame."""
+    """Finds faces of the given heights, which change their shape, in every frame."""
 
     def __init__(self, heights):
-        self.heights = heights
+        self.heights, self.calls = heights, 0
 
     def __enter__(self):
         return self
@@ -25,10 +25,9 @@ class FakeLandmarker:
         return None
 
     def detect(self, *_):
-        faces = [
-            [SimpleNamespace(x=0.1, y=0.1 + h * k, z=0.0) for k in np.linspace(0, 1, 478)]
-            for h in self.heights
-        ]
+        self.calls += 1
+        shape = np.linspace(0, 1, 478) ** (1 + self.calls % 3 / 5)
+        faces = [[SimpleNamespace(x=0.1, y=0.1 + h * k, z=0.0) for k in shape] for h in self.heights]
         return SimpleNamespace(
             face_landmarks=faces,
             face_blendshapes=[[]],
@@ -162,3 +161,12 @@ def test_a_small_face_is_found_in_tiles(detect, shapes):
     [note] = [note for note in track.notes if "small face" in note]
     assert note.endswith(f"in {WIDTH}x{HEIGHT}: film closer")
     assert not detect([[]] * FRAMES).valid.any()
+
+
+def test_a_small_living_face_is_found_beside_a_large_photo(detect, shapes):
+    """The photo is in every frame, so that the detector always finds a face; it is the wrong one."""
+    person = [(40 + 2 * k, 100, 20, k) for k in range(FRAMES)]
+    track = detect([[one, (200, 30, 80, 4)] for one in person])
+    assert track.valid.all()
+    assert np.abs(track.landmarks[..., :2] - _known(shapes, person)).max() < 3
+    assert sorted("small face" in note or "poster" in note for note in track.notes) == [True, True]

@@ -7,7 +7,8 @@ import pytest
 from partnerface.files.video_reading.read import read_video
 from partnerface.files.video_reading.source import VideoSource
 from partnerface.files.videos import write_video
-from partnerface.tracking.detection.scouting import choose_reading, small_face_window
+from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
+from partnerface.tracking.detection.scouting import choose_reading, find_small_face, reading_notes
 
 
 def _head(turn: int, size: int = 64) -> np.ndarray:
@@ -17,19 +18,28 @@ def _head(turn: int, size: int = 64) -> np.ndarray:
     return np.rot90(image, -turn)
 
 
-def _roll(image: np.ndarray) -> float | None:
+def _landmarks(points: np.ndarray, roll: float) -> np.ndarray:
+    """``[478, 2]`` landmarks that cover some points ``[N, 2]``, those of a face that is turned clockwise."""
+    found = np.resize([points.min(0), points.max(0)], (478, 2)).astype(np.float32)
+    up = np.array([np.sin(np.radians(roll)), -np.cos(np.radians(roll))])
+    found[[FOREHEAD_TOP, CHIN]] = points.mean(0) + np.outer([1, -1], up)
+    return found
+
+
+def _face(image: np.ndarray) -> np.ndarray | None:
     """As a real detector: an upside-down face is taken for an upright one, others are found as they lie."""
     edges = [image[:8].mean(), image[:, -8:].mean(), image[-8:].mean(), image[:, :8].mean()]
     if max(edges) < 150:
         return None
-    return {0: 4.0, 1: 88.0, 2: -3.0, 3: -93.0}[int(np.argmax(edges))]
+    return _landmarks(np.array([[20, 20], [40, 40]]), {0: 4, 1: 88, 2: -3, 3: -93}[int(np.argmax(edges))])
 
 
 @pytest.mark.parametrize("turn", range(4))
 def test_heads_are_turned_upright(tmp_path, turn):
     path = tmp_path / "a.mp4"
     write_video(path, [np.zeros((64, 64, 3), np.uint8)] * 10 + [_head(turn)] * 30, 25)
-    source, notes = choose_reading(VideoSource(path), _roll)
+    source = choose_reading(VideoSource(path), _face)
+    notes = reading_notes(VideoSource(path), source)
     assert source.quarter_turns == turn
     last = list(read_video(source))[-1].image
     assert last[:8].mean() > 200 > 60 > last[-8:].mean()
@@ -39,23 +49,54 @@ def test_heads_are_turned_upright(tmp_path, turn):
 
 def test_the_stream_with_a_face_is_taken(tmp_path):
     path = tmp_path / "a.mkv"
+    _two_streams(path, np.zeros((64, 64, 3), np.uint8), _head(0))
+    source = choose_reading(VideoSource(path), _face)
+    assert (source.stream, source.quarter_turns) == (1, 0)
+    said = ["video stream 2 of 2 is used: the first with a face"]
+    assert reading_notes(VideoSource(path), source) == said
+    assert choose_reading(VideoSource(path, stream=0), _face) == VideoSource(path, stream=0)
+    assert choose_reading(VideoSource(path), lambda image: None) == VideoSource(path)
+
+
+@pytest.mark.parametrize("roll", [0, 90, 180, -90])
+def test_a_small_face_is_found_in_any_stream_and_turned_upright(tmp_path, roll):
+    """The first stream is a slide; in the second is a face of an eighth of the picture, on its side."""
+    slide, picture = np.zeros((2, 192, 192, 3), np.uint8)
+    picture[100:124, 30:54] = _head(roll // 90 % 4, 24) // 2 + 128
+    _two_streams(tmp_path / "a.mkv", slide, picture)
+
+    def points_of(tile):
+        rows, columns = np.nonzero(tile.min(-1) > 120)
+        if len(rows) < 400 or np.ptp(rows) < 0.2 * len(tile):
+            return None
+        points = np.stack([columns, rows], 1)
+        dark = (tile[rows, columns, 0] < 190)[:, None]
+        down = (points * dark).sum(0) / dark.sum() - points.mean(0)
+        return _landmarks(points, np.degrees(np.arctan2(-down[0], down[1])))
+
+    source, window = find_small_face(VideoSource(tmp_path / "a.mkv"), points_of)
+    assert source.stream == 1
+    upright = window.apply(next(read_video(source)).image)
+    rows, columns = np.nonzero(upright.min(-1) > 120)
+    face = upright[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert abs(np.ptp(rows) - 23) <= 2
+    assert face[2:4].mean() > 220 > 180 > face[-4:-2].mean()
+    assert len(reading_notes(VideoSource(tmp_path / "a.mkv"), source)) == 1 + (roll != 0)
+
+
+def _two_streams(path, first, second):
+    """A video of 30 frames with a picture ``[H, W, 3]`` in each of its two streams."""
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
-        for stream in streams:
-            stream.width = stream.height = 64
+        for stream, image in zip(streams, (first, second), strict=True):
+            stream.height, stream.width = image.shape[:2]
             stream.pix_fmt = "yuv420p"
         for _ in range(30):
-            for stream, image in zip(streams, (np.zeros((64, 64, 3), np.uint8), _head(0)), strict=True):
+            for stream, image in zip(streams, (first, second), strict=True):
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
                 container.mux(stream.encode(picture))
         for stream in streams:
             container.mux(stream.encode(None))
-    source, notes = choose_reading(VideoSource(path), _roll)
-    assert (source.stream, source.quarter_turns) == (1, 0)
-    assert notes == ["video stream 2 of 2 is used: the first with a face"]
-    assert choose_reading(VideoSource(path, stream=0), _roll) == (VideoSource(path, stream=0), [])
-    nowhere = choose_reading(VideoSource(path), lambda image: None)
-    assert nowhere == (VideoSource(path), [])
 
 
 def _window(tmp_path, boxes):
@@ -74,9 +115,10 @@ def _window(tmp_path, boxes):
         # Squares that the tile cuts are no whole face.
         points = np.stack([columns, rows], 1).astype(np.float32)
         at_edge = (points == 0).any() or (points == len(tile) - 1).any()
-        return np.full((1, 2), -1, np.float32) if at_edge else points
+        return _landmarks(np.full((1, 2), -9) if at_edge else points, 0)
 
-    return small_face_window(VideoSource(tmp_path / "a.mp4"), 12, points_of)
+    found = find_small_face(VideoSource(tmp_path / "a.mp4"), points_of)
+    return None if found is None else found[1]
 
 
 FACE = (200, 100, 14)

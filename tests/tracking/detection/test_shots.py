@@ -15,6 +15,7 @@ from partnerface.tracking.detection.shots import (
     check_face_found,
     find_cuts,
     find_stalls,
+    frame_rate,
     picture_rate,
     single_shot,
     smoothing_times,
@@ -157,6 +158,7 @@ def test_a_gap_in_time_is_neither_smoothed_nor_cut(track):
     track.content_change[17] = 0.1
     track.landmarks[17:, :, 0] += 60
     assert find_stalls(track) == [17]
+    assert frame_rate(track.timestamps) == pytest.approx(5)
     assert find_cuts(track) == []
     assert np.diff(smoothing_times(track))[16] == pytest.approx(0.2 + 3 + 1)
     assert stall_notes(track) == ["no new picture for 3.20 s from 3.20 s on"]
