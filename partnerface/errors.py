@@ -22,8 +22,9 @@ _REQUIREMENTS = {
     "PIL": "pillow",
     "warp": "warp-lang",
     "jsonargparse": "'jsonargparse[signatures]'",
+    "yaml": "pyyaml",
     **{name: name for name in ("torch", "lightning", "torchmetrics", "wandb", "tensorboard", "kornia")},
-    **{name: name for name in ("numpy", "filelock", "av", "rich", "matplotlib", "jaxtyping")},
+    **{name: name for name in ("numpy", "scipy", "filelock", "av", "rich", "matplotlib", "jaxtyping")},
     **{name: name for name in ("safetensors", "jinja2")},
 }
 """What pip installs for an imported module."""

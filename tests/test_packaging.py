@@ -1,5 +1,6 @@
 """What a wheel carries, and that the pins fit the bounds."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -44,6 +45,22 @@ def test_a_wheel_has_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None
     text = wheel.read(licence).decode()
     assert "Apache License" in text
     assert "CC0" in text
+
+
+def test_every_imported_package_is_a_requirement() -> None:
+    """A package that another one brings today may be gone tomorrow; those of extras are told apart elsewhere."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [project["optional-dependencies"][name] for name in ("pytorch3d", "track", "viewer", "bake")]
+    wanted = {re.match(r"[\w-]+", line).group() for line in sum(extras, project["dependencies"])}
+    names = {"easypytorch3d": "pytorch3d", "warp-lang": "warp", "pillow": "PIL", "pyyaml": "yaml"}
+    known = {names.get(name, name) for name in wanted} | set(sys.stdlib_module_names) | {"partnerface"}
+    # With jinja2, whose text it is, and with viser, whose server it is.
+    known |= {"markupsafe", "websockets"}
+    for path in (ROOT / "partnerface").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert {module.split(".")[0] for module in modules} <= known, path
 
 
 def test_every_requirement_has_a_pin() -> None:
