@@ -48,7 +48,7 @@ def test_a_wheel_has_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None
 
 
 def test_every_imported_package_is_a_requirement() -> None:
-    """A package that another one brings today may be gone tomorrow; those of extras are told apart elsewhere."""
+    """What another package brings today may be gone tomorrow; extras are told apart elsewhere."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [project["optional-dependencies"][name] for name in ("pytorch3d", "track", "viewer", "bake")]
     wanted = {re.match(r"[\w-]+", line).group() for line in sum(extras, project["dependencies"])}
