@@ -17,7 +17,13 @@ from scipy.optimize import brentq
 from partnerface.errors import UserError
 from partnerface.files.video_reading import decoding
 from partnerface.files.video_reading.colours import hlg_to_light, pq_to_light, to_bt709
-from partnerface.files.video_reading.read import VideoReader, probe_video, read_video
+from partnerface.files.video_reading.read import (
+    VideoReader,
+    probe_largest,
+    probe_video,
+    read_video,
+    streams_of,
+)
 from partnerface.files.video_reading.source import VideoSource, natural_order
 from partnerface.files.videos import write_video
 
@@ -286,6 +292,22 @@ def test_a_broken_packet_costs_its_frame_and_leaves_a_gap(tmp_path):
     assert any("1 of 30 frames are damaged and left out: at 0.56 s" in note for note in reader.notes)
 
 
+def test_a_frame_that_a_broadcast_lost_altogether_is_named(tmp_path):
+    """Its pieces of 188 bytes are replaced by empty ones; a stall of 20 frames is no loss."""
+    path = tmp_path / "a.ts"
+    times = [k if k < 40 else k + 20 for k in range(60)]
+    encode(path, _moving(60), times=times, options={"crf": "10", "bf": "0", "g": "10"})
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for at in range(places[14], places[15], 188):
+        data[at : at + 188] = bytes([0x47, 0x1F, 0xFF, 0x10]) + bytes(184)
+    path.write_bytes(data)
+    reader = VideoReader(path)
+    assert [round(frame.time * 25) for frame in reader] == [k for k in times if k != 14]
+    assert any("frames are damaged and left out: at 0.56 s" in note for note in reader.notes)
+
+
 def test_avi_has_the_times_of_presentation_whatever_the_order_of_decoding(tmp_path):
     path = tmp_path / "a.avi"
     encode(path, _moving(30), options={"crf": "10", "bf": "3", "b-adapt": "0"})
@@ -414,9 +436,11 @@ def test_alpha_is_read(tmp_path, suffix, tolerance):
 # Interlaced
 
 
-@pytest.mark.parametrize("flagged", [True, False])
-def test_interlaced_frames_have_no_combs(tmp_path, flagged):
-    """A bar that moves by 6 pixels a field: the field of the frame's own moment is shown, in every line."""
+@pytest.mark.parametrize(("flagged", "still"), [(True, 0), (False, 0), (False, 40)])
+def test_interlaced_frames_have_no_combs(tmp_path, flagged, still):
+    """A bar that moves by 6 pixels a field, after some frames in which it rests: the field of the frame's own
+    moment is shown, in every line.
+    """
     size, step = 64, 6
 
     def bar(moment: int) -> np.ndarray:
@@ -424,7 +448,7 @@ def test_interlaced_frames_have_no_combs(tmp_path, flagged):
         luma[:, step * moment // 2 * 2 % size : step * moment // 2 * 2 % size + 16] = 200
         return luma
 
-    woven = []
+    woven = [yuv(bar(0))] * still
     for k in range(6):
         luma = bar(2 * k)
         luma[1::2] = bar(2 * k + 1)[1::2]
@@ -433,8 +457,8 @@ def test_interlaced_frames_have_no_combs(tmp_path, flagged):
     encode(tmp_path / "a.mp4", woven, options=options)
     reader = VideoReader(tmp_path / "a.mp4")
     frames = list(reader)
-    assert [round(frame.time * 25) for frame in frames] == list(range(6))
-    for frame in frames[1:-1]:
+    assert [round(frame.time * 25) for frame in frames] == list(range(still + 6))
+    for frame in frames[still + 1 : -1]:
         grey = frame.image[8:-8, :, 1].astype(int)
         combs = np.abs(2 * grey[1:-1] - grey[:-2] - grey[2:])
         assert (combs > 60).mean() < 0.02
@@ -443,6 +467,28 @@ def test_interlaced_frames_have_no_combs(tmp_path, flagged):
     progressive = VideoReader(tmp_path / "b.mp4")
     assert len(list(progressive)) == 6
     assert not any("deinterlaced" in note for note in progressive.notes)
+
+
+# Streams
+
+
+def test_the_largest_stream_is_described(tmp_path):
+    """Small slides come first; which stream shows the face is found out later."""
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream, (width, height) in zip(streams, ((32, 24), (96, 64)), strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for stream in streams:
+            grey = np.full((stream.height, stream.width, 3), 90, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    source = VideoSource(tmp_path / "a.mkv")
+    assert [one.stream for one in streams_of(source)] == [0, 1]
+    found = probe_largest(source)
+    assert (found.width, found.height) == (96, 64)
+    assert probe_video(source).width == 32
+    assert probe_largest(VideoSource(tmp_path / "a.mkv", stream=0)).width == 32
 
 
 # Pictures

@@ -26,6 +26,9 @@ progressive picture."""
 MOVING_CHANGE = 12
 MOVING_SHARE = 0.002
 
+COMB_PAIRS = 11
+"""Pairs of moving frames after which combs are looked for no more."""
+
 
 class _Kind(NamedTuple):
     """All that a chain of filters depends on."""
@@ -58,16 +61,16 @@ class FrameConverter:
 
     Args:
         aspect: width of a pixel divided by its height.
-        combed: True if every frame is interlaced although the file does not say so.
 
     Attributes:
+        combed: True once frames are interlaced although the file does not say so; may be set at any time.
         colours: those of the last frame.
         interlaced: number of frames that were deinterlaced.
     """
 
-    def __init__(self, aspect: Fraction | None = None, combed: bool = False) -> None:
+    def __init__(self, aspect: Fraction | None = None) -> None:
         self.aspect = aspect if aspect and aspect > 0 else Fraction(1)
-        self.combed = combed
+        self.combed = False
         self.colours: Colours | None = None
         self.interlaced = 0
         self._graph: av.filter.Graph | None = None
@@ -173,16 +176,32 @@ def upright(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def is_combed(frames: list[av.VideoFrame]) -> bool:
-    """True if neighbouring lines of moving things belong to different moments, in most of some frames."""
-    verdicts, previous = [], None
-    for frame in frames:
-        luma = frame.to_ndarray(format="gray").astype(np.int16)
-        if previous is not None and previous.shape == luma.shape and len(luma) > 8:
-            moving = (np.abs(luma - previous) > MOVING_CHANGE)[1:-2]
-            if moving.mean() > MOVING_SHARE:
-                near = np.abs(luma[2:-1] - luma[1:-2])[moving].mean()
-                far = np.abs(luma[3:] - luma[1:-2])[moving].mean()
-                verdicts.append(near > COMBED_RATIO * far)
-        previous = luma
-    return len(verdicts) >= 2 and sum(verdicts) > len(verdicts) / 2
+class CombSearch:
+    """Finds out whether frames are interlaced that are not marked so; looks at one after another.
+
+    Neighbouring lines of moving things then belong to different moments. Only pairs of frames between which
+    something moves tell it, and a video may begin with a person who sits still.
+
+    Attributes:
+        found: True if most of the pairs so far, and two at least, show combs.
+    """
+
+    def __init__(self) -> None:
+        self.found = False
+        self._verdicts: list[bool] = []
+        self._previous: np.ndarray | None = None
+
+    def look(self, frame: av.VideoFrame) -> None:
+        """Take the next frame into account, until enough have been seen."""
+        if frame.interlaced_frame or len(self._verdicts) == COMB_PAIRS:
+            return
+        luma, previous = frame.to_ndarray(format="gray").astype(np.int16), self._previous
+        self._previous = luma
+        if previous is None or previous.shape != luma.shape or len(luma) <= 8:
+            return
+        moving = (np.abs(luma - previous) > MOVING_CHANGE)[1:-2]
+        if moving.mean() > MOVING_SHARE:
+            near = np.abs(luma[2:-1] - luma[1:-2])[moving].mean()
+            far = np.abs(luma[3:] - luma[1:-2])[moving].mean()
+            self._verdicts.append(bool(near > COMBED_RATIO * far))
+            self.found = sum(self._verdicts) > max(1, len(self._verdicts) / 2)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 
 import av
 
 MOST_LOST_SHARE = 0.1
 """Share of the frames without which a video is refused."""
+
+MOST_REGULAR = 0.9
+"""Share of equal steps in time from which frames come at a constant rate."""
+
+LONGEST_HOLE = 4.5
+"""Steps in time below which a hole is one of frames that got lost."""
 
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """FFmpeg's own decoders of these do not decode alpha."""
@@ -99,9 +107,11 @@ class StreamDecoder:
             # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
             last = time if last is None else max(time, last + 1e-3)
             yield frame, last
-        missed = sorted(set(expected) - shown) if None not in shown else []
+        missed: list[float] = sorted(set(expected) - shown) if None not in shown else []
         if fields and len(missed) > 0.4 * len(expected):
             missed = []  # the second field of a frame is a packet of its own
+        if self.container.format.name == "mpegts" and not fields:
+            missed = sorted([*missed, *_holes(sorted(expected))])
         self.lost = [float(pts * self.stream.time_base) for pts in missed]
 
     def _decoded(self, expected: list[int]) -> Iterator[av.VideoFrame]:
@@ -133,3 +143,22 @@ class StreamDecoder:
             return av.CodecContext.create(_ALPHA_DECODERS[name], "r")
         self.stream.thread_type = "AUTO"
         return self.stream.codec_context
+
+
+def _holes(stamps: list[int]) -> list[float]:
+    """Time stamps of single frames that are missing from those ``[N]`` of a constant rate, increasing.
+
+    A broadcast is sent in small pieces: a frame whose first piece is lost leaves no packet. Longer holes are
+    stalls, in which nothing was filmed.
+    """
+    if len(stamps) < 3:
+        return []
+    usual = median(b - a for a, b in pairwise(stamps))
+    steps = [(a, (b - a) / usual) for a, b in pairwise(stamps)] if usual > 0 else []
+    regular = sum(abs(step - 1) < 0.1 for _, step in steps) >= MOST_REGULAR * len(steps)
+    return [
+        a + k * usual
+        for a, step in steps
+        if regular and 1.9 < step < LONGEST_HOLE and abs(step - round(step)) < 0.1
+        for k in range(1, round(step))
+    ]

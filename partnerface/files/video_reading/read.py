@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -16,9 +16,9 @@ from partnerface.errors import UserError
 from partnerface.files.containers import opened_video, video_streams
 from partnerface.files.images import LARGEST_PIXELS, read_pixels
 from partnerface.files.video_reading.conversion import (
+    CombSearch,
     ConvertedFrame,
     FrameConverter,
-    is_combed,
     square_size,
     upright,
 )
@@ -26,7 +26,7 @@ from partnerface.files.video_reading.decoding import MOST_LOST_SHARE, StreamDeco
 from partnerface.files.video_reading.source import DEFAULT_PICTURE_FPS, VideoSource, video_source
 
 COMB_FRAMES = 12
-"""Frames at the beginning in which combs are looked for."""
+"""Frames ahead in which combs are looked for: those before the search has found out are right too."""
 
 
 @dataclass
@@ -88,6 +88,37 @@ def probe_video(video: VideoSource | Path) -> VideoFile:
             rate = source.fps or float(stream.average_rate or stream.guessed_rate or 25)
             frames = _surveyed(source.path, stream.index, *_version(source.path)).frames
     return VideoFile(source.path, first.shape[1], first.shape[0], rate, frames)
+
+
+def streams_of(source: VideoSource) -> list[VideoSource]:
+    """The source with each of the video streams that may be meant: the one that it names, or all of its file.
+
+    Cover pictures are left out.
+
+    Raises:
+        UserError: the file is missing or not a video.
+    """
+    if source.is_pictures or source.stream is not None:
+        return [source]
+    with opened_video(source.path) as container:
+        return [replace(source, stream=stream.index) for stream in video_streams(container)]
+
+
+def probe_largest(source: VideoSource) -> VideoFile:
+    """Describe the video stream with the largest shorter side; those that cannot be read do not count.
+
+    Raises:
+        UserError: none can be read.
+    """
+    found, refused = [], []
+    for one in streams_of(source):
+        try:
+            found.append(probe_video(one))
+        except UserError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return max(found, key=lambda one: min(one.width, one.height))
 
 
 class VideoReader:
@@ -162,13 +193,20 @@ class VideoReader:
             stream = _stream(container, self.source)
             decoder = StreamDecoder(container, stream)
             with closing(iter(decoder)) as frames:
-                begin = list(islice(frames, COMB_FRAMES))
-                combed = is_combed([frame for frame, _ in begin if not frame.interlaced_frame])
-                converter = FrameConverter(stream.sample_aspect_ratio, combed)
-                start = begin[0][1] if begin else 0.0
-                for frame, time in chain(begin, frames):
+                combs, converter = CombSearch(), FrameConverter(stream.sample_aspect_ratio)
+                start, waiting = None, deque()
+                for frame, time in frames:
+                    start = time if start is None else start
+                    combs.look(frame)
+                    waiting.append((frame, time))
+                    if len(waiting) > COMB_FRAMES:
+                        converter.combed = combs.found
+                        yield from converter.convert(*waiting.popleft())
+                converter.combed = combs.found
+                for frame, time in waiting:
                     yield from converter.convert(frame, time)
                 yield from converter.finish()
+                start = start or 0.0
             self.notes += _conversion_notes(converter, stream)
             self.notes += _loss_notes(decoder.lost, start, held.frames)
             self._check_lost(held, sum(time > start for time in decoder.lost))

@@ -13,8 +13,7 @@ from PIL import Image
 from scipy.ndimage import median_filter
 
 from partnerface.errors import UserError
-from partnerface.files.containers import opened_video, video_streams
-from partnerface.files.video_reading.read import probe_video, read_video
+from partnerface.files.video_reading.read import probe_video, read_video, streams_of
 from partnerface.files.video_reading.source import VideoSource
 from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
@@ -108,7 +107,8 @@ def find_small_face(
 def reading_notes(source: VideoSource, chosen: VideoSource) -> list[str]:
     """What is said of the stream and the turn that were chosen for a source."""
     notes = []
-    if len(streams := _streams(source)) > 1 and chosen.stream is not None:
+    streams = [one.stream for one in streams_of(source)]
+    if len(streams) > 1 and chosen.stream is not None:
         number = streams.index(chosen.stream) + 1
         notes.append(f"video stream {number} of {len(streams)} is used: the first with a face")
     if chosen.quarter_turns:
@@ -125,10 +125,10 @@ def _in_first_stream(source: VideoSource, look: Callable[[VideoSource], Found | 
     Raises:
         UserError: the only stream cannot be read.
     """
-    streams = _streams(source)
+    streams = streams_of(source)
     for stream in streams:
         try:
-            found = look(replace(source, stream=stream))
+            found = look(stream)
         except UserError:
             if len(streams) == 1:
                 raise
@@ -136,14 +136,6 @@ def _in_first_stream(source: VideoSource, look: Callable[[VideoSource], Found | 
         if found is not None:
             return found
     return None
-
-
-def _streams(source: VideoSource) -> list[int | None]:
-    """The stream that a source names, or all of its file but for cover pictures."""
-    if source.is_pictures or source.stream is not None:
-        return [source.stream]
-    with opened_video(source.path) as container:
-        return [stream.index for stream in video_streams(container)]
 
 
 def face_roll(points: np.ndarray) -> float:
