@@ -56,7 +56,7 @@ class Clip:
         times: ``[T]`` seconds within which motion is smooth.
         image_paths: ``T`` files of the crops.
         matte_paths: ``T`` files of their mattes.
-        mattes: ``[T, H, W]`` uint8, what the files hold.
+        mattes: ``[T, H, W]`` uint8, what the files hold; may be mapped from a file.
         notes: frames that are not trusted, and what is not modelled, in words for the user.
     """
 
@@ -144,7 +144,7 @@ def cut_clip(
             found = (opaque if frame.alpha is None else frame.alpha for frame in cut())
         else:
             found = matting.mattes(frame.image for frame in cut())
-        mattes = np.empty(shape, np.uint8)
+        mattes = stages.room_for_mattes(shape)
         with without_native_chatter():
             for number, matte in enumerate(found):
                 mattes[number] = matte

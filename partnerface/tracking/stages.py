@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
-from partnerface.files.arrays import LARGEST_ARRAYS_BYTES, read_arrays, write_arrays
+from partnerface.files.arrays import read_arrays, write_arrays
 from partnerface.files.video_reading.source import MAX_FRAMES
 from partnerface.files.whole_files import NotWritten
 from partnerface.head_models.head_model import HeadModel
@@ -32,7 +33,7 @@ TRACKING_REPORT_FILE = "report.json"
 TRACKER_VERSION = 12
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 LANDMARKS_FILE = "landmarks.npz"
-MATTES_FILE = "mattes.npz"
+MATTES_FILE = "mattes.npy"
 FIT_FILE = "fit.npz"
 
 
@@ -102,43 +103,53 @@ class TrackingStages:
         self._keep(LANDMARKS_FILE, track.save)
 
     def mattes(self, shape: tuple[int, int, int]) -> np.ndarray | None:
-        """Mattes ``[T, H, W]`` uint8 of that shape."""
-        mattes = self._load(MATTES_FILE, int(np.prod(shape)) + 4096).get("mattes")
-        usable = mattes is not None and mattes.shape == shape and mattes.dtype == np.uint8
-        return mattes if usable else None
+        """Mattes ``[T, H, W]`` uint8 of that shape, mapped from their file."""
+        try:
+            mattes = np.load(self.folder / MATTES_FILE, mmap_mode="c", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return mattes if mattes.shape == shape and mattes.dtype == np.uint8 else None
+
+    def room_for_mattes(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """An array for mattes ``[T, H, W]`` uint8: in a file, for those of a long video are gigabytes.
+
+        It is in memory where the disk has no room, and nothing of it will be kept.
+        """
+        path = self.folder / f"{MATTES_FILE}.partial"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mattes = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+            with path.open("r+b") as file:  # a mapped file that finds the disk full kills the process
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except (OSError, AttributeError):  # macOS cannot reserve
+            with suppress(OSError):
+                path.unlink()
+            return np.empty(shape, np.uint8)
+        return mattes
 
     def save_mattes(self, mattes: np.ndarray) -> None:
-        """Keep mattes ``[T, H, W]`` uint8, 255 is the person."""
-        self._save(MATTES_FILE, {"mattes": mattes})
+        """Keep what `room_for_mattes` made, once it is filled."""
+        if isinstance(mattes, np.memmap):
+            with suppress(OSError):
+                mattes.flush()
+                (self.folder / f"{MATTES_FILE}.partial").replace(self.folder / MATTES_FILE)
 
     def fit(self) -> HeadFit | None:
         """The fit, its head aligned with the pictures."""
-        arrays = self._load(FIT_FILE)
+        path = self.folder / FIT_FILE
         try:
-            return _fit_from(arrays) if arrays else None
-        except (KeyError, TypeError, ValueError):
+            return _fit_from(read_arrays(path)) if path.is_file() else None
+        except (UserError, KeyError, TypeError, ValueError):
             return None
 
     def save_fit(self, fit: HeadFit) -> None:
         """Keep a fit."""
-        self._save(FIT_FILE, _fit_arrays(fit))
+        self._keep(FIT_FILE, lambda path: write_arrays(path, _fit_arrays(fit)))
 
     def remove(self, with_others: bool = False) -> None:
         """Remove the folder: all has gone into the dataset, or is of no use."""
         for folder in (self.folder, *(self.of_other_settings() if with_others else ())):
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _load(self, name: str, largest_bytes: int = LARGEST_ARRAYS_BYTES) -> dict[str, np.ndarray]:
-        path = self.folder / name
-        if not path.is_file():
-            return {}
-        try:
-            return read_arrays(path, largest_bytes=largest_bytes)
-        except UserError:
-            return {}
-
-    def _save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        self._keep(name, lambda path: write_arrays(path, arrays))
 
     def _keep(self, name: str, write: Callable[[Path], None]) -> None:
         # A second run may remove the folder at any time; of a full disk the dataset's writer complains.

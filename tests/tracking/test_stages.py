@@ -1,5 +1,9 @@
 """What an interrupted tracking leaves is read back exactly, or not at all."""
 
+import errno
+import os
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -11,6 +15,8 @@ from torch import Tensor
 from partnerface.tracking.fit.head_fit import FitSettings
 from partnerface.tracking.fit.problem import fit_head
 from partnerface.tracking.stages import TrackingStages, settings_key
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -44,16 +50,50 @@ def test_a_fit_is_read_back_exactly_with_and_without_a_contour(tmp_path, fit):
 def test_mattes_are_read_back_exactly_and_only_with_their_shape(tmp_path):
     stages = TrackingStages(tmp_path / "out", "key")
     mattes = np.random.default_rng(0).integers(0, 256, (3, 16, 16), np.uint8)
-    stages.save_mattes(mattes)
+    room = stages.room_for_mattes(mattes.shape)
+    room[:] = mattes
+    assert stages.mattes(mattes.shape) is None  # it is not filled until it is saved
+    stages.save_mattes(room)
     assert np.array_equal(stages.mattes((3, 16, 16)), mattes)
     assert stages.mattes((2, 16, 16)) is None
     assert stages.mattes((4, 16, 16)) is None
+    path = stages.folder / "mattes.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert stages.mattes((3, 16, 16)) is None
+
+
+def test_mattes_of_a_long_video_take_no_memory_and_outlive_their_file(tmp_path, monkeypatch):
+    """A process of less memory than the mattes have fills them, and a full disk is found out at once."""
+    code = f"""
+import resource
+import numpy as np
+from pathlib import Path
+from partnerface.tracking.stages import TrackingStages
+used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used + 400 * 2**20,) * 2)
+stages = TrackingStages(Path({str(tmp_path)!r}) / "out", "key")
+mattes = stages.room_for_mattes((2000, 512, 512))
+mattes[::50] = 7
+stages.remove()
+print(int(mattes[1000].max()), int(mattes[1001].max()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["7", "0"], done.stderr
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    stages = TrackingStages(tmp_path / "out", "key")
+    room = stages.room_for_mattes((3, 16, 16))
+    assert not isinstance(room, np.memmap)
+    assert list(stages.folder.iterdir()) == []
 
 
 def test_another_key_finds_nothing_and_removal_leaves_nothing(tmp_path, fit):
     stages, other = (TrackingStages(tmp_path / "out", key) for key in ("key", "other"))
     stages.save_fit(fit)
-    stages.save_mattes(np.zeros((1, 8, 8), np.uint8))
+    stages.save_mattes(stages.room_for_mattes((1, 8, 8)))
     assert other.fit() is None
     assert other.mattes((1, 8, 8)) is None
     stages.remove()
@@ -89,7 +129,7 @@ def test_where_nothing_can_be_saved_the_run_goes_on_without(tmp_path, fit):
     stages = TrackingStages(tmp_path / "out", "key")
     stages.folder.write_text("a file where the folder should be")
     stages.save_fit(fit)
-    stages.save_mattes(np.zeros((1, 8, 8), np.uint8))
+    stages.save_mattes(stages.room_for_mattes((1, 8, 8)))
     assert stages.fit() is None
     assert stages.mattes((1, 8, 8)) is None
     assert stages.landmarks("digest") is None
