@@ -16,7 +16,7 @@ from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.completion.frame_labels import landmark_pixels
 from partnerface.data.drivers.driver import Driver
 from partnerface.data.drivers.transfer import TransferredPerformance, camera_axes
-from partnerface.data.regions import LABELLED_REGIONS, MATTE_THRESHOLD
+from partnerface.data.regions import HEAD, MATTE_THRESHOLD, in_regions
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.evaluation.image_metric import psnr
@@ -52,9 +52,8 @@ def head_psnr(
     store = FrameStore.build(truth, width, height, truth.image_paths[0].parent.parent)
     views = View(truth.camera.resized(width, height), truth.head, truth.torso_motion)
     scores = torch.zeros(len(drivers), len(frames))
-    labels = torch.tensor([int(label) for label in LABELLED_REGIONS["head_mask"]])
     for place, frame in enumerate(EvaluationFrames(store, views, list(frames), {})):
-        mask = (frame.matte > MATTE_THRESHOLD) & torch.isin(frame.labels, labels)
+        mask = (frame.matte > MATTE_THRESHOLD) & in_regions(frame.labels, HEAD)
         target = frame.on_white()
         for row, driver in enumerate(drivers):
             view = frame.view if driver is None else driver[frame.frame_index]

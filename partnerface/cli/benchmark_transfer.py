@@ -59,7 +59,7 @@ def benchmark_transfer(
     itself = open_driver("own", loaded, as_tracked, run=Path(avatar))
     filmed = open_driver(performer, loaded, as_filmed)
     own = with_angular_velocity(dataset_reader(Path(avatar)).read())
-    held_out = sorted({frame for name in own.test_splits for frame in own.splits[name]})
+    held_out = own.test_frames
     drivers = [None, itself, *([filmed] if embedded else [])]
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Rendering held-out frames", total=len(held_out))

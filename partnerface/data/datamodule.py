@@ -193,12 +193,12 @@ class HeadVideoDataModule(lightning.LightningDataModule):
     @property
     def test_frames(self) -> list[int]:
         """Frames of all test splits, each once."""
-        return _in_tests(self.sequence)
+        return self.sequence.test_frames
 
     @property
     def all_test_frames(self) -> list[int]:
         """`test_frames` as they would be without samples and with every test split."""
-        return _in_tests(self._divided)
+        return self._divided.test_frames
 
     def evaluation_frame(self, frame: int) -> EvaluationFrame:
         """Any frame of the video, whole."""
@@ -342,7 +342,3 @@ class HeadVideoDataModule(lightning.LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
-
-
-def _in_tests(sequence: TrackedSequence) -> list[int]:
-    return sorted({frame for name in sequence.test_splits for frame in sequence.splits[name]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -32,7 +33,8 @@ class Region(IntEnum):
     TORSO = 6
 
 
-HEAD = (Region.FACE, Region.EYES, Region.MOUTH, Region.HAIR, Region.NECK)
+WHOLE_FACE = (Region.FACE, Region.EYES, Region.MOUTH)
+HEAD = (*WHOLE_FACE, Region.HAIR, Region.NECK)
 
 LABELLED_REGIONS: dict[str, tuple[Region, ...]] = {
     "head_mask": HEAD,
@@ -65,6 +67,11 @@ MATTE_THRESHOLD = 0.5
 """A pixel belongs to the person where its matte is above this."""
 
 
+def in_regions(labels: Tensor, regions: Sequence[Region]) -> Tensor:
+    """Bool for labels of any shape, uint8: whether they are of one of the regions."""
+    return torch.isin(labels, torch.tensor(regions).to(labels))
+
+
 def region_masks(matte: Tensor, labels: Tensor, forehead: Tensor) -> dict[str, Tensor]:
     """``[H, W]`` bool for each of `EVALUATION_REGIONS`.
 
@@ -72,10 +79,7 @@ def region_masks(matte: Tensor, labels: Tensor, forehead: Tensor) -> dict[str, T
     where it would be seen without hair over it.
     """
     person = matte > MATTE_THRESHOLD
-    masks = {
-        name: person & torch.isin(labels, torch.tensor(wanted).to(labels))
-        for name, wanted in LABELLED_REGIONS.items()
-    }
+    masks = {name: person & in_regions(labels, wanted) for name, wanted in LABELLED_REGIONS.items()}
     return masks | {FOREHEAD: person & forehead & (labels == Region.FACE)}
 
 

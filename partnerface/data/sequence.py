@@ -157,6 +157,11 @@ class TrackedSequence:
     def test_splits(self) -> list[str]:
         return [name for name in self.splits if name not in ("train", "val")]
 
+    @property
+    def test_frames(self) -> list[int]:
+        """Frames of all test splits, in their order."""
+        return sorted({frame for name in self.test_splits for frame in self.splits[name]})
+
 
 def head_model_record(head_model: HeadModel) -> HeadModelRecord:
     """The record that a dataset made with this head model carries."""

@@ -36,7 +36,7 @@ STILL, MOVING_SHARE = 3.0, 0.003
 """Standard deviation over time, of 255, that a talking mouth exceeds in this share of the picture."""
 NEARLY_BLACK, DARK = 20.0, 45.0
 """Mean luminance of a face, of 255, below which nothing can be learned, and below which noise is."""
-HEAD = (Region.HAIR, Region.FACE)
+CUT_OFF = (Region.HAIR, Region.FACE)
 """What an edge of the picture should not cut; long hair and the neck may leave it below."""
 CUT_SHARE, MOST_CUT = 0.05, 0.1
 """Share of an edge from which the head is cut off by it, and share of the frames in which it may be."""
@@ -97,8 +97,8 @@ def frame_statistics(
                 matte.mean() / 255,
                 soft / max(int(person.sum()), 1),
                 face.mean() if face.size else np.nan,
-                np.isin(labels[0], HEAD).mean(),
-                max(*np.isin(labels[:, [0, -1]], HEAD).mean(0), (labels[-1] == Region.FACE).mean()),
+                np.isin(labels[0], CUT_OFF).mean(),
+                max(*np.isin(labels[:, [0, -1]], CUT_OFF).mean(0), (labels[-1] == Region.FACE).mean()),
             )
         )
         luminances.append(_reduced(luminance))

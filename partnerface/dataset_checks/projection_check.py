@@ -16,7 +16,7 @@ from pytorch3d.transforms import matrix_to_euler_angles
 
 from partnerface.data.completion.borrowed_landmarks import face_landmarks
 from partnerface.data.completion.labels import labelled_mesh, rasterize_regions
-from partnerface.data.regions import Region
+from partnerface.data.regions import WHOLE_FACE, Region
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import nearest_distance, spread_evenly
 from partnerface.dataset_checks.sequence_checks import Finding, Severity, graded
@@ -27,7 +27,6 @@ SIZE = 256
 """Longer side at which the head is drawn."""
 DRAWN_HEAD = (Region.FACE, Region.EYES, Region.HAIR)
 DRAWN_FACE = (Region.FACE, Region.EYES)
-LABELLED_FACE = (Region.FACE, Region.EYES, Region.MOUTH)
 LEAST_IN_MATTE, GOOD_IN_MATTE = 0.6, 0.85
 LEAST_OVERLAP, GOOD_OVERLAP = 0.3, 0.6
 SMALL_HEAD, LARGE_HEAD = 0.12, 1.5
@@ -72,7 +71,7 @@ def project_heads(sequence: TrackedSequence, head_model: HeadModel, count: int) 
         matte = _reduced(read_grey(sequence.matte_paths[i]), width, height) > 127
         labels = _reduced(read_labels(sequence.label_paths[i], max(Region)), width, height)
         head, face = np.isin(regions, DRAWN_HEAD), np.isin(regions, DRAWN_FACE)
-        labelled = np.isin(labels, LABELLED_FACE)
+        labelled = np.isin(labels, WHOLE_FACE)
         rows = pixels[0, of_head, 1]
         yield ProjectedHead(
             frame=i,

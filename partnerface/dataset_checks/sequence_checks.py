@@ -163,8 +163,7 @@ def check_splits(sequence: TrackedSequence, digests: Sequence[str]) -> list[Find
     repeated = sum(a == b for a, b in pairwise(digests))
     if repeated > MOST_REPEATED * len(digests):
         problems.append(("doubt", f"{repeated} of {len(digests)} frames repeat the one before"))
-    tests = {i for name in sequence.test_splits for i in sequence.splits[name]}
-    gap = min((abs(a - b) for a in tests for b in sequence.splits.get("train", [])), default=0)
+    gap = min((abs(a - b) for a in sequence.test_frames for b in sequence.splits.get("train", [])), default=0)
     fine = f"no picture of a test is in training; the nearest frames of both are {gap} apart"
     return graded("splits", problems, fine, {"shared": shared, "repeated": repeated, "gap_frames": gap})
 
@@ -195,7 +194,7 @@ def check_tracking(sequence: TrackedSequence, report: Mapping | None = None) -> 
     train = len([i for i in sequence.splits.get("train", []) if sequence.frame_weights[i] == 1])
     left_out = len(sequence.left_out)
     unused = [i for i in (sequence.frame_weights == 0).nonzero()[:, 0].tolist() if i not in sequence.left_out]
-    tests = len({i for name in sequence.test_splits for i in sequence.splits[name]})
+    tests = len(sequence.test_frames)
     problems: list[tuple[Severity, str]] = []
     if left_out:
         severity: Severity = "unfit" if left_out > MOST_LEFT_OUT * frames else "doubt"

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.batches.datasets import EvaluationFrame
-from partnerface.data.regions import MATTE_THRESHOLD, Region
+from partnerface.data.regions import MATTE_THRESHOLD, WHOLE_FACE, in_regions
 from partnerface.data.splits import nearest_distance
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
@@ -186,11 +186,7 @@ class ExpressionRegion:
         inside = torch.zeros_like(fragments.mask)
         share = fragments.interpolate(self.vertices.to(pixels)[:, None], self.head_model.faces)[:, 0]
         inside[fragments.mask] = share > 0.5
-        return inside & _face(frame.labels) & (frame.matte > MATTE_THRESHOLD)
-
-
-def _face(labels: Tensor) -> Tensor:
-    return torch.isin(labels, torch.tensor((Region.FACE, Region.EYES, Region.MOUTH)).to(labels))
+        return inside & in_regions(frame.labels, WHOLE_FACE) & (frame.matte > MATTE_THRESHOLD)
 
 
 def _projected(head_model: HeadModel, head: HeadParameters, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -206,7 +202,7 @@ def _look(head_model: HeadModel, frame: EvaluationFrame) -> tuple[Tensor, Tensor
     size = pixels.new_tensor([camera.width, camera.height])
     place = (2 * pixels / size - 1)[:, None]
     grey = functional.grid_sample(frame.image.mean(0)[None, None], place, align_corners=False)[0, 0, 0]
-    face = _face(frame.labels) & (frame.matte > MATTE_THRESHOLD)
+    face = in_regions(frame.labels, WHOLE_FACE) & (frame.matte > MATTE_THRESHOLD)
     on_face = functional.grid_sample(face.to(grey)[None, None], place, align_corners=False)[0, 0, 0] > 0.99
     towards = functional.normalize(camera.camera_to_world[0, :, 3] - vertices, dim=1)
     facing = (vertex_normals(vertices, head_model.faces) * towards).sum(1) > SEEN_ANGLE

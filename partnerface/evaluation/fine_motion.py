@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from partnerface.data.regions import Region
+from partnerface.data.regions import WHOLE_FACE, in_regions
 from partnerface.evaluation.image_metric import psnr
 from partnerface.evaluation.means import Averages, SplitMeans
 
 FINE_MOTION, QUIET_FACE = "fine_motion", "quiet_face"
-FACE = (Region.FACE, Region.EYES, Region.MOUTH)
 LEAST_CHANGE = 6 / 255
 INNER_MATTE = 250 / 255
 """Pixels at the rim of the person differ by what is behind them."""
@@ -45,7 +44,7 @@ def fine_motion_masks(target: Tensor, motionless: Tensor, matte: Tensor, labels:
         matte: ``[H, W]`` in [0, 1].
         labels: ``[H, W]`` uint8 (`Region`).
     """
-    face = (matte > INNER_MATTE) & torch.isin(labels, torch.tensor(FACE).to(labels))
+    face = (matte > INNER_MATTE) & in_regions(labels, WHOLE_FACE)
     # Differences of whole bytes, which floating point would put on either side of the limit.
     changed = (255 * (motionless - target)).abs().amax(0) > 255 * LEAST_CHANGE + 0.01
     masks = {FINE_MOTION: face & changed, QUIET_FACE: face & ~changed}

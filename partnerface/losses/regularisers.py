@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from partnerface.data.batches.datasets import RayBatch
-from partnerface.data.regions import Region
+from partnerface.data.regions import WHOLE_FACE, in_regions
 from partnerface.errors import UserError
 from partnerface.losses.loss import Loss, deformation_statistics
 from partnerface.rendering.rendered_rays import MethodOutput
@@ -41,7 +41,7 @@ class OffsetSlide(Loss):
                 "--model.losses.offset_slide: offsets along the skin are known with "
                 "--model.avatar.init_args.shading=true; give it, or take the loss out"
             )
-        face = (batch.region == Region.FACE) | (batch.region == Region.EYES) | (batch.region == Region.MOUTH)
+        face = in_regions(batch.region, WHOLE_FACE)
         return (slide * face).sum() / face.sum().clamp_min(1)
 
 

@@ -80,15 +80,14 @@ def training_findings(curves: Mapping[str, Curve]) -> list[Finding]:
 def range_findings(sequence: TrackedSequence, avatar: AvatarMethod) -> list[Finding]:
     """How many test frames have an expression that training has not reached."""
     low, high = avatar.view_defaults.expression_low.cpu(), avatar.view_defaults.expression_high.cpu()
-    tests = sorted({i for name in sequence.test_splits for i in sequence.splits[name]})
-    expression = sequence.head.expression[torch.tensor(tests, dtype=torch.long)]
-    if not tests or expression.shape[1] != len(low):
+    expression = sequence.head.expression[torch.tensor(sequence.test_frames, dtype=torch.long)]
+    if not len(expression) or expression.shape[1] != len(low):
         return []
     outside = (expression < low - BEYOND) | (expression > high + BEYOND)
     frames = int(outside.any(1).sum())
     names, share = avatar.head_model.asset.expression_names, outside.float().mean(0)
     most = [names[k] for k in share.argsort(descending=True)[:3] if share[k] > 0]
-    text = f"{frames} of {len(tests)} test frames go beyond the expressions of training"
+    text = f"{frames} of {len(expression)} test frames go beyond the expressions of training"
     return [Finding("range", "ok", text + (f", most often in {', '.join(most)}" if most else ""))]
 
 

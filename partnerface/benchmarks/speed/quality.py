@@ -20,7 +20,7 @@ from partnerface.benchmarks.speed.training_slices import ScoresDuringTraining, S
 from partnerface.cameras.pinhole import pixel_rays
 from partnerface.data.batches.datasets import EvaluationFrame
 from partnerface.data.datamodule import HeadVideoDataModule
-from partnerface.data.regions import HEAD
+from partnerface.data.regions import HEAD, in_regions
 from partnerface.evaluation.image_metric import psnr
 
 SHORT, LONG, CONVERGED = 60.0, 240.0, 600.0
@@ -111,10 +111,9 @@ def convergence_row(entries: dict[str, Any]) -> ResultRow:
 
 def scored_frames(data: HeadVideoDataModule) -> Iterator[tuple[EvaluationFrame, Tensor]]:
     """Spread `SCORED_FRAMES` validation frames, and whether their pixels ``[H, W]`` show the head."""
-    head = torch.tensor([int(region) for region in HEAD], dtype=torch.uint8)
     for index in data.val_frames[:: max(len(data.val_frames) // SCORED_FRAMES, 1)][:SCORED_FRAMES]:
         frame = data.evaluation_frame(index)
-        yield frame, torch.isin(frame.labels, head) & (frame.matte > 0.5)
+        yield frame, in_regions(frame.labels, HEAD) & (frame.matte > 0.5)
 
 
 @torch.no_grad()

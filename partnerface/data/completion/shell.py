@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.regions import HEAD
+from partnerface.data.regions import HEAD, in_regions
 from partnerface.head_models.head_model import HeadModel
 from partnerface.meshes.normals import vertex_normals
 from partnerface.meshes.rasterizer import rasterize_mesh
@@ -65,7 +65,7 @@ def measure_shell(
     """
     faces = head_model.faces[head_model.part_faces("skin")]
     normals = vertex_normals(vertices, faces)
-    wanted = torch.isin(labels, torch.tensor([int(r) for r in HEAD]))
+    wanted = in_regions(labels, HEAD)
     thickness = torch.where(face_vertices, FACE_FLOOR_M, FLOOR_M)
 
     def missed(i: int) -> tuple[Tensor, Tensor, Tensor]:

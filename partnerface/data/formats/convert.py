@@ -67,11 +67,10 @@ class Conversion:
         """Frames by the name of their file: all, and those of each use."""
         sequence = self.sequence
         every = [extra(i) for i in range(len(sequence))]
-        tests = {i for name in sequence.test_splits for i in sequence.splits[name]}
         uses = {
             "train": sequence.splits.get("train", []),
             "val": sequence.splits.get("val", []),
-            "test": tests,
+            "test": sequence.test_frames,
         }
         chosen = {f"_{use}": [every[i] for i in sorted(uses[use])] for use in USES}
         return {"": every, **chosen}
