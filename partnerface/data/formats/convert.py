@@ -91,6 +91,7 @@ class Conversion:
 def convert_partnerface(conversion: Conversion, out: Path) -> None:
     """Write our own format, the head model beside it; FLAME's in the cache, which is not for giving away."""
     sequence, head_model = conversion.sequence, conversion.head_model
+    _refuse_full(out)
     with SequenceWriter(out) as writer:
         for image, matte, labels in zip(
             sequence.image_paths, sequence.matte_paths, sequence.label_paths, strict=True
@@ -205,16 +206,22 @@ CONVERSIONS = {"partnerface": convert_partnerface, "vhap": convert_vhap, "insta"
 """What a sequence can be written as."""
 
 
+def _refuse_full(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: exists; choose a new folder")
+
+
 @contextmanager
 def _whole(out: Path):
     """A hidden folder that becomes ``out`` when the block ends, or is removed when it raises."""
     out = out.absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: exists; choose a new folder")
+    _refuse_full(out)
     folder = hidden_folder(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(out)
+        # In a container the first process always has the same number.
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         yield folder
         if out.is_dir():
