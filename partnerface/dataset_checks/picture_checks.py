@@ -14,7 +14,7 @@ from partnerface.data.formats.plausibility import frame_runs
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
 from partnerface.dataset_checks.sequence_checks import Finding, Severity, graded
-from partnerface.files.images import LUMINANCE, read_grey, read_labels, read_rgb
+from partnerface.files.images import LUMINANCE, read_labels, read_matte, read_rgb
 
 SOFT_RANGE = (26, 229)
 """Matte values that are neither person nor background, 0.1 to 0.9."""
@@ -85,7 +85,7 @@ def frame_statistics(
     """
     digests, rows, luminances, backgrounds = [], [], [], []
     for i in track(range(len(sequence))):
-        image, matte = read_rgb(sequence.image_paths[i]), read_grey(sequence.matte_paths[i])
+        image, matte = read_rgb(sequence.image_paths[i]), read_matte(sequence.matte_paths[i])
         labels = read_labels(sequence.label_paths[i], max(Region))
         digests.append(hashlib.sha256(image.tobytes()).hexdigest())
         person = matte >= SOFT_RANGE[0]

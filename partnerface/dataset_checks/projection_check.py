@@ -20,7 +20,7 @@ from partnerface.data.regions import WHOLE_FACE, Region
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.splits import nearest_distance, spread_evenly
 from partnerface.dataset_checks.sequence_checks import Finding, Severity, graded
-from partnerface.files.images import read_grey, read_labels, read_rgb
+from partnerface.files.images import read_labels, read_matte, read_rgb
 from partnerface.head_models.head_model import HeadModel
 
 SIZE = 256
@@ -68,7 +68,7 @@ def project_heads(sequence: TrackedSequence, head_model: HeadModel, count: int) 
             vertices = head_model(sequence.head.select([i])).vertices
         pixels, depth = sequence.camera.select([i]).resized(width, height).project(vertices)
         regions = draw(pixels[0], depth[0])
-        matte = _reduced(read_grey(sequence.matte_paths[i]), width, height) > 127
+        matte = _reduced(read_matte(sequence.matte_paths[i]), width, height) > 127
         labels = _reduced(read_labels(sequence.label_paths[i], max(Region)), width, height)
         head, face = np.isin(regions, DRAWN_HEAD), np.isin(regions, DRAWN_FACE)
         labelled = np.isin(labels, WHOLE_FACE)

@@ -81,14 +81,51 @@ def hidden_folder(root: Path) -> Path:
 
 def remove_abandoned(root: Path) -> None:
     """Remove the `hidden_folder` of every writer of ``root`` whose process no longer runs."""
+    for folder in _abandoned(root):
+        # What was replaced is gone only where something took its place.
+        if not folder.name.endswith(OLD) or root.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def continued_folder(root: Path, key: str) -> Path:
+    """The `hidden_folder` of ``root``, with what a process of the same ``key`` had written when it was ended.
+
+    An empty file of the name ``key`` marks it. All others whose process no longer runs are removed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = hidden_folder(root)
+    # One of our own number is of an earlier process: in a container the first always has the same.
+    if not _is_marked(folder, key):
+        shutil.rmtree(folder, ignore_errors=True)
+        for abandoned in _abandoned(root):
+            if _is_marked(abandoned, key):
+                with suppress(OSError):  # another process may be faster
+                    abandoned.rename(folder)
+                    break
+        else:
+            folder.mkdir()
+            (folder / key).touch()
+    remove_abandoned(root)
+    return folder
+
+
+def _is_marked(folder: Path, key: str) -> bool:
+    """True if ``folder`` is of ``key`` and holds no link, through which files elsewhere would be written."""
+    return (folder / key).is_file() and not any(path.is_symlink() for path in (folder, *folder.rglob("*")))
+
+
+def _abandoned(root: Path) -> list[Path]:
+    """Hidden folders of ``root`` whose process no longer runs, and what one had moved aside."""
     prefix = f".{root.name}."
+    found = []
     for folder in root.parent.glob(f"{prefix}*.partial*"):
         # Nothing else between: the names of other folders may begin with this one's.
         process = folder.name.removeprefix(prefix).removesuffix(OLD).removesuffix(".partial")
-        # What was replaced is gone only where something took its place.
-        needed = folder.name.endswith(OLD) and not root.exists()
-        if process.isdecimal() and not _is_alive(int(process)) and not needed:
-            shutil.rmtree(folder, ignore_errors=True)
+        if process.isdecimal() and not _is_alive(int(process)):
+            found.append(folder)
+    return found
 
 
 def _is_alive(process: int) -> bool:

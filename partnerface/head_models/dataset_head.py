@@ -25,4 +25,5 @@ class DatasetHead(HeadModel):
                 "--model.avatar.head_model: DatasetHead has no file; choose AutoReader as --data.reader, or "
                 "give the asset as --model.avatar.head_model.init_args.path"
             )
-        super().__init__(HeadModelAsset.load(Path(path)))
+        asset = HeadModelAsset.load(Path(path))
+        super().__init__(asset, asset.surface)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+import re
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,8 @@ class HeadModelAsset:
             minus identity, or None.
         joint_expression_basis: ``[E, J, 3]`` motion of the joints with expression (FLAME), or None.
         source_vertex_ids: ``[V]`` vertex numbers in the mesh the asset was cut from, or None.
+        surface: digest of the mean head that its landmark embedding belongs to, where that is another
+            (`HeadModel`), or None.
     """
 
     name: str
@@ -95,6 +98,7 @@ class HeadModelAsset:
     pose_correctives: np.ndarray | None = None
     joint_expression_basis: np.ndarray | None = None
     source_vertex_ids: np.ndarray | None = None
+    surface: str | None = None
 
     def checksum(self) -> str:
         """Hex digest of vertices, bases, skinning weights and faces, which tell head models apart.
@@ -129,13 +133,16 @@ class HeadModelAsset:
         """
         known = {f.name for f in fields(cls)}
         values = read_arrays(path, known)
-        required = known - {"pose_correctives", "joint_expression_basis", "source_vertex_ids"}
+        required = {f.name for f in fields(cls) if f.default is MISSING}
         if missing := sorted(required - values.keys()):
             raise UserError(f"head model {path}: no {', '.join(missing)}; bake it again with bake-head")
         if fault := _shape_fault(values):
             raise UserError(f"head model {path}: {fault}; bake it again with bake-head")
-        for key in ("name", "version"):
+        for key in {"name", "version", "surface"} & values.keys():
             values[key] = str(values[key])
+        # It becomes part of a file's name.
+        if not re.fullmatch(r"[0-9a-f]{16}|", values.get("surface", "")):
+            raise UserError(f"head model {path}: surface is no digest; bake it again with bake-head")
         for key in ("part_names", "joint_names", "expression_names"):
             values[key] = [str(item) for item in values[key]]
         return cls(**values)

@@ -266,7 +266,8 @@ _FLAME_ADVICE = "Use the file as downloaded from the FLAME site, or convert it t
 _TORCH_ADVICE = "Save nothing but numpy arrays, numbers and text in it"
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class _ArrayUnpickler(pickle._Unpickler):
+    # Python's own, not that in C, which reserves room for as many objects as the file says it numbers.
     def __init__(self, file, path: Path, advice: str) -> None:
         super().__init__(file, encoding="latin1")
         self._path, self._advice = path, advice

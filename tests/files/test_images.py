@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from partnerface.errors import UserError
-from partnerface.files.images import image_size, read_grey, read_labels, read_rgb, write_image
+from partnerface.files.images import image_size, read_grey, read_labels, read_matte, read_rgb, write_image
 
 
 def test_round_trip(tmp_path):
@@ -21,6 +21,21 @@ def test_palette_and_alpha_become_rgb(tmp_path):
     Image.new("RGB", (2, 2), (10, 20, 30)).convert("P").save(tmp_path / "palette.png")
     assert read_rgb(tmp_path / "alpha.png").tolist() == [[[10, 20, 30]] * 2] * 2
     assert read_rgb(tmp_path / "palette.png").shape == (2, 2, 3)
+
+
+def test_a_matte_is_the_alpha_where_there_is_any(tmp_path):
+    matte = np.array([[0, 128], [255, 7]], np.uint8)
+    white = np.full((2, 2, 3), 255, np.uint8)
+    for number, image in enumerate(
+        (
+            matte,
+            np.dstack([white, matte]),
+            np.dstack([matte] * 3),
+            np.dstack([matte] * 3 + [white[..., 0]]),
+        )
+    ):
+        write_image(tmp_path / f"{number}.png", image)
+        assert np.array_equal(read_matte(tmp_path / f"{number}.png"), matte)
 
 
 def test_bad_files_are_named(tmp_path):

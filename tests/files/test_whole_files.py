@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from partnerface.files.arrays import write_arrays
 from partnerface.files.whole_files import (
     NotWritten,
+    continued_folder,
     hidden_folder,
     move_into_place,
     one_after_another,
@@ -113,6 +115,35 @@ def test_only_folders_of_dead_processes_are_removed(tmp_path):
     remove_abandoned(tmp_path / "set")
     others = f".set.other.{process}.partial.old"
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*kept, "set", others])
+
+
+def test_a_folder_of_the_same_key_is_continued_and_others_are_removed(tmp_path):
+    process = os.fork()
+    if process == 0:
+        os._exit(0)
+    os.waitpid(process, 0)
+    root, own = tmp_path / "set", hidden_folder(tmp_path / "set")
+    gone = tmp_path / f".set.{process}.partial"
+    # Abandoned by a process that is gone, by one of our own number, of another key, with a link out.
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for folder, key, leads_out, kept in (
+        (gone, "one", False, True),
+        (own, "one", False, True),
+        (gone, "other", False, False),
+        (own, "other", False, False),
+        (gone, "one", True, False),
+    ):
+        folder.mkdir()
+        (folder / key).touch()
+        (folder / "made").touch()
+        if leads_out:
+            (folder / "mattes").symlink_to(outside)
+        assert continued_folder(root, "one") == own
+        assert [path.name for path in tmp_path.iterdir() if path != outside] == [own.name]
+        assert {path.name for path in own.iterdir()} == ({"one", "made"} if kept else {"one"})
+        shutil.rmtree(own)
+    assert outside.is_dir()
 
 
 CODE = """

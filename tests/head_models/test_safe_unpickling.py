@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -111,6 +112,19 @@ def test_pickle_of_something_else(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"model\.pkl"):
             load_pickled_arrays(path)
+
+
+def test_a_pickle_that_numbers_more_objects_than_it_has(tmp_path):
+    """Nine bytes that would take half a gigabyte."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"\x80\x02Nr" + (30_000_000).to_bytes(4, "little") + b".")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="holds a NoneType"):
+            load_pickled_arrays(path)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_state_of_an_admitted_class_is_data_only(tmp_path):

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from partnerface.data.formats.layout import CACHE_FOLDER
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
-from partnerface.files.images import read_grey, read_labels, read_rgb
+from partnerface.files.images import read_labels, read_matte, read_rgb
 from partnerface.files.whole_files import NotWritten, whole_file
 
 MEMORY_LIMIT = 2_000_000_000
@@ -114,7 +114,7 @@ def _reduced_frames(sequence: TrackedSequence, width: int, height: int) -> Itera
         frames = zip(sequence.image_paths, sequence.matte_paths, sequence.label_paths, strict=True)
         for image, matte, labels in progress.track(frames, len(sequence), description="Loading frames"):
             regions = read_labels(labels, max(Region))
-            yield reduce_frame(read_rgb(image), read_grey(matte), regions, width, height)
+            yield reduce_frame(read_rgb(image), read_matte(matte), regions, width, height)
 
 
 def _checksum(sequence: TrackedSequence) -> str:

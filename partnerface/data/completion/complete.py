@@ -35,7 +35,7 @@ from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.data.splits import SPLIT_PROTOCOL, assign_splits, split_coverage
 from partnerface.errors import UserError
-from partnerface.files.images import image_size, read_grey, read_rgb, write_image
+from partnerface.files.images import image_size, read_matte, read_rgb, write_image
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 
@@ -140,6 +140,7 @@ def complete_sequence(
     head_model: HeadModel,
     label_folder: Path,
     on_frame: Callable[[], None] = lambda: None,
+    continued: bool = False,
 ) -> TrackedSequence:
     """Complete a head tracked by another tracker; its label images are written as 00000.png and on.
 
@@ -149,7 +150,10 @@ def complete_sequence(
         tracked: the tracked head.
         head_model: the head model that was tracked.
         label_folder: where the label images are written; made if missing.
-        on_frame: called after each label image.
+        on_frame: called twice a frame: after its picture is read for the torso's motion, and after its label
+            image is written.
+        continued: label images that are there stay, as those of a call with the same arguments that was
+            stopped.
 
     Raises:
         UserError: see `complete`; or ``label_folder`` cannot be written.
@@ -160,38 +164,48 @@ def complete_sequence(
     weights[list(left_out)] = 0
     if left_out:
         logger.warning("dataset %s: frames left out: %s", tracked.name, left_out_report(left_out))
-    completion = replace(complete(replace(tracked, frame_weights=weights), head_model), left_out=left_out)
+    completed = complete(replace(tracked, frame_weights=weights), head_model, on_frame)
+    completion = replace(completed, left_out=left_out)
     try:
         label_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{label_folder}: cannot be written ({error.strerror})") from error
     label_paths = [label_folder / f"{frame:05d}.png" for frame in range(len(weights))]
-    _write_labels(completion.labels, tracked.matte_paths, label_paths, on_frame)
+    wanted = [i for i, path in enumerate(label_paths) if not (continued and path.is_file())]
+    _write_labels(completion.labels, tracked.matte_paths, label_paths, wanted, on_frame)
     return completion.sequence(label_paths)
 
 
 def _write_labels(
-    labels: FrameLabels, matte_paths: list[Path], label_paths: list[Path], on_frame: Callable[[], None]
+    labels: FrameLabels,
+    matte_paths: list[Path],
+    label_paths: list[Path],
+    wanted: list[int],
+    on_frame: Callable[[], None],
 ) -> None:
-    """Draw and write the label images, some at once: it is most of the time that a new dataset takes."""
+    """Draw and write label images, some at once: it is most of the time that a new dataset takes."""
 
     def write(start: int) -> int:
-        frames = range(start, min(start + LABELS_AT_ONCE, len(label_paths)))
+        frames = wanted[start : start + LABELS_AT_ONCE]
         for frame, regions in zip(frames, labels.regions(frames), strict=True):
-            write_image(label_paths[frame], labels.image(frame, read_grey(matte_paths[frame]), regions))
+            write_image(label_paths[frame], labels.image(frame, read_matte(matte_paths[frame]), regions))
         return len(frames)
 
     pool = single_threaded_pool(usable_cores())
     try:
-        for count in pool.map(write, range(0, len(label_paths), LABELS_AT_ONCE)):
+        for count in pool.map(write, range(0, len(wanted), LABELS_AT_ONCE)):
             for _ in range(count):
                 on_frame()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
+def complete(
+    tracked: HeadTrack, head_model: HeadModel, on_frame: Callable[[], None] = lambda: None
+) -> Completion:
     """Find torso, neck line, shell and splits of a head tracked with a head model.
+
+    ``on_frame`` is called after each picture is read for the torso's motion.
 
     Raises:
         UserError: no frame was tracked, none of ``train`` among them, or a file is unreadable or of another
@@ -226,7 +240,7 @@ def complete(tracked: HeadTrack, head_model: HeadModel) -> Completion:
     _, pixels, depth = labels.posed(reference)
     focal = float(camera.intrinsics[reference, 1])
     labels = replace(labels, neck_line=find_neck_line(labels.mesh, pixels, depth, focal, camera.height))
-    torso = _torso_motion(tracked, labels, reference, learned)
+    torso = _torso_motion(tracked, labels, reference, learned, on_frame)
     head = move_torso(head, camera, torso.matrices) if estimated else head
     labels = replace(labels, head=head, torso_motion=torso.matrices)
     splits = own or assign_splits(weights, tracked.fps, head.expression)
@@ -248,12 +262,27 @@ def _check(tracked: HeadTrack) -> None:
             raise UserError(f"{path}: is {found[0]}x{found[1]}, the cameras are {size[0]}x{size[1]}")
 
 
-def _torso_motion(tracked: HeadTrack, labels: FrameLabels, reference: int, learned: Tensor) -> TorsoMotion:
+def _torso_motion(
+    tracked: HeadTrack,
+    labels: FrameLabels,
+    reference: int,
+    learned: Tensor,
+    on_frame: Callable[[], None],
+) -> TorsoMotion:
     """Motion of the frames with ``learned`` ``[T]`` above 0 and of all others, neither from the other."""
-    with single_threaded_pool(usable_cores()) as pool:
-        images = np.stack([*pool.map(lambda path: shrink(read_rgb(path)), tracked.image_paths)])
-        mattes = np.stack([*pool.map(lambda path: shrink(read_grey(path)), tracked.matte_paths)])
-    at_reference = labels.image(reference, read_grey(tracked.matte_paths[reference]))
+
+    def small(image: Path, matte: Path) -> tuple[np.ndarray, np.ndarray]:
+        return shrink(read_rgb(image)), shrink(read_matte(matte))
+
+    pool, pairs = single_threaded_pool(usable_cores()), []
+    try:
+        for pair in pool.map(small, tracked.image_paths, tracked.matte_paths):
+            pairs.append(pair)
+            on_frame()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    images, mattes = (np.stack(pictures) for pictures in zip(*pairs, strict=True))
+    at_reference = labels.image(reference, read_matte(tracked.matte_paths[reference]))
     torso = _reduced(at_reference, TORSO_SIZE, TORSO_SIZE) == Region.TORSO
     times = torch.arange(len(images)) / tracked.fps if tracked.times is None else tracked.times
     if not tracked.splits:
@@ -277,7 +306,7 @@ def _shell(tracked: HeadTrack, labels: FrameLabels, train: list[int]) -> ShellRe
     camera = tracked.camera
     scale = min(1.0, SHELL_SIZE / max(camera.width, camera.height))
     width, height = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
-    mattes = [read_grey(tracked.matte_paths[i]) for i in chosen]
+    mattes = [read_matte(tracked.matte_paths[i]) for i in chosen]
     drawn = [_reduced(labels.image(i, matte), width, height) for i, matte in zip(chosen, mattes, strict=True)]
     images = [shrink(read_rgb(tracked.image_paths[i]), width, height) for i in chosen]
     return measure_shell(

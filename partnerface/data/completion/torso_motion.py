@@ -9,6 +9,7 @@ collar three pixels off, and its residual was 2.5 to 3.5 dB larger.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from partnerface.head_models.head_parameters import HeadParameters
 TORSO_SIZE = 96
 ITERATIONS = 24
 TORSO_FRAMES_AT_ONCE = 200
-"""Long clips do not fit in memory as floats."""
+CHUNKS_KEPT = 10
+"""Long clips do not fit in memory as floats; so many chunks of frames do, 0.3 GB, and are made once."""
 NOISE = 0.1
 """Standard deviation of a pixel's mismatch that is no motion, colours in [0, 1].
 
@@ -81,13 +83,20 @@ def estimate_torso_motion(
         images = torch.as_tensor(frames[chosen]).permute(0, 3, 1, 2).float() / 255 * alpha
         return _blurred(torch.cat([images, alpha], 1))
 
+    if not torso.any():
+        return TorsoMotion(torch.eye(2, 3).repeat(len(frames), 1, 1), reference, 0.0, 0.0)
     view = _TorsoView.of(pictures(slice(reference, reference + 1))[0], torch.as_tensor(torso))
     starts = range(0, len(frames), TORSO_FRAMES_AT_ONCE)
     chunks = [slice(start, min(start + TORSO_FRAMES_AT_ONCE, len(frames))) for start in starts]
+    kept = [pictures(chunk) for chunk in chunks[:CHUNKS_KEPT]]
     motion = torch.zeros(len(frames), PARAMETERS)
     mismatches = []
     for _ in range(ITERATIONS + 1):
-        parts = [view.quadratic_form(pictures(c), motion[c], frame_weights[c]) for c in chunks]
+        blurred = chain(kept, map(pictures, chunks[CHUNKS_KEPT:]))
+        parts = [
+            view.quadratic_form(images, motion[c], frame_weights[c])
+            for images, c in zip(blurred, chunks, strict=True)
+        ]
         hessian, gradient, mismatch = (torch.cat(values) for values in zip(*parts, strict=True))
         mismatches.append(float(mismatch[frame_weights > 0].mean()))
         if len(mismatches) > ITERATIONS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -60,10 +60,10 @@ class AutoReader(SequenceReader):
         title = found.title if found else FORMAT_NAME
         words = f"{title}, since {reason}"
         if found is not None:
-            sequence = read_foreign(folder, found, GivenHeadModel(self.head_model))
-            sequence = replace(sequence, format=found.name, recognised_by=words)
             # Of what cannot be read the error is the only line.
-            _say(f"dataset {self.root}: taken for {words}")
+            taken = partial(_say, f"dataset {self.root}: taken for {words}")
+            sequence = read_foreign(folder, found, GivenHeadModel(self.head_model), taken)
+            sequence = replace(sequence, format=found.name, recognised_by=words)
         else:
             sequence = PartnerfaceReader(self.root).read()
             found_model = known_head_model(folder, sequence.head_model_record, self.head_model)

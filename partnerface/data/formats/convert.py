@@ -24,7 +24,7 @@ from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
-from partnerface.files.images import read_grey, read_labels, read_rgb, write_image
+from partnerface.files.images import read_labels, read_matte, read_rgb, write_image
 from partnerface.files.whole_files import hidden_folder, remove_abandoned
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
@@ -90,11 +90,12 @@ class Conversion:
 def convert_partnerface(conversion: Conversion, out: Path) -> None:
     """Write our own format, the head model beside it; FLAME's in the cache, which is not for giving away."""
     sequence, head_model = conversion.sequence, conversion.head_model
+    _refuse_full(out)
     with SequenceWriter(out) as writer:
         for image, matte, labels in zip(
             sequence.image_paths, sequence.matte_paths, sequence.label_paths, strict=True
         ):
-            writer.add_frame(read_rgb(image), read_grey(matte), read_labels(labels, max(Region)))
+            writer.add_frame(read_rgb(image), read_matte(matte), read_labels(labels, max(Region)))
             conversion.advance()
         names = ("image_paths", "matte_paths", "label_paths")
         paths: dict[str, Any] = dict(zip(names, writer.paths.values(), strict=True))
@@ -119,7 +120,7 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
 
         def entry(i: int) -> dict[str, Any]:
             stem = f"{i:05d}_00"
-            matte = read_grey(sequence.matte_paths[i])
+            matte = read_matte(sequence.matte_paths[i])
             share = matte[..., None].astype(np.float32) / 255
             over_white = read_rgb(sequence.image_paths[i]) * share + 255 * (1 - share)
             write_image(folder / f"images/{stem}.png", over_white.round().astype(np.uint8))
@@ -170,7 +171,7 @@ def convert_insta(conversion: Conversion, out: Path) -> None:
         def entry(i: int) -> dict[str, Any]:
             stem = f"{i:05d}"
             colours = read_rgb(sequence.image_paths[i])
-            matte = read_grey(sequence.matte_paths[i])
+            matte = read_matte(sequence.matte_paths[i])
             write_image(folder / f"images/{stem}.png", np.dstack([colours, matte]))
             labels = read_labels(sequence.label_paths[i], max(Region))
             red = np.array([INSTA_LABELS[region] for region in Region], np.uint8)[labels]
@@ -204,16 +205,22 @@ CONVERSIONS = {"partnerface": convert_partnerface, "vhap": convert_vhap, "insta"
 """What a sequence can be written as."""
 
 
+def _refuse_full(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: exists; choose a new folder")
+
+
 @contextmanager
 def _whole(out: Path):
     """A hidden folder that becomes ``out`` when the block ends, or is removed when it raises."""
     out = out.absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: exists; choose a new folder")
+    _refuse_full(out)
     folder = hidden_folder(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(out)
+        # In a container the first process always has the same number.
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         yield folder
         if out.is_dir():

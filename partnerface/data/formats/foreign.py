@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
-from partnerface.data.formats.layout import CACHE_FOLDER, resolve_inside
+from partnerface.data.formats.layout import CACHE_FOLDER, CANONICAL_HEAD, resolve_inside
 from partnerface.errors import UserError
 from partnerface.files.arrays import read_arrays
 from partnerface.files.images import image_size
@@ -30,6 +30,10 @@ LARGEST_FRAME_BYTES = 64_000_000
 """Limit to the arrays of one file of a frame."""
 LARGEST_VALUE = 1e6
 """No camera, pose or coefficient of a head in metres and pixels comes near."""
+LONGEST_NUMBER = 18
+"""Digits of a number in a file's name that count."""
+OUR_MARKS = ("config.yaml", "check.json", CANONICAL_HEAD)
+"""By these the folders of a run, of a check and of a dataset of ours are known."""
 UNION_LIST = "sequences_*.txt"
 """VHAP writes one into a folder that joins several sequences."""
 USUAL_FPS = 25.0
@@ -88,6 +92,7 @@ class Format:
         camera: axes and units of its cameras, in words.
         recognise: why a folder is such a dataset, in words; None if it is not.
         read: the frames of a folder with the head model that the user gives.
+        uses_head_model: whether that changes anything.
     """
 
     name: str
@@ -95,6 +100,7 @@ class Format:
     camera: str
     recognise: Callable[[DatasetFolder], str | None]
     read: Callable[[DatasetFolder, GivenHeadModel], ForeignFrames]
+    uses_head_model: Callable[[DatasetFolder], bool] = lambda _: True
 
 
 class DatasetFolder:
@@ -172,7 +178,8 @@ class DatasetFolder:
         """
         place = self.root / folder
         files = sorted(place.iterdir()) if place.is_dir() else []
-        chosen = [path for path in files if path.suffix.lower() in suffixes and path.stem.isdecimal()]
+        named = [path for path in files if path.stem.isdecimal() and len(path.stem) <= LONGEST_NUMBER]
+        chosen = [path for path in named if path.suffix.lower() in suffixes]
         return {int(path.stem): self.file(str(path.relative_to(self.root)), folder) for path in chosen}
 
     @cached_property
@@ -181,8 +188,7 @@ class DatasetFolder:
         lines = []
         for root in (self.root, *self._union_members):
             for folder, folders, files in os.walk(root):
-                # Runs that were started in the dataset's folder are none of it.
-                folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "runs")
+                folders[:] = sorted(name for name in folders if not _is_other(folder, name))
                 for name in sorted(name for name in files if not name.startswith(".")):
                     status = os.lstat(os.path.join(folder, name))
                     lines.append(
@@ -209,6 +215,12 @@ class DatasetFolder:
             UserError: a link leads it out of the folder.
         """
         return resolve_inside(self.root, f"{CACHE_FOLDER}/foreign", self.root)
+
+
+def _is_other(place: str, name: str) -> bool:
+    """True for a folder in a dataset that is none of it: hidden, or written there by this package."""
+    named = name.startswith(".") or name == "runs"
+    return named or any(os.path.isfile(os.path.join(place, name, mark)) for mark in OUR_MARKS)
 
 
 @dataclass(frozen=True)

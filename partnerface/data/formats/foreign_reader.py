@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.complete import HeadTrack, complete_sequence
+from partnerface.data.completion.matte_files import write_mattes
 from partnerface.data.completion.matting import MediaPipeMatting
 from partnerface.data.completion.overlapping_faces import drawable_head
 from partnerface.data.formats.conventions import standing_camera
@@ -41,16 +42,17 @@ from partnerface.data.formats.values import (
     table,
 )
 from partnerface.data.sequence import TrackedSequence, head_model_record
-from partnerface.errors import UserError
-from partnerface.files.images import read_pixels, read_rgb, write_image
+from partnerface.data.splits import SPLIT_PROTOCOL, assign_splits
+from partnerface.errors import UserError, missing_software
+from partnerface.files.images import read_pixels, write_image
 from partnerface.files.plain_values import read_json_table
 from partnerface.files.video_reading.read import read_video
-from partnerface.files.whole_files import hidden_folder, move_into_place, remove_abandoned
+from partnerface.files.whole_files import continued_folder, move_into_place
 from partnerface.head_models.dataset_head import DatasetHead
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.runs.progress import shown_progress
 
-VERSION = 2
+VERSION = 3
 """Version of the kept files; older ones are made again."""
 RECORD, ARRAYS, HEAD_MODEL = "sequence.json", "sequence.npz", "head_model.npz"
 SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.1, 100.0, 20.0
@@ -70,44 +72,66 @@ SHAPES = {
     "shell_thickness": (-1,),
 }
 HEAD_ARRAYS = ("identity", "expression", "joint_rotations", "rotation", "translation")
+ASSUMED = "dataset %s: assumed: %s"
 logger = logging.getLogger(__name__)
 
 
-def read_foreign(folder: DatasetFolder, format_: Format, given: GivenHeadModel) -> TrackedSequence:
+def read_foreign(
+    folder: DatasetFolder,
+    format_: Format,
+    given: GivenHeadModel,
+    on_checked: Callable[[], None] = lambda: None,
+) -> TrackedSequence:
     """Read a dataset of another system and complete it, or take what was kept of the last time.
 
     Mattes, labels and all else that the dataset lacks lie in ``.cache/foreign`` inside it, together with the
-    head model that it was read with.
+    head model that it was read with. Pictures that were made before the process was ended are kept too.
+
+    Args:
+        folder: the dataset.
+        format_: its format.
+        given: the head model that the user gives.
+        on_checked: called once its files are read and found right, before what is lacking is made.
 
     Raises:
         UserError: the dataset or the head model is wrong, or the folder cannot be written.
     """
     key = _key(folder, format_, given)
     with suppress(UserError, KeyError, TypeError, ValueError, IndexError):
-        return _kept(folder, key)
+        kept = _kept(folder, key)
+        on_checked()
+        return kept
     frames = format_.read(folder, given)
-    _check(folder, format_, frames)
+    frames = _with_splits(frames, _check(folder, format_, frames))
+    on_checked()
     for guess in frames.guesses:
-        logger.warning("dataset %s: assumed: %s", folder.root, guess)
-    partial = hidden_folder(folder.cache)
+        logger.warning(ASSUMED, folder.root, guess)
     try:
         folder.cache.parent.mkdir(exist_ok=True)
-        remove_abandoned(folder.cache)
-        partial.mkdir()
-        sequence = _completed(folder, frames, partial)
-        _keep(folder, partial, sequence, key, frames)
-        move_into_place(partial, folder.cache, {entry.name for entry in folder.cache.glob("*")})
+        partial = continued_folder(folder.cache, key)
+        try:
+            sequence = _completed(folder, frames, partial)
+            _keep(folder, partial, sequence, key, frames)
+            (partial / key).unlink()
+            move_into_place(partial, folder.cache, {entry.name for entry in folder.cache.glob("*")})
+        except Exception:
+            # An interrupt leaves it, for the next time to go on.
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     except OSError as error:
         raise UserError(
-            f"{folder.cache}: cannot be written ({error.strerror or error}); copy the dataset elsewhere"
+            missing_software(error)
+            or f"{folder.cache}: cannot be written ({error.strerror or error}); copy the dataset elsewhere"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return _kept(folder, key)
 
 
-def _check(folder: DatasetFolder, format_: Format, frames: ForeignFrames) -> None:
-    """Find cameras in other units or axes than the format has, before minutes of work on them."""
+def _check(folder: DatasetFolder, format_: Format, frames: ForeignFrames) -> dict[int, str]:
+    """Find cameras in other units or axes than the format has, before minutes of work on them.
+
+    Returns:
+        Frames whose tracking is impossible, with the reason.
+    """
     if frames.splits is not None and not frames.splits.get("train"):
         raise UserError(f"{folder.root}: no frame is for training; {ADVICE}")
     camera = frames.camera
@@ -132,25 +156,34 @@ def _check(folder: DatasetFolder, format_: Format, frames: ForeignFrames) -> Non
     trained = range(len(camera)) if frames.splits is None else frames.splits["train"]
     if left_out.keys() >= set(trained):
         raise UserError(f"{folder.root}: no frame can be used: {left_out_report(left_out)}; {has}")
+    return left_out
+
+
+def _with_splits(frames: ForeignFrames, left_out: dict[int, str]) -> ForeignFrames:
+    """The frames with splits, ours where the dataset has none: what is made for training asks for them."""
+    if frames.splits is not None:
+        return frames
+    weights = torch.ones(len(frames.images))
+    weights[list(left_out)] = 0
+    splits = assign_splits(weights, frames.fps, frames.head.expression)
+    return replace(frames, splits=splits, split_protocol=SPLIT_PROTOCOL)
 
 
 def _key(folder: DatasetFolder, format_: Format, given: GivenHeadModel) -> str:
     digest = hashlib.sha256(f"{VERSION} {format_.name}\n{folder.fingerprint}\n".encode())
-    if given.path is not None:
-        with suppress(OSError):
-            status = given.path.stat()
-            digest.update(f"{given.path.name} {status.st_size} {status.st_mtime_ns}".encode())
+    if given.path is not None and given.path.is_file() and format_.uses_head_model(folder):
+        with suppress(OSError), given.path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
 def _completed(folder: DatasetFolder, frames: ForeignFrames, partial: Path) -> TrackedSequence:
     camera, head = standing_camera(frames.camera, frames.head)
     images = _pictures(frames.images, partial / "images", "Decoding pictures")
-    if frames.mattes is None or frames.mattes == "alpha":
-        mattes = _made_mattes(images, frames.mattes, partial / "mattes", folder)
-    else:
-        assert isinstance(frames.mattes, list)
+    if isinstance(frames.mattes, list):
         mattes = _pictures(frames.mattes, partial / "mattes", "Decoding mattes")
+    else:
+        mattes = _made_mattes(folder, frames, images, partial / "mattes")
     tracked = HeadTrack(
         name=folder.root.absolute().name,
         image_paths=images,
@@ -165,13 +198,15 @@ def _completed(folder: DatasetFolder, frames: ForeignFrames, partial: Path) -> T
     )
     drawn = drawable_head(frames.head_model)
     if drawn is not frames.head_model:
-        frames.guesses.append(
+        _assume(
+            *(folder, frames),
             f"labels and shell, from the {len(drawn.faces)} smallest of {len(frames.head_model.faces)} faces "
-            "of the head model: they overlap many times"
+            "of the head model: they overlap many times",
         )
-        logger.warning("dataset %s: assumed: %s", folder.root, frames.guesses[-1])
-    with shown_progress(f"Completing {folder.root.name}", len(images)) as advance, torch.no_grad():
-        sequence = complete_sequence(tracked, drawn, partial / "labels", advance)
+    labels = partial / "labels"
+    done, steps = len([*labels.glob("[0-9]*.png")]), 2 * len(images)
+    with shown_progress(f"Completing {folder.root.name}", steps, done) as advance, torch.no_grad():
+        sequence = complete_sequence(tracked, drawn, labels, advance, continued=True)
     return replace(
         sequence,
         head_model_record=head_model_record(frames.head_model),
@@ -179,56 +214,73 @@ def _completed(folder: DatasetFolder, frames: ForeignFrames, partial: Path) -> T
     )
 
 
+def _assume(folder: DatasetFolder, frames: ForeignFrames, guess: str) -> None:
+    frames.guesses.append(guess)
+    logger.warning(ASSUMED, folder.root, guess)
+
+
 def _pictures(files: list[Path | VideoFrameFile], place: Path, title: str) -> list[Path]:
-    """Picture files; frames of videos are decoded into ``place`` first."""
-    videos: dict[Path, list[tuple[int, int]]] = {}
+    """Picture files; frames of videos are decoded into ``place`` first, unless they are there."""
+    videos: dict[Path, dict[int, Path]] = {}
     paths: list[Path] = []
     for index, file in enumerate(files):
         if isinstance(file, VideoFrameFile):
-            videos.setdefault(file.video, []).append((file.number, index))
             paths.append(place / f"{index:05d}.png")
+            if not paths[-1].is_file():
+                videos.setdefault(file.video, {})[file.number] = paths[-1]
         else:
             paths.append(file)
     if videos:
-        place.mkdir()
-        with shown_progress(title, sum(map(len, videos.values()))) as advance:
+        place.mkdir(exist_ok=True)
+        missing = sum(map(len, videos.values()))
+        with shown_progress(title, len(paths), len(paths) - missing) as advance:
             for video, wanted in videos.items():
-                places = dict(wanted)
                 for number, frame in enumerate(read_video(video)):
-                    if number in places:
-                        write_image(paths[places.pop(number)], frame.image)
+                    if number in wanted:
+                        write_image(wanted.pop(number), frame.image)
                         advance()
-                if places:
-                    raise UserError(f"{video}: has no frame {min(places)}; the video is cut short")
+                if wanted:
+                    raise UserError(f"{video}: has no frame {min(wanted)}; the video is cut short")
     return paths
 
 
-def _made_mattes(images: list[Path], source: str | None, place: Path, folder: DatasetFolder) -> list[Path]:
-    place.mkdir()
+def _made_mattes(folder: DatasetFolder, frames: ForeignFrames, images: list[Path], place: Path) -> list[Path]:
+    """Mattes from the pictures' alpha, unless it is opaque throughout; else a network's."""
+    assert frames.splits is not None
+    train, of_alpha = frames.splits["train"], frames.mattes == "alpha"
     paths = [place / f"{index:05d}.png" for index in range(len(images))]
-    if source == "alpha" and read_pixels(images[0]).shape[2] == 4:
-        mattes: Iterator[np.ndarray] = (_alpha(path) for path in images)
-    else:
-        logger.warning("dataset %s: has no mattes; MediaPipe's segmentation makes them", folder.root)
-        mattes = MediaPipeMatting().mattes(read_rgb(path) for path in images)
-    with shown_progress("Making mattes", len(images)) as advance:
-        for path, matte in zip(paths, mattes, strict=True):
-            write_image(path, matte)
-            advance()
+    if of_alpha and any(_shows_background(images[i]) for i in train):
+        place.mkdir(exist_ok=True)
+        missing = [i for i, path in enumerate(paths) if not path.is_file()]
+        with shown_progress("Making mattes", len(images), len(images) - len(missing)) as advance:
+            for i in missing:
+                write_image(paths[i], _alpha(images[i]))
+                advance()
+        return paths
+    lacks = "its pictures are opaque and it has no others" if of_alpha else "it has none"
+    _assume(folder, frames, f"mattes, for {lacks}: MediaPipe's segmentation makes them")
+    write_mattes(MediaPipeMatting(), images, paths, train)
     return paths
+
+
+def _shows_background(path: Path) -> bool:
+    pixels = read_pixels(path)
+    return pixels.shape[2] == 4 and bool(pixels[..., 3].min() < 255)
 
 
 def _alpha(path: Path) -> np.ndarray:
     pixels = read_pixels(path)
     if pixels.shape[2] != 4:
-        raise UserError(f"{path}: has no alpha channel, unlike the first picture; convert the dataset again")
+        raise UserError(f"{path}: has no alpha channel, unlike other pictures; convert the dataset again")
     return pixels[..., 3]
 
 
 def _keep(
     folder: DatasetFolder, partial: Path, sequence: TrackedSequence, key: str, frames: ForeignFrames
 ) -> None:
-    frames.head_model.asset.save(partial / HEAD_MODEL)
+    head_model = frames.head_model
+    # Landmarks that are embedded later are those of the file that it was made from.
+    replace(head_model.asset, surface=head_model.surface).save(partial / HEAD_MODEL)
     values = {**vars(sequence.head), **vars(sequence.camera), **vars(sequence)}
     arrays: dict[str, Any] = {name: float_array(values[name]) for name in SHAPES}
     np.savez(partial / ARRAYS, **arrays)
@@ -247,6 +299,7 @@ def _keep(
         **paths,
         "size": [sequence.camera.width, sequence.camera.height],
         "head_model": asdict(sequence.head_model_record),
+        "landmarks": len(head_model.asset.landmark_faces),
         "fps": sequence.fps,
         "times": None if sequence.times is None else sequence.times.tolist(),
         "neck_line": sequence.neck_line,
@@ -267,6 +320,8 @@ def _kept(folder: DatasetFolder, key: str) -> TrackedSequence:
         raise ValueError("of another state of the dataset")
     arrays = load_arrays(resolve_inside(folder.cache, ARRAYS, source), SHAPES)
     head_model = DatasetHead(resolve_inside(folder.cache, HEAD_MODEL, source))
+    if len(head_model.asset.landmark_faces) != record["landmarks"]:
+        raise ValueError("of a head whose landmarks were not embedded yet")
     width, height = (int(side) for side in record["size"])
     frames = len(arrays["rotation"])
     paths = {name: [folder.file(path, source.name) for path in record[name]] for name in PATH_LISTS}

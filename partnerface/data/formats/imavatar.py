@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from partnerface.data.formats.conventions import (
 from partnerface.data.formats.foreign import (
     ADVICE,
     IMAGE_SUFFIXES,
+    LONGEST_NUMBER,
     DatasetFolder,
     ForeignFrames,
     Format,
@@ -133,8 +135,9 @@ def _is_flat(value: object) -> bool:
 
 
 def _number(path: str) -> int:
-    digits = Path(path).name.partition(".")[0]
-    return int(digits) if digits.isdecimal() else -1
+    """The last number in a file's name; -1 if there is none."""
+    numbers = re.findall(r"\d+", Path(path).name.partition(".")[0])
+    return int(numbers[-1][-LONGEST_NUMBER:]) if numbers else -1
 
 
 def _in_order(entries: list[dict], source: Path) -> list[dict]:
@@ -153,11 +156,9 @@ def _image(folder: DatasetFolder, video: str, entry: dict) -> Path:
     """The picture; SplattingAvatar's lie in ``images`` though the file says ``image``."""
     place, named = Path(video).parent, Path(entry["file_path"])
     candidates = [named, Path("images", named.name), Path("image", named.name)]
-    for candidate in candidates[1:]:
-        for suffix in ("", *IMAGE_SUFFIXES):
-            if not folder.has(str(place / named) + suffix) and folder.has(str(place / candidate) + suffix):
-                return folder.file(str(place / candidate), video, (suffix,))
-    return folder.file(str(place / named), video, (*IMAGE_SUFFIXES, ""))
+    suffixes = (*IMAGE_SUFFIXES, "")
+    found = (c for c in candidates if any(folder.has(f"{place / c}{suffix}") for suffix in suffixes))
+    return folder.file(str(place / next(found, named)), video, suffixes)
 
 
 def _mattes(folder: DatasetFolder, images: list[Path]) -> list[Path | VideoFrameFile] | str:
@@ -182,10 +183,12 @@ def _name(folder: DatasetFolder, image: Path) -> str:
 
 
 def _times(images: list[Path], counts: list[int]) -> Tensor:
-    """Seconds by the numbers of the files; a video follows the one before it."""
+    """Seconds by the numbers of the files, or their order; a video follows the one before it."""
     times: list[float] = []
     for count in counts:
         numbers = [_number(path.name) for path in images[len(times) : len(times) + count]]
+        if len({*numbers}) < count:
+            numbers = [*range(count)]
         start = times[-1] + 1 if times else 0.0
         times += [start + (n - numbers[0]) / FPS for n in numbers]
     return torch.tensor(times)

@@ -61,7 +61,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
             raise UserError(
                 f"{path}: has {len(rest)} vertices, the meshes have {vertices.shape[1]}; {ADVICE}"
             )
-    head_model, head = head_of_meshes(vertices, faces, rest, splits.get("train", [*range(len(entries))]))
+    train = splits.get("train", [*range(len(entries))])
+    head_model, head = head_of_meshes(vertices, faces, rest, train, guesses)
     guesses.append("expressions are the principal components of the meshes; flame/exp is not used")
     return ForeignFrames(
         frame_names=[path.stem for path in images],
@@ -134,4 +135,5 @@ INSTA = Format(
     "camera to world in OpenCV's axes (y down, z forward) in metres, and intrinsics in pixels",
     _recognise,
     _read,
+    uses_head_model=lambda _: False,
 )

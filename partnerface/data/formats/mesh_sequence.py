@@ -14,13 +14,17 @@ from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.runs.progress import shown_progress
 
 LARGEST_MESH_BYTES = 50_000_000
 MOST_COMPONENTS = 256
 EXACT_M = 4e-6
-"""Components are added until no vertex of any frame is farther off."""
+"""Components are added until no vertex of any frame is farther off along an axis, or there are too many."""
+WRONG_MM = 1.0
+"""Meshes that the components hold no better are hardly all of one head."""
 BASIS_FRAMES = 300
-"""Training frames, spread evenly, of which principal components are taken."""
+"""Frames, those that the basis holds worst, of which principal components are taken at a time."""
+FRAMES_AT_ONCE = 200
 ROUNDS = 3
 NECK_SHARE, TORSO_SHARE = 0.25, 0.12
 """Height, as a share of the mesh's, at which the neck turns, and below which the mesh counts as torso."""
@@ -88,20 +92,26 @@ def read_meshes(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     if not len(first.faces):
         raise UserError(f"{paths[0]}: has no triangles; {ADVICE}")
     vertices = np.empty((len(paths), *first.vertices.shape), np.float32)
-    for frame, path in enumerate(paths):
-        mesh = read_obj(path, with_faces=False)
-        if len(mesh.vertices) != len(first.vertices):
-            raise UserError(
-                f"{path}: has {len(mesh.vertices)} vertices, {paths[0].name} {len(first.vertices)}; {ADVICE}"
-            )
-        if not np.ptp(mesh.vertices, axis=0).any():
-            raise UserError(f"{path}: all vertices lie in one place; {ADVICE}")
-        vertices[frame] = mesh.vertices
+    with shown_progress("Reading meshes", len(paths)) as advance:
+        for frame, path in enumerate(paths):
+            mesh = read_obj(path, with_faces=False)
+            if (count := len(mesh.vertices)) != vertices.shape[1]:
+                raise UserError(
+                    f"{path}: has {count} vertices, {paths[0].name} {vertices.shape[1]}; {ADVICE}"
+                )
+            if not np.ptp(mesh.vertices, axis=0).any():
+                raise UserError(f"{path}: all vertices lie in one place; {ADVICE}")
+            vertices[frame] = mesh.vertices
+            advance()
     return vertices, first.faces
 
 
 def head_of_meshes(
-    vertices: np.ndarray, faces: np.ndarray, canonical: np.ndarray | None, train: list[int]
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    canonical: np.ndarray | None,
+    train: list[int],
+    guesses: list[str],
 ) -> tuple[HeadModel, HeadParameters]:
     """A head model whose expressions are the principal components of meshes, and its parameters.
 
@@ -114,6 +124,8 @@ def head_of_meshes(
         faces: ``[Fc, 3]``.
         canonical: ``[V, 3]`` the mesh at rest; by default the mean of the training meshes.
         train: the training frames.
+        guesses: how far meshes lie from what the components hold is added here, in words, where that is more
+            than `EXACT_M`.
     """
     rest = vertices[train].mean(0) if canonical is None else canonical
     low, high = rest.min(0), rest.max(0)
@@ -125,6 +137,18 @@ def head_of_meshes(
     offsets = (local - template).reshape(len(vertices), -1)
     basis = _components(offsets, train)
     expression = offsets @ basis.T
+    others = sorted({*range(len(vertices))} - {*train})
+    off = {
+        name: 1000 * _farthest_off(offsets, expression, basis, frames)
+        for name, frames in (("training", train), ("other", others))
+        if frames
+    }
+    if max(off.values()) > 2000 * EXACT_M:
+        words = f"{len(basis)} principal components of the meshes, which hold " + " and ".join(
+            f"{name} meshes to {millimetres:.3g} mm" for name, millimetres in off.items()
+        )
+        doubt = "; are all of one head, their vertices in one order?" if max(off.values()) > WRONG_MM else ""
+        guesses.append(words + doubt)
     # Coefficients of about one, as those of any 3DMM: limits elsewhere are in such units.
     # A floor for what training hardly shows, and test frames do.
     scale = np.maximum(expression[train].std(0), np.abs(expression[train]).max() / 10)
@@ -175,6 +199,13 @@ def _components(offsets: np.ndarray, train: list[int]) -> np.ndarray:
             basis = np.concatenate([basis, rows[: min(count, MOST_COMPONENTS - len(basis))]])
     # A head that never moves has one component, which is zero.
     return basis if len(basis) else np.zeros((1, offsets.shape[1]))
+
+
+def _farthest_off(offsets: np.ndarray, expression: np.ndarray, basis: np.ndarray, frames: list[int]) -> float:
+    """Metres by which a vertex of some frames lies off its place in the basis; 0 for no frames."""
+    parts = [frames[start : start + FRAMES_AT_ONCE] for start in range(0, len(frames), FRAMES_AT_ONCE)]
+    left = ((offsets[part] - expression[part] @ basis).reshape(len(part), -1, 3) for part in parts)
+    return max((float(np.linalg.norm(values, axis=2).max()) for values in left), default=0.0)
 
 
 def _asset(template: np.ndarray, faces: np.ndarray, expression: np.ndarray) -> HeadModelAsset:

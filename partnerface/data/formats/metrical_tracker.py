@@ -26,6 +26,7 @@ from partnerface.data.formats.foreign import (
 )
 from partnerface.errors import UserError
 from partnerface.head_models.safe_unpickling import dense_array, load_torch_dictionary
+from partnerface.runs.progress import shown_progress
 
 FRAME_FOLDERS = ("checkpoint", "metrical-tracker/checkpoint", ".")
 PICTURES, SHIFTED_PICTURES = "input", "images"
@@ -122,12 +123,14 @@ def _read(
     mattes: list[Path] | None,
 ) -> ForeignFrames:
     paths = list(frames.values())
-    records = [load_torch_dictionary(path, LARGEST_FRAME_BYTES) for path in paths]
     columns: dict[str, list[Tensor]] = {}
-    for record, path in zip(records, paths, strict=True):
-        for (part, key), size in ARRAYS.items():
-            columns.setdefault(key, []).append(_values(record, part, key, size, path))
-        columns.setdefault("size", []).append(_values(record, "", "img_size", (2,), path))
+    with shown_progress("Reading .frame files", len(paths)) as advance:
+        for path in paths:
+            record = load_torch_dictionary(path, LARGEST_FRAME_BYTES)
+            for (part, key), size in ARRAYS.items():
+                columns.setdefault(key, []).append(_values(record, part, key, size, path))
+            columns.setdefault("size", []).append(_values(record, "", "img_size", (2,), path))
+            advance()
     widths = {name: {len(value) for value in values} for name, values in columns.items()}
     if uneven := [name for name, lengths in widths.items() if len(lengths) > 1]:
         raise UserError(f"{paths[0].parent}: {uneven[0]!r} differs in length from file to file; {ADVICE}")

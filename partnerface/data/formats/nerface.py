@@ -15,6 +15,7 @@ from partnerface.data.formats.foreign import (
     ADVICE,
     IMAGE_SUFFIXES,
     LARGEST_FRAME_BYTES,
+    LONGEST_NUMBER,
     DatasetFolder,
     ForeignFrames,
     Format,
@@ -99,8 +100,10 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
             f"that expressions are those of {given.path.name}, though NeRFace's tracker has its own"
         )
     else:
-        rows = [boxes[i] for i in order]
-        head_model, head = _rigid_head(expression, camera, rows, folder.root)
+        # No test frame shapes the head that is trained.
+        train = [i for i, use in enumerate(uses) if use == "train"] or [*range(len(uses))]
+        rows = [boxes[order[i]] for i in train]
+        head_model, head = _rigid_head(expression, camera.select(train), rows, folder.root)
         boxed = all(box is not None for box in rows)
         size = "of the size of the face boxes" if boxed else "of usual size, for there are no face boxes,"
         guesses.append(
@@ -136,8 +139,8 @@ def _train_places(folder: DatasetFolder) -> dict[int, int] | None:
 
 def _time(use: str, path: Path, places: dict[int, int] | None) -> tuple[int, int]:
     """Sorts pictures: training and validation, then test, each in time as far as that is known."""
-    digits = "".join(c for c in path.stem if c.isdigit())
-    number = int(digits) if digits else 0
+    digits = "".join(c for c in path.stem if c.isdecimal())
+    number = int(digits[-LONGEST_NUMBER:]) if digits else 0
     if use == "train" and places is not None:
         number = places.get(number, number)
     return (USES.index(use), number)
@@ -191,7 +194,14 @@ def _still(head_model: HeadModel, expression: Tensor, place: Tensor) -> HeadPara
 def _rigid_head(
     expression: Tensor, camera: Camera, boxes: list[object], root: Path
 ) -> tuple[HeadModel, HeadParameters]:
-    """The default head without motion, whose one identity coefficient is its size, at the face boxes."""
+    """The default head without motion, whose one identity coefficient is its size, at the face boxes.
+
+    Args:
+        expression: ``[T, E]`` of all frames.
+        camera: cameras of the training frames.
+        boxes: their face boxes, None for one that is missing.
+        root: the dataset's folder.
+    """
     asset = AnnyHead().asset
     count = expression.shape[1]
     rigid = replace(

@@ -27,8 +27,9 @@ from partnerface.data.formats.foreign import (
     text,
 )
 from partnerface.data.formats.layout import flip_camera_axes
-from partnerface.data.formats.mesh_sequence import head_of_meshes, read_meshes
-from partnerface.data.formats.vhap_flame import read_flame_files
+from partnerface.data.formats.mesh_sequence import head_of_meshes, read_meshes, read_obj
+from partnerface.data.formats.vhap_flame import facing, read_flame_files
+from partnerface.data.splits import spread_evenly
 from partnerface.errors import UserError
 
 ALL, TRAIN = "transforms.json", "transforms_train.json"
@@ -37,6 +38,8 @@ FILES = (("train", TRAIN), ("test", "transforms_test.json"), ("val", "transforms
 MATTE_FOLDERS = ("fg_masks", "fg_mask", "masks", "mask")
 """Where mattes lie that no frame names."""
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x")
+FRONT_FRAMES = 10
+"""Frames that say how far a camera stands from the front of the face."""
 PAUSE_S = 1.0
 """Between sequences of a union whose time steps start again."""
 
@@ -52,21 +55,27 @@ def _recognise(folder: DatasetFolder) -> str | None:
     return None
 
 
+def _uses_head_model(folder: DatasetFolder) -> bool:
+    """Meshes say themselves what the head looks like."""
+    return any("flame_param_path" in entry for _, n in FILES if folder.has(n) for entry in folder.frames(n))
+
+
 def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     entries, splits, guesses = _entries(folder)
     source = folder.root / (TRAIN if folder.has(TRAIN) else ALL)
-    entries, splits = _of_one_camera(entries, splits, source, guesses)
+    entries, splits = _of_one_camera(folder, entries, splits, source, guesses)
     images = [folder.file(text(entry, "file_path", source), source.name) for entry in entries]
     mattes = _mattes(folder, entries, images, source)
     width, height = common_size(images)
     camera = _camera(entries, source, width, height, guesses)
+    train = splits.get("train") or [*range(len(entries))]
     if "flame_param_path" in entries[0]:
         files = [folder.file(text(entry, "flame_param_path", source), source.name) for entry in entries]
-        head_model, head = read_flame_files(folder, files, given, guesses)
+        head_model, head = read_flame_files(folder, files, train[0], given, guesses)
     else:
         paths = [folder.file(text(entry, "mesh_path", source), source.name) for entry in entries]
         vertices, faces = read_meshes(paths)
-        head_model, head = head_of_meshes(vertices, faces, None, splits.get("train", [*range(len(entries))]))
+        head_model, head = head_of_meshes(vertices, faces, None, train, guesses)
         guesses.append("expressions are the principal components of the meshes")
     fps = frame_rate_of(folder.table(source.name), source, guesses)
     if not splits:
@@ -137,22 +146,54 @@ def _times(entries: list[dict], fps: float) -> Tensor:
 
 
 def _of_one_camera(
-    entries: list[dict], splits: dict[str, list[int]], source: Path, guesses: list[str]
+    folder: DatasetFolder,
+    entries: list[dict],
+    splits: dict[str, list[int]],
+    source: Path,
+    guesses: list[str],
 ) -> tuple[list[dict], dict[str, list[int]]]:
-    """Frames of the camera that most training frames are of."""
+    """Frames of the camera that most training frames are of, among several of the one most in front."""
     cameras = [int(number({"camera_index": 0, **entry}, "camera_index", source)) for entry in entries]
     if len(set(cameras)) == 1:
         return entries, splits
     frames = splits.get("train") or range(len(entries))
-    chosen, count = min(Counter(cameras[i] for i in frames).items(), key=lambda item: (-item[1], item[0]))
+    counts = Counter(cameras[i] for i in frames)
+    count = max(counts.values())
+    alike = sorted(camera for camera in counts if counts[camera] == count)
+    chosen, why = alike[0], ""
+    if len(alike) > 1:
+        of_each = {camera: [entries[i] for i in frames if cameras[i] == camera] for camera in alike}
+        angles = {camera: _degrees_off_front(folder, own, source) for camera, own in of_each.items()}
+        chosen = min(alike, key=angles.__getitem__)
+        more, angle = len(alike) - 1, f"{angles[chosen]:.0f} degrees off the front of the face"
+        why = f", as many as of {more} more; it is {angle}"
     kept = [i for i in range(len(entries)) if cameras[i] == chosen]
     place = {i: k for k, i in enumerate(kept)}
     guesses.append(
-        f"of {len(set(cameras))} cameras only number {chosen}, which {count} training frames are of: an "
+        f"of {len(set(cameras))} cameras only number {chosen}, which {count} training frames are of{why}: an "
         "avatar is made of one video"
     )
     divided = {name: [place[i] for i in frames if i in place] for name, frames in splits.items()}
     return [entries[i] for i in kept], {name: frames for name, frames in divided.items() if frames}
+
+
+def _degrees_off_front(folder: DatasetFolder, entries: list[dict], source: Path) -> float:
+    """Median angle between where the head looks and where the camera is, over some of a camera's frames."""
+    chosen = [entries[i] for i in spread_evenly(range(len(entries)), FRONT_FRAMES)]
+    poses = rigid_matrices([entry.get("transform_matrix") for entry in chosen], "transform_matrix", source)
+    views, places = zip(*(_facing(folder, entry, source) for entry in chosen), strict=True)
+    towards = torch.nn.functional.normalize(poses[:, :, 3] - torch.stack(places), dim=1)
+    cosine = (torch.stack(views) * towards).sum(1)
+    return float(torch.rad2deg(cosine.clamp(-1, 1).acos()).median())
+
+
+def _facing(folder: DatasetFolder, entry: dict, source: Path) -> tuple[Tensor, Tensor]:
+    """``[3]`` the direction in which a head looks, and its place, metres; meshes look along z."""
+    if "flame_param_path" in entry:
+        return facing(folder.file(text(entry, "flame_param_path", source), source.name))
+    mesh = read_obj(folder.file(text(entry, "mesh_path", source), source.name), with_faces=False)
+    middle = torch.from_numpy(mesh.vertices.mean(0)).double()
+    return torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), middle
 
 
 def _name(path: Path, folder: DatasetFolder) -> str:
@@ -218,4 +259,5 @@ VHAP = Format(
     "camera to world in OpenGL's axes (y up, z backward) in metres, and intrinsics in pixels",
     _recognise,
     _read,
+    _uses_head_model,
 )

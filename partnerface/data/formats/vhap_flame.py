@@ -24,6 +24,7 @@ from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_model_asset import HeadModelAsset
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.runs.progress import shown_progress
 
 FRAME_ARRAYS = {"translation": 3, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6}
 ANGLES = ("rotation", "neck_pose", "jaw_pose", "eyes_pose")
@@ -35,28 +36,34 @@ MOST_IDENTITIES = 32
 
 
 def read_flame_files(
-    folder: DatasetFolder, paths: list[Path], given: GivenHeadModel, guesses: list[str]
+    folder: DatasetFolder, paths: list[Path], first: int, given: GivenHeadModel, guesses: list[str]
 ) -> tuple[HeadModel, HeadParameters]:
     """The head model and its parameters of T frames.
 
-    Sequences of a union may have been tracked apart, each with a shape and a static offset of its own. The
-    first one's are those of the person; what another sequence's add to them is an expression of its own,
+    Sequences of a union may have been tracked apart, each with a shape and a static offset of its own. Those
+    of the frame ``first`` are the person's; what another sequence's add to them is an expression of its own,
     which is 1 in its frames and 0 in all others.
 
     Args:
         folder: the dataset.
         paths: ``T`` files, of which several may be the same.
+        first: the first training frame.
         given: the FLAME file.
         guesses: what had to be assumed is added here, in words.
 
     Raises:
         UserError: a file or the head model is wrong.
     """
-    loaded = {path: arrays_of(path, (*FRAME_ARRAYS, *OTHER_ARRAYS)) for path in dict.fromkeys(paths)}
+    loaded = {}
+    with shown_progress("Reading FLAME parameters", len({*paths})) as advance:
+        for path in dict.fromkeys(paths):
+            loaded[path] = arrays_of(path, (*FRAME_ARRAYS, *OTHER_ARRAYS))
+            advance()
     if any(np.any(values.get("dynamic_offset", 0) != 0) for values in loaded.values()):
         guesses.append("dynamic_offset, which no head model has, is left out")
     expressions = len(_vector(loaded[paths[0]], "expr", paths[0]))
     identities: list[tuple[Tensor, np.ndarray | None]] = []
+    _identity(loaded[paths[first]], paths[first], identities)
     members = torch.tensor([_identity(loaded[path], path, identities) for path in paths])
     rows = {
         name: torch.stack([_vector(loaded[path], name, path, width) for path in paths])
@@ -84,11 +91,22 @@ def read_flame_files(
     asset, most = _with_identities(models, [shape for shape, _ in identities])
     guesses.append(
         f"the identity of {len(models)} sequences, which differ by up to {1000 * most:.1f} mm: it is that of "
-        f"{paths[0].parent.parent.name}, the others are expressions of their own"
+        f"{paths[first].parent.parent.name}, the others are expressions of their own"
     )
     return HeadModel(asset, models[0].surface), replace(
         whole, expression=torch.cat([whole.expression, own_expression], 1)
     )
+
+
+def facing(path: Path) -> tuple[Tensor, Tensor]:
+    """``[3]`` the direction in which the head of a file looks, and its place, metres.
+
+    Raises:
+        UserError: the file is wrong.
+    """
+    arrays = arrays_of(path, ("rotation", "neck_pose", "translation"))
+    root, neck, place = (_vector(arrays, name, path, 3) for name in ("rotation", "neck_pose", "translation"))
+    return (axis_angle_to_matrix(root) @ axis_angle_to_matrix(neck))[:, 2], place
 
 
 def _identity(

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
+from partnerface.files.plain_values import read_json_table
 from partnerface.files.whole_files import hidden_folder, move_into_place, remove_abandoned
 
 OUR_FILES = {
@@ -63,11 +65,11 @@ class SequenceWriter:
         """Make the hidden folder.
 
         Raises:
-            UserError: ``root`` holds something that is not a dataset, or cannot be written.
+            UserError: ``root`` holds something that is not a dataset of ours, or cannot be written.
         """
         self.root = Path(root).absolute()
         empty = self.root.is_dir() and not any(self.root.iterdir())
-        if self.root.exists() and not empty and not (self.root / TRANSFORMS).is_file():
+        if self.root.exists() and not empty and not _is_ours(self.root):
             raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")
         self.folder = hidden_folder(self.root)
         self._size: tuple[int, int] | None = None
@@ -209,6 +211,15 @@ class SequenceWriter:
     def _write_json(self, name: str, header: dict, entries: list[dict]) -> None:
         record = {**header, "timestep_indices": [e["timestep_index"] for e in entries], "frames": entries}
         (self.folder / name).write_text(json.dumps(record, indent=1, allow_nan=False))
+
+
+def _is_ours(root: Path) -> bool:
+    """True if a dataset in our format lies there, whole or damaged; other systems have a `TRANSFORMS` too."""
+    if (root / CANONICAL_HEAD).is_file():
+        return True
+    with suppress(UserError):
+        return read_json_table(root / TRANSFORMS, "").get("format") == FORMAT_NAME
+    return False
 
 
 def _frame_entries(camera: Camera, frame_weights: Tensor) -> list[dict]:

@@ -9,6 +9,7 @@ from pytorch3d.transforms import axis_angle_to_matrix
 from scipy.ndimage import affine_transform, gaussian_filter, shift
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.data.completion import torso_motion
 from partnerface.data.completion.torso_motion import (
     TORSO_CENTRE,
     estimate_torso_motion,
@@ -67,6 +68,22 @@ def test_blank_torso_does_not_move():
     assert (motion.matrices - torch.eye(2, 3)).abs().max() * SIZE < 0.3
     plain = np.full((5, SIZE, SIZE, 3), 200, np.uint8)
     assert torch.equal(estimate(plain).matrices, torch.eye(2, 3).repeat(5, 1, 1))
+
+
+def test_a_picture_without_a_torso_does_not_move():
+    frames = clip(texture(), np.stack([np.arange(4), np.zeros(4)], 1))
+    mattes, nowhere = np.full((4, SIZE, SIZE), 255, np.uint8), np.zeros((SIZE, SIZE), bool)
+    motion = estimate_torso_motion(frames, mattes, nowhere, 0, torch.ones(4), torch.arange(4) / 25)
+    assert torch.equal(motion.matrices, torch.eye(2, 3).repeat(4, 1, 1))
+    assert (motion.mismatch_still, motion.mismatch) == (0, 0)
+
+
+def test_a_clip_longer_than_what_is_kept_in_memory_moves_alike(monkeypatch):
+    frames = clip(texture(), np.stack([np.sin(np.arange(13)), np.zeros(13)], 1))
+    monkeypatch.setattr(torso_motion, "TORSO_FRAMES_AT_ONCE", 2)
+    whole = estimate(frames).matrices
+    monkeypatch.setattr(torso_motion, "CHUNKS_KEPT", 3)
+    assert torch.equal(estimate(frames).matrices, whole)
 
 
 def test_lost_frame_is_bridged():

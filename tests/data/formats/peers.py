@@ -386,7 +386,7 @@ def write_imavatar(
     flame: dict[str, np.ndarray],
     folders: tuple[str, str] = ("image", "mask"),
     videos: Sequence[str] = ("",),
-    numbers: Callable[[int], int] = lambda frame: frame + 1,
+    numbers: Callable[[int], int | str] = lambda frame: frame + 1,
     legacy: bool = False,
     turned: bool = False,
     pixels_of_picture: bool = False,

@@ -1,5 +1,6 @@
 """A dataset written for another system and read back poses the same head on the same pixels."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -82,14 +83,27 @@ def test_what_cannot_be_converted_is_refused(source, tmp_path, capsys):
     (tmp_path / "full" / "file").touch()
     copy = tmp_path / "copy"
     arguments = ["convert", str(root), "--head_model", str(source[1])]
+    other = tmp_path / "other"
+    peers.write_insta(other, peers.flame_form())
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
     for out, to, word in (
         (tmp_path / "full", "vhap", "exists; choose a new folder"),
+        (other, "partnerface", "exists; choose a new folder"),
         (root, "insta", "is the dataset itself"),
         (copy, "nothing", "to: "),
     ):
         assert main([*arguments, "--to", to, "--out", str(out)]) == 2
         assert word in capsys.readouterr().err
     assert not copy.exists()
+    assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
+
+
+def test_a_killed_conversion_of_the_same_process_number_is_no_obstacle(source, tmp_path, capsys):
+    """In a container every first process has the same."""
+    (tmp_path / f".out.{os.getpid()}.partial" / "images").mkdir(parents=True)
+    arguments = ["--to", "vhap", "--out", str(tmp_path / "out"), "--head_model", str(source[1])]
+    assert main(["convert", str(source[0]), *arguments]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_the_wrong_flame_file_for_a_converted_dataset_is_refused(source, tmp_path, capsys):

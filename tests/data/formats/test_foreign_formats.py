@@ -2,18 +2,22 @@
 
 import json
 import math
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 import partnerface
 from partnerface.cli.main import main
 from partnerface.data.completion import overlapping_faces, torso_motion
-from partnerface.data.formats import foreign_reader
+from partnerface.data.formats import foreign_reader, mesh_sequence
 from partnerface.data.formats.foreign import DatasetFolder, GivenHeadModel
+from partnerface.data.formats.imavatar import IMAVATAR as IMAVATAR_FORMAT
 from partnerface.data.formats.vhap import VHAP as VHAP_FORMAT
 from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.head_models.flame import FlameHead
@@ -84,6 +88,53 @@ def test_a_union_of_sequences_that_were_tracked_apart(flame, flame_file, tmp_pat
     assert DatasetFolder(tmp_path / "set").fingerprint != before
 
 
+def test_a_union_has_the_identity_of_its_training(flame, flame_file, tmp_path):
+    """Though the sequence that is tested comes first."""
+    truth = peers.write_union(tmp_path / "set", flame)
+    whole = json.loads((tmp_path / "set/transforms.json").read_text())
+    for split, name in (("train", "EXP-2"), ("test", "EMO-1")):
+        frames = [entry for entry in whole["frames"] if name in entry["file_path"]]
+        peers.dump(tmp_path / f"set/transforms_{split}.json", {**whole, "frames": frames})
+    truth.train, truth.test = list(range(10, 20)), list(range(10))
+    sequence = partnerface.read_sequence(tmp_path / "set", head_model=flame_file)
+    check_head(sequence, truth)
+    np.testing.assert_allclose(sequence.head.identity, peers.Performance(2).shape, atol=1e-6)
+    own = sequence.head.expression[:, -1]
+    assert own.tolist() == [1.0] * 10 + [0.0] * 10
+    assert any("it is that of EXP-2, the others" in text for text in sequence.assumed)
+
+
+@pytest.mark.parametrize("meshes", [False, True])
+def test_of_cameras_with_equally_many_frames_the_one_in_front(meshes, flame, flame_file, tmp_path):
+    truth = peers.write_vhap(tmp_path, flame, meshes=meshes)
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("y", 75, degrees=True).as_matrix()
+    for path in tmp_path.glob("transforms*.json"):
+        table = json.loads(path.read_text())
+        profile = []
+        for entry in table["frames"]:
+            side = {**entry, "transform_matrix": turn @ entry["transform_matrix"]}
+            side["file_path"] = entry["file_path"].replace("_00.png", "_side.png")
+            shutil.copy(tmp_path / entry["file_path"], tmp_path / side["file_path"])
+            profile.append(side)
+            entry["camera_index"] = 1
+        peers.dump(path, {**table, "frames": [*profile, *table["frames"]]})
+    sequence = partnerface.read_sequence(tmp_path, head_model=None if meshes else flame_file)
+    check_head(sequence, truth)
+    [said] = (text for text in sequence.assumed if "cameras" in text)
+    told, (_, centre) = peers.Performance(), peers.look_at_head(0, 0.6, moving=False)
+    looks = np.stack([(told.pose(i)[0] @ told.pose(i)[1])[:, 2] for i in truth.train])
+    towards = centre - told.shift[truth.train]
+    cosine = (looks * towards).sum(1) / np.linalg.norm(towards, axis=1)
+    # Meshes are taken to look along z.
+    degrees = 15 if meshes else np.median(np.degrees(np.arccos(cosine)))
+    found = re.fullmatch(
+        r"of 2 cameras only number 1, which 7 training frames are of, as many as .* is (\d+) degrees off .*",
+        said,
+    )
+    assert float(found[1]) == pytest.approx(degrees, abs=2 if meshes else 0.6)
+
+
 def test_a_union_converted_and_back(flame, flame_file, tmp_path, capsys):
     truth = peers.write_union(tmp_path / "set", flame)
     arguments = ["convert", str(tmp_path / "set"), "--to", "vhap", "--out", str(tmp_path / "out")]
@@ -149,6 +200,24 @@ def test_insta(case, flame, tmp_path):
     assert (said in sequence.assumed) == (case == "overlapping splits")
 
 
+@pytest.mark.parametrize("components", [3, 8])
+def test_what_principal_components_do_not_hold_is_said(components, flame, tmp_path, monkeypatch):
+    """Three do not hold the eight training meshes, eight do, but not those of the test."""
+    monkeypatch.setattr(mesh_sequence, "MOST_COMPONENTS", components)
+    truth = peers.write_insta(tmp_path, flame)
+    sequence = partnerface.read_sequence(tmp_path)
+    with torch.no_grad():
+        placed = sequence.camera.world_to_camera(sequence.head_model(sequence.head).vertices)
+    off = 1000 * np.linalg.norm(placed.numpy() - truth.in_camera, axis=2).max(1)
+    [said] = (text for text in sequence.assumed if "which hold" in text)
+    held = re.match(
+        rf"{components} principal .* hold training meshes to (\S+) mm and other .* to (\S+) mm", said
+    )
+    for words, frames in zip(held.groups(), (truth.train, truth.test), strict=True):
+        assert float(words) == pytest.approx(off[frames].max(), rel=0.02, abs=1e-3)
+    assert off[truth.test].max() > 0.1
+
+
 def test_a_byte_order_mark_is_no_fault(flame, tmp_path):
     truth = peers.write_insta(tmp_path, flame)
     path = tmp_path / "transforms_train.json"
@@ -174,6 +243,26 @@ def test_imavatar(case, flame, flame_file, tmp_path):
     if case == "two videos":
         truth.train, truth.test = list(range(5)), list(range(5, 10))
     check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth, 0.75)
+
+
+def test_pictures_of_the_same_name_in_two_folders(flame, flame_file, tmp_path):
+    """The one that the file names, whatever its suffix."""
+    truth = peers.write_imavatar(tmp_path, flame)
+    (tmp_path / "images").mkdir()
+    for path in (tmp_path / "image").iterdir():
+        shutil.copy(path, tmp_path / "images" / f"{path.stem}.jpg")
+    sequence = partnerface.read_sequence(tmp_path, head_model=flame_file)
+    check_head(sequence, truth, 0.75)
+    assert {path.parent.name for path in sequence.image_paths} == {"image"}
+
+
+@pytest.mark.parametrize("name", ["frame_{}".format, "take{:03d}_cut".format, "{}_of_10".format])
+def test_names_that_are_no_numbers(name, flame, flame_file, tmp_path):
+    """The last number in a name counts, the order of the names where that does not tell frames apart."""
+    truth = peers.write_imavatar(tmp_path, flame, numbers=name)
+    check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth, 0.75)
+    times = IMAVATAR_FORMAT.read(DatasetFolder(tmp_path), GivenHeadModel(flame_file)).times
+    np.testing.assert_allclose(times, np.arange(10) / 25, atol=1e-6)
 
 
 class Outlines:
@@ -224,6 +313,30 @@ def test_nerface_without_a_head_model_has_a_rigid_head_in_the_face_boxes(flame, 
     rows = pixels[0, :, 1] / sequence.camera.height
     assert rows[1] - rows[0] == pytest.approx(0.6, rel=0.35)
     assert rows.mean() == pytest.approx(0.5, abs=0.12)
+
+
+def test_no_test_frame_of_nerface_shapes_the_head(flame, tmp_path, outlines):
+    heads = []
+    for name, of_tests in (("one", 0.9), ("other", 0.3)):
+        peers.write_nerface(tmp_path / name, flame)
+        for use in ("train", "val", "test"):
+            path = tmp_path / f"{name}/transforms_{use}.json"
+            table = json.loads(path.read_text())
+            for place, entry in enumerate(table["frames"]):
+                end = 0.6 + 0.03 * place if use == "train" else of_tests
+                entry["bbox"] = [0.2, end, 0.3, end]
+            path.write_text(json.dumps(table))
+        heads.append(partnerface.read_sequence(tmp_path / name).head)
+    assert torch.equal(heads[0].identity, heads[1].identity)
+    assert torch.equal(heads[0].translation, heads[1].translation)
+
+
+def test_digits_that_are_no_numbers(flame, flame_file, tmp_path, outlines):
+    truth = peers.write_nerface(tmp_path, flame)
+    (tmp_path / "test/f_0009.png").rename(tmp_path / "test/f_0009².png")
+    path = tmp_path / "transforms_test.json"
+    path.write_text(path.read_text().replace("f_0009", "f_0009\u00b2"))
+    check_head(partnerface.read_sequence(tmp_path, head_model=flame_file), truth)
 
 
 FRAMES = {

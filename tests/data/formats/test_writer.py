@@ -118,6 +118,25 @@ def test_refuses_folders_that_are_not_datasets(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "photos"]
 
 
+def test_a_dataset_of_another_system_is_never_replaced(tmp_path):
+    """VHAP's and INSTA's folders hold files of the same names."""
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    (root / "images" / "00000.png").write_bytes(b"theirs")
+    (root / "transforms.json").write_text('{"frames": []}')
+    with pytest.raises(UserError, match="set: exists and is not a partnerface dataset"):
+        SequenceWriter(root)
+    assert (root / "images" / "00000.png").read_bytes() == b"theirs"
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("lost", ["transforms.json", "canonical_head.npz"])
+def test_a_damaged_dataset_of_ours_is_replaced(tmp_path, tiny_video, lost):
+    tiny_video().write(tmp_path / "set")
+    (tmp_path / "set" / lost).write_text("{")
+    assert len(tiny_video().write(tmp_path / "set")) == 6
+
+
 def test_refuses_a_folder_that_cannot_be_written():
     if not Path("/proc/self").exists():
         pytest.skip("needs /proc, where not even root can make a folder")
