@@ -230,10 +230,31 @@ def dataset_reader(folder: Path | None, head_model: Path | None = None) -> AutoR
     try:
         content = read_yaml(config)
         settings = content["data"]["reader"]["init_args"]
-        root, told = Path(settings["root"]), Path(content["run_dir"])
-        # Both are as the training was told; the run may have been moved since, with a dataset inside.
-        if root.is_relative_to(told) and (inside := folder / root.relative_to(told)).is_dir():
-            root = inside
-        return AutoReader(root, head_model or settings.get("head_model"))
+        told, own = Path(content["run_dir"]), settings.get("head_model")
+        root = _found_from(folder, told, Path(settings["root"]))
+        if not root.is_absolute() and not root.is_dir():
+            raise UserError(
+                f"{config}: names the dataset {root}, relative to the folder in which training ran; give the "
+                "dataset's folder as --driver"
+            )
+        return AutoReader(root, head_model or (own and _found_from(folder, told, Path(own))))
     except (KeyError, TypeError) as error:
         raise UserError(f"{config}: names no dataset; give the dataset's folder as --driver") from error
+
+
+def _found_from(folder: Path, told: Path, path: Path) -> Path:
+    """Where a path in the configuration of a run leads now.
+
+    Args:
+        folder: the run. It may have been moved since it was trained, with a dataset inside, or be named from
+            another working directory than that of its training.
+        told: the run as it was named in training.
+        path: a path as it was named in training.
+    """
+    if path.is_relative_to(told) and (inside := folder / path.relative_to(told)).exists():
+        return inside
+    here = folder.resolve()
+    if not told.is_absolute() and here.parts[-len(told.parts) :] == told.parts:
+        there = here.parents[len(told.parts) - 1] / path
+        return there if there.exists() else path
+    return path

@@ -103,6 +103,25 @@ def test_the_dataset_inside_a_run_is_found_wherever_the_run_lies(
     assert len(open_driver("own", avatar, run=run, say=lambda line: None)) == 24
 
 
+def test_the_dataset_of_a_run_is_found_from_another_working_directory(
+    synthetic_dataset, avatar, tmp_path, monkeypatch
+):
+    """Both paths of its configuration are relative to the directory in which it was trained."""
+    project, run = tmp_path / "project", tmp_path / "project" / "runs" / "t"
+    run.mkdir(parents=True)
+    shutil.copytree(synthetic_dataset, project / "ds" / "a")
+    reader = {"init_args": {"root": "ds/a", "head_model": None}}
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": {"reader": reader}, "run_dir": "runs/t"}))
+    monkeypatch.chdir(project)
+    assert len(open_driver("runs/t", avatar, say=lambda line: None)) == 24
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(open_driver("own", avatar, run=Path("../project/runs/t"), say=lambda line: None)) == 24
+    run.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="relative to the folder in which training ran; give the dataset's"):
+        open_driver("../moved", avatar, say=lambda line: None)
+
+
 @pytest.mark.parametrize(
     ("text", "option", "words"),
     [
