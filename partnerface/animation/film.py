@@ -86,7 +86,7 @@ def make_film(
     folder.make()
     with locked(folder.root):
         shown = "alone" if beside is None else "beside the driver"
-        folder.begin({**output.words(), "layout": shown, **_digests(avatar, driver)})
+        folder.begin({**output.words(), "layout": shown, **digests(avatar, driver)})
         todo = folder.missing(numbers)
         with shown_progress("Rendering", len(numbers), len(numbers) - len(todo)) as advance:
             for number in todo:
@@ -151,7 +151,7 @@ def _counted(items: Iterable[Item], advance) -> Iterator[Item]:
         advance()
 
 
-def _digests(avatar: AvatarMethod, driver: Driver) -> Mapping[str, str]:
+def digests(avatar: AvatarMethod, driver: Driver) -> Mapping[str, str]:
     """What tells this avatar and these views from all others."""
     views = hashlib.sha256(repr(driver.fps).encode())
     for number in range(len(driver)):
