@@ -80,7 +80,7 @@ class DrivenAvatar:
     """What a transfer has to know of an avatar.
 
     Attributes:
-        view: its default view (F = 1): identity, camera, neutral expression and pose, torso.
+        view: its default view (F = 1): identity, camera, neutral expression and pose, torso, rig.
         expression_names: ``[E]``.
         limits: the range of its expressions.
         mean_rotation: ``[3, 3]`` the head's mean pose in training, in the world.
