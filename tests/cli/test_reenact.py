@@ -79,6 +79,7 @@ def test_bad_output_or_avatar(command, words, message, trained_run, tmp_path, mo
         ("reenact", ["--driver", "talk", "--side_by_side"], "driver talk has no pictures"),
         ("reenact", ["--driver", "talk", "--pose", "moving"], "pose"),
         ("reenact", ["--driver", "talk", "--range", "-1"], "--range"),
+        ("reenact", ["--driver", "talk", "--seed", "-1"], "--seed -1: give 0 or more"),
         ("render", ["--channels", "rgb,dept"], "did you mean depth?"),
         ("render", ["--channels", "rgb,rgb"], "named twice"),
         ("render", ["--expression", "jawOpne=1"], "did you mean jawOpen?"),
