@@ -218,7 +218,8 @@ def test_a_recording_and_a_table_by_their_suffix(avatar, tmp_path):
     path = write(tmp_path / "Take.CSV", values(80))
     assert open_driver(str(path), avatar, DrivingOptions(fps=30), say=print).fps == 30
     np.save(tmp_path / "t.npy", np.zeros((7, 52), np.float32))
-    driver = open_driver(str(tmp_path / "t.npy"), avatar)
+    (tmp_path / "t.npy").rename(tmp_path / "T.NPY")
+    driver = open_driver(str(tmp_path / "T.NPY"), avatar)
     assert len(driver) == 7
     neutral = avatar.default_view().head.expression
     torch.testing.assert_close(driver.views.head.expression, neutral.expand(7, -1))
