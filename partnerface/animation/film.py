@@ -53,7 +53,7 @@ def make_film(
     *,
     frames: range | None = None,
     beside: Sequence[Path] | None = None,
-    sound: bool = True,
+    sound: bool | Path = True,
     keep_frames: bool = False,
 ) -> list[Path]:
     """Render views of an avatar and write them; a call that was stopped is continued by the same call.
@@ -66,14 +66,16 @@ def make_film(
         output: where to, and what is shown.
         frames: numbers of the views to show, by default all.
         beside: pictures of all views, to be shown on the left.
-        sound: take the driver's sound along, into videos.
+        sound: whether the driver's sound comes along, or a file whose sound belongs to the views from the
+            first on; for videos.
         keep_frames: leave the frames where they are.
 
     Returns:
         The written files and folders, one for each channel.
 
     Raises:
-        UserError: the avatar has no such channel, the sound cannot be read, or something cannot be written.
+        UserError: the avatar has no such channel, the sound cannot be read, there is a file of sound for
+            pictures, or something cannot be written.
     """
     require_parts(output.channels, avatar)
     numbers = range(len(driver)) if frames is None else frames
@@ -81,7 +83,7 @@ def make_film(
         raise UserError(
             f"--out {output.path}: one picture cannot hold {len(numbers)}; give a video or a folder's name"
         )
-    track = _sound_of(driver, numbers) if sound and output.encoding is not None else None
+    track = _sound_of(driver, numbers, sound, output)
     folder = FrameFolder(output.path.with_name(f"{output.path.name}.frames"), output.channels)
     folder.make()
     with locked(folder.root):
@@ -119,11 +121,14 @@ def _render_frame(
         folder.keep(channel, number, image)
 
 
-def _sound_of(driver: Driver, numbers: range) -> Sound | None:
-    if driver.sound is None or not has_sound_track(driver.sound):
+def _sound_of(driver: Driver, numbers: range, sound: bool | Path, output: FilmOutput) -> Sound | None:
+    path = driver.sound if sound is True else sound or None
+    if isinstance(sound, Path):
+        output.require_sound(sound)
+    if path is None or output.encoding is None or not has_sound_track(path):
         return None
     rate = frame_rate(driver.fps)
-    return Sound(driver.sound, float(numbers[0] / rate), float(len(numbers) / rate))
+    return Sound(path, float(numbers[0] / rate), float(len(numbers) / rate))
 
 
 def _write(

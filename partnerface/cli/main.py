@@ -242,7 +242,7 @@ def _with_underscores(arguments: Sequence[str]) -> list[str]:
 def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[str]:
     """The arguments, with ``=true`` behind every switch that stands without a value."""
     parameters = inspect.signature(function).parameters.values()
-    switches = {f"--{p.name}" for p in parameters if p.annotation in (bool, "bool")}
+    switches = {f"--{p.name}" for p in parameters if "bool" in str(p.annotation)}
     after = [*arguments[1:], "--"]
     return [
         f"{word}=true" if word in switches and following.startswith("--") else word
