@@ -127,8 +127,8 @@ def _sound_of(driver: Driver, numbers: range, sound: bool | Path, output: FilmOu
         output.require_sound(sound)
     if path is None or output.encoding is None or not has_sound_track(path):
         return None
-    rate = frame_rate(driver.fps)
-    return Sound(path, float(numbers[0] / rate), float(len(numbers) / rate))
+    rate, start = frame_rate(driver.fps), driver.sound_start if sound is True else 0.0
+    return Sound(path, start + float(numbers[0] / rate), float(len(numbers) / rate))
 
 
 def _write(

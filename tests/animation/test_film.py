@@ -89,11 +89,11 @@ def test_sound_starts_with_the_first_frame_that_is_shown(tmp_path: Path, avatar)
     sound, source = noise(4.0), tmp_path / "source.mp4"
     film_with_sound(source, sound, "aac", Fraction(25))
     film = Shots([avatar.default_view()] * 90, 25.0)
-    film.sound = source
+    film.sound, film.sound_start = source, 0.4
     output = FilmOutput.parse(tmp_path / "film.mp4", "16", "white")
     make_film(avatar, film, output, frames=range(40, 80))
     samples, end = heard(tmp_path / "film.mp4")
-    lag, strength = lag_of(samples[:RATE], sound[round(1.6 * RATE) :][:RATE])
+    lag, strength = lag_of(samples[:RATE], sound[round(2.0 * RATE) :][:RATE])
     assert abs(lag) < 2e-3
     assert strength > 0.9
     assert abs(end - 1.6) < 0.021

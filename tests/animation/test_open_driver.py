@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,12 +21,14 @@ from partnerface.animation.open_driver import DrivingOptions, open_driver
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.errors import UserError
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.files.videos import write_video
 from partnerface.head_models import expression_map
 from partnerface.head_models.ict_facekit import IctFaceKitHead
 from tests.avatar.test_avatar import make_avatar
 from tests.contracts.subjects import tracked_sequence
 from tests.data.drivers.test_live_link_face import values, write
+from tests.files.test_film_encodings import film_with_sound, noise
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +133,7 @@ def test_the_dataset_of_a_run_is_found_from_another_working_directory(
         ("{tmp}/t.npy", {"angles": "degrees"}, "--angles: is for a Live Link Face file"),
         ("talk", {"flip": "yaw"}, "--flip: is for a Live Link Face file; the driver is a built-in motion"),
         ("{tmp}", {"seed": 1}, "the driver is a dataset"),
+        ("talk", {"clip": "0:3"}, "--clip: is for a video; the driver is a built-in motion"),
     ],
 )
 def test_an_option_that_a_driver_does_not_read_is_refused(avatar, tracker, tmp_path, text, option, words):
@@ -156,7 +160,7 @@ def test_a_video_is_tracked_once_into_a_cache_by_its_content(avatar, tracker, tm
     driver = open_driver(str(video), avatar, say=lines.append)
     assert (len(driver), driver.fps, driver.sound) == (24, 25.0, None)
     [(tracked, folder)] = tracker
-    assert tracked == video
+    assert tracked == VideoSource(video)
     assert any(str(folder) in line for line in lines)
     assert driver.performance.name == "clip.mp4"
     copied = Path(shutil.copy(video, tmp_path / "copy.mp4"))
@@ -212,6 +216,21 @@ def test_a_videos_sound_comes_along(avatar, tracker, tmp_path):
     assert open_driver(str(video), avatar, say=lambda line: None).sound == video
     with pytest.raises(UserError, match="has no video stream"):
         open_driver(str(tone), avatar, say=lambda line: None)
+
+
+def test_a_section_of_a_video_is_tracked_alone_and_its_sound_begins_there(avatar, tracker, tmp_path):
+    video = tmp_path / "clip.mkv"
+    film_with_sound(video, noise(2.0), "flac", Fraction(25))
+    quiet = {"say": lambda line: None}
+    driver = open_driver(str(video), avatar, DrivingOptions(clip="0.5:"), **quiet)
+    assert (driver.sound, driver.sound_start) == (video, pytest.approx(0.52, abs=1e-3))
+    assert open_driver(str(video), avatar, **quiet).sound_start == 0
+    [(section, folder), (whole, other)] = tracker
+    assert (section.section, whole.section) == ((0.5, math.inf), None)
+    assert folder != other
+    for clip, words in (("9:10", "no frames within --clip 9:10"), ("5", "--clip 5: give the first and the")):
+        with pytest.raises(UserError, match=words):
+            open_driver(str(video), avatar, DrivingOptions(clip=clip), **quiet)
 
 
 def test_a_recording_and_a_table_by_their_suffix(avatar, tmp_path):

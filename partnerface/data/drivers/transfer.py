@@ -152,7 +152,8 @@ class TransferredPerformance(Driver):
         settings = settings or TransferSettings()
         if performance.expression_names != avatar.expression_names:
             raise UserError(f"{performance.name}: its expressions are not those of the avatar's head model")
-        self.performance, self.fps, self.sound = performance, performance.fps, performance.sound
+        self.performance, self.fps = performance, performance.fps
+        self.sound, self.sound_start = performance.sound, performance.sound_start
         default, frames = avatar.view, len(performance)
         rotation, translation = _carry_pose(performance, avatar, settings)
         everywhere = torch.zeros(frames, dtype=torch.long)
