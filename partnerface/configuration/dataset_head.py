@@ -9,6 +9,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from partnerface.avatar_files.class_paths import class_path
+from partnerface.avatar_files.loading import prefer_files_of_run
 from partnerface.configuration.config_files import config_arguments
 from partnerface.data.formats.auto import AutoReader
 from partnerface.data.formats.foreign import DatasetFolder
@@ -37,10 +38,11 @@ def with_default_stack(arguments: Sequence[str]) -> list[str]:
 
 
 def name_head_of_dataset(chosen: Namespace, command: str) -> None:
-    """Say which head model a `DatasetHead` without a file is: that of the dataset.
+    """Say which head model a `DatasetHead` is: without a file that of the dataset, else that of the run.
 
     One of the package is named as such. Any other is copied into the folder of the run by ``fit``, since the
-    dataset may be moved or removed; other commands take the one that the reader leaves beside the dataset.
+    dataset may be moved or removed; other commands take the one that the reader leaves beside the dataset. A
+    file that is named is taken from the folder of the checkpoint's run, if one lies there.
     The parser builds an avatar before the data, so the dataset is read here; what the reader keeps makes
     the second time short.
 
@@ -55,6 +57,8 @@ def name_head_of_dataset(chosen: Namespace, command: str) -> None:
     if not (_is(head_model, DatasetHead) and _is(reader, AutoReader)):
         return
     if head_model.get("init_args.path") is not None:
+        if chosen.get("ckpt_path") is not None:
+            prefer_files_of_run(head_model, Path(chosen["ckpt_path"]))
         return
     arguments = reader["init_args"]
     root = Path(arguments["root"])

@@ -93,16 +93,18 @@ def test_an_avatar_on_a_datasets_own_head_outlives_the_dataset(
     (dataset / "transforms.json").write_text(json.dumps(record))
     monkeypatch.chdir(tmp_path)
     assert main(_on_dataset(Path("dataset"), Path("run"))) == 0
+    (tmp_path / "elsewhere").mkdir()
+    moved = (tmp_path / "run").rename(tmp_path / "elsewhere" / "moved")
+    checkpoint = f"--ckpt_path={moved / 'checkpoints' / 'last.ckpt'}"
+    cli = AvatarCLI(["test", "--config", str(moved / "config.yaml"), checkpoint], execute=False)
+    assert cli.model.avatar.head_model.asset.checksum() == own.checksum()
     shutil.rmtree(dataset)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (tmp_path / "run").rename(elsewhere / "moved")
     monkeypatch.chdir("/")
-    assert load_avatar(elsewhere / "moved").head_model.asset.checksum() == own.checksum()
+    assert load_avatar(moved).head_model.asset.checksum() == own.checksum()
     capsys.readouterr()
     given = tmp_path / "given" / "me.avatar"
-    assert main(["export", "avatar", str(elsewhere / "moved"), "--out", str(given)]) == 0
-    head = elsewhere / "moved" / "head_model.npz"
+    assert main(["export", "avatar", str(moved), "--out", str(given)]) == 0
+    head = moved / "head_model.npz"
     assert str(head) in capsys.readouterr().out
     with pytest.raises(UserError, match=r"head_model\.npz"):
         load_avatar(given)
