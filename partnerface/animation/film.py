@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,7 +53,7 @@ def make_film(
     *,
     frames: range | None = None,
     beside: Sequence[Path] | None = None,
-    sound: bool = True,
+    sound: bool | Path = True,
     keep_frames: bool = False,
 ) -> list[Path]:
     """Render views of an avatar and write them; a call that was stopped is continued by the same call.
@@ -66,14 +66,16 @@ def make_film(
         output: where to, and what is shown.
         frames: numbers of the views to show, by default all.
         beside: pictures of all views, to be shown on the left.
-        sound: take the driver's sound along, into videos.
+        sound: whether the driver's sound comes along, or a file whose sound belongs to the views from the
+            first on; for videos.
         keep_frames: leave the frames where they are.
 
     Returns:
         The written files and folders, one for each channel.
 
     Raises:
-        UserError: the avatar has no such channel, the sound cannot be read, or something cannot be written.
+        UserError: the avatar has no such channel, the sound cannot be read, there is a file of sound for
+            pictures, or something cannot be written.
     """
     require_parts(output.channels, avatar)
     numbers = range(len(driver)) if frames is None else frames
@@ -81,12 +83,12 @@ def make_film(
         raise UserError(
             f"--out {output.path}: one picture cannot hold {len(numbers)}; give a video or a folder's name"
         )
-    track = _sound_of(driver, numbers) if sound and output.encoding is not None else None
+    track = _sound_of(driver, numbers, sound, output)
     folder = FrameFolder(output.path.with_name(f"{output.path.name}.frames"), output.channels)
     folder.make()
     with locked(folder.root):
         shown = "alone" if beside is None else "beside the driver"
-        folder.begin({**output.words(), "layout": shown, **_digests(avatar, driver)})
+        folder.begin({**output.words(), "layout": shown, **digests(avatar, driver)})
         todo = folder.missing(numbers)
         with shown_progress("Rendering", len(numbers), len(numbers) - len(todo)) as advance:
             for number in todo:
@@ -119,11 +121,14 @@ def _render_frame(
         folder.keep(channel, number, image)
 
 
-def _sound_of(driver: Driver, numbers: range) -> Sound | None:
-    if driver.sound is None or not has_sound_track(driver.sound):
+def _sound_of(driver: Driver, numbers: range, sound: bool | Path, output: FilmOutput) -> Sound | None:
+    path = driver.sound if sound is True else sound or None
+    if isinstance(sound, Path):
+        output.require_sound(sound)
+    if path is None or output.encoding is None or not has_sound_track(path):
         return None
-    rate = frame_rate(driver.fps)
-    return Sound(driver.sound, float(numbers[0] / rate), float(len(numbers) / rate))
+    rate, start = frame_rate(driver.fps), driver.sound_start if sound is True else 0.0
+    return Sound(path, start + float(numbers[0] / rate), float(len(numbers) / rate))
 
 
 def _write(
@@ -151,11 +156,12 @@ def _counted(items: Iterable[Item], advance) -> Iterator[Item]:
         advance()
 
 
-def _digests(avatar: AvatarMethod, driver: Driver) -> Mapping[str, str]:
+def digests(avatar: AvatarMethod, driver: Driver) -> Mapping[str, str]:
     """What tells this avatar and these views from all others."""
     views = hashlib.sha256(repr(driver.fps).encode())
     for number in range(len(driver)):
-        _add_record(views, driver[number])
+        # Nothing that is shown depends on the rig, whose last digits depend on the device.
+        _add_record(views, replace(driver[number], rig=None))
     return {"avatar": avatar.digest(), "driver": views.hexdigest()}
 
 

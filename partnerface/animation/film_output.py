@@ -9,6 +9,7 @@ from pathlib import Path
 from partnerface.animation.channels import parse_channels
 from partnerface.avatar.background import Background
 from partnerface.errors import UserError
+from partnerface.files.containers import has_sound_track
 from partnerface.files.videos import ENCODINGS, Encoding, fault_of_encoding
 from partnerface.files.whole_files import refuse_overwriting, require_writable
 
@@ -49,6 +50,18 @@ class FilmOutput:
         for path in output.paths().values():
             refuse_overwriting(path, background, driver)
         return output
+
+    def require_sound(self, path: Path) -> None:
+        """Refuse a file whose sound the film cannot have.
+
+        Raises:
+            UserError: it is missing or has no sound, would be replaced by the film, or the film is pictures.
+        """
+        if self.encoding is None:
+            raise UserError(f"--sound {path}: pictures have none; name a video as --out, or leave it out")
+        if not has_sound_track(path):
+            raise UserError(f"--sound {path}: has no sound track")
+        refuse_overwriting(self.path, path)
 
     @property
     def encoding(self) -> Encoding | None:

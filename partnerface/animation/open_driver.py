@@ -24,7 +24,8 @@ from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.errors import UserError
 from partnerface.files.downloads import cache_folder
 from partnerface.files.plain_values import read_yaml
-from partnerface.files.video_reading.source import VideoSource
+from partnerface.files.video_reading.read import first_time
+from partnerface.files.video_reading.source import VideoSource, parse_section
 from partnerface.files.videos import has_sound
 from partnerface.files.whole_files import one_after_another
 from partnerface.head_models.anny import AnnyHead
@@ -46,6 +47,7 @@ _READ_BY = {
     "angles": (_PHONE,),
     "flip": (_PHONE,),
     "head_model": (_DATASET,),
+    "clip": (_VIDEO,),
 }
 """Kinds of drivers that read an option; all read those that are not listed."""
 
@@ -71,6 +73,8 @@ class DrivingOptions:
         seed: seed of a built-in motion.
         head_model: file of the head model that a driving dataset was tracked with, where that is neither the
             avatar's nor one of the package.
+        clip: section A:B of a driving video in seconds, from A up to but without B; nothing else of it is
+            looked at.
     """
 
     pose: Literal["relative", "absolute", "still"] = "relative"
@@ -85,6 +89,7 @@ class DrivingOptions:
     seconds: float | None = None
     seed: int = 0
     head_model: Path | None = None
+    clip: str | None = None
 
     def transfer(self) -> TransferSettings:
         return TransferSettings(self.pose, self.range, self.torso, self.keep_distance)
@@ -160,17 +165,20 @@ def _recording(
         options.refuse_unread(_TABLE)
         return read_table(path, head_model, fps=options.fps)
     options.refuse_unread(_VIDEO)
+    source = VideoSource(path, section=None if options.clip is None else parse_section(options.clip))
     sound = path if has_sound(path) else None
-    content = VideoSource(path).digest()[:16]
+    content = source.digest()[:16]
     folder = cache_folder() / "driving_videos" / f"{content}_{head_model.asset.checksum()}"
     say(f"{path}: its tracked dataset is kept in {folder}")
     with one_after_another(folder):
         # The tracker works on the CPU, and on all frames, for a performance may lose none.
         fitted = copy.deepcopy(head_model).cpu()
         sequence = track_video(
-            path, folder, size=TRACKED_SIZE, head_model=fitted, say=say, max_frames=sys.maxsize
+            source, folder, size=TRACKED_SIZE, head_model=fitted, say=say, max_frames=sys.maxsize
         )
     recording = replace(_tracked(sequence, avatar, options), name=path.name, sound=sound)
+    if source.section is not None:
+        recording.sound_start = first_time(source)
     # Frames of a phone keep no even pace, but sound does.
     return recording if sequence.times is None else evenly_spaced(recording, sequence.times)
 
@@ -230,10 +238,31 @@ def dataset_reader(folder: Path | None, head_model: Path | None = None) -> AutoR
     try:
         content = read_yaml(config)
         settings = content["data"]["reader"]["init_args"]
-        root, told = Path(settings["root"]), Path(content["run_dir"])
-        # Both are as the training was told; the run may have been moved since, with a dataset inside.
-        if root.is_relative_to(told) and (inside := folder / root.relative_to(told)).is_dir():
-            root = inside
-        return AutoReader(root, head_model or settings.get("head_model"))
+        told, own = Path(content["run_dir"]), settings.get("head_model")
+        root = _found_from(folder, told, Path(settings["root"]))
+        if not root.is_absolute() and not root.is_dir():
+            raise UserError(
+                f"{config}: names the dataset {root}, relative to the folder in which training ran; give the "
+                "dataset's folder as --driver"
+            )
+        return AutoReader(root, head_model or (own and _found_from(folder, told, Path(own))))
     except (KeyError, TypeError) as error:
         raise UserError(f"{config}: names no dataset; give the dataset's folder as --driver") from error
+
+
+def _found_from(folder: Path, told: Path, path: Path) -> Path:
+    """Where a path in the configuration of a run leads now.
+
+    Args:
+        folder: the run. It may have been moved since it was trained, with a dataset inside, or be named from
+            another working directory than that of its training.
+        told: the run as it was named in training.
+        path: a path as it was named in training.
+    """
+    if path.is_relative_to(told) and (inside := folder / path.relative_to(told)).exists():
+        return inside
+    here = folder.resolve()
+    if not told.is_absolute() and here.parts[-len(told.parts) :] == told.parts:
+        there = here.parents[len(told.parts) - 1] / path
+        return there if there.exists() else path
+    return path

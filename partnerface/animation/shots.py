@@ -20,6 +20,7 @@ from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
 
 FRONT, ORBIT = "front", "orbit"
+DEFAULT_FPS = 25.0
 MOST_FRAMES = 100_000
 STRAIGHT = 1e-3
 """Entries of a rotation matrix may be off by this."""
@@ -35,7 +36,7 @@ def shots(
     sweep: str | None = None,
     *,
     seconds: float = 4.0,
-    fps: float = 25.0,
+    fps: float | None = None,
     degrees: float = 25.0,
 ) -> Shots:
     """Views along a camera path, with an expression swept from rest to full and back if requested.
@@ -47,17 +48,18 @@ def shots(
             `read_cameras`.
         sweep: an expression coefficient, or an action of both sides without ``Left`` and ``Right``.
         seconds: length; ``front`` without a sweep is a single view, a file has as many as it lists.
-        fps: views per second.
+        fps: views per second; by default as a file of cameras says, or else 25.
         degrees: how far an orbit goes to each side.
 
     Raises:
         UserError: a value is out of range, or there is no such file or expression.
     """
-    for flag, value, high in (("seconds", seconds, 3600.0), ("fps", fps, 240.0), ("degrees", degrees, 90.0)):
+    rate = DEFAULT_FPS if fps is None else fps
+    for flag, value, high in (("seconds", seconds, 3600.0), ("fps", rate, 240.0), ("degrees", degrees, 90.0)):
         if not 0 < value <= high:
             raise UserError(f"--{flag} {value:g}: give a number above 0 and up to {high:g}")
     names = [] if sweep is None else sweep_names(sweep, avatar.head_model.asset.expression_names)
-    count = max(round(seconds * fps), 1)
+    count = max(round(seconds * rate), 1)
     if count > MOST_FRAMES:
         raise UserError(f"--seconds {seconds:g}: {count} frames; at most {MOST_FRAMES:,}")
     if path == FRONT:
@@ -65,7 +67,7 @@ def shots(
     elif path == ORBIT:
         cameras = orbit(view.camera, head_centre(avatar, view), side=degrees, up=0.3 * degrees, frames=count)
     elif Path(path).suffix.lower() == ".json":
-        cameras, fps = read_cameras(Path(path), view.camera, fps)
+        cameras, rate = read_cameras(Path(path), view.camera, fps)
     else:
         meant = difflib.get_close_matches(path, (FRONT, ORBIT), 1)
         ending = f"; did you mean {meant[0]}?" if meant else ""
@@ -76,7 +78,7 @@ def shots(
         place = number if len(seen) > 1 else 0
         strength = 0.5 - 0.5 * math.cos(2 * math.pi * number / max(len(cameras) - 1, 1))
         views.append(seen.select([place]).with_expression(**dict.fromkeys(names, strength)))
-    return Shots(views, fps)
+    return Shots(views, rate)
 
 
 def head_centre(avatar: AvatarMethod, view: View) -> torch.Tensor:
@@ -135,7 +137,7 @@ def _actions(names: Sequence[str], without_region: bool = False) -> dict[str, st
     return found
 
 
-def read_cameras(path: Path, default: Camera, fps: float) -> tuple[Camera, float]:
+def read_cameras(path: Path, default: Camera, fps: float | None = None) -> tuple[Camera, float]:
     """Cameras of a JSON file, and its frames per second.
 
     The table has ``cameras``, a list of tables with ``camera_to_world`` (three or four rows of four numbers,
@@ -145,7 +147,7 @@ def read_cameras(path: Path, default: Camera, fps: float) -> tuple[Camera, float
     Args:
         path: the file.
         default: the camera that gives their size, and the intrinsics of those that have none.
-        fps: where the file does not say.
+        fps: instead of what the file says.
 
     Raises:
         UserError: the file is missing, or a camera is none.
@@ -173,7 +175,7 @@ def read_cameras(path: Path, default: Camera, fps: float) -> tuple[Camera, float
         if lens[:2].min() <= 0:
             raise UserError(f"{where}: intrinsics: focal lengths must be above 0")
         intrinsics.append(lens)
-    rate = table.get("fps", fps)
+    rate = table.get("fps", DEFAULT_FPS) if fps is None else fps
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate <= 240:
         raise UserError(f"{path}: 'fps' must be a number above 0 and up to 240")
     device = default.intrinsics.device

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from partnerface.avatar.picture import Picture, image_bytes
 from partnerface.errors import UserError
-from partnerface.files.images import read_rgb
+from partnerface.files.images import read_shown
 
 TRANSPARENT = "transparent"
 
@@ -37,22 +37,26 @@ class Background:
     def named(cls, text: str) -> Background:
         """The background of ``transparent``, ``#rrggbb``, a colour's CSS name, or a PNG or JPEG file.
 
+        An image is turned upright; where it is transparent, it is white.
+
         Raises:
             UserError: it is none of these.
         """
         if text == TRANSPARENT:
             return cls(text)
         if Path(text).suffix.lower() in (".png", ".jpg", ".jpeg"):
-            return cls(text, image=read_rgb(Path(text)))
+            return cls(text, image=read_shown(Path(text)))
         try:
-            colour = ImageColor.getrgb(text)[:3]
+            colour = ImageColor.getrgb(text)
         except ValueError as error:
             nearest = difflib.get_close_matches(text.lower(), [TRANSPARENT, *ImageColor.colormap], 1)
             meant = f"; did you mean {nearest[0]}?" if nearest else ""
             raise UserError(
                 f"--background {text}: choose transparent, #rrggbb, a colour's name or a .png or .jpg{meant}"
             ) from error
-        return cls(text, torch.tensor(colour) / 255)
+        if colour[3:] not in ((), (255,)):
+            raise UserError(f"--background {text}: is seen through; choose a colour without alpha, #rrggbb")
+        return cls(text, torch.tensor(colour[:3]) / 255)
 
     @property
     def transparent(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from partnerface.data.drivers.transfer import DrivenAvatar, ExpressionRange, tor
 from partnerface.data.view import View
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
+from partnerface.head_models.head_rig import HeadRig
 
 HEAD_BUFFERS = (
     *("expression", "joint_rotations", "rotation", "translation"),
@@ -145,7 +147,7 @@ class DefaultView(nn.Module):
             greatest=self.expression_high.clamp_min(highest),
         )
         return DrivenAvatar(
-            view=self.view(identity).to("cpu"),
+            view=replace(self.view(identity), rig=HeadRig.of(head_model, identity)).to("cpu"),
             mean_rotation=(self.torso_rotation @ turn if self.has_torso_pose else turn).cpu(),
             mean_translation=(mean_pose[3:] / 10).cpu(),
             expression_names=list(head_model.asset.expression_names),

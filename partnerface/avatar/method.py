@@ -28,6 +28,7 @@ from partnerface.data.drivers.transfer import DrivenAvatar
 from partnerface.data.sequence import TrackedSequence
 from partnerface.data.view import View
 from partnerface.deformation.driving_signal import rotation_against_torso
+from partnerface.errors import UserError
 from partnerface.fields.radiance_field import RadianceField
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
@@ -238,7 +239,7 @@ class AvatarMethod(nn.Module, ABC):
     def render(
         self,
         view: View,
-        size: tuple[int, int] | None = None,
+        size: tuple[int, int] | int | None = None,
         *,
         with_parts: bool = False,
         exact: bool = False,
@@ -248,12 +249,19 @@ class AvatarMethod(nn.Module, ABC):
 
         Args:
             view: what to show.
-            size: width and height of the picture in pixels; by default those of the view's camera.
+            size: width and height of the picture in pixels, or a side for both; by default those of the
+                view's camera.
             with_parts: add the part weights.
             exact: evaluate every sample by itself instead of `for_picture`: slower, up to 0.05 dB better.
             chunk: rays at once; by default what fits.
+
+        Raises:
+            UserError: the view has not one frame.
         """
-        view = view if size is None else view.resized(*size)
+        if len(view) != 1:
+            raise UserError(f"view: {len(view)} frames; render one of them, view.select([k])")
+        if size is not None:
+            view = view.resized(*((size, size) if isinstance(size, int) else size))
         camera, device = view.camera, view.torso_motion.device
         pixels = image_pixels(camera.width, camera.height, device)
         rays = pixel_rays(camera, pixels[None])

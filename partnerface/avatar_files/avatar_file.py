@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from partnerface import __version__
+from partnerface.avatar_files.class_paths import class_path
 from partnerface.errors import UserError
 from partnerface.files.plain_values import parse_json
 from partnerface.files.whole_files import whole_file
@@ -46,9 +47,9 @@ class AvatarFile:
 
 def head_model_reference(head_model: HeadModel) -> dict[str, Any]:
     """What an avatar file says of a head model, so that another one is noticed."""
-    asset, kind = head_model.asset, type(head_model)
+    asset = head_model.asset
     return {
-        "class_path": f"{kind.__module__}.{kind.__qualname__}",
+        "class_path": class_path(type(head_model)),
         "name": asset.name,
         "version": asset.version,
         "checksum": asset.checksum(),

@@ -40,6 +40,11 @@ _LOAD_YAML = jsonargparse.get_loader("yaml")
 _SETTINGS_LOCK = threading.RLock()
 
 
+def class_path(kind: type) -> str:
+    """The path by which a configuration names a class."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def guard_parser() -> None:
     """Set the process's parser for input that may come from strangers.
 
@@ -167,7 +172,7 @@ def extension_error(error: BaseException) -> str | None:
         if function == "__init__" and caller.startswith("jsonargparse."):
             kind = type(frame.f_locals.get("self"))
             if not kind.__module__.startswith("partnerface."):
-                return f"{kind.__module__}.{kind.__qualname__}: cannot be built {reason}"
+                return f"{class_path(kind)}: cannot be built {reason}"
         caller = module
     return f"{first.filename}: cannot be imported {reason}" if isinstance(first, SyntaxError) else None
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from partnerface.avatar_files.avatar_file import (
 from partnerface.avatar_files.checkpoint_file import read_checkpoint
 from partnerface.avatar_files.class_paths import (
     check_classes,
+    class_path,
     denied_path,
     extension_error,
     imports_only,
@@ -33,6 +35,10 @@ from partnerface.avatar_files.class_paths import (
 )
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
+from partnerface.files.whole_files import require_writable
+from partnerface.head_models.dataset_head import DatasetHead
+from partnerface.head_models.head_model_asset import HeadModelAsset
+from partnerface.head_models.open_head_model import packaged_head
 from partnerface.runs.run import LAST_CHECKPOINT, SCORES_FILE, run_of_checkpoint
 
 PREFIX = "avatar."
@@ -66,16 +72,21 @@ def load_avatar(
     Raises:
         UserError: there is no such file, it holds no avatar, or it names a class that is not trusted.
     """
-    return _loaded(avatar_path(Path(path)), trust)[0].to(device).eval()
+    return _loaded(avatar_path(Path(path)), trust).avatar.to(device).eval()
 
 
-def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -> None:
+def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -> list[Path]:
     """Write a trained avatar as one file that can be given away, see `AvatarFile`.
+
+    Files of its head model, such as FLAME's, are not in it: they have licences of their own.
 
     Args:
         path: as for `load_avatar`.
         out: the file, which ends in ``.avatar``.
         trust: as for `load_avatar`.
+
+    Returns:
+        The files that have to lie beside the avatar file, under their own names.
 
     Raises:
         UserError: as by `load_avatar`, or ``out`` ends otherwise or cannot be written.
@@ -83,21 +94,38 @@ def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -
     if out.suffix != SUFFIX:
         raise UserError(f"--out {out}: the name of an avatar file ends in {SUFFIX}")
     path = avatar_path(Path(path))
-    avatar, configuration, scores, step = _loaded(path, trust)
+    loaded = _loaded(path, trust)
+    avatar, scores = loaded.avatar, loaded.scores
     run = run_of_checkpoint(path)
     if path.suffix != SUFFIX and run is not None and (run / SCORES_FILE).is_file():
         tested = read_json_table(run / SCORES_FILE, "test the run again, or remove it")
-        scores = tested if tested.get("protocol", {}).get("trained_steps") == step else None
+        scores = tested if tested.get("protocol", {}).get("trained_steps") == loaded.step else None
     head_model = head_model_reference(avatar.head_model)
-    write_avatar_file(out, AvatarFile(configuration, head_model, avatar.state_dict(), scores))
+    require_writable(out.absolute().parent)
+    write_avatar_file(out, AvatarFile(loaded.configuration, head_model, avatar.state_dict(), scores))
+    return loaded.files
 
 
-def _loaded(
-    path: Path, trust: Iterable[str]
-) -> tuple[AvatarMethod, dict[str, Any], dict[str, Any] | None, int | None]:
-    """An avatar on the CPU, its configuration with bare names for paths, an avatar file's scores, and the
-    training step of a checkpoint.
+@dataclass(frozen=True)
+class _Loaded:
+    """An avatar from a file.
+
+    Attributes:
+        avatar: on the CPU.
+        configuration: its ``class_path`` and ``init_args``, with bare names for paths.
+        files: what these names stand for here.
+        scores: those of an avatar file.
+        step: the training step of a checkpoint.
     """
+
+    avatar: AvatarMethod
+    configuration: dict[str, Any]
+    files: list[Path]
+    scores: dict[str, Any] | None
+    step: int | None
+
+
+def _loaded(path: Path, trust: Iterable[str]) -> _Loaded:
     checksum = scores = step = None
     if path.suffix == SUFFIX:
         source, file = f"avatar file {path}", read_avatar_file(path)
@@ -111,14 +139,24 @@ def _loaded(
         parser, configuration = _parsed(values)
         if path.suffix == SUFFIX:
             _change_paths(configuration, lambda named: _beside(path, named))
+        else:
+            prefer_files_of_run(configuration, path)
+        _name_packaged_head(configuration["avatar"], checksum)
         with _AsLargeAs(state):
             avatar = parser.instantiate(configuration).avatar
         found = avatar.head_model.asset.checksum()
         if path.suffix == SUFFIX and checksum != found:
             raise UserError(f"made with another head model: checksum {str(checksum)[:16]}, here {found}")
         _load_state(avatar, state)
-        _change_paths(configuration, lambda named: Path(named.name))
-        return avatar, json.loads(parser.dump(configuration, format="json"))["avatar"], scores, step
+        files: list[Path] = []
+
+        def bare(named: Path) -> Path:
+            files.append(named)
+            return Path(named.name)
+
+        _change_paths(configuration, bare)
+        values = json.loads(parser.dump(configuration, format="json"))["avatar"]
+        return _Loaded(avatar, values, files, scores, step)
 
 
 def avatar_path(path: Path) -> Path:
@@ -147,6 +185,36 @@ def _parsed(values: Any) -> tuple[ArgumentParser, Namespace]:
     configuration = parser.parse_object({"avatar": values})
     check_classes(configuration)
     return parser, configuration
+
+
+def prefer_files_of_run(configuration: Any, checkpoint: Path) -> None:
+    """Replace paths of a checkpoint's configuration by files of the same names in the folder of its run.
+
+    Training leaves the head model of a dataset there, and the folder may have been moved since.
+    """
+    folder = run_of_checkpoint(checkpoint) or checkpoint.absolute().parent
+
+    def found(named: Path) -> Path:
+        return here if (here := folder / named.name).is_file() else named
+
+    _change_paths(configuration, found)
+
+
+def _name_packaged_head(avatar: Namespace, checksum: str | None) -> None:
+    """Put a head model of the package in the place of a dataset's that is the same.
+
+    Args:
+        avatar: configuration of an avatar.
+        checksum: that of its head model where it is known; otherwise that of the file which is named.
+    """
+    head_model = avatar.get("init_args.head_model")
+    if not isinstance(head_model, Namespace) or head_model.get("class_path") != class_path(DatasetHead):
+        return
+    path = head_model.get("init_args.path")
+    if checksum is None and path is not None and path.is_file():
+        checksum = HeadModelAsset.load(path).checksum()
+    if checksum is not None and (packaged := packaged_head(checksum)) is not None:
+        head_model["class_path"], head_model["init_args"] = class_path(type(packaged)), Namespace()
 
 
 def _change_paths(node: Any, change: Callable[[Path], Path]) -> None:

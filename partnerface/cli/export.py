@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from partnerface.compute.ranges import Between
 from partnerface.errors import UserError
-from partnerface.files.whole_files import require_writable
+from partnerface.files.plain_values import read_json_table
+from partnerface.files.whole_files import replace_text, require_writable
+
+RECORD_FILE = "export.json"
+"""In a folder whose export has not ended: what is written there."""
 
 
 def export_mesh(
@@ -79,17 +85,19 @@ def export_obj(
     """
     _need_folder(out)
     from partnerface.animation.open_driver import DrivingOptions
-    from partnerface.export.posed_meshes import frame_path, write_obj, write_obj_material
+    from partnerface.export.posed_meshes import MATERIAL_FILE, frame_path, write_obj, write_obj_material
     from partnerface.export.texture import baked_texture
 
     options = DrivingOptions(**driving)
     surface, mesh, drive = _opened(avatar, trust)
     views, numbers = drive(driver, options, frames)
-    image = baked_texture(surface, mesh, texture, partial(_progress, text="Baking the texture"))
-    out.mkdir(exist_ok=True)
-    write_obj_material(out, image)
-    for number in _progress(numbers, "Writing meshes"):
-        write_obj(frame_path(out, number, ".obj"), surface, views[number].to(surface.identity.device), mesh)
+    with _continued(out, ".obj", surface, views, numbers, export="obj", texture=texture) as left:
+        if not (out / MATERIAL_FILE).is_file():
+            work = partial(_progress, text="Baking the texture")
+            write_obj_material(out, baked_texture(surface, mesh, texture, work))
+        for number in _progress(left, "Writing meshes"):
+            view = views[number].to(surface.identity.device)
+            write_obj(frame_path(out, number, ".obj"), surface, view, mesh)
     print(f"{out}: {len(numbers)} meshes")
 
 
@@ -113,11 +121,11 @@ def export_ply(
     options = DrivingOptions(**driving)
     surface, _, drive = _opened(avatar, trust, textured=False)
     views, numbers = drive(driver, options, frames)
-    out.mkdir(exist_ok=True)
     faces = surface.head_model.faces[surface.surface]
-    for number in _progress(numbers, "Writing meshes"):
-        view = views[number].to(surface.identity.device)
-        write_coloured_ply(frame_path(out, number, ".ply"), surface, view, faces)
+    with _continued(out, ".ply", surface, views, numbers, export="ply") as left:
+        for number in _progress(left, "Writing meshes"):
+            view = views[number].to(surface.identity.device)
+            write_coloured_ply(frame_path(out, number, ".ply"), surface, view, faces)
     print(f"{out}: {len(numbers)} meshes")
 
 
@@ -159,10 +167,10 @@ def export_splats(
         print(f"{out}: {len(splats.opacity)} splats")
         return
     views, numbers = drive(driver, options, frames)
-    out.mkdir(exist_ok=True)
-    for number in _progress(numbers, "Writing splats"):
-        splats = head_splats(surface, views[number].to(surface.identity.device), count)
-        write_splats(frame_path(out, number, ".ply"), splats)
+    with _continued(out, ".ply", surface, views, numbers, export="splats", count=count) as left:
+        for number in _progress(left, "Writing splats"):
+            splats = head_splats(surface, views[number].to(surface.identity.device), count)
+            write_splats(frame_path(out, number, ".ply"), splats)
     print(f"{out}: {len(numbers)} files")
 
 
@@ -197,9 +205,49 @@ def _need_folder(out: Path) -> None:
         raise UserError(f"--out {out}: names a folder for one file a frame; leave out the suffix")
     if out.is_file():
         raise UserError(f"--out {out}: is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()):
+    entries = [entry for entry in out.iterdir() if entry.suffix != ".partial"] if out.is_dir() else []
+    if entries and not (out / RECORD_FILE).is_file():
         raise UserError(f"--out {out}: is not empty; choose another name, or remove it")
     require_writable(out.absolute().parent)
+
+
+@contextmanager
+def _continued(
+    out: Path, suffix: str, surface: Any, views: Any, numbers: range, **choices: str | int
+) -> Iterator[list[int]]:
+    """The frames of an export to a folder that have no file yet, to be written within the block.
+
+    A record in the folder says whose frames they are until all are there, so that the same command continues
+    one that was stopped.
+
+    Args:
+        out: the folder, see `_need_folder`.
+        suffix: that of the files.
+        surface: the avatar.
+        views: the driver.
+        numbers: the frames to write.
+        choices: what else makes these files differ from others.
+
+    Raises:
+        UserError: the folder holds frames of another export, or cannot be written.
+    """
+    from partnerface.animation.film import digests
+    from partnerface.export.posed_meshes import frame_path
+
+    settings = {**choices, "frames": f"{numbers.start}:{numbers.stop}", **digests(surface, views)}
+    path = out / RECORD_FILE
+    if path.is_file():
+        before = read_json_table(path, "remove the folder")
+        if changed := [name for name in settings if before.get(name) != settings[name]]:
+            raise UserError(
+                f"--out {out}: holds part of an export with other settings ({', '.join(changed)}); choose "
+                "another name, or remove it"
+            )
+    else:
+        out.mkdir(exist_ok=True)
+        replace_text(path, json.dumps(settings) + "\n")
+    yield [number for number in numbers if not frame_path(out, number, suffix).is_file()]
+    path.unlink()
 
 
 def _need_driver(driver: str | None, frames: str | None) -> None:

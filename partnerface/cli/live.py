@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -39,7 +40,7 @@ def live(
 
     Args:
         avatar: folder of a run or of an avatar, a checkpoint, or an avatar file.
-        source: number of a camera, or a video file, which is played at its own rate.
+        source: number of a camera or its /dev/video, or a video file, which is played at its own rate.
         out: a video (.mp4) to write what is rendered to.
         size: width and height in pixels.
         samples: samples on a ray, at most those of training: fewer are faster.
@@ -85,13 +86,15 @@ def live(
     )
     from partnerface.files.video_reading.read import probe_video
     from partnerface.files.videos import write_video
-    from partnerface.files.whole_files import refuse_overwriting
+    from partnerface.files.whole_files import refuse_overwriting, require_writable
     from partnerface.runs.stop_signals import StopSignals
     from partnerface.tracking.live import LivePerformer
 
     if out is not None:
         refuse_overwriting(Path(out), source)
     settings = TransferSettings(pose=pose, range=range, torso=torso, keep_distance=keep_distance)
+    if device := re.fullmatch(r"/dev/video(\d+)", str(Path(source).resolve())):
+        source = device[1]
     if source.isdecimal():
         pictures = camera_pictures(int(source))
         with closing(camera_pictures(int(source))) as tried:
@@ -100,6 +103,8 @@ def live(
         probe_video(Path(source))
         pictures = played_pictures(Path(source))
     loaded = open_avatar(avatar, trust).avatar
+    if out is not None:
+        require_writable(Path(out).absolute().parent)
     # Every sampler of this package has them; one of somebody else need not.
     trained = getattr(loaded.sampler, "samples", samples)
     loaded.sampler.samples = min(samples, trained)

@@ -212,7 +212,8 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     if arguments and not re.match(r"--?\w", arguments[0]):
         arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
     arguments = _with_bare_switches(function, _with_underscores(arguments))
-    arguments = resolve_config_paths(_with_plain_paths(function, arguments))
+    arguments = _with_infinity(function, _with_plain_paths(function, arguments))
+    arguments = resolve_config_paths(arguments)
     try:
         code = jsonargparse.auto_cli(
             function,
@@ -241,7 +242,7 @@ def _with_underscores(arguments: Sequence[str]) -> list[str]:
 def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[str]:
     """The arguments, with ``=true`` behind every switch that stands without a value."""
     parameters = inspect.signature(function).parameters.values()
-    switches = {f"--{p.name}" for p in parameters if p.annotation in (bool, "bool")}
+    switches = {f"--{p.name}" for p in parameters if "bool" in str(p.annotation)}
     after = [*arguments[1:], "--"]
     return [
         f"{word}=true" if word in switches and following.startswith("--") else word
@@ -262,6 +263,18 @@ def _with_plain_paths(function: Callable, arguments: Sequence[str]) -> list[str]
             argument = _plain_path(argument)
         plain.append(argument)
     return plain
+
+
+def _with_infinity(function: Callable, arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``.inf``, as YAML has it, for ``inf`` wherever no text is wanted."""
+    parameters = inspect.signature(function).parameters.values()
+    texts = {f"--{p.name}" for p in parameters if re.match("str|Path", str(p.annotation))}
+    words: list[str] = []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        flag, _, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        infinite = flag not in texts and re.fullmatch(r"\+?inf(inity)?", value, re.IGNORECASE)
+        words.append(f"{word[: len(word) - len(value)]}.inf" if infinite else word)
+    return words
 
 
 def _plain_path(value: str) -> str:

@@ -14,7 +14,7 @@ def reenact(
     side_by_side: bool = False,
     size: str | None = None,
     background: str = "white",
-    sound: bool = True,
+    sound: bool | Path = True,
     keep_frames: bool = False,
     trust: str = "",
     **driving: Any,
@@ -31,7 +31,8 @@ def reenact(
         side_by_side: show the driver's frames on the left.
         size: a side in pixels, or WIDTHxHEIGHT; by default that of training.
         background: transparent, #rrggbb, the name of a colour, or an image.
-        sound: take the driver's sound along.
+        sound: take the driver's sound along, or not (false), or that of a file (.wav, .mp3, a video ...)
+            that was recorded with it.
         keep_frames: keep the finished frames in OUT.frames.
         trust: packages whose classes the avatar may name, with commas between.
         driving: see `DrivingOptions`.
@@ -46,6 +47,8 @@ def reenact(
 
     options = DrivingOptions(**driving)
     output = FilmOutput.parse(out, size, background, driver=driver)
+    if isinstance(sound, Path):
+        output.require_sound(sound)
     with termination_as_exit():
         opened = open_avatar(avatar, trust)
         performance = opened.drive(driver, options)

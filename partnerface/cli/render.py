@@ -17,7 +17,7 @@ def render(
     driver: str | None = None,
     view: int | None = None,
     seconds: float = 4.0,
-    fps: float = 25.0,
+    fps: float | None = None,
     degrees: float = 25.0,
     size: str | None = None,
     background: str = "white",
@@ -37,7 +37,7 @@ def render(
         driver: with --view: whose view stands still, as for reenact; by default the neutral face.
         view: number of that view.
         seconds: length of an orbit or a sweep.
-        fps: frames per second.
+        fps: frames per second; by default as the file of cameras says, or else 25.
         degrees: how far an orbit goes to each side.
         size: a side in pixels, or WIDTHxHEIGHT; by default that of training.
         background: transparent, #rrggbb, the name of a colour, or an image.

@@ -214,7 +214,8 @@ class AvatarCLI(LightningCLI):
         Raises:
             UserError: the constructor of a class that is not ours raises.
         """
-        name_head_of_dataset(self.config[self.config["subcommand"]])
+        command = self.config["subcommand"]
+        name_head_of_dataset(self.config[command], command)
         try:
             super().instantiate_classes()
         except (Exception, SystemExit) as error:

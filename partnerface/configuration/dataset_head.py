@@ -8,15 +8,18 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+from partnerface.avatar_files.class_paths import class_path
+from partnerface.avatar_files.loading import prefer_files_of_run
 from partnerface.configuration.config_files import config_arguments
 from partnerface.data.formats.auto import AutoReader
 from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.formats.foreign_reader import HEAD_MODEL
 from partnerface.errors import UserError
-from partnerface.files.whole_files import one_after_another
+from partnerface.files.whole_files import one_after_another, require_writable
 from partnerface.head_models.dataset_head import DatasetHead
+from partnerface.head_models.open_head_model import packaged_head
 
-AUTO_READER = {"--data.reader=auto": f"--data.reader={AutoReader.__module__}.{AutoReader.__qualname__}"}
+AUTO_READER = {"--data.reader=auto": f"--data.reader={class_path(AutoReader)}"}
 """A word of the command line and what it stands for."""
 
 
@@ -34,38 +37,49 @@ def with_default_stack(arguments: Sequence[str]) -> list[str]:
     return ["fit", *config_arguments(*STACK), *arguments[1:]]
 
 
-def name_head_of_dataset(chosen: Namespace) -> None:
-    """Give a `DatasetHead` without a file the one that the reader leaves beside the dataset.
+def name_head_of_dataset(chosen: Namespace, command: str) -> None:
+    """Say which head model a `DatasetHead` is: without a file that of the dataset, else that of the run.
 
+    One of the package is named as such. Any other is copied into the folder of the run by ``fit``, since the
+    dataset may be moved or removed; other commands take the one that the reader leaves beside the dataset. A
+    file that is named is taken from the folder of the checkpoint's run, if one lies there.
     The parser builds an avatar before the data, so the dataset is read here; what the reader keeps makes
     the second time short.
 
     Args:
         chosen: the configuration of a command.
+        command: its name.
 
     Raises:
-        UserError: the dataset cannot be read.
+        UserError: the dataset cannot be read, or the copy cannot be written.
     """
     head_model, reader = chosen.get("model.avatar.init_args.head_model"), chosen.get("data.reader")
     if not (_is(head_model, DatasetHead) and _is(reader, AutoReader)):
         return
-    if head_model.get("init_args.path") is None:
-        arguments = reader["init_args"]
-        root = Path(arguments["root"])
-        path = DatasetFolder(root).cache / HEAD_MODEL
-        with one_after_another(root):
-            found = AutoReader(**vars(arguments)).read().head_model
-            if found is None:
-                raise UserError(
-                    f"dataset {root}: names a head model that is not beside it; give it as "
-                    "--data.reader.head_model FILE"
-                )
-            if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                found.asset.save(path)
-        head_model["init_args"] = Namespace(path=path)
+    if head_model.get("init_args.path") is not None:
+        if chosen.get("ckpt_path") is not None:
+            prefer_files_of_run(head_model, Path(chosen["ckpt_path"]))
+        return
+    arguments = reader["init_args"]
+    root = Path(arguments["root"])
+    folder = Path(chosen["run_dir"]) if command == "fit" else DatasetFolder(root).cache
+    with one_after_another(root):
+        found = AutoReader(**vars(arguments)).read().head_model
+        if found is None:
+            raise UserError(
+                f"dataset {root}: names a head model that is not beside it; give it as "
+                "--data.reader.head_model FILE"
+            )
+        if (packaged := packaged_head(found.asset.checksum())) is not None:
+            head_model["class_path"] = class_path(type(packaged))
+            head_model["init_args"] = Namespace()
+            return
+        # A run that is continued keeps its own.
+        if chosen.get("ckpt_path") is None or not (folder / HEAD_MODEL).is_file():
+            require_writable(folder)
+            found.asset.save(folder / HEAD_MODEL)
+    head_model["init_args"] = Namespace(path=folder / HEAD_MODEL)
 
 
 def _is(value: object, kind: type) -> bool:
-    path = value.get("class_path") if isinstance(value, Namespace) else None
-    return path == f"{kind.__module__}.{kind.__qualname__}"
+    return isinstance(value, Namespace) and value.get("class_path") == class_path(kind)

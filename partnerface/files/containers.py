@@ -11,11 +11,15 @@ import av
 from av.stream import Disposition
 
 from partnerface.errors import UserError
+from partnerface.files.video_reading.decoding import StreamDecoder
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 """Containers that are decoded. Playlists are not: they name other files, which a stranger's must not open."""
 
 SOUND_CONTAINERS = f"{CONTAINERS},wav,mp3,flac,aac"
+
+USUAL_RATE = 48000
+"""Samples per second."""
 
 SHORTEST_CUT = 1e-3
 """Seconds: sound that begins within this of the first picture is copied as it is."""
@@ -107,9 +111,10 @@ class SoundCopy:
             if stream.codec_context.name in copied and abs(sound.start) < SHORTEST_CUT:
                 self._packets = self._copied(stream, container.add_stream_from_template(stream))
             else:
-                rate = 48000 if encoder == "libopus" else stream.rate
                 layout = "mono" if stream.channels == 1 else "stereo"
-                self._packets = self._encoded(stream, container.add_stream(encoder, rate=rate, layout=layout))
+                target = container.add_stream(encoder, rate=_rate(encoder, stream.rate), layout=layout)
+                self._open(target)
+                self._packets = self._encoded(stream, target)
         self._next: tuple[float, av.Packet] | None = None
 
     def __enter__(self) -> SoundCopy:
@@ -117,6 +122,21 @@ class SoundCopy:
 
     def __exit__(self, *_: object) -> None:
         self._source.close()
+
+    def _open(self, target: av.AudioStream) -> None:
+        """Open an encoder before the pictures are written.
+
+        Raises:
+            UserError: it cannot encode this sound.
+        """
+        try:
+            target.codec_context.open()
+        except (av.FFmpegError, ValueError) as error:
+            self._source.close()
+            reason = getattr(error, "strerror", error)
+            raise UserError(
+                f"{self._sound.path}: its sound cannot be encoded ({reason}); --sound false leaves it out"
+            ) from error
 
     def write_until(self, seconds: float) -> None:
         """Write the packets that begin before a time of the pictures, so that players find both together.
@@ -138,11 +158,12 @@ class SoundCopy:
             self._next = None
 
     def _first_picture(self) -> Fraction:
-        """Seconds on the source's clock."""
-        pictures = self._source.streams.video
-        if not pictures or pictures[0].start_time is None:
-            return Fraction(0)
-        return pictures[0].start_time * pictures[0].time_base
+        """Seconds on the source's clock of the first picture that can be decoded, 0 without pictures."""
+        with opened(self._sound.path, SOUND_CONTAINERS, "sound") as container:
+            for stream in video_streams(container)[:1]:
+                for _, time in StreamDecoder(container, stream):
+                    return Fraction(time).limit_denominator(10**6)
+        return Fraction(0)
 
     def _copied(self, stream: av.AudioStream, target: av.AudioStream) -> Iterator[tuple[float, av.Packet]]:
         begin, end = self._first_picture(), self._sound.seconds
@@ -184,6 +205,12 @@ class SoundCopy:
         source.push(None)
         yield from _drained(chain[-1], target)
         yield from ((_seconds(packet), packet) for packet in target.encode(None))
+
+
+def _rate(encoder: str, rate: int) -> int:
+    """Samples per second to encode: those of the sound where the encoder knows them."""
+    known = av.Codec(encoder, "w").audio_rates
+    return rate if encoder != "libopus" and rate in (known or (rate,)) else USUAL_RATE
 
 
 def _drained(

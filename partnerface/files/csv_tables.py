@@ -11,8 +11,12 @@ LARGEST_CSV = 64_000_000
 """Bytes: half an hour of 63 columns at 60 rows per second. In memory it takes some ten times as much."""
 
 
-def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+def read_csv(path: Path, cut_off: bool = False) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a CSV file with commas, semicolons or tabs between; empty rows are left out.
+
+    Args:
+        path: the file.
+        cut_off: the last row may be shorter than the header, as where a recorder was stopped while it wrote.
 
     Raises:
         UserError: the file is missing, too large, or not CSV, or a row is not as long as the header.
@@ -32,6 +36,7 @@ def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
         raise UserError(f"{path}: empty; expected a header and rows of values")
     header = [name.strip() for name in rows[0]]
     for number, row in enumerate(rows[1:], 1):
-        if len(row) != len(header):
+        cut = cut_off and number == len(rows) - 1 and len(row) < len(header)
+        if len(row) != len(header) and not cut:
             raise UserError(f"{path}: row {number} has {len(row)} values, the header has {len(header)}")
     return header, rows[1:]

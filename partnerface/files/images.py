@@ -16,6 +16,9 @@ FORMATS = ("PNG", "JPEG")
 
 WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
+_COLOURED = ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr")
+"""Types of pixels that have colours of 8 bits."""
+
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue (ITU-R BT.601)."""
 
@@ -29,7 +32,18 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is missing or not an image.
     """
-    return _read(path, "RGB", ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr"))
+    return _read(path, "RGB", _COLOURED)
+
+
+def read_shown(path: Path) -> np.ndarray:
+    """``[H, W, 3]`` uint8 colours of an image file as viewers show it: upright, and over white.
+
+    Raises:
+        UserError: the file is missing or not an image.
+    """
+    picture = Image.fromarray(_read(path, "RGBA", _COLOURED, upright=True))
+    white = Image.new("RGBA", picture.size, "white")
+    return np.array(Image.alpha_composite(white, picture).convert("RGB"))
 
 
 def read_pixels(path: Path, upright: bool = False) -> np.ndarray:

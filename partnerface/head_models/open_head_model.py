@@ -19,6 +19,12 @@ _MARKS: Mapping[str, Callable[[Path], HeadModel]] = {"v_template": FlameHead, "p
 """An array by which an npz file is known, and what reads it."""
 
 
+def packaged_head(checksum: str) -> HeadModel | None:
+    """The head model of the package that has a checksum, see `HeadModelAsset.checksum`; None if none has."""
+    heads = (make() for make in PACKAGED_HEADS.values())
+    return next((head for head in heads if head.asset.checksum() == checksum), None)
+
+
 def open_head_model(text: str | Path) -> HeadModel:
     """The head model of a name or a file.
 

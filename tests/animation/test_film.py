@@ -24,6 +24,7 @@ from partnerface.animation.film_output import FilmOutput
 from partnerface.avatar.method import AvatarMethod
 from partnerface.cli.main import main
 from partnerface.errors import UserError
+from partnerface.files.videos import write_video
 from tests.files.test_film_encodings import RATE, film_with_sound, heard, lag_of, noise
 
 
@@ -88,11 +89,11 @@ def test_sound_starts_with_the_first_frame_that_is_shown(tmp_path: Path, avatar)
     sound, source = noise(4.0), tmp_path / "source.mp4"
     film_with_sound(source, sound, "aac", Fraction(25))
     film = Shots([avatar.default_view()] * 90, 25.0)
-    film.sound = source
+    film.sound, film.sound_start = source, 0.4
     output = FilmOutput.parse(tmp_path / "film.mp4", "16", "white")
     make_film(avatar, film, output, frames=range(40, 80))
     samples, end = heard(tmp_path / "film.mp4")
-    lag, strength = lag_of(samples[:RATE], sound[round(1.6 * RATE) :][:RATE])
+    lag, strength = lag_of(samples[:RATE], sound[round(2.0 * RATE) :][:RATE])
     assert abs(lag) < 2e-3
     assert strength > 0.9
     assert abs(end - 1.6) < 0.021
@@ -101,6 +102,37 @@ def test_sound_starts_with_the_first_frame_that_is_shown(tmp_path: Path, avatar)
     )
     with av.open(str(tmp_path / "still.mp4")) as container:
         assert not container.streams.audio
+
+
+def test_the_sound_of_a_file_comes_with_a_driver_that_has_none(tmp_path: Path, avatar) -> None:
+    sound, voice = noise(4.0), tmp_path / "voice.flac"
+    with av.open(str(voice), "w") as container:
+        stream = container.add_stream("flac", rate=RATE, layout="mono")
+        samples = av.AudioFrame.from_ndarray((32767 * sound[None]).astype(np.int16), "s16", "mono")
+        samples.sample_rate = RATE
+        container.mux(stream.encode(samples))
+        container.mux(stream.encode(None))
+    film = Shots([avatar.default_view()] * 60, 25.0)
+    output = FilmOutput.parse(tmp_path / "film.mp4", "16", "white")
+    make_film(avatar, film, output, frames=range(20, 60), sound=voice)
+    samples, end = heard(tmp_path / "film.mp4")
+    lag, strength = lag_of(samples[:RATE], sound[round(0.8 * RATE) :][:RATE])
+    assert abs(lag) < 2e-3
+    assert strength > 0.9
+    assert abs(end - 1.6) < 0.021
+
+
+def test_bad_sound_is_refused_before_anything_is_rendered(tmp_path: Path, trained_run: Path, capsys) -> None:
+    write_video(tmp_path / "silent.mp4", [np.zeros((16, 16, 3), np.uint8)] * 3, 25)
+    for out, sound, words in (
+        ("film.mp4", "gone.wav", "gone.wav: no such sound file"),
+        ("film.mp4", "silent.mp4", "silent.mp4: has no sound track"),
+        ("pictures", "silent.mp4", "silent.mp4: pictures have none"),
+    ):
+        places = ["--out", str(tmp_path / out), "--sound", str(tmp_path / sound)]
+        assert main(["reenact", str(trained_run), "--driver", "talk", *places]) == 2
+        assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["silent.mp4"]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,12 +21,14 @@ from partnerface.animation.open_driver import DrivingOptions, open_driver
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.errors import UserError
+from partnerface.files.video_reading.source import VideoSource
 from partnerface.files.videos import write_video
 from partnerface.head_models import expression_map
 from partnerface.head_models.ict_facekit import IctFaceKitHead
 from tests.avatar.test_avatar import make_avatar
 from tests.contracts.subjects import tracked_sequence
 from tests.data.drivers.test_live_link_face import values, write
+from tests.files.test_film_encodings import film_with_sound, noise
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,25 @@ def test_the_dataset_inside_a_run_is_found_wherever_the_run_lies(
     assert len(open_driver("own", avatar, run=run, say=lambda line: None)) == 24
 
 
+def test_the_dataset_of_a_run_is_found_from_another_working_directory(
+    synthetic_dataset, avatar, tmp_path, monkeypatch
+):
+    """Both paths of its configuration are relative to the directory in which it was trained."""
+    project, run = tmp_path / "project", tmp_path / "project" / "runs" / "t"
+    run.mkdir(parents=True)
+    shutil.copytree(synthetic_dataset, project / "ds" / "a")
+    reader = {"init_args": {"root": "ds/a", "head_model": None}}
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": {"reader": reader}, "run_dir": "runs/t"}))
+    monkeypatch.chdir(project)
+    assert len(open_driver("runs/t", avatar, say=lambda line: None)) == 24
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(open_driver("own", avatar, run=Path("../project/runs/t"), say=lambda line: None)) == 24
+    run.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="relative to the folder in which training ran; give the dataset's"):
+        open_driver("../moved", avatar, say=lambda line: None)
+
+
 @pytest.mark.parametrize(
     ("text", "option", "words"),
     [
@@ -111,6 +133,7 @@ def test_the_dataset_inside_a_run_is_found_wherever_the_run_lies(
         ("{tmp}/t.npy", {"angles": "degrees"}, "--angles: is for a Live Link Face file"),
         ("talk", {"flip": "yaw"}, "--flip: is for a Live Link Face file; the driver is a built-in motion"),
         ("{tmp}", {"seed": 1}, "the driver is a dataset"),
+        ("talk", {"clip": "0:3"}, "--clip: is for a video; the driver is a built-in motion"),
     ],
 )
 def test_an_option_that_a_driver_does_not_read_is_refused(avatar, tracker, tmp_path, text, option, words):
@@ -137,7 +160,7 @@ def test_a_video_is_tracked_once_into_a_cache_by_its_content(avatar, tracker, tm
     driver = open_driver(str(video), avatar, say=lines.append)
     assert (len(driver), driver.fps, driver.sound) == (24, 25.0, None)
     [(tracked, folder)] = tracker
-    assert tracked == video
+    assert tracked == VideoSource(video)
     assert any(str(folder) in line for line in lines)
     assert driver.performance.name == "clip.mp4"
     copied = Path(shutil.copy(video, tmp_path / "copy.mp4"))
@@ -195,11 +218,27 @@ def test_a_videos_sound_comes_along(avatar, tracker, tmp_path):
         open_driver(str(tone), avatar, say=lambda line: None)
 
 
+def test_a_section_of_a_video_is_tracked_alone_and_its_sound_begins_there(avatar, tracker, tmp_path):
+    video = tmp_path / "clip.mkv"
+    film_with_sound(video, noise(2.0), "flac", Fraction(25))
+    quiet = {"say": lambda line: None}
+    driver = open_driver(str(video), avatar, DrivingOptions(clip="0.5:"), **quiet)
+    assert (driver.sound, driver.sound_start) == (video, pytest.approx(0.52, abs=1e-3))
+    assert open_driver(str(video), avatar, **quiet).sound_start == 0
+    [(section, folder), (whole, other)] = tracker
+    assert (section.section, whole.section) == ((0.5, math.inf), None)
+    assert folder != other
+    for clip, words in (("9:10", "no frames within --clip 9:10"), ("5", "--clip 5: give the first and the")):
+        with pytest.raises(UserError, match=words):
+            open_driver(str(video), avatar, DrivingOptions(clip=clip), **quiet)
+
+
 def test_a_recording_and_a_table_by_their_suffix(avatar, tmp_path):
     path = write(tmp_path / "Take.CSV", values(80))
     assert open_driver(str(path), avatar, DrivingOptions(fps=30), say=print).fps == 30
     np.save(tmp_path / "t.npy", np.zeros((7, 52), np.float32))
-    driver = open_driver(str(tmp_path / "t.npy"), avatar)
+    (tmp_path / "t.npy").rename(tmp_path / "T.NPY")
+    driver = open_driver(str(tmp_path / "T.NPY"), avatar)
     assert len(driver) == 7
     neutral = avatar.default_view().head.expression
     torch.testing.assert_close(driver.views.head.expression, neutral.expand(7, -1))

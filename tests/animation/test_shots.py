@@ -92,8 +92,9 @@ def test_listed_cameras_are_taken_as_they_are(tmp_path: Path) -> None:
         ],
     }
     path.write_text(json.dumps(table))
-    cameras, fps = read_cameras(path, CAMERA, 25)
+    cameras, fps = read_cameras(path, CAMERA)
     assert fps == 12.5
+    assert read_cameras(path, CAMERA, 30)[1] == 30
     assert torch.equal(cameras.camera_to_world, torch.tensor([POSE, moved]))
     assert cameras.intrinsics[0].tolist() == CAMERA.intrinsics[0].tolist()
     assert cameras.intrinsics[1].tolist() == [9, 9, 16, 16]
@@ -120,5 +121,5 @@ def test_cameras_that_are_none_give_one_line(tmp_path: Path, table) -> None:
     path = tmp_path / "cameras.json"
     path.write_text(json.dumps(table))
     with pytest.raises(UserError, match=r"cameras\.json") as raised:
-        read_cameras(path, CAMERA, 25)
+        read_cameras(path, CAMERA)
     assert "\n" not in str(raised.value)

@@ -17,6 +17,7 @@ from partnerface.data.view import View
 from partnerface.deformation.global_deformation import NoDeformation
 from partnerface.deformation.lip_expression import LipExpression
 from partnerface.deformation.part_networks import PartNetworks
+from partnerface.errors import UserError
 from partnerface.fields.hash_field import HashField
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_parameters import ParameterRefinement
@@ -108,6 +109,16 @@ def assert_same_picture(first: Picture, second: Picture) -> None:
         torch.testing.assert_close(
             getattr(first, name), getattr(second, name), atol=1e-5, rtol=1e-4, msg=name
         )
+
+
+def test_a_picture_is_of_one_view_and_a_single_number_is_both_its_sides(
+    avatar: Avatar, sequence: TrackedSequence
+) -> None:
+    picture = render(avatar, sequence, 3, size=16)
+    assert_same_picture(picture, render(avatar, sequence, 3, size=(16, 16)))
+    assert picture.alpha.shape == (16, 16)
+    with pytest.raises(UserError, match=r"view: 3 frames; render one of them, view\.select\(\[k\]\)"):
+        avatar.render(views_of(sequence, [0, 1, 2]))
 
 
 def test_picture_shows_the_head_where_the_matte_does(avatar, sequence):

@@ -52,6 +52,33 @@ def test_an_image_covers_the_picture_and_is_cut_at_its_sides(tmp_path: Path, pic
     assert (found[:, 18:30] == (0, 255, 0)).all()
 
 
+def test_an_image_is_upright_as_its_camera_says_and_white_where_it_is_transparent(tmp_path: Path) -> None:
+    """A phone lays a picture that was taken upright on its side, and says so."""
+    upright = np.zeros((64, 32, 3), np.uint8)
+    upright[:32] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter clockwise
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "phone.jpg", exif=exif, quality=100)
+    found = Background.named(str(tmp_path / "phone.jpg")).image
+    assert np.abs(found.astype(int) - upright).max() <= 2
+    rgba = np.array([[[200, 0, 0, 255], [200, 0, 0, 0], [200, 0, 0, 51]]], np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "glass.png")
+    found = Background.named(str(tmp_path / "glass.png")).image
+    assert np.abs(found[0] - np.array([[200, 0, 0], [255, 255, 255], [244, 204, 204]])).max() <= 1
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([9, 9, 9, 70, 80, 90])
+    palette.save(tmp_path / "palette.png", transparency=0)
+    found = Background.named(str(tmp_path / "palette.png")).image
+    assert found.tolist() == [[[255, 255, 255], [70, 80, 90]]]
+
+
+@pytest.mark.parametrize("text", ["#10203040", "#1234"])
+def test_a_colour_with_alpha_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=f"--background {text}: is seen through"):
+        Background.named(text)
+    assert Background.named("#102030ff").colour.tolist() == Background.named("#102030").colour.tolist()
+
+
 @pytest.mark.parametrize("text", ["whit", "#12345", "", "grene", "rgb(1,2", "hsl(900%)", "none"])
 def test_unknown_ones_give_one_line(text: str) -> None:
     with pytest.raises(UserError, match="--background"):

@@ -124,13 +124,14 @@ def test_a_folder_without_a_checkpoint_and_a_wrong_name_are_refused(
     assert main(["export", "avatar"]) == 2
     assert main(["export", "avatar", str(tmp_path)]) == 2
     assert main(["export", "avatar", str(trained_run), "--out", str(tmp_path / "me.bin")]) == 2
-    assert main(["export", "avatar", str(trained_run), "--out", str(tmp_path / "no" / "me.avatar")]) == 2
+    (tmp_path / "file").touch()
+    assert main(["export", "avatar", str(trained_run), "--out", str(tmp_path / "file" / "me.avatar")]) == 2
     errors = capsys.readouterr().err
     assert "avatar" in errors.splitlines()[0]
     assert "holds no checkpoints/last.ckpt" in errors
     assert "ends in .avatar" in errors
     assert "cannot be written" in errors
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_loading_and_rendering_import_no_trainer(trained_run: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 import trimesh
 
 from partnerface.cli.main import main
+from partnerface.export import posed_meshes
 from tests.export.glb_reader import Glb
 
 
@@ -35,6 +36,33 @@ def test_every_frame_becomes_a_file(trained_run, tmp_path) -> None:
     assert len(list((tmp_path / "splats").iterdir())) == 2
     assert main([*splats, "--out", str(tmp_path / "me.ply")]) == 0
     assert 0 < len(trimesh.load(tmp_path / "me.ply").vertices) <= 1000
+
+
+def test_an_export_that_was_stopped_is_continued(trained_run, tmp_path, capsys, monkeypatch) -> None:
+    """It said that what was done is kept, and the same command refused the folder."""
+    whole, out = tmp_path / "whole", tmp_path / "ply"
+    command = ["export", "ply", str(trained_run), "--driver=talk", "--seconds=1"]
+    assert main([*command, "--frames=3:6", "--out", str(whole)]) == 0
+    write, written = posed_meshes.write_coloured_ply, []
+
+    def counted(path, *rest) -> None:
+        if len(written) == 2:
+            written.append("stopped")
+            raise KeyboardInterrupt
+        write(path, *rest)
+        written.append(path.name)
+
+    monkeypatch.setattr(posed_meshes, "write_coloured_ply", counted)
+    assert main([*command, "--frames=3:6", "--out", str(out)]) == 130
+    capsys.readouterr()
+    for other in (["--frames=3:7"], ["--frames=3:6", "--pose=still"]):
+        assert main([*command, *other, "--out", str(out)]) == 2
+        assert "holds part of an export with other settings" in capsys.readouterr().err
+    assert main([*command, "--frames=3:6", "--out", str(out)]) == 0
+    assert written == ["00003.ply", "00004.ply", "stopped", "00005.ply"]
+    assert [path.name for path in sorted(out.iterdir())] == [path.name for path in sorted(whole.iterdir())]
+    for path in whole.iterdir():
+        assert path.read_bytes() == (out / path.name).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def blank_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--out", "clip.gif"], "--out clip.gif: a live performance is written as .mp4"),
         (["--source", "none.mp4"], "none.mp4: no such video file"),
         (["--source", "97"], "camera 97 (/dev/video97): there is none"),
+        (["--source", "/dev/video97"], "camera 97 (/dev/video97): there is none"),
         (["--range", "0"], "--range 0: give a number above 0"),
         (["--pose", "sideways"], "pose"),
     ],

@@ -11,6 +11,7 @@ from PIL import Image
 import partnerface
 from partnerface.animation.open_avatar import OpenedAvatar
 from partnerface.cli.main import main
+from partnerface.errors import UserError
 from tests.files.test_film_encodings import decoded_with_alpha
 
 NOT_RENDERED = "partnerface.avatar.method.AvatarMethod.render"
@@ -78,6 +79,7 @@ def test_bad_output_or_avatar(command, words, message, trained_run, tmp_path, mo
         ("reenact", ["--driver", "talk", "--side_by_side"], "driver talk has no pictures"),
         ("reenact", ["--driver", "talk", "--pose", "moving"], "pose"),
         ("reenact", ["--driver", "talk", "--range", "-1"], "--range"),
+        ("reenact", ["--driver", "talk", "--seed", "-1"], "--seed -1: give 0 or more"),
         ("render", ["--channels", "rgb,dept"], "did you mean depth?"),
         ("render", ["--channels", "rgb,rgb"], "named twice"),
         ("render", ["--expression", "jawOpne=1"], "did you mean jawOpen?"),
@@ -98,6 +100,17 @@ def test_bad_values(command, words, message, trained_run, tmp_path, monkeypatch,
     assert main([command, str(trained_run), *out, *words]) == 2
     assert message in one_line(capsys)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("words", [["--range", "inf"], ["--range=+Infinity"], ["--range", ".INF"]])
+def test_no_limit_is_written_as_the_help_has_it(words, trained_run, tmp_path, monkeypatch, capsys) -> None:
+    def drive(self, driver, options):
+        raise UserError(f"a range of {options.range}")
+
+    monkeypatch.setattr(OpenedAvatar, "drive", drive)
+    monkeypatch.chdir(tmp_path)
+    assert main(["reenact", str(trained_run), "--driver", "talk", "--out", "inf", *words]) == 2
+    assert "a range of inf" in one_line(capsys)
 
 
 def test_side_by_side_shows_the_frames_of_the_driver(

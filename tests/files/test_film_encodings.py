@@ -1,5 +1,6 @@
 """What is decoded by PyAV alone, against what was written: colours, transparency, times and sound."""
 
+import wave
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ from scipy.signal import correlate
 
 from partnerface.errors import UserError
 from partnerface.files.containers import Sound, has_sound_track
-from partnerface.files.video_reading.read import probe_video
+from partnerface.files.video_reading.read import probe_video, read_video
 from partnerface.files.videos import frame_rate, write_video
 
 RATE = 48000
@@ -25,13 +26,25 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 
 def film_with_sound(
-    path: Path, sound: np.ndarray, codec: str, rate: Fraction, sound_starts: float = 0.0, first: int = 0
+    path: Path,
+    sound: np.ndarray,
+    codec: str,
+    rate: Fraction,
+    sound_starts: float = 0.0,
+    first: int = 0,
+    group: int | None = None,
 ) -> None:
-    """A black video of the sound's length; ``first`` is the number of the time stamp of its first picture."""
+    """A black video of the sound's length.
+
+    ``first`` is the number of the time stamp of its first picture, ``group`` the length of its groups of
+    pictures.
+    """
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=rate)
         video.width = video.height = 32
         video.pix_fmt = "yuv420p"
+        if group is not None:
+            video.options = {"g": str(group), "bf": "0", "x264-params": "scenecut=0"}
         audio = container.add_stream(codec, rate=RATE, layout="mono")
         for number in range(round(len(sound) / RATE * rate)):
             picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
@@ -201,6 +214,39 @@ def planes(frame: av.VideoFrame) -> list[np.ndarray]:
         rows = np.frombuffer(bytes(plane), kind).reshape(plane.height, -1)
         found.append(rows[:, : plane.width])
     return found
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_sound_stays_in_step_with_a_video_that_begins_within_a_group_of_pictures(tmp_path, suffix) -> None:
+    """Its first 16 pictures cannot be decoded, so that what a reader has begins 0.8 s into the sound."""
+    source, path, sound = tmp_path / "s.ts", tmp_path / f"a{suffix}", noise(4.0)
+    film_with_sound(source, sound, "aac", Fraction(25), group=20)
+    with av.open(str(source)) as container:
+        fifth = [packet.pos for packet in container.demux(video=0) if packet.size][4]
+    source.write_bytes(source.read_bytes()[fifth // 188 * 188 :])
+    assert sum(1 for _ in read_video(source)) == 80
+    write_video(path, [np.zeros((32, 32, 3), np.uint8)] * 50, 25, Sound(source, 0.0, 2.0))
+    samples, _ = heard(path)
+    lag, strength = lag_of(samples[RATE // 4 :], sound[round(1.05 * RATE) :][:RATE])
+    assert abs(lag) < 2e-3, lag
+    assert strength > 0.9
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".ts"])
+@pytest.mark.parametrize("rate", [192_000, 6_000])
+def test_sound_of_a_rate_that_the_encoder_lacks_is_resampled(tmp_path: Path, suffix: str, rate: int) -> None:
+    source, path, tone = tmp_path / "s.wav", tmp_path / f"a{suffix}", 440
+    sine = 0.5 * np.sin(2 * np.pi * tone * np.arange(2 * rate) / rate)
+    with wave.open(str(source), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((32767 * sine).astype("<i2").tobytes())
+    write_video(path, [np.zeros((32, 32, 3), np.uint8)] * 25, 25, Sound(source, 0.0, 1.0))
+    samples, end = heard(path)
+    assert abs(end - 1.0) < 0.05
+    spectrum = np.abs(np.fft.rfft(samples[RATE // 4 : 3 * RATE // 4] * np.hanning(RATE // 2)))
+    assert abs(2 * int(spectrum.argmax()) - tone) <= 2
 
 
 def bt709(red: float, green: float, blue: float) -> list[float]:

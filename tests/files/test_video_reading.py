@@ -1,6 +1,7 @@
 """Videos as people have them: each made by code, and its frames compared with what a player shows."""
 
 import io
+import math
 import struct
 from fractions import Fraction
 from itertools import product
@@ -24,7 +25,7 @@ from partnerface.files.video_reading.read import (
     read_video,
     streams_of,
 )
-from partnerface.files.video_reading.source import VideoSource, natural_order
+from partnerface.files.video_reading.source import VideoSource, natural_order, parse_section
 from partnerface.files.videos import write_video
 
 TAGS_601 = (Colorspace.ITU601, ColorRange.MPEG, 2, 2)
@@ -348,6 +349,36 @@ def test_a_file_that_is_written_anew_is_read_anew(tmp_path):
     for count in (12, 20):
         encode(path, _moving(count))
         assert probe_video(path).num_frames == len(list(read_video(path))) == count
+
+
+def test_a_section_is_a_video_of_its_own(tmp_path):
+    """From 0.5 s, which lies between two frames, up to but without the frame at 1.2 s."""
+    path = tmp_path / "a.mp4"
+    encode(path, _moving(40))
+    source = VideoSource(path, section=(0.5, 1.2))
+    reader = VideoReader(source)
+    frames = list(reader)
+    assert [_number(frame) for frame in frames] == list(range(13, 30))
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(17) / 25, atol=1e-6)
+    assert reader.begins == pytest.approx(0.52)
+    assert abs(probe_video(source).num_frames - 17) <= 1
+    sources = [VideoSource(path), source, VideoSource(path, section=(0.5, 1.3)), VideoSource(path, fps=25.0)]
+    assert len({one.digest() for one in sources}) == 4
+    with pytest.raises(UserError, match="no frames within --clip 8:9"):
+        list(read_video(VideoSource(path, section=(8, 9))))
+
+
+@pytest.mark.parametrize(
+    ("text", "section"), [("12.5:40", (12.5, 40)), (":3", (0, 3)), ("2:", (2, math.inf))]
+)
+def test_a_section_in_words(text, section):
+    assert parse_section(text) == section
+
+
+@pytest.mark.parametrize("text", ["", "5", "5:4", "-1:4", "nan:4", "a:b", "1:2:3"])
+def test_no_such_section(text):
+    with pytest.raises(UserError, match="give the first and the last second"):
+        VideoSource(Path("a.mp4"), section=parse_section(text))
 
 
 def test_more_than_a_tenth_of_broken_packets_is_refused(tmp_path):

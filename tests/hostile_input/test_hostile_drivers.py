@@ -39,7 +39,7 @@ CSV = {
     "empty": (b"", "empty"),
     "blank lines": (b"\n\n\n", "empty"),
     "no rows": (HEADER.encode(), "a header without rows"),
-    "a short row": (f"{HEADER}\n{ROW}\n0,1,2".encode(), "row 2 has 3 values, the header has 63"),
+    "a short row": (f"{HEADER}\n{ROW}\n0,1,2\n{ROW}".encode(), "row 2 has 3 values, the header has 63"),
     "a long row": (f"{HEADER}\n{ROW},1".encode(), "row 1 has 64 values"),
     "another table": (b"date,price\n2026-01-01,3\n", "no columns for 52 expressions"),
     "half of the face": (

@@ -16,11 +16,13 @@ class Driver(Dataset, ABC):
 
     Attributes:
         fps: views per second.
-        sound: a file whose sound belongs to the views, from its start on, or None.
+        sound: a file whose sound belongs to the views, or None.
+        sound_start: where in it the first view is, in seconds from its first picture.
     """
 
     fps: float
     sound: Path | None = None
+    sound_start: float = 0.0
 
     @abstractmethod
     def __len__(self) -> int:

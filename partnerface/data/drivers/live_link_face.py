@@ -21,8 +21,10 @@ from partnerface.head_models.head_model import HeadModel
 
 DEFAULT_FPS = 60.0
 FRAME_RATES = (24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
-LARGEST_RADIANS = math.pi / 2
-"""A head that is tracked does not turn farther: larger angles are degrees."""
+FARTHEST_TURN = math.pi / 2
+"""Radians: a head that is tracked does not turn farther from where it mostly is."""
+LARGEST_RADIANS = 3.2
+"""Half a turn, which a phone on its side or upside down may add to the head's angles: larger are degrees."""
 
 LARGEST_VALUE = 2.0
 """An expression's. Apps keep to 1, editors overshoot a little; percent are something else."""
@@ -45,19 +47,24 @@ def read_live_link_face(
     """Read a recording, evenly spaced in time.
 
     A row with a value that is no number counts as a frame without a face. Where the timecode leaves frames
-    out, they are interpolated.
+    out, they are interpolated; of rows with one timecode the first is taken. A last row that is cut off is
+    left out.
 
     Args:
         path: the file.
         head_model: gives the expressions that they become, by name.
         fps: rows per second; by default as the timecode says, or else 60.
-        angles: ``radians``, ``degrees``, or ``auto`` by the size of the largest.
+        angles: ``radians``, ``degrees``, or ``auto`` by their size and how far they change.
         flip: angles of the head that turn the other way: names of axes with commas between.
 
     Raises:
         UserError: the file or an argument cannot be used.
     """
-    header, rows = read_csv(path)
+    header, rows = read_csv(path, cut_off=True)
+    notes = []
+    if rows and len(rows[-1]) < len(header):
+        notes.append(f"{path.name}: its last row is cut off and left out")
+        rows.pop()
     columns: dict[str, int] = {}
     for number, name in enumerate(header):
         if columns.setdefault(plain_name(name), number) != number:
@@ -73,17 +80,19 @@ def read_live_link_face(
         )
     if not rows:
         raise UserError(f"{path}: a header without rows; record again")
+    times, kept, time_note = _times(rows, columns, fps)
+    table, expression = table[kept], expression[kept]
     tracked = expression.isfinite().all(1)
     turns, unit_note = _turns(table, columns, tracked, path, angles)
     if not tracked.any():
         raise UserError(f"{path}: no row has numbers in all columns")
     if (largest := float(expression[tracked].abs().max())) > LARGEST_VALUE:
         raise UserError(f"{path}: expressions of up to {largest:g}; they must lie between 0 and 1")
-    notes = [f"{path.name}: no columns for {', '.join(missing)}: taken as zero"] if missing else []
+    if missing:
+        notes.append(f"{path.name}: no columns for {', '.join(missing)}: taken as zero")
     signs = _signs(flip)
     head = [sign * turns.get(f"head{axis}", table.new_zeros(len(table))) for axis, sign in signs.items()]
     joints = eye_joints(_eyes(expression.nan_to_num(0), turns, head_model), head_model)
-    times, time_note = _times(rows, columns, fps)
     notes += [note for note in (unit_note, time_note) if note]
     recording = Recording(
         name=path.name,
@@ -133,12 +142,19 @@ def _turns(
     found = {name: values.nan_to_num(0) for name, values in found.items()}
     largest = max(float(values[tracked].abs().max()) if tracked.any() else 0.0 for values in found.values())
     if unit == "auto":
-        unit = "degrees" if largest > LARGEST_RADIANS else "radians"
+        far = tracked.any() and any(_turn(values[tracked]) > FARTHEST_TURN for values in found.values())
+        unit = "degrees" if far or largest > LARGEST_RADIANS else "radians"
     if unit == "degrees":
         found = {name: values.deg2rad() for name, values in found.items()}
     elif unit != "radians":
         raise UserError(f"--angles {unit}: choose from auto, radians, degrees")
     return found, f"{path.name}: angles of up to {largest:.3g}, read as {unit} (--angles says otherwise)"
+
+
+def _turn(angles: Tensor) -> float:
+    """How far angles ``[T]``, as radians, go from their median, the shorter way round."""
+    away = (angles - angles.median()).abs()
+    return float(away.minimum((2 * math.pi - away).abs()).max())
 
 
 def _eyes(
@@ -153,25 +169,43 @@ def _eyes(
     return looks
 
 
-def _times(rows: list[list[str]], columns: dict[str, int], fps: float | None) -> tuple[Tensor, str | None]:
-    """``[T]`` seconds of the rows from the first on, by timecode or else by row, and a note."""
-    by_row = torch.arange(len(rows), dtype=torch.double) / (fps or DEFAULT_FPS)
+def _times(
+    rows: list[list[str]], columns: dict[str, int], fps: float | None
+) -> tuple[Tensor, Tensor, str | None]:
+    """When rows were recorded, by timecode or else by their number.
+
+    Returns:
+        ``[K]`` seconds from the first on, ``[T]`` bool the K rows that are meant, and a note.
+    """
+    counted, all_rows = torch.arange(len(rows), dtype=torch.double), torch.ones(len(rows), dtype=torch.bool)
     if fps is not None:
         if not 1 <= fps <= 1000:
             raise UserError(f"--fps {fps:g}: give a number of 1 to 1000")
-        return by_row, f"{fps:g} rows per second as requested; the timecode is not used"
+        return counted / fps, all_rows, f"{fps:g} rows per second as requested; the timecode is not used"
+    by_row = counted / DEFAULT_FPS, all_rows
     default = f"{DEFAULT_FPS:g} rows per second assumed (--fps says otherwise)"
     if "timecode" not in columns:
-        return by_row, f"no timecode: {default}"
+        return *by_row, f"no timecode: {default}"
     fields = [re.split("[:;]", row[columns["timecode"]].strip()) for row in rows]
     times = _seconds(fields)
     if times is None:
-        return by_row, f"a timecode that is none: {default}"
+        return *by_row, f"a timecode that is none: {default}"
     # A recording may last over midnight.
     times = times + 86400 * np.concatenate([[0], np.cumsum(np.diff(times) < -43200)])
-    if len(times) < 2 or not (np.diff(times) > 0).all():
-        return by_row, f"a timecode that does not increase: {default}"
-    return torch.from_numpy(times - times[0]), None
+    steps = np.diff(times)
+    if (steps > 0).sum() <= (steps < 0).sum():
+        return *by_row, f"a timecode that does not increase: {default}"
+    changes = np.flatnonzero(np.concatenate([[True], steps != 0, [True]]))
+    rows_of_one = float(np.median(np.diff(changes)))
+    if rows_of_one > 1 or (steps < 0).any():
+        rate = _usual_rate(rows_of_one / float(np.median(steps[steps > 0])))
+        fault = "goes back" if (steps < 0).any() else f"stands for {rows_of_one:g} rows each"
+        found = f"a timecode that {fault}: {rate:g} rows per second by its steps (--fps says otherwise)"
+        return counted / rate, all_rows, found
+    kept = np.concatenate([[True], steps > 0])
+    repeated = len(rows) - int(kept.sum())
+    note = f"{repeated} rows with the timecode of the row before them: left out" if repeated else None
+    return torch.from_numpy((times - times[0])[kept]), torch.from_numpy(kept), note
 
 
 def _seconds(fields: list[list[str]]) -> np.ndarray | None:
@@ -206,9 +240,13 @@ def _counted_rate(values: np.ndarray, frames: np.ndarray) -> float:
 
 
 def _rate(times: Tensor, fps: float | None) -> float:
-    """Frames per second: the reciprocal of the median step, a standard rate where one is within 2 %."""
+    """Frames per second: the reciprocal of the median step, or the standard rate near it."""
     if fps is not None or len(times) < 2:
         return float(DEFAULT_FPS if fps is None else fps)
-    rate = 1 / float(times.diff().median())
+    return _usual_rate(1 / float(times.diff().median()))
+
+
+def _usual_rate(rate: float) -> float:
+    """The standard rate within 2 % of a rate, or itself."""
     near = [standard for standard in FRAME_RATES if abs(rate / standard - 1) < 0.02]
     return float(near[0]) if near else rate

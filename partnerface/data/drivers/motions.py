@@ -57,7 +57,7 @@ def range_of_motion(head_model: HeadModel, seconds: float | None = None, seed: i
 
 def talk(head_model: HeadModel, seconds: float | None = None, seed: int = 0) -> Recording:
     """Like somebody who talks: syllables in phrases, lips, brows, blinks and nods. Ten seconds by default."""
-    draws, times = np.random.default_rng(seed), _times(10.0 if seconds is None else seconds)
+    draws, times = _generator(seed), _times(10.0 if seconds is None else seconds)
     jaw, lips, stress = torch.zeros(len(times)), torch.zeros(len(times), 3), torch.zeros(len(times))
     now, end = 0.4, float(times[-1])
     while now < end:
@@ -94,7 +94,7 @@ def talk(head_model: HeadModel, seconds: float | None = None, seed: int = 0) -> 
 
 def idle(head_model: HeadModel, seconds: float | None = None, seed: int = 0) -> Recording:
     """Somebody who waits: blinks, and a head that hardly moves. Ten seconds by default."""
-    draws, times = np.random.default_rng(seed), _times(10.0 if seconds is None else seconds)
+    draws, times = _generator(seed), _times(10.0 if seconds is None else seconds)
     expression = _set_actions(head_model, {"eyeBlink": _blinks(times, draws)})
     return _recording("idle", head_model, expression, _sway(times, draws, 0.02))
 
@@ -111,6 +111,12 @@ def _times(seconds: float) -> Tensor:
     if not 0 < seconds <= LONGEST_S:
         raise UserError(f"--seconds {seconds:g}: give a number above 0 and up to {LONGEST_S:g}")
     return torch.arange(max(1, round(seconds * FPS))) / FPS
+
+
+def _generator(seed: int) -> np.random.Generator:
+    if seed < 0:
+        raise UserError(f"--seed {seed}: give 0 or more")
+    return np.random.default_rng(seed)
 
 
 def _bump(place: Tensor) -> Tensor:

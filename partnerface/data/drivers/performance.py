@@ -45,6 +45,7 @@ class Recording:
         pictures: files of the T frames, or none.
         torso: the performer's own torso, T views of which nothing else is used, or None.
         notes: what a user should know, one line each.
+        sound_start: seconds of the sound before the first frame.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Recording:
     pictures: Sequence[Path] = ()
     torso: View | None = None
     notes: list[str] = field(default_factory=list)
+    sound_start: float = 0.0
 
 
 @dataclass
@@ -81,6 +83,7 @@ class Performance:
         pictures: files of the T frames, or none.
         torso: the performer's own torso, see `Recording`.
         notes: what a user should know, one line each: the neutral frames, gaps, smoothing.
+        sound_start: seconds of the sound before the first frame.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Performance:
     pictures: Sequence[Path]
     torso: View | None
     notes: list[str]
+    sound_start: float = 0.0
 
     def __len__(self) -> int:
         return len(self.times)
@@ -154,6 +158,7 @@ def make_performance(
         pictures=recording.pictures,
         torso=recording.torso,
         notes=notes,
+        sound_start=recording.sound_start,
     )
 
 

@@ -87,9 +87,10 @@ def read_table(path: Path, head_model: HeadModel, *, fps: float | None = None) -
 
 
 def _values(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
         return {"expression": read_array(path)}
-    if path.suffix == ".npz":
+    if suffix == ".npz":
         return read_arrays(path)
     table = read_json_table(path, "see the keys in docs/driving.md")
     columns = table.get("expression")

@@ -80,7 +80,7 @@ class DrivenAvatar:
     """What a transfer has to know of an avatar.
 
     Attributes:
-        view: its default view (F = 1): identity, camera, neutral expression and pose, torso.
+        view: its default view (F = 1): identity, camera, neutral expression and pose, torso, rig.
         expression_names: ``[E]``.
         limits: the range of its expressions.
         mean_rotation: ``[3, 3]`` the head's mean pose in training, in the world.
@@ -152,7 +152,8 @@ class TransferredPerformance(Driver):
         settings = settings or TransferSettings()
         if performance.expression_names != avatar.expression_names:
             raise UserError(f"{performance.name}: its expressions are not those of the avatar's head model")
-        self.performance, self.fps, self.sound = performance, performance.fps, performance.sound
+        self.performance, self.fps = performance, performance.fps
+        self.sound, self.sound_start = performance.sound, performance.sound_start
         default, frames = avatar.view, len(performance)
         rotation, translation = _carry_pose(performance, avatar, settings)
         everywhere = torch.zeros(frames, dtype=torch.long)

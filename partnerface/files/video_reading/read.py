@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
@@ -54,7 +55,7 @@ class VideoFrame:
 
     Attributes:
         image: ``[H, W, 3]`` uint8 RGB of BT.709, upright, with square pixels, progressive, contiguous.
-        time: presentation time in seconds from the first frame, strictly increasing.
+        time: presentation time in seconds from the first frame of the section, strictly increasing.
         alpha: ``[H, W]`` uint8, 255 is opaque; None for a video without transparency.
     """
 
@@ -72,8 +73,19 @@ def read_video(video: VideoSource | Path) -> Iterator[VideoFrame]:
     return iter(VideoReader(video))
 
 
+def first_time(source: VideoSource) -> float:
+    """Seconds from the first frame of a video to the first of the source's section.
+
+    Raises:
+        UserError: as in `VideoReader`.
+    """
+    reader = VideoReader(source)
+    next(iter(reader))
+    return reader.begins or 0.0
+
+
 def probe_video(video: VideoSource | Path) -> VideoFile:
-    """Describe a video; decodes one frame and reads the file to its end.
+    """Describe a video; decodes it up to one frame and reads the file to its end.
 
     Raises:
         UserError: as in `VideoReader`.
@@ -87,6 +99,9 @@ def probe_video(video: VideoSource | Path) -> VideoFile:
             stream = _stream(container, source)
             rate = source.fps or float(stream.average_rate or stream.guessed_rate or 25)
             frames = _surveyed(source.path, stream.index, *_version(source.path)).frames
+    if source.section is not None:
+        begin, end = (min(frames, rate * seconds) for seconds in source.section)
+        frames = round(end - begin)
     return VideoFile(source.path, first.shape[1], first.shape[0], rate, frames)
 
 
@@ -135,6 +150,7 @@ class VideoReader:
         source: the video.
         notes: what was done to the video, in words for the user; complete once it was read to its end.
         transparent: True once a frame was not opaque.
+        begins: seconds from the first frame to the first of the source's section; None before it was read.
 
     Raises:
         UserError: (from the iteration) the file is missing, not a video, changes its size, has no frame, or
@@ -145,16 +161,21 @@ class VideoReader:
         self.source = video_source(video)
         self.notes: list[str] = []
         self.transparent = False
+        self.begins: float | None = None
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        self.notes, self.transparent = [], False
-        frames = self._pictures() if self.source.is_pictures else self._decoded()
+        self.notes, self.transparent, self.begins = [], False, None
         start, shape = None, None
-        for index, converted in enumerate(frames):
-            pixels = upright(converted.pixels, converted.matrix)
-            pixels = np.rot90(pixels, self.source.quarter_turns % 4)
+        first, last = self.source.section or (0.0, math.inf)
+        for index, converted in enumerate(self._pictures() if self.source.is_pictures else self._decoded()):
             start = converted.time if start is None else start
             time = converted.time - start if self.source.fps is None else index / self.source.fps
+            if time < first:
+                continue
+            if time >= last:
+                break
+            pixels = upright(converted.pixels, converted.matrix)
+            pixels = np.rot90(pixels, self.source.quarter_turns % 4)
             shape = shape or pixels.shape
             if pixels.shape[:2] != shape[:2]:
                 raise UserError(
@@ -165,9 +186,11 @@ class VideoReader:
             if pixels.shape[2] == 4:
                 alpha = np.ascontiguousarray(pixels[..., 3])
                 self.transparent = self.transparent or bool(alpha.min() < 255)
-            yield VideoFrame(np.ascontiguousarray(pixels[..., :3]), time, alpha)
-        if start is None:
-            raise UserError(f"{self.source.path}: the video has no frames")
+            self.begins = time if self.begins is None else self.begins
+            yield VideoFrame(np.ascontiguousarray(pixels[..., :3]), time - self.begins, alpha)
+        if self.begins is None:
+            within = "" if start is None else f" within --clip {first:g}:{last:g}"
+            raise UserError(f"{self.source.path}: the video has no frames{within}")
         if self.transparent:
             self.notes.append("the video is transparent: its alpha is the matte")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ DEFAULT_PICTURE_FPS = 25.0
 """Frames per second of pictures, which do not say."""
 MAX_FRAMES = 2000
 """Frames of a video that are used by default: more than a minute at 30 per second."""
+
+SECTION_ADVICE = "give the first and the last second, such as 12.5:40"
 
 _NUMBER = re.compile(r"%(0?)(\d*)d")
 
@@ -31,16 +34,21 @@ class VideoSource:
         stream: index of the video stream in the container; None for the first that is not a cover picture.
         quarter_turns: further turns by 90 degrees, counter-clockwise, of frames that are already upright by
             their metadata.
+        section: seconds from the first frame, from which on and up to which frames are the video; all by
+            default.
     """
 
     path: Path
     fps: float | None = None
     stream: int | None = None
     quarter_turns: int = 0
+    section: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps < 10_000:
             raise UserError(f"--fps {self.fps:g}: give the frames per second, for example 25")
+        if self.section is not None and not 0 <= self.section[0] < self.section[1]:
+            raise UserError(f"--clip {self.section[0]:g}:{self.section[1]:g}: {SECTION_ADVICE}")
 
     @property
     def is_pictures(self) -> bool:
@@ -85,15 +93,32 @@ class VideoSource:
         return sum(path.stat().st_size for path in self.files)
 
     def digest(self) -> str:
-        """sha256 of what its frames depend on: the file alone, or names and contents of pictures; and `fps`.
+        """sha256 of what its frames depend on: the file, or names and contents of pictures, and the choices.
 
         Raises:
             UserError: there is none, or a file cannot be read.
         """
         contents = [(path.name, _file_digest(path)) for path in self.files]
-        if not self.is_pictures and self.fps is None:
+        if not self.is_pictures and self.fps is None and self.section is None:
             return contents[0][1]
-        return hashlib.sha256(repr((contents, self.fps)).encode()).hexdigest()
+        choices = (contents, self.fps, *(self.section or ()))
+        return hashlib.sha256(repr(choices).encode()).hexdigest()
+
+
+def parse_section(text: str) -> tuple[float, float]:
+    """The section of ``12.5:40``, in seconds; an end that is left out is that of the video.
+
+    Raises:
+        UserError: it is none.
+    """
+    begin, colon, end = text.partition(":")
+    try:
+        section = float(begin or 0), float(end or math.inf)
+    except ValueError as error:
+        raise UserError(f"--clip {text}: {SECTION_ADVICE}") from error
+    if not colon:
+        raise UserError(f"--clip {text}: {SECTION_ADVICE}")
+    return section
 
 
 def video_source(video: VideoSource | Path) -> VideoSource:

@@ -120,7 +120,7 @@ Found = TypeVar("Found")
 
 
 def _in_first_stream(source: VideoSource, look: Callable[[VideoSource], Found | None]) -> Found | None:
-    """What is found in the first stream that has it; one that cannot be read is left out if there are others.
+    """What is found in the first stream that has it; an unreadable one is left out if there are others.
 
     Raises:
         UserError: the only stream cannot be read.

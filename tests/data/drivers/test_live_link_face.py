@@ -292,3 +292,57 @@ def test_semicolons_decimal_commas_and_windows_line_ends(tmp_path):
     path = write(tmp_path / "b.csv", comma, separator=";", end="\r\n")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     same(read_live_link_face(path, HEAD), wanted)
+
+
+def test_a_row_that_repeats_a_timecode_is_left_out(tmp_path):
+    """The rate was lost with it, and 30 rows a second were played as 60."""
+    codes, table = timecodes(90, 30), values(90)
+    order = [*range(40), 39, *range(40, 90)]
+    repeated = {name: column[order] for name, column in table.items()}
+    repeated["JawOpen"][40] = 0.123
+    found = read_live_link_face(write(tmp_path / "a.csv", repeated, [codes[row] for row in order]), HEAD)
+    assert (found.fps, len(found.expression)) == (30, 90)
+    np.testing.assert_allclose(found.expression.numpy(), expected_expression(table), atol=1e-6)
+    assert any("1 rows with the timecode of the row before" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("codes", "rate"),
+    [
+        ([code for code in timecodes(45, 30) for _ in range(2)], 60),
+        ([clock(t // 50) for t in range(200)], 50),
+        ([*timecodes(60, 24), *timecodes(60, 24, start=36000.5)], 24),
+    ],
+    ids=["two rows each", "whole seconds", "goes back once"],
+)
+def test_rows_that_a_timecode_does_not_tell_apart_are_counted_at_the_rate_of_its_steps(tmp_path, codes, rate):
+    found = read_live_link_face(write(tmp_path / "a.csv", values(len(codes)), codes), HEAD)
+    assert (found.fps, len(found.expression)) == (rate, len(codes))
+    assert any(f"{rate} rows per second by its steps" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("roll", [math.pi / 2, -math.pi / 2, math.pi])
+def test_the_angles_of_a_phone_on_its_side_or_upside_down_are_radians(tmp_path, roll):
+    table = {name: column / 8 if name in ANGLES else column for name, column in values(70).items()}
+    turned = roll + table["HeadRoll"]
+    table["HeadRoll"] = (turned + math.pi) % (2 * math.pi) - math.pi
+    found = read_live_link_face(write(tmp_path / "a.csv", table), HEAD)
+    assert any("read as radians" in note for note in found.notes)
+    degrees = {name: np.rad2deg(column) if name in ANGLES else column for name, column in table.items()}
+    notes = read_live_link_face(write(tmp_path / "b.csv", degrees), HEAD).notes
+    assert any("read as degrees" in note for note in notes)
+
+
+def test_small_degrees_are_no_radians_for_they_turn_too_far(tmp_path):
+    table = {name: 3 * np.sin(np.arange(70)) if name in ANGLES else col for name, col in values(70).items()}
+    found = read_live_link_face(write(tmp_path / "a.csv", table), HEAD)
+    assert any("read as degrees" in note for note in found.notes)
+
+
+def test_a_last_row_that_is_cut_off_is_left_out(tmp_path):
+    table = values(70)
+    path = write(tmp_path / "a.csv", table)
+    path.write_text(path.read_text().rsplit(",", 20)[0])
+    found = read_live_link_face(path, HEAD)
+    np.testing.assert_allclose(found.expression.numpy(), expected_expression(table)[:69], atol=1e-6)
+    assert any("its last row is cut off" in note for note in found.notes)

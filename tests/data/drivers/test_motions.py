@@ -96,3 +96,9 @@ def test_a_length_may_be_chosen(seconds):
 def test_no_such_length(seconds):
     with pytest.raises(UserError, match="--seconds"):
         talk(HEAD, seconds)
+
+
+@pytest.mark.parametrize("motion", [talk, idle])
+def test_no_such_seed(motion):
+    with pytest.raises(UserError, match="--seed -1: give 0 or more"):
+        motion(HEAD, 1.0, -1)

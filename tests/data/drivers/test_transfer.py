@@ -155,6 +155,16 @@ def test_an_avatars_own_video_drives_it_to_its_own_views(own, avatar, sequence):
     assert torch.equal(driver[0].head.identity, avatar.identity)
 
 
+def test_a_view_of_a_driver_can_be_changed_by_name_and_by_angle(own, avatar):
+    view = TransferredPerformance(own, avatar.driven(), LOOSE)[10]
+    changed = view.with_expression(jawOpen=1).turned(yaw=20)
+    assert changed.head.expression[0, avatar.head_model.expression_index("jawOpen")] == 1
+    neck = avatar.rig().neck
+    before, after = (v.head.rotation[0] @ neck + v.head.translation[0] for v in (view, changed))
+    torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
+    assert (changed.head.rotation - view.head.rotation).abs().max() > 0.1
+
+
 def test_an_avatar_of_before_the_range_was_kept_loads_and_keeps_to_the_range_of_each_coefficient(
     avatar, sequence
 ):
