@@ -1,4 +1,4 @@
-"""Mattes of picture files that come without, written file by file: what was stopped goes on where it was."""
+"""Mattes of picture files that come without, written file by file: a call that was stopped is continued."""
 
 from __future__ import annotations
 

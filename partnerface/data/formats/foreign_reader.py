@@ -115,7 +115,7 @@ def read_foreign(
             (partial / key).unlink()
             move_into_place(partial, folder.cache, {entry.name for entry in folder.cache.glob("*")})
         except Exception:
-            # An interrupt leaves it, for the next time to go on.
+            # An interrupt leaves it, to be continued the next time.
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except OSError as error:

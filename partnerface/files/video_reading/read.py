@@ -120,7 +120,7 @@ def streams_of(source: VideoSource) -> list[VideoSource]:
 
 
 def probe_largest(source: VideoSource) -> VideoFile:
-    """Describe the video stream with the largest shorter side; those that cannot be read do not count.
+    """Describe the video stream with the largest shorter side; unreadable ones do not count.
 
     Raises:
         UserError: none can be read.
