@@ -247,7 +247,7 @@ class AvatarCLI(LightningCLI):
         avatar = self.model.avatar.to(self.trainer.strategy.root_device).eval()
         ending = "_refined" if self.model.test_parameters == "refined" else ""
         run, data = Path(self._get(self.config, "run_dir")), self.datamodule
-        # As the test was: torch refuses to update its tensors, such as those of mesh hierarchies, elsewhere.
+        # As the test was.
         with torch.inference_mode():
             write_result_page(run, avatar, data.sequence, data.reader.root, ending, _tracked)
 
