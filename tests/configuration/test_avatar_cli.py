@@ -11,6 +11,7 @@ from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.deformation.global_deformation import GlobalDeformation
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
+from partnerface.training.callbacks.write_video import WriteVideo
 from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 from partnerface.training.resume.csv_appender import CsvAppender
 from partnerface.training.resume.run_checkpoint import RunCheckpoint, last_checkpoint
@@ -74,6 +75,41 @@ def test_a_list_of_the_users_own_keeps_what_a_run_needs(
     assert len(lines) == 1
     for name in ("RunCheckpoint", "StepSeeds", "TimeBudget", "RefreshOccupancy", "EvaluationReport"):
         assert name in lines[0]
+
+
+def test_lists_of_the_users_own_keep_whole_checkpoints_and_the_video(
+    smoke_arguments: list[str], tmp_path: Path, capsys
+) -> None:
+    """Checkpoints went through the system's temporary folder; a prediction was rendered and not written."""
+    overlay = tmp_path / "own.yaml"
+    overlay.write_text("trainer: {callbacks: [], plugins: []}\n")
+    trainer = _build(smoke_arguments, tmp_path, "--config", str(overlay), command="predict").trainer
+    assert isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO)
+    assert any(isinstance(one, WriteVideo) for one in trainer.callbacks)
+    said = capsys.readouterr().err
+    assert "trainer.plugins lacks AtomicCheckpointIO: added; write plugins+: to add to a list" in said
+    assert "WriteVideo" in said
+    own = "lightning.pytorch.plugins.io.TorchCheckpointIO"
+    overlay.write_text(f"trainer: {{plugins: [{{class_path: {own}}}]}}\n")
+    trainer = _build(smoke_arguments, tmp_path, "--config", str(overlay)).trainer
+    assert type(trainer.strategy.checkpoint_io).__name__ == "TorchCheckpointIO"
+    assert "lacks" not in capsys.readouterr().err
+
+
+def test_losses_that_a_table_of_the_users_own_drops_are_named(
+    smoke_arguments: list[str], tmp_path: Path, capsys
+) -> None:
+    """Training went on without colours, and the avatar was grey."""
+    overlay = tmp_path / "own.yaml"
+    matte = "{class_path: partnerface.losses.photometric.Matte, init_args: {weight: 0.3}}"
+    overlay.write_text(f"model: {{losses: {{matte: {matte}}}}}\n")
+    cli = _build(smoke_arguments, tmp_path, "--config", str(overlay))
+    assert set(cli.model.losses) == {"matte"}
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "lacks" in line)
+    assert line.startswith("partnerface: model.losses lacks photometric, perceptual, offset_size, ")
+    assert "--model.losses.matte.init_args.weight=0.3" in line
+    _build(smoke_arguments, tmp_path, "--model.losses.matte.init_args.weight=0.3")
+    assert "lacks" not in capsys.readouterr().err
 
 
 def test_the_weights_are_those_of_the_run_unless_named(trained_run: Path, tmp_path: Path, capsys) -> None:
