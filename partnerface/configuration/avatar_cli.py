@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
@@ -47,7 +48,7 @@ from partnerface.runs.stop_signals import termination_as_exit
 from partnerface.training.callbacks.budgets import TimeBudget
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
-from partnerface.training.callbacks.save_run_config import SaveRunConfig
+from partnerface.training.callbacks.save_run_config import SaveRunConfig, continue_wandb_run
 from partnerface.training.callbacks.write_video import WriteVideo
 from partnerface.training.distributed import outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
@@ -270,6 +271,10 @@ class AvatarCLI(LightningCLI):
             loggers = []
         else:
             loggers = list(asked) if isinstance(asked, list | tuple) else [asked]
+        if self.subcommand == "fit" and self._get(self.config, "ckpt_path", default=None):
+            for logger in loggers:
+                if isinstance(logger, WandbLogger):
+                    continue_wandb_run(logger, Path(run_dir))
         self._complete_lists()
         accelerator = self._accelerator(chosen["accelerator"])
         options = {"logger": [CsvAppender(run_dir), *loggers], "accelerator": accelerator}

@@ -175,6 +175,11 @@ def test_weights_and_biases_without_a_login_is_one_line(
 
     # It keeps the environment of its first run.
     wandb.teardown()
+    monkeypatch.setenv("WANDB_API_KEY", "too-short")
+    arguments[-1] = f"--run_dir={tmp_path / 'other'}"
+    assert main([*arguments, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]) == 2
+    assert "Weights & Biases: " in capsys.readouterr().err.splitlines()[-1]
+    wandb.teardown()
 
 
 def test_the_optimizer_is_the_one_of_the_yaml(smoke_arguments: list[str], tmp_path: Path) -> None:
@@ -224,19 +229,24 @@ def test_the_saved_configuration_runs_alone(trained_run: Path, tmp_path: Path) -
         assert cli.model.hparams["num_frames"] == 24
 
 
-def test_two_runs_with_a_logger_that_shares_its_folder(
+def test_runs_with_a_logger_that_shares_its_folder(
     smoke_arguments: list[str], tmp_path: Path, monkeypatch
 ) -> None:
-    """Trap: the second run of a W&B sweep died, for the first one's config.yaml stood in its way."""
+    """Traps: the second run of a W&B sweep died, for the first one's config.yaml stood in its way; a training
+    that was continued opened another W&B run.
+    """
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
     monkeypatch.chdir(tmp_path)
-    for name in ("first", "second"):
+    ids = []
+    for name, steps in (("first", 1), ("second", 1), ("first", 2)):
         arguments = [
             *smoke_arguments,
             "--config=configs/logger/wandb.yaml",
-            "--trainer.max_steps=1",
+            f"--trainer.max_steps={steps}",
             "--trainer.limit_val_batches=0",
+            "--ckpt_path=last",
             f"--run_dir={tmp_path / name}",
         ]
         assert main(["fit", *arguments]) == 0
@@ -248,7 +258,11 @@ def test_two_runs_with_a_logger_that_shares_its_folder(
         assert settings["data"]["image_size"] == 32
         assert settings["seed_everything"] == 0
         assert "rays_per_frame" in settings["data"]
+        ids.append(wandb.run.id)
         wandb.finish()
+    assert ids[2] == ids[0] != ids[1]
+    # A new run of this file is a run of its own.
+    assert ids[0] not in (tmp_path / "first" / "config.yaml").read_text()
 
 
 def test_tensorboard_gets_scalars_and_strips(smoke_arguments: list[str], tmp_path: Path) -> None:
