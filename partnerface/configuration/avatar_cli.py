@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
@@ -50,7 +51,7 @@ from partnerface.training.callbacks.evaluation_report import EvaluationReport
 from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
 from partnerface.training.callbacks.save_run_config import SaveRunConfig, continue_wandb_run
 from partnerface.training.callbacks.write_video import WriteVideo
-from partnerface.training.distributed import outlast_collectives, set_ddp_options
+from partnerface.training.distributed import is_alone_under_slurm, outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
 from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 from partnerface.training.resume.csv_appender import CsvAppender
@@ -276,6 +277,9 @@ class AvatarCLI(LightningCLI):
                 if isinstance(logger, WandbLogger):
                     continue_wandb_run(logger, Path(run_dir))
         self._complete_lists()
+        environments = [plugin for plugin in chosen["plugins"] if isinstance(plugin, ClusterEnvironment)]
+        if not environments and is_alone_under_slurm(chosen["devices"], chosen["num_nodes"]):
+            chosen["plugins"].append(LightningEnvironment())
         accelerator = self._accelerator(chosen["accelerator"])
         options = {"logger": [CsvAppender(run_dir), *loggers], "accelerator": accelerator}
         with named_trainer_values(constructing=True):

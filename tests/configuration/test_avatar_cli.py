@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from partnerface.avatar_files.checkpoint_file import read_checkpoint
 from partnerface.cli.main import main
@@ -292,6 +293,24 @@ def test_the_parts_of_a_run_that_must_always_be_there(smoke_arguments: list[str]
     assert any(isinstance(c, EvaluationReport) for c in trainer.callbacks)
     assert trainer.default_root_dir == str(tmp_path)
     assert trainer._accelerator_connector.use_distributed_sampler is False
+
+
+@pytest.mark.parametrize(
+    ("step", "environment"),
+    [(None, LightningEnvironment), (0xFFFFFFFA, LightningEnvironment), (0, SLURMEnvironment)],
+)
+def test_a_shell_in_a_job_of_several_tasks_is_one_process(
+    smoke_arguments: list[str], tmp_path: Path, monkeypatch, step: int | None, environment: type
+) -> None:
+    """Of a job named by its editor; in a step of `srun` Lightning's own plugin counts the tasks."""
+    job = {"NTASKS": 4, "NTASKS_PER_NODE": 1, "JOB_NAME": "vscode", "JOB_ID": 1234, "STEP_ID": step}
+    for name, value in (job | {"PROCID": 0, "LOCALID": 0, "NODEID": 0}).items():
+        if value is None:
+            monkeypatch.delenv(f"SLURM_{name}", raising=False)
+        else:
+            monkeypatch.setenv(f"SLURM_{name}", str(value))
+    trainer = _build(smoke_arguments, tmp_path).trainer
+    assert type(trainer._accelerator_connector.cluster_environment) is environment
 
 
 @pytest.mark.parametrize("value", ["1e-05", "True", "null"])
