@@ -132,5 +132,7 @@ def outlast_collectives() -> None:
 
 
 def _let_gloo_return() -> None:
-    if dist.is_available() and dist.is_initialized() and "gloo" in dist.get_backend():
+    whole = dist.is_available() and dist.is_initialized() and "gloo" in dist.get_backend()
+    # That beside NCCL has its threads still, though Lightning has ended the whole group by now.
+    if whole or _gloo_group.cache_info().currsize:
         time.sleep(_RETURN_SECONDS)
