@@ -46,7 +46,7 @@ from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.files.whole_files import require_writable
 from partnerface.runs.stop_signals import termination_as_exit
-from partnerface.training.callbacks.budgets import TimeBudget
+from partnerface.training.callbacks.budgets import TimeBudget, spent_time
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
 from partnerface.training.callbacks.save_run_config import SaveRunConfig, continue_wandb_run
@@ -214,6 +214,8 @@ class AvatarCLI(LightningCLI):
                 f"--trainer.max_steps {max_steps}: {path} has done {done} steps already; choose more, "
                 "or train anew in another --run_dir"
             )
+        if spent := spent_time(path, begun, trainer["max_time"]):
+            _say(spent)
         return str(path)
 
     def instantiate_classes(self) -> None:

@@ -146,6 +146,23 @@ def test_fewer_steps_than_are_done_are_refused(trained_run: Path, capsys) -> Non
     assert config.read_bytes() == before
 
 
+def test_a_training_whose_time_is_spent_says_so(trained_run: Path, tmp_path: Path, capsys) -> None:
+    """It ended at once without a word. The same command may be sent again, one for less time is refused."""
+    content = torch.load(last_checkpoint(trained_run), weights_only=True)
+    content["callbacks"] |= {"Timer": {"time_elapsed": {"train": 61.0}}, "TimeBudget": {"seconds": 60.0}}
+    path = last_checkpoint(tmp_path / "run")
+    path.parent.mkdir(parents=True)
+    torch.save(content, path)
+    arguments = ["fit", "--config", str(trained_run / "config.yaml"), f"--run_dir={tmp_path / 'run'}"]
+    arguments += ["--ckpt_path=last", "--trainer.max_steps=100", "--trainer.limit_val_batches=0"]
+    assert main([*arguments, "--trainer.max_time=00:00:00:30"]) == 2
+    assert "has trained for 61 of 30 s already; choose more" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "config.yaml").exists()
+    assert main([*arguments, "--trainer.max_time=00:00:01:00"]) == 0
+    assert "of 60 s already, so that nothing is left to train" in capsys.readouterr().err
+    assert read_checkpoint(path)["global_step"] == content["global_step"]
+
+
 def test_the_command_that_continues_a_run_begins_it(
     smoke_arguments: list[str], tmp_path: Path, capsys
 ) -> None:
