@@ -69,12 +69,12 @@ def spent_time(
     """What to say of a training that is continued after its ``max_time``; None while time is left.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         checkpoint: its content.
         max_time: the trainer's.
 
     Raises:
-        UserError: it was trained with a longer ``max_time``.
+        UserError: the training that it comes from had a longer ``max_time``.
     """
 
     def seconds(*keys: str) -> float:
@@ -89,7 +89,7 @@ def spent_time(
     done = f"--trainer.max_time {max_time}: {path} has trained for {spent:.0f} of {budget:.0f} s already"
     if budget < seconds(TimeBudget().state_key, "seconds"):
         raise UserError(f"{done}; choose more, or train anew in another --run_dir")
-    return f"{done}, so that nothing is left to train; choose more to go on"
+    return f"{done}, so that nothing is left to train; choose more to continue"
 
 
 class CpuBudget(Callback):

@@ -41,7 +41,7 @@ class SaveRunConfig(SaveConfigCallback):
 
 
 def continue_wandb_run(logger: WandbLogger, run_dir: Path) -> None:
-    """Let a logger go on in the W&B run that the training in a folder has logged to, if there is one.
+    """Let a logger continue the W&B run of the training in a folder, if there is one.
 
     An id that was chosen for it, in the configuration or the environment, stays.
     """
