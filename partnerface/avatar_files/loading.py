@@ -33,6 +33,7 @@ from partnerface.avatar_files.class_paths import (
     innermost,
     refusal,
 )
+from partnerface.compute.network_types import spare_emulation
 from partnerface.errors import UserError
 from partnerface.files.plain_values import read_json_table
 from partnerface.files.whole_files import require_writable
@@ -72,7 +73,9 @@ def load_avatar(
     Raises:
         UserError: there is no such file, it holds no avatar, or it names a class that is not trusted.
     """
-    return _loaded(avatar_path(Path(path)), trust).avatar.to(device).eval()
+    avatar = _loaded(avatar_path(Path(path)), trust).avatar
+    spare_emulation(avatar, torch.device(device))
+    return avatar.to(device).eval()
 
 
 def export_avatar_file(path: Path | str, out: Path, trust: Iterable[str] = ()) -> list[Path]:

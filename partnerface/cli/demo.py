@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
+from partnerface.cli.create import LARGEST_SIZE
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
 
@@ -30,8 +31,8 @@ def demo(
     """
     if minutes is not None and minutes <= 0:
         raise UserError(f"--minutes {minutes}: must be more than 0")
-    if size < 32:
-        raise UserError(f"--size {size}: must be 32 or more")
+    if not 32 <= size <= LARGEST_SIZE:
+        raise UserError(f"--size {size}: choose 32 to {LARGEST_SIZE}")
     # Imported here: --help need not wait for torch.
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import (

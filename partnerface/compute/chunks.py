@@ -43,8 +43,13 @@ def rays_at_once(device: torch.device, bytes_per_ray: int = BYTES_PER_RAY) -> in
     """Rays per chunk: on a GPU as many as half of its free memory holds."""
     if device.type != "cuda":
         return CPU_CHUNK
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(LEAST_CHUNK, free // (2 * bytes_per_ray))
+    return max(LEAST_CHUNK, free_memory(device) // (2 * bytes_per_ray))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU that nothing uses, those among them that torch keeps for its next tensors."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def in_pieces(

@@ -19,6 +19,12 @@ from partnerface.errors import UserError
 
 WARP_CU12 = "the wheel of Warp with +cu12 in its name from https://github.com/NVIDIA/warp/releases"
 TORCH_CU126 = "pip install torch --index-url https://download.pytorch.org/whl/cu126"
+CU126_IF_OLDER = f"or, for a GPU older than Blackwell (RTX 50, B200), {TORCH_CU126}"
+"""Torch for CUDA 12.6 has no kernels for Blackwell."""
+TORCH_OF_PYPI = "pip uninstall torch and pip install torch"
+CUDA_OF_PYPI = (13, 0)
+"""What torch and Warp of PyPI are built with."""
+NEW_DRIVER = "update the driver to R580 or newer"
 
 Version = tuple[int, int]
 
@@ -33,6 +39,7 @@ class CudaFacts:
         torch_devices: number of devices that torch can use.
         capability: compute capability of the first of them.
         torch_capabilities: those that torch's build has kernels for.
+        torch_portable: those that it has PTX for, which the driver compiles for any newer one.
         warp_devices: number of devices that Warp can use.
         warp_build: that Warp was built with; None for a CPU build.
         warp_needs: the oldest driver for it.
@@ -43,6 +50,7 @@ class CudaFacts:
     torch_devices: int = 0
     capability: Version | None = None
     torch_capabilities: tuple[Version, ...] = ()
+    torch_portable: tuple[Version, ...] = ()
     warp_devices: int = 0
     warp_build: Version | None = None
     warp_needs: Version | None = None
@@ -57,11 +65,8 @@ class CudaFacts:
             torch_build=None if torch.version.cuda is None else _version(torch.version.cuda),
             torch_devices=devices,
             capability=torch.cuda.get_device_capability(0) if devices else None,
-            torch_capabilities=tuple(
-                (int(name[3:-1]), int(name[-1]))
-                for name in torch.cuda.get_arch_list()
-                if name.startswith("sm_") and name[3:].isdigit()
-            ),
+            torch_capabilities=_capabilities("sm_"),
+            torch_portable=_capabilities("compute_"),
             warp_devices=wp.get_cuda_device_count(),
             warp_build=wp.get_cuda_toolkit_version(),
             # There is no public name for it.
@@ -73,27 +78,31 @@ class CudaFacts:
         if self.driver is None:
             return "no NVIDIA driver was found"
         if self.torch_build is None:
-            return f"torch is a build for CPUs: {TORCH_CU126}"
+            older = "" if self.driver >= CUDA_OF_PYPI else f", {CU126_IF_OLDER}"
+            return f"torch is a build for CPUs: {self._torch_of_pypi(self.driver)}{older}"
         if not self.torch_devices:
             if self.driver < self.torch_build:
                 return (
                     f"the driver supports CUDA {_text(self.driver)}, torch needs {_text(self.torch_build)}: "
-                    f"update the driver, or {TORCH_CU126}"
+                    f"update the driver, {CU126_IF_OLDER}"
                 )
             return "torch finds no device: see nvidia-smi and CUDA_VISIBLE_DEVICES"
-        if self.capability and self.torch_capabilities and self.capability < min(self.torch_capabilities):
+        if self.capability and self.torch_capabilities and not self._has_kernels(self.capability):
+            known = ", ".join(map(_text, sorted(self.torch_capabilities)))
+            newer = self.capability > max(self.torch_capabilities)
+            advice = self._torch_of_pypi(self.driver) if newer else TORCH_CU126
             return (
-                f"the GPU has compute capability {_text(self.capability)}, torch's build begins at "
-                f"{_text(min(self.torch_capabilities))}: {TORCH_CU126}"
+                f"the GPU has compute capability {_text(self.capability)}, torch's build has kernels for "
+                f"{known}: {advice}"
             )
         if self.warp_build is None:
             return f"Warp is a build for CPUs: install {WARP_CU12}"
         if self.warp_needs and self.driver < self.warp_needs:
             return (
-                f"the driver supports CUDA {_text(self.driver)}, Warp needs {_text(self.warp_needs)}: update "
-                f"the driver to R580 or newer, or install {WARP_CU12}"
+                f"the driver supports CUDA {_text(self.driver)}, Warp needs {_text(self.warp_needs)}: "
+                f"{NEW_DRIVER}, or install {WARP_CU12}"
             )
-        if self.capability and self.capability < (7, 5) and self.warp_build >= (13, 0):
+        if self.capability and self.capability < (7, 5) and self.warp_build >= CUDA_OF_PYPI:
             return (
                 f"the GPU has compute capability {_text(self.capability)}, Warp's build begins at 7.5: "
                 f"install {WARP_CU12}"
@@ -101,6 +110,17 @@ class CudaFacts:
         if not self.warp_devices:
             return f"Warp finds no device: install {WARP_CU12}"
         return None
+
+    @staticmethod
+    def _torch_of_pypi(driver: Version) -> str:
+        """What to do for torch of PyPI, with a driver that may be too old for it."""
+        return TORCH_OF_PYPI if driver >= CUDA_OF_PYPI else f"{NEW_DRIVER}, then {TORCH_OF_PYPI}"
+
+    def _has_kernels(self, capability: Version) -> bool:
+        """Whether torch's build serves a device: a binary from its own minor version on, within its major."""
+        major, minor = capability
+        binary = any(own == major and least <= minor for own, least in self.torch_capabilities)
+        return binary or any(least <= capability for least in self.torch_portable)
 
 
 def chosen_accelerator(asked: str, facts: CudaFacts | None = None, apple: bool | None = None) -> str:
@@ -146,6 +166,12 @@ def use_exact_float32() -> None:
 def _say(line: str) -> None:
     """Once a process."""
     print(f"partnerface: {line}", file=sys.stderr)
+
+
+def _capabilities(prefix: str) -> tuple[Version, ...]:
+    """Those of torch's build whose name begins so: ``sm_`` for binaries, ``compute_`` for PTX."""
+    names = [name.removeprefix(prefix) for name in torch.cuda.get_arch_list() if name.startswith(prefix)]
+    return tuple((int(name[:-1]), int(name[-1])) for name in names if name.isdigit())
 
 
 def _version(text: str) -> Version:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
+from torch import nn
 
 from partnerface.errors import UserError
 
@@ -21,6 +24,27 @@ def network_type(bfloat16: bool, float16: bool) -> torch.dtype:
     if bfloat16 and float16:
         raise UserError("bfloat16 and float16: networks are evaluated in one type; choose one of them")
     return torch.bfloat16 if bfloat16 else torch.float16 if float16 else torch.float32
+
+
+def spare_emulation(module: nn.Module, device: torch.device, say: bool = True) -> None:
+    """Evaluate networks of a module in float32 after all where a GPU, one before Ampere, emulates bfloat16.
+
+    Args:
+        module: its modules with a `network_type` are changed in place.
+        device: where they are evaluated.
+        say: print one line if one is changed.
+    """
+    if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return
+    emulated = [one for one in module.modules() if getattr(one, "network_type", None) is torch.bfloat16]
+    for one in emulated:
+        one.network_type = torch.float32
+    if emulated and say:
+        print(
+            "partnerface: the GPU only emulates bfloat16: networks are evaluated in float32; to train them "
+            "in float16 give --trainer.precision 16-mixed",
+            file=sys.stderr,
+        )
 
 
 def evaluated_in(kind: torch.dtype, device: torch.device) -> torch.autocast:

@@ -10,13 +10,16 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment
+from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import track
@@ -26,7 +29,7 @@ from partnerface.avatar_files.class_paths import check_classes, extension_error,
 from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
-from partnerface.configuration.config_files import paths_as_text, resolve_config_paths
+from partnerface.configuration.config_files import lost_losses, paths_as_text, resolve_config_paths
 from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset, with_default_stack
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.protocol_arguments import settle_protocol, with_whole_key
@@ -43,12 +46,14 @@ from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.files.whole_files import require_writable
 from partnerface.runs.stop_signals import termination_as_exit
-from partnerface.training.callbacks.budgets import TimeBudget
+from partnerface.training.callbacks.budgets import TimeBudget, spent_time
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 from partnerface.training.callbacks.refresh_occupancy import RefreshOccupancy
-from partnerface.training.callbacks.save_run_config import SaveRunConfig
-from partnerface.training.distributed import outlast_collectives, set_ddp_options
+from partnerface.training.callbacks.save_run_config import SaveRunConfig, continue_wandb_run
+from partnerface.training.callbacks.write_video import WriteVideo
+from partnerface.training.distributed import is_alone_under_slurm, outlast_collectives, set_ddp_options
 from partnerface.training.module import AvatarModule
+from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 from partnerface.training.resume.csv_appender import CsvAppender
 from partnerface.training.resume.run_checkpoint import RunCheckpoint, last_checkpoint
 from partnerface.training.resume.step_seeds import StepSeeds
@@ -129,6 +134,8 @@ class AvatarCLI(LightningCLI):
         settle_protocol(chosen, args)
         if self.config["subcommand"] == "fit":
             require_budget(chosen["trainer"])
+        if lost := lost_losses(args, chosen["model"]["losses"]):
+            _say(lost)
         check_ranges(chosen.as_dict())
         check_classes(chosen)
         with_network_types(chosen)
@@ -160,7 +167,7 @@ class AvatarCLI(LightningCLI):
             config["return_predictions"] = False
         run_dir, last = Path(config["run_dir"]), last_checkpoint(Path(config["run_dir"]))
         if command == "fit":
-            config["ckpt_path"] = self._start_of_fit(run_dir, checkpoint, config["trainer"]["max_steps"])
+            config["ckpt_path"] = self._start_of_fit(run_dir, checkpoint, config["trainer"])
             if config["ckpt_path"] is None and config["model"].get("start_from") is not None:
                 # Before the data are read, which may take minutes.
                 read_statics(config["model"]["start_from"])
@@ -178,11 +185,12 @@ class AvatarCLI(LightningCLI):
         config["ckpt_path"] = str(path)
 
     @staticmethod
-    def _start_of_fit(run_dir: Path, checkpoint: str | None, max_steps: int | None) -> str | None:
+    def _start_of_fit(run_dir: Path, checkpoint: str | None, trainer: Mapping[str, Any]) -> str | None:
         """Path of the checkpoint that training continues from, None for a new run.
 
         Raises:
-            UserError: it does not exist or has done more than ``max_steps``; a new run would overwrite one.
+            UserError: it does not exist or has done more than the budget of ``trainer``; a new run would
+                overwrite one.
         """
         last = last_checkpoint(run_dir)
         if checkpoint is None:
@@ -195,17 +203,19 @@ class AvatarCLI(LightningCLI):
         path = last if checkpoint == "last" else Path(checkpoint)
         if checkpoint == "last" and not path.is_file():
             # The same command starts a run and continues it, also after a kill before the first save.
-            if rank_zero_only.rank == 0:
-                print(f"partnerface: {run_dir} holds no checkpoint; training starts anew", file=sys.stderr)
+            _say(f"{run_dir} holds no checkpoint; training starts anew")
             return None
         if not path.is_file():
             raise UserError(f"--ckpt_path {checkpoint}: no such checkpoint ({path})")
-        done = read_checkpoint(path)["global_step"]
+        begun, max_steps = read_checkpoint(path), trainer["max_steps"]
+        done = begun["global_step"]
         if max_steps is not None and -1 < max_steps < done:
             raise UserError(
                 f"--trainer.max_steps {max_steps}: {path} has done {done} steps already; choose more, "
                 "or train anew in another --run_dir"
             )
+        if spent := spent_time(path, begun, trainer["max_time"]):
+            _say(spent)
         return str(path)
 
     def instantiate_classes(self) -> None:
@@ -248,7 +258,7 @@ class AvatarCLI(LightningCLI):
         avatar = self.model.avatar.to(self.trainer.strategy.root_device).eval()
         ending = "_refined" if self.model.test_parameters == "refined" else ""
         run, data = Path(self._get(self.config, "run_dir")), self.datamodule
-        # As the test was: torch refuses to update its tensors, such as those of mesh hierarchies, elsewhere.
+        # As the test was.
         with torch.inference_mode():
             write_result_page(run, avatar, data.sequence, data.reader.root, ending, _tracked)
 
@@ -259,34 +269,45 @@ class AvatarCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with the CSV log, and the loggers of ``trainer.logger`` beside it."""
-        run_dir = self._get(self.config, "run_dir")
-        chosen = self._get(self.config_init, "trainer")["logger"]
-        if not chosen or chosen is True:
+        run_dir, chosen = self._get(self.config, "run_dir"), self._get(self.config_init, "trainer")
+        asked = chosen["logger"]
+        if not asked or asked is True:
             loggers = []
         else:
-            loggers = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
-        self._complete_callbacks()
-        asked = self._get(self.config_init, "trainer")["accelerator"]
-        options = {"logger": [CsvAppender(run_dir), *loggers], "accelerator": self._accelerator(asked)}
+            loggers = list(asked) if isinstance(asked, list | tuple) else [asked]
+        if self.subcommand == "fit" and self._get(self.config, "ckpt_path", default=None):
+            for logger in loggers:
+                if isinstance(logger, WandbLogger):
+                    continue_wandb_run(logger, Path(run_dir))
+        self._complete_lists()
+        environments = [plugin for plugin in chosen["plugins"] if isinstance(plugin, ClusterEnvironment)]
+        if not environments and is_alone_under_slurm(chosen["devices"], chosen["num_nodes"]):
+            chosen["plugins"].append(LightningEnvironment())
+        accelerator = self._accelerator(chosen["accelerator"])
+        options = {"logger": [CsvAppender(run_dir), *loggers], "accelerator": accelerator}
         with named_trainer_values(constructing=True):
             trainer = super().instantiate_trainer(**options, **kwargs)
         set_ddp_options(trainer)
         outlast_collectives()
         return trainer
 
-    def _complete_callbacks(self) -> None:
-        """Add the callbacks that no run can do without to a list of the user's own that has lost them."""
+    def _complete_lists(self) -> None:
+        """Add what no run can do without to lists of callbacks and plugins of the user's own that lack it."""
         trainer = self._get(self.config_init, "trainer")
-        listed = trainer["callbacks"] or []
-        listed = listed if isinstance(listed, list) else [listed]
-        missing = [kind for kind in REQUIRED_CALLBACKS if not any(isinstance(one, kind) for one in listed)]
-        trainer["callbacks"] = [*listed, *(kind() for kind in missing)]
-        if missing and rank_zero_only.rank == 0:
-            names = ", ".join(kind.__name__ for kind in missing)
-            print(
-                f"partnerface: trainer.callbacks lacks {names}: added; write callbacks+: to add to a list",
-                file=sys.stderr,
-            )
+        videos = (WriteVideo,) if self.subcommand == "predict" else ()
+        required: dict[str, dict[type, type]] = {
+            "callbacks": {kind: kind for kind in (*REQUIRED_CALLBACKS, *videos)},
+            # The trainer takes one plugin that writes checkpoints: one of somebody's own stays.
+            "plugins": {AtomicCheckpointIO: CheckpointIO},
+        }
+        for name, kinds in required.items():
+            listed = trainer[name] or []
+            listed = listed if isinstance(listed, list) else [listed]
+            missing = [kind for kind, one in kinds.items() if not any(isinstance(x, one) for x in listed)]
+            trainer[name] = [*listed, *(kind() for kind in missing)]
+            if missing:
+                names = ", ".join(kind.__name__ for kind in missing)
+                _say(f"trainer.{name} lacks {names}: added; write {name}+: to add to a list")
 
 
 def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
@@ -312,6 +333,12 @@ def run_trainer_command(arguments: Sequence[str]) -> AvatarCLI:
             if isinstance(ended.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ended
             raise
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    """In the first process."""
+    print(f"partnerface: {line}", file=sys.stderr)
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -114,3 +114,23 @@ def yaml_files(arguments: Sequence[str]) -> list[Path]:
     """The existing YAML files that a command line names, as values of any flag."""
     values = [argument.rpartition("=")[2] for argument in arguments]
     return [Path(v) for v in values if v.endswith((".yaml", ".yml")) and Path(v).is_file()]
+
+
+def lost_losses(arguments: Sequence[str], losses: Collection[str]) -> str | None:
+    """What to say of an objective that lacks terms of the method's: a table replaces the one before it.
+
+    Args:
+        arguments: the command line; its last YAML file with both an avatar and losses is the method's.
+        losses: names of the terms that result.
+    """
+    for path in reversed(yaml_files(arguments)):
+        tree = read_yaml(path)
+        model = tree.get("model") if isinstance(tree, dict) else None
+        if isinstance(model, dict) and "avatar" in model and isinstance(model.get("losses"), dict):
+            if not (lost := [name for name in model["losses"] if name not in losses]):
+                return None
+            return (
+                f"model.losses lacks {', '.join(lost)} of {path}, for a table replaces the one before it; "
+                "change one term by flag, such as --model.losses.matte.init_args.weight=0.3"
+            )
+    return None

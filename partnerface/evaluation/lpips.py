@@ -29,4 +29,4 @@ class LPIPS(ImageMetric):
     @torch.no_grad()
     def per_image(self, rendered: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         crops = (enlarged(crop, SMALLEST_SIDE) for crop in masked_crops((rendered, target), mask))
-        return load_lpips().network.to(rendered.device)(*crops)[0]
+        return load_lpips().network.on(rendered.device)(*crops)[0]

@@ -49,7 +49,7 @@ class EvaluationProtocol:
         split_frames: number of frames of each of these splits.
         metrics: unit, direction and definition of each image metric, as `metrics_protocol` gives them.
         lpips: name of the network of LPIPS; None if LPIPS has no values.
-        checkpoint: the file of the weights that were tested, in the run's folder or its name alone; None for
+        checkpoint: the file of the weights that were tested, as a path from the run's folder; None for
             weights that were never saved.
         trained_steps: training steps that they have seen.
         test_parameters: ``strict``: tracked test parameters as they are; ``refined``: optimised

@@ -133,7 +133,7 @@ def surface_colours(
         groups = [pieces[k : k + threads] for k in range(0, len(pieces), threads)]
         return [found for group in progress(groups) for found in map_chunks(shade, group, threads)]
 
-    found = in_smaller_chunks(in_chunks, avatar.rays_at_once(device))
+    found = in_smaller_chunks(in_chunks, avatar.rays_at_once(device, exact=True))
     return SurfaceColours(*(torch.cat([getattr(f, k) for f in found]) for k in ("rgb", "opacity", "offset")))
 
 

@@ -62,6 +62,12 @@ class LPIPSNetwork(nn.Module):
         self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
 
+    def on(self, device: torch.device) -> LPIPSNetwork:
+        """Move the network, which loss and metric share."""
+        # Training cannot use tensors that were made in a test's inference mode.
+        with torch.inference_mode(False):
+            return self.to(device)
+
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """``[B]`` distances of images ``[B, 3, H, W]`` in [0, 1], H and W at least 31 (one last feature)."""
         distance = torch.zeros(len(first), device=first.device)

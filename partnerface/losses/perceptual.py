@@ -55,4 +55,4 @@ class Perceptual(Loss):
         enlarged = (
             functional.interpolate(picture, size=(side, side), mode="bilinear") for picture in pictures
         )
-        return network.to(batch.rgb.device)(*enlarged).mean()
+        return network.on(batch.rgb.device)(*enlarged).mean()

@@ -29,10 +29,12 @@ class MeshBvh:
     """
 
     def __init__(self, vertices: Tensor, faces: Tensor) -> None:
-        self.vertices = vertices.detach().float().contiguous().clone()
         # Warp needs a triangle: one without area stops no ray.
         faces = faces if len(faces) else faces.new_zeros(1, 3)
-        self.corners = faces.reshape(-1).int().contiguous()
+        # A hierarchy that a test has made is refitted in training, where a test's tensors may not change.
+        with torch.inference_mode(False):
+            self.vertices = vertices.detach().float().contiguous().clone()
+            self.corners = faces.reshape(-1).int().contiguous()
         with torch_stream(vertices.device):
             self._mesh = wp.Mesh(points=as_vec3(self.vertices), indices=wp.from_torch(self.corners))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import inspect
+import os
 import time
 from collections.abc import Iterable
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -36,6 +38,25 @@ def set_ddp_options(trainer: Trainer) -> None:
     if isinstance(trainer.strategy, DDPStrategy):
         for name, value in DDP_OPTIONS.items():
             trainer.strategy._ddp_kwargs.setdefault(name, value)
+
+
+INTERACTIVE_STEP = 0xFFFFFFFA
+"""SLURM's number for the shell of an allocation; those above it are no steps of `srun` either."""
+
+
+def is_alone_under_slurm(devices: Any, num_nodes: int) -> bool:
+    """Whether one process is asked for, of a SLURM job that has several tasks, and `srun` did not start it.
+
+    As in a shell of the job. Lightning would take it for one of those tasks, and refuse it or wait for the
+    others, unless the job is named ``bash`` or ``interactive``.
+
+    Args:
+        devices: the trainer's, a number or a list of numbers.
+        num_nodes: the trainer's.
+    """
+    one = num_nodes == 1 and (len(devices) == 1 if isinstance(devices, list) else str(devices) == "1")
+    several = os.environ.get("SLURM_NTASKS", "1") != "1" and not TorchElasticEnvironment.detect()
+    return one and several and int(os.environ.get("SLURM_STEP_ID", INTERACTIVE_STEP)) >= INTERACTIVE_STEP
 
 
 def with_all_parameters(loss: Tensor, parameters: Iterable[Tensor]) -> Tensor:
@@ -111,5 +132,7 @@ def outlast_collectives() -> None:
 
 
 def _let_gloo_return() -> None:
-    if dist.is_available() and dist.is_initialized() and "gloo" in dist.get_backend():
+    whole = dist.is_available() and dist.is_initialized() and "gloo" in dist.get_backend()
+    # That beside NCCL has its threads still, though Lightning has ended the whole group by now.
+    if whole or _gloo_group.cache_info().currsize:
         time.sleep(_RETURN_SECONDS)

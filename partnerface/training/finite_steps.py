@@ -110,7 +110,7 @@ class FiniteSteps:
     """Makes an optimizer's steps but for those whose gradient is not finite.
 
     On a GPU a fused optimizer finds that out by itself. Steps that it left out are counted, and reported when
-    the host looks at them.
+    the host looks at them; what was not finite is named for a step that it looks at.
 
     Args:
         limit: skipped steps in a row that end training.
@@ -153,7 +153,8 @@ class FiniteSteps:
         self._left_out = left_out if self._left_out is None else self._left_out + left_out
         self._steps += 1
         if look:
-            self.report(step + 1)
+            # Of earlier steps the frames are gone.
+            self.report(step + 1, lambda: reason() if left_out else "")
         return True
 
     @staticmethod
@@ -162,15 +163,19 @@ class FiniteSteps:
         on_cpu = optimizer.param_groups[0]["params"][0].device.type == "cpu"
         return not on_cpu and bool(optimizer.defaults.get("fused"))
 
-    def report(self, step: int) -> None:
-        """Count and report the steps that the optimizer left out since the last report."""
+    def report(self, step: int, reason: Callable[[], str] | None = None) -> None:
+        """Count and report the steps that the optimizer left out since the last report.
+
+        ``reason`` says what is not finite in the last step, if anything.
+        """
         if self._left_out is None:
             return
         count, steps = int(self._left_out), self._steps
         self._left_out, self._steps = None, 0
         if count:
-            reason = f"the gradient was not a finite number in {count} of the last {steps} steps"
-            self._say(step, reason, count)
+            said = f"the gradient was not a finite number in {count} of the last {steps} steps"
+            named = reason() if reason else ""
+            self._say(step, f"{said}, in the last because {named}" if named else said, count)
         if count < steps:
             self.skipped.in_a_row = 0
 

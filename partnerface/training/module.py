@@ -23,6 +23,7 @@ from partnerface.avatar.method import AvatarMethod
 from partnerface.avatar.picture import Picture
 from partnerface.cameras.pinhole import pixel_rays
 from partnerface.compute.cuda_support import use_exact_float32
+from partnerface.compute.network_types import spare_emulation
 from partnerface.compute.process_settings import keep_freed_memory
 from partnerface.compute.ranges import Between
 from partnerface.compute.threads import own_generator, sharded_backward, single_threaded_pool
@@ -156,6 +157,7 @@ class AvatarModule(LightningModule):
                     "choose --trainer.accelerator cpu, or leave it out"
                 )
             use_exact_float32()
+            spare_emulation(self.avatar, self.device, say=self.trainer.is_global_zero)
         data = self.trainer.datamodule
         if self._sequence is data.sequence:
             return

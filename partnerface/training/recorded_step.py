@@ -43,7 +43,8 @@ class RecordedStep:
 
     A GPU computes the hundreds of small operations of a step faster than the host can launch them. After a
     recording it is replayed once from the same random state and compared; where capturing fails or the
-    numbers differ, a line says so and all further steps are made as usual.
+    numbers differ, a line says so and all further steps are made as usual. Recordings of a stage are dropped
+    when the next one begins.
 
     Args:
         step: makes a step.
@@ -57,12 +58,18 @@ class RecordedStep:
         self.step, self.parameters = step, list(parameters)
         self._recordings: dict[Hashable, _Recording] = {}
         self._steps: dict[Hashable, int] = {}
+        self._stage: Hashable = None
         self.refused: str | None = None
         self._stream: torch.cuda.Stream | None = None
 
     def __call__(self, batch: RayBatch, stage: Hashable) -> dict[str, Tensor]:
         """Make a step; for ``stage``, which is fixed in a recording, see `AvatarMethod.training_schedule`."""
-        key = stage, batch.patch_side, tuple((tensor.shape, tensor.dtype) for tensor in batch.tensors())
+        if (stage, batch.patch_side) != self._stage:
+            # Neither comes back, and a recording holds the memory of a whole step.
+            self._recordings.clear()
+            self._steps.clear()
+            self._stage = stage, batch.patch_side
+        key = tuple((tensor.shape, tensor.dtype) for tensor in batch.tensors())
         if key in self._recordings:
             return self._replay(self._recordings[key], batch)
         self._steps[key] = self._steps.get(key, 0) + 1
@@ -103,7 +110,8 @@ class RecordedStep:
         torch.cuda.synchronize(device)
         torch.cuda.set_rng_state(state, device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
+        # A loader's thread pins memory meanwhile, which a capture of all threads' calls would refuse.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             numbers = self.step(kept)
         recording = _Recording(graph, kept, numbers, [parameter.grad for parameter in self.parameters])
         torch.cuda.set_rng_state(state, device)

@@ -163,6 +163,8 @@ def test_a_wrong_value_of_a_tool(capsys) -> None:
     assert "minutes" in _one_line(capsys, ["demo", "--minutes", "soon"])
     assert "subject" in _one_line(capsys, ["demo", "--subject", "z"])
     assert "--minutes -1.0: must be more than 0" in _one_line(capsys, ["demo", "--minutes=-1"])
+    for size in ("31", "100000"):
+        assert f"--size {size}: choose 32 to 4096" in _one_line(capsys, ["demo", "--size", size])
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,10 @@ def test_a_gpu_takes_what_half_of_its_free_memory_holds(monkeypatch):
     assert rays_at_once(torch.device("cuda")) * 65_536 == 2**29
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 2**31))
     assert rays_at_once(torch.device("cuda")) == LEAST_CHUNK
+    # What torch has taken and does not use is free for chunks.
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * 2**29)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2**29)
+    assert rays_at_once(torch.device("cuda")) * 65_536 == 2**29
 
 
 @pytest.mark.parametrize(("rays", "chunk"), [(1, 7), (20, 7), (21, 7)])

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from partnerface.avatar_files.checkpoint_file import read_checkpoint
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.deformation.global_deformation import GlobalDeformation
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
+from partnerface.training.callbacks.write_video import WriteVideo
 from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 from partnerface.training.resume.csv_appender import CsvAppender
 from partnerface.training.resume.run_checkpoint import RunCheckpoint, last_checkpoint
@@ -76,6 +78,41 @@ def test_a_list_of_the_users_own_keeps_what_a_run_needs(
         assert name in lines[0]
 
 
+def test_lists_of_the_users_own_keep_whole_checkpoints_and_the_video(
+    smoke_arguments: list[str], tmp_path: Path, capsys
+) -> None:
+    """Checkpoints went through the system's temporary folder; a prediction was rendered and not written."""
+    overlay = tmp_path / "own.yaml"
+    overlay.write_text("trainer: {callbacks: [], plugins: []}\n")
+    trainer = _build(smoke_arguments, tmp_path, "--config", str(overlay), command="predict").trainer
+    assert isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO)
+    assert any(isinstance(one, WriteVideo) for one in trainer.callbacks)
+    said = capsys.readouterr().err
+    assert "trainer.plugins lacks AtomicCheckpointIO: added; write plugins+: to add to a list" in said
+    assert "WriteVideo" in said
+    own = "lightning.pytorch.plugins.io.TorchCheckpointIO"
+    overlay.write_text(f"trainer: {{plugins: [{{class_path: {own}}}]}}\n")
+    trainer = _build(smoke_arguments, tmp_path, "--config", str(overlay)).trainer
+    assert type(trainer.strategy.checkpoint_io).__name__ == "TorchCheckpointIO"
+    assert "lacks" not in capsys.readouterr().err
+
+
+def test_losses_that_a_table_of_the_users_own_drops_are_named(
+    smoke_arguments: list[str], tmp_path: Path, capsys
+) -> None:
+    """Training went on without colours, and the avatar was grey."""
+    overlay = tmp_path / "own.yaml"
+    matte = "{class_path: partnerface.losses.photometric.Matte, init_args: {weight: 0.3}}"
+    overlay.write_text(f"model: {{losses: {{matte: {matte}}}}}\n")
+    cli = _build(smoke_arguments, tmp_path, "--config", str(overlay))
+    assert set(cli.model.losses) == {"matte"}
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "lacks" in line)
+    assert line.startswith("partnerface: model.losses lacks photometric, perceptual, offset_size, ")
+    assert "--model.losses.matte.init_args.weight=0.3" in line
+    _build(smoke_arguments, tmp_path, "--model.losses.matte.init_args.weight=0.3")
+    assert "lacks" not in capsys.readouterr().err
+
+
 def test_the_weights_are_those_of_the_run_unless_named(trained_run: Path, tmp_path: Path, capsys) -> None:
     """An untrained network was scored without a word."""
     config = str(trained_run / "config.yaml")
@@ -109,6 +146,23 @@ def test_fewer_steps_than_are_done_are_refused(trained_run: Path, capsys) -> Non
     assert config.read_bytes() == before
 
 
+def test_a_training_whose_time_is_spent_says_so(trained_run: Path, tmp_path: Path, capsys) -> None:
+    """It ended at once without a word. The same command may be sent again, one for less time is refused."""
+    content = torch.load(last_checkpoint(trained_run), weights_only=True)
+    content["callbacks"] |= {"Timer": {"time_elapsed": {"train": 61.0}}, "TimeBudget": {"seconds": 60.0}}
+    path = last_checkpoint(tmp_path / "run")
+    path.parent.mkdir(parents=True)
+    torch.save(content, path)
+    arguments = ["fit", "--config", str(trained_run / "config.yaml"), f"--run_dir={tmp_path / 'run'}"]
+    arguments += ["--ckpt_path=last", "--trainer.max_steps=100", "--trainer.limit_val_batches=0"]
+    assert main([*arguments, "--trainer.max_time=00:00:00:30"]) == 2
+    assert "has trained for 61 of 30 s already; choose more" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "config.yaml").exists()
+    assert main([*arguments, "--trainer.max_time=00:00:01:00"]) == 0
+    assert "of 60 s already, so that nothing is left to train" in capsys.readouterr().err
+    assert read_checkpoint(path)["global_step"] == content["global_step"]
+
+
 def test_the_command_that_continues_a_run_begins_it(
     smoke_arguments: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -138,6 +192,11 @@ def test_weights_and_biases_without_a_login_is_one_line(
     import wandb
 
     # It keeps the environment of its first run.
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_API_KEY", "too-short")
+    arguments[-1] = f"--run_dir={tmp_path / 'other'}"
+    assert main([*arguments, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]) == 2
+    assert "Weights & Biases: " in capsys.readouterr().err.splitlines()[-1]
     wandb.teardown()
 
 
@@ -188,19 +247,24 @@ def test_the_saved_configuration_runs_alone(trained_run: Path, tmp_path: Path) -
         assert cli.model.hparams["num_frames"] == 24
 
 
-def test_two_runs_with_a_logger_that_shares_its_folder(
+def test_runs_with_a_logger_that_shares_its_folder(
     smoke_arguments: list[str], tmp_path: Path, monkeypatch
 ) -> None:
-    """Trap: the second run of a W&B sweep died, for the first one's config.yaml stood in its way."""
+    """Traps: the second run of a W&B sweep died, for the first one's config.yaml stood in its way; a training
+    that was continued opened another W&B run.
+    """
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
     monkeypatch.chdir(tmp_path)
-    for name in ("first", "second"):
+    ids = []
+    for name, steps in (("first", 1), ("second", 1), ("first", 2)):
         arguments = [
             *smoke_arguments,
             "--config=configs/logger/wandb.yaml",
-            "--trainer.max_steps=1",
+            f"--trainer.max_steps={steps}",
             "--trainer.limit_val_batches=0",
+            "--ckpt_path=last",
             f"--run_dir={tmp_path / name}",
         ]
         assert main(["fit", *arguments]) == 0
@@ -212,7 +276,11 @@ def test_two_runs_with_a_logger_that_shares_its_folder(
         assert settings["data"]["image_size"] == 32
         assert settings["seed_everything"] == 0
         assert "rays_per_frame" in settings["data"]
+        ids.append(wandb.run.id)
         wandb.finish()
+    assert ids[2] == ids[0] != ids[1]
+    # A new run of this file is a run of its own.
+    assert ids[0] not in (tmp_path / "first" / "config.yaml").read_text()
 
 
 def test_tensorboard_gets_scalars_and_strips(smoke_arguments: list[str], tmp_path: Path) -> None:
@@ -242,6 +310,24 @@ def test_the_parts_of_a_run_that_must_always_be_there(smoke_arguments: list[str]
     assert any(isinstance(c, EvaluationReport) for c in trainer.callbacks)
     assert trainer.default_root_dir == str(tmp_path)
     assert trainer._accelerator_connector.use_distributed_sampler is False
+
+
+@pytest.mark.parametrize(
+    ("step", "environment"),
+    [(None, LightningEnvironment), (0xFFFFFFFA, LightningEnvironment), (0, SLURMEnvironment)],
+)
+def test_a_shell_in_a_job_of_several_tasks_is_one_process(
+    smoke_arguments: list[str], tmp_path: Path, monkeypatch, step: int | None, environment: type
+) -> None:
+    """Of a job named by its editor; in a step of `srun` Lightning's own plugin counts the tasks."""
+    job = {"NTASKS": 4, "NTASKS_PER_NODE": 1, "JOB_NAME": "vscode", "JOB_ID": 1234, "STEP_ID": step}
+    for name, value in (job | {"PROCID": 0, "LOCALID": 0, "NODEID": 0}).items():
+        if value is None:
+            monkeypatch.delenv(f"SLURM_{name}", raising=False)
+        else:
+            monkeypatch.setenv(f"SLURM_{name}", str(value))
+    trainer = _build(smoke_arguments, tmp_path).trainer
+    assert type(trainer._accelerator_connector.cluster_environment) is environment
 
 
 @pytest.mark.parametrize("value", ["1e-05", "True", "null"])

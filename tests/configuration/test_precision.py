@@ -11,6 +11,7 @@ from lightning.fabric.connector import _PRECISION_INPUT
 
 from partnerface import load_avatar
 from partnerface.cli.main import main
+from partnerface.compute.network_types import spare_emulation
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.configuration.config_files import config_arguments
 from partnerface.configuration.precision import with_network_types
@@ -82,6 +83,29 @@ def test_a_run_and_its_checkpoint_have_it(smoke_arguments: list[str], tmp_path: 
     assert avatar.field.network_type == getattr(torch, HALF[precision])
     assert avatar.loss_scale == (1 if precision == "bf16-mixed" else 2**14)
     assert all(parameter.isfinite().all() for parameter in avatar.parameters())
+
+
+def test_a_gpu_that_only_emulates_bfloat16_takes_float32(smoke_arguments, monkeypatch, capsys) -> None:
+    """As a T4, a V100 and an RTX 20 do, many times slower than they compute in float32."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    gpu = torch.device("cuda")
+    for precision, device, expected in (
+        ("bf16-mixed", torch.device("cpu"), torch.bfloat16),
+        ("bf16-mixed", gpu, torch.float32),
+        ("16-mixed", gpu, torch.float16),
+    ):
+        words = ["fit", *smoke_arguments, f"--trainer.precision={precision}"]
+        avatar = AvatarCLI(words, execute=False).model.avatar
+        capsys.readouterr()
+        spare_emulation(avatar, device)
+        spare_emulation(avatar, device)
+        said = capsys.readouterr().err
+        assert avatar.field.network_type is expected
+        assert said.count("--trainer.precision 16-mixed") == (expected is torch.float32)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    avatar.field.network_type = torch.bfloat16
+    spare_emulation(avatar, gpu)
+    assert avatar.field.network_type is torch.bfloat16
 
 
 def test_two_types_at_once_are_one_line(smoke_arguments: list[str], tmp_path: Path, capsys) -> None:

@@ -26,6 +26,7 @@ class PretendedGraph:
     def __init__(self) -> None:
         self.launched: list[Callable[[], None]] = []
         self.stream: PretendedStream | None = None
+        self.error_mode = ""
 
     def replay(self) -> None:
         """Everything that was launched, once more."""
@@ -55,9 +56,11 @@ def capturing() -> PretendedGraph | None:
 
 
 @contextmanager
-def capture(graph: PretendedGraph, stream: PretendedStream, **_: Any) -> Iterator[None]:
+def capture(
+    graph: PretendedGraph, stream: PretendedStream, capture_error_mode: str = "global"
+) -> Iterator[None]:
     """In place of ``torch.cuda.graph``."""
-    graph.stream = stream
+    graph.stream, graph.error_mode = stream, capture_error_mode
     _capturing.append(graph)
     try:
         with on_stream(stream):

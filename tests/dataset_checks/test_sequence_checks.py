@@ -210,6 +210,15 @@ def test_what_a_short_clip_shows(make_sequence, seconds, said):
     assert finding.severity == ("doubt" if seconds < 20 else "ok")
 
 
+@pytest.mark.parametrize(
+    ("frames", "severity", "said"), [(499, "ok", "20.0 s"), (480, "doubt", "19.2 s show about 99% of")]
+)
+def test_a_clip_that_shows_all_but_a_frame_is_no_doubt(make_sequence, frames, severity, said):
+    """It was called one that shows 100 %."""
+    (finding,) = check_length(replace(make_sequence(frames=frames), frame_weights=torch.ones(frames)))
+    assert (finding.severity, finding.text[: len(said)]) == (severity, said)
+
+
 def check(sequence):
     return check_coverage(sequence, coverage_of(sequence))
 

@@ -139,6 +139,21 @@ def test_what_a_test_has_loaded_can_be_trained_with(home, monkeypatch):
     assert first.grad.any()
 
 
+def test_a_test_on_another_device_leaves_a_network_to_train_with(home, monkeypatch):
+    """Moved in inference mode, its tensors would be of a kind that no gradient may pass."""
+    torch.save(random_features(), home / FILE_NAME)
+    monkeypatch.setenv("PARTNERFACE_ASSETS", str(home))
+    pictures = random_images().to("meta")
+    with torch.inference_mode():
+        LPIPS().per_image(*pictures, None)
+    network = load_lpips().network
+    assert {buffer.device.type for buffer in network.buffers()} == {"meta"}
+    assert not any(buffer.is_inference() for buffer in network.buffers())
+    first, second = pictures[:, None]
+    network(first.requires_grad_(), second).sum().backward()
+    assert first.grad.shape == first.shape
+
+
 def test_assets_come_before_the_cache(home, monkeypatch):
     (home / ".cache" / "partnerface").mkdir(parents=True)
     torch.save(features(1.0), home / ".cache" / "partnerface" / FILE_NAME)

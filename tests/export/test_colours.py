@@ -38,6 +38,22 @@ def test_a_points_colour_is_that_of_its_own_canonical_place(avatar, views, point
     assert (found.opacity[open_air] > 0.99).all()
 
 
+def test_rays_at_once_are_those_of_samples_that_are_all_evaluated(avatar, views, points, monkeypatch) -> None:
+    """On a GPU five times as many were tried, as in pictures that interpolate most samples."""
+    kind, sizes = type(avatar), []
+    sample = kind.sample
+
+    def noted(self, rays, frames):
+        sizes.append(rays.directions.shape[1])
+        return sample(self, rays, frames)
+
+    monkeypatch.setattr(kind, "sample", noted)
+    monkeypatch.setattr(kind, "rays_at_once", lambda self, device, exact=False: 300 if exact else 10**6)
+    surface_colours(avatar, PosedSurface.of(avatar, views.select([0])), points)
+    assert max(sizes) == 300
+    assert sum(sizes) == len(points.corners)
+
+
 def test_what_is_hidden_takes_the_colours_around_it(avatar) -> None:
     """The back of the head is not a mirror of its own positions; the face is."""
     views = revealing_views(avatar)

@@ -37,6 +37,22 @@ def test_refitting_equals_building_after_a_large_motion():
     torch.testing.assert_close(closest(moved, faces, points)[0], before[0], atol=1e-6, rtol=0)
 
 
+def test_a_hierarchy_of_a_test_is_refitted_in_training_and_the_other_way_round():
+    """Inference mode's tensors may not change outside of it: training after a validation, a refined test."""
+    generator = torch.Generator().manual_seed(0)
+    faces = torch.randint(40, (60, 3), generator=generator)
+    canonical, posed = torch.randn(2, 40, 3, generator=generator)
+    points = torch.randn(100, 3, generator=generator)
+    expected = closest(MeshBvh(posed, faces), faces, points)
+    for made_in_a_test in (True, False):
+        cache = BvhCache()
+        with torch.inference_mode(made_in_a_test):
+            cache.posed(canonical[None].clone(), canonical.clone(), faces.clone())
+        with torch.inference_mode(not made_in_a_test):
+            found = closest(cache.posed(posed[None], canonical, faces), faces, points)
+        torch.testing.assert_close(found[0], expected[0])
+
+
 def test_later_changes_of_the_callers_tensor_do_not_reach_the_hierarchy():
     vertices = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
     faces = torch.arange(12).view(4, 3)

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from partnerface.training import distributed
 from partnerface.training.distributed import DDP_OPTIONS, with_all_parameters
 
 
@@ -43,6 +44,31 @@ def test_without_it_torch_refuses_the_second_step(wrapped: DistributedDataParall
     wrapped(x).backward()
     with pytest.raises(RuntimeError, match="finished reduction"):
         wrapped(x).backward()
+
+
+@pytest.mark.parametrize(("exchanged", "waits"), [(True, 1), (False, 0)])
+def test_beside_nccl_the_end_waits_for_the_group_that_exchanged_objects(
+    monkeypatch, exchanged, waits
+) -> None:
+    """NCCL's own group is destroyed before: Lightning's handler, registered later, runs first."""
+    waited: list[float] = []
+    monkeypatch.setattr(distributed.time, "sleep", waited.append)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
+    monkeypatch.setattr(dist, "get_world_size", lambda: 1)
+    monkeypatch.setattr(dist, "new_group", lambda backend: backend)
+    monkeypatch.setattr(
+        dist, "all_gather_object", lambda found, value, group: found.__setitem__(0, (value, group))
+    )
+    distributed._gloo_group.cache_clear()
+    try:
+        if exchanged:
+            assert distributed.of_every_process(7) == [(7, "gloo")]
+        monkeypatch.setattr(dist, "is_initialized", lambda: False)
+        distributed._let_gloo_return()
+    finally:
+        distributed._gloo_group.cache_clear()
+    assert len(waited) == waits
 
 
 def test_an_end_right_after_a_collective_is_no_abort(tmp_path: Path) -> None:

@@ -207,3 +207,5 @@ def test_an_optimizer_that_checks_itself_gives_up_too(
     assert _fit(smoke_arguments, tmp_path, *flags) == 2
     error = capsys.readouterr().err
     assert "training diverged: 12 steps in a row were skipped, the last because the gradient was not" in error
+    # The host looks at the last of four steps alone.
+    assert "in 4 of the last 4 steps, in the last because photometric of frame" in error

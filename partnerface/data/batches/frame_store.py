@@ -35,7 +35,8 @@ ABANDONED = 3600.0
 class FrameStore:
     """All T frames, decoded and reduced once.
 
-    Worker processes that are forked share its memory; nothing is ever written to it.
+    Worker processes that are forked share its memory, others open a memory-mapped file anew; nothing is ever
+    written to it.
 
     Attributes:
         channels: ``[T, H, W, 5]`` uint8: both of the following.
@@ -51,6 +52,11 @@ class FrameStore:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __reduce__(self) -> tuple:
+        if isinstance(self.channels, np.memmap):
+            return _opened, (self.channels.filename,)
+        return FrameStore, (self.channels,)
 
     def release(self) -> None:
         """Give the pages of a memory-mapped file back: the system's cache keeps them as long as it can.
@@ -85,6 +91,10 @@ class FrameStore:
             channels[index] = frame
         channels.flags.writeable = False
         return cls(channels)
+
+
+def _opened(path: Path) -> FrameStore:
+    return FrameStore(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def reduce_frame(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from partnerface.cameras.pinhole import image_pixels
+from partnerface.compute.chunks import free_memory
 from partnerface.data.batches.datasets import DrawnPixels, RayBatch
 from partnerface.data.batches.frame_store import FrameStore
 from partnerface.data.view import View
@@ -61,7 +62,7 @@ def resident_or_not(size: int, device: torch.device, resident: bool | Literal["a
     taken = f"{size / 1e9:.2f} GB"
     if device.type != "cuda":
         return False, "--data.resident: without effect on a CPU" if resident is True else ""
-    free = torch.cuda.mem_get_info(device)[0]
+    free = free_memory(device)
     if resident is True and size > free:
         raise UserError(
             f"--data.resident true: the training frames take {taken}, the GPU has {free / 1e9:.2f} GB free; "

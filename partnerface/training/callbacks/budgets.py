@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -22,11 +25,19 @@ class TimeBudget(Callback):
     Patches begin by that share too. Without ``max_time`` it does nothing. Lightning's timer ends the
     training; after a resume it continues from the time already spent. Results under a time budget depend on
     the speed of the machine; for results that can be repeated exactly, set ``trainer.max_steps`` alone.
+    Checkpoints hold the seconds of the budget.
     """
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._seconds}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._first_step = trainer.global_step
         timer = budget_timer(trainer)
+        self._seconds = timer and timer.time_elapsed() + timer.time_remaining()
         # A resumed run continues from the share it had reached.
         self._settled: float | None = 0.0 if timer and timer.time_elapsed() > 1 else None
 
@@ -50,6 +61,35 @@ def budget_timer(trainer: Trainer) -> Timer | None:
     """Lightning's timer of ``trainer.max_time``; None if that is not set."""
     timers = (c for c in trainer.callbacks if isinstance(c, Timer) and c.time_remaining() is not None)
     return next(timers, None)
+
+
+def spent_time(
+    path: Path, checkpoint: Mapping[str, Any], max_time: str | timedelta | dict[str, int] | None
+) -> str | None:
+    """What to say of a training that is continued after its ``max_time``; None while time is left.
+
+    Args:
+        path: path of the checkpoint.
+        checkpoint: its content.
+        max_time: the trainer's.
+
+    Raises:
+        UserError: the training that it comes from had a longer ``max_time``.
+    """
+
+    def seconds(*keys: str) -> float:
+        value: Any = checkpoint
+        for key in ("callbacks", *keys):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value if isinstance(value, int | float) else 0.0
+
+    budget, spent = Timer(max_time).time_remaining(), seconds(Timer().state_key, "time_elapsed", "train")
+    if budget is None or spent < budget:
+        return None
+    done = f"--trainer.max_time {max_time}: {path} has trained for {spent:.0f} of {budget:.0f} s already"
+    if budget < seconds(TimeBudget().state_key, "seconds"):
+        raise UserError(f"{done}; choose more, or train anew in another --run_dir")
+    return f"{done}, so that nothing is left to train; choose more to continue"
 
 
 class CpuBudget(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -209,11 +210,10 @@ def _true_surface(trainer: Trainer, number: int) -> TrueSurface | None:
 
 
 def _name_of_checkpoint(trainer: Trainer) -> str | None:
-    """Path of the tested checkpoint within the run's folder; of one from elsewhere its name alone."""
+    """Path of the tested checkpoint from the run's folder, which it may lie outside of."""
     if trainer.ckpt_path is None:
         return None
-    path, run = (Path(p).absolute() for p in (trainer.ckpt_path, trainer.default_root_dir))
-    return path.relative_to(run).as_posix() if path.is_relative_to(run) else path.name
+    return Path(os.path.relpath(trainer.ckpt_path, trainer.default_root_dir)).as_posix()
 
 
 def say_other_head(trainer: Trainer, pl_module: LightningModule) -> None:

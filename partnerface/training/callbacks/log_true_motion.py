@@ -43,12 +43,14 @@ class LogTrueMotion(Callback):
         # Not `on_train_end`: a run that was killed after its last step trains nothing when it continues.
         if not trainer.is_global_zero:
             return
-        avatar = pl_module.avatar
+        avatar, was_training, place = pl_module.avatar, pl_module.avatar.training, pl_module.device
+        # After its last step Lightning has moved the module to the CPU.
+        pl_module.to(trainer.strategy.root_device)
         measures = MotionMeasures(trainer.datamodule, avatar.head_model, pl_module.device)
-        was_training = avatar.training
         scores = measures.scores(avatar.eval())
         logged = self._psnr(measures, trainer.datamodule, pl_module)
         avatar.train(was_training)
+        pl_module.to(place)
         for split, motion in (scores or {}).items():
             left, nothing = motion["mm_left"], motion["mm_nothing"]["fine_face"]
             fine = left["fine_face"]

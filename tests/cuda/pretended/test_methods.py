@@ -51,6 +51,18 @@ def test_every_command(cuda, arguments, fitted):
     assert (run / "prediction.mp4").is_file()
 
 
+def test_a_validation_before_training_and_no_bfloat16(cuda, arguments, tmp_path, monkeypatch, capsys):
+    """Hierarchies that are made in inference mode serve in training; an older GPU computes in float32."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    flags = "--trainer.max_steps=1", "--trainer.limit_val_batches=1", "--trainer.precision=bf16-mixed"
+    cli = AvatarCLI(["fit", *arguments(OURS, tmp_path / "run", *flags)], execute=False)
+    cli.trainer.validate(cli.model, datamodule=cli.datamodule, verbose=False)
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    assert cli.trainer.global_step == 1
+    assert cli.model.avatar.field.network_type is torch.float32
+    assert capsys.readouterr().err.count("give --trainer.precision 16-mixed") == 1
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if name != OURS])
 def test_every_loop_of_the_trainer(cuda, arguments, fitted, method):
     """What the commands run, of the other methods: their words are parsed once."""

@@ -6,6 +6,7 @@ import torch
 from partnerface.benchmarks.method_under_test import OURS
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.training import recorded_step
+from partnerface.training.recorded_step import RecordedStep
 from tests.cuda.pretended.conftest import PRUNING
 from tests.cuda.pretended_graphs import capturing
 
@@ -31,8 +32,12 @@ def trained(words: list[str]) -> tuple[AvatarCLI, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("method", SCHEDULED)
 def test_they_end_where_the_others_do(cuda, random_lpips, arguments, tmp_path, monkeypatch, capsys, method):
     """Pruned in every step, with corrections of the tracked parameters, through both stages and patches."""
-    replayed = []
+    replayed, kept = [], []
     monkeypatch.setattr(recorded_step, "WARM_UP_STEPS", 1)
+    record = RecordedStep._record
+    monkeypatch.setattr(
+        RecordedStep, "_record", lambda self, batch: kept.append(len(self._recordings)) or record(self, batch)
+    )
     graph = torch.cuda.CUDAGraph
     monkeypatch.setattr(graph, "replay", lambda self, real=graph.replay: (replayed.append(self), real(self)))
     flags = [*LONG, PRUNING, *SCHEDULED[method]]
@@ -44,6 +49,10 @@ def test_they_end_where_the_others_do(cuda, random_lpips, arguments, tmp_path, m
     stages = 3 if SCHEDULED[method] else 1
     assert len({*map(id, replayed)}) == stages
     assert len(replayed) == STEPS - stages
+    # The memory of a stage's recording is free when the next is recorded.
+    assert kept == [0] * stages
+    # Whatever another thread does meanwhile, as that of a loader that pins memory, breaks no capture.
+    assert {graph.error_mode for graph in replayed} == {"thread_local"}
     assert "not recorded" not in capsys.readouterr().err
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=0, msg=name)

@@ -1,4 +1,5 @@
 import os
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,21 @@ def test_memory_mapped_equals_in_memory(tmp_path, tiny_video):
     again = FrameStore.build(sequence, 16, 12, root, memory_limit=0)
     assert np.array_equal(again.rgba, expected.rgba)
     assert file.stat().st_mtime_ns == written
+
+
+def test_a_store_reaches_a_process_that_is_not_forked(tmp_path, tiny_video):
+    """Python 3.14 starts loaders' workers so; a mapped file is opened there, not sent."""
+    sequence = tiny_video().write(tmp_path / "set")
+    for limit in (10**9, 0):
+        store = FrameStore.build(sequence, 32, 24, tmp_path / "set", limit)
+        sent = pickle.dumps(store)
+        received = pickle.loads(sent)
+        assert np.array_equal(received.channels, store.channels)
+        assert np.array_equal(received.rgba, store.rgba)
+        assert np.array_equal(received.labels, store.labels)
+        mapped = isinstance(received.channels, np.memmap)
+        assert mapped == (limit == 0) == (len(sent) < store.channels.nbytes / 10)
+        received.release()
 
 
 def test_what_takes_long_to_decode_is_decoded_once(tmp_path, tiny_video, monkeypatch):

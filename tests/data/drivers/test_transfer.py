@@ -165,6 +165,18 @@ def test_a_view_of_a_driver_can_be_changed_by_name_and_by_angle(own, avatar):
     assert (changed.head.rotation - view.head.rotation).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("settings", [LOOSE, TransferSettings()], ids=["as tracked", "as usual"])
+def test_a_driver_of_another_shape_leaves_the_avatar_its_own(avatar, sequence, settings):
+    """Its torso is a view of that person, identity and all."""
+    generator = torch.Generator().manual_seed(0)
+    shape = sequence.head.identity + torch.randn(sequence.head.identity.shape, generator=generator)
+    stranger = replace(sequence, head=replace(sequence.head, identity=shape))
+    performance = make_performance(tracked_recording(stranger, HEAD), HEAD)
+    driver = TransferredPerformance(performance, avatar.driven(), settings)
+    assert torch.equal(driver.views.head.identity, avatar.identity)
+    assert torch.equal(driver[0].head.identity, avatar.identity)
+
+
 def test_an_avatar_of_before_the_range_was_kept_loads_and_keeps_to_the_range_of_each_coefficient(
     avatar, sequence
 ):

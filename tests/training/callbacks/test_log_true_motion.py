@@ -3,14 +3,19 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
 from partnerface.cli.main import main
 from partnerface.configuration.config_files import config_arguments
 from partnerface.data.synthetic.conversation import SPLIT_PROTOCOL
 from partnerface.evaluation import fine_motion
 from partnerface.sweeps.sweep_file import read_sweep
+from partnerface.training.callbacks import log_true_motion
+from partnerface.training.callbacks.log_true_motion import LogTrueMotion
 
 CALLBACK = "--trainer.callbacks+=partnerface.training.callbacks.log_true_motion.LogTrueMotion"
 BUDGET = "--trainer.callbacks+=partnerface.training.callbacks.budgets.CpuBudget"
@@ -75,6 +80,33 @@ def test_a_run_that_was_killed_after_its_last_step_logs_it_when_it_continues(log
     motion = {name: value for name, value in values.items() if name.startswith("motion/")}
     assert motion
     assert {name: again[name] for name in motion} == pytest.approx(motion, rel=1e-6)
+
+
+def test_it_is_measured_on_the_device_of_the_training(monkeypatch) -> None:
+    """Which a module has left when training has ended: on a CPU it took longer than the training on a GPU."""
+    gpu, measured = torch.device("cuda:0"), []
+
+    class Module:
+        device = torch.device("cpu")
+        avatar = nn.Module()
+
+        def to(self, device: torch.device) -> None:
+            self.device = device
+
+    module = Module()
+    module.avatar.head_model = None
+    trainer = SimpleNamespace(
+        **{"is_global_zero": True, "datamodule": None, "loggers": [], "global_step": 2},
+        strategy=SimpleNamespace(root_device=gpu),
+    )
+    scores = SimpleNamespace(scores=lambda avatar: measured.append(module.device))
+    monkeypatch.setattr(
+        log_true_motion, "MotionMeasures", lambda data, head, device: measured.append(device) or scores
+    )
+    monkeypatch.setattr(LogTrueMotion, "_psnr", lambda *_: {})
+    LogTrueMotion().on_fit_end(trainer, module)
+    assert measured == [gpu, gpu]
+    assert module.device == torch.device("cpu")
 
 
 def test_sweeps_compare_what_is_logged(logged) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.evaluation.scores import GEOMETRY
-from partnerface.training.callbacks.evaluation_report import EvaluationReport
+from partnerface.training.callbacks.evaluation_report import EvaluationReport, _name_of_checkpoint
 
 
 def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset: Path) -> None:
@@ -44,6 +45,18 @@ def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset
         assert (video.streams.video[0].width, video.streams.video[0].height) == (96, 32)
     strip = np.asarray(Image.open(trained_run / "strip.png"))
     assert strip.shape[1] == 5 * 32
+
+
+def test_a_checkpoint_from_elsewhere_is_told_from_the_runs_own(tmp_path: Path) -> None:
+    """Both were called last.ckpt."""
+    tested = SimpleNamespace(default_root_dir=str(tmp_path / "runs" / "scored"))
+    names = {}
+    for run in ("scored", "me"):
+        tested.ckpt_path = str(tmp_path / "runs" / run / "checkpoints" / "last.ckpt")
+        names[run] = _name_of_checkpoint(tested)
+    assert names == {"scored": "checkpoints/last.ckpt", "me": "../me/checkpoints/last.ckpt"}
+    tested.ckpt_path = None
+    assert _name_of_checkpoint(tested) is None
 
 
 def test_strips_are_drawn_while_training(trained_run: Path) -> None:

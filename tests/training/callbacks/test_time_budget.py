@@ -58,6 +58,8 @@ def test_share_counts_from_the_first_steps_to_the_end_of_the_budget() -> None:
     assert _share(budget, trainer, 50) == pytest.approx(0.5)
     clock.now = 130.0
     assert _share(budget, trainer, 90) == 1.0
+    # By it a shorter time is told from the same, once it is spent.
+    assert budget.state_dict() == {"seconds": 100}
 
 
 def test_patches_begin_once_their_share_of_the_time_is_spent() -> None:
