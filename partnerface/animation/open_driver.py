@@ -30,6 +30,8 @@ from partnerface.files.videos import has_sound
 from partnerface.files.whole_files import one_after_another
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.stages import LANDMARKS_FILE
 from partnerface.tracking.tracker import track_video
 
 TABLES = (".json", ".npz", ".npy")
@@ -178,7 +180,8 @@ def _recording(
         )
     recording = replace(_tracked(sequence, avatar, options), name=path.name, sound=sound)
     if source.section is not None:
-        recording.sound_start = first_time(source)
+        tracked = LandmarkTrack.load(folder / LANDMARKS_FILE).stream
+        recording.sound_start = first_time(replace(source, stream=tracked if tracked >= 0 else None))
     # Frames of a phone keep no even pace, but sound does.
     return recording if sequence.times is None else evenly_spaced(recording, sequence.times)
 
@@ -264,5 +267,7 @@ def _found_from(folder: Path, told: Path, path: Path) -> Path:
     here = folder.resolve()
     if not told.is_absolute() and here.parts[-len(told.parts) :] == told.parts:
         there = here.parents[len(told.parts) - 1] / path
-        return there if there.exists() else path
-    return path
+        if there.exists():
+            return there
+    # The folder may have been named in another way than what lies in it.
+    return path if path.exists() or not (inside := folder / path.name).exists() else inside

@@ -143,7 +143,7 @@ def _loaded(path: Path, trust: Iterable[str]) -> _Loaded:
         if path.suffix == SUFFIX:
             _change_paths(configuration, lambda named: _beside(path, named))
         else:
-            prefer_files_of_run(configuration, path)
+            find_files_of_run(configuration, path)
         _name_packaged_head(configuration["avatar"], checksum)
         with _AsLargeAs(state):
             avatar = parser.instantiate(configuration).avatar
@@ -190,15 +190,16 @@ def _parsed(values: Any) -> tuple[ArgumentParser, Namespace]:
     return parser, configuration
 
 
-def prefer_files_of_run(configuration: Any, checkpoint: Path) -> None:
-    """Replace paths of a checkpoint's configuration by files of the same names in the folder of its run.
+def find_files_of_run(configuration: Any, checkpoint: Path) -> None:
+    """Replace paths of a checkpoint's configuration that are gone by files of these names in its run.
 
     Training leaves the head model of a dataset there, and the folder may have been moved since.
     """
     folder = run_of_checkpoint(checkpoint) or checkpoint.absolute().parent
 
     def found(named: Path) -> Path:
-        return here if (here := folder / named.name).is_file() else named
+        here = folder / named.name
+        return here if here.is_file() and not named.is_file() else named
 
     _change_paths(configuration, found)
 

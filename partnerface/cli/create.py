@@ -65,7 +65,7 @@ def create(
         train_and_test,
     )
     from partnerface.configuration.head_model_arguments import head_model_arguments
-    from partnerface.files.video_reading.read import probe_largest
+    from partnerface.files.video_reading.read import probe_streams
     from partnerface.losses.lpips_network import load_lpips
     from partnerface.tracking.fittable_head import fittable_head_model
     from partnerface.tracking.tracker import track_video
@@ -74,7 +74,8 @@ def create(
     # All that can be wrong is tried now, not after the minutes of tracking: a GPU that cannot serve, too.
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
     suitable = scales[chosen_accelerator("auto")]
-    found = probe_largest(source)  # which of its streams shows the face is not known yet
+    # Which of its streams shows the face is not known yet.
+    found = max(probe_streams(source), key=lambda one: min(one.width, one.height))
     if size is not None and size > (largest := min(found.width, found.height, LARGEST_SIZE)):
         raise UserError(f"--size {size}: {video} is {found.width}x{found.height}; choose at most {largest}")
     out = Path("avatars") / source.name if out is None else Path(out).expanduser()

@@ -247,7 +247,7 @@ def _continued(
         out.mkdir(exist_ok=True)
         replace_text(path, json.dumps(settings) + "\n")
     yield [number for number in numbers if not frame_path(out, number, suffix).is_file()]
-    path.unlink()
+    path.unlink(missing_ok=True)  # the same command may have run beside this one
 
 
 def _need_driver(driver: str | None, frames: str | None) -> None:

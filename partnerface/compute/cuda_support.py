@@ -18,9 +18,11 @@ import partnerface.compute.warp_launch  # noqa: F401 (starts Warp)
 from partnerface.errors import UserError
 
 WARP_CU12 = "the wheel of Warp with +cu12 in its name from https://github.com/NVIDIA/warp/releases"
-TORCH_CU126 = "pip install torch --index-url https://download.pytorch.org/whl/cu126"
+TORCH_CU126 = "pip uninstall torch and pip install torch --index-url https://download.pytorch.org/whl/cu126"
 CU126_IF_OLDER = f"or, for a GPU older than Blackwell (RTX 50, B200), {TORCH_CU126}"
 """Torch for CUDA 12.6 has no kernels for Blackwell."""
+CU126_IF_BEFORE_TURING = f"or, for a GPU older than Turing (GTX 10, V100), {TORCH_CU126}"
+"""Torch of PyPI has no kernels for those."""
 TORCH_OF_PYPI = "pip uninstall torch and pip install torch"
 CUDA_OF_PYPI = (13, 0)
 """What torch and Warp of PyPI are built with."""
@@ -78,8 +80,8 @@ class CudaFacts:
         if self.driver is None:
             return "no NVIDIA driver was found"
         if self.torch_build is None:
-            older = "" if self.driver >= CUDA_OF_PYPI else f", {CU126_IF_OLDER}"
-            return f"torch is a build for CPUs: {self._torch_of_pypi(self.driver)}{older}"
+            older = CU126_IF_BEFORE_TURING if self.driver >= CUDA_OF_PYPI else CU126_IF_OLDER
+            return f"torch is a build for CPUs: {self._torch_of_pypi(self.driver)}, {older}"
         if not self.torch_devices:
             if self.driver < self.torch_build:
                 return (

@@ -214,7 +214,9 @@ class AvatarCLI(LightningCLI):
                 f"--trainer.max_steps {max_steps}: {path} has done {done} steps already; choose more, "
                 "or train anew in another --run_dir"
             )
-        if spent := spent_time(path, begun, trainer["max_time"]):
+        with named_trainer_values(constructing=True):
+            spent = spent_time(path, begun, trainer["max_time"])
+        if spent:
             _say(spent)
         return str(path)
 

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 
 from partnerface.avatar_files.checkpoint_file import read_checkpoint
 from partnerface.avatar_files.class_paths import check_classes, imports_only
-from partnerface.avatar_files.loading import prefer_files_of_run, refusals
+from partnerface.avatar_files.loading import find_files_of_run, refusals
 from partnerface.configuration.config_files import yaml_files
 from partnerface.files.plain_values import read_yaml
 from partnerface.training.module import AvatarModule
@@ -64,6 +64,6 @@ def _model_yaml(path: Path, trust: Iterable[str]) -> str:
         parser.add_class_arguments(AvatarModule, "model", fail_untyped=False)
         configuration = parser.parse_object({"model": values})
         check_classes(configuration)
-        prefer_files_of_run(configuration, path)
+        find_files_of_run(configuration, path)
         del configuration["model.num_frames"]
         return parser.dump(configuration)

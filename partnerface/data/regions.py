@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import reduce
 
 import numpy as np
 import torch
@@ -69,7 +70,8 @@ MATTE_THRESHOLD = 0.5
 
 def in_regions(labels: Tensor, regions: Sequence[Region]) -> Tensor:
     """Bool for labels of any shape, uint8: whether they are of one of the regions."""
-    return torch.isin(labels, torch.tensor(regions).to(labels))
+    # Not a tensor of regions: it would be copied to a GPU, for which training would wait.
+    return reduce(torch.logical_or, (labels == region for region in regions))
 
 
 def region_masks(matte: Tensor, labels: Tensor, forehead: Tensor) -> dict[str, Tensor]:

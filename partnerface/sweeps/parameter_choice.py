@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -21,8 +20,6 @@ KEYS = {
     "q_uniform": (*_RANGE, "q"),
 }
 """The distributions of W&B that can be drawn here, with their keys in a sweep file."""
-_EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")
-"""Numbers that are text in YAML 1.1, for they have no decimal point: 1e-3."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +113,7 @@ def _options(values: Any) -> tuple[Any, ...]:
         raise UserError("values must be a list that is not empty")
     if any(value is None for value in values):
         raise UserError('null reaches the command line as None; write "null" in quotes')
-    return tuple(
-        float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value for value in values
-    )
+    return tuple(values)
 
 
 def _number(entry: Mapping[str, Any], key: str) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,7 +22,7 @@ from partnerface.data.sequence import head_model_record
 from partnerface.errors import UserError
 from partnerface.files.arrays import read_arrays, write_arrays
 from partnerface.files.video_reading.source import MAX_FRAMES
-from partnerface.files.whole_files import NotWritten
+from partnerface.files.whole_files import NotWritten, whole_file
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.tracking.alignment.expressions import ExpressionSettings
@@ -30,7 +32,7 @@ from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.fit.matte_contour import ContourTargets
 
 TRACKING_REPORT_FILE = "report.json"
-TRACKER_VERSION = 12
+TRACKER_VERSION = 13
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 LANDMARKS_FILE = "landmarks.npz"
 MATTES_FILE = "mattes.npy"
@@ -111,28 +113,26 @@ class TrackingStages:
         return mattes if mattes.shape == shape and mattes.dtype == np.uint8 else None
 
     def room_for_mattes(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """An array for mattes ``[T, H, W]`` uint8: in a file, for those of a long video are gigabytes.
-
-        It is in memory where the disk has no room, and nothing of it will be kept.
+        """An array for mattes ``[T, H, W]`` uint8: in a file without a name, for those of a long video are
+        gigabytes; in memory where the disk has no room.
         """
-        path = self.folder / f"{MATTES_FILE}.partial"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            mattes = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-            with path.open("r+b") as file:  # a mapped file that finds the disk full kills the process
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                # A mapped file that finds the disk full kills the process.
+                os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+                return np.memmap(file, np.uint8, "r+", shape=shape)
         except (OSError, AttributeError):  # macOS cannot reserve
-            with suppress(OSError):
-                path.unlink()
             return np.empty(shape, np.uint8)
-        return mattes
 
     def save_mattes(self, mattes: np.ndarray) -> None:
-        """Keep what `room_for_mattes` made, once it is filled."""
-        if isinstance(mattes, np.memmap):
-            with suppress(OSError):
-                mattes.flush()
-                (self.folder / f"{MATTES_FILE}.partial").replace(self.folder / MATTES_FILE)
+        """Keep mattes ``[T, H, W]`` uint8, 255 is the person."""
+
+        def write(path: Path) -> None:
+            with whole_file(path) as partial, partial.open("wb") as file:
+                np.save(file, mattes)
+
+        self._keep(MATTES_FILE, write)
 
     def fit(self) -> HeadFit | None:
         """The fit, its head aligned with the pictures."""

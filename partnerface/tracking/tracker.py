@@ -22,7 +22,7 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_rgb
-from partnerface.files.video_reading.read import probe_video
+from partnerface.files.video_reading.read import probe_streams
 from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource, video_source
 from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
@@ -123,7 +123,7 @@ def track_video(
     if needs_model:
         import_mediapipe()
         # What is no video is said before anything is downloaded for it.
-        probe_video(video)
+        probe_streams(video)
         # Fetched now, not after the minutes of landmarks.
         model_file(SELFIE_SEGMENTATION)
     # On a busy machine torch's threads wait for each other: 73 CPU seconds in place of 14 for 24 frames.
@@ -210,7 +210,7 @@ def _find_landmarks(
             say(f"{path}: landmarks of this video, reused")
             break
     if track is None:
-        count = probe_video(video).num_frames
+        count = max(one.num_frames for one in probe_streams(video))
         if count == 1:
             raise UserError(f"{video.path}: a single picture; an avatar needs a video, half a minute or more")
         task = bars.add_task("landmarks", total=count or None)

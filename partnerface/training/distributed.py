@@ -51,12 +51,27 @@ def is_alone_under_slurm(devices: Any, num_nodes: int) -> bool:
     others, unless the job is named ``bash`` or ``interactive``.
 
     Args:
-        devices: the trainer's, a number or a list of numbers.
+        devices: the trainer's, a number, a list of numbers, also as text, or ``auto``: one on a CPU.
         num_nodes: the trainer's.
     """
-    one = num_nodes == 1 and (len(devices) == 1 if isinstance(devices, list) else str(devices) == "1")
     several = os.environ.get("SLURM_NTASKS", "1") != "1" and not TorchElasticEnvironment.detect()
-    return one and several and int(os.environ.get("SLURM_STEP_ID", INTERACTIVE_STEP)) >= INTERACTIVE_STEP
+    return (
+        num_nodes == 1
+        and _count(devices) == 1
+        and several
+        and int(os.environ.get("SLURM_STEP_ID", INTERACTIVE_STEP)) >= INTERACTIVE_STEP
+    )
+
+
+def _count(devices: Any) -> int:
+    """How many devices a trainer's ``devices`` are."""
+    if isinstance(devices, list):
+        return len(devices)
+    if "," in (text := str(devices)):
+        return len([word for word in text.split(",") if word.strip()])
+    if text in ("auto", "-1"):
+        return max(torch.cuda.device_count(), 1)
+    return int(text) if text.isdecimal() else 0
 
 
 def with_all_parameters(loss: Tensor, parameters: Iterable[Tensor]) -> Tensor:

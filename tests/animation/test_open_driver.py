@@ -21,10 +21,13 @@ from partnerface.animation.open_driver import DrivingOptions, open_driver
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.errors import UserError
-from partnerface.files.video_reading.source import VideoSource
+from partnerface.files.video_reading.read import streams_of
+from partnerface.files.video_reading.source import VideoSource, video_source
 from partnerface.files.videos import write_video
 from partnerface.head_models import expression_map
 from partnerface.head_models.ict_facekit import IctFaceKitHead
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+from partnerface.tracking.stages import LANDMARKS_FILE
 from tests.avatar.test_avatar import make_avatar
 from tests.contracts.subjects import tracked_sequence
 from tests.data.drivers.test_live_link_face import values, write
@@ -40,13 +43,22 @@ def avatar(synthetic_dataset):
 
 @pytest.fixture
 def tracker(monkeypatch, tmp_path, synthetic_dataset):
-    """In place of minutes of tracking: the synthetic dataset, and a cache of its own. Lists its calls."""
+    """In place of minutes of tracking: the synthetic dataset, as of a film's last video stream, and a cache
+    of its own. Lists its calls.
+    """
     calls = []
 
     def track(video, out, **settings):
         calls.append((video, out))
         if not out.exists():
             shutil.copytree(synthetic_dataset, out)
+            nothing = np.zeros(1, np.float32)
+            track = LandmarkTrack(
+                *(np.zeros((1, 478, 3)), np.zeros((1, 0)), [], np.zeros((1, 4, 4)), np.zeros(1, bool)),
+                *(nothing, nothing, nothing, 25.0, 16, 16, "", "VIDEO"),
+                stream=streams_of(video_source(video))[-1].stream,
+            )
+            track.save(out / LANDMARKS_FILE)
         return PartnerfaceReader(out).read()
 
     monkeypatch.setattr(opening, "track_video", track)
@@ -120,6 +132,12 @@ def test_the_dataset_of_a_run_is_found_from_another_working_directory(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert len(open_driver("own", avatar, run=Path("../project/runs/t"), say=lambda line: None)) == 24
+    # The configuration names the run in one way and its dataset in another.
+    inside = tmp_path / "project" / "whole"
+    shutil.copytree(synthetic_dataset, inside / "dataset")
+    named = {"data": {"reader": {"init_args": {"root": "whole/dataset"}}}, "run_dir": str(inside)}
+    (inside / "config.yaml").write_text(yaml.safe_dump(named))
+    assert len(open_driver(str(inside), avatar, say=lambda line: None)) == 24
     run.rename(tmp_path / "moved")
     with pytest.raises(UserError, match="relative to the folder in which training ran; give the dataset's"):
         open_driver("../moved", avatar, say=lambda line: None)
@@ -231,6 +249,23 @@ def test_a_section_of_a_video_is_tracked_alone_and_its_sound_begins_there(avatar
     for clip, words in (("9:10", "no frames within --clip 9:10"), ("5", "--clip 5: give the first and the")):
         with pytest.raises(UserError, match=words):
             open_driver(str(video), avatar, DrivingOptions(clip=clip), **quiet)
+
+
+def test_the_sound_of_a_section_begins_with_the_stream_of_the_face(avatar, tracker, tmp_path):
+    """Slides, one a second, come before the camera's stream: within 0.5 s the first of them is at 1 s."""
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        streams = [container.add_stream("libx264", rate=rate) for rate in (1, 25)]
+        for stream in streams:
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+        for stream, count in zip(streams, (3, 50), strict=True):
+            for _ in range(count):
+                picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    options = DrivingOptions(clip="0.5:")
+    driver = open_driver(str(tmp_path / "a.mkv"), avatar, options, say=lambda line: None)
+    assert driver.sound_start == pytest.approx(0.52, abs=2e-3)
 
 
 def test_a_recording_and_a_table_by_their_suffix(avatar, tmp_path):

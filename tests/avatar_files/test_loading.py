@@ -16,6 +16,7 @@ from partnerface.configuration.config_files import CONFIGS, config_arguments
 from partnerface.deformation.part_networks import PartNetworks
 from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
+from partnerface.head_models.head_model_asset import HeadModelAsset
 
 
 def test_a_checkpoint_loads_without_unpickling_code(trained_run: Path) -> None:
@@ -93,6 +94,11 @@ def test_an_avatar_on_a_datasets_own_head_outlives_the_dataset(
     (dataset / "transforms.json").write_text(json.dumps(record))
     monkeypatch.chdir(tmp_path)
     assert main(_on_dataset(Path("dataset"), Path("run"))) == 0
+    # A run of the same configuration has its own, in place of what an earlier attempt has left there.
+    (tmp_path / "again").mkdir()
+    anny.save(tmp_path / "again" / "head_model.npz")
+    AvatarCLI(["fit", "--config", "run/config.yaml", "--run_dir", "again"], execute=False)
+    assert HeadModelAsset.load(tmp_path / "again" / "head_model.npz").checksum() == own.checksum()
     (tmp_path / "elsewhere").mkdir()
     moved = (tmp_path / "run").rename(tmp_path / "elsewhere" / "moved")
     checkpoint = f"--ckpt_path={moved / 'checkpoints' / 'last.ckpt'}"

@@ -28,7 +28,10 @@ UNUSABLE = {
     "a driver of R550 with the wheels of PyPI": ({"driver": (12, 4), "torch_devices": 0}, "torch needs 13.0"),
     "a driver of R550 with an older torch": ({"driver": (12, 4), **OLD}, r"Warp needs 13.0: .*\+cu12"),
     "a V100": ({"capability": (7, 0), **OLD}, r"capability 7.0, Warp's build begins at 7.5: .*\+cu12"),
-    "a V100 with the torch of PyPI": ({"capability": (7, 0)}, "kernels for 7.5, 9.0: pip install .*cu126"),
+    "a V100 with the torch of PyPI": (
+        {"capability": (7, 0)},
+        "kernels for 7.5, 9.0: pip uninstall torch and pip install .*cu126",
+    ),
     "an RTX 5090 with an older torch": (
         {"capability": (12, 0), "driver": (12, 8), **CU126},
         r"capability 12.0, .* 8.6, 9.0: update the driver to R580 or newer, then (?!.*cu126)",
@@ -39,7 +42,7 @@ UNUSABLE = {
     ),
     "a torch for CPUs": (
         {"torch_build": None, "torch_devices": 0},
-        "build for CPUs: pip uninstall torch and pip install torch(?!.*cu126)",
+        "build for CPUs: pip uninstall torch and pip install torch, or, for a GPU older than Turing .*cu126",
     ),
     "a torch for CPUs with a driver of R550": (
         {"torch_build": None, "torch_devices": 0, "driver": (12, 4)},

@@ -20,7 +20,7 @@ from partnerface.files.video_reading import decoding
 from partnerface.files.video_reading.colours import hlg_to_light, pq_to_light, to_bt709
 from partnerface.files.video_reading.read import (
     VideoReader,
-    probe_largest,
+    probe_streams,
     probe_video,
     read_video,
     streams_of,
@@ -306,7 +306,16 @@ def test_a_frame_that_a_broadcast_lost_altogether_is_named(tmp_path):
     path.write_bytes(data)
     reader = VideoReader(path)
     assert [round(frame.time * 25) for frame in reader] == [k for k in times if k != 14]
-    assert any("frames are damaged and left out: at 0.56 s" in note for note in reader.notes)
+    assert any("1 frames are missing in the broadcast: at 0.56 s" in note for note in reader.notes)
+
+
+def test_a_broadcast_whose_camera_skipped_frames_is_whole(tmp_path):
+    path = tmp_path / "a.ts"
+    times = [k + 3 * (k // 20) for k in range(100)]
+    encode(path, _moving(100), times=times, options={"crf": "10", "bf": "0"})
+    reader = VideoReader(path)
+    assert [round(frame.time * 25) for frame in reader] == times
+    assert any("12 frames are missing in the broadcast: at 0.80 s, 0.84 s" in note for note in reader.notes)
 
 
 def test_avi_has_the_times_of_presentation_whatever_the_order_of_decoding(tmp_path):
@@ -366,6 +375,23 @@ def test_a_section_is_a_video_of_its_own(tmp_path):
     assert len({one.digest() for one in sources}) == 4
     with pytest.raises(UserError, match="no frames within --clip 8:9"):
         list(read_video(VideoSource(path, section=(8, 9))))
+
+
+def test_what_is_said_of_a_section_is_of_it_alone(tmp_path):
+    """A damaged frame at 0.56 s, and a file whose second half never arrived."""
+    path = tmp_path / "a.mp4"
+    encode(path, _moving(60), options={"crf": "10", "bf": "0", "g": "10", "movflags": "faststart"})
+    _spoil(path, [14])
+    notes = {}
+    for section in ((0.2, 1.0), (0.8, 1.2)):
+        reader = VideoReader(VideoSource(path, section=section))
+        frames = [round(25 * (frame.time + reader.begins)) for frame in reader]
+        assert frames == [k for k in range(round(25 * section[0]), round(25 * section[1])) if k != 14]
+        notes[section] = reader.notes
+    assert [note for note in notes[0.2, 1.0] if "damaged" in note] == [
+        "1 of 19 frames are damaged and left out: at 0.56 s"
+    ]
+    assert notes[0.8, 1.2] == []
 
 
 @pytest.mark.parametrize(
@@ -503,7 +529,7 @@ def test_interlaced_frames_have_no_combs(tmp_path, flagged, still):
 # Streams
 
 
-def test_the_largest_stream_is_described(tmp_path):
+def test_every_stream_is_described(tmp_path):
     """Small slides come first; which stream shows the face is found out later."""
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
@@ -516,10 +542,8 @@ def test_the_largest_stream_is_described(tmp_path):
             container.mux(stream.encode(None))
     source = VideoSource(tmp_path / "a.mkv")
     assert [one.stream for one in streams_of(source)] == [0, 1]
-    found = probe_largest(source)
-    assert (found.width, found.height) == (96, 64)
-    assert probe_video(source).width == 32
-    assert probe_largest(VideoSource(tmp_path / "a.mkv", stream=0)).width == 32
+    assert [(one.width, one.height) for one in probe_streams(source)] == [(32, 24), (96, 64)]
+    assert [one.width for one in probe_streams(VideoSource(tmp_path / "a.mkv", stream=1))] == [96]
 
 
 # Pictures

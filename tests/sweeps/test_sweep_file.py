@@ -37,13 +37,6 @@ def test_defaults_are_those_of_wandb(tmp_path: Path) -> None:
     assert sweep.parameters[0].options == (1, 2)
 
 
-def test_an_exponent_without_a_point_is_a_number(tmp_path: Path) -> None:
-    """YAML reads 1e-3 as text, which a figure would set beside numbers in the order of the alphabet."""
-    rates = "{rate: {values: [1e-3, -2E+4, 0.1]}, names: {values: [e3, 1e-3x, '07']}}"
-    sweep = read_sweep(_written(tmp_path, parameters=rates))
-    assert [choice.options for choice in sweep.parameters] == [(1e-3, -2e4, 0.1), ("e3", "1e-3x", "07")]
-
-
 def test_the_first_comment_is_the_question(tmp_path: Path) -> None:
     path = _written(tmp_path, "# How many?\n# more\n", name="n", command='[a, 3, "${args}"]', run_cap="4")
     sweep = read_sweep(path)

@@ -52,7 +52,7 @@ def test_mattes_are_read_back_exactly_and_only_with_their_shape(tmp_path):
     mattes = np.random.default_rng(0).integers(0, 256, (3, 16, 16), np.uint8)
     room = stages.room_for_mattes(mattes.shape)
     room[:] = mattes
-    assert stages.mattes(mattes.shape) is None  # it is not filled until it is saved
+    assert stages.mattes(mattes.shape) is None  # not before it is saved
     stages.save_mattes(room)
     assert np.array_equal(stages.mattes((3, 16, 16)), mattes)
     assert stages.mattes((2, 16, 16)) is None
@@ -93,7 +93,7 @@ print(int(mattes[1000].max()), int(mattes[1001].max()))
 def test_another_key_finds_nothing_and_removal_leaves_nothing(tmp_path, fit):
     stages, other = (TrackingStages(tmp_path / "out", key) for key in ("key", "other"))
     stages.save_fit(fit)
-    stages.save_mattes(stages.room_for_mattes((1, 8, 8)))
+    stages.save_mattes(np.zeros((1, 8, 8), np.uint8))
     assert other.fit() is None
     assert other.mattes((1, 8, 8)) is None
     stages.remove()
@@ -129,7 +129,7 @@ def test_where_nothing_can_be_saved_the_run_goes_on_without(tmp_path, fit):
     stages = TrackingStages(tmp_path / "out", "key")
     stages.folder.write_text("a file where the folder should be")
     stages.save_fit(fit)
-    stages.save_mattes(stages.room_for_mattes((1, 8, 8)))
+    stages.save_mattes(np.zeros((1, 8, 8), np.uint8))
     assert stages.fit() is None
     assert stages.mattes((1, 8, 8)) is None
     assert stages.landmarks("digest") is None

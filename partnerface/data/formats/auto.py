@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from partnerface.data.formats.foreign import DatasetFolder, Format, GivenHeadModel
-from partnerface.data.formats.foreign_reader import HEAD_MODEL, read_foreign
+from partnerface.data.formats.foreign import HEAD_MODEL, DatasetFolder, Format, GivenHeadModel
+from partnerface.data.formats.foreign_reader import read_foreign
 from partnerface.data.formats.imavatar import IMAVATAR
 from partnerface.data.formats.insta import INSTA
 from partnerface.data.formats.layout import FORMAT_NAME, TRANSFORMS, resolve_inside

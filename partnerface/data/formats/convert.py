@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from partnerface.data.formats.conventions import flame_translation, inverse_rigid
-from partnerface.data.formats.foreign import DatasetFolder
-from partnerface.data.formats.foreign_reader import HEAD_MODEL
+from partnerface.data.formats.foreign import HEAD_MODEL, DatasetFolder
 from partnerface.data.formats.layout import INTRINSICS, USES, flip_camera_axes
 from partnerface.data.formats.mesh_sequence import Mesh, mesh_vertices, write_obj
 from partnerface.data.formats.writer import SequenceWriter
@@ -103,7 +102,7 @@ def convert_partnerface(conversion: Conversion, out: Path) -> None:
     if head_model.asset.name != "anny":
         place = DatasetFolder(out).cache if head_model.asset.name == "flame" else out
         place.mkdir(parents=True, exist_ok=True)
-        head_model.asset.save(place / HEAD_MODEL)
+        replace(head_model.asset, surface=head_model.surface).save(place / HEAD_MODEL)
 
 
 def convert_vhap(conversion: Conversion, out: Path) -> None:

@@ -32,7 +32,8 @@ LARGEST_VALUE = 1e6
 """No camera, pose or coefficient of a head in metres and pixels comes near."""
 LONGEST_NUMBER = 18
 """Digits of a number in a file's name that count."""
-OUR_MARKS = ("config.yaml", "check.json", CANONICAL_HEAD)
+HEAD_MODEL = "head_model.npz"
+OUR_MARKS = ("config.yaml", "check.json", CANONICAL_HEAD, HEAD_MODEL)
 """By these the folders of a run, of a check and of a dataset of ours are known."""
 UNION_LIST = "sequences_*.txt"
 """VHAP writes one into a folder that joins several sequences."""

@@ -24,6 +24,7 @@ from partnerface.data.completion.overlapping_faces import drawable_head
 from partnerface.data.formats.conventions import standing_camera
 from partnerface.data.formats.foreign import (
     ADVICE,
+    HEAD_MODEL,
     DatasetFolder,
     ForeignFrames,
     Format,
@@ -54,7 +55,7 @@ from partnerface.runs.progress import shown_progress
 
 VERSION = 3
 """Version of the kept files; older ones are made again."""
-RECORD, ARRAYS, HEAD_MODEL = "sequence.json", "sequence.npz", "head_model.npz"
+RECORD, ARRAYS = "sequence.json", "sequence.npz"
 SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.1, 100.0, 20.0
 """Focal length, and distance of the principal point from the middle, in sizes of the picture. Pictures cut
 out of large ones have the largest; those of intrinsics in other units lie beyond."""

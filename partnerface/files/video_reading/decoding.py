@@ -81,38 +81,49 @@ class StreamDecoder:
         stream: one of its video streams.
 
     Attributes:
-        lost: seconds of frames that could not be decoded, on the clock of those that could; complete at the
-            end.
+        lost: seconds of frames that could not be decoded, on the clock of those that could; complete once the
+            iteration has ended or was closed.
+        holes: seconds of frames of which a broadcast holds nothing, complete likewise.
     """
 
     container: av.container.InputContainer
     stream: av.VideoStream
     lost: list[float] = field(default_factory=list)
+    holes: list[float] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[av.VideoFrame, float]]:
         """Frames and their times in seconds on the stream's clock, strictly increasing."""
         step = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
-        last, expected, shown, fields = None, [], set(), False
-        for frame in self._decoded(expected):
-            if frame.is_corrupt:
-                continue
-            shown.add(frame.pts)
-            fields |= frame.interlaced_frame
-            # AVI has no times of presentation: FFmpeg counts those of frames in the order of decoding.
-            stamp = frame.dts if self.container.format.name == "avi" else frame.pts
-            if stamp is not None:
-                time = float(stamp * self.stream.time_base)
-            else:
-                time = 0.0 if last is None else last + step
-            # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
-            last = time if last is None else max(time, last + 1e-3)
-            yield frame, last
-        missed: list[float] = sorted(set(expected) - shown) if None not in shown else []
+        last, expected, shown, fields, closed = None, [], set(), False, True
+        try:
+            for frame in self._decoded(expected):
+                if frame.is_corrupt:
+                    continue
+                shown.add(frame.pts)
+                fields |= frame.interlaced_frame
+                # AVI has no times of presentation: FFmpeg counts those of frames in the order of decoding.
+                stamp = frame.dts if self.container.format.name == "avi" else frame.pts
+                if stamp is not None:
+                    time = float(stamp * self.stream.time_base)
+                else:
+                    time = 0.0 if last is None else last + step
+                # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
+                last = time if last is None else max(time, last + 1e-3)
+                yield frame, last
+            closed = False
+        finally:
+            if None not in shown:
+                # Of an iteration that was closed, packets after the last frame have not been decoded yet.
+                known = [pts for pts in expected if not closed or pts <= max(shown, default=0)]
+                self._find_lost(known, shown, fields)
+
+    def _find_lost(self, expected: list[int], shown: set[int], fields: bool) -> None:
+        missed = sorted(set(expected) - shown)
         if fields and len(missed) > 0.4 * len(expected):
             missed = []  # the second field of a frame is a packet of its own
-        if self.container.format.name == "mpegts" and not fields:
-            missed = sorted([*missed, *_holes(sorted(expected))])
         self.lost = [float(pts * self.stream.time_base) for pts in missed]
+        if self.container.format.name == "mpegts" and not fields:
+            self.holes = [float(pts * self.stream.time_base) for pts in _holes(sorted(expected))]
 
     def _decoded(self, expected: list[int]) -> Iterator[av.VideoFrame]:
         """Frames without errors; the time stamps of all packets to be shown are put into ``expected``."""

@@ -119,11 +119,11 @@ def streams_of(source: VideoSource) -> list[VideoSource]:
         return [replace(source, stream=stream.index) for stream in video_streams(container)]
 
 
-def probe_largest(source: VideoSource) -> VideoFile:
-    """Describe the video stream with the largest shorter side; unreadable ones do not count.
+def probe_streams(source: VideoSource) -> list[VideoFile]:
+    """Describe each of `streams_of` that can be read.
 
     Raises:
-        UserError: none can be read.
+        UserError: none can.
     """
     found, refused = [], []
     for one in streams_of(source):
@@ -133,7 +133,7 @@ def probe_largest(source: VideoSource) -> VideoFile:
             refused.append(error)
     if not found:
         raise refused[0]
-    return max(found, key=lambda one: min(one.width, one.height))
+    return found
 
 
 class VideoReader:
@@ -167,7 +167,8 @@ class VideoReader:
         self.notes, self.transparent, self.begins = [], False, None
         start, shape = None, None
         first, last = self.source.section or (0.0, math.inf)
-        for index, converted in enumerate(self._pictures() if self.source.is_pictures else self._decoded()):
+        frames = self._pictures() if self.source.is_pictures else self._decoded(first, last)
+        for index, converted in enumerate(frames):
             start = converted.time if start is None else start
             time = converted.time - start if self.source.fps is None else index / self.source.fps
             if time < first:
@@ -202,11 +203,14 @@ class VideoReader:
         for index, path in enumerate(files):
             yield ConvertedFrame(read_pixels(path, upright=True), index / fps, np.eye(2))
 
-    def _decoded(self) -> Iterator[ConvertedFrame]:
+    def _decoded(self, first: float, last: float) -> Iterator[ConvertedFrame]:
+        """Frames up to ``last`` seconds; what is said of losses is of those from ``first`` on."""
         path = self.source.path
         with opened_video(path) as container:
             index = _stream(container, self.source).index
         held = _surveyed(path, index, *_version(path))
+        if self.source.section is not None:
+            held = StreamSurvey(0, 0)  # the frames of the section are counted below
         self._check_lost(held, 0)
         if held.missing:
             self.notes.append(
@@ -218,8 +222,12 @@ class VideoReader:
             with closing(iter(decoder)) as frames:
                 combs, converter = CombSearch(), FrameConverter(stream.sample_aspect_ratio)
                 start, waiting = None, deque()
-                for frame, time in frames:
+                for index, (frame, time) in enumerate(frames):
                     start = time if start is None else start
+                    if (time - start if self.source.fps is None else index / self.source.fps) >= last:
+                        break
+                    if self.source.section is not None:
+                        held.frames += time - start >= first
                     combs.look(frame)
                     waiting.append((frame, time))
                     if len(waiting) > COMB_FRAMES:
@@ -230,9 +238,12 @@ class VideoReader:
                     yield from converter.convert(frame, time)
                 yield from converter.finish()
                 start = start or 0.0
-            self.notes += _conversion_notes(converter, stream)
-            self.notes += _loss_notes(decoder.lost, start, held.frames)
-            self._check_lost(held, sum(time > start for time in decoder.lost))
+            lost, holes = (
+                [time - start for time in times if time <= start or first <= time - start < last]
+                for times in (decoder.lost, decoder.holes)
+            )
+            self.notes += [*_conversion_notes(converter, stream), *_loss_notes(lost, holes, held.frames)]
+            self._check_lost(held, sum(time > 0 for time in lost))
 
     def _check_lost(self, held: StreamSurvey, lost: int) -> None:
         """Frames before the first that can be decoded do not count: the video begins later."""
@@ -290,15 +301,21 @@ def _conversion_notes(converter: FrameConverter, stream: av.VideoStream) -> list
     return notes
 
 
-def _loss_notes(lost: list[float], start: float, total: int) -> list[str]:
-    notes, inside = [], [time - start for time in lost if time > start]
+def _loss_notes(lost: list[float], holes: list[float], total: int) -> list[str]:
+    """What is said of lost frames, and of those that never came, by seconds from the first that is shown."""
+    notes, inside = [], [time for time in lost if time > 0]
     if early := len(lost) - len(inside):
         notes.append(
             f"the video begins within a group of pictures: its first {early} frames, "
-            f"{start - lost[0]:.2f} s, cannot be decoded"
+            f"{-lost[0]:.2f} s, cannot be decoded"
         )
     if inside:
-        shown = ", ".join(f"{time:.2f} s" for time in inside[:10])
-        more = f" and {len(inside) - 10} more" if len(inside) > 10 else ""
-        notes.append(f"{len(inside)} of {total} frames are damaged and left out: at {shown}{more}")
+        notes.append(f"{len(inside)} of {total} frames are damaged and left out: at {_listed(inside)}")
+    if holes:
+        notes.append(f"{len(holes)} frames are missing in the broadcast: at {_listed(holes)}")
     return notes
+
+
+def _listed(times: list[float]) -> str:
+    shown = ", ".join(f"{time:.2f} s" for time in times[:10])
+    return f"{shown} and {len(times) - 10} more" if len(times) > 10 else shown

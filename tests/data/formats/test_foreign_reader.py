@@ -224,7 +224,13 @@ def test_what_the_dataset_does_not_depend_on_keeps_what_was_made(flame, flame_fi
     for name, write in (("vhap", peers.write_vhap), ("insta", peers.write_insta)):
         write(tmp_path / name, flame)
         partnerface.read_sequence(tmp_path / name, head_model=flame_file)
-        for place in ("me/config.yaml", "looked_at/check.json", "ours/canonical_head.npz", "runs/x/a.png"):
+        for place in (
+            "me/config.yaml",
+            "begun/head_model.npz",
+            "looked_at/check.json",
+            "ours/canonical_head.npz",
+            "runs/x/a.png",
+        ):
             (tmp_path / name / place).parent.mkdir(parents=True)
             (tmp_path / name / place).touch()
     np.savez(tmp_path / "renamed.npz", **flame)
