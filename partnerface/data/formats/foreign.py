@@ -50,8 +50,8 @@ class ForeignFrames:
     Attributes:
         frame_names: ``T`` names, unique.
         images: ``T`` picture files, or videos and the number of the frame in them.
-        mattes: ``T`` grey files, 255 is the person; ``alpha`` where they are the pictures' fourth channel;
-            None where the dataset has none.
+        mattes: ``T`` grey files, 255 is the person; ``alpha`` where the format has them in the pictures'
+            fourth channel; None where there are none, unless such a channel shows background.
         camera: ``T`` cameras: OpenCV axes, metres, corner-origin pixels.
         head: ``T`` head parameters without a torso pose.
         head_model: what they pose.

@@ -246,11 +246,11 @@ def _pictures(files: list[Path | VideoFrameFile], place: Path, title: str) -> li
 
 
 def _made_mattes(folder: DatasetFolder, frames: ForeignFrames, images: list[Path], place: Path) -> list[Path]:
-    """Mattes from the pictures' alpha, unless it is opaque throughout; else a network's."""
+    """Mattes from the pictures' alpha, where the format has it or it shows background; else a network's."""
     assert frames.splits is not None
-    train, of_alpha = frames.splits["train"], frames.mattes == "alpha"
+    train = frames.splits["train"]
     paths = [place / f"{index:05d}.png" for index in range(len(images))]
-    if of_alpha and any(_shows_background(images[i]) for i in train):
+    if frames.mattes == "alpha" or any(_shows_background(images[i]) for i in train):
         place.mkdir(exist_ok=True)
         missing = [i for i, path in enumerate(paths) if not path.is_file()]
         with shown_progress("Making mattes", len(images), len(images) - len(missing)) as advance:
@@ -258,8 +258,8 @@ def _made_mattes(folder: DatasetFolder, frames: ForeignFrames, images: list[Path
                 write_image(paths[i], _alpha(images[i]))
                 advance()
         return paths
-    lacks = "its pictures are opaque and it has no others" if of_alpha else "it has none"
-    _assume(folder, frames, f"mattes, for {lacks}: MediaPipe's segmentation makes them")
+    words = "mattes, for its pictures are opaque and it has no others: MediaPipe's segmentation makes them"
+    _assume(folder, frames, words)
     write_mattes(MediaPipeMatting(), images, paths, train)
     return paths
 

@@ -161,8 +161,8 @@ def _image(folder: DatasetFolder, video: str, entry: dict) -> Path:
     return folder.file(str(place / next(found, named)), video, suffixes)
 
 
-def _mattes(folder: DatasetFolder, images: list[Path]) -> list[Path | VideoFrameFile] | str:
-    """The same paths with mask in place of image; the alpha of pictures that have none of these."""
+def _mattes(folder: DatasetFolder, images: list[Path]) -> list[Path | VideoFrameFile] | None:
+    """The same paths with mask in place of image; None for pictures that have none of these."""
     for image_folder, mask_folder in SCHEMES:
         found = [
             next((p for s in IMAGE_SUFFIXES if (p := place / (path.stem + s)).is_file()), None)
@@ -175,7 +175,7 @@ def _mattes(folder: DatasetFolder, images: list[Path]) -> list[Path | VideoFrame
             if missing:
                 raise UserError(f"{missing[0]}: has no picture in {mask_folder}; {ADVICE}")
             return [folder.file(str(path.relative_to(folder.root)), mask_folder) for path in found if path]
-    return "alpha"
+    return None
 
 
 def _name(folder: DatasetFolder, image: Path) -> str:

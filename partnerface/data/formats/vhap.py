@@ -203,8 +203,8 @@ def _name(path: Path, folder: DatasetFolder) -> str:
 
 def _mattes(
     folder: DatasetFolder, entries: list[dict], images: list[Path], source: Path
-) -> list[Path | VideoFrameFile] | str:
-    """Those that frames name, or of the pictures' names in a folder beside theirs; else their alpha."""
+) -> list[Path | VideoFrameFile] | None:
+    """Those that frames name, or of the pictures' names in a folder beside theirs; None without any."""
     found: list[Path | VideoFrameFile] = []
     for entry in entries:
         if entry.get("fg_mask_path"):
@@ -221,7 +221,7 @@ def _mattes(
             f"{source}: {len(images) - len(found)} of {len(images)} frames have no fg_mask_path, nor a matte "
             f"in {MATTE_FOLDERS[0]}; {ADVICE}"
         )
-    return found or "alpha"
+    return found or None
 
 
 def _camera(entries: list[dict], source: Path, width: int, height: int, guesses: list[str]) -> Camera:
