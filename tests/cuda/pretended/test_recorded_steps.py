@@ -17,6 +17,7 @@ SCHEDULED = {
     # The stage of hard parts ends, temperature and frequencies change, and patches begin, while steps are
     # replayed.
     OURS: (*STAGES, ANNEALED),
+    "lit_part_blendshapes": (*STAGES, ANNEALED),
     "part_networks": (*STAGES, ANNEALED, "--model.avatar.deformation.init_args.windowed_frequencies=true"),
     "nerface": (),
 }
