@@ -83,7 +83,7 @@ class StreamDecoder:
     Attributes:
         lost: seconds of frames that could not be decoded, on the clock of those that could; complete once the
             iteration has ended or was closed.
-        holes: seconds of frames of which a broadcast holds nothing, complete likewise.
+        holes: seconds of frames of which a broadcast holds nothing; complete then, too.
     """
 
     container: av.container.InputContainer
