@@ -190,16 +190,23 @@ def _parsed(values: Any) -> tuple[ArgumentParser, Namespace]:
     return parser, configuration
 
 
-def find_files_of_run(configuration: Any, checkpoint: Path) -> None:
-    """Replace paths of a checkpoint's configuration that are gone by files of these names in its run.
+def find_files_of_run(configuration: Any, checkpoint: Path, named_first: bool = False) -> None:
+    """Replace paths of a checkpoint's configuration by files of these names in the folder of its run.
 
     Training leaves the head model of a dataset there, and the folder may have been moved since.
+
+    Args:
+        configuration: holds the paths.
+        checkpoint: path of the checkpoint. Of one that lies in no run, files beside it take the place of
+            those that are gone alone.
+        named_first: a path that leads to a file stays, since the user may have chosen it.
     """
-    folder = run_of_checkpoint(checkpoint) or checkpoint.absolute().parent
+    run = run_of_checkpoint(checkpoint)
+    folder, named_first = run or checkpoint.absolute().parent, named_first or run is None
 
     def found(named: Path) -> Path:
         here = folder / named.name
-        return here if here.is_file() and not named.is_file() else named
+        return here if here.is_file() and not (named_first and named.is_file()) else named
 
     _change_paths(configuration, found)
 

@@ -60,7 +60,7 @@ def name_head_of_dataset(chosen: Namespace, command: str) -> None:
         return
     path, continued = head_model.get("init_args.path"), chosen.get("ckpt_path")
     if path is not None and continued is not None:
-        find_files_of_run(head_model, Path(continued))
+        find_files_of_run(head_model, Path(continued), named_first=True)
         return
     own = Path(chosen["run_dir"]) / HEAD_MODEL
     if continued is not None and command == "fit" and own.is_file():

@@ -105,6 +105,10 @@ def test_an_avatar_on_a_datasets_own_head_outlives_the_dataset(
     cli = AvatarCLI(["test", "--config", str(moved / "config.yaml"), checkpoint], execute=False)
     assert cli.model.avatar.head_model.asset.checksum() == own.checksum()
     shutil.rmtree(dataset)
+    # By now another run may have the name that it had.
+    (tmp_path / "run").mkdir()
+    anny.save(tmp_path / "run" / "head_model.npz")
+    assert load_avatar(moved).head_model.asset.checksum() == own.checksum()
     monkeypatch.chdir("/")
     assert load_avatar(moved).head_model.asset.checksum() == own.checksum()
     capsys.readouterr()
