@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ class TrackingStages:
             with tempfile.TemporaryFile(dir=self.folder) as file:
                 # A mapped file that finds the disk full kills the process.
                 os.posix_fallocate(file.fileno(), 0, math.prod(shape))
-                return np.memmap(file, np.uint8, "r+", shape=shape)
+                return np.frombuffer(mmap(file.fileno(), 0), np.uint8).reshape(shape)
         except (OSError, AttributeError):  # macOS cannot reserve
             return np.empty(shape, np.uint8)
 
