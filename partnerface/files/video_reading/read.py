@@ -170,7 +170,7 @@ class VideoReader:
         frames = self._pictures() if self.source.is_pictures else self._decoded(first, last)
         for index, converted in enumerate(frames):
             start = converted.time if start is None else start
-            time = converted.time - start if self.source.fps is None else index / self.source.fps
+            time = self._shown_at(index, converted.time - start)
             if time < first:
                 continue
             if time >= last:
@@ -194,6 +194,10 @@ class VideoReader:
             raise UserError(f"{self.source.path}: the video has no frames{within}")
         if self.transparent:
             self.notes.append("the video is transparent: its alpha is the matte")
+
+    def _shown_at(self, index: int, time: float) -> float:
+        """Seconds at which a frame is shown, by the source's rate or else by its own time."""
+        return time if self.source.fps is None else index / self.source.fps
 
     def _pictures(self) -> Iterator[ConvertedFrame]:
         files = self.source.files
@@ -224,7 +228,7 @@ class VideoReader:
                 start, waiting = None, deque()
                 for index, (frame, time) in enumerate(frames):
                     start = time if start is None else start
-                    if (time - start if self.source.fps is None else index / self.source.fps) >= last:
+                    if self._shown_at(index, time - start) >= last:
                         break
                     if self.source.section is not None:
                         held.frames += time - start >= first

@@ -91,12 +91,14 @@ class MediaPipeDetector:
         found = _Pass(VideoReader(source), on_frame)
         still, moving = _still_and_moving(found)
         notes = []
-        if found.track.valid.mean() < FEW_FACES or not moving:
-            closer = _look_closer(source if found.track.valid.any() else given, still, on_frame)
-            if closer is not None and (
-                closer.track.valid.sum() > found.track.valid.sum() or _still_and_moving(closer)[1]
-            ):
-                found, moving = closer, _still_and_moving(closer)[1]
+        few = found.track.valid.mean() < FEW_FACES
+        if few or (still and not moving):
+            # Where few frames show a face, a still one may be a person who is small and hardly moves.
+            coverings = [still, []] if few and still else [still]
+            closer = _look_closer(source if found.track.valid.any() else given, coverings, on_frame)
+            moving_closer = [] if closer is None else _still_and_moving(closer)[1]
+            if closer is not None and (closer.track.valid.sum() > found.track.valid.sum() or moving_closer):
+                found, moving = closer, moving_closer
                 height = float(np.nanmedian(found.track.face_heights()))
                 size = f"{found.track.width}x{found.track.height}"
                 notes.append(f"a small face, {height:.0f} pixels high in {size}: film closer")
@@ -118,14 +120,17 @@ def _still_and_moving(found: _Pass) -> tuple[list[SeenFace], list[SeenFace]]:
 
 
 def _look_closer(
-    source: VideoSource, still: Sequence[SeenFace], on_frame: Callable[[], None]
+    source: VideoSource, coverings: Sequence[Sequence[SeenFace]], on_frame: Callable[[], None]
 ) -> _Pass | None:
-    """A pass in a square around a face that is small in the frame, ``still`` faces painted over; None without
-    one. If the source names no stream, each is looked at.
+    """A pass in a square around a face that is small in the frame; None without one.
+
+    Args:
+        source: the video; if it names no stream, each is looked at.
+        coverings: faces that are painted over; the first with which a small face is found count.
+        on_frame: called after each frame.
     """
     with face_landmarker(video_mode=False) as one_face:
-        # A small face that hardly moves is a still one too: in the end nothing is covered.
-        for covered in (still, ()) if still else ((),):
+        for covered in coverings:
             small = find_small_face(
                 source,
                 lambda image: face_points(one_face, image),

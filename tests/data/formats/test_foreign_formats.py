@@ -25,18 +25,6 @@ from partnerface.head_models.head_parts import landmark_points
 from tests.data.formats import peers
 
 
-@pytest.fixture(scope="module")
-def flame() -> dict[str, np.ndarray]:
-    return peers.flame_form()
-
-
-@pytest.fixture(scope="module")
-def flame_file(flame, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("flame") / "flame.npz"
-    np.savez(path, **flame)
-    return path
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """How the torso moves is not looked at here."""

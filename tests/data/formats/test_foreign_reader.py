@@ -25,18 +25,6 @@ from tests.data.formats import peers
 from tests.data.formats.test_foreign_formats import Outlines
 
 
-@pytest.fixture(scope="module")
-def flame() -> dict[str, np.ndarray]:
-    return peers.flame_form()
-
-
-@pytest.fixture(scope="module")
-def flame_file(flame, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("flame") / "flame.npz"
-    np.savez(path, **flame)
-    return path
-
-
 class CountedOutlines(Outlines):
     """Counts its pictures, and is interrupted at one of them."""
 
