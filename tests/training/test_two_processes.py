@@ -7,10 +7,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 
 from partnerface.cli.main import main
+from partnerface.files.images import read_rgb
 from partnerface.training.resume.run_checkpoint import last_checkpoint
 from tests.training.network_ports import free_port
 from tests.training.rank_training import train
@@ -125,8 +128,19 @@ def test_metrics_and_files_are_those_of_one_process(run: Run, tmp_path: Path) ->
     # The weights were still in memory.
     assert found["protocol"] == expected["protocol"] | {"checkpoint": None}
     _assert_close(found["splits"], expected["splits"], "splits")
-    assert (run.folder / "strip.png").read_bytes() == (tmp_path / "strip.png").read_bytes()
-    assert (run.folder / "comparison.mp4").read_bytes() == (tmp_path / "comparison.mp4").read_bytes()
+    # Sums of another order differ in their last bit: a colour between two levels may be rounded to either.
+    strip, expected_strip = (read_rgb(folder / "strip.png") for folder in (run.folder, tmp_path))
+    np.testing.assert_allclose(strip.astype(int), expected_strip, atol=1)
+    film, expected_film = (_film(folder / "comparison.mp4") for folder in (run.folder, tmp_path))
+    assert film.shape == expected_film.shape
+    # The codec carries such a pixel to its neighbours; frames in another order differ by far more.
+    assert np.abs(film - expected_film).mean(axis=(1, 2, 3)).max() < 0.1
+
+
+def _film(path: Path) -> np.ndarray:
+    """(N, H, W, 3) levels."""
+    with av.open(str(path)) as video:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]).astype(int)
 
 
 def _assert_close(found, expected, name: str) -> None:
@@ -135,7 +149,7 @@ def _assert_close(found, expected, name: str) -> None:
         for key, value in expected.items():
             _assert_close(found[key], value, f"{name}.{key}")
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-6, abs=1e-9), name
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-9), name
     else:
         assert found == expected, name
 
