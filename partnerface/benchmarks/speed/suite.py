@@ -25,6 +25,7 @@ from partnerface.benchmarks.speed.stages import rendering_profile, training_prof
 from partnerface.benchmarks.speed.throughput import (
     FRAME_SIZE,
     against_nerface,
+    bank_rows,
     many_parts_row,
     nerface_by_type,
     rendering_rows,
@@ -84,6 +85,8 @@ class SpeedSuite:
         report.add(*against_nerface(ours, peers, effort.rounds, effort.steps, self.threads))
         self._say("many parts against few")
         report.add(many_parts_row(self.build, ours, effort.rounds, effort.steps))
+        self._say("64 parts against the bank of 8 networks")
+        report.add(*bank_rows(self.build, ours, effort.rounds, effort.steps))
         self._say("rendering against NeRFace")
         report.add(*rendering_rows(ours, peers["float32"], effort.rounds))
         self._say("stages")

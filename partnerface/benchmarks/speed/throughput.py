@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from partnerface.benchmarks.method_under_test import PEER, MethodBuilder, MethodUnderTest
 from partnerface.benchmarks.speed.measurement import (
@@ -22,6 +23,8 @@ from partnerface.data.view import View
 AGAINST = {"float32": Target(">=", 120), "bfloat16": Target(">=", 35)}
 PARTS_RATIO = Target("<=", 1.15)
 FEW_PARTS, MANY_PARTS = 4, 64
+
+BANK, BANK_RATIO = "part_networks", Target("<=", 1.0)
 
 
 def rays_per_step(method: MethodUnderTest) -> int:
@@ -99,19 +102,40 @@ def rates(steps: Sequence[Duration], rays: float = 1) -> tuple[list[float], list
 def many_parts_row(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> ResultRow:
     """CPU time of a training step with many parts over one with few, at top-2."""
     few, many = (parts_variant(build, trained, parts) for parts in (FEW_PARTS, MANY_PARTS))
-    variants = {"few": lambda: timed_steps(few, steps), "many": lambda: timed_steps(many, steps)}
+    variants = {"many": lambda: timed_steps(many, steps), "few": lambda: timed_steps(few, steps)}
+    note = f"P={MANY_PARTS} against P={FEW_PARTS}, top-2, one thread, CPU seconds"
+    return _ratio_of_two("training_step_many_parts_against_few", variants, PARTS_RATIO, note, rounds)
+
+
+def bank_rows(build: MethodBuilder, trained: MethodUnderTest, rounds: int, steps: int) -> list[ResultRow]:
+    """CPU time of a training step and of a picture over those of the bank, its parts a network each."""
+    bank = build(BANK)
+    bank.data = trained.data
+    methods = {"ours": trained, "bank": continue_from(bank, trained)}
+    view = square_view(trained.data.sequence, FRAME_SIZE)
+    work = {
+        "training_step_against_bank": lambda method: timed_steps(method, steps),
+        "rendered_frame_against_bank": lambda method: rendering_time(method, view),
+    }
+    note = f"{trained.name} against {BANK}, one thread, CPU seconds"
+    return [
+        _ratio_of_two(
+            name, {key: partial(measure, method) for key, method in methods.items()}, BANK_RATIO, note, rounds
+        )
+        for name, measure in work.items()
+    ]
+
+
+def _ratio_of_two(
+    name: str, variants: dict[str, Callable[[], Duration]], target: Target, note: str, rounds: int
+) -> ResultRow:
+    """CPU time of the first variant over that of the second, interleaved on one thread."""
     with single_thread():
         interleaved(variants, 1)
         found = interleaved(variants, rounds)
-    cpu = {name: [d.cpu for d in durations] for name, durations in found.items()}
-    return measured_row(
-        "training_step_many_parts_against_few",
-        ratios(cpu["many"], cpu["few"]),
-        "x",
-        PARTS_RATIO,
-        f"P={MANY_PARTS} against P={FEW_PARTS}, top-2, one thread, CPU seconds",
-        milliseconds={name: [1000 * c for c in values] for name, values in cpu.items()},
-    )
+    cpu = {key: [d.cpu for d in durations] for key, durations in found.items()}
+    milliseconds = {key: [1000 * c for c in values] for key, values in cpu.items()}
+    return measured_row(name, ratios(*cpu.values()), "x", target, note, milliseconds=milliseconds)
 
 
 def parts_variant(build: MethodBuilder, trained: MethodUnderTest, parts: int) -> MethodUnderTest:

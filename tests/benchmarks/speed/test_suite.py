@@ -22,6 +22,8 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
         "training_against_nerface_float32",
         "training_against_nerface_bfloat16",
         "training_step_many_parts_against_few",
+        "training_step_against_bank",
+        "rendered_frame_against_bank",
         "rendering_frames_per_second",
         "rendering_against_nerface",
     ]
@@ -31,6 +33,9 @@ def test_the_suite_fills_table_file_and_figure(build_tiny, tmp_path: Path, capsy
     frames = rows["rendering_frames_per_second"]["value"]
     ratio = rows["rendering_against_nerface"]
     assert ratio["value"] == pytest.approx(frames * ratio["details"]["nerface_seconds_per_frame"][0])
+    for name in ("training_step_against_bank", "rendered_frame_against_bank"):
+        milliseconds = rows[name]["details"]["milliseconds"]
+        assert rows[name]["value"] == pytest.approx(milliseconds["ours"][0] / milliseconds["bank"][0])
     assert (tmp_path / "stages.png").is_file()
     print_report(report.as_json())
     printed = capsys.readouterr().out
