@@ -7,6 +7,7 @@ from typing import no_type_check
 import torch
 import warp as wp
 from torch import Tensor
+from torch.nn import functional
 
 from partnerface.compute.warp_launch import as_vec3, launch, operator
 
@@ -18,38 +19,58 @@ CENTRE, SCALE, BIAS = slice(0, 3), 3, 4
 """Columns of the gradient of `strongest_parts_backward`."""
 
 
+AT_ONCE = 8
+"""Parts whose logits are computed at once: what a vector register of a CPU holds."""
+
+_Some = wp.types.vector(length=AT_ONCE, dtype=wp.float32)
+
+
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _strongest(
     positions: wp.array(dtype=wp.vec3),
-    centres: wp.array(dtype=wp.vec3),
-    scales: wp.array(dtype=wp.float32),
-    biases: wp.array(dtype=wp.float32),
+    table: wp.array2d(dtype=_Some),
     residual: wp.array2d(dtype=wp.float32),
     logits: wp.array2d(dtype=wp.float32),
     index: wp.array2d(dtype=wp.int64),
 ):
     i = wp.tid()
     count = logits.shape[1]
+    for place in range(count):
+        logits[i, place] = float(-wp.inf)
+        index[i, place] = wp.int64(place)
     position = positions[i]
     # The least that counts, in a register: most of many parts are out at a glance.
     least = float(-wp.inf)
-    for p in range(centres.shape[0]):
-        logit = biases[p] - scales[p] * wp.length_sq(position - centres[p])
+    total = _Some()
+    for block in range(table.shape[1]):
+        squared = _Some()
+        for axis in range(3):
+            away = _Some(position[axis]) - table[axis, block]
+            squared += wp.cw_mul(away, away)
+        some = table[4, block] - wp.cw_mul(table[3, block], squared)
         if residual.shape[0] > 0:
-            logit += residual[i, p]
-        # The first parts fill all places, so that a logit that is no number is seen.
-        if p < count or not logit <= least:
-            place = wp.min(p, count)
-            while place > 0 and logit > logits[i, place - 1]:
-                if place < count:
+            for lane in range(AT_ONCE):
+                if block * AT_ONCE + lane < residual.shape[1]:
+                    some[lane] = some[lane] + residual[i, block * AT_ONCE + lane]
+        total += some
+        for lane in range(AT_ONCE):
+            logit = some[lane]
+            if logit > least:
+                place = count - 1
+                while place > 0 and logit > logits[i, place - 1]:
                     logits[i, place] = logits[i, place - 1]
                     index[i, place] = index[i, place - 1]
-                place -= 1
-            if place < count:
+                    place -= 1
                 logits[i, place] = logit
-                index[i, place] = wp.int64(p)
-            least = logits[i, count - 1]
+                index[i, place] = wp.int64(block * AT_ONCE + lane)
+                least = logits[i, count - 1]
+    # A logit that is no number is above none, but is to be seen.
+    summed = float(0.0)  # noqa: UP018 (Warp: a variable, not a constant)
+    for lane in range(AT_ONCE):
+        summed += total[lane]
+    if wp.isnan(summed):
+        logits[i, 0] = summed
 
 
 @wp.kernel(enable_backward=False)
@@ -101,8 +122,12 @@ def strongest_parts(
     """
     logits = positions.new_empty(len(positions), count)
     index = torch.empty(logits.shape, dtype=torch.long, device=positions.device)
-    parts = as_vec3(centres), scales, biases, residual
-    launch(_strongest, len(positions), [as_vec3(positions), *parts, logits, index], positions.device)
+    more = -len(centres) % AT_ONCE
+    places = functional.pad(torch.cat([centres.T, scales[None]]), (0, more))
+    table = torch.cat([places, functional.pad(biases, (0, more), value=-torch.inf)[None]]).detach()
+    blocks = wp.from_torch(table.unflatten(1, (-1, AT_ONCE)), dtype=_Some)
+    inputs = [as_vec3(positions), blocks, residual, logits, index]
+    launch(_strongest, len(positions), inputs, positions.device)
     return logits, index
 
 
