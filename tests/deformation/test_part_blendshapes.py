@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from partnerface.deformation.blended_matrices import blended_product
 from partnerface.deformation.deformation import OFFSET_SCALE
@@ -117,6 +120,24 @@ def test_the_blended_product_is_an_einsum_with_its_gradients(columns, points, ro
         strict=True,
     ):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_a_point_costs_the_same_for_any_number_of_parts():
+    """Products of matrices alone, in multiplications; what a frame costs is in both counts of points."""
+
+    def of_blending(matrices, features, frame, weights, index, **_):
+        return 2 * math.prod(index) * matrices[2] * features[1]
+
+    def multiplications(parts: int, points: int) -> int:
+        made = PartBlendshapes(WIDTH, parts)
+        blending = {torch.ops.partnerface.blended_matrices: of_blending}
+        with FlopCounterMode(display=False, custom_mapping=blending) as counter:
+            made(*some_points(points))
+        return counter.get_total_flops() // 2
+
+    found = [(multiplications(parts, 200) - multiplications(parts, 100)) / 100 for parts in (8, 64, 256)]
+    # Two layers, and of two parts' matrices seven rows, whose 46 columns are filled up to 48.
+    assert found == 3 * [39 * 46 + 46 * 46 + 2 * 7 * 48]
 
 
 def test_the_heads_motion_drives_the_global_part_alone_and_shading_not_by_velocity():

@@ -54,13 +54,15 @@ class Claim:
         return f"{self.what}, {self.split.replace('_', ' ')}{over[self.comparison]}"
 
     def text(self, value: float) -> str:
-        """A value of the claim's kind."""
-        return {"share": f"{value:.0%}", "ratio": f"{value:.2f}", "gain": f"{value:+.2f} dB"}[self.comparison]
+        """A value of the claim's kind; a ratio has a digit more than its bound, next to which it may lie."""
+        return {"share": f"{value:.0%}", "ratio": f"{value:.3f}", "gain": f"{value:+.2f} dB"}[self.comparison]
 
     @property
     def target(self) -> str:
         """The bound in words."""
-        return ("at most " if self.comparison == "ratio" else "at least ") + self.text(self.bound)
+        if self.comparison == "ratio":
+            return f"at most {self.bound:.2f}"
+        return f"at least {self.text(self.bound)}"
 
 
 COMPUTE, SIZE, LIT, BANK, SKINNING = (

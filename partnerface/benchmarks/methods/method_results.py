@@ -47,6 +47,15 @@ EXPLAINED_SHARE = Quantity(EXPLAINED, "fine_face")
 FINE_PSNR, FINE_LPIPS, FINE_COUNTS = (Quantity(FINE, name) for name in ("psnr", "lpips", "counts"))
 
 
+def lpips_text(value: float) -> str:
+    """LPIPS for a table: three decimals, four below 0.01, as of the few pixels that fine motion changes.
+
+    >>> lpips_text(0.0154), lpips_text(0.00276)
+    ('0.015', '0.0028')
+    """
+    return f"{value:.{4 if value < 0.01 else 3}f}"
+
+
 class MethodResults:
     """Selections and averages of rows.
 

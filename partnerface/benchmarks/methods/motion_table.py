@@ -12,6 +12,7 @@ from partnerface.benchmarks.methods.method_results import (
     MM_HAIR,
     MethodResults,
     Quantity,
+    lpips_text,
 )
 from partnerface.benchmarks.methods.results import FINE
 from partnerface.runs.results import SeedScores, TextTable
@@ -46,7 +47,7 @@ def _method_row(results: MethodResults, variant: MethodVariant, subject: str, sp
     picture = "-"
     if psnr is not None:
         picture = f"{psnr.mean:.2f}" if counts is not None and all(counts.values) else f"({psnr.mean:.2f})"
-        picture += "" if lpips is None else f" / {lpips.mean:.3f}"
+        picture += "" if lpips is None else f" / {lpips_text(lpips.mean)}"
     explained = "-" if share is None else f"{share.mean:.0%}"
     columns = (_millimetres(scores(quantity)) for quantity in COLUMNS.values())
     return [str(variant), *columns, explained, picture]

@@ -16,6 +16,7 @@ from partnerface.benchmarks.methods.method_results import (
     STRICT,
     MethodResults,
     Quantity,
+    lpips_text,
 )
 from partnerface.benchmarks.methods.motion_table import motion_table
 from partnerface.benchmarks.methods.protocol_table import protocol_section
@@ -109,7 +110,7 @@ def cell(psnr: SeedScores | None, lpips: SeedScores | None) -> str:
     if psnr is None:
         return "-"
     spread = "" if psnr.spread is None else f" ± {psnr.spread:.2f}"
-    perceptual = "" if lpips is None else f" / {lpips.mean:.3f}"
+    perceptual = "" if lpips is None else f" / {lpips_text(lpips.mean)}"
     return f"{psnr.mean:.2f}{spread}{perceptual}{'*' if psnr.sampled else ''}"
 
 
@@ -170,11 +171,16 @@ def _details_table(results: MethodResults, split: str, subjects: Sequence[str]) 
             known = [score.mean for score in scores if score is not None]
             # A mean over some of the subjects would not compare with those beside it.
             if known and len(known) == len(scores):
-                digits = {"temporal": 4, "lpips": 3}.get(quantity.metric, 2)
-                lines.setdefault(str(variant), {})[title] = f"{fmean(known):.{digits}f}"
+                lines.setdefault(str(variant), {})[title] = _mean_text(quantity, fmean(known))
     titles = [title for title in DETAILS if any(title in means for means in lines.values())]
     rows = [[name, *(means.get(title, "-") for title in titles)] for name, means in lines.items()]
     return TextTable([f"{split.replace('_', ' ')}, mean over subjects", *titles], rows).as_markdown()
+
+
+def _mean_text(quantity: Quantity, value: float) -> str:
+    if quantity.metric == "lpips":
+        return lpips_text(value)
+    return f"{value:.{4 if quantity.metric == 'temporal' else 2}f}"
 
 
 def repeat_commands(rows: Sequence[Row]) -> list[str]:

@@ -134,12 +134,17 @@ def test_one_frame_of_sixteen_pixels(model):
     assert {Region.HAIR, Region.TORSO} <= set(rendered.labels.reshape(-1).tolist())
 
 
-RECORDED = {"a": (118.0, 123.185, 135.534, 112.256), "b": (148.099, 116.591, 103.354, 119.852)}
-"""Means over the images' channels and the matte of a clip, before there was a subject whose face folds."""
+RECORDED = {
+    "a": (118.0, 123.185, 135.534, 112.256),
+    "b": (148.099, 116.591, 103.354, 119.852),
+    "c": (125.23, 121.792, 118.447, 127.678),
+}
+"""Means over the images' channels and the matte of a clip: of a and b before there was a subject whose face
+folds, of that one, c, as the published tables have it. Folds darken it by more than 0.05."""
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_pictures_of_the_first_subjects_are_as_they_were(model, name):
+def test_pictures_of_the_subjects_are_as_they_were(model, name):
     renderer = SubjectRenderer(model, SUBJECTS[name], 12, 32, seed=0)
     frames = [renderer.render(frame) for frame in (0, 11)]
     means = [np.stack([f.image for f in frames]).mean((0, 1, 2)), np.mean([f.matte for f in frames])]

@@ -1,5 +1,6 @@
 """The true motion of embedded subjects, against the vertices that are drawn, and pictures without it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import torch
 
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrueMotion
+from partnerface.data.splits import spread_evenly
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import SUBJECTS
 from partnerface.data.synthetic.true_motion import true_motion
+from partnerface.evaluation.true_motion import motion_scores
 
 FRAMES = 20
 
@@ -63,6 +66,22 @@ def test_regions_exclude_each_other_and_have_what_they_say(subject):
         assert len(deviation[name])
     assert deviation["fine_face"].min() > 0.15e-3
     assert deviation["quiet_face"].max() <= 0.15e-3
+
+
+def test_the_truth_is_that_of_the_published_table(anny):
+    """Of the subject whose face folds: the millimetres that there were to explain, by split and region."""
+    rows = json.loads((Path(__file__).parents[3] / "docs/results.json").read_text())
+    rows = [r for r in rows if (r["subject"], r["method"], r["seed"]) == ("synthetic_c", "oracle", 0)]
+    renderer = SubjectRenderer(anny, SUBJECTS["c"], 340, 24, seed=0)
+    splits = renderer.performance.splits
+    tested = {
+        row["split"]: spread_evenly(splits[row["split"].removesuffix("_sample")], row["frames"])
+        for row in rows
+    }
+    found = motion_scores(true_motion(renderer), lambda frame, points: None, tested, splits["train"])
+    assert len(rows) == 4
+    for row in rows:
+        assert found[row["split"]]["mm_nothing"] == pytest.approx(row["mm_nothing"], rel=1e-4), row["split"]
 
 
 @pytest.fixture
