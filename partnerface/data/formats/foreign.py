@@ -94,6 +94,7 @@ class Format:
         recognise: why a folder is such a dataset, in words; None if it is not.
         read: the frames of a folder with the head model that the user gives.
         uses_head_model: whether that changes anything.
+        divides: whether a folder comes divided into training and test.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Format:
     recognise: Callable[[DatasetFolder], str | None]
     read: Callable[[DatasetFolder, GivenHeadModel], ForeignFrames]
     uses_head_model: Callable[[DatasetFolder], bool] = lambda _: True
+    divides: Callable[[DatasetFolder], bool] = lambda _: True
 
 
 class DatasetFolder:

@@ -201,5 +201,12 @@ def _camera(columns: dict[str, Tensor], images: list[Path], source: Path) -> Cam
 
 
 _CAMERA = "world to camera in OpenCV's axes (y down, z forward) in metres, and K in pixels"
-METRICAL_TRACKER = Format("metrical-tracker", "metrical-tracker", _CAMERA, _recognise_tracker, _read_tracker)
+METRICAL_TRACKER = Format(
+    "metrical-tracker",
+    "metrical-tracker",
+    _CAMERA,
+    _recognise_tracker,
+    _read_tracker,
+    divides=lambda _: False,
+)
 FLASHAVATAR = Format("flashavatar", "FlashAvatar", _CAMERA, _recognise_flash, _read_flash)
