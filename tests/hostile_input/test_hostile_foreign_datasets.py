@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from partnerface.cli.main import main
 from partnerface.data.formats.auto import FORMATS
+from partnerface.head_models.flame import FlameHead
 from tests.data.formats import peers
 from tests.hostile_input import spoiling as bad
 
@@ -164,6 +166,20 @@ def test_another_head_model(kind, refused, flame, tmp_path):
     (tmp_path / "short.npz").unlink()
     line = refused(kind, lambda _: None, "flame.npz", "num_expression", "30 components", file=content)
     assert "expression coefficients" in line
+
+
+def test_another_version_of_flame_for_a_converted_dataset(bench, flame):
+    """It has as many components; the line says which file the dataset has and which was given."""
+    versions = {"flame2020": flame, "flame2023": peers.flame_form(seed=1)}
+    files = {name: bench.folder / f"{name}.npz" for name in versions}
+    for name, arrays in versions.items():
+        np.savez(files[name], **arrays)
+    peers.write_vhap(bench.folder / "vhap", flame)
+    arguments = ["convert", str(bench.folder / "vhap"), "--to", "partnerface", "--out", str(bench.root)]
+    assert main([*arguments, "--head_model", str(files["flame2020"])]) == 0
+    checksums = [FlameHead(path, 300, 100).asset.checksum() for path in files.values()]
+    arguments = ["check", str(bench.root), "--out", str(bench.out), "--head_model", str(files["flame2023"])]
+    bench.refuses(arguments, "flame2023.npz: is flame flame2023", "with flame flame2020", *checksums)
 
 
 def test_a_static_offset_of_another_head_model(refused):

@@ -157,6 +157,7 @@ def _read(
     guesses = [
         f"the frame rate, which is not stored: {FPS:g}",
         "the tracker's eyelids, which no FLAME file has, are left out: up to a millimetre or two at the lids",
+        given.assumption,
     ]
     splits: dict[str, list[int]] | None = None
     protocol: dict[str, str] = {}

@@ -96,6 +96,7 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         if head_model is None:
             shape = values["shape"]
             head_model = given.flame(folder, len(shape), values["expression"].shape[1])
+            guesses.append(given.assumption)
         else:
             _same_person(path, shape, values["shape"])
         probed = probe_video(video)
