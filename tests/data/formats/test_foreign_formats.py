@@ -21,8 +21,9 @@ from partnerface.data.formats.foreign import DatasetFolder, GivenHeadModel
 from partnerface.data.formats.imavatar import IMAVATAR as IMAVATAR_FORMAT
 from partnerface.data.formats.vhap import VHAP as VHAP_FORMAT
 from partnerface.data.sequence import TrackedSequence, head_model_record
+from partnerface.errors import UserError
 from partnerface.head_models.flame import FlameHead
-from partnerface.head_models.head_parts import landmark_points
+from partnerface.head_models.head_parts import head_parts, landmark_points
 from tests.data.formats import peers
 
 
@@ -204,6 +205,13 @@ def test_insta(case, flame, tmp_path):
     check_head(sequence, truth)
     said = "3 frames of the test split are in training too and count as training"
     assert (said in sequence.assumed) == (case == "overlapping splits")
+
+
+def test_a_head_of_meshes_has_no_landmarks_nor_a_file_to_find_them_on(flame, tmp_path):
+    peers.write_insta(tmp_path, flame)
+    sequence = partnerface.read_sequence(tmp_path)
+    with pytest.raises(UserError, match=r"head model meshes: .*; a head that is made of a dataset's meshes"):
+        head_parts(sequence.head_model)
 
 
 @pytest.mark.parametrize("components", [3, 8])
