@@ -16,7 +16,9 @@ from scipy.spatial.transform import Rotation
 import partnerface
 from partnerface.cli.main import main
 from partnerface.data.completion import overlapping_faces, torso_motion
+from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.formats import foreign_reader, mesh_sequence
+from partnerface.data.formats.auto import AutoReader
 from partnerface.data.formats.foreign import DatasetFolder, GivenHeadModel
 from partnerface.data.formats.imavatar import IMAVATAR as IMAVATAR_FORMAT
 from partnerface.data.formats.vhap import VHAP as VHAP_FORMAT
@@ -399,6 +401,26 @@ def test_a_nersemble_download_that_is_not_whole(flame, flame_file, tmp_path):
     assumed = "\n".join(partnerface.read_sequence(tmp_path, head_model=flame_file).assumed)
     assert "1 sequences without a video, left out: SEN-01-cramp_small_danger" in assumed
     assert "EMO-2-surprise+fear, whose angles and matrices are up to 5.7 degrees apart" in assumed
+
+
+def test_frames_of_a_nersemble_video_beyond_its_tracking(flame, flame_file, tmp_path):
+    truth = peers.write_nersemble(tmp_path, flame)
+    path = tmp_path / "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **{k: v if k in ("shape", "scale") else v[:3] for k, v in arrays.items()})
+    kept = peers.Truth(truth.in_camera[:8], truth.pixels[:8], list(range(8)), [])
+    sequence = partnerface.read_sequence(tmp_path, head_model=flame_file)
+    check_head(sequence, kept)
+    [said] = (text for text in sequence.assumed if "left out" in text)
+    assert said.startswith("the last 2 of 5 frames of the video of EXP-1-head")
+
+
+def test_nersembles_own_data_has_nothing_to_test_on(flame, flame_file, tmp_path):
+    """Whatever protocol it is trained by: the benchmark keeps what it tests on."""
+    peers.write_nersemble(tmp_path / "393", flame)
+    data = HeadVideoDataModule(AutoReader(tmp_path / "393", flame_file))
+    with pytest.raises(UserError, match=r"393: comes without a test .*export nersemble .* to test on"):
+        data.test_dataloader()
 
 
 def test_a_head_of_random_faces(tmp_path, monkeypatch):
