@@ -47,7 +47,7 @@ def benchmark_methods(
         subjects: embedded subjects (``synthetic_a``, ``synthetic_b``, and ``synthetic_c``, whose face
             folds), videos, and folders of tracked datasets, ours or of another system.
             ``synthetic_c:tracking_noise=0.1`` changes a setting: ``tracking_noise``, ``coupling``,
-            ``frames`` or ``size``.
+            ``frames`` or ``size``. ``DATASET:head_model=FILE`` gives one dataset a FLAME file of its own.
         seeds: seeds of the embedded subjects.
         clip_seeds: seeds of all others.
         cpu_seconds: CPU seconds of training on the embedded subjects; by default 60 at 128x128 and 120 at
@@ -61,7 +61,7 @@ def benchmark_methods(
         refined: score with head parameters fitted to the test frames as well.
         protocol: insta, pointavatar, nerface, nersemble-mono or strict: divides all subjects, sets their size
             and is named beside the numbers.
-        head_model: file of the head model, for datasets tracked with FLAME.
+        head_model: FLAME file of the datasets that were tracked with FLAME.
         sample: test on so many frames of each split alone, evenly spread; by default on all.
         readme: file that takes the tables, between ``<!-- results -->`` and ``<!-- results end -->``; with a
             protocol those of it alone, between ``<!-- protocol NAME -->`` and ``<!-- protocol NAME end -->``.

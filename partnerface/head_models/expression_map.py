@@ -25,6 +25,7 @@ from partnerface.files.downloads import cache_folder
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parts import head_parts, landmark_points
 from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
+from partnerface.head_models.landmark_store import require_landmarks
 from partnerface.head_models.similarity import similarity_alignment
 from partnerface.meshes.normals import SurfacePoints, spread_points, thin_points, vertex_normals
 
@@ -126,11 +127,7 @@ def expression_map(source: HeadModel, target: HeadModel) -> ExpressionMap:
         UserError: one of them has no landmark embedding.
     """
     for head_model in (source, target):
-        if not len(head_model.asset.landmark_faces):
-            raise UserError(
-                f"head model {head_model.asset.name}: has no landmarks by which its expressions could be "
-                "compared with another's; `partnerface embed-landmarks FILE` finds them"
-            )
+        require_landmarks(head_model.asset, "its expressions cannot be compared with another head's")
     path = cache_folder() / "expression_maps" / f"{_key(source, target)}.npz"
     sizes = {"S": num_controls(source), "T": num_controls(target)}
     if path.is_file():

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import (
     BROWS,
@@ -21,6 +20,7 @@ from partnerface.head_models.landmark_geometry import (
     TEMPLES,
     WHOLE_NOSE,
 )
+from partnerface.head_models.landmark_store import require_landmarks
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,7 @@ def head_parts(head_model: HeadModel, identity: Tensor | None = None) -> HeadPar
     Raises:
         UserError: the head model has no landmark embedding.
     """
-    if not len(head_model.asset.landmark_faces):
-        raise UserError(f"head model {head_model.asset.name}: its parts need a landmark embedding")
+    require_landmarks(head_model.asset, "its parts cannot be found")
     if identity is None:
         identity = head_model.template_vertices.new_zeros(head_model.num_identity)
     vertices = head_model.identity_vertices(identity)

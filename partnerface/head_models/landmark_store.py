@@ -52,6 +52,30 @@ def with_stored_landmarks(asset: HeadModelAsset, digest: str) -> HeadModelAsset:
     return replace(asset, **arrays)
 
 
+_ADVICE = {
+    "flame": "`partnerface embed-landmarks FILE` finds those of a FLAME file",
+    "meshes": "a head that is made of a dataset's meshes has none",
+}
+
+
+def require_landmarks(asset: HeadModelAsset, purpose: str) -> None:
+    """Refuse a head model without a landmark embedding.
+
+    Args:
+        asset: arrays of the head model.
+        purpose: what cannot be done without one, in words.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not len(asset.landmark_faces):
+        advice = _ADVICE.get(asset.name.partition("_")[0])
+        raise UserError(
+            f"head model {asset.name}: has no landmark embedding, without which {purpose}"
+            + (f"; {advice}" if advice else "")
+        )
+
+
 def keep_landmarks(asset: HeadModelAsset, digest: str) -> Path:
     """Keep the embedding of an asset in the cache; returns its file.
 

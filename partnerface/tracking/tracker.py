@@ -13,7 +13,7 @@ from rich.progress import Progress
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.compute.threads import single_thread
 from partnerface.data.completion.complete import Completion, HeadTrack, complete
-from partnerface.data.completion.frame_labels import landmark_pixels, require_landmarks
+from partnerface.data.completion.frame_labels import landmark_pixels
 from partnerface.data.completion.matting import ForegroundMatting, MediaPipeMatting, import_mediapipe
 from partnerface.data.formats.partnerface import PartnerfaceReader
 from partnerface.data.formats.values import LONGEST_NAME
@@ -28,6 +28,7 @@ from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import landmark_geometry
+from partnerface.head_models.landmark_store import require_landmarks
 from partnerface.runs.progress import StageProgress
 from partnerface.tracking.clip import Clip, cut_clip, fit_clip
 from partnerface.tracking.detection.frame_choice import choose_frames
@@ -104,7 +105,7 @@ def track_video(
     if max_frames < MIN_TRACKED_FRAMES:
         raise UserError(f"--max_frames {max_frames}: at least {MIN_TRACKED_FRAMES} are needed")
     head_model = head_model or AnnyHead()
-    require_landmarks(head_model)
+    require_landmarks(head_model.asset, "it cannot be fitted to a video")
     settings = settings or FitSettings()
     needs_model = matting is None and mattes is None
     detector, matting = detector or MediaPipeDetector(), matting or MediaPipeMatting()

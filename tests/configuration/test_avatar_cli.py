@@ -10,6 +10,8 @@ from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEn
 from partnerface.avatar_files.checkpoint_file import read_checkpoint
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
+from partnerface.configuration.config_files import config_arguments
+from partnerface.data.formats.auto import AutoReader
 from partnerface.deformation.global_deformation import GlobalDeformation
 from partnerface.training.callbacks.evaluation_report import EvaluationReport
 from partnerface.training.callbacks.write_video import WriteVideo
@@ -27,6 +29,17 @@ def test_one_loss_is_changed_by_flag_and_the_others_stay(smoke_arguments: list[s
     of_parts = {"part_balance", "part_entropy", "offset_smoothness", "driving_sparsity"}
     assert set(cli.model.losses) == {"photometric", "matte", "perceptual", "offset_size", *of_parts}
     assert cli.model.losses["matte"].weight == 0.7
+
+
+@pytest.mark.parametrize("words", [["--data.reader", "auto"], ["--data.reader=auto"]])
+def test_a_short_name_of_the_reader_of_any_dataset(
+    words: list[str], synthetic_dataset: Path, tmp_path: Path
+) -> None:
+    files = ("base", "method/part_deformation", "head_model/anny", "data/partnerface", "scale/smoke")
+    flags = [*words, f"--data.reader.root={synthetic_dataset}", "--trainer.accelerator=cpu"]
+    reader = _build(config_arguments(*files), tmp_path, *flags).datamodule.reader
+    assert type(reader) is AutoReader
+    assert reader.root == synthetic_dataset
 
 
 def test_every_method_lists_all_its_losses() -> None:

@@ -74,6 +74,11 @@ def test_each_stage_serves_its_frames_and_no_other(make, num_workers):
     )
 
 
+def test_a_clip_without_a_test_split(make):
+    with pytest.raises(UserError, match="set: too short for a test split; nothing to test on"):
+        make(splits={"train": [0, 1, 2, 5]}).test_dataloader()
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("stop", [3, 11, 16])
 def test_resuming_from_a_checkpoint_equals_the_uninterrupted_run(make, tmp_path, stop):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
+import torch
 
 from partnerface.errors import UserError
 from partnerface.head_models.safe_unpickling import (
@@ -17,6 +19,7 @@ from partnerface.head_models.safe_unpickling import (
     PickledType,
     dense_array,
     load_pickled_arrays,
+    load_torch_dictionary,
 )
 
 
@@ -99,6 +102,31 @@ def test_pickle_that_calls_something_is_refused(tmp_path, function):
         load_pickled_arrays(path)
     assert witness.exists()
     assert not (tmp_path / "called").exists()
+
+
+def test_names_of_numpy_1(tmp_path):
+    """As in FLAME's files and in those of trackers, which are older than numpy 2."""
+    values = {"array": np.arange(6.0).reshape(2, 3), "number": np.float32(2.5)}
+
+    def renamed(content: bytes) -> bytes:
+        content = content.replace(b"numpy._core.", b"numpy.core.")
+        assert b"numpy.core.multiarray" in content
+        return content
+
+    (tmp_path / "flame.pkl").write_bytes(renamed(pickle.dumps(values, 2)))
+    torch.save(values, tmp_path / "new.frame")
+    with (
+        zipfile.ZipFile(tmp_path / "new.frame") as new,
+        zipfile.ZipFile(tmp_path / "00000.frame", "w") as old,
+    ):
+        for name in new.namelist():
+            old.writestr(name, renamed(new.read(name)) if name.endswith("data.pkl") else new.read(name))
+    for found in (
+        load_pickled_arrays(tmp_path / "flame.pkl"),
+        load_torch_dictionary(tmp_path / "00000.frame", 10**6),
+    ):
+        for name, value in values.items():
+            np.testing.assert_array_equal(dense_array(found[name]), value)
 
 
 def test_pickle_of_something_else(tmp_path):

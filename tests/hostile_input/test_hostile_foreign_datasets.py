@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from partnerface.cli.main import main
 from partnerface.data.formats.auto import FORMATS
+from partnerface.head_models.flame import FlameHead
 from tests.data.formats import peers
 from tests.hostile_input import spoiling as bad
 
@@ -22,8 +24,10 @@ WRITERS = {
     "imavatar": peers.write_imavatar,
     "nerface": peers.write_nerface,
     "frames": peers.write_flash,
+    "metrical": peers.write_metrical,
     "nersemble": peers.write_nersemble,
 }
+TRACKING = "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
 TABLES = {
     "vhap": "transforms_train.json",
     "insta": "transforms_train.json",
@@ -131,7 +135,9 @@ HALF = {
     "vhap": "flame_param",
     "insta": "meshes",
     "imavatar": "mask",
+    "nerface": "train",
     "frames": "alpha",
+    "metrical": "input",
     "nersemble": "sequences/EXP-1-head/alpha_maps",
 }
 
@@ -166,6 +172,20 @@ def test_another_head_model(kind, refused, flame, tmp_path):
     assert "expression coefficients" in line
 
 
+def test_another_version_of_flame_for_a_converted_dataset(bench, flame):
+    """It has as many components; the line says which file the dataset has and which was given."""
+    versions = {"flame2020": flame, "flame2023": peers.flame_form(seed=1)}
+    files = {name: bench.folder / f"{name}.npz" for name in versions}
+    for name, arrays in versions.items():
+        np.savez(files[name], **arrays)
+    peers.write_vhap(bench.folder / "vhap", flame)
+    arguments = ["convert", str(bench.folder / "vhap"), "--to", "partnerface", "--out", str(bench.root)]
+    assert main([*arguments, "--head_model", str(files["flame2020"])]) == 0
+    checksums = [FlameHead(path, 300, 100).asset.checksum() for path in files.values()]
+    arguments = ["check", str(bench.root), "--out", str(bench.out), "--head_model", str(files["flame2023"])]
+    bench.refuses(arguments, "flame2023.npz: is flame flame2023", "with flame flame2020", *checksums)
+
+
 def test_a_static_offset_of_another_head_model(refused):
     def spoil(bench) -> None:
         for path in (bench.root / "flame_param").iterdir():
@@ -198,6 +218,93 @@ def test_parameters_that_hold_code(refused, bench):
         np.savez(path, expr=np.array([bad.Payload(bench.canary)], object))
 
     refused("vhap", spoil, "00001.npz", "Python objects")
+
+
+ARRAYS_OF_FRAMES = {
+    "vhap": ("flame_param/00003.npz", ("expr", "jaw_pose", "eyes_pose", "translation", "shape")),
+    "nersemble": (TRACKING, ("expression", "translation", "rotation", "rotation_matrices", "jaw", "shape")),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, (_, names) in ARRAYS_OF_FRAMES.items() for name in names]
+)
+def test_parameters_that_are_not_finite(kind, name, refused):
+    def spoil(bench) -> None:
+        file = ARRAYS_OF_FRAMES[kind][0]
+        values = np.load(bench.root / file)[name]
+        values.flat[-1] = np.nan
+        bad.arrays(file, **{name: values})(bench)
+
+    refused(kind, spoil, Path(ARRAYS_OF_FRAMES[kind][0]).name, f"'{name}'", "not finite")
+
+
+def not_finite(*keys: Any) -> Callable[[dict], Any]:
+    """Set the last number of a value in a table to NaN, or the value itself."""
+
+    def change(content: Any) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        if isinstance(content[keys[-1]], list):
+            content[keys[-1]][-1] = float("nan")
+        else:
+            content[keys[-1]] = float("nan")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("vhap", ("frames", 2, "fl_x")),
+        ("vhap", ("frames", 2, "timestep_index")),
+        ("insta", ("fl_x",)),
+        ("insta", ("w",)),
+        ("imavatar", ("intrinsics",)),
+        ("imavatar", ("shape_params",)),
+        ("imavatar", ("frames", 2, "expression")),
+        ("imavatar", ("frames", 2, "pose")),
+        ("nerface", ("intrinsics",)),
+        ("nerface", ("frames", 2, "expression")),
+        ("nersemble", ("intrinsics", "222200037", 0)),
+        ("nersemble", ("world_2_cam", "222200037", 0)),
+    ],
+)
+def test_numbers_of_a_table_that_are_not_finite(kind, keys, refused):
+    """Python writes and reads NaN in JSON."""
+    [name] = [key for key in keys if isinstance(key, str) and key not in ("frames", "222200037")]
+    refused(kind, table(TABLES[kind], not_finite(*keys)), Path(TABLES[kind]).name, f"'{name}'", "not finite")
+
+
+LINKS = {
+    "metrical": ("checkpoint/00002.frame", "input/00002.png"),
+    "frames": ("checkpoint/00002.frame", "imgs/00003.png", "alpha/00003.png"),
+    "nerface": ("index_map.npy", "train/f_0002.png"),
+    "nersemble": (
+        "sequences/EXP-1-head/images/cam_222200037.mp4",
+        "sequences/EXP-1-head/alpha_maps/cam_222200037.mp4",
+        TRACKING,
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in LINKS.items() for name in names])
+def test_links_that_leave_the_folder(kind, name, refused):
+    refused(kind, bad.link_out(name), "leads out of the dataset's folder")
+
+
+def test_arrays_that_hold_code(refused):
+    def spoil(bench) -> None:
+        objects = np.empty((10, 2), object)
+        objects[:] = bad.Payload(bench.canary)
+        np.save(bench.root / "index_map.npy", objects)
+
+    refused("nerface", spoil, "index_map.npy", "Python objects")
+
+
+@pytest.mark.parametrize("name", ["shape", "expression"])
+def test_a_tracking_that_holds_code(name, refused):
+    refused("nersemble", bad.pickled_array(TRACKING, name), Path(TRACKING).name, "Python objects")
 
 
 def test_a_torch_file_with_code(refused):
@@ -249,7 +356,7 @@ def test_a_video_that_is_cut_short(refused):
 @pytest.mark.parametrize("name", ["shape", "scale", "rotation", "expression"])
 def test_a_tracking_without_an_array(name, refused):
     def spoil(bench) -> None:
-        path = bench.root / "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
+        path = bench.root / TRACKING
         np.savez(path, **{k: v for k, v in np.load(path).items() if k != name})
 
     refused("nersemble", spoil, "flame2023_tracking_v2.npz", f"has no '{name}'")
@@ -318,7 +425,7 @@ def test_flashavatar_without_its_tracking(refused):
 
 def test_sequences_of_different_numbers_of_expressions(refused):
     def spoil(bench) -> None:
-        path = bench.root / "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
+        path = bench.root / TRACKING
         arrays = dict(np.load(path))
         np.savez(path, **{**arrays, "expression": arrays["expression"][:, :50]})
 
@@ -327,25 +434,35 @@ def test_sequences_of_different_numbers_of_expressions(refused):
 
 def test_a_tracking_without_frames(refused):
     def spoil(bench) -> None:
-        path = bench.root / "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
+        path = bench.root / TRACKING
         arrays = dict(np.load(path))
         np.savez(path, **{k: v if k in ("shape", "scale") else v[:0] for k, v in arrays.items()})
 
     refused("nersemble", spoil, "flame2023_tracking_v2.npz: holds no frames")
 
 
-def test_alpha_videos_of_another_size(refused):
-    def spoil(bench) -> None:
-        path = bench.root / "sequences/EXP-1-head/alpha_maps/cam_222200037.mp4"
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", rate=24)
-            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-            for _ in range(5):
-                picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        (("alpha_maps",), "alpha_maps/cam_222200037.mp4: is 32x32, its pictures 64x48"),
+        (("images", "alpha_maps"), "images/cam_222200037.mp4: is 32x32, others are 64x48"),
+    ],
+)
+def test_videos_of_another_size(places, words, refused):
+    """Than the pictures of their sequence, or than the other sequences."""
 
-    refused("nersemble", spoil, "alpha_maps/cam_222200037.mp4: is 32x32, its pictures 64x48")
+    def spoil(bench) -> None:
+        for place in places:
+            path = bench.root / "sequences/EXP-1-head" / place / "cam_222200037.mp4"
+            with av.open(str(path), "w") as container:
+                stream = container.add_stream("libx264", rate=24)
+                stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+                for _ in range(5):
+                    picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
+                    container.mux(stream.encode(picture))
+                container.mux(stream.encode(None))
+
+    refused("nersemble", spoil, words)
 
 
 def test_a_union_without_its_sequences(bench, flame):
@@ -473,7 +590,7 @@ def test_tables_that_hold_nothing_or_other_units(kind, change, word, refused):
     ("kind", "file", "name"),
     [
         ("vhap", "flame_param/00003.npz", "jaw_pose"),
-        ("nersemble", "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz", "rotation"),
+        ("nersemble", TRACKING, "rotation"),
     ],
 )
 def test_angles_in_degrees(kind, file, name, refused):

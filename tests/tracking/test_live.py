@@ -189,7 +189,7 @@ def test_a_head_model_without_names_moves_as_one_with_names(kind, tmp_path):
 
 def test_a_head_model_with_neither_names_nor_landmarks_is_refused(tmp_path):
     np.savez(tmp_path / "flame.npz", **flame_head_arrays(shared_head_model()))
-    with pytest.raises(UserError, match="has no landmarks by which its expressions"):
+    with pytest.raises(UserError, match="has no landmark embedding, without which its expressions"):
         perform([face()], made_up_avatar(FlameHead(tmp_path / "flame.npz", 20, 49)))
 
 

@@ -14,7 +14,7 @@ from partnerface.benchmarks.method_under_test import ORACLE, OURS, PEER, PEER_RA
 from partnerface.data.formats.auto import recognised
 from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.formats.layout import TRANSFORMS
-from partnerface.data.formats.metrical_tracker import METRICAL_TRACKER
+from partnerface.data.formats.nerface import NERFACE
 from partnerface.data.formats.nersemble import NERSEMBLE
 from partnerface.data.protocols import TEST, NamedProtocol
 from partnerface.data.splits import SAMPLE_SUFFIX
@@ -126,6 +126,8 @@ FOLDING, FOLDING_SIZE, FOLDING_FRAMES = "c", 256, 340
 """The subject whose face folds, its size in pixels, at which folds are seen, and the length of its clip."""
 READER_OPTIONS = ("coupling", "tracking_noise", "frames", "size")
 """What may follow the name of an embedded subject, see `SyntheticReader`."""
+OWN_HEAD_MODEL = ":head_model="
+"""What may follow the folder of a dataset, before a FLAME file of its own."""
 DATASETS = "datasets"
 
 
@@ -161,7 +163,7 @@ class BenchmarkSubject:
 
     Attributes:
         name: name in tables and file names.
-        spec: the subject as given on the command line.
+        spec: the subject as given on the command line; of a dataset the folder alone.
         root: folder of the dataset.
         size: longer side of the training frames in pixels.
         frames: length of the clip of an embedded subject; 0 for all others.
@@ -253,14 +255,14 @@ def parse_subjects(
     Args:
         text: embedded subjects such as ``synthetic_a``, folders of tracked datasets, ours or of another
             system, and videos, with commas between. ``synthetic_c:tracking_noise=0.1`` changes what
-            `READER_OPTIONS` names.
+            `READER_OPTIONS` names, ``FOLDER:head_model=FILE`` is a dataset with a FLAME file of its own.
         out: folder of the benchmark; new datasets go into its folder ``datasets``.
         resolution: sizes of the training data.
         protocol: protocol of the literature by which all are measured.
-        head_model: file of the head model, for datasets that were tracked with FLAME.
+        head_model: FLAME file of the datasets that were tracked with FLAME and have none of their own.
 
     Raises:
-        UserError: a subject does not exist, or two share a name.
+        UserError: a subject or its FLAME file does not exist, or two share a name.
     """
     found: dict[str, BenchmarkSubject] = {}
     for spec in (entry.strip() for entry in text.split(",")):
@@ -285,11 +287,13 @@ def _subject(spec: str, out: Path, resolution: Resolution, head_model: Path | No
         name = spec.replace(":", "_")
         root = out / DATASETS / name
         return BenchmarkSubject(name, spec, root, size, frames=frames, options=tuple(options.items()))
-    path = Path(spec)
+    folder, has_own, file = spec.partition(OWN_HEAD_MODEL)
+    path = Path(folder)
     name = re.sub(r"[^\w-]+", "_", path.stem if path.is_file() else path.name)
-    if spec and path.is_dir():
-        return _dataset(BenchmarkSubject(name, spec, relative(path), resolution.clip), head_model)
-    if path.is_file():
+    if folder and path.is_dir():
+        subject = BenchmarkSubject(name, folder, relative(path), resolution.clip)
+        return _dataset(subject, head_model, Path(file) if has_own else None)
+    if path.is_file() and not has_own:
         return BenchmarkSubject(name, spec, out / DATASETS / name, resolution.clip, video=relative(path))
     raise UserError(_no_subject(spec))
 
@@ -299,24 +303,42 @@ def _no_subject(spec: str) -> str:
     return f"--subjects: '{spec}' is neither {embedded}, a tracked dataset nor a video"
 
 
-def _dataset(subject: BenchmarkSubject, head_model: Path | None) -> BenchmarkSubject:
-    """A tracked dataset, with what its format says of it."""
+def _dataset(subject: BenchmarkSubject, shared: Path | None, own: Path | None) -> BenchmarkSubject:
+    """A tracked dataset, with what its format says of it.
+
+    Args:
+        subject: its folder.
+        shared: FLAME file of all datasets that were tracked with FLAME.
+        own: that of this one alone.
+    """
     folder = DatasetFolder(subject.root)
     try:
         found, _ = recognised(folder)
     except UserError as error:
         raise UserError(f"{_no_subject(subject.spec)} ({error})") from error
     if found is None:
-        record = folder.table(TRANSFORMS).get("head_model")
-        recorded = record.get("name") if isinstance(record, dict) else None
-        given = head_model if recorded == "flame" else None
-        return replace(subject, automatic=recorded != "anny", head_model=given)
-    if found is NERSEMBLE:
+        tables = [folder.table(TRANSFORMS).get(name) for name in ("head_model", "splits")]
+        record, splits = (table if isinstance(table, dict) else {} for table in tables)
+        of_flame = record.get("name") == "flame"
+        # A converted dataset keeps the splits of the system that it comes from.
+        subject = replace(subject, automatic=record.get("name") != "anny", divided=TEST in splits)
+    elif found is NERSEMBLE:
         raise UserError(
             f"--subjects: {subject.spec} has no frames to test on, for the benchmark keeps them; submit to "
             "it by partnerface export nersemble"
         )
-    return replace(subject, automatic=True, head_model=head_model, divided=found is not METRICAL_TRACKER)
+    else:
+        # NeRFace's tracker has expressions of its own, which FLAME's would only stand for.
+        of_flame = found is not NERFACE and found.uses_head_model(folder)
+        subject = replace(subject, automatic=True, divided=found.divides(folder))
+    if own is not None and not of_flame:
+        raise UserError(
+            f"--subjects: {subject.spec} is read without a FLAME file; leave out {OWN_HEAD_MODEL}{own}"
+        )
+    given = (own or shared) if of_flame else None
+    if given is not None and not given.is_file():
+        raise UserError(f"--subjects: {subject.spec}: there is no head model file {given}")
+    return replace(subject, head_model=given)
 
 
 def _reader_options(spec: str, settings: Sequence[str]) -> dict[str, float]:

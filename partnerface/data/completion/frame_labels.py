@@ -13,7 +13,6 @@ from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.labels import LabelledMesh, label_image, rasterize_regions
 from partnerface.data.completion.torso_motion import row_in_frame
 from partnerface.data.regions import Region
-from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.landmark_geometry import LandmarkGeometry
@@ -84,16 +83,3 @@ def placed_landmarks(head_model: HeadModel, geometry: LandmarkGeometry, head: He
     # The head model may be on a GPU, where an avatar's is.
     transforms = head_model.head_transforms(head.to(head_model.template_vertices.device)).to(rest)
     return transform_points(transforms[:, None], rest)
-
-
-def require_landmarks(head_model: HeadModel) -> None:
-    """Refuse a head model that the tracker cannot fit.
-
-    Raises:
-        UserError: it has no landmark embedding.
-    """
-    if not len(head_model.asset.landmark_faces):
-        raise UserError(
-            f"head model {head_model.asset.name}: has no landmark embedding, without which it cannot be "
-            "fitted to a video"
-        )

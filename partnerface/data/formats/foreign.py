@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -30,6 +31,8 @@ LARGEST_FRAME_BYTES = 64_000_000
 """Limit to the arrays of one file of a frame."""
 LARGEST_VALUE = 1e6
 """No camera, pose or coefficient of a head in metres and pixels comes near."""
+SHOWN_DIGITS = 12
+"""Hexadecimal digits of a checksum that are shown."""
 LONGEST_NUMBER = 18
 """Digits of a number in a file's name that count."""
 HEAD_MODEL = "head_model.npz"
@@ -94,6 +97,7 @@ class Format:
         recognise: why a folder is such a dataset, in words; None if it is not.
         read: the frames of a folder with the head model that the user gives.
         uses_head_model: whether that changes anything.
+        divides: whether a folder comes divided into training and test.
     """
 
     name: str
@@ -102,6 +106,7 @@ class Format:
     recognise: Callable[[DatasetFolder], str | None]
     read: Callable[[DatasetFolder, GivenHeadModel], ForeignFrames]
     uses_head_model: Callable[[DatasetFolder], bool] = lambda _: True
+    divides: Callable[[DatasetFolder], bool] = lambda _: True
 
 
 class DatasetFolder:
@@ -233,6 +238,25 @@ class GivenHeadModel:
     """
 
     path: Path | None = None
+
+    @cached_property
+    def digest(self) -> str | None:
+        """SHA-256 of the file's content; None without a file that can be read."""
+        with suppress(OSError):
+            if self.path is not None and self.path.is_file():
+                with self.path.open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+        return None
+
+    @property
+    def assumption(self) -> str:
+        """That a dataset was tracked with the file that `flame` has read, in words."""
+        assert self.path is not None
+        assert self.digest is not None
+        return (
+            f"that it was tracked with the FLAME of {self.path.name} (SHA-256 "
+            f"{self.digest[:SHOWN_DIGITS]}...), for no file of it names the version"
+        )
 
     def flame(
         self,

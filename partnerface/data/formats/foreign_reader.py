@@ -172,9 +172,8 @@ def _with_splits(frames: ForeignFrames, left_out: dict[int, str]) -> ForeignFram
 
 def _key(folder: DatasetFolder, format_: Format, given: GivenHeadModel) -> str:
     digest = hashlib.sha256(f"{VERSION} {format_.name}\n{folder.fingerprint}\n".encode())
-    if given.path is not None and given.path.is_file() and format_.uses_head_model(folder):
-        with suppress(OSError), given.path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    if given.path is not None and format_.uses_head_model(folder) and given.digest is not None:
+        digest.update(bytes.fromhex(given.digest))
     return digest.hexdigest()
 
 

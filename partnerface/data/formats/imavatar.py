@@ -104,6 +104,7 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     )
     expression, pose = torch.cat(columns["expression"]), torch.cat(columns["pose"])
     head_model = given.flame(folder, len(shapes[0]), expression.shape[1])
+    guesses.append(given.assumption)
     head = flame_parameters(
         head_model,
         shapes[0],

@@ -157,6 +157,7 @@ def _read(
     guesses = [
         f"the frame rate, which is not stored: {FPS:g}",
         "the tracker's eyelids, which no FLAME file has, are left out: up to a millimetre or two at the lids",
+        given.assumption,
     ]
     splits: dict[str, list[int]] | None = None
     protocol: dict[str, str] = {}
@@ -201,5 +202,12 @@ def _camera(columns: dict[str, Tensor], images: list[Path], source: Path) -> Cam
 
 
 _CAMERA = "world to camera in OpenCV's axes (y down, z forward) in metres, and K in pixels"
-METRICAL_TRACKER = Format("metrical-tracker", "metrical-tracker", _CAMERA, _recognise_tracker, _read_tracker)
+METRICAL_TRACKER = Format(
+    "metrical-tracker",
+    "metrical-tracker",
+    _CAMERA,
+    _recognise_tracker,
+    _read_tracker,
+    divides=lambda _: False,
+)
 FLASHAVATAR = Format("flashavatar", "FlashAvatar", _CAMERA, _recognise_flash, _read_flash)

@@ -96,6 +96,7 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         if head_model is None:
             shape = values["shape"]
             head_model = given.flame(folder, len(shape), values["expression"].shape[1])
+            guesses.append(given.assumption)
         else:
             _same_person(path, shape, values["shape"])
         probed = probe_video(video)
@@ -120,6 +121,11 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
                 "degrees apart: the matrices'"
             )
         count, name = len(values["translation"]), Path(sequence).name
+        if (more := probed.num_frames - count) > 0:
+            guesses.append(
+                f"the last {more} of {probed.num_frames} frames of the video of {name}, which its tracking "
+                "does not reach, are left out"
+            )
         images += [VideoFrameFile(video, i) for i in range(count)]
         mattes += [VideoFrameFile(alpha, i) for i in range(count)]
         names += [f"{name}_{i:05d}" for i in range(count)]
@@ -145,7 +151,10 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         head=head,
         head_model=model,
         splits={use: frames for use, frames in splits.items() if frames},
-        split_protocol={"train": f"camera {TRAIN_CAMERA}, all sequences but {', '.join(TESTED)}"},
+        split_protocol={
+            "train": f"camera {TRAIN_CAMERA}, all sequences but {', '.join(TESTED)}, whose videos the "
+            "benchmark keeps: partnerface export nersemble renders them"
+        },
         fps=FPS,
         times=torch.tensor(times),
         guesses=guesses,

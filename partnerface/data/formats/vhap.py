@@ -60,6 +60,10 @@ def _uses_head_model(folder: DatasetFolder) -> bool:
     return any("flame_param_path" in entry for _, n in FILES if folder.has(n) for entry in folder.frames(n))
 
 
+def _divides(folder: DatasetFolder) -> bool:
+    return any(split and folder.has(name) and folder.frames(name) for split, name in FILES)
+
+
 def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     entries, splits, guesses = _entries(folder)
     source = folder.root / (TRAIN if folder.has(TRAIN) else ALL)
@@ -260,4 +264,5 @@ VHAP = Format(
     _recognise,
     _read,
     _uses_head_model,
+    _divides,
 )

@@ -75,6 +75,7 @@ def read_flame_files(
     for number, (shape, offset) in enumerate(identities):
         alike = [i for i in range(number) if _farthest_apart(identities[i][1], offset) == 0]
         models.append(models[alike[0]] if alike else given.flame(folder, len(shape), expressions, offset))
+    guesses.append(given.assumption)
     heads = []
     for number, (model, (shape, _)) in enumerate(zip(models, identities, strict=True)):
         own = members == number

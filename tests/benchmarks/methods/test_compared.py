@@ -126,8 +126,9 @@ def test_a_dataset_of_another_system_finds_its_reader_and_head_model(tmp_path: P
     given = Path("flame.npz")
     insta, tracker = parse_subjects("obama,duda", OUT, Resolution(), head_model=given)
     assert insta.data_config == tracker.data_config == "data/auto"
-    assert insta.fit_flags() == [
-        "--data.reader.init_args.root=obama",
+    assert insta.fit_flags() == ["--data.reader.init_args.root=obama", "--data.image_size=256"]
+    assert tracker.fit_flags() == [
+        "--data.reader.init_args.root=duda",
         "--data.reader.init_args.head_model=flame.npz",
         "--data.image_size=256",
     ]
@@ -138,6 +139,48 @@ def test_a_dataset_of_another_system_finds_its_reader_and_head_model(tmp_path: P
     (tmp_path / "sets" / "me" / "transforms.json").write_text(json.dumps(other))
     [ours] = parse_subjects("sets/me", OUT, Resolution(), head_model=given)
     assert (ours.data_config, ours.head_model) == ("data/auto", None)
+
+
+def test_datasets_of_different_versions_of_flame(tmp_path: Path) -> None:
+    """NeRFace's expressions are of another tracker, meshes say themselves what the head looks like."""
+    flame = peers.flame_form()
+    for name in ("flame2020.npz", "flame2023.npz"):
+        np.savez(tmp_path / name, **flame)
+    peers.write_imavatar(tmp_path / "yufeng", flame)
+    peers.write_vhap(tmp_path / "074", flame)
+    peers.write_vhap(tmp_path / "meshes", flame, meshes=True)
+    peers.write_nerface(tmp_path / "person_1", flame)
+    text = "yufeng:head_model=flame2020.npz,074,meshes,person_1"
+    subjects = parse_subjects(text, OUT, Resolution(), head_model=Path("flame2023.npz"))
+    assert [(s.name, s.spec, s.head_model and s.head_model.stem) for s in subjects] == [
+        ("yufeng", "yufeng", "flame2020"),
+        ("074", "074", "flame2023"),
+        ("meshes", "meshes", None),
+        ("person_1", "person_1", None),
+    ]
+    for name in ("meshes", "person_1", "sets/me"):
+        with pytest.raises(UserError, match=f"{name} is read without a FLAME file; leave out"):
+            _parse(f"{name}:head_model=flame2020.npz")
+    for file in ("", "none.npz"):
+        with pytest.raises(UserError, match=r"yufeng: there is no head model file (none\.npz|\.)$"):
+            _parse(f"yufeng:head_model={file}")
+
+
+def test_an_export_that_is_not_divided_is_divided_by_us(tmp_path: Path) -> None:
+    """VHAP writes its files of splits in a step of their own; without them there is no split named test."""
+    peers.write_vhap(tmp_path / "074", peers.flame_form())
+    [divided] = _parse("074")
+    for split in ("train", "val", "test"):
+        (tmp_path / f"074/transforms_{split}.json").unlink()
+    [whole] = _parse("074")
+    assert (divided.sampled_splits, whole.sampled_splits) == (("test",), ("temporal", "unseen_expression"))
+
+
+def test_a_converted_dataset_is_tested_on_its_systems_split(tmp_path: Path) -> None:
+    path = tmp_path / "sets/me/transforms.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "splits": {"train": [0], "test": [1]}}))
+    [converted] = _parse("sets/me")
+    assert converted.sampled_splits == ("test",)
 
 
 def test_a_protocol_decides_about_size_length_and_test() -> None:
@@ -184,6 +227,7 @@ def test_a_path_outside_keeps_its_name(tmp_path: Path) -> None:
         ("sets", "'sets' is neither"),
         ("", "'' is neither"),
         ("sets/me,sets/me", "both called me"),
+        ("you.mp4:head_model=flame.npz", "'you.mp4:head_model=flame.npz' is neither"),
     ],
 )
 def test_subjects_that_it_refuses(text: str, part: str) -> None:

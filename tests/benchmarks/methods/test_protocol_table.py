@@ -74,6 +74,15 @@ def test_the_page_quotes_what_has_no_table_of_its_own():
         assert re.findall(r"\d\d\.\d\d", line) == expected
 
 
+def test_the_page_has_what_is_published_under_instas_protocol():
+    """Whether or not anything of ours is measured."""
+    page = (Path(__file__).parents[3] / "docs" / "protocols.md").read_text()
+    for one in (one for one in PUBLISHED if one.protocol == "insta"):
+        [line] = [line for line in page.splitlines() if line.startswith(f"| {one.method} |")]
+        scores = f"{one.psnr:.2f}", *(f"{s:.3f}" for s in (one.ssim, one.lpips) if s is not None)
+        assert all(f" {score} |" in line for score in scores), line
+
+
 def test_a_page_repeats_with_its_protocol(insta_row):
     page = protocol_page([insta_row("ours", 30.0)], [])
     [command] = re.findall(r"```bash\n(.*)\n```", page)

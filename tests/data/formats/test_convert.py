@@ -58,6 +58,25 @@ def test_round_trips(way, source, tmp_path, capsys):
     np.testing.assert_array_equal(read_rgb(before.image_paths[3]), read_rgb(sequence.image_paths[3]))
 
 
+@pytest.mark.parametrize("way", [["vhap", "partnerface"], ["insta"]])
+def test_an_imavatar_dataset_goes_to_others(way, tmp_path, capsys):
+    """Its FLAME has fewer components than VHAP's, its own axes and units, and a test at the end."""
+    flame = peers.flame_form()
+    np.savez(tmp_path / "flame.npz", **flame)
+    root, given = tmp_path / "imavatar", ["--head_model", str(tmp_path / "flame.npz")]
+    truth = peers.write_imavatar(root, flame)
+    before = partnerface.read_sequence(root, head_model=tmp_path / "flame.npz")
+    for to in way:
+        assert main(["convert", str(root), "--to", to, "--out", str(tmp_path / to), *given]) == 0
+        root = tmp_path / to
+    sequence = partnerface.read_sequence(root, head_model=tmp_path / "flame.npz")
+    in_camera, pixels = placed(sequence)
+    assert np.abs(in_camera - truth.in_camera).max() < 1e-5
+    assert np.abs(pixels - placed(before)[1]).max() < 1e-3
+    assert (sequence.splits["train"], sequence.splits["test"]) == (truth.train, truth.test)
+    assert sequence.head_model_record.name == ("meshes" if way == ["insta"] else "flame")
+
+
 def test_our_own_dataset_goes_to_others_and_back(synthetic_dataset, tmp_path, capsys):
     """Anny has a torso of its own and no FLAME parameters: meshes hold both."""
     ours = partnerface.read_sequence(synthetic_dataset)

@@ -1,6 +1,9 @@
-"""One command trains on a dataset of any system, and checks it."""
+"""One command trains on a dataset of any system and checks it, another measures several beside each other."""
 
+import itertools
 import json
+import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,9 @@ import pytest
 import torch
 
 from partnerface.cli.main import main
+from partnerface.data.completion import torso_motion
 from partnerface.data.formats import foreign_reader
+from partnerface.runs.worker_pool import WorkerPool
 from tests.data.formats import peers
 from tests.data.formats.test_foreign_formats import Outlines
 
@@ -61,3 +66,61 @@ def test_fit_and_check(name, flame, tmp_path, monkeypatch, capsys):
     assert read_as.startswith("read as ")
     assert ", since " in read_as
     assert (tmp_path / "check" / "overlay.png").is_file()
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Commands of runs are run here, one after the other: torch starts once. The first writes its page."""
+
+    def run_all(pool: WorkerPool, runs) -> None:
+        for run in runs:
+            words = shlex.split(run.remaining_command[-1])
+            words = [word for word in words if run is not runs[0] or not word.startswith("--result_page")]
+            run.prepare()
+            commands = (list(part) for is_end, part in itertools.groupby(words, "&&".__eq__) if not is_end)
+            # Before them stand a variable and the program.
+            run.add_attempt(max(main(command[2:]) for command in commands), 1.0)
+            pool.on_end(run)
+
+    monkeypatch.setattr(torso_motion, "ITERATIONS", 1)
+    monkeypatch.setattr(WorkerPool, "run", run_all)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_datasets_of_two_systems(flame, tmp_path, monkeypatch, in_this_process, capsys):
+    """Each is tested on its own test split, whose system and assumptions stand in the results."""
+    monkeypatch.chdir(tmp_path)
+    peers.write_insta(tmp_path / "obama", flame[0])
+    peers.write_vhap(tmp_path / "074", flame[0])
+    flags = [
+        "--methods",
+        "skinning_only",
+        "--starts",
+        "scratch",
+        "--quick",
+        "true",
+        "--steps",
+        "2",
+        "--sample",
+        "2",
+        "--out",
+        "out",
+    ]
+    subjects = ["--subjects", f"obama,074:head_model={flame[1]}"]
+    assert main(["benchmark", "methods", *flags, *subjects]) == 0
+    rows = {row["subject"]: row for row in json.loads((tmp_path / "out/results.json").read_text())}
+    assert {name: (row["split"], row["frames"], row["train_frames"]) for name, row in rows.items()} == {
+        "obama": ("test_sample", 2, 8),
+        "074": ("test_sample", 2, 7),
+    }
+    assert all(math.isfinite(row["metrics"]["head_mask"]["psnr"]) for row in rows.values())
+    assert rows["obama"]["read_as"].startswith("INSTA, since ")
+    assert "assumed: expressions are the principal components" in rows["obama"]["read_as"]
+    assert "assumed: that it was tracked with the FLAME of flame.npz" in rows["074"]["read_as"]
+    text = (tmp_path / "out/results.md").read_text()
+    assert all(name in text for name in rows)
+    page = (tmp_path / "out/runs" / rows["obama"]["run"] / "report.html").read_text()
+    assert f"read as {rows['obama']['read_as'][:20]}" in page

@@ -1,5 +1,6 @@
 """Datasets of other systems: the head lies where an independent script of each format says."""
 
+import hashlib
 import json
 import math
 import re
@@ -15,13 +16,16 @@ from scipy.spatial.transform import Rotation
 import partnerface
 from partnerface.cli.main import main
 from partnerface.data.completion import overlapping_faces, torso_motion
+from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.data.formats import foreign_reader, mesh_sequence
+from partnerface.data.formats.auto import AutoReader
 from partnerface.data.formats.foreign import DatasetFolder, GivenHeadModel
 from partnerface.data.formats.imavatar import IMAVATAR as IMAVATAR_FORMAT
 from partnerface.data.formats.vhap import VHAP as VHAP_FORMAT
 from partnerface.data.sequence import TrackedSequence, head_model_record
+from partnerface.errors import UserError
 from partnerface.head_models.flame import FlameHead
-from partnerface.head_models.head_parts import landmark_points
+from partnerface.head_models.head_parts import head_parts, landmark_points
 from tests.data.formats import peers
 
 
@@ -61,6 +65,23 @@ def test_vhap(case, flame, flame_file, tmp_path):
     root = tmp_path / "set"
     truth = peers.write_vhap(root, flame, **VHAP[case])
     check_head(partnerface.read_sequence(root, head_model=flame_file), truth)
+
+
+FLAME_WRITERS = {
+    "vhap": peers.write_vhap,
+    "imavatar": peers.write_imavatar,
+    "flashavatar": peers.write_flash,
+    "nersemble": peers.write_nersemble,
+}
+
+
+@pytest.mark.parametrize("kind", FLAME_WRITERS)
+def test_the_flame_file_that_was_given_is_assumed(kind, flame, flame_file, tmp_path):
+    """Another version with as many components would pose another head without an error."""
+    FLAME_WRITERS[kind](tmp_path, flame)
+    assumed = partnerface.read_sequence(tmp_path, head_model=flame_file).assumed
+    [said] = (text for text in assumed if flame_file.name in text)
+    assert hashlib.sha256(flame_file.read_bytes()).hexdigest()[:12] in said
 
 
 def test_a_union_of_sequences_that_were_tracked_apart(flame, flame_file, tmp_path):
@@ -186,6 +207,13 @@ def test_insta(case, flame, tmp_path):
     check_head(sequence, truth)
     said = "3 frames of the test split are in training too and count as training"
     assert (said in sequence.assumed) == (case == "overlapping splits")
+
+
+def test_a_head_of_meshes_has_no_landmarks_nor_a_file_to_find_them_on(flame, tmp_path):
+    peers.write_insta(tmp_path, flame)
+    sequence = partnerface.read_sequence(tmp_path)
+    with pytest.raises(UserError, match=r"head model meshes: .*; a head that is made of a dataset's meshes"):
+        head_parts(sequence.head_model)
 
 
 @pytest.mark.parametrize("components", [3, 8])
@@ -373,6 +401,26 @@ def test_a_nersemble_download_that_is_not_whole(flame, flame_file, tmp_path):
     assumed = "\n".join(partnerface.read_sequence(tmp_path, head_model=flame_file).assumed)
     assert "1 sequences without a video, left out: SEN-01-cramp_small_danger" in assumed
     assert "EMO-2-surprise+fear, whose angles and matrices are up to 5.7 degrees apart" in assumed
+
+
+def test_frames_of_a_nersemble_video_beyond_its_tracking(flame, flame_file, tmp_path):
+    truth = peers.write_nersemble(tmp_path, flame)
+    path = tmp_path / "sequences/EXP-1-head/tracking/flame2023_tracking_v2.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **{k: v if k in ("shape", "scale") else v[:3] for k, v in arrays.items()})
+    kept = peers.Truth(truth.in_camera[:8], truth.pixels[:8], list(range(8)), [])
+    sequence = partnerface.read_sequence(tmp_path, head_model=flame_file)
+    check_head(sequence, kept)
+    [said] = (text for text in sequence.assumed if "left out" in text)
+    assert said.startswith("the last 2 of 5 frames of the video of EXP-1-head")
+
+
+def test_nersembles_own_data_has_nothing_to_test_on(flame, flame_file, tmp_path):
+    """Whatever protocol it is trained by: the benchmark keeps what it tests on."""
+    peers.write_nersemble(tmp_path / "393", flame)
+    data = HeadVideoDataModule(AutoReader(tmp_path / "393", flame_file))
+    with pytest.raises(UserError, match=r"393: comes without a test .*export nersemble .* to test on"):
+        data.test_dataloader()
 
 
 def test_a_head_of_random_faces(tmp_path, monkeypatch):
