@@ -28,7 +28,7 @@ def blended_product(
 
     Args:
         matrices: ``[P, F, C, R]`` one for each part and frame.
-        features: ``[N, R]``, or up to the next multiple of `AT_ONCE` wide, which saves a copy of them.
+        features: ``[N, R]``.
         frame: ``[N]`` int32 frame of each point.
         weights: ``[N, k]`` part weights.
         index: ``[N, k]`` part numbers.
@@ -36,11 +36,9 @@ def blended_product(
     Returns:
         ``[N, C]``.
     """
-    width = -(-features.shape[1] // AT_ONCE) * AT_ONCE
-    matrices, features = (
-        functional.pad(t, (0, width - t.shape[-1])) if t.shape[-1] < width else t
-        for t in (matrices, features)
-    )
+    more = -features.shape[1] % AT_ONCE
+    if more:
+        matrices, features = functional.pad(matrices, (0, more)), functional.pad(features, (0, more))
     return blended_matrices(
         matrices.contiguous(), features.contiguous(), frame, weights.contiguous(), index.contiguous()
     )

@@ -113,7 +113,7 @@ class PartAssigner(nn.Module):
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Weights ``[N, k]`` and part numbers ``[N, k]``; k is 1 while the assignment is hard."""
-        scales = torch.exp(-2 * self.log_sizes) / self.spacing**2
+        scales = (self.log_sizes.exp() * self.spacing) ** -2
         residual = positions.new_empty(0, self.parts)
         if self.residual_frequencies:
             residual = frequency_encoding(positions, self.residual_frequencies) @ self.residual

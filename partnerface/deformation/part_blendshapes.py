@@ -6,10 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from partnerface.compute.ranges import Between
-from partnerface.deformation.blended_matrices import AT_ONCE, blended_product
+from partnerface.deformation.blended_matrices import blended_product
 from partnerface.deformation.deformation import (
     OFFSET_SCALE,
     CanonicalHead,
@@ -152,12 +151,7 @@ class PartBlendshapes(Deformation):
 
     def forward(self, positions: Tensor, driving: Tensor, frame: Tensor) -> DeformedPoints:
         weights, index = self.assigner(positions)
-        first, last = (layer for layer in self.features if isinstance(layer, nn.Linear))
-        hidden = first(frequency_encoding(positions, self.num_frequencies)).relu_()
-        # As wide as `blended_product` wants them: rows of zeros here save a copy of all features there.
-        more = -last.out_features % AT_ONCE
-        weight, bias = functional.pad(last.weight, (0, 0, 0, more)), functional.pad(last.bias, (0, more))
-        features = functional.linear(hidden, weight, bias).relu_()
+        features = self.features(frequency_encoding(positions, self.num_frequencies))
         output = blended_product(self.matrices(driving), features, frame, weights, index)
         offsets, appearance = output.split([self.offset_width, self.appearance_width], 1)
         return DeformedPoints(

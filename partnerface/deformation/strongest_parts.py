@@ -123,8 +123,10 @@ def strongest_parts(
     logits = positions.new_empty(len(positions), count)
     index = torch.empty(logits.shape, dtype=torch.long, device=positions.device)
     more = -len(centres) % AT_ONCE
-    places = functional.pad(torch.cat([centres.T, scales[None]]), (0, more))
-    table = torch.cat([places, functional.pad(biases, (0, more), value=-torch.inf)[None]]).detach()
+    if more:
+        centres, scales = functional.pad(centres, (0, 0, 0, more)), functional.pad(scales, (0, more))
+        biases = functional.pad(biases, (0, more), value=-torch.inf)
+    table = torch.cat([centres.T, scales[None], biases[None]]).detach()
     blocks = wp.from_torch(table.unflatten(1, (-1, AT_ONCE)), dtype=_Some)
     inputs = [as_vec3(positions), blocks, residual, logits, index]
     launch(_strongest, len(positions), inputs, positions.device)

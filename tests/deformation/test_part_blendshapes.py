@@ -136,8 +136,8 @@ def test_a_point_costs_the_same_for_any_number_of_parts():
         return counter.get_total_flops() // 2
 
     found = [(multiplications(parts, 200) - multiplications(parts, 100)) / 100 for parts in (8, 64, 256)]
-    # Two layers, the second filled up to 48, and of the matrices of two parts seven rows of 48.
-    assert found == 3 * [39 * 46 + 46 * 48 + 2 * 7 * 48]
+    # Two layers, and of the matrices of two parts seven rows, whose 46 columns are filled up to 48.
+    assert found == 3 * [39 * 46 + 46 * 46 + 2 * 7 * 48]
 
 
 def test_the_heads_motion_drives_the_global_part_alone_and_shading_not_by_velocity():
