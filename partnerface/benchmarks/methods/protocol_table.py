@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from partnerface.benchmarks.methods.method_results import STRICT, MethodResults, Quantity
 from partnerface.benchmarks.methods.results import Row
+from partnerface.benchmarks.methods.run import SCRATCH
 from partnerface.data.protocols import TEST
 from partnerface.data.splits import SAMPLE_SUFFIX
 from partnerface.runs.results import SeedScores, TextTable
@@ -99,12 +100,12 @@ def protocol_section(results: MethodResults) -> str:
 
 
 def _ours(results: MethodResults, rows: list[Row], picture: str, metrics: list[str]) -> list[list[str]]:
-    """A line for each variant, subject and split that was measured, means over seeds."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    """A line for each variant, subject, split and start that was measured, means over seeds."""
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for variant in results.variants:
         for row in rows:
             if (row["method"], row["overrides"]) == (variant.method, dict(variant.overrides)):
-                groups.setdefault((str(variant), row["subject"], row["split"]), []).append(row)
+                groups.setdefault((str(variant), row["subject"], row["split"], row["start"]), []).append(row)
     return [
         [
             ", ".join([variant, subject, *_unless_test(split)]),
@@ -113,7 +114,7 @@ def _ours(results: MethodResults, rows: list[Row], picture: str, metrics: list[s
             f"{found[0]['frames']}" + (" of them, evenly spread" if split.endswith(SAMPLE_SUFFIX) else ""),
             *(_scores([Quantity(picture, m).of(row["metrics"]) for row in found], m) for m in metrics),
         ]
-        for (variant, subject, split), found in groups.items()
+        for (variant, subject, split, _), found in groups.items()
     ]
 
 
@@ -124,7 +125,9 @@ def _unless_test(split: str) -> list[str]:
 
 def _budget(row: Row) -> str:
     [(name, value)] = row["budget"].items()
-    return f"{value:g} {name.replace('_', ' ').replace('cpu', 'CPU')}"
+    statics = row["statics_budget"]
+    before = "" if row["start"] == SCRATCH or not statics else f"{statics[name]:g} with skinning alone, then "
+    return f"{before}{value:g} {name.replace('_', ' ').replace('cpu', 'CPU')}"
 
 
 def _scores(values: list[float | None], metric: str) -> str:

@@ -55,6 +55,18 @@ def test_ours_beside_the_published(insta_row):
     assert section.count("\n- ") == len(PROTOCOLS["insta"].differences)
 
 
+def test_starts_are_not_averaged(insta_row):
+    """One seed from both starts stood there as a mean with a spread."""
+    converged = {"start": "converged", "statics_budget": {"cpu_seconds": 240.0}}
+    rows = [insta_row("ours", 30.0), insta_row("ours", 32.0, **converged)]
+    lines = [line for line in protocol_section(MethodResults(rows)).splitlines() if line.startswith("| ours")]
+    assert [line.split(" | ")[1] for line in lines] == [
+        "60 CPU seconds, one core",
+        "240 with skinning alone, then 60 CPU seconds, one core",
+    ]
+    assert ["30.00" in lines[0], "32.00" in lines[1], "±" in "".join(lines)] == [True, True, False]
+
+
 def test_what_nobody_has_published_says_so(insta_row):
     row = insta_row("ours", 30.0, protocol="nersemble-mono", scored=PROTOCOLS["nersemble-mono"].scored())
     section = protocol_section(MethodResults([row | {"metrics": {"full_frame": {"psnr": 31.0}}}]))
