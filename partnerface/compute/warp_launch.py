@@ -133,6 +133,17 @@ def as_vec3(tensor: Tensor) -> wp.array:
     return wp.from_torch(tensor.detach(), dtype=wp.vec3)
 
 
+AT_ONCE = 8
+"""Numbers that are computed at once: what a vector register of a CPU holds."""
+
+vec8 = wp.types.vector(length=AT_ONCE, dtype=wp.float32)
+
+
+def as_vec8(tensor: Tensor) -> wp.array:
+    """A contiguous float tensor ``[..., 8 n]`` as an array ``[..., n]`` of vectors that shares its memory."""
+    return wp.from_torch(tensor.detach().unflatten(-1, (-1, AT_ONCE)), dtype=vec8)
+
+
 def as_vec3i(tensor: Tensor) -> wp.array:
     """A contiguous int32 tensor ``[..., 3]`` as an array ``[...]`` of vectors that shares its memory."""
     return wp.from_torch(tensor, dtype=wp.vec3i)

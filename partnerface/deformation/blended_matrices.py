@@ -6,19 +6,22 @@ In torch operations points would have to be sorted by part and frame, or their m
 
 from __future__ import annotations
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import torch
 import warp as wp
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.compute.warp_launch import keep_inputs, launch, operator, run_length
-
-AT_ONCE = 8
-"""Features that are multiplied at once: what a vector register of a CPU holds."""
-
-_Some = wp.types.vector(length=AT_ONCE, dtype=wp.float32)
+from partnerface.compute.warp_launch import (
+    AT_ONCE,
+    as_vec8,
+    keep_inputs,
+    launch,
+    operator,
+    run_length,
+    vec8,
+)
 
 
 def blended_product(
@@ -47,8 +50,8 @@ def blended_product(
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _blend(
-    matrices: wp.array(dtype=_Some, ndim=4),
-    features: wp.array(dtype=_Some, ndim=2),
+    matrices: wp.array(dtype=vec8, ndim=4),
+    features: wp.array(dtype=vec8, ndim=2),
     frames: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.float32, ndim=2),
     parts: wp.array(dtype=wp.int64, ndim=2),
@@ -59,10 +62,10 @@ def _blend(
     for i in range(thread * run, wp.min((thread + 1) * run, features.shape[0])):
         frame = frames[i]
         for column in range(product.shape[1]):
-            total = _Some()
+            total = vec8()
             for k in range(parts.shape[1]):
                 part = int(parts[i, k])
-                of_part = _Some()
+                of_part = vec8()
                 for block in range(features.shape[1]):
                     of_part += wp.cw_mul(matrices[part, frame, column, block], features[i, block])
                 total += weights[i, k] * of_part
@@ -76,14 +79,14 @@ def _blend(
 @no_type_check
 def _blend_backward(
     gradients: wp.array(dtype=wp.float32, ndim=2),
-    matrices: wp.array(dtype=_Some, ndim=4),
-    features: wp.array(dtype=_Some, ndim=2),
+    matrices: wp.array(dtype=vec8, ndim=4),
+    features: wp.array(dtype=vec8, ndim=2),
     frames: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.float32, ndim=2),
     parts: wp.array(dtype=wp.int64, ndim=2),
     run: int,
-    matrix_gradient: wp.array(dtype=_Some, ndim=4),
-    feature_gradient: wp.array(dtype=_Some, ndim=2),
+    matrix_gradient: wp.array(dtype=vec8, ndim=4),
+    feature_gradient: wp.array(dtype=vec8, ndim=2),
     weight_gradient: wp.array(dtype=wp.float32, ndim=2),
 ):
     thread = wp.tid()
@@ -95,7 +98,7 @@ def _blend_backward(
             of_weight = float(0.0)  # noqa: UP018
             for block in range(features.shape[1]):
                 weighted = weight * features[i, block]
-                along = _Some()
+                along = vec8()
                 for column in range(gradients.shape[1]):
                     gradient = gradients[i, column]
                     along += gradient * matrices[part, frame, column, block]
@@ -106,11 +109,6 @@ def _blend_backward(
                     feature_gradient[i, block] = feature_gradient[i, block] + weight * along
                 of_weight += wp.dot(features[i, block], along)
             weight_gradient[i, k] = of_weight
-
-
-def _blocks(tensor: Tensor) -> Any:
-    """A contiguous float tensor ``[..., R]`` as an array of vectors that shares its memory."""
-    return wp.from_torch(tensor.detach().unflatten(-1, (-1, AT_ONCE)), dtype=_Some)
 
 
 def _launch_over_points(kernel: wp.Kernel, points: int, inputs: list, device: torch.device) -> None:
@@ -124,7 +122,7 @@ def blended_matrices(
 ) -> Tensor:
     """See `blended_product`; contiguous, with features in multiples of `AT_ONCE`."""
     product = features.new_empty(len(features), matrices.shape[2])
-    inputs = [_blocks(matrices), _blocks(features), frame, weights, index, None, product]
+    inputs = [as_vec8(matrices), as_vec8(features), frame, weights, index, None, product]
     _launch_over_points(_blend, len(features), inputs, features.device)
     return product
 
@@ -135,8 +133,8 @@ def blended_matrices_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of matrices, features and weights, from that of the product ``[N, C]``."""
     found = torch.zeros_like(matrices), torch.empty_like(features), torch.empty_like(weights)
-    given = [_blocks(matrices), _blocks(features), frame, weights, index, None]
-    inputs = [gradient.contiguous(), *given, _blocks(found[0]), _blocks(found[1]), found[2]]
+    given = [as_vec8(matrices), as_vec8(features), frame, weights, index, None]
+    inputs = [gradient.contiguous(), *given, as_vec8(found[0]), as_vec8(found[1]), found[2]]
     _launch_over_points(_blend_backward, len(features), inputs, features.device)
     return found
 

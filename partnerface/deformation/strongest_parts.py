@@ -9,27 +9,21 @@ import warp as wp
 from torch import Tensor
 from torch.nn import functional
 
-from partnerface.compute.warp_launch import as_vec3, launch, operator
+from partnerface.compute.warp_launch import AT_ONCE, as_vec3, as_vec8, launch, operator, vec8
 
 PARTIAL_SUMS = 64
 """Sums over points are added up in as many places, and then these: threads of a GPU seldom meet, and sums of
 few numbers round little."""
 
 CENTRE, SCALE, BIAS = slice(0, 3), 3, 4
-"""Columns of the gradient of `strongest_parts_backward`."""
-
-
-AT_ONCE = 8
-"""Parts whose logits are computed at once: what a vector register of a CPU holds."""
-
-_Some = wp.types.vector(length=AT_ONCE, dtype=wp.float32)
+"""Rows of the table of the parts, and columns of its gradient in `strongest_parts_backward`."""
 
 
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _strongest(
     positions: wp.array(dtype=wp.vec3),
-    table: wp.array2d(dtype=_Some),
+    table: wp.array2d(dtype=vec8),
     residual: wp.array2d(dtype=wp.float32),
     logits: wp.array2d(dtype=wp.float32),
     index: wp.array2d(dtype=wp.int64),
@@ -42,13 +36,13 @@ def _strongest(
     position = positions[i]
     # The least that counts, in a register: most of many parts are out at a glance.
     least = float(-wp.inf)
-    total = _Some()
+    total = vec8()
     for block in range(table.shape[1]):
-        squared = _Some()
+        squared = vec8()
         for axis in range(3):
-            away = _Some(position[axis]) - table[axis, block]
+            away = vec8(position[axis]) - table[axis, block]
             squared += wp.cw_mul(away, away)
-        some = table[4, block] - wp.cw_mul(table[3, block], squared)
+        some = table[BIAS, block] - wp.cw_mul(table[SCALE, block], squared)
         if residual.shape[0] > 0:
             for lane in range(AT_ONCE):
                 if block * AT_ONCE + lane < residual.shape[1]:
@@ -126,9 +120,8 @@ def strongest_parts(
     if more:
         centres, scales = functional.pad(centres, (0, 0, 0, more)), functional.pad(scales, (0, more))
         biases = functional.pad(biases, (0, more), value=-torch.inf)
-    table = torch.cat([centres.T, scales[None], biases[None]]).detach()
-    blocks = wp.from_torch(table.unflatten(1, (-1, AT_ONCE)), dtype=_Some)
-    inputs = [as_vec3(positions), blocks, residual, logits, index]
+    table = as_vec8(torch.cat([centres.T, scales[None], biases[None]]))
+    inputs = [as_vec3(positions), table, residual, logits, index]
     launch(_strongest, len(positions), inputs, positions.device)
     return logits, index
 

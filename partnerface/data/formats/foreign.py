@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ from partnerface.errors import UserError
 from partnerface.files.arrays import read_arrays
 from partnerface.files.images import image_size
 from partnerface.files.plain_values import read_json_table
+from partnerface.files.video_reading.source import file_digest
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
@@ -242,10 +242,8 @@ class GivenHeadModel:
     @cached_property
     def digest(self) -> str | None:
         """SHA-256 of the file's content; None without a file that can be read."""
-        with suppress(OSError):
-            if self.path is not None and self.path.is_file():
-                with self.path.open("rb") as file:
-                    return hashlib.file_digest(file, "sha256").hexdigest()
+        with suppress(UserError):
+            return None if self.path is None else file_digest(self.path)
         return None
 
     @property

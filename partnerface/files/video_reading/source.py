@@ -98,7 +98,7 @@ class VideoSource:
         Raises:
             UserError: there is none, or a file cannot be read.
         """
-        contents = [(path.name, _file_digest(path)) for path in self.files]
+        contents = [(path.name, file_digest(path)) for path in self.files]
         if not self.is_pictures and self.fps is None and self.section is None:
             return contents[0][1]
         choices = (contents, self.fps, *(self.section or ()))
@@ -126,7 +126,12 @@ def video_source(video: VideoSource | Path) -> VideoSource:
     return video if isinstance(video, VideoSource) else VideoSource(Path(video))
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
