@@ -23,7 +23,6 @@ from partnerface.data.completion.matting import MediaPipeMatting
 from partnerface.data.completion.overlapping_faces import drawable_head
 from partnerface.data.formats.conventions import standing_camera
 from partnerface.data.formats.foreign import (
-    ADVICE,
     HEAD_MODEL,
     DatasetFolder,
     ForeignFrames,
@@ -31,6 +30,7 @@ from partnerface.data.formats.foreign import (
     GivenHeadModel,
     VideoFrameFile,
 )
+from partnerface.data.formats.foreign_values import ADVICE
 from partnerface.data.formats.layout import resolve_inside
 from partnerface.data.formats.plausibility import impossible_frames, left_out_report
 from partnerface.data.formats.values import (

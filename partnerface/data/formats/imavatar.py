@@ -16,7 +16,6 @@ from partnerface.data.formats.conventions import (
     split_joint_pose,
 )
 from partnerface.data.formats.foreign import (
-    ADVICE,
     IMAGE_SUFFIXES,
     LONGEST_NUMBER,
     DatasetFolder,
@@ -24,9 +23,12 @@ from partnerface.data.formats.foreign import (
     Format,
     GivenHeadModel,
     VideoFrameFile,
+    last_frames_tested,
+)
+from partnerface.data.formats.foreign_values import (
+    ADVICE,
     checked,
     common_size,
-    last_frames_tested,
     radians,
     rigid_matrices,
     text,

@@ -9,14 +9,16 @@ import torch
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.foreign import (
-    ADVICE,
     DatasetFolder,
     ForeignFrames,
     Format,
     GivenHeadModel,
+    last_frames_tested,
+)
+from partnerface.data.formats.foreign_values import (
+    ADVICE,
     common_size,
     frame_rate_of,
-    last_frames_tested,
     number,
     picture_scale,
     rigid_matrices,

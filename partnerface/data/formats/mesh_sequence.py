@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partnerface.data.formats.foreign import ADVICE, LARGEST_VALUE
+from partnerface.data.formats.foreign_values import ADVICE, LARGEST_VALUE
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_model_asset import HeadModelAsset

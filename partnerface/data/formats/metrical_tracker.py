@@ -11,16 +11,18 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.conventions import flame_parameters, inverse_rigid
 from partnerface.data.formats.foreign import (
-    ADVICE,
     IMAGE_SUFFIXES,
-    LARGEST_FRAME_BYTES,
     DatasetFolder,
     ForeignFrames,
     Format,
     GivenHeadModel,
+    last_frames_tested,
+)
+from partnerface.data.formats.foreign_values import (
+    ADVICE,
+    LARGEST_FRAME_BYTES,
     checked,
     common_size,
-    last_frames_tested,
     picture_scale,
     rigid_matrices,
 )

@@ -12,14 +12,16 @@ from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.foreign import (
-    ADVICE,
     IMAGE_SUFFIXES,
-    LARGEST_FRAME_BYTES,
     LONGEST_NUMBER,
     DatasetFolder,
     ForeignFrames,
     Format,
     GivenHeadModel,
+)
+from partnerface.data.formats.foreign_values import (
+    ADVICE,
+    LARGEST_FRAME_BYTES,
     checked,
     common_size,
     rigid_matrices,

@@ -21,17 +21,13 @@ from partnerface.data.formats.conventions import (
     standing_camera,
 )
 from partnerface.data.formats.foreign import (
-    ADVICE,
     DatasetFolder,
     ForeignFrames,
     Format,
     GivenHeadModel,
     VideoFrameFile,
-    arrays_of,
-    checked,
-    radians,
-    rigid_matrices,
 )
+from partnerface.data.formats.foreign_values import ADVICE, arrays_of, checked, radians, rigid_matrices
 from partnerface.errors import UserError
 from partnerface.files.video_reading.read import probe_video
 from partnerface.head_models.flame import FlameHead

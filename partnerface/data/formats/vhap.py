@@ -12,13 +12,15 @@ from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.foreign import (
-    ADVICE,
     IMAGE_SUFFIXES,
     DatasetFolder,
     ForeignFrames,
     Format,
     GivenHeadModel,
     VideoFrameFile,
+)
+from partnerface.data.formats.foreign_values import (
+    ADVICE,
     common_size,
     frame_rate_of,
     number,

@@ -11,14 +11,8 @@ from pytorch3d.transforms import axis_angle_to_matrix
 from torch import Tensor
 
 from partnerface.data.formats.conventions import flame_parameters, split_joint_pose
-from partnerface.data.formats.foreign import (
-    ADVICE,
-    DatasetFolder,
-    GivenHeadModel,
-    arrays_of,
-    checked,
-    radians,
-)
+from partnerface.data.formats.foreign import DatasetFolder, GivenHeadModel
+from partnerface.data.formats.foreign_values import ADVICE, arrays_of, checked, radians
 from partnerface.errors import UserError
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
