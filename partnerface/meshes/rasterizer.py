@@ -80,20 +80,21 @@ def rasterize_mesh(
             torch.where(nearer[..., None], other.barycentric, one.barycentric),
             torch.where(nearer, other.depth, one.depth),
         )
-    # One candidate per pixel of each face's bounding box.
+    # One candidate per pixel of each face's bounding box, with all that it needs of its face.
     face = torch.repeat_interleave(torch.arange(len(faces), device=pixels.device), count)
-    within = torch.arange(len(face), device=pixels.device) - (count.cumsum(0) - count)[face]
-    columns = extent[face, 0].clamp_min(1)
-    x = low[face, 0] + within % columns
-    y = low[face, 1] + torch.div(within, columns, rounding_mode="floor")
-    dx = x + 0.5 - corners[face, 0, 0]
-    dy = y + 0.5 - corners[face, 0, 1]
-    b1 = (dx * edge2[face, 1] - dy * edge2[face, 0]) / area[face]
-    b2 = (edge1[face, 0] * dy - edge1[face, 1] * dx) / area[face]
-    barycentric = torch.stack([1 - b1 - b2, b1, b2], 1)
-    inside = (barycentric >= 0).all(1)
-    face, barycentric = face[inside], barycentric[inside]
-    pixel = (y * width + x)[inside]
+    start = count.cumsum(0) - count
+    places = torch.stack([start, extent[:, 0], low[:, 0], low[:, 1]]).int().index_select(1, face)
+    within = torch.arange(len(face), device=pixels.device, dtype=torch.int32) - places[0]
+    row = torch.div(within, places[1], rounding_mode="floor")
+    x, y = places[2] + within - row * places[1], places[3] + row
+    shapes = torch.cat([corners[:, 0], edge1, edge2, area[:, None]], 1).T.contiguous().index_select(1, face)
+    dx, dy = x + 0.5 - shapes[0], y + 0.5 - shapes[1]
+    b1 = (dx * shapes[5] - dy * shapes[4]) / shapes[6]
+    b2 = (shapes[2] * dy - shapes[3] * dx) / shapes[6]
+    b0 = 1 - b1 - b2
+    inside = ((b0 >= 0) & (b1 >= 0) & (b2 >= 0)).nonzero()[:, 0]
+    face, barycentric = face[inside], torch.stack([b0[inside], b1[inside], b2[inside]], 1)
+    pixel = (y[inside] * width + x[inside]).long()
     # 1/z is linear in screen space, so its largest value marks the nearest face.
     weighted = barycentric / corner_depth[face]
     inverse_depth = weighted.sum(1)

@@ -52,10 +52,8 @@ def read_obj(path: Path, with_faces: bool = True) -> Mesh:
         if (size := path.stat().st_size) > LARGEST_MESH_BYTES:
             raise ValueError(f"{size / 1e6:,.0f} MB, {LARGEST_MESH_BYTES / 1e6:g} MB at most")
         lines = path.read_bytes().split(b"\n")
-        places = [line.split()[1:4] for line in lines if line.startswith(b"v ")]
-        if any(len(place) != 3 for place in places):
-            raise ValueError("a vertex has fewer than three numbers: was it cut short?")
-        vertices = np.array(places, dtype=np.float64).reshape(len(places), 3)
+        places = [line for line in lines if line.startswith(b"v ")]
+        vertices = _numbers(places) if places else np.empty((0, 3))
         corners = [
             [corner.partition(b"/")[0] for corner in line.split()[1:]]
             for line in (lines if with_faces else ())
@@ -73,6 +71,13 @@ def read_obj(path: Path, with_faces: bool = True) -> Mesh:
     if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
         raise UserError(f"{path}: a face names a vertex that does not exist; {ADVICE}")
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32))
+
+
+def _numbers(places: list[bytes]) -> np.ndarray:
+    try:
+        return np.loadtxt(places, usecols=(1, 2, 3), ndmin=2, comments=None, encoding="latin1")
+    except ValueError as error:
+        raise ValueError("a vertex has fewer than three numbers: was it cut short?") from error
 
 
 def write_obj(path: Path, mesh: Mesh) -> None:
