@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -212,7 +213,7 @@ def _refuse_full(out: Path) -> None:
 @contextmanager
 def _whole(out: Path):
     """A hidden folder that becomes ``out`` when the block ends, or is removed when it raises."""
-    out = out.absolute()
+    out = Path(os.path.realpath(out))
     _refuse_full(out)
     folder = hidden_folder(out)
     try:

@@ -67,7 +67,8 @@ class SequenceWriter:
         Raises:
             UserError: ``root`` holds something that is not a dataset of ours, or cannot be written.
         """
-        self.root = Path(root).absolute()
+        # Of a link, the folder that it leads to, which may be on another disk.
+        self.root = Path(os.path.realpath(root))
         empty = self.root.is_dir() and not any(self.root.iterdir())
         if self.root.exists() and not empty and not _is_ours(self.root):
             raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")

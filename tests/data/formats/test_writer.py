@@ -108,6 +108,20 @@ def test_a_killed_writer_is_swept_up(tmp_path, tiny_video):
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_link_leads_to_the_folder_that_is_written(tmp_path, tiny_video, there):
+    """Such as one to a larger disk, whether its folder is there yet or not."""
+    (tmp_path / "disk").mkdir()
+    if there:
+        tiny_video().write(tmp_path / "disk" / "set")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "set")
+    tiny_video(frames=2, splits={"train": [0, 1]}).write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert [p.name for p in (tmp_path / "disk").iterdir()] == ["set"]
+    assert len(PartnerfaceReader(tmp_path / "disk" / "set").read()) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "link"]
+
+
 def test_refuses_folders_that_are_not_datasets(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "photos").mkdir()
