@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from partnerface.errors import UserError
 from partnerface.files.whole_files import whole_file
@@ -18,6 +18,9 @@ WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 _COLOURED = ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr")
 """Types of pixels that have colours of 8 bits."""
+
+_WITH_PIXELS = ("RGB", "RGBA", "L", "LA", "P", "PA")
+"""Types of which `read_pixels` gives colours and alpha."""
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue (ITU-R BT.601)."""
@@ -55,8 +58,8 @@ def read_pixels(path: Path, upright: bool = False) -> np.ndarray:
         UserError: the file is missing or not an image.
     """
     with _opened(path) as image:
-        mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    return _read(path, mode, ("RGB", "RGBA", "L", "P"), upright)
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+    return _read(path, mode, _WITH_PIXELS, upright)
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -102,6 +105,18 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.size
 
 
+def shown_size(path: Path) -> tuple[int, int]:
+    """Width and height of what `read_pixels` gives if upright, from the file's header alone.
+
+    Raises:
+        UserError: the file is missing or not an image, or has pixels of another type.
+    """
+    with _opened(path) as image:
+        _require_type(path, image, _WITH_PIXELS)
+        lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return image.size[::-1] if lies else image.size
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write an image as PNG or JPEG, by the suffix; the file is whole or not there.
 
@@ -119,17 +134,21 @@ def write_image(path: Path, image: np.ndarray) -> None:
 
 def _read(path: Path, mode: str, readable: tuple[str, ...], upright: bool = False) -> np.ndarray:
     with _opened(path) as image:
-        if image.mode not in readable:
-            raise UserError(
-                f"{path}: has pixels of type {image.mode}, expected {' or '.join(readable[:2])} of 8 bits; "
-                "write it again"
-            )
+        _require_type(path, image, readable)
         try:
             turned = ImageOps.exif_transpose(image) if upright else image
             return np.array(turned.convert(mode))
         # What a damaged file raises depends on where it is damaged.
         except (OSError, ValueError, SyntaxError, LookupError, TypeError, MemoryError) as error:
             raise UserError(f"{path}: the image is damaged ({error}); write it again") from error
+
+
+def _require_type(path: Path, image: Image.Image, readable: tuple[str, ...]) -> None:
+    if image.mode not in readable:
+        raise UserError(
+            f"{path}: has pixels of type {image.mode}, expected {' or '.join(readable[:2])} of 8 bits; "
+            "write it again"
+        )
 
 
 def _opened(path: Path) -> Image.Image:

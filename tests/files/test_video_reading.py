@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from PIL import Image
+from scipy.ndimage import gaussian_filter, shift
 from scipy.optimize import brentq
 
 from partnerface.errors import UserError
@@ -293,6 +294,20 @@ def test_a_broken_packet_costs_its_frame_and_leaves_a_gap(tmp_path):
     assert any("1 of 30 frames are damaged and left out: at 0.56 s" in note for note in reader.notes)
 
 
+def test_vp9_does_not_repair_what_refers_to_a_broken_frame(tmp_path):
+    """So all frames up to the next key frame are left out, and no others."""
+    path = tmp_path / "a.webm"
+    encode(path, _moving(130), "libvpx-vp9", options={"g": "10", "crf": "10", "lag-in-frames": "0"})
+    clean = [frame.image for frame in read_video(path)]
+    _spoil(path, [20])
+    reader = VideoReader(path)
+    frames = list(reader)
+    assert [round(frame.time * 25) for frame in frames] == [*range(20), *range(30, 130)]
+    for frame in frames:
+        np.testing.assert_array_equal(frame.image, clean[round(frame.time * 25)])
+    assert any("10 of 130 frames are damaged and left out: at 0.80 s" in note for note in reader.notes)
+
+
 def test_a_frame_that_a_broadcast_lost_altogether_is_named(tmp_path):
     """Its pieces of 188 bytes are replaced by empty ones; a stall of 20 frames is no loss."""
     path = tmp_path / "a.ts"
@@ -490,6 +505,13 @@ def test_alpha_is_read(tmp_path, suffix, tolerance):
     assert not opaque.transparent
 
 
+@pytest.mark.parametrize("matrix", [8, 11, 14])
+def test_a_matrix_that_cannot_be_converted_is_refused(tmp_path, matrix):
+    encode(tmp_path / "a.mkv", _moving(3), tags=(matrix, 1, 1, 1))
+    with pytest.raises(UserError, match=rf"a\.mkv: its colours are coded by matrix {matrix} of ITU-T H.273"):
+        list(read_video(tmp_path / "a.mkv"))
+
+
 # Interlaced
 
 
@@ -524,6 +546,28 @@ def test_interlaced_frames_have_no_combs(tmp_path, flagged, still):
     progressive = VideoReader(tmp_path / "b.mp4")
     assert len(list(progressive)) == 6
     assert not any("deinterlaced" in note for note in progressive.notes)
+
+
+@pytest.mark.parametrize("woven", [True, False])
+def test_fields_of_a_face_that_hardly_moves_are_found(tmp_path, woven):
+    """A soft texture that moves by half a pixel a field within a still picture, with noise."""
+    rng = np.random.default_rng(0)
+    still, face = (gaussian_filter(rng.normal(size=(96, 96)), 1.5) * 150 + 128 for _ in range(2))
+    inside = np.hypot(*np.mgrid[-48:48, -48:48]) < 24
+
+    def moment(number: int) -> np.ndarray:
+        moved = np.where(inside, shift(face, (0, number / 2), order=1, mode="wrap"), still)
+        return (moved + rng.normal(0, 2, moved.shape)).clip(0, 255)
+
+    frames = []
+    for k in range(20):
+        frames.append(moment(2 * k))
+        if woven:
+            frames[-1][1::2] = moment(2 * k + 1)[1::2]
+    encode(tmp_path / "a.mp4", [yuv(luma) for luma in frames], options={"crf": "16"})
+    reader = VideoReader(tmp_path / "a.mp4")
+    assert len(list(reader)) == 20
+    assert any("deinterlaced" in note for note in reader.notes) == woven
 
 
 # Streams
@@ -602,8 +646,31 @@ def test_pictures_of_other_sizes_and_turned_photographs(tmp_path):
     assert image.shape == (64, 32, 3)
     assert [int(image[y, x].argmax()) for y, x in ((8, 8), (8, 24))] == [2, 0]
     (folder / "f_9.jpg").write_bytes(buffer.getvalue())
-    with pytest.raises(UserError, match="changes its size from 30x20 to 32x64"):
-        list(read_video(folder))
+    with pytest.raises(UserError, match=r"f_9\.jpg: is 32x64, f_0\.png is 30x20"):
+        next(read_video(folder))
+
+
+@pytest.mark.parametrize("kind", ["P", "RGB", "LA"])
+def test_transparency_of_pictures_of_all_kinds_is_the_matte(tmp_path, kind):
+    """A white disc on transparent ground: by a palette with a transparent entry, by a colour, by alpha."""
+    disc = np.hypot(*np.mgrid[-10:10, -15:15]) < 8
+    grey = Image.fromarray(np.where(disc, np.uint8(255), np.uint8(0)))
+    if kind == "LA":
+        grey.putalpha(grey.copy())
+        grey.save(tmp_path / "0.png")
+    else:
+        colour = {"P": 0, "RGB": (0, 0, 0)}[kind]
+        grey.convert(kind).save(tmp_path / "0.png", transparency=colour)
+    frame = next(read_video(tmp_path))
+    np.testing.assert_array_equal(frame.alpha, np.where(disc, 255, 0))
+    assert (frame.image[disc] == 255).all()
+
+
+def test_a_picture_of_16_bits_is_refused_before_those_in_front_of_it_are_read(tmp_path):
+    folder = _pictures(tmp_path / "take", 3)
+    Image.fromarray(np.zeros((20, 30), np.uint16)).save(folder / "f_9.png")
+    with pytest.raises(UserError, match=r"f_9\.png: has pixels of type I;16"):
+        next(read_video(folder))
 
 
 def test_a_gif_keeps_its_times(tmp_path):

@@ -10,6 +10,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
+from partnerface.errors import UserError
+
 HD_LINES = 720
 """Pictures of at least so many lines are BT.709 where their file does not say, smaller ones BT.601: what
 players assume."""
@@ -18,6 +20,13 @@ HD_WIDTH = 1280
 
 _UNSPECIFIED = 2
 """Number of the matrix that no file names (ITU-T H.273); PyAV has no name for it."""
+
+_CONSTANT_LUMINANCE_2020 = 10
+"""Hardly anything is made with it, and FFmpeg reads it as `_BT2020`."""
+
+_BT2020 = 9
+_MATRICES = (0, 1, 4, 5, 6, 7, _BT2020)
+"""Numbers of the matrices that FFmpeg converts; YCgCo, ICtCp and the like it does not."""
 
 REFERENCE_WHITE = 203.0
 """cd/m² of white paper in HDR (ITU-R BT.2408), which becomes the white of the standard range."""
@@ -61,12 +70,23 @@ class Colours(NamedTuple):
         return (self.transfer, self.gamut) != ("SDR", "BT.709")
 
 
-def frame_colours(frame: av.VideoFrame) -> Colours:
-    """The colours of a decoded frame, by its tags; untagged HD is BT.709 and smaller pictures BT.601."""
+def frame_colours(frame: av.VideoFrame, path: Path) -> Colours:
+    """The colours of a decoded frame, by its tags; untagged HD is BT.709 and smaller pictures BT.601.
+
+    Raises:
+        UserError: those of the video at ``path`` cannot be converted.
+    """
     matrix = int(frame.colorspace)
+    if matrix == _CONSTANT_LUMINANCE_2020:
+        matrix = _BT2020
     if matrix == _UNSPECIFIED:
         hd = frame.height >= HD_LINES or frame.width >= HD_WIDTH
         matrix = int(Colorspace.ITU709 if hd else Colorspace.ITU601)
+    if matrix not in _MATRICES:
+        raise UserError(
+            f"{path}: its colours are coded by matrix {matrix} of ITU-T H.273, which cannot be converted; "
+            "encode the video again"
+        )
     transfer = _TRANSFERS.get(frame.color_trc, "SDR")
     gamut = _GAMUTS.get(frame.color_primaries, "BT.709")
     if transfer != "SDR" and frame.color_primaries == ColorPrimaries.UNSPECIFIED:

@@ -21,6 +21,9 @@ LONGEST_HOLE = 4.5
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """FFmpeg's own decoders of these do not decode alpha."""
 
+_UNREPAIRED = {"vp8", "vp9", "av1", "hevc"}
+"""Codecs whose decoders show what refers to a damaged frame with its damage, up to the next key frame."""
+
 
 @dataclass
 class StreamSurvey:
@@ -74,7 +77,8 @@ class StreamDecoder:
     """Decodes a stream as far as that goes; used once.
 
     A damaged packet costs its own frame and no other: frames that refer to it are taken as the
-    decoder repairs them, which is what players show.
+    decoder repairs them, which is what players show. Where decoders repair nothing it costs all up to the
+    next key frame.
 
     Args:
         container: the container.
@@ -128,7 +132,9 @@ class StreamDecoder:
     def _decoded(self, expected: list[int]) -> Iterator[av.VideoFrame]:
         """Frames without errors; the time stamps of all packets to be shown are put into ``expected``."""
         decoder = self._context()
+        repairs = self.stream.codec_context.name not in _UNREPAIRED
         packets = self.container.demux(self.stream)
+        sound, sound_from = True, None
         while True:
             try:
                 packet = next(packets, None)
@@ -139,12 +145,16 @@ class StreamDecoder:
             if packet is not None and not packet.size and packet.pts is not None:
                 continue  # a frame that was dropped while writing
             ending = packet is None or not packet.size
+            if not (sound or ending) and packet.is_keyframe:
+                sound, sound_from = True, packet.pts
             try:
-                yield from decoder.decode(None if ending else packet)
+                for frame in decoder.decode(None if ending else packet):
+                    if sound and (sound_from is None or frame.pts is None or frame.pts >= sound_from):
+                        yield frame
             except av.EOFError:
                 return
             except av.FFmpegError:
-                pass  # found by its time
+                sound = repairs  # what is left out is found by its time
             if ending:
                 return
 
@@ -152,7 +162,9 @@ class StreamDecoder:
         name = self.stream.codec_context.name
         if self.stream.metadata.get("alpha_mode") == "1" and name in _ALPHA_DECODERS:
             return av.CodecContext.create(_ALPHA_DECODERS[name], "r")
-        self.stream.thread_type = "AUTO"
+        # Of several frames at once FFmpeg says only later, and on each machine at another time, that one is
+        # damaged.
+        self.stream.thread_type = "SLICE" if name in ("vp8", "vp9") else "AUTO"
         return self.stream.codec_context
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from partnerface.errors import UserError
 from partnerface.files.containers import opened_video, video_streams
-from partnerface.files.images import LARGEST_PIXELS, read_pixels
+from partnerface.files.images import LARGEST_PIXELS, read_pixels, shown_size
 from partnerface.files.video_reading.conversion import (
     CombSearch,
     ConvertedFrame,
@@ -26,7 +26,7 @@ from partnerface.files.video_reading.conversion import (
 from partnerface.files.video_reading.decoding import MOST_LOST_SHARE, StreamDecoder, StreamSurvey, survey
 from partnerface.files.video_reading.source import DEFAULT_PICTURE_FPS, VideoSource, video_source
 
-COMB_FRAMES = 12
+COMBS_AHEAD = 12
 """Frames ahead in which combs are looked for: those before the search has found out are right too."""
 
 
@@ -204,6 +204,14 @@ class VideoReader:
         fps = self.source.fps or DEFAULT_PICTURE_FPS
         ending = "" if self.source.fps else ", an assumption that --fps replaces"
         self.notes.append(f"{len(files)} pictures read as {fps:g} frames per second{ending}")
+        size = shown_size(files[0])
+        for path in files:
+            # Found out before minutes of work on those before it.
+            if (other := shown_size(path)) != size:
+                raise UserError(
+                    f"{path}: is {other[0]}x{other[1]}, {files[0].name} is {size[0]}x{size[1]}; give "
+                    "pictures of one size"
+                )
         for index, path in enumerate(files):
             yield ConvertedFrame(read_pixels(path, upright=True), index / fps, np.eye(2))
 
@@ -224,7 +232,7 @@ class VideoReader:
             stream = _stream(container, self.source)
             decoder = StreamDecoder(container, stream)
             with closing(iter(decoder)) as frames:
-                combs, converter = CombSearch(), FrameConverter(stream.sample_aspect_ratio)
+                combs, converter = CombSearch(), FrameConverter(path, stream.sample_aspect_ratio)
                 start, waiting = None, deque()
                 for index, (frame, time) in enumerate(frames):
                     start = time if start is None else start
@@ -234,7 +242,7 @@ class VideoReader:
                         held.frames += time - start >= first
                     combs.look(frame)
                     waiting.append((frame, time))
-                    if len(waiting) > COMB_FRAMES:
+                    if len(waiting) > COMBS_AHEAD:
                         converter.combed = combs.found
                         yield from converter.convert(*waiting.popleft())
                 converter.combed = combs.found
