@@ -18,6 +18,7 @@ from partnerface.files.video_reading.source import VideoSource
 from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 from partnerface.tracking.detection.mattes import HeadCrop
+from partnerface.tracking.detection.several_faces import follow_faces
 
 SIDE = 640
 """Longer side in pixels of the pictures that are looked at."""
@@ -187,19 +188,35 @@ def _small_face_window(
     points_of: PointsOf,
     prepared: Callable[[int, np.ndarray], np.ndarray],
 ) -> tuple[HeadCrop | None, int]:
-    """The square, None without one, and the counter-clockwise quarter turns that make most faces upright."""
+    """The square, None without one, and the counter-clockwise quarter turns that make most faces upright.
+
+    It is that of the largest face of each picture, of those beside one that moves.
+    """
     last = probe_video(source).num_frames - 1
     chosen = set(np.linspace(0, last, SMALL_FACE_PICTURES).astype(int).tolist())
-    boxes, turns, shape = [], [], (0, 0)
-    for number, frame in enumerate(read_video(source)):
-        if number not in chosen:
-            continue
-        points = _points_in_tiles(prepared(number, frame.image), points_of)
-        if points is not None:
-            boxes.append([points.min(0), points.max(0)])
-            turns.append(round(face_roll(points) / 90) % 4)
-            shape = frame.image.shape[:2]
-    found = np.array(boxes)
+    images = {k: prepared(k, frame.image) for k, frame in enumerate(read_video(source)) if k in chosen}
+    found: list[tuple[HeadCrop | None, int]] = []
+    for share in TILE_SHARES:
+        seen = [(k, _faces_in_tiles(image, share, points_of)) for k, image in images.items()]
+        followed = follow_faces(seen)
+        moving = [frame for face in followed if face.moves for frame in face.frames]
+        # Of one that is alone it cannot be told: a person may sit still.
+        posters = [face for face in followed if not face.moves and np.isin(face.frames, moving).any()]
+        largest = [
+            max(faces, key=lambda points: np.ptp(points[:, 1]))
+            for k, whole in seen
+            if (faces := [p for p in whole if not any(face.holds(p.mean(0), k) for face in posters)])
+        ]
+        found.append(_window_around(largest, next(iter(images.values())).shape[:2]))
+        if found[-1][0] is not None and moving:
+            return found[-1]
+    # None moves: the first face that there is.
+    return next((one for one in found if one[0] is not None), (None, 0))
+
+
+def _window_around(faces: list[np.ndarray], shape: tuple[int, ...]) -> tuple[HeadCrop | None, int]:
+    """The square around the places of one face ``[468, 2]`` in pictures of ``shape``, and its turn."""
+    found = np.array([[points.min(0), points.max(0)] for points in faces])
     if len(found) < ENOUGH or len(found := found[kept := ~_strays(found)]) < ENOUGH:
         return None, 0
     low, high = found.transpose(1, 0, 2)
@@ -208,8 +225,8 @@ def _small_face_window(
     side = int(min(reach + WINDOW_FACE_HEIGHTS * height, *shape)) // 2 * 2
     corner = (low.min(0) + high.max(0) - side) / 2
     x, y = np.clip(np.round(corner), 0, [shape[1] - side, shape[0] - side]).astype(int).tolist()
-    turn = Counter(np.array(turns)[kept].tolist()).most_common(1)[0][0]
-    return HeadCrop(x, y, side, side), turn
+    turns = np.array([round(face_roll(points) / 90) % 4 for points in faces])
+    return HeadCrop(x, y, side, side), Counter(turns[kept].tolist()).most_common(1)[0][0]
 
 
 def _strays(boxes: np.ndarray) -> np.ndarray:
@@ -225,20 +242,24 @@ def _strays(boxes: np.ndarray) -> np.ndarray:
     return (shift > STRAY_SHIFT) & other_size | (jump > JUMP_SHIFT)
 
 
-def _points_in_tiles(image: np.ndarray, points_of: PointsOf) -> np.ndarray | None:
-    """``[468, 2]`` landmarks in pixels of the picture: those of the first tile that shows a whole face."""
-    height, width = image.shape[:2]
-    for share in TILE_SHARES:
-        side = round(share * min(height, width))
-        rows, columns = (
-            np.linspace(0, length - side, 2 * -(-length // side) - 1).astype(int)
-            for length in (height, width)
-        )
-        for y, x in product(rows.tolist(), columns.tolist()):
-            points = points_of(np.ascontiguousarray(image[y : y + side, x : x + side]))
-            if points is None:
-                continue
-            skin = points[:SKIN_LANDMARKS, :2]
-            if (skin >= 0).all() and (skin < side).all():
-                return skin + np.float32([x, y])
-    return None
+def _faces_in_tiles(image: np.ndarray, share: float, points_of: PointsOf) -> list[np.ndarray]:
+    """``[468, 2]`` landmarks in pixels of the picture of each face that a tile shows whole.
+
+    ``share`` is the side of the tiles in shorter sides of the picture.
+    """
+    side = round(share * min(image.shape[:2]))
+    rows, columns = (
+        np.linspace(0, length - side, 2 * -(-length // side) - 1).astype(int) for length in image.shape[:2]
+    )
+    found: list[np.ndarray] = []
+    for y, x in product(rows.tolist(), columns.tolist()):
+        points = points_of(np.ascontiguousarray(image[y : y + side, x : x + side]))
+        if points is None:
+            continue
+        skin = points[:SKIN_LANDMARKS, :2]
+        middle = skin.mean(0) + np.float32([x, y])
+        # Tiles overlap, and show a face up to four times.
+        again = any(((one.min(0) < middle) & (middle < one.max(0))).all() for one in found)
+        if not again and (skin >= 0).all() and (skin < side).all():
+            found.append(skin + np.float32([x, y]))
+    return found
