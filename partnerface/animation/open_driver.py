@@ -22,11 +22,11 @@ from partnerface.data.formats.layout import TRANSFORMS
 from partnerface.data.recorded_head_model import recorded_head_model
 from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.errors import UserError
+from partnerface.files.containers import has_sound_track, opened_video
 from partnerface.files.downloads import cache_folder
 from partnerface.files.plain_values import read_yaml
 from partnerface.files.video_reading.read import first_time
 from partnerface.files.video_reading.source import VideoSource, parse_section
-from partnerface.files.videos import has_sound
 from partnerface.files.whole_files import one_after_another
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
@@ -168,7 +168,8 @@ def _recording(
         return read_table(path, head_model, fps=options.fps)
     options.refuse_unread(_VIDEO)
     source = VideoSource(path, section=None if options.clip is None else parse_section(options.clip))
-    sound = path if has_sound(path) else None
+    opened_video(path).close()  # sound alone is no driver
+    sound = path if has_sound_track(path) else None
     content = source.digest()[:16]
     folder = cache_folder() / "driving_videos" / f"{content}_{head_model.asset.checksum()}"
     say(f"{path}: its tracked dataset is kept in {folder}")

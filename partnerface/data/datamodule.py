@@ -31,7 +31,7 @@ from partnerface.data.batches.resident_frames import ResidentFrames, resident_or
 from partnerface.data.drivers.driver import Driver, OwnFrames
 from partnerface.data.protocols import divided_by, protocol_named
 from partnerface.data.sequence import Reference, SequenceReader, TrackedSequence
-from partnerface.data.splits import SPLIT_PROTOCOL, sampled_sequence, with_angular_velocity
+from partnerface.data.splits import sampled_sequence, with_angular_velocity
 from partnerface.data.view import View
 from partnerface.errors import UserError
 from partnerface.files.whole_files import one_after_another
@@ -294,10 +294,9 @@ class HeadVideoDataModule(lightning.LightningDataModule):
             UserError: the dataset has no test split.
         """
         if not self.test_frames:
-            training = self.sequence.split_protocol.get("train", "")
-            ours = training in ("", SPLIT_PROTOCOL["train"])
-            reason = "too short for a test split" if ours else f"comes without a test (training: {training})"
-            raise UserError(f"dataset {self.reader.root}: {reason}; nothing to test on")
+            training = self.sequence.split_protocol.get("train")
+            said = f" (training: {training})" if training else ""
+            raise UserError(f"dataset {self.reader.root}: has no test split{said}; nothing to test on")
         return self._evaluation_loader(self.test_frames)
 
     @property

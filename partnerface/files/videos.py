@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from PIL import Image
 
-from partnerface.files.containers import Sound, SoundCopy, opened_video
+from partnerface.files.containers import Sound, SoundCopy
 from partnerface.files.video_reading.read import probe_video, read_video
 from partnerface.files.whole_files import whole_file
 
@@ -66,16 +66,6 @@ ENCODINGS = {
 
 SMALLER = ((768, 26, 20), (768, 32, 20), (480, 34, 10))
 """Width in pixels, crf and seconds of a video that has to be small, in the order in which they are tried."""
-
-
-def has_sound(path: Path) -> bool:
-    """True if a video file has a sound track.
-
-    Raises:
-        UserError: the file is missing or not a video.
-    """
-    with opened_video(path) as container:
-        return bool(container.streams.audio)
 
 
 def fault_of_encoding(path: Path, transparent: bool) -> str | None:

@@ -6,8 +6,10 @@ import atexit
 import inspect
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import torch
@@ -95,8 +97,8 @@ class _WithParameters(torch.autograd.Function):
 
 
 Value = TypeVar("Value")
-GATHERED_AT_ONCE = 16
-"""Entries of each process that are exchanged at once: pictures of all frames would fill the memory twice."""
+EXCHANGED_AT_ONCE = 16
+"""Values of a process that are exchanged at once: pictures of all frames would fill the memory."""
 
 _RETURN_SECONDS = 0.2
 """Seconds to wait for gloo's threads to release the tensors of the last collectives."""
@@ -113,16 +115,45 @@ def of_every_process(value: Value) -> list[Value]:
 
 def gathered_at_first(values: list[Value]) -> list[Value]:
     """The lists of all processes as one, in the order of their ranks; empty but in the first process."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return values
-    longest = max(of_every_process(len(values)))
-    parts: list[list[Value]] = [[] for _ in range(dist.get_world_size())]
-    for start in range(0, longest, GATHERED_AT_ONCE):
-        piece: list[Any] | None = [None] * len(parts) if dist.get_rank() == 0 else None
-        dist.gather_object(values[start : start + GATHERED_AT_ONCE], piece, group=_host_group())
-        for part, more in zip(parts, piece or (), strict=False):
-            part.extend(more)
-    return [value for part in parts for value in part]
+    with streamed_to_first(values, len(values)) as gathered:
+        return [] if gathered is None else list(gathered)
+
+
+@contextmanager
+def streamed_to_first(values: Iterable[Value], count: int) -> Iterator[Iterator[Value] | None]:
+    """The values of all processes for the block of the first, one after another in the order of ranks.
+
+    The others have None; all have to enter it. What the block does not take is exchanged at its end, since
+    the others would wait for that, even after an error.
+
+    Args:
+        values: those of this process, taken as they are needed.
+        count: their number.
+    """
+    pieces = _exchanged(iter(values), count)
+    try:
+        yield chain.from_iterable(pieces) if _rank() == 0 else None
+    finally:
+        for _ in pieces:
+            pass
+
+
+def _exchanged(values: Iterator[Value], count: int) -> Iterator[list[Value]]:
+    """Pieces of the values of all processes, in the order of ranks; empty but in the first process."""
+    own = _rank()
+    for rank, held in enumerate(of_every_process(count)):
+        if rank == 0:
+            yield from ([value] for value in values) if own == 0 else ()
+            continue
+        for _ in range(0, held, EXCHANGED_AT_ONCE):
+            piece = list(islice(values, EXCHANGED_AT_ONCE)) if rank == own else []
+            found: list[Any] | None = [None] * dist.get_world_size() if own == 0 else None
+            dist.gather_object(piece, found, group=_host_group())
+            yield found[rank] if found else []
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def _host_group() -> dist.ProcessGroup | None:

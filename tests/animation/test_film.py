@@ -100,8 +100,12 @@ def test_sound_starts_with_the_first_frame_that_is_shown(tmp_path: Path, avatar)
     make_film(
         avatar, film, FilmOutput.parse(tmp_path / "still.mp4", "16", "white"), frames=range(2), sound=False
     )
-    with av.open(str(tmp_path / "still.mp4")) as container:
-        assert not container.streams.audio
+    # A driving video may be silent.
+    film.sound = tmp_path / "still.mp4"
+    make_film(avatar, film, FilmOutput.parse(tmp_path / "silent.mp4", "16", "white"), frames=range(2))
+    for name in ("still.mp4", "silent.mp4"):
+        with av.open(str(tmp_path / name)) as container:
+            assert not container.streams.audio
 
 
 def test_the_sound_of_a_file_comes_with_a_driver_that_has_none(tmp_path: Path, avatar) -> None:

@@ -75,7 +75,7 @@ def test_each_stage_serves_its_frames_and_no_other(make, num_workers):
 
 
 def test_a_clip_without_a_test_split(make):
-    with pytest.raises(UserError, match="set: too short for a test split; nothing to test on"):
+    with pytest.raises(UserError, match="set: has no test split; nothing to test on"):
         make(splits={"train": [0, 1, 2, 5]}).test_dataloader()
 
 
@@ -185,7 +185,7 @@ def test_the_seed_of_the_data_is_that_of_everything_else(make, monkeypatch):
 def test_bad_input_is_one_line(make):
     with pytest.raises(UserError, match=r"predict_frames.*choose from held_out, all, train"):
         make(predict_frames="nothing").predict_dataloader()
-    with pytest.raises(UserError, match="too short for a test"):
+    with pytest.raises(UserError, match="has no test split"):
         make({"train": [0]}).test_dataloader()
     with pytest.raises(UserError, match="no frames in 'train'"):
         make({"temporal": [0]}).train_dataloader()

@@ -17,8 +17,9 @@ from scipy.ndimage import gaussian_filter, shift
 from scipy.optimize import brentq
 
 from partnerface.errors import UserError
-from partnerface.files.video_reading import decoding
+from partnerface.files.video_reading import decoding, read
 from partnerface.files.video_reading.colours import hlg_to_light, pq_to_light, to_bt709
+from partnerface.files.video_reading.conversion import FrameConverter
 from partnerface.files.video_reading.read import (
     VideoReader,
     probe_streams,
@@ -515,23 +516,27 @@ def test_a_matrix_that_cannot_be_converted_is_refused(tmp_path, matrix):
 # Interlaced
 
 
+def _bar(moment: int) -> np.ndarray:
+    """``[64, 64]`` luma with a bar that moves by 6 pixels a field."""
+    luma = np.full((64, 64), 40)
+    place = 6 * moment // 2 * 2 % 64
+    luma[:, place : place + 16] = 200
+    return luma
+
+
+def _woven(frame: int) -> np.ndarray:
+    """The two fields of a frame."""
+    luma = _bar(2 * frame)
+    luma[1::2] = _bar(2 * frame + 1)[1::2]
+    return luma
+
+
 @pytest.mark.parametrize(("flagged", "still"), [(True, 0), (False, 0), (False, 40)])
 def test_interlaced_frames_have_no_combs(tmp_path, flagged, still):
     """A bar that moves by 6 pixels a field, after some frames in which it rests: the field of the frame's own
     moment is shown, in every line.
     """
-    size, step = 64, 6
-
-    def bar(moment: int) -> np.ndarray:
-        luma = np.full((size, size), 40)
-        luma[:, step * moment // 2 * 2 % size : step * moment // 2 * 2 % size + 16] = 200
-        return luma
-
-    woven = [yuv(bar(0))] * still
-    for k in range(6):
-        luma = bar(2 * k)
-        luma[1::2] = bar(2 * k + 1)[1::2]
-        woven.append(yuv(luma))
+    woven = [yuv(_bar(0))] * still + [yuv(_woven(k)) for k in range(6)]
     options = {"crf": "4"} | ({"x264-params": "tff=1", "flags": "+ildct+ilme"} if flagged else {})
     encode(tmp_path / "a.mp4", woven, options=options)
     reader = VideoReader(tmp_path / "a.mp4")
@@ -542,7 +547,7 @@ def test_interlaced_frames_have_no_combs(tmp_path, flagged, still):
         combs = np.abs(2 * grey[1:-1] - grey[:-2] - grey[2:])
         assert (combs > 60).mean() < 0.02
     assert any("deinterlaced" in note for note in reader.notes)
-    encode(tmp_path / "b.mp4", [yuv(bar(2 * k)) for k in range(6)], options={"crf": "4"})
+    encode(tmp_path / "b.mp4", [yuv(_bar(2 * k)) for k in range(6)], options={"crf": "4"})
     progressive = VideoReader(tmp_path / "b.mp4")
     assert len(list(progressive)) == 6
     assert not any("deinterlaced" in note for note in progressive.notes)
@@ -568,6 +573,37 @@ def test_fields_of_a_face_that_hardly_moves_are_found(tmp_path, woven):
     reader = VideoReader(tmp_path / "a.mp4")
     assert len(list(reader)) == 20
     assert any("deinterlaced" in note for note in reader.notes) == woven
+
+
+# Frames that are wanted
+
+
+@pytest.mark.parametrize("kind", ["progressive", "interlaced", "pictures"])
+def test_wanted_frames_are_those_of_the_whole_video_and_others_are_not_converted(tmp_path, monkeypatch, kind):
+    """Of a section that begins with the video's sixth frame."""
+    path, converters = tmp_path / "a.mp4", []
+    if kind == "pictures":
+        path = _pictures(tmp_path / "take", 24)
+    else:
+        # Not marked as interlaced: found out after some frames at rest.
+        woven = [yuv(_bar(0))] * 20 + [yuv(_woven(k)) for k in range(20)]
+        encode(path, woven if kind == "interlaced" else _moving(40))
+    reader = VideoReader(VideoSource(path, section=(0.18, 1.5)))
+    whole, only = list(reader), {1, 2, 9, 17, 18}
+    assert any("deinterlaced" in note for note in reader.notes) == (kind == "interlaced")
+
+    class Kept(FrameConverter):
+        def __init__(self, *arguments) -> None:
+            super().__init__(*arguments)
+            converters.append(self)
+
+    monkeypatch.setattr(read, "FrameConverter", Kept)
+    found = list(VideoReader(reader.source, only))
+    assert [frame.time for frame in found] == [whole[k].time for k in sorted(only)]
+    for k, frame in zip(sorted(only), found, strict=True):
+        np.testing.assert_array_equal(frame.image, whole[k].image)
+    converted = [converter._pushed for converter in converters]
+    assert converted == {"progressive": [5], "pictures": []}.get(kind, converted)
 
 
 # Streams

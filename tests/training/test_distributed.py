@@ -1,5 +1,6 @@
 """A parameter that no ray of a step reaches does not stop the exchange of gradients."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -14,7 +15,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from partnerface.training import distributed
-from partnerface.training.distributed import DDP_OPTIONS, with_all_parameters
+from partnerface.training.distributed import (
+    DDP_OPTIONS,
+    gathered_at_first,
+    streamed_to_first,
+    with_all_parameters,
+)
 
 
 @pytest.fixture
@@ -69,6 +75,47 @@ def test_beside_nccl_the_end_waits_for_the_group_that_exchanged_objects(
     finally:
         distributed._gloo_group.cache_clear()
     assert len(waited) == waits
+
+
+@pytest.fixture
+def first_of_three(monkeypatch) -> list[int]:
+    """This process is the first of three; the others have 20 and 35 values, and the list their exchanges."""
+    others, exchanges = {1: iter(range(100, 120)), 2: iter(range(200, 235))}, []
+
+    def gather(piece, found, group):
+        assert piece == []
+        rank = 1 if len(exchanges) < 2 else 2
+        exchanges.append(rank)
+        found[:] = [[], [], []]
+        found[rank] = list(itertools.islice(others[rank], 16))
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 3)
+    monkeypatch.setattr(dist, "get_backend", lambda: "gloo")
+    monkeypatch.setattr(
+        dist, "all_gather_object", lambda found, value, group: found.__setitem__(slice(3), [value, 20, 35])
+    )
+    monkeypatch.setattr(dist, "gather_object", gather)
+    return exchanges
+
+
+def test_values_of_several_processes_come_in_the_order_of_ranks(first_of_three: list[int]) -> None:
+    assert gathered_at_first([0, 1, 2]) == [0, 1, 2, *range(100, 120), *range(200, 235)]
+
+
+def test_no_process_waits_for_a_first_that_failed(first_of_three: list[int]) -> None:
+    """Values come as they are taken; after an error all exchanges are made that the others count on."""
+
+    def fail_after_three() -> None:
+        with streamed_to_first([0, 1], 2) as values:
+            assert [next(values) for _ in range(3)] == [0, 1, 100]
+            assert first_of_three == [1]
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail_after_three()
+    assert first_of_three == [1, 1, 2, 2, 2]
 
 
 def test_an_end_right_after_a_collective_is_no_abort(tmp_path: Path) -> None:

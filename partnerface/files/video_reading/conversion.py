@@ -42,13 +42,13 @@ class ConvertedFrame:
     """A frame as players show it, but for the turn that the display matrix asks for.
 
     Attributes:
-        pixels: ``[H, W, 3]`` uint8 RGB, or ``[H, W, 4]`` with straight alpha.
+        pixels: ``[H, W, 3]`` uint8 RGB, or ``[H, W, 4]`` with straight alpha; None if it was not wanted.
         time: in seconds, as it was given.
         matrix: ``[2, 2]`` of the display matrix, rows are where x and y of the stored picture go; identity
             if there is none.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | None
     time: float
     matrix: np.ndarray
 
@@ -77,8 +77,10 @@ class FrameConverter:
         self._pushed = 0
         self._waiting: deque[tuple[float, np.ndarray]] = deque()
 
-    def convert(self, frame: av.VideoFrame, time: float) -> Iterator[ConvertedFrame]:
+    def convert(self, frame: av.VideoFrame, time: float, wanted: bool = True) -> Iterator[ConvertedFrame]:
         """What is ready once this frame is in.
+
+        One that is not wanted is left as it is, but where its neighbours need it to be deinterlaced.
 
         Raises:
             UserError: its colours cannot be converted.
@@ -88,6 +90,9 @@ class FrameConverter:
         self.interlaced += interlaced
         # Frames of one field order may alternate with progressive ones: the filter then passes those on.
         deinterlaces = interlaced or bool(self._kind and self._kind.interlaced)
+        if not (wanted or deinterlaces):
+            yield ConvertedFrame(None, time, np.eye(2))
+            return
         kind = _Kind(frame.format.name, frame.width, frame.height, colours, deinterlaces)
         if kind != self._kind:
             yield from self.finish()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 
 import av
@@ -145,6 +146,8 @@ class VideoReader:
 
     Args:
         video: the video.
+        only: numbers of the frames that are wanted, from 0 in the source's section; all by default. Others
+            are decoded and not converted, which takes most of the time of large frames.
 
     Attributes:
         source: the video.
@@ -157,15 +160,15 @@ class VideoReader:
             more than a tenth of it is lost.
     """
 
-    def __init__(self, video: VideoSource | Path) -> None:
-        self.source = video_source(video)
+    def __init__(self, video: VideoSource | Path, only: Collection[int] | None = None) -> None:
+        self.source, self._only = video_source(video), only
         self.notes: list[str] = []
         self.transparent = False
         self.begins: float | None = None
 
     def __iter__(self) -> Iterator[VideoFrame]:
         self.notes, self.transparent, self.begins = [], False, None
-        start, shape = None, None
+        start, shape, wanted = None, None, self._choice()
         first, last = self.source.section or (0.0, math.inf)
         frames = self._pictures() if self.source.is_pictures else self._decoded(first, last)
         for index, converted in enumerate(frames):
@@ -175,6 +178,9 @@ class VideoReader:
                 continue
             if time >= last:
                 break
+            self.begins = time if self.begins is None else self.begins
+            if not wanted(time):
+                continue
             pixels = upright(converted.pixels, converted.matrix)
             pixels = np.rot90(pixels, self.source.quarter_turns % 4)
             shape = shape or pixels.shape
@@ -187,7 +193,6 @@ class VideoReader:
             if pixels.shape[2] == 4:
                 alpha = np.ascontiguousarray(pixels[..., 3])
                 self.transparent = self.transparent or bool(alpha.min() < 255)
-            self.begins = time if self.begins is None else self.begins
             yield VideoFrame(np.ascontiguousarray(pixels[..., :3]), time - self.begins, alpha)
         if self.begins is None:
             within = "" if start is None else f" within --clip {first:g}:{last:g}"
@@ -198,6 +203,15 @@ class VideoReader:
     def _shown_at(self, index: int, time: float) -> float:
         """Seconds at which a frame is shown, by the source's rate or else by its own time."""
         return time if self.source.fps is None else index / self.source.fps
+
+    def _choice(self) -> Callable[[float], bool]:
+        """Whether a frame is wanted, to be asked of all, one after another, by the second it is shown at."""
+        (first, last), numbers = self.source.section or (0.0, math.inf), count()
+
+        def is_wanted(shown: float) -> bool:
+            return first <= shown < last and (self._only is None or next(numbers) in self._only)
+
+        return is_wanted
 
     def _pictures(self) -> Iterator[ConvertedFrame]:
         files = self.source.files
@@ -212,8 +226,10 @@ class VideoReader:
                     f"{path}: is {other[0]}x{other[1]}, {files[0].name} is {size[0]}x{size[1]}; give "
                     "pictures of one size"
                 )
+        wanted = self._choice()
         for index, path in enumerate(files):
-            yield ConvertedFrame(read_pixels(path, upright=True), index / fps, np.eye(2))
+            pixels = read_pixels(path, upright=True) if wanted(index / fps) else None
+            yield ConvertedFrame(pixels, index / fps, np.eye(2))
 
     def _decoded(self, first: float, last: float) -> Iterator[ConvertedFrame]:
         """Frames up to ``last`` seconds; what is said of losses is of those from ``first`` on."""
@@ -233,21 +249,22 @@ class VideoReader:
             decoder = StreamDecoder(container, stream)
             with closing(iter(decoder)) as frames:
                 combs, converter = CombSearch(), FrameConverter(path, stream.sample_aspect_ratio)
-                start, waiting = None, deque()
+                start, waiting, wanted = None, deque(), self._choice()
                 for index, (frame, time) in enumerate(frames):
                     start = time if start is None else start
-                    if self._shown_at(index, time - start) >= last:
+                    shown = self._shown_at(index, time - start)
+                    if shown >= last:
                         break
                     if self.source.section is not None:
                         held.frames += time - start >= first
                     combs.look(frame)
-                    waiting.append((frame, time))
+                    waiting.append((frame, time, wanted(shown)))
                     if len(waiting) > COMBS_AHEAD:
                         converter.combed = combs.found
                         yield from converter.convert(*waiting.popleft())
                 converter.combed = combs.found
-                for frame, time in waiting:
-                    yield from converter.convert(frame, time)
+                for frame_and_time in waiting:
+                    yield from converter.convert(*frame_and_time)
                 yield from converter.finish()
                 start = start or 0.0
             lost, holes = (

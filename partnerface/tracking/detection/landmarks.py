@@ -21,6 +21,7 @@ from partnerface.files.video_reading.read import VideoReader
 from partnerface.files.video_reading.source import VideoSource, video_source
 from partnerface.tracking.detection.landmark_track import LANDMARKS, SKIN_LANDMARKS, LandmarkTrack
 from partnerface.tracking.detection.mattes import HeadCrop
+from partnerface.tracking.detection.picture_changes import PictureChanges
 from partnerface.tracking.detection.scouting import choose_reading, find_small_face, reading_notes
 from partnerface.tracking.detection.several_faces import (
     SeenFace,
@@ -30,7 +31,7 @@ from partnerface.tracking.detection.several_faces import (
     require_one_person,
     still_face_note,
 )
-from partnerface.tracking.detection.shots import PictureChanges, frame_rate
+from partnerface.tracking.detection.shots import frame_rate
 from partnerface.tracking.detection.unfiltered_eyes import with_unfiltered_eyes
 
 WARM_UP_FRAMES = 5
@@ -311,7 +312,7 @@ def detect_landmarks(
     Raises:
         UserError: MediaPipe or its model file is missing.
     """
-    times, faces, changes = [], [], []
+    times, faces = [], []
     width = height = 0
     change = PictureChanges()
     single = face_landmarker(video_mode=False) if unfiltered_eyes else nullcontext()
@@ -323,8 +324,8 @@ def detect_landmarks(
                 face = _with_eyes_of(face, single_picture.detect(to_mediapipe_image(image)), width, height)
             faces.append(face)
             times.append(time)
-            changes.append(change(image, None if face is None else face.landmarks[:SKIN_LANDMARKS]))
-    track = _assemble(times, faces, changes, width, height)
+            change(image, None if face is None else face.landmarks[:SKIN_LANDMARKS])
+    track = _assemble(times, faces, change.found, width, height)
     return replace(track, model_sha256=f"{track.model_sha256} {UNFILTERED}") if unfiltered_eyes else track
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from partnerface.errors import UserError
 from partnerface.files.images import read_matte
-from partnerface.files.video_reading.read import VideoFrame, read_video
+from partnerface.files.video_reading.read import VideoFrame, VideoReader
 from partnerface.files.video_reading.source import VideoSource, natural_order
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
 
@@ -87,11 +87,9 @@ def choose_head_crop(track: LandmarkTrack, size: int) -> HeadCrop:
 
 def head_crops(video: VideoSource | Path, crop: HeadCrop, frames: np.ndarray) -> Iterator[VideoFrame]:
     """The frames of a video with the numbers ``[N]``, image and alpha cut to the head."""
-    chosen = set(frames.tolist())
-    for number, frame in enumerate(read_video(video)):
-        if number in chosen:
-            alpha = None if frame.alpha is None else crop.apply(frame.alpha)
-            yield VideoFrame(crop.apply(frame.image), frame.time, alpha)
+    for frame in VideoReader(video, set(frames.tolist())):
+        alpha = None if frame.alpha is None else crop.apply(frame.alpha)
+        yield VideoFrame(crop.apply(frame.image), frame.time, alpha)
 
 
 def user_mattes(

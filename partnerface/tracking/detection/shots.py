@@ -1,4 +1,4 @@
-"""Shots: changes from picture to picture, cuts and stalls, and the one shot that shows the face."""
+"""Shots: cuts and stalls, and the one shot that shows the face."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.errors import UserError
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
+from partnerface.tracking.detection.picture_changes import CUT_CONTENT_CHANGE, NOTHING_BEFORE
 
 MIN_TRACKED_FRAMES = 10
-CUT_CONTENT_CHANGE = 0.03
 CUT_CONTENT_FACTOR = 8.0
 CUT_FACE_JUMP = 0.12
 CUT_SURE_CHANGE = 0.2
@@ -28,78 +27,6 @@ STALL_INTERVALS = 5
 
 REGULAR_COPIES = 0.95
 """Share of the rate of frames below which new pictures come regularly slower."""
-
-THUMBNAIL = 32
-EMPTY_CONTRAST = 0.02
-"""Standard deviation of a thumbnail's values, in [0, 1], below which the picture shows nothing."""
-
-LEAST_GAIN = 0.05
-NOTHING_BEFORE = -1.0
-
-
-class PictureChanges:
-    """How much each picture differs from the one before; called with one after another.
-
-    Light that changes is no change of the picture, nor is a black picture: what follows it is compared with
-    what was there before it.
-    """
-
-    def __init__(self) -> None:
-        self._last: np.ndarray | None = None
-        self._image: np.ndarray | None = None
-
-    def __call__(self, image: np.ndarray, landmarks: np.ndarray | None = None) -> tuple[float, float, float]:
-        """`LandmarkTrack.content_change`, ``background_change`` and ``face_change`` of a picture.
-
-        Args:
-            image: ``[H, W, 3]`` uint8.
-            landmarks: ``[K, 2 or more]`` pixels of its face, if it has one.
-        """
-        small = _thumbnail(image)
-        if self._last is None or small.std() < EMPTY_CONTRAST:
-            if small.std() >= EMPTY_CONTRAST:
-                self._last, self._image = small, image
-            return NOTHING_BEFORE, 0.0, NOTHING_BEFORE
-        difference = np.abs(small - self._last)
-        around = float(difference.mean())
-        if landmarks is not None:
-            square = _around_head(landmarks, image.shape[1], image.shape[0])
-            around = float(np.abs(_thumbnail(image[square]) - _thumbnail(self._image[square])).mean())
-        if difference.mean() > CUT_CONTENT_CHANGE:
-            difference = _without_light(self._last, small, difference)
-        self._last, self._image = small, image
-        return float(difference.mean()), float(np.median(difference.max(-1))), around
-
-
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """``[THUMBNAIL, THUMBNAIL, 3]`` in [0, 1] of a picture ``[H, W, 3]`` uint8."""
-    resized = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(resized, np.float32) / 255
-
-
-def _around_head(landmarks: np.ndarray, width: int, height: int) -> tuple[slice, slice]:
-    """Rows and columns of a picture within a face height and a half of the face's middle."""
-    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
-    middle, reach = (low + high) / 2, 1.5 * (high[1] - low[1])
-    last = np.array([width - 1, height - 1])
-    (left, top), (right, bottom) = (np.clip(middle + side, 0, last).astype(int) for side in (-reach, reach))
-    return slice(top, bottom + 1), slice(left, right + 1)
-
-
-def _without_light(before: np.ndarray, after: np.ndarray, difference: np.ndarray) -> np.ndarray:
-    """Difference ``[h, w, 3]`` once a gain and an offset of each channel are taken out, where that is less.
-
-    The gain takes the picture with more contrast to the one with less, whose remaining difference counts as
-    it would at full contrast.
-    """
-    strong, weak = (before, after) if before.std() > after.std() else (after, before)
-    axes = (0, 1)
-    centred = strong - strong.mean(axes)
-    gain = (centred * (weak - weak.mean(axes))).mean(axes) / centred.var(axes).clip(1e-6)
-    if gain.min() < LEAST_GAIN:
-        return difference
-    remaining = np.abs(weak - weak.mean(axes) - gain * centred) / gain
-    return remaining if remaining.mean() < difference.mean() else difference
 
 
 def check_face_found(track: LandmarkTrack, video: Path) -> None:
@@ -156,6 +83,7 @@ def find_cuts(track: LandmarkTrack) -> list[int]:
     A cut changes the whole picture far more than the frames around it do, and the face jumps, or
     comes or goes together with another background; a change as large as between unrelated pictures
     is a cut on its own. A hand before the face is none, nor is a stall, after which all may have moved.
+    After black pictures another background alone is a cut, for a face is not found before it is bright.
     """
     jumps, stalls = _face_jumps(track), set(find_stalls(track))
     cuts = []
@@ -165,7 +93,9 @@ def find_cuts(track: LandmarkTrack) -> list[int]:
         usual = float(np.median(around)) if len(around) else 0.0
         sudden = change > max(CUT_CONTENT_CHANGE, CUT_CONTENT_FACTOR * usual)
         other_scene = track.background_change[i] > SAME_BACKGROUND_CHANGE
-        face_cut = other_scene if np.isinf(jumps[i]) else jumps[i] > CUT_FACE_JUMP
+        # The first frame too has no change.
+        after_black = i > 1 and track.content_change[i - 1] == NOTHING_BEFORE
+        face_cut = other_scene if after_black or np.isinf(jumps[i]) else jumps[i] > CUT_FACE_JUMP
         if sudden and ((face_cut and i not in stalls) or change > CUT_SURE_CHANGE):
             cuts.append(i)
     return cuts

@@ -43,13 +43,13 @@ from partnerface.evaluation.scores import (
     nearest_training_frames,
 )
 from partnerface.files.images import write_image
-from partnerface.files.videos import write_video
 from partnerface.runs.results import TextTable, print_wide
 from partnerface.runs.run import SCORES_FILE
 from partnerface.training.distributed import gathered_at_first
 from partnerface.training.frame_refinement import REFINEMENT_DEFINITION
 from partnerface.training.motion_measures import MotionMeasures
 from partnerface.training.retracked_faces import RetrackedFaces
+from partnerface.training.run_film import RunFilm
 
 SAME_HEAD_M = 1e-4
 """Metres, mean over the vertices: heads that differ by more are not the same."""
@@ -106,7 +106,7 @@ class EvaluationReport(Callback):
         self._faces = RetrackedFaces(data, pl_module.avatar.head_model)
         self._scored: list[str] = []
         self._strips: list[np.ndarray] = []
-        self._video: list[np.ndarray] = []
+        self._film = RunFilm(Path(trainer.default_root_dir))
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, *args
@@ -131,7 +131,7 @@ class EvaluationReport(Callback):
             canonical = [pl_module.canonical_surface(outputs.frame, depth) for depth in depths]
             self._scores.surface.update(outputs.frame.splits, outputs.depth, *canonical, truth, masks)
         self._scored += outputs.frame.splits
-        self._video.append(comparison_strip(outputs))
+        self._film.add(comparison_strip(outputs))
         if number in self._strip_frames:
             self._strips.append(full_strip(pl_module.add_part_weights(outputs)))
 
@@ -142,26 +142,23 @@ class EvaluationReport(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         scores, baseline = self._scores.averages()
-        # Each process has a run of frames, in the order of ranks, so that all are in the order of time.
-        video, strips = gathered_at_first(self._video), gathered_at_first(self._strips)
-        num_frames = Counter(gathered_at_first(self._scored))
-        faces = self._faces.gathered()
-        if not trainer.is_global_zero:
-            return
-        sequence = self._measures.sequence
-        coverage = split_coverage(sequence.splits, sequence.head)
-        retracked = self._faces.scores(faces, sequence.test_splits)
-        protocol = self._protocol(trainer, pl_module, num_frames)
-        motion = self._measures.scores(pl_module.avatar)
-        report = evaluation_report(protocol, scores, baseline, coverage, motion, retracked)
-        folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        sequence, folder = self._measures.sequence, Path(trainer.default_root_dir)
         ending = "_refined" if pl_module.test_parameters == "refined" else ""
 
         def file(name: str) -> Path:
             return folder / f"{Path(name).stem}{ending}{Path(name).suffix}"
 
-        write_video(file("comparison.mp4"), video, sequence.fps)
+        # Each process has a run of frames, in the order of ranks, so that all are in the order of time.
+        self._film.write(file("comparison.mp4"), sequence.fps)
+        strips, faces = gathered_at_first(self._strips), self._faces.gathered()
+        num_frames = Counter(gathered_at_first(self._scored))
+        if not trainer.is_global_zero:
+            return
+        coverage = split_coverage(sequence.splits, sequence.head)
+        retracked = self._faces.scores(faces, sequence.test_splits)
+        protocol = self._protocol(trainer, pl_module, num_frames)
+        motion = self._measures.scores(pl_module.avatar)
+        report = evaluation_report(protocol, scores, baseline, coverage, motion, retracked)
         if strips:
             write_image(file("strip.png"), np.concatenate(strips))
         # Last, since its presence means that the test has ended.

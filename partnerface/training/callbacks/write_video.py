@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from partnerface.avatar.background import Background
 from partnerface.avatar.picture import Picture
 from partnerface.errors import UserError
-from partnerface.files.videos import fault_of_encoding, write_video
+from partnerface.files.videos import fault_of_encoding
 from partnerface.training.callbacks.evaluation_report import say_other_head
-from partnerface.training.distributed import gathered_at_first
+from partnerface.training.run_film import RunFilm
 
 
 class WriteVideo(Callback):
@@ -27,22 +26,18 @@ class WriteVideo(Callback):
         self.file_name, self.background = file_name, Background.named(background)
         if encoding_fault := fault_of_encoding(Path(file_name), self.background.transparent):
             raise UserError(f"WriteVideo: {encoding_fault}")
-        self._frames: list[np.ndarray] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._frames = []
+        self._film = RunFilm(Path(trainer.default_root_dir))
         say_other_head(trainer, pl_module)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Picture, *args
     ) -> None:
-        self._frames.append(self.background.behind(outputs))
+        self._film.add(self.background.behind(outputs))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        frames = gathered_at_first(self._frames)
-        if not frames:
-            return
         path = Path(trainer.default_root_dir) / self.file_name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, frames, trainer.datamodule.prediction_driver.fps)
-        print(f"{path}: {len(frames)} frames of {trainer.ckpt_path}, step {pl_module.trained_steps}")
+        count = self._film.write(path, trainer.datamodule.prediction_driver.fps)
+        if count and trainer.is_global_zero:
+            print(f"{path}: {count} frames of {trainer.ckpt_path}, step {pl_module.trained_steps}")

@@ -419,7 +419,7 @@ def test_nersembles_own_data_has_nothing_to_test_on(flame, flame_file, tmp_path)
     """Whatever protocol it is trained by: the benchmark keeps what it tests on."""
     peers.write_nersemble(tmp_path / "393", flame)
     data = HeadVideoDataModule(AutoReader(tmp_path / "393", flame_file))
-    with pytest.raises(UserError, match=r"393: comes without a test .*export nersemble .* to test on"):
+    with pytest.raises(UserError, match=r"393: has no test split .*export nersemble .* to test on"):
         data.test_dataloader()
 
 

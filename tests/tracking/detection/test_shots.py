@@ -9,9 +9,9 @@ import pytest
 from partnerface.errors import UserError
 from partnerface.tracking.detection.frame_choice import choose_frames
 from partnerface.tracking.detection.landmark_track import COPY_CHANGE
+from partnerface.tracking.detection.picture_changes import PictureChanges
 from partnerface.tracking.detection.shots import (
     SAME_BACKGROUND_CHANGE,
-    PictureChanges,
     check_face_found,
     find_cuts,
     find_stalls,
@@ -44,8 +44,9 @@ def _scene(seed: int, size: int = 128) -> np.ndarray:
 
 def _changes(pictures) -> tuple[np.ndarray, np.ndarray]:
     change = PictureChanges()
-    values = [change(np.asarray(picture).round().astype(np.uint8)) for picture in pictures]
-    return np.array(values).T[:2]
+    for picture in pictures:
+        change(np.asarray(picture).round().astype(np.uint8))
+    return np.array(change.found).T[:2]
 
 
 def _seen(track, pictures, valid=None):
@@ -91,6 +92,55 @@ def test_another_scene_after_black_is_a_cut(track):
     seen = _seen(track, pictures, np.array([k not in (15, 16, 17) for k in range(30)]))
     with pytest.raises(UserError, match=r"a cut at frame 18 \(3\.60 s\)"):
         single_shot(seen, VIDEO)
+
+
+FADE = np.r_[np.ones(8), np.linspace(1, 0, 6)[1:], 0, 0, np.linspace(0, 1, 6)[1:], np.ones(10)]
+"""Light of 30 frames; 12 to 14 are black."""
+
+
+def _lit(pictures, towards: float = 0.0) -> list[np.ndarray]:
+    """Pictures that fade out to a grey level and in again."""
+    return [towards + gain * (picture - towards) for gain, picture in zip(FADE, pictures, strict=True)]
+
+
+@pytest.mark.parametrize("towards", [0, 255], ids=["black", "white"])
+@pytest.mark.parametrize("found_from", [0.1, 0.9], ids=["found in the dark", "found when bright"])
+def test_another_scene_that_fades_in_is_a_cut(track, towards, found_from):
+    """Whether the face is found at once or later: no frame differs much from the one before it."""
+    other = [*_quiet(15, 0), *_quiet(15, 1)]
+    faces = found_from <= FADE
+    seen = _seen(track, _lit(other, towards), faces)
+    with pytest.raises(UserError, match=r"a cut at frame 15 \(3\.00 s\)"):
+        single_shot(seen, VIDEO)
+    one = _seen(track, _lit(_quiet(30), towards), faces)
+    assert find_cuts(one) == []
+    assert single_shot(one, VIDEO) is one
+
+
+def test_a_title_that_fades_out_before_the_person_fades_in(track):
+    valid = (np.arange(30) > 14) & (FADE > 0.1)
+    kept = single_shot(_seen(track, _lit([*_quiet(15, 2), *_quiet(15, 0)]), valid), VIDEO)
+    assert np.flatnonzero(kept.valid).tolist() == np.flatnonzero(valid).tolist()
+    assert kept.notes == ["frames of another scene without a face, not used: 0-14"]
+
+
+@pytest.mark.parametrize("what", ["hand on the lens", "half a picture", "lamp with its switch on the wall"])
+def test_what_is_seen_just_before_and_after_the_dark_is_no_cut(track, what):
+    pictures, valid = _lit(_quiet(30)), FADE > 0.1
+    if what == "hand on the lens":
+        for shown, frame in enumerate((*range(8, 13), *range(19, 14, -1))):
+            pictures[frame] = _quiet(30)[frame]
+            pictures[frame][:, : 24 * (shown % 5 + 1)] = 25
+    elif what == "half a picture":
+        pictures[8:20] = [0 * pictures[0]] * 12
+        pictures[7][64:] = pictures[20][:64] = 0
+    else:
+        # It is switched off, somebody's phone shines, and it is switched on again.
+        pictures[8:20] = [0 * pictures[0]] * 12
+        pictures[12] = 0.3 * _quiet(30)[12]
+        valid[8:20] = False
+    seen = _seen(track, pictures, valid)
+    assert single_shot(seen, VIDEO) is seen
 
 
 def test_a_scene_without_a_face_before_the_face_is_left_out(track):
@@ -212,16 +262,16 @@ def test_a_small_head_before_a_still_background_is_no_copy(noise):
     rng = np.random.default_rng(0)
     background = rng.integers(0, 255, (45, 80, 3)).repeat(8, 0).repeat(8, 1).astype(float)
     landmarks = np.array([[290, 120], [360, 120], [325, 230], [325, 175]], float)
-    change, found = PictureChanges(), []
+    change = PictureChanges()
     for frame in range(20):
         if frame < 15:
             picture, shift = background.copy(), frame % 2
             picture[120:230, 290 + shift : 360 + shift] = (200, 150, 120)
             picture[200 : 203 + 3 * (frame % 3), 310 + shift : 340 + shift] = 60
             picture += rng.normal(0, noise, picture.shape)
-        found.append(change(picture.clip(0, 255).round().astype(np.uint8), landmarks))
-    around = np.array(found)[1:, 2]
+        change(picture.clip(0, 255).round().astype(np.uint8), landmarks)
+    around = np.array(change.found)[1:, 2]
     assert (around[:14] > COPY_CHANGE).all()
     assert (around[15:] < COPY_CHANGE).all()
     if not noise:
-        assert (around[:14] > 1.5 * np.array(found)[1:15, 0]).all()
+        assert (around[:14] > 1.5 * np.array(change.found)[1:15, 0]).all()

@@ -1,16 +1,20 @@
 """`predict` writes a video of what it renders."""
 
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import torch
 
+from partnerface.avatar.picture import Picture
 from partnerface.cli.main import main
 from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.data.synthetic.reader import SyntheticReader
 from partnerface.data.synthetic.subject import subject_named
 from partnerface.head_models.anny import AnnyHead
+from partnerface.training.callbacks import write_video
 
 
 def test_predict_writes_the_held_out_frames(trained_run: Path, tmp_path: Path, capsys) -> None:
@@ -69,3 +73,28 @@ def test_predictions_may_be_transparent(trained_run: Path, tmp_path: Path, capsy
     assert alpha.max() > 235
     assert main([*arguments, *flags, "--trainer.callbacks.file_name=clear.mp4", clear]) == 2
     assert ".mp4 has no transparency" in capsys.readouterr().err
+
+
+def test_a_long_film_is_not_held_in_memory(tmp_path: Path, monkeypatch) -> None:
+    """40 pictures of 200 kB, each of a grey of its own, take less memory than ten of them."""
+    monkeypatch.setattr(write_video, "say_other_head", lambda trainer, module: None)
+    data = SimpleNamespace(prediction_driver=SimpleNamespace(fps=25.0))
+    trainer = SimpleNamespace(
+        default_root_dir=str(tmp_path), datamodule=data, ckpt_path="a.ckpt", is_global_zero=True
+    )
+    module, film = SimpleNamespace(trained_steps=6), write_video.WriteVideo("films/long.mkv")
+    film.on_predict_start(trainer, module)
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            grey = torch.full((256, 256), number / 50)
+            film.on_predict_batch_end(trainer, module, Picture(grey.expand(3, -1, -1), grey * 0 + 1, grey))
+        film.on_predict_end(trainer, module)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 256 * 256 * 3
+    with av.open(str(tmp_path / "films" / "long.mkv")) as video:
+        shown = [frame.to_ndarray(format="rgb24").mean() for frame in video.decode(video=0)]
+    np.testing.assert_allclose(shown, 5.1 * np.arange(40), atol=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["films"]
