@@ -26,6 +26,9 @@ SIDE = 640
 INTERVAL_S, INTERVAL_GROWTH, LONGEST_INTERVAL_S = 0.3, 1.2, 2.0
 """Time between pictures that are looked at; it grows while no face is found."""
 
+STILL_CHANGE = 0.5
+"""Mean difference of two pictures, of 255, up to which they are one photograph, which a codec may change."""
+
 ENOUGH = 3
 """Pictures that must agree."""
 
@@ -68,11 +71,13 @@ def choose_reading(source: VideoSource, points_of: PointsOf) -> VideoSource:
         UserError: the video cannot be read.
     """
 
-    def upright(one: VideoSource) -> VideoSource | None:
-        turn = _upright_turn(one, points_of)
-        return None if turn is None else replace(one, quarter_turns=turn)
+    def upright(one: VideoSource, moving: bool) -> VideoSource | None:
+        turn, moves = _upright_turn(one, points_of)
+        return None if turn is None or moving > moves else replace(one, quarter_turns=turn)
 
-    return _in_first_stream(source, upright) or source
+    # A stream may hold a photograph of the speaker: one in which something moves goes first.
+    found = _in_first_stream(source, lambda one: upright(one, moving=True))
+    return found or _in_first_stream(source, lambda one: upright(one, moving=False)) or source
 
 
 def find_small_face(
@@ -145,22 +150,28 @@ def face_roll(points: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(right, -down)))
 
 
-def _upright_turn(source: VideoSource, points_of: PointsOf) -> int | None:
-    """Quarter turns, counter-clockwise, after which faces are upright; None without a face."""
+def _upright_turn(source: VideoSource, points_of: PointsOf) -> tuple[int | None, bool]:
+    """Quarter turns, counter-clockwise, after which faces are upright, None without a face; True if the
+    pictures with faces differ.
+    """
     votes: Counter[int] = Counter()
     due, interval = 0.0, INTERVAL_S
+    first, moves = None, False
     for frame in read_video(source):
         if frame.time < due:
             continue
-        turn = _vote(_reduced(frame.image), points_of)
+        picture = _reduced(frame.image)
+        turn = _vote(picture, points_of)
         if turn is None:
             interval = min(interval * INTERVAL_GROWTH, LONGEST_INTERVAL_S)
         else:
             votes[turn] += 1
+            first = picture if first is None else first
+            moves = moves or float(np.abs(picture - first.astype(np.int16)).mean()) > STILL_CHANGE
             if votes[turn] >= ENOUGH:
-                return turn
+                return turn, moves
         due = frame.time + interval
-    return votes.most_common(1)[0][0] if votes else None
+    return (votes.most_common(1)[0][0] if votes else None), moves
 
 
 def _vote(image: np.ndarray, points_of: PointsOf) -> int | None:

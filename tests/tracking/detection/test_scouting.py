@@ -58,6 +58,18 @@ def test_the_stream_with_a_face_is_taken(tmp_path):
     assert choose_reading(VideoSource(path), lambda image: None) == VideoSource(path)
 
 
+def test_a_photograph_in_the_first_stream_gives_way_to_a_film(tmp_path):
+    """Where both hold still, the first is taken."""
+    path = tmp_path / "a.mkv"
+    film = np.stack([_head(0)] * 30)
+    for k, image in enumerate(film):
+        image[30:40, k : k + 10] = 200
+    _two_streams(path, _head(0), film)
+    assert choose_reading(VideoSource(path), _face).stream == 1
+    _two_streams(path, _head(0), _head(0))
+    assert choose_reading(VideoSource(path), _face).stream == 0
+
+
 @pytest.mark.parametrize("roll", [0, 90, 180, -90])
 def test_a_small_face_is_found_in_any_stream_and_turned_upright(tmp_path, roll):
     """The first stream is a slide; in the second is a face of an eighth of the picture, on its side."""
@@ -85,14 +97,15 @@ def test_a_small_face_is_found_in_any_stream_and_turned_upright(tmp_path, roll):
 
 
 def _two_streams(path, first, second):
-    """A video of 30 frames with a picture ``[H, W, 3]`` in each of its two streams."""
+    """A video of 30 frames with a picture ``[H, W, 3]``, or 30 of them, in each of its two streams."""
+    films = [np.broadcast_to(shown, (30, *shown.shape[-3:])) for shown in (first, second)]
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
-        for stream, image in zip(streams, (first, second), strict=True):
-            stream.height, stream.width = image.shape[:2]
+        for stream, film in zip(streams, films, strict=True):
+            stream.height, stream.width = film.shape[1:3]
             stream.pix_fmt = "yuv420p"
-        for _ in range(30):
-            for stream, image in zip(streams, (first, second), strict=True):
+        for images in zip(*films, strict=True):
+            for stream, image in zip(streams, images, strict=True):
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
                 container.mux(stream.encode(picture))
         for stream in streams:
