@@ -29,6 +29,10 @@ LARGEST_PIXELS = 8192 * 8192
 """An image or video frame of more pixels is not decoded: a small file can hold an enormous one."""
 
 
+class DamagedImage(UserError):
+    """A file that holds no image, or a part of one."""
+
+
 def read_rgb(path: Path) -> np.ndarray:
     """``[H, W, 3]`` uint8 colours of an image file.
 
@@ -113,7 +117,8 @@ def shown_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         _require_type(path, image, _WITH_PIXELS)
-        lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        # Of a PNG file it would decode all pixels, to look behind them.
+        lies = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return image.size[::-1] if lies else image.size
 
 
@@ -140,7 +145,7 @@ def _read(path: Path, mode: str, readable: tuple[str, ...], upright: bool = Fals
             return np.array(turned.convert(mode))
         # What a damaged file raises depends on where it is damaged.
         except (OSError, ValueError, SyntaxError, LookupError, TypeError, MemoryError) as error:
-            raise UserError(f"{path}: the image is damaged ({error}); write it again") from error
+            raise DamagedImage(f"{path}: the image is damaged ({error}); write it again") from error
 
 
 def _require_type(path: Path, image: Image.Image, readable: tuple[str, ...]) -> None:
@@ -160,9 +165,9 @@ def _opened(path: Path) -> Image.Image:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such image") from error
     except Image.UnidentifiedImageError as error:
-        raise UserError(f"{path}: not an image that can be read; give PNG or JPEG") from error
+        raise DamagedImage(f"{path}: not an image that can be read; give PNG or JPEG") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not an image that can be read ({error})") from error
+        raise DamagedImage(f"{path}: not an image that can be read ({error})") from error
     if image.width * image.height > LARGEST_PIXELS:
         image.close()
         raise UserError(

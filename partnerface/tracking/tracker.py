@@ -35,6 +35,7 @@ from partnerface.tracking.detection.frame_choice import choose_frames
 from partnerface.tracking.detection.landmark_track import LandmarkTrack
 from partnerface.tracking.detection.landmarks import LandmarkDetector, MediaPipeDetector
 from partnerface.tracking.detection.mattes import (
+    check_mattes,
     choose_head_crop,
     mattes_digest,
 )
@@ -127,6 +128,8 @@ def track_video(
         probe_streams(video)
         # Fetched now, not after the minutes of landmarks.
         model_file(SELFIE_SEGMENTATION)
+    if mattes:
+        check_mattes(Path(mattes), probe_streams(video))
     # On a busy machine torch's threads wait for each other: 73 CPU seconds in place of 14 for 24 frames.
     with single_thread(), SequenceWriter(out) as writer, StageProgress("tracking") as bars:
         stages = TrackingStages(out, key)

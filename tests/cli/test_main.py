@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from partnerface.cli.main import EXIT_BAD_INPUT, TOOLS, TRAINER_COMMANDS, main
+from partnerface.cli.main import EXIT_BAD_INPUT, TOOLS, TRAINER_COMMANDS, _user_message, main
 from partnerface.configuration.config_files import config_arguments
 from partnerface.data.datamodule import HeadVideoDataModule
 from partnerface.training.module import AvatarModule
@@ -120,6 +120,12 @@ def test_a_forgotten_file_is_what_is_missing(capsys, left_out: str | None, line:
     names = ["base", "method/part_deformation", "head_model/anny", "data/partnerface", "scale/smoke"]
     printed = _one_line(capsys, ["fit", *config_arguments(*(name for name in names if name != left_out))])
     assert printed.startswith(f"partnerface: {line}")
+
+
+def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too long") as caught:
+        (tmp_path / ("a" * 300)).is_file()
+    assert _user_message(caught.value).endswith("aaa: File name too long")
 
 
 def test_the_console_script_ends_with_code_2_and_one_line(tmp_path: Path) -> None:

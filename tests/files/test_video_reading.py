@@ -1,5 +1,6 @@
 """Videos as people have them: each made by code, and its frames compared with what a player shows."""
 
+import gc
 import io
 import math
 import struct
@@ -423,6 +424,34 @@ def test_no_such_section(text):
         VideoSource(Path("a.mp4"), section=parse_section(text))
 
 
+def test_recordings_that_were_joined_go_on_where_the_clock_begins_anew(tmp_path):
+    path = tmp_path / "a.ts"
+    encode(path, _moving(20), options={"crf": "10", "bf": "0", "g": "10"})
+    path.write_bytes(path.read_bytes() * 2)
+    assert [round(frame.time * 25) for frame in read_video(path)] == list(range(40))
+
+
+def test_half_of_a_film_in_fragments_is_refused(tmp_path):
+    """Its index knows only the fragments that are there; its header knows how long it is."""
+    encode(tmp_path / "a.mp4", _moving(60), options={"crf": "10", "bf": "0", "g": "10"})
+    with (
+        av.open(str(tmp_path / "a.mp4")) as given,
+        av.open(
+            str(tmp_path / "b.mp4"), "w", options={"movflags": "frag_keyframe+dash+global_sidx"}
+        ) as container,
+    ):
+        stream = container.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    assert len(list(read_video(tmp_path / "b.mp4"))) == 60
+    whole = (tmp_path / "b.mp4").read_bytes()
+    (tmp_path / "b.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"b\.mp4: the file ends early: 29 of 58 frames are missing"):
+        list(read_video(tmp_path / "b.mp4"))
+
+
 def test_more_than_a_tenth_of_broken_packets_is_refused(tmp_path):
     path = tmp_path / "a.mp4"
     encode(path, _moving(30), options={"crf": "10", "bf": "0", "g": "5"})
@@ -606,6 +635,27 @@ def test_wanted_frames_are_those_of_the_whole_video_and_others_are_not_converted
     assert converted == {"progressive": [5], "pictures": []}.get(kind, converted)
 
 
+def test_frames_are_not_held_by_their_display_matrix(tmp_path):
+    """In 4K that were gigabytes. Of more than are looked ahead, none but the first stays."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        stream.set_display_rotation(90)
+        for k in range(60):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 64, 3), k, np.uint8))))
+        container.mux(stream.encode(None))
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+        shapes = [frame.image.shape for frame in read_video(tmp_path / "a.mp4")]
+        held = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) - before
+    finally:
+        gc.enable()
+    assert shapes == [(64, 32, 3)] * 60
+    assert held <= 1
+
+
 # Streams
 
 
@@ -700,6 +750,32 @@ def test_transparency_of_pictures_of_all_kinds_is_the_matte(tmp_path, kind):
     frame = next(read_video(tmp_path))
     np.testing.assert_array_equal(frame.alpha, np.where(disc, 255, 0))
     assert (frame.image[disc] == 255).all()
+
+
+def test_damaged_pictures_leave_gaps_and_above_a_tenth_are_refused(tmp_path):
+    """The first is empty, the fourth cut short."""
+    folder = _pictures(tmp_path / "take", 24)
+    files = sorted(folder.iterdir(), key=natural_order)
+    files[0].write_bytes(b"")
+    files[3].write_bytes(files[3].read_bytes()[:-40])
+    reader = VideoReader(VideoSource(folder, fps=10.0))
+    kept = [k for k in range(24) if k not in (0, 3)]
+    assert [round(frame.time * 10) + 1 for frame in reader] == kept
+    assert "2 of 24 pictures are damaged and left out: at 0.00 s, 0.30 s" in reader.notes
+    files[8].write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"f_0\.png: not an image that can be read"):
+        list(read_video(folder))
+
+
+def test_transparent_corners_are_no_matte(tmp_path):
+    image = np.full((40, 60, 4), 255, np.uint8)
+    image[:3, :3, 3] = 0
+    folder = tmp_path / "take"
+    folder.mkdir()
+    Image.fromarray(image).save(folder / "0.png")
+    reader = VideoReader(folder)
+    list(reader)
+    assert not reader.transparent
 
 
 def test_a_picture_of_16_bits_is_refused_before_those_in_front_of_it_are_read(tmp_path):

@@ -74,6 +74,7 @@ class FrameConverter:
         self.interlaced = 0
         self._graph: av.filter.Graph | None = None
         self._kind: _Kind | None = None
+        self._matrix: tuple[int, np.ndarray] | None = None
         self._pushed = 0
         self._waiting: deque[tuple[float, np.ndarray]] = deque()
 
@@ -97,7 +98,7 @@ class FrameConverter:
         if kind != self._kind:
             yield from self.finish()
             self._graph, self._kind, self.colours = self._configured(frame, kind), kind, colours
-        self._waiting.append((time, display_matrix(frame)))
+        self._waiting.append((time, self._display_matrix(frame)))
         frame.colorspace, frame.color_range = colours.matrix, 1 if colours.limited else 2
         self._pushed += 1
         frame.pts, frame.time_base = self._pushed, Fraction(1, 1000)
@@ -119,6 +120,16 @@ class FrameConverter:
                 return
             time, matrix = self._waiting.popleft()
             yield ConvertedFrame(picture.to_ndarray(), time, matrix)
+
+    def _display_matrix(self, frame: av.VideoFrame) -> np.ndarray:
+        """The frame's `display_matrix`, which is read where its rotation is another than before.
+
+        A frame whose side data were read is held by them until Python collects its garbage: gigabytes of a
+        film in 4K.
+        """
+        if self._matrix is None or self._matrix[0] != frame.rotation:
+            self._matrix = frame.rotation, display_matrix(frame)
+        return self._matrix[1]
 
     def _configured(self, frame: av.VideoFrame, kind: _Kind) -> av.filter.Graph:
         colours, graph = kind.colours, av.filter.Graph()

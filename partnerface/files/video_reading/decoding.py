@@ -62,14 +62,18 @@ def survey(container: av.container.InputContainer, stream: av.VideoStream) -> St
 def _missing_frames(
     container: av.container.InputContainer, stream: av.VideoStream, frames: int, seconds: float
 ) -> int:
+    missing = 0
     if "mp4" in container.format.name:
         # Its index names the place of every frame, before or behind the frames themselves.
         ends = [entry.pos + entry.size for entry in stream.index_entries]
-        return sum(end > container.size for end in ends)
+        missing = sum(end > container.size for end in ends)
+        if stream.frames:
+            return missing
+        # The index of a film in fragments names those alone that have arrived.
     promised = (container.duration or 0) / av.time_base
     if frames and seconds > 0 and promised * (1 - MOST_LOST_SHARE) > seconds:
-        return round((promised / seconds - 1) * frames)
-    return 0
+        missing = max(missing, round((promised / seconds - 1) * frames))
+    return missing
 
 
 @dataclass
@@ -98,7 +102,7 @@ class StreamDecoder:
     def __iter__(self) -> Iterator[tuple[av.VideoFrame, float]]:
         """Frames and their times in seconds on the stream's clock, strictly increasing."""
         step = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
-        last, expected, shown, fields, closed = None, [], set(), False, True
+        last, expected, shown, fields, closed, joined = None, [], set(), False, True, 0.0
         try:
             for frame in self._decoded(expected):
                 if frame.is_corrupt:
@@ -111,8 +115,11 @@ class StreamDecoder:
                     time = float(stamp * self.stream.time_base)
                 else:
                     time = 0.0 if last is None else last + step
+                # The clock of recordings that were joined begins anew.
+                if last is not None and time + joined < last - step:
+                    joined = last + step - time
                 # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
-                last = time if last is None else max(time, last + 1e-3)
+                last = time if last is None else max(time + joined, last + 1e-3)
                 yield frame, last
             closed = False
         finally:

@@ -16,7 +16,7 @@ import numpy as np
 
 from partnerface.errors import UserError
 from partnerface.files.containers import opened_video, video_streams
-from partnerface.files.images import LARGEST_PIXELS, read_pixels, shown_size
+from partnerface.files.images import LARGEST_PIXELS, DamagedImage, read_pixels, shown_size
 from partnerface.files.video_reading.conversion import (
     CombSearch,
     ConvertedFrame,
@@ -26,6 +26,9 @@ from partnerface.files.video_reading.conversion import (
 )
 from partnerface.files.video_reading.decoding import MOST_LOST_SHARE, StreamDecoder, StreamSurvey, survey
 from partnerface.files.video_reading.source import DEFAULT_PICTURE_FPS, VideoSource, video_source
+
+MORE_THAN_CORNERS = 0.02
+"""Share of the picture that is transparent where its alpha is that of a person; rounded corners have less."""
 
 COMBS_AHEAD = 12
 """Frames ahead in which combs are looked for: those before the search has found out are right too."""
@@ -152,7 +155,7 @@ class VideoReader:
     Attributes:
         source: the video.
         notes: what was done to the video, in words for the user; complete once it was read to its end.
-        transparent: True once a frame was not opaque.
+        transparent: True once more of a frame was transparent than its corners.
         begins: seconds from the first frame to the first of the source's section; None before it was read.
 
     Raises:
@@ -170,10 +173,12 @@ class VideoReader:
         self.notes, self.transparent, self.begins = [], False, None
         start, shape, wanted = None, None, self._choice()
         first, last = self.source.section or (0.0, math.inf)
-        frames = self._pictures() if self.source.is_pictures else self._decoded(first, last)
+        pictures = self.source.is_pictures
+        frames = self._pictures() if pictures else self._decoded(first, last)
         for index, converted in enumerate(frames):
             start = converted.time if start is None else start
-            time = self._shown_at(index, converted.time - start)
+            time = converted.time - start
+            time = time if pictures else self._shown_at(index, time)
             if time < first:
                 continue
             if time >= last:
@@ -192,7 +197,8 @@ class VideoReader:
             alpha = None
             if pixels.shape[2] == 4:
                 alpha = np.ascontiguousarray(pixels[..., 3])
-                self.transparent = self.transparent or bool(alpha.min() < 255)
+                clear = float((alpha < 128).mean())
+                self.transparent = self.transparent or clear > MORE_THAN_CORNERS
             yield VideoFrame(np.ascontiguousarray(pixels[..., :3]), time - self.begins, alpha)
         if self.begins is None:
             within = "" if start is None else f" within --clip {first:g}:{last:g}"
@@ -218,18 +224,32 @@ class VideoReader:
         fps = self.source.fps or DEFAULT_PICTURE_FPS
         ending = "" if self.source.fps else ", an assumption that --fps replaces"
         self.notes.append(f"{len(files)} pictures read as {fps:g} frames per second{ending}")
-        size = shown_size(files[0])
-        for path in files:
+        first: tuple[Path, tuple[int, int]] | None = None
+        lost: dict[float, DamagedImage] = {}
+        for index, path in enumerate(files):
             # Found out before minutes of work on those before it.
-            if (other := shown_size(path)) != size:
+            try:
+                size = shown_size(path)
+            except DamagedImage as error:
+                lost[index / fps] = error
+                continue
+            first = first or (path, size)
+            if size != first[1]:
                 raise UserError(
-                    f"{path}: is {other[0]}x{other[1]}, {files[0].name} is {size[0]}x{size[1]}; give "
+                    f"{path}: is {size[0]}x{size[1]}, {first[0].name} is {first[1][0]}x{first[1][1]}; give "
                     "pictures of one size"
                 )
-        wanted = self._choice()
         for index, path in enumerate(files):
-            pixels = read_pixels(path, upright=True) if wanted(index / fps) else None
-            yield ConvertedFrame(pixels, index / fps, np.eye(2))
+            if len(lost) > MOST_LOST_SHARE * len(files):
+                raise next(iter(lost.values()))
+            if (time := index / fps) not in lost:
+                try:
+                    yield ConvertedFrame(read_pixels(path, upright=True), time, np.eye(2))
+                except DamagedImage as error:
+                    lost[time] = error
+        if lost:
+            of = f"{len(lost)} of {len(files)} pictures"
+            self.notes.append(f"{of} are damaged and left out: at {_listed(sorted(lost))}")
 
     def _decoded(self, first: float, last: float) -> Iterator[ConvertedFrame]:
         """Frames up to ``last`` seconds; what is said of losses is of those from ``first`` on."""
@@ -267,10 +287,9 @@ class VideoReader:
                     yield from converter.convert(*frame_and_time)
                 yield from converter.finish()
                 start = start or 0.0
-            lost, holes = (
-                [time - start for time in times if time <= start or first <= time - start < last]
-                for times in (decoder.lost, decoder.holes)
-            )
+            # Of those before the first that can be decoded, a broadcast's holes say nothing.
+            lost = [t - start for t in decoder.lost if t <= start or first <= t - start < last]
+            holes = [t - start for t in decoder.holes if t > start and first <= t - start < last]
             self.notes += [*_conversion_notes(converter, stream), *_loss_notes(lost, holes, held.frames)]
             self._check_lost(held, sum(time > 0 for time in lost))
 

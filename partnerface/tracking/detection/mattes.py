@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from partnerface.errors import UserError
-from partnerface.files.images import read_matte
-from partnerface.files.video_reading.read import VideoFrame, VideoReader
+from partnerface.files.images import image_size, read_matte
+from partnerface.files.video_reading.decoding import MOST_LOST_SHARE
+from partnerface.files.video_reading.read import VideoFile, VideoFrame, VideoReader
 from partnerface.files.video_reading.source import VideoSource, natural_order
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
 
@@ -131,6 +133,25 @@ def user_mattes(
                 f"{path}: {matte.shape[1]}x{matte.shape[0]}, but the video is {shape[1]}x{shape[0]}"
             )
         yield crop.apply(np.rot90(matte, quarter_turns % 4))
+
+
+def check_mattes(folder: Path, videos: Sequence[VideoFile]) -> None:
+    """Find out before minutes of work that mattes are of none of some videos; `user_mattes` is exact.
+
+    Raises:
+        UserError: there is no such folder, or its files are far more or fewer than the frames, or unreadable
+            or of another size.
+    """
+    paths, video = _matte_files(folder), videos[0]
+    if not any(abs(len(paths) - one.num_frames) <= MOST_LOST_SHARE * one.num_frames for one in videos):
+        raise UserError(
+            f"{folder}: {len(paths)} mattes for a video of {video.num_frames} frames; one file a frame is "
+            "needed"
+        )
+    shapes = {shape for one in videos for shape in permutations((one.width, one.height))}
+    for path in paths:
+        if (size := image_size(path)) not in shapes:
+            raise UserError(f"{path}: {size[0]}x{size[1]}, but the video is {video.width}x{video.height}")
 
 
 def mattes_digest(folder: Path) -> str:

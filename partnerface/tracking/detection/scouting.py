@@ -116,7 +116,7 @@ def reading_notes(source: VideoSource, chosen: VideoSource) -> list[str]:
     streams = [one.stream for one in streams_of(source)]
     if len(streams) > 1 and chosen.stream is not None:
         number = streams.index(chosen.stream) + 1
-        notes.append(f"video stream {number} of {len(streams)} is used: the first with a face")
+        notes.append(f"video stream {number} of {len(streams)} is used: it shows a face")
     if chosen.quarter_turns:
         notes.append(_TURNED[chosen.quarter_turns])
     return notes

@@ -122,6 +122,15 @@ def test_a_link_leads_to_the_folder_that_is_written(tmp_path, tiny_video, there)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "link"]
 
 
+def test_refuses_a_mount_point(tmp_path, monkeypatch):
+    """It cannot be renamed, which would be found out after all the work."""
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "disk")
+    (tmp_path / "disk").mkdir()
+    with pytest.raises(UserError, match="disk: is a mount point"):
+        SequenceWriter(tmp_path / "disk")
+    SequenceWriter(tmp_path / "disk" / "set").abandon()
+
+
 def test_refuses_folders_that_are_not_datasets(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "photos").mkdir()

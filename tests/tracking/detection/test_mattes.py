@@ -1,9 +1,19 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
-from partnerface.tracking.detection.mattes import HeadCrop, mattes_digest, remove_flicker, user_mattes
+from partnerface.files.video_reading.read import VideoFile
+from partnerface.tracking.detection.mattes import (
+    HeadCrop,
+    check_mattes,
+    mattes_digest,
+    remove_flicker,
+    user_mattes,
+)
 
 
 def test_median_of_three_agrees_with_numpy():
@@ -52,6 +62,19 @@ def test_user_mattes_are_turned_as_the_video_is(turns, tmp_path):
     other = (60, 40) if turns % 2 else (40, 60)
     with pytest.raises(UserError, match="60x40, but the video is 40x60"):
         list(user_mattes(tmp_path, HeadCrop(0, 0, 30, 30), *other, 1, quarter_turns=turns))
+
+
+def test_mattes_of_another_video_are_found_out_by_their_headers(tmp_path):
+    """They are as many as the frames, but for some that got lost, and of their size, or lie on their side."""
+    for i in range(20):
+        write_image(tmp_path / f"{i}.png", np.zeros((40, 60), np.uint8))
+    slide, film = VideoFile(Path("a"), 30, 30, 25, 1), VideoFile(Path("a"), 60, 40, 25, 21)
+    check_mattes(tmp_path, [slide, film])
+    check_mattes(tmp_path, [replace(film, width=40, height=60)])
+    with pytest.raises(UserError, match="20 mattes for a video of 23 frames"):
+        check_mattes(tmp_path, [replace(film, num_frames=23)])
+    with pytest.raises(UserError, match=r"0\.png: 60x40, but the video is 61x40"):
+        check_mattes(tmp_path, [replace(film, width=61)])
 
 
 def test_alpha_of_a_cut_out_is_its_matte(tmp_path):

@@ -52,7 +52,7 @@ def test_the_stream_with_a_face_is_taken(tmp_path):
     _two_streams(path, np.zeros((64, 64, 3), np.uint8), _head(0))
     source = choose_reading(VideoSource(path), _face)
     assert (source.stream, source.quarter_turns) == (1, 0)
-    said = ["video stream 2 of 2 is used: the first with a face"]
+    said = ["video stream 2 of 2 is used: it shows a face"]
     assert reading_notes(VideoSource(path), source) == said
     assert choose_reading(VideoSource(path, stream=0), _face) == VideoSource(path, stream=0)
     assert choose_reading(VideoSource(path), lambda image: None) == VideoSource(path)
