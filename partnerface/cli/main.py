@@ -145,6 +145,9 @@ def _output_is_closed() -> bool:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    for word in arguments:
+        if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UserError(f"{word}: is no name in UTF-8, which runs and logs need; rename the file")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0 if arguments else EXIT_BAD_INPUT

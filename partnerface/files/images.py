@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from partnerface.errors import UserError
 from partnerface.files.whole_files import whole_file
@@ -142,10 +144,24 @@ def _read(path: Path, mode: str, readable: tuple[str, ...], upright: bool = Fals
         _require_type(path, image, readable)
         try:
             turned = ImageOps.exif_transpose(image) if upright else image
-            return np.array(turned.convert(mode))
+            return np.array(_in_srgb(turned.convert(mode), image.info.get("icc_profile")))
         # What a damaged file raises depends on where it is damaged.
         except (OSError, ValueError, SyntaxError, LookupError, TypeError, MemoryError) as error:
             raise DamagedImage(f"{path}: the image is damaged ({error}); write it again") from error
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A picture whose colours are those of an ICC profile, such as Display P3, as viewers show it.
+
+    One without a profile, or with one that is damaged or of other than three colours, is sRGB.
+    """
+    if profile is None or image.mode not in ("RGB", "RGBA"):
+        return image
+    with suppress(ImageCms.PyCMSError, OSError):
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        flags = ImageCms.Flags.COPY_ALPHA
+        return ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), flags=flags)
+    return image
 
 
 def _require_type(path: Path, image: Image.Image, readable: tuple[str, ...]) -> None:

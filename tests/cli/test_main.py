@@ -128,6 +128,11 @@ def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
     assert _user_message(caught.value).endswith("aaa: File name too long")
 
 
+def test_a_name_in_another_encoding(capsys, tmp_path: Path) -> None:
+    """As Python gives what is no UTF-8 in an argument."""
+    assert "rename the file" in _one_line(capsys, ["track", os.fsdecode(b"caf\xe9.mp4"), "--out", "a"])
+
+
 def test_the_console_script_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
     """The one test through a process of its own."""
     ended = subprocess.run(

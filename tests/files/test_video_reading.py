@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
-from PIL import Image
+from PIL import Image, ImageCms
 from scipy.ndimage import gaussian_filter, shift
 from scipy.optimize import brentq
 
@@ -308,6 +308,27 @@ def test_vp9_does_not_repair_what_refers_to_a_broken_frame(tmp_path):
     for frame in frames:
         np.testing.assert_array_equal(frame.image, clean[round(frame.time * 25)])
     assert any("10 of 130 frames are damaged and left out: at 0.80 s" in note for note in reader.notes)
+
+
+def test_hevc_in_a_broadcast_that_lost_pieces(tmp_path):
+    """FFmpeg marks the packet, and its decoder does not repair what refers to it."""
+    path = tmp_path / "a.ts"
+    options = {"x265-params": "log-level=none:keyint=10:min-keyint=10:scenecut=0:bframes=0:crf=10"}
+    encode(path, _moving(130), "libx265", options=options)
+    clean = {round(frame.time * 25): frame.image for frame in read_video(path)}
+    with av.open(str(path)) as container:
+        broken = [packet.pos for packet in container.demux(video=0) if packet.size][43]
+    data = bytearray(path.read_bytes())
+    second = (broken // 188 + 2) * 188
+    data[second : second + 188] = b""
+    path.write_bytes(data)
+    reader = VideoReader(path)
+    frames = list(reader)
+    lost = {*range(130)} - {round(frame.time * 25) for frame in frames}
+    # The packet before may be marked, too.
+    assert {*range(43, 50)} <= lost <= {*range(42, 50)}
+    for frame in frames:
+        np.testing.assert_array_equal(frame.image, clean[round(frame.time * 25)])
 
 
 def test_a_frame_that_a_broadcast_lost_altogether_is_named(tmp_path):
@@ -750,6 +771,24 @@ def test_transparency_of_pictures_of_all_kinds_is_the_matte(tmp_path, kind):
     frame = next(read_video(tmp_path))
     np.testing.assert_array_equal(frame.alpha, np.where(disc, 255, 0))
     assert (frame.image[disc] == 255).all()
+
+
+def test_pictures_of_another_colour_space_are_as_viewers_show_them(tmp_path):
+    """Red and blue are swapped by a profile: one that Pillow makes of sRGB, with their primaries swapped."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    entries = {bytes(profile[k : k + 4]): k for k in range(132, 132 + 12 * profile[131], 12)}
+    for key in (b"rXYZ", b"bXYZ"):
+        place = entries[key]
+        profile[place : place + 4] = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}[key]
+    image = np.full((20, 30, 4), (200, 120, 40, 255), np.uint8)
+    image[:, 20:, 3] = 0
+    Image.fromarray(image).save(tmp_path / "0.png", icc_profile=bytes(profile))
+    Image.fromarray(image).save(tmp_path / "1.png", icc_profile=b"damaged")
+    swapped, plain = read_video(tmp_path)
+    np.testing.assert_allclose(swapped.image[:, :20], np.full((20, 20, 3), (40, 120, 200)), atol=1)
+    np.testing.assert_array_equal(plain.image, image[..., :3])
+    for frame in (swapped, plain):
+        np.testing.assert_array_equal(frame.alpha, image[..., 3])
 
 
 def test_damaged_pictures_leave_gaps_and_above_a_tenth_are_refused(tmp_path):

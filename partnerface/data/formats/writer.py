@@ -65,13 +65,15 @@ class SequenceWriter:
         """Make the hidden folder.
 
         Raises:
-            UserError: ``root`` is a mount point, holds something that is not a dataset of ours, or cannot be
-                written.
+            UserError: ``root`` is a mount point or holds the working folder, holds something that is not a
+                dataset of ours, or cannot be written.
         """
         # Of a link, the folder that it leads to, which may be on another disk.
         self.root = Path(os.path.realpath(root))
-        if os.path.ismount(self.root):
-            raise UserError(f"{root}: is a mount point, which cannot be replaced; choose a folder inside it")
+        here = Path.cwd()
+        if os.path.ismount(self.root) or self.root in (here, *here.parents):
+            what = "a mount point" if os.path.ismount(self.root) else "where you are"
+            raise UserError(f"{root}: is {what}, a folder that cannot be replaced; choose one inside it")
         empty = self.root.is_dir() and not any(self.root.iterdir())
         if self.root.exists() and not empty and not _is_ours(self.root):
             raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")

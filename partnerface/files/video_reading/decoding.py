@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -77,6 +78,43 @@ def _missing_frames(
 
 
 @dataclass
+class _Damage:
+    """Which frames a decoder shows damaged: what was decoded since a broken packet, up to the next key frame,
+    and what is shown before that and decoded after it.
+    """
+
+    order: dict[int, int] = field(default_factory=dict)
+    begun: list[int] = field(default_factory=list)
+    ended: list[tuple[int, int]] = field(default_factory=list)
+
+    def look(self, packet: av.Packet) -> None:
+        """Take the next packet into account before it is decoded."""
+        if packet.pts is None:
+            return
+        self.order[packet.pts] = len(self.order)
+        if packet.is_corrupt:
+            self.begin(packet)
+        elif packet.is_keyframe and len(self.begun) > len(self.ended):
+            self.ended.append((self.order[packet.pts], packet.pts))
+
+    def begin(self, packet: av.Packet) -> None:
+        """The packet is broken."""
+        if packet.pts is not None and len(self.begun) == len(self.ended):
+            self.begun.append(self.order[packet.pts])
+
+    def spoils(self, frame: av.VideoFrame) -> bool:
+        """True if the frame must not be shown."""
+        if frame.pts not in self.order:
+            return False
+        order = self.order[frame.pts]
+        ends = [*self.ended, (math.inf, math.inf)]
+        return any(
+            order >= first and (order < key or frame.pts < shown)
+            for first, (key, shown) in zip(self.begun, ends, strict=False)
+        )
+
+
+@dataclass
 class StreamDecoder:
     """Decodes a stream as far as that goes; used once.
 
@@ -138,10 +176,9 @@ class StreamDecoder:
 
     def _decoded(self, expected: list[int]) -> Iterator[av.VideoFrame]:
         """Frames without errors; the time stamps of all packets to be shown are put into ``expected``."""
-        decoder = self._context()
+        decoder, damage = self._context(), _Damage()
         repairs = self.stream.codec_context.name not in _UNREPAIRED
         packets = self.container.demux(self.stream)
-        sound, sound_from = True, None
         while True:
             try:
                 packet = next(packets, None)
@@ -152,16 +189,18 @@ class StreamDecoder:
             if packet is not None and not packet.size and packet.pts is not None:
                 continue  # a frame that was dropped while writing
             ending = packet is None or not packet.size
-            if not (sound or ending) and packet.is_keyframe:
-                sound, sound_from = True, packet.pts
+            if not (repairs or ending):
+                damage.look(packet)
             try:
                 for frame in decoder.decode(None if ending else packet):
-                    if sound and (sound_from is None or frame.pts is None or frame.pts >= sound_from):
+                    if not damage.spoils(frame):
                         yield frame
             except av.EOFError:
                 return
             except av.FFmpegError:
-                sound = repairs  # what is left out is found by its time
+                # What is left out is found by its time.
+                if not (repairs or ending):
+                    damage.begin(packet)
             if ending:
                 return
 

@@ -18,7 +18,7 @@ from partnerface.files.video_reading.source import VideoSource
 from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 from partnerface.tracking.detection.mattes import HeadCrop
-from partnerface.tracking.detection.several_faces import follow_faces
+from partnerface.tracking.detection.several_faces import follow_faces, require_one_person
 
 SIDE = 640
 """Longer side in pixels of the pictures that are looked at."""
@@ -201,16 +201,26 @@ def _small_face_window(
 ) -> tuple[HeadCrop | None, int]:
     """The square, None without one, and the counter-clockwise quarter turns that make most faces upright.
 
-    It is that of the largest face of each picture, of those beside one that moves.
+    It is that of the largest face of each picture, without still ones beside one that moves.
+
+    Raises:
+        UserError: the video cannot be read, or two faces of comparable size move.
     """
     last = probe_video(source).num_frames - 1
     chosen = set(np.linspace(0, last, SMALL_FACE_PICTURES).astype(int).tolist())
-    images = {k: prepared(k, frame.image) for k, frame in enumerate(read_video(source)) if k in chosen}
+    images, times = {}, {}
+    for k, frame in enumerate(read_video(source)):
+        if k in chosen:
+            images[k], times[k] = prepared(k, frame.image), frame.time
     found: list[tuple[HeadCrop | None, int]] = []
     for share in TILE_SHARES:
         seen = [(k, _faces_in_tiles(image, share, points_of)) for k, image in images.items()]
         followed = follow_faces(seen)
-        moving = [frame for face in followed if face.moves for frame in face.frames]
+        living = [face for face in followed if face.moves]
+        # False detections are rare at one place.
+        often = [face for face in living if len(face.frames) >= SMALL_FACE_PICTURES / 2]
+        require_one_person(often, times, source.path)
+        moving = [frame for face in living for frame in face.frames]
         # Of one that is alone it cannot be told: a person may sit still.
         posters = [face for face in followed if not face.moves and np.isin(face.frames, moving).any()]
         largest = [

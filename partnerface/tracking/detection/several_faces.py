@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -108,9 +108,11 @@ def face_motion(landmarks: np.ndarray) -> float:
     return float(np.quantile(deviation, 0.9) / np.ptp(mean.imag))
 
 
-def require_one_person(faces: Sequence[SeenFace], times: np.ndarray, video: Path) -> None:
-    """Refuse a second face of comparable size beside the first; ``times`` ``[T]`` are those of the frames in
-    seconds.
+def require_one_person(
+    faces: Sequence[SeenFace], times: np.ndarray | Mapping[int, float], video: Path
+) -> None:
+    """Refuse a second face of comparable size beside the first; ``times`` are those of the frames in seconds,
+    by their numbers.
 
     A person who changes place is one face after another, never both in one picture.
 

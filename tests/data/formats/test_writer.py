@@ -122,12 +122,17 @@ def test_a_link_leads_to_the_folder_that_is_written(tmp_path, tiny_video, there)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "link"]
 
 
-def test_refuses_a_mount_point(tmp_path, monkeypatch):
-    """It cannot be renamed, which would be found out after all the work."""
+def test_refuses_a_mount_point_and_the_working_folder(tmp_path, monkeypatch):
+    """One cannot be renamed, of the other the shell would keep what it was."""
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "disk")
     (tmp_path / "disk").mkdir()
     with pytest.raises(UserError, match="disk: is a mount point"):
         SequenceWriter(tmp_path / "disk")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for folder in (".", ".."):
+        with pytest.raises(UserError, match="is where you are, a folder that cannot be replaced"):
+            SequenceWriter(Path(folder))
     SequenceWriter(tmp_path / "disk" / "set").abandon()
 
 
