@@ -73,7 +73,7 @@ class SequenceWriter:
         here = Path.cwd()
         if os.path.ismount(self.root) or self.root in (here, *here.parents):
             what = "a mount point" if os.path.ismount(self.root) else "where you are"
-            raise UserError(f"{root}: is {what}, a folder that cannot be replaced; choose one inside it")
+            raise UserError(f"{root}: is {what}; a dataset replaces its folder, so choose one inside")
         empty = self.root.is_dir() and not any(self.root.iterdir())
         if self.root.exists() and not empty and not _is_ours(self.root):
             raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")
