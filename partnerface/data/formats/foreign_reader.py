@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from partnerface.cameras.pinhole import Camera
+from partnerface.compute.threads import single_thread
 from partnerface.data.completion.complete import HeadTrack, complete_sequence
 from partnerface.data.completion.matte_files import write_mattes
 from partnerface.data.completion.matting import MediaPipeMatting
@@ -205,7 +206,12 @@ def _completed(folder: DatasetFolder, frames: ForeignFrames, partial: Path) -> T
         )
     labels = partial / "labels"
     done, steps = len([*labels.glob("[0-9]*.png")]), 2 * len(images)
-    with shown_progress(f"Completing {folder.root.name}", steps, done) as advance, torch.no_grad():
+    # On a busy machine torch's threads wait for each other.
+    with (
+        shown_progress(f"Completing {folder.root.name}", steps, done) as advance,
+        single_thread(),
+        torch.no_grad(),
+    ):
         sequence = complete_sequence(tracked, drawn, labels, advance, continued=True)
     return replace(
         sequence,
