@@ -16,6 +16,9 @@ from partnerface.tracking.detection.picture_changes import CUT_CONTENT_CHANGE, N
 MIN_TRACKED_FRAMES = 10
 CUT_CONTENT_FACTOR = 8.0
 CUT_FACE_JUMP = 0.12
+CUT_FACE_GROWTH = 0.1
+"""Change of a face's height from frame to frame, as a logarithm, that only another framing makes."""
+
 CUT_SURE_CHANGE = 0.2
 SAME_BACKGROUND_CHANGE = 0.06
 STRAY_FACE_FRAMES = 2
@@ -80,12 +83,13 @@ def single_shot(track: LandmarkTrack, video: Path) -> LandmarkTrack:
 def find_cuts(track: LandmarkTrack) -> list[int]:
     """First frames of new shots, jump cuts among them.
 
-    A cut changes the whole picture far more than the frames around it do, and the face jumps, or
+    A cut changes the whole picture far more than the frames around it do, and the face jumps or grows, or
     comes or goes together with another background; a change as large as between unrelated pictures
     is a cut on its own. A hand before the face is none, nor is a stall, after which all may have moved.
     After black pictures another background alone is a cut, for a face is not found before it is bright.
     """
     jumps, stalls = _face_jumps(track), set(find_stalls(track))
+    growth = np.r_[0.0, np.abs(np.diff(np.log(track.face_heights())))]
     cuts = []
     for i in range(1, len(track)):
         change = track.content_change[i]
@@ -95,7 +99,8 @@ def find_cuts(track: LandmarkTrack) -> list[int]:
         other_scene = track.background_change[i] > SAME_BACKGROUND_CHANGE
         # The first frame too has no change.
         after_black = i > 1 and track.content_change[i - 1] == NOTHING_BEFORE
-        face_cut = other_scene if after_black or np.isinf(jumps[i]) else jumps[i] > CUT_FACE_JUMP
+        face_jumps = jumps[i] > CUT_FACE_JUMP or growth[i] > CUT_FACE_GROWTH
+        face_cut = other_scene if after_black or np.isinf(jumps[i]) else face_jumps
         if sudden and ((face_cut and i not in stalls) or change > CUT_SURE_CHANGE):
             cuts.append(i)
     return cuts

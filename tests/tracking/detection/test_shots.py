@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import zoom
 
 from partnerface.errors import UserError
 from partnerface.tracking.detection.frame_choice import choose_frames
@@ -115,6 +116,22 @@ def test_another_scene_that_fades_in_is_a_cut(track, towards, found_from):
     one = _seen(track, _lit(_quiet(30), towards), faces)
     assert find_cuts(one) == []
     assert single_shot(one, VIDEO) is one
+
+
+@pytest.mark.parametrize("closer", [True, False])
+def test_a_jump_to_a_closer_framing_is_a_cut(track, closer):
+    """Of the same scene, in its middle; the detector's filter follows the face within frames. A mouth that is
+    opened as far at once, by which little of the picture changes, is none.
+    """
+    pictures, grown = _quiet(30), track.landmarks.copy()
+    if closer:
+        pictures[15:] = [zoom(picture[15:113, 15:113], (1.3, 1.3, 1), order=1) for picture in pictures[15:]]
+        pictures[15:] = [picture[:127, :127] for picture in pictures[15:]]
+        pictures[:15] = [picture[:127, :127] for picture in pictures[:15]]
+    for k in range(15, 30):
+        middle = grown[k].mean(0)
+        grown[k] = middle + (1.16 if k == 15 else 1.3) * (grown[k] - middle)
+    assert find_cuts(_seen(replace(track, landmarks=grown), pictures)) == ([15] if closer else [])
 
 
 def test_a_title_that_fades_out_before_the_person_fades_in(track):
