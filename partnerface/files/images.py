@@ -119,8 +119,8 @@ def shown_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         _require_type(path, image, _WITH_PIXELS)
-        # Of a PNG file it would decode all pixels, to look behind them.
-        lies = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        # MPO is JPEG with a second picture. Of PNG it would decode all pixels, to look behind them.
+        lies = image.format in ("JPEG", "MPO") and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return image.size[::-1] if lies else image.size
 
 

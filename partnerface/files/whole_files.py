@@ -136,6 +136,20 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def replaceable(folder: Path) -> Path:
+    """The folder that a path leads to, through links, which may be on another disk; `move_into_place` can put
+    another in its place.
+
+    Raises:
+        UserError: it cannot, for it is a mount point or holds the working folder.
+    """
+    real, here = Path(os.path.realpath(folder)), Path.cwd()
+    fixed = "a mount point" if os.path.ismount(real) else "where you are"
+    if fixed == "a mount point" or real in (here, *here.parents):
+        raise UserError(f"{folder}: is {fixed}; another folder takes its place, so choose one inside")
+    return real
+
+
 def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:
     """Rename ``folder`` to its neighbour ``root``, in place of a folder that may be there.
 

@@ -128,7 +128,7 @@ def track_video(
         probe_streams(video)
         # Fetched now, not after the minutes of landmarks.
         model_file(SELFIE_SEGMENTATION)
-    if mattes:
+    if mattes and video.section is None:
         check_mattes(Path(mattes), probe_streams(video))
     # On a busy machine torch's threads wait for each other: 73 CPU seconds in place of 14 for 24 frames.
     with single_thread(), SequenceWriter(out) as writer, StageProgress("tracking") as bars:

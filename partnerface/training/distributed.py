@@ -134,8 +134,9 @@ def streamed_to_first(values: Iterable[Value], count: int) -> Iterator[Iterator[
     try:
         yield chain.from_iterable(pieces) if _rank() == 0 else None
     finally:
-        for _ in pieces:
-            pass
+        if dist.is_available() and dist.is_initialized():
+            for _ in pieces:
+                pass
 
 
 def _exchanged(values: Iterator[Value], count: int) -> Iterator[list[Value]]:

@@ -51,7 +51,7 @@ class RunFilm:
         self._kept.append((len(packed), picture.shape))
 
     def write(self, path: Path, fps: float) -> int:
-        """Write the pictures of all processes, in the order of their ranks, and forget them.
+        """Write the pictures of all processes, in the order of their ranks; called once.
 
         All processes have to call it; the first writes.
 

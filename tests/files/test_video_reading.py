@@ -5,7 +5,7 @@ import io
 import math
 import struct
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +21,7 @@ from partnerface.errors import UserError
 from partnerface.files.video_reading import decoding, read
 from partnerface.files.video_reading.colours import hlg_to_light, pq_to_light, to_bt709
 from partnerface.files.video_reading.conversion import FrameConverter
+from partnerface.files.video_reading.decoding import StreamDecoder
 from partnerface.files.video_reading.read import (
     VideoReader,
     probe_streams,
@@ -447,9 +448,44 @@ def test_no_such_section(text):
 
 def test_recordings_that_were_joined_go_on_where_the_clock_begins_anew(tmp_path):
     path = tmp_path / "a.ts"
-    encode(path, _moving(20), options={"crf": "10", "bf": "0", "g": "10"})
+    encode(path, _moving(40), options={"crf": "10", "bf": "0", "g": "10"})
     path.write_bytes(path.read_bytes() * 2)
-    assert [round(frame.time * 25) for frame in read_video(path)] == list(range(40))
+    assert [round(frame.time * 25) for frame in read_video(path)] == list(range(80))
+
+
+def test_a_recording_that_was_joined_to_a_damaged_one_is_whole(tmp_path):
+    """Its clock begins before the damage; where the streams meet FFmpeg calls up to two packets broken."""
+    options = {"x265-params": "log-level=none:keyint=10:min-keyint=10:scenecut=0:bframes=0:crf=10"}
+    encode(tmp_path / "a.ts", _moving(50), "libx265", options=options, times=[k + 500 for k in range(50)])
+    encode(tmp_path / "b.ts", _moving(50), "libx265", options=options)
+    first = bytearray((tmp_path / "a.ts").read_bytes())
+    with av.open(str(tmp_path / "a.ts")) as container:
+        broken = [packet.pos for packet in container.demux(video=0) if packet.size][43]
+    place = (broken // 188 + 2) * 188
+    (tmp_path / "c.ts").write_bytes(first[:place] + first[place + 188 :] + (tmp_path / "b.ts").read_bytes())
+    shown = [round(frame.time * 25) for frame in read_video(tmp_path / "c.ts")]
+    assert shown[:42] == list(range(42))
+    assert len([k for k in shown if k >= 50]) >= 38
+
+
+@pytest.mark.parametrize(
+    ("stamps", "times"),
+    [
+        ([100, 101, 102, 0, 104, 105], [0, 1, 2, 3, 4, 5]),  # one is wrong
+        ([100, 101, 102, 10, 11, None, 13], [0, 1, 2, 3, 4, 5, 6]),  # joined, and one has none
+        ([0, 3, 1, 2, 4, 5], [0, 3, 3, 3, 4, 5]),  # in another order
+    ],
+)
+def test_times_of_a_broken_muxer_increase_and_come_back(stamps, times):
+    class Stamps(StreamDecoder):
+        def _decoded(self, expected):
+            for pts in stamps:
+                yield SimpleNamespace(is_corrupt=False, pts=pts, interlaced_frame=False)
+
+    stream = SimpleNamespace(average_rate=25, guessed_rate=25, time_base=Fraction(1, 25))
+    found = [time for _, time in Stamps(SimpleNamespace(format=SimpleNamespace(name="mp4")), stream)]
+    assert all(a < b for a, b in pairwise(found))
+    assert [round((time - found[0]) * 25) for time in found] == times
 
 
 def test_half_of_a_film_in_fragments_is_refused(tmp_path):
@@ -801,7 +837,10 @@ def test_damaged_pictures_leave_gaps_and_above_a_tenth_are_refused(tmp_path):
     kept = [k for k in range(24) if k not in (0, 3)]
     assert [round(frame.time * 10) + 1 for frame in reader] == kept
     assert "2 of 24 pictures are damaged and left out: at 0.00 s, 0.30 s" in reader.notes
-    files[8].write_bytes(b"no picture")
+    clip = VideoReader(VideoSource(folder, fps=10.0, section=(0.35, 1.25)))
+    assert [round(frame.time * 10) for frame in clip] == list(range(9))
+    assert not any("damaged" in note for note in clip.notes)
+    files[23].write_bytes(files[23].read_bytes()[:-40])
     with pytest.raises(UserError, match=r"f_0\.png: not an image that can be read"):
         list(read_video(folder))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_labels, read_matte, read_rgb, write_image
-from partnerface.files.whole_files import hidden_folder, remove_abandoned
+from partnerface.files.whole_files import hidden_folder, remove_abandoned, replaceable
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
@@ -213,7 +212,7 @@ def _refuse_full(out: Path) -> None:
 @contextmanager
 def _whole(out: Path):
     """A hidden folder that becomes ``out`` when the block ends, or is removed when it raises."""
-    out = Path(os.path.realpath(out))
+    out = replaceable(out)
     _refuse_full(out)
     folder = hidden_folder(out)
     try:

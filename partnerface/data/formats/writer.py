@@ -36,7 +36,7 @@ from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import write_image
 from partnerface.files.plain_values import read_json_table
-from partnerface.files.whole_files import hidden_folder, move_into_place, remove_abandoned
+from partnerface.files.whole_files import hidden_folder, move_into_place, remove_abandoned, replaceable
 
 OUR_FILES = {
     *(Path(pattern).parts[0] for pattern in FILE_PATTERNS.values()),
@@ -68,12 +68,7 @@ class SequenceWriter:
             UserError: ``root`` is a mount point or holds the working folder, holds something that is not a
                 dataset of ours, or cannot be written.
         """
-        # Of a link, the folder that it leads to, which may be on another disk.
-        self.root = Path(os.path.realpath(root))
-        here = Path.cwd()
-        if os.path.ismount(self.root) or self.root in (here, *here.parents):
-            what = "a mount point" if os.path.ismount(self.root) else "where you are"
-            raise UserError(f"{root}: is {what}; a dataset replaces its folder, so choose one inside")
+        self.root = replaceable(Path(root))
         empty = self.root.is_dir() and not any(self.root.iterdir())
         if self.root.exists() and not empty and not _is_ours(self.root):
             raise UserError(f"{root}: exists and is not a partnerface dataset; choose another folder")

@@ -34,7 +34,7 @@ class _Kind(NamedTuple):
     width: int
     height: int
     colours: Colours
-    interlaced: bool
+    deinterlaced: str
 
 
 @dataclass
@@ -90,11 +90,14 @@ class FrameConverter:
         interlaced = self.combed or frame.interlaced_frame
         self.interlaced += interlaced
         # Frames of one field order may alternate with progressive ones: the filter then passes those on.
-        deinterlaces = interlaced or bool(self._kind and self._kind.interlaced)
-        if not (wanted or deinterlaces):
+        marked = frame.interlaced_frame or (
+            self._kind is not None and self._kind.deinterlaced == "interlaced"
+        )
+        deinterlaced = "all" if self.combed else "interlaced" if marked else ""
+        if not (wanted or deinterlaced):
             yield ConvertedFrame(None, time, np.eye(2))
             return
-        kind = _Kind(frame.format.name, frame.width, frame.height, colours, deinterlaces)
+        kind = _Kind(frame.format.name, frame.width, frame.height, colours, deinterlaced)
         if kind != self._kind:
             yield from self.finish()
             self._graph, self._kind, self.colours = self._configured(frame, kind), kind, colours
@@ -138,8 +141,8 @@ class FrameConverter:
             f"colorspace={colours.matrix}:range={'tv' if colours.limited else 'pc'}"
         )
         chain = [("buffer", source)]
-        if kind.interlaced:
-            chain += [("bwdif", f"mode=send_frame:deint={'all' if self.combed else 'interlaced'}")]
+        if kind.deinterlaced:
+            chain += [("bwdif", f"mode=send_frame:deint={kind.deinterlaced}")]
         width, height = square_size(kind.width, kind.height, self.aspect)
         rgb = "rgba" if any(part.is_alpha for part in frame.format.components) else "rgb24"
         scale = f"{width}:{height}:{EXACT}"

@@ -19,10 +19,13 @@ MOST_REGULAR = 0.9
 LONGEST_HOLE = 4.5
 """Steps in time below which a hole is one of frames that got lost."""
 
+CLOCK_RESET_S = 1.0
+"""Seconds by which a clock falls back where another recording begins."""
+
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """FFmpeg's own decoders of these do not decode alpha."""
 
-_UNREPAIRED = {"vp8", "vp9", "av1", "hevc"}
+_UNREPAIRED = {"vp8", "vp9", "hevc"}
 """Codecs whose decoders show what refers to a damaged frame with its damage, up to the next key frame."""
 
 
@@ -83,14 +86,20 @@ class _Damage:
     and what is shown before that and decoded after it.
     """
 
+    last: int | None = None
     order: dict[int, int] = field(default_factory=dict)
     begun: list[int] = field(default_factory=list)
     ended: list[tuple[int, int]] = field(default_factory=list)
 
     def look(self, packet: av.Packet) -> None:
         """Take the next packet into account before it is decoded."""
-        if packet.pts is None:
+        if packet.pts is None or packet.dts is None:
             return
+        if self.last is not None and packet.dts < self.last:
+            # Another recording was joined to it, whose clock begins anew.
+            for held in (self.order, self.begun, self.ended):
+                held.clear()
+        self.last = packet.dts
         self.order[packet.pts] = len(self.order)
         if packet.is_corrupt:
             self.begin(packet)
@@ -99,7 +108,7 @@ class _Damage:
 
     def begin(self, packet: av.Packet) -> None:
         """The packet is broken."""
-        if packet.pts is not None and len(self.begun) == len(self.ended):
+        if packet.pts in self.order and len(self.begun) == len(self.ended):
             self.begun.append(self.order[packet.pts])
 
     def spoils(self, frame: av.VideoFrame) -> bool:
@@ -127,8 +136,8 @@ class StreamDecoder:
         stream: one of its video streams.
 
     Attributes:
-        lost: seconds of frames that could not be decoded, on the clock of those that could; complete once the
-            iteration has ended or was closed.
+        lost: seconds of frames that could not be decoded, on the stream's clock; complete once the iteration
+            has ended or was closed.
         holes: seconds of frames of which a broadcast holds nothing; complete then, too.
     """
 
@@ -138,7 +147,10 @@ class StreamDecoder:
     holes: list[float] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Frames and their times in seconds on the stream's clock, strictly increasing."""
+        """Frames and their times in seconds on the stream's clock, strictly increasing.
+
+        Where that begins anew, since recordings were joined, it is taken on from there.
+        """
         step = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
         last, expected, shown, fields, closed, joined = None, [], set(), False, True, 0.0
         try:
@@ -151,13 +163,12 @@ class StreamDecoder:
                 stamp = frame.dts if self.container.format.name == "avi" else frame.pts
                 if stamp is not None:
                     time = float(stamp * self.stream.time_base)
+                    joined = 0.0 if last is None else _joined_by(time, last, step, joined)
+                    time += joined
                 else:
                     time = 0.0 if last is None else last + step
-                # The clock of recordings that were joined begins anew.
-                if last is not None and time + joined < last - step:
-                    joined = last + step - time
                 # A broken muxer can repeat a time stamp; detectors refuse times that do not increase.
-                last = time if last is None else max(time + joined, last + 1e-3)
+                last = time if last is None else max(time, last + 1e-3)
                 yield frame, last
             closed = False
         finally:
@@ -212,6 +223,16 @@ class StreamDecoder:
         # damaged.
         self.stream.thread_type = "SLICE" if name in ("vp8", "vp9") else "AUTO"
         return self.stream.codec_context
+
+
+def _joined_by(time: float, last: float, step: float, joined: float) -> float:
+    """Seconds by which a clock is shifted at a frame of that ``time``, ``joined`` at the last one.
+
+    It begins anew where it falls back by far, unless that was a single wrong stamp.
+    """
+    if joined and last < time < last + LONGEST_HOLE * step:
+        return 0.0
+    return last + step - time if time + joined < last - CLOCK_RESET_S else joined
 
 
 def _holes(stamps: list[int]) -> list[float]:

@@ -171,10 +171,10 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         self.notes, self.transparent, self.begins = [], False, None
-        start, shape, wanted = None, None, self._choice()
-        first, last = self.source.section or (0.0, math.inf)
         pictures = self.source.is_pictures
-        frames = self._pictures() if pictures else self._decoded(first, last)
+        start, shape, wanted = 0.0 if pictures else None, None, self._choice()
+        first, last = self.source.section or (0.0, math.inf)
+        frames = self._pictures(first, last) if pictures else self._decoded(first, last)
         for index, converted in enumerate(frames):
             start = converted.time if start is None else start
             time = converted.time - start
@@ -219,36 +219,38 @@ class VideoReader:
 
         return is_wanted
 
-    def _pictures(self) -> Iterator[ConvertedFrame]:
-        files = self.source.files
-        fps = self.source.fps or DEFAULT_PICTURE_FPS
+    def _pictures(self, first: float, last: float) -> Iterator[ConvertedFrame]:
+        """Those from ``first`` seconds on and before ``last``."""
+        files, fps = self.source.files, self.source.fps or DEFAULT_PICTURE_FPS
         ending = "" if self.source.fps else ", an assumption that --fps replaces"
         self.notes.append(f"{len(files)} pictures read as {fps:g} frames per second{ending}")
-        first: tuple[Path, tuple[int, int]] | None = None
+        shown = {k / fps: path for k, path in enumerate(files) if first <= k / fps < last}
         lost: dict[float, DamagedImage] = {}
-        for index, path in enumerate(files):
+        sizes: dict[Path, tuple[int, int]] = {}
+        for time, path in shown.items():
             # Found out before minutes of work on those before it.
             try:
-                size = shown_size(path)
+                sizes[path] = shown_size(path)
             except DamagedImage as error:
-                lost[index / fps] = error
-                continue
-            first = first or (path, size)
-            if size != first[1]:
+                lost[time] = error
+        one, size = next(iter(sizes.items()), (self.source.path, (0, 0)))
+        for path, (width, height) in sizes.items():
+            if (width, height) != size:
                 raise UserError(
-                    f"{path}: is {size[0]}x{size[1]}, {first[0].name} is {first[1][0]}x{first[1][1]}; give "
+                    f"{path}: is {width}x{height}, {one.name} is {size[0]}x{size[1]}; give "
                     "pictures of one size"
                 )
-        for index, path in enumerate(files):
-            if len(lost) > MOST_LOST_SHARE * len(files):
-                raise next(iter(lost.values()))
-            if (time := index / fps) not in lost:
+        most = MOST_LOST_SHARE * len(shown)
+        for time, path in shown.items():
+            if time not in lost and len(lost) <= most:
                 try:
                     yield ConvertedFrame(read_pixels(path, upright=True), time, np.eye(2))
                 except DamagedImage as error:
                     lost[time] = error
+        if len(lost) > most:
+            raise next(iter(lost.values()))
         if lost:
-            of = f"{len(lost)} of {len(files)} pictures"
+            of = f"{len(lost)} of {len(shown)} pictures"
             self.notes.append(f"{of} are damaged and left out: at {_listed(sorted(lost))}")
 
     def _decoded(self, first: float, last: float) -> Iterator[ConvertedFrame]:

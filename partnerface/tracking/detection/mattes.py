@@ -14,7 +14,6 @@ from PIL import Image
 
 from partnerface.errors import UserError
 from partnerface.files.images import image_size, read_matte
-from partnerface.files.video_reading.decoding import MOST_LOST_SHARE
 from partnerface.files.video_reading.read import VideoFile, VideoFrame, VideoReader
 from partnerface.files.video_reading.source import VideoSource, natural_order
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
@@ -138,12 +137,14 @@ def user_mattes(
 def check_mattes(folder: Path, videos: Sequence[VideoFile]) -> None:
     """Find out before minutes of work that mattes are of none of some videos; `user_mattes` is exact.
 
+    How many frames a video has is known only once it was decoded.
+
     Raises:
-        UserError: there is no such folder, or its files are far more or fewer than the frames, or unreadable
+        UserError: there is no such folder, or its files are twice or half as many as the frames, unreadable,
             or of another size.
     """
     paths, video = _matte_files(folder), videos[0]
-    if not any(abs(len(paths) - one.num_frames) <= MOST_LOST_SHARE * one.num_frames for one in videos):
+    if not any(one.num_frames / 2 < len(paths) < one.num_frames * 2 for one in videos):
         raise UserError(
             f"{folder}: {len(paths)} mattes for a video of {video.num_frames} frames; one file a frame is "
             "needed"

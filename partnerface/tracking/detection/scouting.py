@@ -13,12 +13,12 @@ from PIL import Image
 from scipy.ndimage import median_filter
 
 from partnerface.errors import UserError
-from partnerface.files.video_reading.read import probe_video, read_video, streams_of
+from partnerface.files.video_reading.read import VideoReader, probe_video, read_video, streams_of
 from partnerface.files.video_reading.source import VideoSource
 from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 from partnerface.tracking.detection.mattes import HeadCrop
-from partnerface.tracking.detection.several_faces import follow_faces, require_one_person
+from partnerface.tracking.detection.several_faces import SeveralPeople, follow_faces, require_one_person
 
 SIDE = 640
 """Longer side in pixels of the pictures that are looked at."""
@@ -71,13 +71,18 @@ def choose_reading(source: VideoSource, points_of: PointsOf) -> VideoSource:
         UserError: the video cannot be read.
     """
 
-    def upright(one: VideoSource, moving: bool) -> VideoSource | None:
-        turn, moves = _upright_turn(one, points_of)
-        return None if turn is None or moving > moves else replace(one, quarter_turns=turn)
+    still: list[VideoSource] = []
 
-    # A stream may hold a photograph of the speaker: one in which something moves goes first.
-    found = _in_first_stream(source, lambda one: upright(one, moving=True))
-    return found or _in_first_stream(source, lambda one: upright(one, moving=False)) or source
+    def upright(one: VideoSource) -> VideoSource | None:
+        turn, moves = _upright_turn(one, points_of)
+        if turn is None:
+            return None
+        found = replace(one, quarter_turns=turn)
+        # A stream may hold a photograph of the speaker: one in which something moves goes first.
+        still.append(found)
+        return found if moves else None
+
+    return _in_first_stream(source, upright) or next(iter(still), source)
 
 
 def find_small_face(
@@ -129,14 +134,14 @@ def _in_first_stream(source: VideoSource, look: Callable[[VideoSource], Found | 
     """What is found in the first stream that has it; an unreadable one is left out if there are others.
 
     Raises:
-        UserError: the only stream cannot be read.
+        UserError: the only stream cannot be read, or one shows several people.
     """
     streams = streams_of(source)
     for stream in streams:
         try:
             found = look(stream)
-        except UserError:
-            if len(streams) == 1:
+        except UserError as error:
+            if len(streams) == 1 or isinstance(error, SeveralPeople):
                 raise
             continue
         if found is not None:
@@ -208,13 +213,13 @@ def _small_face_window(
     """
     last = probe_video(source).num_frames - 1
     chosen = set(np.linspace(0, last, SMALL_FACE_PICTURES).astype(int).tolist())
-    images, times = {}, {}
-    for k, frame in enumerate(read_video(source)):
-        if k in chosen:
-            images[k], times[k] = prepared(k, frame.image), frame.time
     found: list[tuple[HeadCrop | None, int]] = []
     for share in TILE_SHARES:
-        seen = [(k, _faces_in_tiles(image, share, points_of)) for k, image in images.items()]
+        seen, times, shape = [], {}, (0, 0)
+        # Read again for the smaller tiles: so many pictures of a large video are not held.
+        for k, frame in zip(sorted(chosen), VideoReader(source, chosen), strict=False):
+            seen.append((k, _faces_in_tiles(prepared(k, frame.image), share, points_of)))
+            times[k], shape = frame.time, frame.image.shape[:2]
         followed = follow_faces(seen)
         living = [face for face in followed if face.moves]
         # False detections are rare at one place.
@@ -228,7 +233,7 @@ def _small_face_window(
             for k, whole in seen
             if (faces := [p for p in whole if not any(face.holds(p.mean(0), k) for face in posters)])
         ]
-        found.append(_window_around(largest, next(iter(images.values())).shape[:2]))
+        found.append(_window_around(largest, shape))
         if found[-1][0] is not None and moving:
             return found[-1]
     # None moves: the first face that there is.

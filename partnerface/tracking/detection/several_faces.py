@@ -27,6 +27,10 @@ COVER_MARGIN = 0.35
 """How far a cover reaches beyond the landmarks, in face heights: forehead and hair help a detector."""
 
 
+class SeveralPeople(UserError):
+    """A video shows more than one person."""
+
+
 @dataclass(frozen=True)
 class SeenFace:
     """One face, followed through the N pictures of a video that it was found in.
@@ -117,13 +121,13 @@ def require_one_person(
     A person who changes place is one face after another, never both in one picture.
 
     Raises:
-        UserError: there is one; names the first frame that shows both.
+        SeveralPeople: there is one; names the first frame that shows both.
     """
     large = [face for face in faces if face.height >= COMPARABLE_HEIGHT * faces[0].height]
     shared = [np.intersect1d(one.frames, other.frames) for one, other in combinations(large, 2)]
     if together := [int(frames[0]) for frames in shared if len(frames) >= FEWEST_PICTURES]:
         first = min(together)
-        raise UserError(
+        raise SeveralPeople(
             f"{video}: several faces, first at frame {first} ({times[first]:.2f} s); "
             "crop the video to one person"
         )

@@ -135,3 +135,12 @@ def test_the_wrong_flame_file_for_a_converted_dataset_is_refused(source, tmp_pat
     record = partnerface.read_sequence(tmp_path / "ours", head_model=flame).head_model_record
     with pytest.raises(UserError, match=rf"other\.npz: is flame other .*flame flame .*{record.checksum}"):
         partnerface.read_sequence(tmp_path / "ours", head_model=other)
+
+
+def test_the_working_folder_is_not_replaced(source, tmp_path, monkeypatch, capsys):
+    """A shell would stay in the folder that was there before."""
+    folder, flame, _ = source
+    monkeypatch.chdir(tmp_path)
+    assert main(["convert", str(folder), "--to", "insta", "--out", ".", "--head_model", str(flame)]) == 2
+    assert "partnerface: .: is where you are" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

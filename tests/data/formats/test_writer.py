@@ -131,7 +131,7 @@ def test_refuses_a_mount_point_and_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     for folder in (".", ".."):
-        with pytest.raises(UserError, match="is where you are; a dataset replaces its folder"):
+        with pytest.raises(UserError, match="is where you are; another folder takes its place"):
             SequenceWriter(Path(folder))
     SequenceWriter(tmp_path / "disk" / "set").abandon()
 

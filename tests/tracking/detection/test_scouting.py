@@ -67,7 +67,10 @@ def test_a_photograph_in_the_first_stream_gives_way_to_a_film(tmp_path):
     _two_streams(path, _head(0), film)
     assert choose_reading(VideoSource(path), _face).stream == 1
     _two_streams(path, _head(0), _head(0))
-    assert choose_reading(VideoSource(path), _face).stream == 0
+    looked = []
+    assert choose_reading(VideoSource(path), lambda image: looked.append(1) or _face(image)).stream == 0
+    # Three pictures of each stream, in four turns.
+    assert len(looked) == 24
 
 
 @pytest.mark.parametrize("roll", [0, 90, 180, -90])
