@@ -693,7 +693,7 @@ def test_wanted_frames_are_those_of_the_whole_video_and_others_are_not_converted
 
 
 def test_frames_are_not_held_by_their_display_matrix(tmp_path):
-    """In 4K that were gigabytes. Of more than are looked ahead, none but the first stays."""
+    """In 4K that were gigabytes: one frame holds the memory of all. A tiny copy of the first may stay."""
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
@@ -704,13 +704,12 @@ def test_frames_are_not_held_by_their_display_matrix(tmp_path):
     gc.collect()
     gc.disable()
     try:
-        before = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
         shapes = [frame.image.shape for frame in read_video(tmp_path / "a.mp4")]
-        held = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) - before
+        held = [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)]
     finally:
         gc.enable()
     assert shapes == [(64, 32, 3)] * 60
-    assert held <= 1
+    assert all(thing.width * thing.height < 32 * 64 for thing in held)
 
 
 # Streams

@@ -101,8 +101,8 @@ class FrameConverter:
         if kind != self._kind:
             yield from self.finish()
             self._graph, self._kind, self.colours = self._configured(frame, kind), kind, colours
-        self._waiting.append((time, self._display_matrix(frame)))
         frame.colorspace, frame.color_range = colours.matrix, 1 if colours.limited else 2
+        self._waiting.append((time, self._display_matrix(frame)))
         self._pushed += 1
         frame.pts, frame.time_base = self._pushed, Fraction(1, 1000)
         self._graph.push(frame)
@@ -127,20 +127,18 @@ class FrameConverter:
     def _display_matrix(self, frame: av.VideoFrame) -> np.ndarray:
         """The frame's `display_matrix`, which is read where its rotation is another than before.
 
-        A frame whose side data were read is held by them until Python collects its garbage: gigabytes of a
-        film in 4K.
+        A frame whose side data were read is held by them until Python collects its garbage, and with it the
+        memory of all frames: gigabytes in 4K. So they are read of a tiny one.
         """
         if self._matrix is None or self._matrix[0] != frame.rotation:
-            self._matrix = frame.rotation, display_matrix(frame)
+            graph = _linked(av.filter.Graph(), [("buffer", _source(self._kind)), ("scale", "16:16")])
+            graph.push(frame)
+            self._matrix = frame.rotation, display_matrix(graph.vpull())
         return self._matrix[1]
 
     def _configured(self, frame: av.VideoFrame, kind: _Kind) -> av.filter.Graph:
         colours, graph = kind.colours, av.filter.Graph()
-        source = (
-            f"video_size={kind.width}x{kind.height}:pix_fmt={kind.format}:time_base=1/1000:"
-            f"colorspace={colours.matrix}:range={'tv' if colours.limited else 'pc'}"
-        )
-        chain = [("buffer", source)]
+        chain = [("buffer", _source(kind))]
         if kind.deinterlaced:
             chain += [("bwdif", f"mode=send_frame:deint={kind.deinterlaced}")]
         width, height = square_size(kind.width, kind.height, self.aspect)
@@ -156,6 +154,13 @@ class FrameConverter:
             chain += [("scale", scale), ("format", deep), ("lut3d", f"file='{table}'")]
             chain += [("scale", EXACT), ("format", rgb)]
             return _linked(graph, chain)
+
+
+def _source(kind: _Kind) -> str:
+    return (
+        f"video_size={kind.width}x{kind.height}:pix_fmt={kind.format}:time_base=1/1000:"
+        f"colorspace={kind.colours.matrix}:range={'tv' if kind.colours.limited else 'pc'}"
+    )
 
 
 def _linked(graph: av.filter.Graph, chain: list[tuple[str, str]]) -> av.filter.Graph:
