@@ -144,10 +144,13 @@ def replaceable(folder: Path) -> Path:
         UserError: it cannot, for it is a mount point or holds the working folder.
     """
     real, here = Path(os.path.realpath(folder)), Path.cwd()
-    fixed = "a mount point" if os.path.ismount(real) else "where you are"
-    if fixed == "a mount point" or real in (here, *here.parents):
-        raise UserError(f"{folder}: is {fixed}; another folder takes its place, so choose one inside")
-    return real
+    if os.path.ismount(real):
+        fixed = "a mount point"
+    elif real in (here, *here.parents):
+        fixed = "where you are"
+    else:
+        return real
+    raise UserError(f"{folder}: is {fixed}; another folder takes its place, so choose one inside")
 
 
 def move_into_place(folder: Path, root: Path, replaced_names: set[str]) -> None:

@@ -121,16 +121,12 @@ def user_mattes(
     """
     paths = _matte_files(folder)
     if len(paths) != count:
-        raise UserError(
-            f"{folder}: {len(paths)} mattes for a video of {count} frames; one file a frame is needed"
-        )
+        raise _other_number(folder, len(paths), count)
     for path in paths if frames is None else [paths[i] for i in frames]:
         matte = read_matte(path)
         shape = (width, height) if quarter_turns % 2 else (height, width)
         if matte.shape != shape:
-            raise UserError(
-                f"{path}: {matte.shape[1]}x{matte.shape[0]}, but the video is {shape[1]}x{shape[0]}"
-            )
+            raise _other_size(path, matte.shape[::-1], shape[::-1])
         yield crop.apply(np.rot90(matte, quarter_turns % 4))
 
 
@@ -145,14 +141,19 @@ def check_mattes(folder: Path, videos: Sequence[VideoFile]) -> None:
     """
     paths, video = _matte_files(folder), videos[0]
     if not any(one.num_frames / 2 < len(paths) < one.num_frames * 2 for one in videos):
-        raise UserError(
-            f"{folder}: {len(paths)} mattes for a video of {video.num_frames} frames; one file a frame is "
-            "needed"
-        )
+        raise _other_number(folder, len(paths), video.num_frames)
     shapes = {shape for one in videos for shape in permutations((one.width, one.height))}
     for path in paths:
         if (size := image_size(path)) not in shapes:
-            raise UserError(f"{path}: {size[0]}x{size[1]}, but the video is {video.width}x{video.height}")
+            raise _other_size(path, size, (video.width, video.height))
+
+
+def _other_number(folder: Path, mattes: int, frames: int) -> UserError:
+    return UserError(f"{folder}: {mattes} mattes for a video of {frames} frames; one file a frame is needed")
+
+
+def _other_size(path: Path, size: tuple[int, ...], video: tuple[int, ...]) -> UserError:
+    return UserError(f"{path}: {size[0]}x{size[1]}, but the video is {video[0]}x{video[1]}")
 
 
 def mattes_digest(folder: Path) -> str:

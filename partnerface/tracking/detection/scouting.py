@@ -70,8 +70,7 @@ def choose_reading(source: VideoSource, points_of: PointsOf) -> VideoSource:
     Raises:
         UserError: the video cannot be read.
     """
-
-    still: list[VideoSource] = []
+    with_face: list[VideoSource] = []
 
     def upright(one: VideoSource) -> VideoSource | None:
         turn, moves = _upright_turn(one, points_of)
@@ -79,10 +78,10 @@ def choose_reading(source: VideoSource, points_of: PointsOf) -> VideoSource:
             return None
         found = replace(one, quarter_turns=turn)
         # A stream may hold a photograph of the speaker: one in which something moves goes first.
-        still.append(found)
+        with_face.append(found)
         return found if moves else None
 
-    return _in_first_stream(source, upright) or next(iter(still), source)
+    return _in_first_stream(source, upright) or next(iter(with_face), source)
 
 
 def find_small_face(
