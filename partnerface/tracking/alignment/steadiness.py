@@ -23,13 +23,18 @@ MOST_CHANGE = 1.6
 """Mean square of the changes that smoothing may make, in mean squares of the noise, which vary by a
 sixth from second to second."""
 
-PENALTY_LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Penalties that are tried, as shares of the one that averages over `LONGEST_MEAN_S`."""
+REST_DEGREES, REST_M = 0.15, 0.0012
+"""Deviation from the mean of a window (root of the summed variances of the axes) up to which a head is at
+rest: in noisy pictures smaller motion cannot be told from what the frames' errors share, which no higher
+difference shows."""
+
+PENALTY_LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
+"""Penalties that are tried, as shares of the one that averages over `MEAN_S`."""
 
 DIFFERENCE = (1.0, -2.0, 1.0)
 
-LONGEST_MEAN_S = 1.0
-"""Time over which poses at rest are averaged, about."""
+MEAN_S = 1.0
+"""Time over which poses are averaged under a penalty of 1, about; under 100 it is three times as long."""
 
 PAUSE = 3.0
 """Usual intervals between frames from which nothing is smoothed across."""
@@ -59,7 +64,8 @@ def steady_poses(head: HeadParameters, frame_weights: torch.Tensor, times: np.nd
     is white and a head moves at a few hertz, so sixth differences of the poses in quiet moments tell how
     large it is. A
     Whittaker smoother (Eilers 2003) takes it out: around each frame with the greatest penalty on
-    accelerations that changes the poses by no more than the noise (the discrepancy principle of Morozov).
+    accelerations that changes the poses by no more than the noise (the discrepancy principle of Morozov), or,
+    where the head is at rest, by no more than they vary there.
 
     Args:
         head: ``T`` heads.
@@ -73,8 +79,8 @@ def steady_poses(head: HeadParameters, frame_weights: torch.Tensor, times: np.nd
     reference = mean.U @ mean.Vh
     turned = matrix_to_axis_angle(head.rotation @ reference.T)
     turn, shift = (
-        torch.from_numpy(smooth_at_rest(values.double().numpy(), used, times)).to(values)
-        for values in (turned, head.translation)
+        torch.from_numpy(smooth_at_rest(values.double().numpy(), used, times, rest)).to(values)
+        for values, rest in ((turned, np.radians(REST_DEGREES)), (head.translation, REST_M))
     )
     kept = torch.from_numpy(used)[:, None]
     return replace(
@@ -84,8 +90,11 @@ def steady_poses(head: HeadParameters, frame_weights: torch.Tensor, times: np.nd
     )
 
 
-def smooth_at_rest(values: np.ndarray, used: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """``[T, n]`` values without their noise; ``used`` ``[T]`` bool, ``times`` ``[T]`` in seconds."""
+def smooth_at_rest(values: np.ndarray, used: np.ndarray, times: np.ndarray, rest: float) -> np.ndarray:
+    """``[T, n]`` values without their noise; ``used`` ``[T]`` bool, ``times`` ``[T]`` in seconds.
+
+    ``rest`` is the deviation up to which values are at rest.
+    """
     steps = np.diff(times)
     interval = float(np.median(steps))
     steady = (steps < PAUSE * interval) & used[1:] & used[:-1]
@@ -98,12 +107,18 @@ def smooth_at_rest(values: np.ndarray, used: np.ndarray, times: np.ndarray) -> n
     energies = np.convolve((sixth**2).sum(1), np.ones(window) / window, "valid") / 924
     noise = float(np.quantile(energies, QUIET))
     weight = uniform_filter1d(used.astype(float), window).clip(1e-6)
+
+    def window_mean(of: np.ndarray) -> np.ndarray:
+        return uniform_filter1d(of * used[:, None], window, axis=0) / weight[:, None]
+
+    centred = values - values[used].mean(0)
+    variance = (window_mean(centred**2) - window_mean(centred) ** 2).sum(1)
+    most_change = np.maximum(MOST_CHANGE * noise, rest**2 * (variance <= rest**2))
     penalty = np.zeros(len(values))
     for share in PENALTY_LADDER:
-        tried = share * (LONGEST_MEAN_S / interval / 8**0.5) ** 4
-        change = ((_smoothed(values, used, whole * tried) - values) ** 2).sum(1) * used
-        fits = uniform_filter1d(change, window) / weight <= MOST_CHANGE * noise
-        penalty = np.where(fits, tried, penalty)
+        tried = share * (MEAN_S / interval / 8**0.5) ** 4
+        change = window_mean((_smoothed(values, used, whole * tried) - values) ** 2).sum(1)
+        penalty = np.where(change <= most_change, tried, penalty)
     return _smoothed(values, used, whole * penalty[1:-1])
 
 
