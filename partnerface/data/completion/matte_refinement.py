@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from kornia.contrib import connected_components
 from kornia.filters import guided_blur
+from scipy.ndimage import label
 from torch import Tensor
 from torch.nn import functional
 
@@ -64,7 +64,8 @@ MISFIT_RADIUS = 0.08
 SMALL_COMPONENT = 0.15
 """Share of the largest component's size below which another one is taken out."""
 COMPONENT_SIZE = 64
-"""Longer side of the mask whose connected components are found: nearer things count as connected."""
+"""Least length of the longer side of the mask whose connected components are found: nearer things count as
+connected."""
 
 
 @dataclass(frozen=True)
@@ -268,8 +269,8 @@ def _large_components(mask: Tensor) -> Tensor:
     A head may be parted from the shoulders: by a scarf that the network does not know, say.
     """
     cells = _coarse(mask)
-    labels = connected_components(cells.float()[None, None], COMPONENT_SIZE)[0, 0].long()
-    sizes = (labels * cells).flatten().bincount()
+    labels = torch.from_numpy(label(cells.numpy(), np.ones((3, 3)))[0]).long()
+    sizes = labels.flatten().bincount()
     sizes[0] = 0
     large = (sizes > 0) & (sizes >= SMALL_COMPONENT * sizes.max())
     return _fine(large[labels], mask)

@@ -153,3 +153,16 @@ def test_large_components_agree_with_scipy():
     expected = np.isin(labels, np.flatnonzero(sizes > 200))
     assert not expected[110:115, 90:95].any()
     np.testing.assert_array_equal(matte_refinement._large_components(torch.from_numpy(mask)), expected)
+
+
+@pytest.mark.parametrize("side", [96, 127, 190, 366, 512, 1080])
+def test_one_component_stays_whole_whatever_the_size_and_however_it_winds(side):
+    """A person up to the upper edge, and a band that winds through the whole picture."""
+    whole = torch.ones(side, side, dtype=torch.bool)
+    winding = whole.clone()
+    thick = -(-side // 12)
+    for row, gap in enumerate(range(thick, side - thick, 2 * thick)):
+        left, right = (0, side - thick) if row % 2 else (thick, side)
+        winding[gap : gap + thick, left:right] = False
+    for mask in (whole, winding):
+        assert torch.equal(matte_refinement._large_components(mask), mask)
