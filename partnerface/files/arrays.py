@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from partnerface.errors import UserError
+from partnerface.files.regular_files import file_size
 from partnerface.files.whole_files import whole_file
 
 LARGEST_ARRAYS_BYTES = 2_000_000_000
@@ -31,6 +32,7 @@ def read_arrays(
         UserError: the file is missing, damaged, too large once unpacked, or holds pickled objects.
     """
     try:
+        file_size(path)  # raises at a pipe
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             wanted = members if names is None else [name for name in names if name in members]
@@ -54,7 +56,7 @@ def read_array(path: Path, largest_bytes: int = LARGEST_ARRAYS_BYTES) -> np.ndar
         UserError: the file is missing, damaged, too large, or holds pickled objects.
     """
     try:
-        if (size := path.stat().st_size) > largest_bytes:
+        if (size := file_size(path)) > largest_bytes:
             raise ValueError(f"{size / 1e6:,.0f} MB, at most {largest_bytes / 1e6:,.0f} MB are read")
         with path.open("rb") as file:
             _check_header(file, size, path.name)

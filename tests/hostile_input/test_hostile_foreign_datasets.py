@@ -512,6 +512,17 @@ def test_a_table_that_is_a_pipe(kind, refused):
     refused(kind, spoil)
 
 
+@pytest.mark.parametrize("kind", ["vhap", "nerface"])
+def test_a_head_model_that_is_a_pipe(kind, refused):
+    """Its checksum is asked for before the file is read."""
+
+    def spoil(bench) -> None:
+        (bench.folder / "flame.npz").unlink()
+        os.mkfifo(bench.folder / "flame.npz")
+
+    refused(kind, spoil, "flame.npz", "head_model")
+
+
 def every_table(change: Callable[[dict], Any]) -> Callable[[Any], None]:
     """Change all JSON files of a dataset."""
 
