@@ -239,6 +239,18 @@ def test_parameters_that_are_not_finite(kind, name, refused):
     refused(kind, spoil, Path(ARRAYS_OF_FRAMES[kind][0]).name, f"'{name}'", "not finite")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("vhap", "jaw_pose"), ("vhap", "static_offset"), ("nersemble", "translation")]
+)
+def test_parameters_with_an_imaginary_part(kind, name, refused):
+    def spoil(bench) -> None:
+        file = ARRAYS_OF_FRAMES[kind][0]
+        values = dict(np.load(bench.root / file)).get(name, np.zeros((1, 120, 3)))
+        bad.arrays(file, **{name: values + 1j})(bench)
+
+    refused(kind, spoil, Path(ARRAYS_OF_FRAMES[kind][0]).name, f"'{name}' holds complex128")
+
+
 def not_finite(*keys: Any) -> Callable[[dict], Any]:
     """Set the last number of a value in a table to NaN, or the value itself."""
 
