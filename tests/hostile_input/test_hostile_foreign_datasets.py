@@ -545,6 +545,12 @@ def every_table(change: Callable[[dict], Any]) -> Callable[[Any], None]:
     return spoil
 
 
+@pytest.mark.parametrize("name", ["image/1", "./image/../image/1", "./image/1.png"])
+def test_a_frame_that_is_listed_twice(name, refused):
+    """However its path is written, with the suffix or without."""
+    refused("imavatar", table(TABLES["imavatar"], frame("file_path", name)), "a frame is listed twice")
+
+
 def other_axes(key: str) -> Callable[[dict], Any]:
     """OpenGL's camera axes for OpenCV's, and back."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ class DatasetFolder:
         return self._tables[relative]
 
     def frames(self, relative: str) -> list[dict]:
-        """The list ``frames`` of a JSON file.
+        """The list ``frames`` of a JSON file; a file's path in it is the same text, however it is written.
 
         Raises:
             UserError: see `table`; or it has no such list of tables.
@@ -134,7 +135,7 @@ class DatasetFolder:
         entries = self.table(relative).get("frames")
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise UserError(f"{self.root / relative}: 'frames' is no list of frames; {ADVICE}")
-        return entries
+        return [{key: _in_one_spelling(key, value) for key, value in entry.items()} for entry in entries]
 
     def file(self, relative: object, source: str, suffixes: Iterable[str] = ("",)) -> Path:
         """An existing file that the file ``source`` names, with the first suffix that fits.
@@ -211,6 +212,12 @@ class DatasetFolder:
             UserError: a link leads it out of the folder.
         """
         return resolve_inside(self.root, f"{CACHE_FOLDER}/foreign", self.root)
+
+
+def _in_one_spelling(key: str, value: object) -> object:
+    if key.endswith("_path") and isinstance(value, str) and value:
+        return posixpath.normpath(value)
+    return value
 
 
 def _is_other(place: str, name: str) -> bool:
