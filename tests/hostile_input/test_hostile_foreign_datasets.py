@@ -513,15 +513,41 @@ def test_names_that_no_file_has(kind, name, refused):
     refused(kind, table(TABLES[kind], frame("file_path", name)), TABLES[kind], "is not the path of a file")
 
 
-@pytest.mark.parametrize("kind", ["imavatar", "nersemble"])
+@pytest.mark.parametrize("kind", TABLES)
 def test_a_table_that_is_a_pipe(kind, refused):
-    """Opening one would wait for ever; other formats do without the file."""
+    """Opening one would wait for ever."""
 
     def spoil(bench) -> None:
         (bench.root / TABLES[kind]).unlink()
         os.mkfifo(bench.root / TABLES[kind])
 
-    refused(kind, spoil)
+    refused(kind, spoil, Path(TABLES[kind]).name, "is no file")
+
+
+NO_FILES: dict[str, Callable[[Path], Any]] = {
+    "folder": Path.mkdir,
+    "broken link": lambda path: path.symlink_to("moved.json"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+}
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(("insta", name) for name in ("transforms_train.json", "transforms_test.json", "canonical.obj")),
+        *(("vhap", name) for name in ("transforms_train.json", "transforms_test.json")),
+        *(("nerface", name) for name in ("transforms_test.json", "index_map.npy")),
+    ],
+)
+def test_what_is_no_file_is_not_taken_for_missing(kind, name, make, refused):
+    """Without such a file the split, the rest pose or the order of time would be others."""
+
+    def spoil(bench) -> None:
+        (bench.root / name).unlink()
+        make(bench.root / name)
+
+    refused(kind, spoil, name, "is no file, or a link that leads nowhere")
 
 
 @pytest.mark.parametrize("kind", ["vhap", "nerface"])

@@ -112,8 +112,17 @@ class DatasetFolder:
         self._tables: dict[str, dict] = {}
 
     def has(self, relative: str) -> bool:
-        """True if there is such a file."""
-        return os.path.isfile(self.root / relative)  # no error at a name that is too long for a file
+        """True if there is such a file.
+
+        Raises:
+            UserError: that name is a folder's, a pipe's, or a link's that leads nowhere, so that what the
+                dataset says in it would be left out without a word.
+        """
+        path = self.root / relative
+        found = os.path.isfile(path)  # no error at a name that is too long for a file
+        if not found and os.path.lexists(path):
+            raise UserError(f"{path}: is no file, or a link that leads nowhere; copy the dataset again")
+        return found
 
     def table(self, relative: str) -> dict:
         """The table in a JSON file, parsed once.
