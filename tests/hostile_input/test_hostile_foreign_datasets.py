@@ -680,6 +680,27 @@ def test_meshes_that_are_no_surface(text, word, refused):
     refused("insta", bad.content("meshes/00000.obj", text), "00000.obj", word)
 
 
+@pytest.mark.parametrize("name", ["00000.obj", "00007.obj"])
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (lambda text: text[: text.rindex("\nf ")], "has 207 triangles, {} 208"),
+        (lambda text: text[: text.index("\nf ", len(text) * 3 // 4)], "triangles, {} 208"),
+        (lambda text: text[:-2], "ends within a line, {} does not"),
+    ],
+    ids=["a line", "a quarter of the file", "a letter"],
+)
+def test_a_mesh_whose_faces_are_cut_short(name, left, words, refused):
+    """The faces of all frames are those of the first mesh; a letter less is another vertex."""
+
+    def spoil(bench) -> None:
+        path = bench.root / "meshes" / name
+        path.write_text(left(path.read_text()))
+
+    other = "00001.obj" if name == "00000.obj" else "00000.obj"
+    refused("insta", spoil, f"{name}: ", words.format(other), "cut short")
+
+
 @pytest.mark.parametrize("format_", [format_.name for format_ in FORMATS])
 @pytest.mark.parametrize("kind", ["nerface", "frames"])
 def test_a_format_that_is_chosen_wrongly(kind, format_, bench, flame):

@@ -228,6 +228,13 @@ def test_a_frame_whose_path_is_written_in_another_way_is_the_same(
     assert "1 frames of the test split are in training too and count as training" in sequence.assumed
 
 
+def test_meshes_whose_writer_ends_no_last_line(flame, tmp_path):
+    truth = peers.write_insta(tmp_path, flame)
+    for path in (tmp_path / "meshes").iterdir():
+        path.write_text(path.read_text().rstrip("\n"))
+    check_head(partnerface.read_sequence(tmp_path), truth)
+
+
 def test_a_head_of_meshes_has_no_landmarks_nor_a_file_to_find_them_on(flame, tmp_path):
     peers.write_insta(tmp_path, flame)
     sequence = partnerface.read_sequence(tmp_path)
