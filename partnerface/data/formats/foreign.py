@@ -28,8 +28,9 @@ SHOWN_DIGITS = 12
 LONGEST_NUMBER = 18
 """Digits of a number in a file's name that count."""
 HEAD_MODEL = "head_model.npz"
-OUR_MARKS = ("config.yaml", "check.json", CANONICAL_HEAD, HEAD_MODEL)
-"""By these the folders of a run, of a check and of a dataset of ours are known."""
+CONVERTED = ".converted"
+OUR_MARKS = ("config.yaml", "check.json", CANONICAL_HEAD, HEAD_MODEL, CONVERTED)
+"""By these the folders of a run, a check, a dataset of ours and one that `convert` wrote are known."""
 UNION_LIST = "sequences_*.txt"
 """VHAP writes one into a folder that joins several sequences."""
 TOO_SHORT = "of a clip too short for that"
