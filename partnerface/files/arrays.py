@@ -1,4 +1,4 @@
-"""Read npz and npy files, which may come from strangers: no pickled objects, a limited size. Write npz."""
+"""Read npz and npy files, which may come from strangers: real numbers and text, a limited size. Write npz."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from partnerface.errors import UserError
+from partnerface.files.regular_files import file_size
 from partnerface.files.whole_files import whole_file
 
+PLAIN_KINDS = "biufSU"
+"""Kinds of types that are read: numpy turns complex numbers, dates and records into plain ones half lost."""
 LARGEST_ARRAYS_BYTES = 2_000_000_000
 """Limit to the unpacked arrays of one file: a head model with all its components takes a tenth."""
 
@@ -28,9 +31,11 @@ def read_arrays(
         largest_bytes: limit to their unpacked size, checked before unpacking.
 
     Raises:
-        UserError: the file is missing, damaged, too large once unpacked, or holds pickled objects.
+        UserError: the file is missing, damaged, too large once unpacked, or holds anything but real numbers
+            and text.
     """
     try:
+        file_size(path)  # raises at a pipe
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             wanted = members if names is None else [name for name in names if name in members]
@@ -51,10 +56,10 @@ def read_array(path: Path, largest_bytes: int = LARGEST_ARRAYS_BYTES) -> np.ndar
     """The array of an npy file.
 
     Raises:
-        UserError: the file is missing, damaged, too large, or holds pickled objects.
+        UserError: the file is missing, damaged, too large, or holds anything but real numbers and text.
     """
     try:
-        if (size := path.stat().st_size) > largest_bytes:
+        if (size := file_size(path)) > largest_bytes:
             raise ValueError(f"{size / 1e6:,.0f} MB, at most {largest_bytes / 1e6:,.0f} MB are read")
         with path.open("rb") as file:
             _check_header(file, size, path.name)
@@ -113,6 +118,8 @@ def _check_header(file: IO[bytes], size: int, name: str) -> None:
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise ValueError(f"{name!r} holds Python objects, which are never loaded")
+    if dtype.kind not in PLAIN_KINDS:
+        raise ValueError(f"{name!r} holds {dtype!s:.40} and not real numbers")
     count = 1
     for length in shape:
         count *= length

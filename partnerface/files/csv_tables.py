@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from partnerface.errors import UserError
+from partnerface.files.regular_files import file_size
 
 LARGEST_CSV = 64_000_000
 """Bytes: half an hour of 63 columns at 60 rows per second. In memory it takes some ten times as much."""
@@ -22,7 +23,7 @@ def read_csv(path: Path, cut_off: bool = False) -> tuple[list[str], list[list[st
         UserError: the file is missing, too large, or not CSV, or a row is not as long as the header.
     """
     try:
-        if (size := path.stat().st_size) > LARGEST_CSV:
+        if (size := file_size(path)) > LARGEST_CSV:
             raise UserError(f"{path}: {size / 1e6:,.0f} MB; CSV of at most {LARGEST_CSV / 1e6:g} MB is read")
         text = path.read_text(encoding="utf-8-sig")
         first = text.partition("\n")[0]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
 
 import yaml
 
 from partnerface.errors import UserError
+from partnerface.files.regular_files import file_size
 
 LARGEST_YAML, LARGEST_JSON = 1_000_000, 128_000_000
 """Bytes of a file: the cameras of two hours of video take as much as the second."""
@@ -40,7 +40,7 @@ def read_yaml_text(path: Path, source: str) -> str:
         UserError: the file is missing, too large or not text.
     """
     try:
-        if (size := path.stat().st_size) > LARGEST_YAML:
+        if (size := file_size(path)) > LARGEST_YAML:
             raise UserError(
                 f"{source}: {size / 1e6:,.1f} MB; YAML of at most {LARGEST_YAML / 1e6:g} MB is read"
             )
@@ -128,10 +128,7 @@ def read_json_table(path: Path, advice: str, largest_bytes: int = LARGEST_JSON) 
         UserError: the file is missing, too large, damaged, or holds no table.
     """
     try:
-        status = path.stat()
-        if not S_ISREG(status.st_mode):
-            raise ValueError("is no file")  # opening a named pipe would wait for ever
-        if (size := status.st_size) > largest_bytes:
+        if (size := file_size(path)) > largest_bytes:
             raise ValueError(f"{size / 1e6:,.0f} MB, {largest_bytes / 1e6:,.0f} MB at most")
         # Editors on Windows put a byte order mark first.
         record = json.loads(path.read_text(encoding="utf-8-sig"))

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from partnerface.errors import UserError
+from partnerface.files.regular_files import file_size
 
 LARGEST_FILE = 1_000_000_000
 """Bytes of a pickle that is opened."""
@@ -34,7 +35,7 @@ def load_pickled_arrays(path: Path) -> dict:
         UserError: the file is too large, is no pickle of a dictionary, or names anything but arrays.
     """
     try:
-        if (size := path.stat().st_size) > LARGEST_FILE:
+        if (size := file_size(path)) > LARGEST_FILE:
             raise ValueError(f"{size / 1e6:,.0f} MB, {LARGEST_FILE / 1e6:,.0f} MB at most")
         with path.open("rb") as file:
             values = _ArrayUnpickler(file, path, _FLAME_ADVICE).load()
@@ -54,6 +55,7 @@ def load_torch_dictionary(path: Path, largest_bytes: int) -> dict:
         UserError: the file is too large, no such file, or names anything but arrays.
     """
     try:
+        file_size(path)  # raises at a pipe
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             if len(names) != 1:

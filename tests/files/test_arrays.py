@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from partnerface.errors import UserError
-from partnerface.files.arrays import read_arrays
+from partnerface.files.arrays import read_array, read_arrays
 
 
 def test_the_named_arrays_come_back(tmp_path: Path) -> None:
@@ -51,3 +51,14 @@ def test_objects_are_refused_by_name(tmp_path: Path) -> None:
     assert read_arrays(tmp_path / "a.npz", ["plain"])["plain"].sum() == 0
     with pytest.raises(UserError, match="'objects' holds Python objects"):
         read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("kind", [complex, "M8[s]", [("x", "f4")]])
+def test_what_numpy_would_turn_into_numbers_half_lost_is_refused(tmp_path: Path, kind) -> None:
+    np.savez(tmp_path / "a.npz", plain=np.zeros(2, np.float16), odd=np.zeros(2, kind))
+    np.save(tmp_path / "b.npy", np.zeros(2, kind))
+    assert read_arrays(tmp_path / "a.npz", ["plain"])["plain"].dtype == np.float16
+    with pytest.raises(UserError, match=r"a\.npz: .*'odd' holds .* and not real numbers"):
+        read_arrays(tmp_path / "a.npz")
+    with pytest.raises(UserError, match=r"b\.npy: .*'b\.npy' holds .* and not real numbers"):
+        read_array(tmp_path / "b.npy")

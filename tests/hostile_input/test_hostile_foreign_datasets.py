@@ -239,6 +239,18 @@ def test_parameters_that_are_not_finite(kind, name, refused):
     refused(kind, spoil, Path(ARRAYS_OF_FRAMES[kind][0]).name, f"'{name}'", "not finite")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("vhap", "jaw_pose"), ("vhap", "static_offset"), ("nersemble", "translation")]
+)
+def test_parameters_with_an_imaginary_part(kind, name, refused):
+    def spoil(bench) -> None:
+        file = ARRAYS_OF_FRAMES[kind][0]
+        values = dict(np.load(bench.root / file)).get(name, np.zeros((1, 120, 3)))
+        bad.arrays(file, **{name: values + 1j})(bench)
+
+    refused(kind, spoil, Path(ARRAYS_OF_FRAMES[kind][0]).name, f"'{name}' holds complex128")
+
+
 def not_finite(*keys: Any) -> Callable[[dict], Any]:
     """Set the last number of a value in a table to NaN, or the value itself."""
 
@@ -501,15 +513,52 @@ def test_names_that_no_file_has(kind, name, refused):
     refused(kind, table(TABLES[kind], frame("file_path", name)), TABLES[kind], "is not the path of a file")
 
 
-@pytest.mark.parametrize("kind", ["imavatar", "nersemble"])
+@pytest.mark.parametrize("kind", TABLES)
 def test_a_table_that_is_a_pipe(kind, refused):
-    """Opening one would wait for ever; other formats do without the file."""
+    """Opening one would wait for ever."""
 
     def spoil(bench) -> None:
         (bench.root / TABLES[kind]).unlink()
         os.mkfifo(bench.root / TABLES[kind])
 
-    refused(kind, spoil)
+    refused(kind, spoil, Path(TABLES[kind]).name, "is no file")
+
+
+NO_FILES: dict[str, Callable[[Path], Any]] = {
+    "folder": Path.mkdir,
+    "broken link": lambda path: path.symlink_to("moved.json"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+}
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(("insta", name) for name in ("transforms_train.json", "transforms_test.json", "canonical.obj")),
+        *(("vhap", name) for name in ("transforms_train.json", "transforms_test.json")),
+        *(("nerface", name) for name in ("transforms_test.json", "index_map.npy")),
+    ],
+)
+def test_what_is_no_file_is_not_taken_for_missing(kind, name, make, refused):
+    """Without such a file the split, the rest pose or the order of time would be others."""
+
+    def spoil(bench) -> None:
+        (bench.root / name).unlink()
+        make(bench.root / name)
+
+    refused(kind, spoil, name, "is no file, or a link that leads nowhere")
+
+
+@pytest.mark.parametrize("kind", ["vhap", "nerface"])
+def test_a_head_model_that_is_a_pipe(kind, refused):
+    """Its checksum is asked for before the file is read."""
+
+    def spoil(bench) -> None:
+        (bench.folder / "flame.npz").unlink()
+        os.mkfifo(bench.folder / "flame.npz")
+
+    refused(kind, spoil, "flame.npz", "head_model")
 
 
 def every_table(change: Callable[[dict], Any]) -> Callable[[Any], None]:
@@ -520,6 +569,12 @@ def every_table(change: Callable[[dict], Any]) -> Callable[[Any], None]:
             table(str(path.relative_to(bench.root)), change)(bench)
 
     return spoil
+
+
+@pytest.mark.parametrize("name", ["image/1", "./image/../image/1", "./image/1.png"])
+def test_a_frame_that_is_listed_twice(name, refused):
+    """However its path is written, with the suffix or without."""
+    refused("imavatar", table(TABLES["imavatar"], frame("file_path", name)), "a frame is listed twice")
 
 
 def other_axes(key: str) -> Callable[[dict], Any]:
@@ -623,6 +678,27 @@ def test_axis_angles_in_place_of_six_numbers(name, count, refused):
 )
 def test_meshes_that_are_no_surface(text, word, refused):
     refused("insta", bad.content("meshes/00000.obj", text), "00000.obj", word)
+
+
+@pytest.mark.parametrize("name", ["00000.obj", "00007.obj"])
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (lambda text: text[: text.rindex("\nf ")], "has 207 triangles, {} 208"),
+        (lambda text: text[: text.index("\nf ", len(text) * 3 // 4)], "triangles, {} 208"),
+        (lambda text: text[:-2], "ends within a line, {} does not"),
+    ],
+    ids=["a line", "a quarter of the file", "a letter"],
+)
+def test_a_mesh_whose_faces_are_cut_short(name, left, words, refused):
+    """The faces of all frames are those of the first mesh; a letter less is another vertex."""
+
+    def spoil(bench) -> None:
+        path = bench.root / "meshes" / name
+        path.write_text(left(path.read_text()))
+
+    other = "00001.obj" if name == "00000.obj" else "00000.obj"
+    refused("insta", spoil, f"{name}: ", words.format(other), "cut short")
 
 
 @pytest.mark.parametrize("format_", [format_.name for format_ in FORMATS])

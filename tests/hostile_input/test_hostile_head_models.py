@@ -164,6 +164,7 @@ def test_training_refuses_a_pickle_with_code(bench, smoke_arguments) -> None:
 LANDMARKS = {
     "empty": (_bytes(b""), ""),
     "no archive": (_bytes(b"landmarks"), ""),
+    "a pipe": (os.mkfifo, "is no file"),
     "no spread": (lambda path: np.savez(path, vertex_ids=np.zeros((3, 3), int)), ""),
     "another length": (
         lambda path: np.savez(

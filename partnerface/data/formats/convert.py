@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from partnerface.data.formats.conventions import flame_translation, inverse_rigid
-from partnerface.data.formats.foreign import HEAD_MODEL, DatasetFolder
+from partnerface.data.formats.foreign import CONVERTED, HEAD_MODEL, DatasetFolder
 from partnerface.data.formats.layout import INTRINSICS, USES, flip_camera_axes
 from partnerface.data.formats.mesh_sequence import Mesh, mesh_vertices, write_obj
 from partnerface.data.formats.writer import SequenceWriter
@@ -221,6 +221,7 @@ def _whole(out: Path):
         # In a container the first process always has the same number.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+        (folder / CONVERTED).touch()
         yield folder
         if out.is_dir():
             out.rmdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,8 +28,9 @@ SHOWN_DIGITS = 12
 LONGEST_NUMBER = 18
 """Digits of a number in a file's name that count."""
 HEAD_MODEL = "head_model.npz"
-OUR_MARKS = ("config.yaml", "check.json", CANONICAL_HEAD, HEAD_MODEL)
-"""By these the folders of a run, of a check and of a dataset of ours are known."""
+CONVERTED = ".converted"
+OUR_MARKS = ("config.yaml", "check.json", CANONICAL_HEAD, HEAD_MODEL, CONVERTED)
+"""By these the folders of a run, a check, a dataset of ours and one that `convert` wrote are known."""
 UNION_LIST = "sequences_*.txt"
 """VHAP writes one into a folder that joins several sequences."""
 TOO_SHORT = "of a clip too short for that"
@@ -111,8 +113,17 @@ class DatasetFolder:
         self._tables: dict[str, dict] = {}
 
     def has(self, relative: str) -> bool:
-        """True if there is such a file."""
-        return os.path.isfile(self.root / relative)  # no error at a name that is too long for a file
+        """True if there is such a file.
+
+        Raises:
+            UserError: that name is a folder's, a pipe's, or a link's that leads nowhere, so that what the
+                dataset says in it would be left out without a word.
+        """
+        path = self.root / relative
+        found = os.path.isfile(path)  # no error at a name that is too long for a file
+        if not found and os.path.lexists(path):
+            raise UserError(f"{path}: is no file, or a link that leads nowhere; copy the dataset again")
+        return found
 
     def table(self, relative: str) -> dict:
         """The table in a JSON file, parsed once.
@@ -126,7 +137,7 @@ class DatasetFolder:
         return self._tables[relative]
 
     def frames(self, relative: str) -> list[dict]:
-        """The list ``frames`` of a JSON file.
+        """The list ``frames`` of a JSON file; a file's path in it is the same text, however it is written.
 
         Raises:
             UserError: see `table`; or it has no such list of tables.
@@ -134,7 +145,7 @@ class DatasetFolder:
         entries = self.table(relative).get("frames")
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise UserError(f"{self.root / relative}: 'frames' is no list of frames; {ADVICE}")
-        return entries
+        return [{key: _in_one_spelling(key, value) for key, value in entry.items()} for entry in entries]
 
     def file(self, relative: object, source: str, suffixes: Iterable[str] = ("",)) -> Path:
         """An existing file that the file ``source`` names, with the first suffix that fits.
@@ -211,6 +222,12 @@ class DatasetFolder:
             UserError: a link leads it out of the folder.
         """
         return resolve_inside(self.root, f"{CACHE_FOLDER}/foreign", self.root)
+
+
+def _in_one_spelling(key: str, value: object) -> object:
+    if key.endswith("_path") and isinstance(value, str) and value:
+        return posixpath.normpath(value)
+    return value
 
 
 def _is_other(place: str, name: str) -> bool:

@@ -85,7 +85,10 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         )
         intrinsics.append(checked(record.get("intrinsics"), (4,), "intrinsics", source))
         counts.append(len(entries))
-        columns["image"] += [_image(folder, video, entry) for entry in entries]
+        found = [_image(folder, video, entry) for entry in entries]
+        if len({*found}) < len(found):
+            raise UserError(f"{source}: a frame is listed twice; {ADVICE}")
+        columns["image"] += found
         columns["world"].append(rigid_matrices([e.get("world_mat") for e in entries], "world_mat", source))
         columns["expression"].append(
             checked([e.get("expression") for e in entries], (-1, -1), "expression", source)
@@ -146,13 +149,7 @@ def _number(path: str) -> int:
 def _in_order(entries: list[dict], source: Path) -> list[dict]:
     if not entries:
         raise UserError(f"{source}: lists no frames; {ADVICE}")
-    ordered = sorted(
-        entries, key=lambda entry: (_number(text(entry, "file_path", source)), entry["file_path"])
-    )
-    names = [entry["file_path"] for entry in ordered]
-    if len({*names}) < len(names):
-        raise UserError(f"{source}: a frame is listed twice; {ADVICE}")
-    return ordered
+    return sorted(entries, key=lambda entry: (_number(text(entry, "file_path", source)), entry["file_path"]))
 
 
 def _image(folder: DatasetFolder, video: str, entry: dict) -> Path:

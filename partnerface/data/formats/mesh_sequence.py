@@ -91,12 +91,14 @@ def read_meshes(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Vertices ``[T, V, 3]`` of T meshes and the faces of the first ``[Fc, 3]``.
 
     Raises:
-        UserError: see `read_obj`; or a mesh has another number of vertices, or all of them in one place.
+        UserError: see `read_obj`; or a mesh has another number of vertices or faces, all vertices in one
+            place, or an end that was cut off.
     """
     first = read_obj(paths[0])
     if not len(first.faces):
         raise UserError(f"{paths[0]}: has no triangles; {ADVICE}")
     vertices = np.empty((len(paths), *first.vertices.shape), np.float32)
+    whole = _end(paths[0])
     with shown_progress("Reading meshes", len(paths)) as advance:
         for frame, path in enumerate(paths):
             mesh = read_obj(path, with_faces=False)
@@ -106,9 +108,20 @@ def read_meshes(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
                 )
             if not np.ptp(mesh.vertices, axis=0).any():
                 raise UserError(f"{path}: all vertices lie in one place; {ADVICE}")
+            if (end := _end(path)) != whole:
+                (less, cut), (more, other) = sorted([(end, path), (whole, paths[0])])
+                words = f"has {less[0]} triangles, {other.name} {more[0]}"
+                words = words if less[0] < more[0] else f"ends within a line, {other.name} does not"
+                raise UserError(f"{cut}: {words}; was it cut short? {ADVICE}")
             vertices[frame] = mesh.vertices
             advance()
     return vertices, first.faces
+
+
+def _end(path: Path) -> tuple[int, bool]:
+    """Number of faces, which come last in an OBJ file, and whether its last line has an end."""
+    content = path.read_bytes()
+    return content.count(b"\nf "), content.endswith(b"\n")
 
 
 def head_of_meshes(

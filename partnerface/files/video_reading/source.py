@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partnerface.errors import UserError
+from partnerface.files.regular_files import file_size
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 DEFAULT_PICTURE_FPS = 25.0
@@ -133,6 +134,7 @@ def file_digest(path: Path) -> str:
         UserError: it cannot be read.
     """
     try:
+        file_size(path)  # raises at a pipe
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -1,6 +1,7 @@
 """A dataset written for another system and read back poses the same head on the same pixels."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import partnerface
 from partnerface.cli.main import main
 from partnerface.data.completion import torso_motion
+from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_grey, read_rgb
@@ -94,6 +96,22 @@ def test_our_own_dataset_goes_to_others_and_back(synthetic_dataset, tmp_path, ca
         assert sequence.fps == ours.fps
         assert main(["check", str(back), "--out", str(tmp_path / "check")]) in (0, 1)
         assert (tmp_path / "check" / "overlay.png").is_file()
+
+
+@pytest.mark.parametrize("to", ["partnerface", "vhap", "insta"])
+def test_a_conversion_inside_a_dataset_is_none_of_it(to, source, tmp_path, capsys):
+    """Else all that was made for the dataset would be made again; a change of its own files still counts."""
+    root, flame = tmp_path / "set", source[1]
+    shutil.copytree(source[0], root)
+    arguments = ["convert", str(root), "--to", to, "--out", str(root / "made"), "--head_model", str(flame)]
+    before = DatasetFolder(root).fingerprint
+    assert main(arguments) == 0
+    assert DatasetFolder(root).fingerprint == before
+    written = DatasetFolder(root / "made").fingerprint
+    (root / "made/transforms.json").touch()
+    assert DatasetFolder(root / "made").fingerprint != written
+    (root / "images/00003_00.png").touch()
+    assert DatasetFolder(root).fingerprint != before
 
 
 def test_what_cannot_be_converted_is_refused(source, tmp_path, capsys):

@@ -209,6 +209,32 @@ def test_insta(case, flame, tmp_path):
     assert (said in sequence.assumed) == (case == "overlapping splits")
 
 
+@pytest.mark.parametrize(
+    ("write", "key"), [(peers.write_vhap, "file_path"), (peers.write_insta, "mesh_path")]
+)
+@pytest.mark.parametrize("way", ["./{}", "images/..//{}"])
+def test_a_frame_whose_path_is_written_in_another_way_is_the_same(
+    write, key, way, flame, flame_file, tmp_path
+):
+    """Else a training frame would be tested on too."""
+    truth = write(tmp_path, flame)
+    train, test = (
+        json.loads((tmp_path / f"transforms_{name}.json").read_text()) for name in ("train", "test")
+    )
+    test["frames"].append({**train["frames"][1], key: way.format(train["frames"][1][key])})
+    peers.dump(tmp_path / "transforms_test.json", test)
+    sequence = partnerface.read_sequence(tmp_path, head_model=flame_file)
+    check_head(sequence, truth)
+    assert "1 frames of the test split are in training too and count as training" in sequence.assumed
+
+
+def test_meshes_whose_writer_ends_no_last_line(flame, tmp_path):
+    truth = peers.write_insta(tmp_path, flame)
+    for path in (tmp_path / "meshes").iterdir():
+        path.write_text(path.read_text().rstrip("\n"))
+    check_head(partnerface.read_sequence(tmp_path), truth)
+
+
 def test_a_head_of_meshes_has_no_landmarks_nor_a_file_to_find_them_on(flame, tmp_path):
     peers.write_insta(tmp_path, flame)
     sequence = partnerface.read_sequence(tmp_path)
