@@ -62,6 +62,16 @@ class Conversion:
         """``[Fc, 3]``."""
         return self.head_model.faces.numpy()
 
+    def frame_numbers(self) -> list[int]:
+        """``T`` increasing numbers of the frames, which their times are at the frame rate."""
+        sequence = self.sequence
+        order = torch.arange(len(sequence))
+        if sequence.times is None:
+            return order.tolist()
+        numbers = (sequence.times.double() * sequence.fps).round().long().clamp(min=0)
+        # Of frames nearer to each other than the frame rate says each has the next number.
+        return ((numbers - order).cummax(0).values + order).tolist()
+
     def entries(self, extra: Callable[[int], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         """Frames by the name of their file: all, and those of each use."""
         sequence = self.sequence
@@ -113,6 +123,7 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
     sequence, camera = conversion.sequence, conversion.sequence.camera
     parameters = _flame_parameters(conversion)
     poses = _squares(flip_camera_axes(camera.camera_to_world))
+    numbers = conversion.frame_numbers()
     with _whole(out) as folder:
         for name in ("images", "fg_masks", "meshes" if parameters is None else "flame_param"):
             (folder / name).mkdir()
@@ -126,7 +137,9 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
             write_image(folder / f"fg_masks/{stem}.png", matte)
             fx, fy, cx, cy = camera.intrinsics[i].tolist()
             found = {
-                **{"timestep_index": i, "timestep_index_original": i, "timestep_id": f"{i:05d}"},
+                # GaussianAvatars asks for time steps from 0 and on.
+                **{"timestep_index": i, "timestep_index_original": numbers[i]},
+                "timestep_id": f"{numbers[i]:05d}",
                 **{"camera_index": 0, "camera_id": "0"},
                 # Rows are counted from the bottom.
                 **{"fl_x": fx, "fl_y": fy, "cx": cx, "cy": camera.height - cy, "w": camera.width},

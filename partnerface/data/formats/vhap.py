@@ -126,9 +126,16 @@ def _entries(folder: DatasetFolder) -> tuple[list[dict], dict[str, list[int]], l
 
 
 def _in_time(entries: list[dict], source: Path) -> list[dict]:
-    """By the time step; where each sequence of a union counts from 0, one sequence after the other."""
-    steps = [number({"timestep_index": 0, **entry}, "timestep_index", source) for entry in entries]
+    """By the time step; where each sequence of a union counts from 0, one sequence after the other.
+
+    That of an entry is set to its number in the video where all have one: exports count what they hold.
+    """
     cameras = [str(entry.get("camera_index")) for entry in entries]
+    originals = [entry.get("timestep_index_original") for entry in entries]
+    numbered = all(isinstance(original, int | float) for original in originals)
+    if numbered and len({*zip(originals, cameras, strict=True)}) == len(entries) and not _is_union(entries):
+        entries = [{**e, "timestep_index": o} for e, o in zip(entries, originals, strict=True)]
+    steps = [number({"timestep_index": 0, **entry}, "timestep_index", source) for entry in entries]
     again = len({*zip(steps, cameras, strict=True)}) < len(entries)
     sequences = [str(Path(entry["file_path"]).parent) if again else "" for entry in entries]
     starts: dict[str, float] = {}
@@ -136,6 +143,11 @@ def _in_time(entries: list[dict], source: Path) -> list[dict]:
         starts[sequence] = min(step, starts.get(sequence, step))
     keys = [(starts[sequence], sequence, step) for sequence, step in zip(sequences, steps, strict=True)]
     return [entries[i] for i in sorted(range(len(entries)), key=keys.__getitem__)]
+
+
+def _is_union(entries: list[dict]) -> bool:
+    """True if pictures lie in several folders; each of a union's numbers its frames anew."""
+    return len({Path(entry["file_path"]).parent for entry in entries}) > 1
 
 
 def _times(entries: list[dict], fps: float) -> Tensor:

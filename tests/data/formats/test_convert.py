@@ -1,5 +1,6 @@
 """A dataset written for another system and read back poses the same head on the same pixels."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 import partnerface
 from partnerface.cli.main import main
 from partnerface.data.completion import torso_motion
+from partnerface.data.formats.convert import Conversion
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_grey, read_rgb
@@ -94,6 +96,40 @@ def test_our_own_dataset_goes_to_others_and_back(synthetic_dataset, tmp_path, ca
         assert sequence.fps == ours.fps
         assert main(["check", str(back), "--out", str(tmp_path / "check")]) in (0, 1)
         assert (tmp_path / "check" / "overlay.png").is_file()
+
+
+def test_missing_frames_leave_gaps_in_time(tmp_path, capsys):
+    """GaussianAvatars asks for time steps from 0 and on, so that frames have numbers of the video beside."""
+    flame = tmp_path / "flame.npz"
+    np.savez(flame, **peers.flame_form())
+    numbers = [40, 43, 46, 47, 48, 50, 60, 61, 62, 70]
+    root = tmp_path / "source"
+    peers.write_vhap(root, peers.flame_form(), indices=numbers)
+    for out, to in ((tmp_path / "ours", "partnerface"), (tmp_path / "back", "vhap")):
+        arguments = ["--to", to, "--out", str(out), "--head_model", str(flame)]
+        assert main(["convert", str(root), *arguments]) == 0
+        sequence = partnerface.read_sequence(out, head_model=flame)
+        np.testing.assert_allclose(sequence.times, np.array(numbers) / 25)
+        root = out
+    entries = json.loads((root / "transforms.json").read_text())["frames"]
+    assert [entry["timestep_index"] for entry in entries] == list(range(10))
+    assert [entry["timestep_index_original"] for entry in entries] == numbers
+    assert [int(entry["timestep_id"]) for entry in entries] == numbers
+
+
+@pytest.mark.parametrize(
+    ("seconds", "numbers"),
+    [
+        (None, [0, 1, 2, 3, 4, 5]),
+        ([0.0, 0.04, 0.2, 0.24, 1.0, 1.04], [0, 1, 5, 6, 25, 26]),
+        # Three frames within a third of a step, as of a phone that stalls.
+        ([0.09, 0.098, 0.102, 0.16, 0.32, 0.4], [2, 3, 4, 5, 8, 10]),
+    ],
+)
+def test_every_frame_has_a_number_of_its_own(seconds, numbers, tiny_video, tmp_path):
+    times = None if seconds is None else torch.tensor(seconds, dtype=torch.float64)
+    sequence = tiny_video(times=times).write(tmp_path / "set", fps=25.0)
+    assert Conversion(sequence, None, None, lambda: None).frame_numbers() == numbers
 
 
 def test_what_cannot_be_converted_is_refused(source, tmp_path, capsys):
