@@ -175,13 +175,14 @@ def convert_insta(conversion: Conversion, out: Path) -> None:
     head = sequence.head
     pose = inverse_rigid(torch.cat([head.rotation, head.translation[..., None]], -1).double())
     centre = pose[:, :, :3] @ camera.camera_to_world[:, :, 3:].double() + pose[:, :, 3:]
+    numbers = conversion.frame_numbers()
     poses = _squares(torch.cat([pose[:, :, :3] @ camera.camera_to_world[:, :, :3].double(), centre], -1))
     with _whole(out) as folder:
         for name in ("images", "meshes", "seg_mask", "depth", "flame/exp"):
             (folder / name).mkdir(parents=True)
 
         def entry(i: int) -> dict[str, Any]:
-            stem = f"{i:05d}"
+            stem = f"{numbers[i]:05d}"
             colours = read_rgb(sequence.image_paths[i])
             matte = read_matte(sequence.matte_paths[i])
             write_image(folder / f"images/{stem}.png", np.dstack([colours, matte]))
