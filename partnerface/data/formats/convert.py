@@ -19,6 +19,7 @@ from partnerface.data.formats.conventions import flame_translation, inverse_rigi
 from partnerface.data.formats.foreign import HEAD_MODEL, DatasetFolder
 from partnerface.data.formats.layout import INTRINSICS, USES, flip_camera_axes
 from partnerface.data.formats.mesh_sequence import Mesh, mesh_vertices, write_obj
+from partnerface.data.formats.vhap_flame import COEFFICIENTS
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
@@ -40,6 +41,10 @@ INSTA_EXPRESSIONS = 100
 MILLIMETRES = 1000.0
 SHARED_ARRAYS = ("shape", "static_offset")
 """Arrays of VHAP that are the same in every frame."""
+PADDED = {"shape": 300, "expr": 100}
+"""Coefficients that GaussianAvatars' FLAME has; those that a dataset lacks are written as zeros."""
+CANONICAL_JAW = 0.3
+"""Radians by which the mouth of VHAP's head at rest is open."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,15 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
             return found
 
         header = conversion.header() | {"cy": camera.height - float(camera.intrinsics[0, 3])}
+        if parameters is not None:
+            rest: dict[str, Any] = {
+                k: v if k in SHARED_ARRAYS else np.zeros_like(v[:1]) for k, v in parameters.items()
+            }
+            rest["jaw_pose"][0, 0] = CANONICAL_JAW
+            # By this file GaussianAvatars knows a dataset with FLAME parameters.
+            np.savez(folder / "canonical_flame_param.npz", **rest)
+            counts = conversion.head_model.num_identity, conversion.head_model.num_expression
+            header |= dict(zip(COEFFICIENTS.values(), counts, strict=True))
         for name, entries in conversion.entries(entry).items():
             steps = [e["timestep_index"] for e in entries]
             record = header | {"timestep_indices": steps, "camera_indices": [0], "frames": entries}
@@ -287,7 +301,13 @@ def _flame_parameters(conversion: Conversion) -> dict[str, np.ndarray] | None:
         "rotation": rotation_vectors(head.rotation),
         **{"neck_pose": vectors["neck"], "jaw_pose": vectors["jaw"]},
         "eyes_pose": torch.cat([vectors["eye_left"], vectors["eye_right"]], 1),
-        **{"shape": head.identity, "expr": head.expression},
-        **({"static_offset": offset} if bool(offset.abs().max() > 0) else {}),
+        **{"shape": _padded(head.identity, "shape"), "expr": _padded(head.expression, "expr")},
+        # GaussianAvatars asks for it.
+        "static_offset": offset,
     }
     return {name: values.numpy().astype(np.float32) for name, values in arrays.items()}
+
+
+def _padded(values: Tensor, name: str) -> Tensor:
+    """``[..., N]`` coefficients and zeros up to as many as GaussianAvatars has."""
+    return torch.nn.functional.pad(values, (0, max(PADDED[name] - values.shape[-1], 0)))

@@ -30,7 +30,7 @@ from partnerface.data.formats.foreign_values import (
 )
 from partnerface.data.formats.layout import flip_camera_axes
 from partnerface.data.formats.mesh_sequence import head_of_meshes, read_meshes, read_obj
-from partnerface.data.formats.vhap_flame import facing, read_flame_files
+from partnerface.data.formats.vhap_flame import COEFFICIENTS, facing, read_flame_files
 from partnerface.data.splits import spread_evenly
 from partnerface.errors import UserError
 
@@ -77,7 +77,13 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     train = splits.get("train") or [*range(len(entries))]
     if "flame_param_path" in entries[0]:
         files = [folder.file(text(entry, "flame_param_path", source), source.name) for entry in entries]
-        head_model, head = read_flame_files(folder, files, train[0], given, guesses)
+        table = folder.table(source.name)
+        counts = {
+            name: max(int(number(table, key, source)), 1)
+            for name, key in COEFFICIENTS.items()
+            if key in table
+        }
+        head_model, head = read_flame_files(folder, files, train[0], given, guesses, counts)
     else:
         paths = [folder.file(text(entry, "mesh_path", source), source.name) for entry in entries]
         vertices, faces = read_meshes(paths)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 import partnerface
 from partnerface.cli.main import main
@@ -77,6 +78,42 @@ def test_an_imavatar_dataset_goes_to_others(way, tmp_path, capsys):
     assert np.abs(pixels - placed(before)[1]).max() < 1e-3
     assert (sequence.splits["train"], sequence.splits["test"]) == (truth.train, truth.test)
     assert sequence.head_model_record.name == ("meshes" if way == ["insta"] else "flame")
+    if way != ["insta"]:
+        assert sequence.head_model_record == before.head_model_record
+        torch.testing.assert_close(sequence.head.identity, before.head.identity)
+        torch.testing.assert_close(sequence.head.expression, before.head.expression)
+
+
+def seen_by_gaussian_avatars(root: Path, use: str) -> tuple[dict[int, dict], list[tuple[int, np.ndarray]]]:
+    """What its loader takes of a split: arrays by time step, and time steps with their cameras."""
+    frames = json.loads((root / f"transforms_{use}.json").read_text())["frames"]
+    arrays = {frame["timestep_index"]: dict(np.load(root / frame["flame_param_path"])) for frame in frames}
+    return arrays, [(frame["timestep_index"], np.array(frame["transform_matrix"])) for frame in frames]
+
+
+def test_what_gaussian_avatars_asks_for(tmp_path, capsys):
+    """It takes all of shape and expr, the static offset of time step 0, and poses with its own FLAME."""
+    flame = peers.flame_form()
+    np.savez(tmp_path / "flame.npz", **flame)
+    truth = peers.write_imavatar(tmp_path / "imavatar", flame)
+    root, given = tmp_path / "vhap", ["--head_model", str(tmp_path / "flame.npz")]
+    assert main(["convert", str(tmp_path / "imavatar"), "--to", "vhap", "--out", str(root), *given]) == 0
+    # By this file it knows its own datasets.
+    assert np.load(root / "canonical_flame_param.npz")["jaw_pose"] == pytest.approx(np.array([[0.3, 0, 0]]))
+    (train, cameras), (test, others) = (seen_by_gaussian_avatars(root, use) for use in ("train", "test"))
+    assert train[0]["static_offset"].shape == (1, len(flame["v_template"]), 3)
+    vertices = []
+    for step, camera in [*cameras, *others]:
+        arrays = {**train, **test}[step]
+        assert (arrays["shape"].shape, arrays["expr"].shape) == ((300,), (1, 100))
+        pose = np.concatenate([arrays[f"{name}_pose"] for name in ("neck", "jaw", "eyes")], 1)
+        turns = np.concatenate([arrays["rotation"], pose.reshape(4, 3)])
+        head = peers.pose_flame(
+            *(flame, train[0]["shape"], arrays["expr"][0], Rotation.from_rotvec(turns).as_matrix()),
+            static_offset=train[0]["static_offset"][0],
+        )
+        vertices.append((head + arrays["translation"] - camera[:3, 3]) @ camera[:3, :3] @ peers.OPENGL)
+    assert np.abs(np.array(vertices) - truth.in_camera).max() < 1e-5
 
 
 def test_our_own_dataset_goes_to_others_and_back(synthetic_dataset, tmp_path, capsys):
