@@ -123,18 +123,26 @@ def convert_partnerface(conversion: Conversion, out: Path) -> None:
 def convert_vhap(conversion: Conversion, out: Path) -> None:
     """Write VHAP's format: FLAME parameters where the head is FLAME's, else meshes.
 
-    Pictures are laid over white, as GaussianAvatars expects.
+    Pictures are laid over white, as GaussianAvatars expects. It has the poses of training and test alone: a
+    frame of ours for validation would be trained with a head at the origin. So those are in
+    ``transforms.json`` only, which it does not read, with ``split`` "val".
     """
     sequence, camera = conversion.sequence, conversion.sequence.camera
     parameters = _flame_parameters(conversion)
     poses = _squares(flip_camera_axes(camera.camera_to_world))
     numbers = conversion.frame_numbers()
+    validated = {*sequence.splits.get("val", [])}
+    loaded = {*sequence.splits.get("train", []), *sequence.test_frames}
+    # GaussianAvatars takes the identity of time step 0.
+    order = sorted(range(len(sequence)), key=lambda frame: frame not in loaded)
+    steps = {frame: step for step, frame in enumerate(order)}
     with _whole(out) as folder:
         for name in ("images", "fg_masks", "meshes" if parameters is None else "flame_param"):
             (folder / name).mkdir()
 
         def entry(i: int) -> dict[str, Any]:
-            stem = f"{i:05d}_00"
+            step = f"{steps[i]:05d}"
+            stem = f"{step}_00"
             matte = read_matte(sequence.matte_paths[i])
             share = matte[..., None].astype(np.float32) / 255
             over_white = read_rgb(sequence.image_paths[i]) * share + 255 * (1 - share)
@@ -142,8 +150,7 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
             write_image(folder / f"fg_masks/{stem}.png", matte)
             fx, fy, cx, cy = camera.intrinsics[i].tolist()
             found = {
-                # GaussianAvatars asks for time steps from 0 and on.
-                **{"timestep_index": i, "timestep_index_original": numbers[i]},
+                **{"timestep_index": steps[i], "timestep_index_original": numbers[i]},
                 "timestep_id": f"{numbers[i]:05d}",
                 **{"camera_index": 0, "camera_id": "0"},
                 # Rows are counted from the bottom.
@@ -151,13 +158,14 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
                 **{"h": camera.height, "camera_angle_x": 2 * math.atan(camera.width / (2 * fx))},
                 "transform_matrix": poses[i],
                 **{"file_path": f"images/{stem}.png", "fg_mask_path": f"fg_masks/{stem}.png"},
+                **({"split": "val"} if i in validated else {}),
             }
             if parameters is None:
-                found["mesh_path"] = f"meshes/{i:05d}.obj"
+                found["mesh_path"] = f"meshes/{step}.obj"
                 vertices = _posed(conversion, i)
                 write_obj(folder / found["mesh_path"], Mesh(vertices.numpy(), conversion.faces()))
             else:
-                found["flame_param_path"] = f"flame_param/{i:05d}.npz"
+                found["flame_param_path"] = f"flame_param/{step}.npz"
                 rows: dict[str, Any] = {
                     k: v if k in SHARED_ARRAYS else v[i : i + 1] for k, v in parameters.items()
                 }
@@ -175,9 +183,14 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
             np.savez(folder / "canonical_flame_param.npz", **rest)
             counts = conversion.head_model.num_identity, conversion.head_model.num_expression
             header |= dict(zip(COEFFICIENTS.values(), counts, strict=True))
-        for name, entries in conversion.entries(entry).items():
-            steps = [e["timestep_index"] for e in entries]
-            record = header | {"timestep_indices": steps, "camera_indices": [0], "frames": entries}
+        tables = conversion.entries(entry)
+        for name, entries in tables.items():
+            # VHAP's validation has training's time steps, seen by other cameras: of one it is empty.
+            listed = tables["_train"] if name == "_val" else entries
+            record = header | {
+                "timestep_indices": [e["timestep_index"] for e in listed],
+                **{"camera_indices": [0], "frames": [] if name == "_val" else entries},
+            }
             (folder / f"transforms{name}.json").write_text(json.dumps(record))
 
 

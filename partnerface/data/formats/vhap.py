@@ -36,7 +36,8 @@ from partnerface.errors import UserError
 
 ALL, TRAIN = "transforms.json", "transforms_train.json"
 FILES = (("train", TRAIN), ("test", "transforms_test.json"), ("val", "transforms_val.json"), ("", ALL))
-"""Earlier ones overrule: a frame of training is in no other split; frames of the last alone are gaps."""
+"""Earlier ones overrule: a frame of training is in no other split; frames of the last alone are gaps, or of
+validation where `partnerface convert` says so."""
 MATTE_FOLDERS = ("fg_masks", "fg_mask", "masks", "mask")
 """Where mattes lie that no frame names."""
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x")
@@ -120,7 +121,8 @@ def _entries(folder: DatasetFolder) -> tuple[list[dict], dict[str, list[int]], l
         if both := by_path.keys() & paths if split == "test" else ():
             guesses.append(f"{len(both)} frames of the test split are in training too and count as training")
         for path, entry in zip(paths, folder.frames(name), strict=True):
-            by_path.setdefault(path, {**shared, **entry, "split": split})
+            own = "val" if entry.get("split") == "val" and folder.has(TRAIN) else ""
+            by_path.setdefault(path, {**shared, **entry, "split": split or own})
     source = folder.root / TRAIN
     if not by_path:
         raise UserError(f"{source}: lists no frames; {ADVICE}")

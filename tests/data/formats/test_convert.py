@@ -135,6 +135,31 @@ def test_our_own_dataset_goes_to_others_and_back(synthetic_dataset, tmp_path, ca
         assert (tmp_path / "check" / "overlay.png").is_file()
 
 
+@pytest.mark.parametrize("meshes", [False, True])
+def test_gaussian_avatars_is_given_no_frame_whose_pose_it_does_not_load(meshes, tmp_path, capsys):
+    """It poses those of training and test, from time step 0, and would train on others with no pose."""
+    flame = peers.flame_form()
+    np.savez(tmp_path / "flame.npz", **flame)
+    file = None if meshes else tmp_path / "flame.npz"
+    given = [] if meshes else ["--head_model", str(file)]
+    source, root = tmp_path / "source", tmp_path / "vhap"
+    peers.write_vhap(source, flame, meshes=meshes)
+    uses = {"train": [1, 4, 6], "val": [2, 7], "test": [8, 9]}
+    whole = json.loads((source / "transforms.json").read_text())
+    for use, frames in uses.items():
+        entries = [whole["frames"][frame] for frame in frames]
+        peers.dump(source / f"transforms_{use}.json", {**whole, "frames": entries})
+    assert main(["convert", str(source), "--to", "vhap", "--out", str(root), *given]) == 0
+    tables = {use: json.loads((root / f"transforms_{use}.json").read_text()) for use in uses}
+    steps = {use: [frame["timestep_index"] for frame in table["frames"]] for use, table in tables.items()}
+    assert steps == {"train": [0, 1, 2], "val": [], "test": [3, 4]}
+    assert tables["val"]["timestep_indices"] == [0, 1, 2]
+    before, back = (partnerface.read_sequence(path, head_model=file) for path in (source, root))
+    assert back.splits == before.splits == uses
+    for found, expected in zip(placed(back), placed(before), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 def test_missing_frames_leave_gaps_in_time(tmp_path, capsys):
     """GaussianAvatars asks for time steps from 0 and on, so that frames have numbers of the video beside."""
     flame = tmp_path / "flame.npz"
