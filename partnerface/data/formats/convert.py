@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.conventions import flame_translation, inverse_rigid
 from partnerface.data.formats.foreign import HEAD_MODEL, DatasetFolder
 from partnerface.data.formats.layout import INTRINSICS, USES, flip_camera_axes
@@ -45,6 +47,8 @@ PADDED = {"shape": 300, "expr": 100}
 """Coefficients that GaussianAvatars' FLAME has; those that a dataset lacks are written as zeros."""
 CANONICAL_JAW = 0.3
 """Radians by which the mouth of VHAP's head at rest is open."""
+NOTICED_PX = 0.5
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,14 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
                 **{"camera_indices": [0], "frames": [] if name == "_val" else entries},
             }
             (folder / f"transforms{name}.json").write_text(json.dumps(record))
+    if validated:
+        logger.warning("%s: the %d frames of validation are in transforms.json alone", out, len(validated))
+    if parameters is not None and (off := _off_for_gaussian_avatars(camera)) > NOTICED_PX:
+        logger.warning(
+            "%s: GaussianAvatars takes the middle of the picture for the principal point, and fx for fy: "
+            "there heads lie up to %.1f px off",
+            *(out, off),
+        )
 
 
 def convert_insta(conversion: Conversion, out: Path) -> None:
@@ -319,6 +331,13 @@ def _flame_parameters(conversion: Conversion) -> dict[str, np.ndarray] | None:
         "static_offset": offset,
     }
     return {name: values.numpy().astype(np.float32) for name, values in arrays.items()}
+
+
+def _off_for_gaussian_avatars(camera: Camera) -> float:
+    """Pixels by which it may misplace what is in a picture: it reads the horizontal field of view alone."""
+    fx, fy, cx, cy = camera.intrinsics.T
+    aside, up = (cx - camera.width / 2).abs(), (cy - camera.height / 2).abs()
+    return float(torch.maximum(aside, up + (fx / fy - 1).abs() * camera.height / 2).max())
 
 
 def _padded(values: Tensor, name: str) -> Tensor:

@@ -91,13 +91,16 @@ def seen_by_gaussian_avatars(root: Path, use: str) -> tuple[dict[int, dict], lis
     return arrays, [(frame["timestep_index"], np.array(frame["transform_matrix"])) for frame in frames]
 
 
-def test_what_gaussian_avatars_asks_for(tmp_path, capsys):
+def test_what_gaussian_avatars_asks_for(tmp_path, capsys, caplog):
     """It takes all of shape and expr, the static offset of time step 0, and poses with its own FLAME."""
     flame = peers.flame_form()
     np.savez(tmp_path / "flame.npz", **flame)
     truth = peers.write_imavatar(tmp_path / "imavatar", flame)
     root, given = tmp_path / "vhap", ["--head_model", str(tmp_path / "flame.npz")]
     assert main(["convert", str(tmp_path / "imavatar"), "--to", "vhap", "--out", str(root), *given]) == 0
+    # It reads the field of view alone. In 64x48 cx is 0.52 wide, cy 0.45 high, fx 1.4 and fy 1.9.
+    up = (0.5 - 0.45) * 48 + abs(1.4 * 64 / (1.9 * 48) - 1) * 24
+    assert f"heads lie up to {up:.1f} px off" in caplog.text
     # By this file it knows its own datasets.
     assert np.load(root / "canonical_flame_param.npz")["jaw_pose"] == pytest.approx(np.array([[0.3, 0, 0]]))
     (train, cameras), (test, others) = (seen_by_gaussian_avatars(root, use) for use in ("train", "test"))
@@ -136,7 +139,7 @@ def test_our_own_dataset_goes_to_others_and_back(synthetic_dataset, tmp_path, ca
 
 
 @pytest.mark.parametrize("meshes", [False, True])
-def test_gaussian_avatars_is_given_no_frame_whose_pose_it_does_not_load(meshes, tmp_path, capsys):
+def test_gaussian_avatars_is_given_no_frame_whose_pose_it_does_not_load(meshes, tmp_path, capsys, caplog):
     """It poses those of training and test, from time step 0, and would train on others with no pose."""
     flame = peers.flame_form()
     np.savez(tmp_path / "flame.npz", **flame)
@@ -154,6 +157,7 @@ def test_gaussian_avatars_is_given_no_frame_whose_pose_it_does_not_load(meshes, 
     steps = {use: [frame["timestep_index"] for frame in table["frames"]] for use, table in tables.items()}
     assert steps == {"train": [0, 1, 2], "val": [], "test": [3, 4]}
     assert tables["val"]["timestep_indices"] == [0, 1, 2]
+    assert "the 2 frames of validation are in transforms.json alone" in caplog.text
     before, back = (partnerface.read_sequence(path, head_model=file) for path in (source, root))
     assert back.splits == before.splits == uses
     for found, expected in zip(placed(back), placed(before), strict=True):
