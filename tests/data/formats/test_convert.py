@@ -183,6 +183,21 @@ def test_missing_frames_leave_gaps_in_time(tmp_path, capsys):
     assert [int(entry["timestep_id"]) for entry in entries] == numbers
 
 
+@pytest.mark.parametrize("meshes", [False, True])
+def test_no_frame_of_a_face_alone_is_lost(meshes, tmp_path, capsys):
+    """So near that the neck, the origin of our heads, lies far below the picture, and the face in it."""
+    flame, file = peers.flame_form(), None if meshes else tmp_path / "flame.npz"
+    np.savez(tmp_path / "flame.npz", **flame)
+    truth = peers.write_vhap(tmp_path / "set", flame, meshes=meshes, closer=5)
+    given = [] if meshes else ["--head_model", str(file)]
+    out = tmp_path / "out"
+    assert main(["convert", str(tmp_path / "set"), "--to", "partnerface", "--out", str(out), *given]) == 0
+    for root in (tmp_path / "set", out):
+        sequence = partnerface.read_sequence(root, head_model=file)
+        assert sequence.splits == {"train": truth.train, "test": truth.test}
+    assert "left out" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("seconds", "numbers"),
     [
