@@ -186,6 +186,7 @@ def track_video(
         residuals = frame_residuals(clip.track, fit.landmark_numbers, aligned)
         sequence = completion.sequence(writer.paths["label_path"])
         sequence.times = torch.from_numpy(track.timestamps[frames])
+        sequence.head_model = head_model
         sequence = writer.finish(sequence, residuals)
     stages.remove(with_others=True)
     return sequence

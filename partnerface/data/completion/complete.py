@@ -30,7 +30,7 @@ from partnerface.data.completion.torso_motion import (
     shrink,
     with_torso_pose,
 )
-from partnerface.data.formats.plausibility import impossible_frames, left_out_report
+from partnerface.data.formats.plausibility import head_middle, impossible_frames, left_out_report
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.data.splits import SPLIT_PROTOCOL, assign_splits, split_coverage
@@ -159,7 +159,7 @@ def complete_sequence(
         UserError: see `complete`; or ``label_folder`` cannot be written.
     """
     weights = tracked.weights.clone()
-    middle = head_model.identity_vertices(tracked.head.identity).mean(0)
+    middle = head_middle(head_model, tracked.head.identity)
     left_out = impossible_frames(tracked.camera, tracked.head, weights, middle=middle)
     weights[list(left_out)] = 0
     if left_out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 from collections.abc import Callable
@@ -15,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.conventions import flame_translation, inverse_rigid
 from partnerface.data.formats.foreign import CONVERTED, HEAD_MODEL, DatasetFolder
 from partnerface.data.formats.layout import INTRINSICS, USES, flip_camera_axes
 from partnerface.data.formats.mesh_sequence import Mesh, mesh_vertices, write_obj
+from partnerface.data.formats.vhap_flame import COEFFICIENTS
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
@@ -40,6 +43,12 @@ INSTA_EXPRESSIONS = 100
 MILLIMETRES = 1000.0
 SHARED_ARRAYS = ("shape", "static_offset")
 """Arrays of VHAP that are the same in every frame."""
+PADDED = {"shape": 300, "expr": 100}
+"""Coefficients that GaussianAvatars' FLAME has; those that a dataset lacks are written as zeros."""
+CANONICAL_JAW = 0.3
+"""Radians by which the mouth of VHAP's head at rest is open."""
+NOTICED_PX = 0.5
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,16 @@ class Conversion:
     def faces(self) -> np.ndarray:
         """``[Fc, 3]``."""
         return self.head_model.faces.numpy()
+
+    def frame_numbers(self) -> list[int]:
+        """``T`` increasing numbers of the frames, which their times are at the frame rate."""
+        sequence = self.sequence
+        order = torch.arange(len(sequence))
+        if sequence.times is None:
+            return order.tolist()
+        numbers = (sequence.times.double() * sequence.fps).round().long().clamp(min=0)
+        # Of frames nearer to each other than the frame rate says each has the next number.
+        return ((numbers - order).cummax(0).values + order).tolist()
 
     def entries(self, extra: Callable[[int], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         """Frames by the name of their file: all, and those of each use."""
@@ -108,17 +127,26 @@ def convert_partnerface(conversion: Conversion, out: Path) -> None:
 def convert_vhap(conversion: Conversion, out: Path) -> None:
     """Write VHAP's format: FLAME parameters where the head is FLAME's, else meshes.
 
-    Pictures are laid over white, as GaussianAvatars expects.
+    Pictures are laid over white, as GaussianAvatars expects. It has the poses of training and test alone: a
+    frame of ours for validation would be trained with a head at the origin. So those are in
+    ``transforms.json`` only, which it does not read, with ``split`` "val".
     """
     sequence, camera = conversion.sequence, conversion.sequence.camera
     parameters = _flame_parameters(conversion)
     poses = _squares(flip_camera_axes(camera.camera_to_world))
+    numbers = conversion.frame_numbers()
+    validated = {*sequence.splits.get("val", [])}
+    loaded = {*sequence.splits.get("train", []), *sequence.test_frames}
+    # GaussianAvatars takes the identity of time step 0.
+    order = sorted(range(len(sequence)), key=lambda frame: frame not in loaded)
+    steps = {frame: step for step, frame in enumerate(order)}
     with _whole(out) as folder:
         for name in ("images", "fg_masks", "meshes" if parameters is None else "flame_param"):
             (folder / name).mkdir()
 
         def entry(i: int) -> dict[str, Any]:
-            stem = f"{i:05d}_00"
+            step = f"{steps[i]:05d}"
+            stem = f"{step}_00"
             matte = read_matte(sequence.matte_paths[i])
             share = matte[..., None].astype(np.float32) / 255
             over_white = read_rgb(sequence.image_paths[i]) * share + 255 * (1 - share)
@@ -126,20 +154,22 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
             write_image(folder / f"fg_masks/{stem}.png", matte)
             fx, fy, cx, cy = camera.intrinsics[i].tolist()
             found = {
-                **{"timestep_index": i, "timestep_index_original": i, "timestep_id": f"{i:05d}"},
+                **{"timestep_index": steps[i], "timestep_index_original": numbers[i]},
+                "timestep_id": f"{numbers[i]:05d}",
                 **{"camera_index": 0, "camera_id": "0"},
                 # Rows are counted from the bottom.
                 **{"fl_x": fx, "fl_y": fy, "cx": cx, "cy": camera.height - cy, "w": camera.width},
                 **{"h": camera.height, "camera_angle_x": 2 * math.atan(camera.width / (2 * fx))},
                 "transform_matrix": poses[i],
                 **{"file_path": f"images/{stem}.png", "fg_mask_path": f"fg_masks/{stem}.png"},
+                **({"split": "val"} if i in validated else {}),
             }
             if parameters is None:
-                found["mesh_path"] = f"meshes/{i:05d}.obj"
+                found["mesh_path"] = f"meshes/{step}.obj"
                 vertices = _posed(conversion, i)
                 write_obj(folder / found["mesh_path"], Mesh(vertices.numpy(), conversion.faces()))
             else:
-                found["flame_param_path"] = f"flame_param/{i:05d}.npz"
+                found["flame_param_path"] = f"flame_param/{step}.npz"
                 rows: dict[str, Any] = {
                     k: v if k in SHARED_ARRAYS else v[i : i + 1] for k, v in parameters.items()
                 }
@@ -148,10 +178,32 @@ def convert_vhap(conversion: Conversion, out: Path) -> None:
             return found
 
         header = conversion.header() | {"cy": camera.height - float(camera.intrinsics[0, 3])}
-        for name, entries in conversion.entries(entry).items():
-            steps = [e["timestep_index"] for e in entries]
-            record = header | {"timestep_indices": steps, "camera_indices": [0], "frames": entries}
+        if parameters is not None:
+            rest: dict[str, Any] = {
+                k: v if k in SHARED_ARRAYS else np.zeros_like(v[:1]) for k, v in parameters.items()
+            }
+            rest["jaw_pose"][0, 0] = CANONICAL_JAW
+            # By this file GaussianAvatars knows a dataset with FLAME parameters.
+            np.savez(folder / "canonical_flame_param.npz", **rest)
+            counts = conversion.head_model.num_identity, conversion.head_model.num_expression
+            header |= dict(zip(COEFFICIENTS.values(), counts, strict=True))
+        tables = conversion.entries(entry)
+        for name, entries in tables.items():
+            # VHAP's validation has training's time steps, seen by other cameras: of one it is empty.
+            listed = tables["_train"] if name == "_val" else entries
+            record = header | {
+                "timestep_indices": [e["timestep_index"] for e in listed],
+                **{"camera_indices": [0], "frames": [] if name == "_val" else entries},
+            }
             (folder / f"transforms{name}.json").write_text(json.dumps(record))
+    if validated:
+        logger.warning("%s: the %d frames of validation are in transforms.json alone", out, len(validated))
+    if parameters is not None and (off := _off_for_gaussian_avatars(camera)) > NOTICED_PX:
+        logger.warning(
+            "%s: GaussianAvatars takes the middle of the picture for the principal point, and fx for fy: "
+            "there heads lie up to %.1f px off",
+            *(out, off),
+        )
 
 
 def convert_insta(conversion: Conversion, out: Path) -> None:
@@ -162,13 +214,14 @@ def convert_insta(conversion: Conversion, out: Path) -> None:
     head = sequence.head
     pose = inverse_rigid(torch.cat([head.rotation, head.translation[..., None]], -1).double())
     centre = pose[:, :, :3] @ camera.camera_to_world[:, :, 3:].double() + pose[:, :, 3:]
+    numbers = conversion.frame_numbers()
     poses = _squares(torch.cat([pose[:, :, :3] @ camera.camera_to_world[:, :, :3].double(), centre], -1))
     with _whole(out) as folder:
         for name in ("images", "meshes", "seg_mask", "depth", "flame/exp"):
             (folder / name).mkdir(parents=True)
 
         def entry(i: int) -> dict[str, Any]:
-            stem = f"{i:05d}"
+            stem = f"{numbers[i]:05d}"
             colours = read_rgb(sequence.image_paths[i])
             matte = read_matte(sequence.matte_paths[i])
             write_image(folder / f"images/{stem}.png", np.dstack([colours, matte]))
@@ -274,7 +327,20 @@ def _flame_parameters(conversion: Conversion) -> dict[str, np.ndarray] | None:
         "rotation": rotation_vectors(head.rotation),
         **{"neck_pose": vectors["neck"], "jaw_pose": vectors["jaw"]},
         "eyes_pose": torch.cat([vectors["eye_left"], vectors["eye_right"]], 1),
-        **{"shape": head.identity, "expr": head.expression},
-        **({"static_offset": offset} if bool(offset.abs().max() > 0) else {}),
+        **{"shape": _padded(head.identity, "shape"), "expr": _padded(head.expression, "expr")},
+        # GaussianAvatars asks for it.
+        "static_offset": offset,
     }
     return {name: values.numpy().astype(np.float32) for name, values in arrays.items()}
+
+
+def _off_for_gaussian_avatars(camera: Camera) -> float:
+    """Pixels by which it may misplace what is in a picture: it reads the horizontal field of view alone."""
+    fx, fy, cx, cy = camera.intrinsics.T
+    aside, up = (cx - camera.width / 2).abs(), (cy - camera.height / 2).abs()
+    return float(torch.maximum(aside, up + (fx / fy - 1).abs() * camera.height / 2).max())
+
+
+def _padded(values: Tensor, name: str) -> Tensor:
+    """``[..., N]`` coefficients and zeros up to as many as GaussianAvatars has."""
+    return torch.nn.functional.pad(values, (0, max(PADDED[name] - values.shape[-1], 0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -295,6 +296,12 @@ class GivenHeadModel:
                 "coefficients; give the FLAME file that it was tracked with by --head_model (fit: "
                 "--data.reader.head_model)"
             ) from error
+
+
+def frame_number(path: str) -> int:
+    """The last number in a file's name; -1 if there is none."""
+    numbers = re.findall(r"\d+", Path(path).name.partition(".")[0])
+    return int(numbers[-1][-LONGEST_NUMBER:]) if numbers else -1
 
 
 def last_frames_tested(count: int, frames: int, system: str) -> tuple[dict[str, list[int]], dict[str, str]]:

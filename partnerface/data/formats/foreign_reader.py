@@ -33,7 +33,7 @@ from partnerface.data.formats.foreign import (
 )
 from partnerface.data.formats.foreign_values import ADVICE
 from partnerface.data.formats.layout import resolve_inside
-from partnerface.data.formats.plausibility import impossible_frames, left_out_report
+from partnerface.data.formats.plausibility import head_middle, impossible_frames, left_out_report
 from partnerface.data.formats.values import (
     checked_splits,
     coverage_of_splits,
@@ -54,7 +54,7 @@ from partnerface.head_models.dataset_head import DatasetHead
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.runs.progress import shown_progress
 
-VERSION = 3
+VERSION = 4
 """Version of the kept files; older ones are made again."""
 RECORD, ARRAYS = "sequence.json", "sequence.npz"
 SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.1, 100.0, 20.0
@@ -153,7 +153,7 @@ def _check(folder: DatasetFolder, format_: Format, frames: ForeignFrames) -> dic
             f"{folder.root}: fx, fy, cx, cy of frame {frames.frame_names[first]} are {values} pixels in "
             f"pictures of {camera.width}x{camera.height}; {has}"
         )
-    middle = frames.head_model.identity_vertices(frames.head.identity.float()).mean(0).double()
+    middle = head_middle(frames.head_model, frames.head.identity)
     left_out = impossible_frames(camera, frames.head, torch.ones(len(camera)), middle=middle)
     trained = range(len(camera)) if frames.splits is None else frames.splits["train"]
     if left_out.keys() >= set(trained):

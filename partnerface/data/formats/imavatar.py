@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
@@ -17,12 +16,12 @@ from partnerface.data.formats.conventions import (
 )
 from partnerface.data.formats.foreign import (
     IMAGE_SUFFIXES,
-    LONGEST_NUMBER,
     DatasetFolder,
     ForeignFrames,
     Format,
     GivenHeadModel,
     VideoFrameFile,
+    frame_number,
     last_frames_tested,
 )
 from partnerface.data.formats.foreign_values import (
@@ -140,16 +139,10 @@ def _is_flat(value: object) -> bool:
     return not (isinstance(value, list) and value and isinstance(value[0], list))
 
 
-def _number(path: str) -> int:
-    """The last number in a file's name; -1 if there is none."""
-    numbers = re.findall(r"\d+", Path(path).name.partition(".")[0])
-    return int(numbers[-1][-LONGEST_NUMBER:]) if numbers else -1
-
-
 def _in_order(entries: list[dict], source: Path) -> list[dict]:
     if not entries:
         raise UserError(f"{source}: lists no frames; {ADVICE}")
-    return sorted(entries, key=lambda entry: (_number(text(entry, "file_path", source)), entry["file_path"]))
+    return sorted(entries, key=lambda entry: (frame_number(text(entry, "file_path", source)), entry["file_path"]))
 
 
 def _image(folder: DatasetFolder, video: str, entry: dict) -> Path:
@@ -186,7 +179,7 @@ def _times(images: list[Path], counts: list[int]) -> Tensor:
     """Seconds by the numbers of the files, or their order; a video follows the one before it."""
     times: list[float] = []
     for count in counts:
-        numbers = [_number(path.name) for path in images[len(times) : len(times) + count]]
+        numbers = [frame_number(path.name) for path in images[len(times) : len(times) + count]]
         if len({*numbers}) < count:
             numbers = [*range(count)]
         start = times[-1] + 1 if times else 0.0

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.formats.foreign import (
@@ -13,6 +14,7 @@ from partnerface.data.formats.foreign import (
     ForeignFrames,
     Format,
     GivenHeadModel,
+    frame_number,
     last_frames_tested,
 )
 from partnerface.data.formats.foreign_values import (
@@ -66,6 +68,7 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     train = splits.get("train", [*range(len(entries))])
     head_model, head = head_of_meshes(vertices, faces, rest, train, guesses)
     guesses.append("expressions are the principal components of the meshes; flame/exp is not used")
+    fps = frame_rate_of(folder.table(source.name), source, guesses)
     return ForeignFrames(
         frame_names=[path.stem for path in images],
         images=[*images],
@@ -75,7 +78,8 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
         head_model=head_model,
         splits=splits,
         split_protocol=protocol,
-        fps=frame_rate_of(folder.table(source.name), source, guesses),
+        fps=fps,
+        times=_times(entries, fps),
         guesses=guesses,
     )
 
@@ -118,6 +122,12 @@ def _entries(
         {split: frames for split, frames in splits.items() if frames},
         {split: f"transforms_{split}.json" for split in splits},
     )
+
+
+def _times(entries: list[dict], fps: float) -> Tensor | None:
+    """``[T]`` seconds by the numbers in the names of the meshes; None where those do not increase."""
+    numbers = torch.tensor([frame_number(entry["mesh_path"]) for entry in entries], dtype=torch.float64)
+    return (numbers - numbers[0]) / fps if (numbers.diff() > 0).all() else None
 
 
 def _camera(entries: list[dict], table: dict, source: Path, width: int, height: int) -> Camera:

@@ -8,7 +8,7 @@ The layout is VHAP's (the input of GaussianAvatars), extended::
     fg_masks/00000.png            uint8 grey, 255 is the person
     labels/00000.png              uint8 grey, values of `Region`
     head_parameters/00000.npz     expression, joint rotations, rigid pose, torso pose, torso motion
-    canonical_head.npz            identity, shell thickness
+    canonical_head.npz            identity, shell thickness, the head's middle
 
 Cameras on disk are OpenGL's (``transform_matrix``: camera to world, y up, looking along -z), as in
 every ``transforms.json``; intrinsics are in pixels; rotations are 3x3 matrices; metres.

@@ -84,18 +84,18 @@ class PartnerfaceReader(SequenceReader):
                 f"{source}: format {found}; this reads {FORMAT_NAME!r} version {FORMAT_VERSION}; {ADVICE}"
             )
         try:
-            sequence, residual = self._sequence(record, source)
+            sequence, residual, middle = self._sequence(record, source)
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             if isinstance(error, UserError):
                 raise
             problem = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise UserError(f"{source}: {problem}; {ADVICE}") from error
-        frames = impossible_frames(sequence.camera, sequence.head, sequence.frame_weights, residual)
+        frames = impossible_frames(sequence.camera, sequence.head, sequence.frame_weights, residual, middle)
         if frames:
             logger.warning("dataset %s: frames left out: %s", self.root, left_out_report(frames))
         return leave_out(sequence, frames)
 
-    def _sequence(self, record: dict, source: Path) -> tuple[TrackedSequence, Tensor]:
+    def _sequence(self, record: dict, source: Path) -> tuple[TrackedSequence, Tensor, Tensor | None]:
         entries = record["frames"]
         if not isinstance(entries, list) or not entries:
             raise UserError(f"{source}: 'frames' lists no frames; {ADVICE}")
@@ -140,11 +140,13 @@ class PartnerfaceReader(SequenceReader):
             times=times,
             frame_names=[path.stem for path in paths["file_path"]],
         )
-        return sequence, residual
+        return sequence, residual, canonical.get("middle")
 
     def _canonical_head(self, num_identity: int, source: Path) -> dict[str, Tensor]:
         path = self._file(CANONICAL_HEAD, source)
-        arrays = load_arrays(path, {"identity": (num_identity,), "shell_thickness": (-1,)})
+        shapes: dict[str, tuple[int, ...]]
+        shapes = {"identity": (num_identity,), "shell_thickness": (-1,), "middle": (3,)}
+        arrays = load_arrays(path, shapes, ("middle",))
         limits = {"identity": (-LARGEST_IDENTITY, LARGEST_IDENTITY), "shell_thickness": (0, THICKEST_SHELL_M)}
         for key, (low, high) in limits.items():
             if ((arrays[key] < low) | (arrays[key] > high)).any():

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.sequence import TrackedSequence
+from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 
 NEAREST_M, FARTHEST_M = 0.1, 20.0
@@ -22,6 +23,11 @@ LARGEST_EXPRESSION = 20.0
 
 RESIDUAL_FACTOR, RESIDUAL_FLOOR_PX = 4.0, 12.0
 """A residual is too large above so many times the clip's median and so many pixels at 512."""
+
+
+def head_middle(head_model: HeadModel, identity: Tensor) -> Tensor:
+    """``[3]`` the middle of a head at rest in its own axes, metres; its origin lies at the neck."""
+    return head_model.identity_vertices(identity.float()).mean(0)
 
 
 def impossible_frames(
@@ -38,10 +44,11 @@ def impossible_frames(
         head: ``T`` head parameters.
         weights: ``[T]``; frames of weight 0 are not looked at.
         residual: ``[T]`` landmark residual in pixels of a picture 512 high; NaN where not known.
-        middle: ``[3]`` the head's middle in its own axes, metres; by default its origin, which lies at the
-            neck and so may lie below a picture of the face alone.
+        middle: `head_middle`; by default the head's origin, which may lie below a picture of the face alone.
     """
-    centre = head.translation if middle is None else head.rotation @ middle + head.translation
+    centre = head.translation
+    if middle is not None:
+        centre = head.rotation @ middle.to(centre) + centre
     pixels, depth = camera.project(centre[:, None])
     pixels, depth = pixels[:, 0], depth[:, 0]
     size = pixels.new_tensor([camera.width, camera.height])

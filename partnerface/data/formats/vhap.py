@@ -30,13 +30,14 @@ from partnerface.data.formats.foreign_values import (
 )
 from partnerface.data.formats.layout import flip_camera_axes
 from partnerface.data.formats.mesh_sequence import head_of_meshes, read_meshes, read_obj
-from partnerface.data.formats.vhap_flame import facing, read_flame_files
+from partnerface.data.formats.vhap_flame import COEFFICIENTS, facing, read_flame_files
 from partnerface.data.splits import spread_evenly
 from partnerface.errors import UserError
 
 ALL, TRAIN = "transforms.json", "transforms_train.json"
 FILES = (("train", TRAIN), ("test", "transforms_test.json"), ("val", "transforms_val.json"), ("", ALL))
-"""Earlier ones overrule: a frame of training is in no other split; frames of the last alone are gaps."""
+"""Earlier ones overrule: a frame of training is in no other split; frames of the last alone are gaps, or of
+validation where `partnerface convert` says so."""
 MATTE_FOLDERS = ("fg_masks", "fg_mask", "masks", "mask")
 """Where mattes lie that no frame names."""
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x")
@@ -77,7 +78,13 @@ def _read(folder: DatasetFolder, given: GivenHeadModel) -> ForeignFrames:
     train = splits.get("train") or [*range(len(entries))]
     if "flame_param_path" in entries[0]:
         files = [folder.file(text(entry, "flame_param_path", source), source.name) for entry in entries]
-        head_model, head = read_flame_files(folder, files, train[0], given, guesses)
+        table = folder.table(source.name)
+        counts = {
+            name: max(int(number(table, key, source)), 1)
+            for name, key in COEFFICIENTS.items()
+            if key in table
+        }
+        head_model, head = read_flame_files(folder, files, train[0], given, guesses, counts)
     else:
         paths = [folder.file(text(entry, "mesh_path", source), source.name) for entry in entries]
         vertices, faces = read_meshes(paths)
@@ -114,7 +121,8 @@ def _entries(folder: DatasetFolder) -> tuple[list[dict], dict[str, list[int]], l
         if both := by_path.keys() & paths if split == "test" else ():
             guesses.append(f"{len(both)} frames of the test split are in training too and count as training")
         for path, entry in zip(paths, folder.frames(name), strict=True):
-            by_path.setdefault(path, {**shared, **entry, "split": split})
+            own = "val" if entry.get("split") == "val" and folder.has(TRAIN) else ""
+            by_path.setdefault(path, {**shared, **entry, "split": split or own})
     source = folder.root / TRAIN
     if not by_path:
         raise UserError(f"{source}: lists no frames; {ADVICE}")
@@ -126,9 +134,16 @@ def _entries(folder: DatasetFolder) -> tuple[list[dict], dict[str, list[int]], l
 
 
 def _in_time(entries: list[dict], source: Path) -> list[dict]:
-    """By the time step; where each sequence of a union counts from 0, one sequence after the other."""
-    steps = [number({"timestep_index": 0, **entry}, "timestep_index", source) for entry in entries]
+    """By the time step; where each sequence of a union counts from 0, one sequence after the other.
+
+    That of an entry is set to its number in the video where all have one: exports count what they hold.
+    """
     cameras = [str(entry.get("camera_index")) for entry in entries]
+    originals = [entry.get("timestep_index_original") for entry in entries]
+    numbered = all(isinstance(original, int | float) for original in originals)
+    if numbered and len({*zip(originals, cameras, strict=True)}) == len(entries) and not _is_union(entries):
+        entries = [{**e, "timestep_index": o} for e, o in zip(entries, originals, strict=True)]
+    steps = [number({"timestep_index": 0, **entry}, "timestep_index", source) for entry in entries]
     again = len({*zip(steps, cameras, strict=True)}) < len(entries)
     sequences = [str(Path(entry["file_path"]).parent) if again else "" for entry in entries]
     starts: dict[str, float] = {}
@@ -136,6 +151,11 @@ def _in_time(entries: list[dict], source: Path) -> list[dict]:
         starts[sequence] = min(step, starts.get(sequence, step))
     keys = [(starts[sequence], sequence, step) for sequence, step in zip(sequences, steps, strict=True)]
     return [entries[i] for i in sorted(range(len(entries)), key=keys.__getitem__)]
+
+
+def _is_union(entries: list[dict]) -> bool:
+    """True if pictures lie in several folders; each of a union's numbers its frames anew."""
+    return len({Path(entry["file_path"]).parent for entry in entries}) > 1
 
 
 def _times(entries: list[dict], fps: float) -> Tensor:

@@ -23,6 +23,8 @@ from partnerface.runs.progress import shown_progress
 FRAME_ARRAYS = {"translation": 3, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6}
 ANGLES = ("rotation", "neck_pose", "jaw_pose", "eyes_pose")
 OTHER_ARRAYS = ("shape", "expr", "static_offset", "dynamic_offset")
+COEFFICIENTS = {"shape": "num_identity", "expr": "num_expression"}
+"""Keys by which `partnerface convert` says how many of an array's coefficients are not padding."""
 SAME = 1e-4
 """Shape coefficients of one identity differ by no more, nor its static offset in millimetres."""
 MOST_IDENTITIES = 32
@@ -30,7 +32,12 @@ MOST_IDENTITIES = 32
 
 
 def read_flame_files(
-    folder: DatasetFolder, paths: list[Path], first: int, given: GivenHeadModel, guesses: list[str]
+    folder: DatasetFolder,
+    paths: list[Path],
+    first: int,
+    given: GivenHeadModel,
+    guesses: list[str],
+    counts: dict[str, int],
 ) -> tuple[HeadModel, HeadParameters]:
     """The head model and its parameters of T frames.
 
@@ -44,6 +51,7 @@ def read_flame_files(
         first: the first training frame.
         given: the FLAME file.
         guesses: what had to be assumed is added here, in words.
+        counts: numbers of coefficients by array: those behind are left out if all of them are zero.
 
     Raises:
         UserError: a file or the head model is wrong.
@@ -53,6 +61,11 @@ def read_flame_files(
         for path in dict.fromkeys(paths):
             loaded[path] = arrays_of(path, (*FRAME_ARRAYS, *OTHER_ARRAYS))
             advance()
+    for name, count in counts.items():
+        vectors = {path: _vector(values, name, path) for path, values in loaded.items()}
+        if not any(vector[count:].any() for vector in vectors.values()):
+            for path, vector in vectors.items():
+                loaded[path][name] = vector[:count].numpy()
     if any(np.any(values.get("dynamic_offset", 0) != 0) for values in loaded.values()):
         guesses.append("dynamic_offset, which no head model has, is left out")
     expressions = len(_vector(loaded[paths[0]], "expr", paths[0]))

@@ -30,6 +30,7 @@ from partnerface.data.formats.layout import (
     flip_camera_axes,
 )
 from partnerface.data.formats.partnerface import PartnerfaceReader
+from partnerface.data.formats.plausibility import head_middle
 from partnerface.data.formats.values import float_array, frame_arrays
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
@@ -140,7 +141,8 @@ class SequenceWriter:
         """Write everything but the images, move the folder into place and read it back.
 
         Args:
-            sequence: the added frames; its paths are those of `paths`.
+            sequence: the added frames; its paths are those of `paths`. Of its head model, if it has one, only
+                the head's middle is written.
             landmark_residual: ``[T]`` mean distance of tracked to detected landmarks, pixels of a picture 512
                 high, if known. The reader leaves out frames where it is far too large.
 
@@ -177,11 +179,13 @@ class SequenceWriter:
             for index in range(len(entries)):
                 values: dict[str, Any] = {key: array[index] for key, array in arrays.items()}
                 np.savez(self.folder / FILE_PATTERNS["head_parameters_path"].format(index), **values)
-            np.savez(
-                self.folder / CANONICAL_HEAD,
-                identity=float_array(head.identity),
-                shell_thickness=float_array(sequence.shell_thickness),
-            )
+            canonical: dict[str, Any] = {
+                "identity": float_array(head.identity),
+                "shell_thickness": float_array(sequence.shell_thickness),
+            }
+            if sequence.head_model is not None:
+                canonical["middle"] = float_array(head_middle(sequence.head_model, head.identity))
+            np.savez(self.folder / CANONICAL_HEAD, **canonical)
             for use in USES:
                 names = [use] if use != "test" else [name for name in splits if name not in ("train", "val")]
                 frames = sorted({frame for name in names for frame in splits.get(name, [])})

@@ -194,6 +194,7 @@ def write_vhap(
     both: int = 0,
     beside: str = "",
     seed: int = 1,
+    closer: float = 1.0,
 ) -> Truth:
     """VHAP: OpenGL camera to world, cy counted from the bottom, root rotation inside FLAME.
 
@@ -206,13 +207,14 @@ def write_vhap(
         both: frames of the test that are in training too.
         beside: name of a folder beside ``root`` with the files, as in a union.
         seed: of the person and what it does.
+        closer: factor on the focal length.
     """
     told = Performance(seed)
     place = root.parent / beside if beside else root
     rng = np.random.default_rng(5)
     vertices = len(flame["v_template"])
     offset = 0.002 * rng.standard_normal((static_offset, 3))
-    focal, cx, cy = 83.0, 30.5, 27.25
+    focal, cx, cy = 83.0 * closer, 30.5, 27.25
     axes, centre = look_at_head(0, 0.6, moving=False)
     indices = list(indices) or list(range(FRAMES))
     entries, in_camera, pixels = [], [], []

@@ -1,5 +1,6 @@
 """A dataset written for another system and read back poses the same head on the same pixels."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 import partnerface
 from partnerface.cli.main import main
 from partnerface.data.completion import torso_motion
 from partnerface.data.formats.foreign import DatasetFolder
+from partnerface.data.formats.convert import Conversion
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_grey, read_rgb
@@ -77,6 +80,45 @@ def test_an_imavatar_dataset_goes_to_others(way, tmp_path, capsys):
     assert np.abs(pixels - placed(before)[1]).max() < 1e-3
     assert (sequence.splits["train"], sequence.splits["test"]) == (truth.train, truth.test)
     assert sequence.head_model_record.name == ("meshes" if way == ["insta"] else "flame")
+    if way != ["insta"]:
+        assert sequence.head_model_record == before.head_model_record
+        torch.testing.assert_close(sequence.head.identity, before.head.identity)
+        torch.testing.assert_close(sequence.head.expression, before.head.expression)
+
+
+def seen_by_gaussian_avatars(root: Path, use: str) -> tuple[dict[int, dict], list[tuple[int, np.ndarray]]]:
+    """What its loader takes of a split: arrays by time step, and time steps with their cameras."""
+    frames = json.loads((root / f"transforms_{use}.json").read_text())["frames"]
+    arrays = {frame["timestep_index"]: dict(np.load(root / frame["flame_param_path"])) for frame in frames}
+    return arrays, [(frame["timestep_index"], np.array(frame["transform_matrix"])) for frame in frames]
+
+
+def test_what_gaussian_avatars_asks_for(tmp_path, capsys, caplog):
+    """It takes all of shape and expr, the static offset of time step 0, and poses with its own FLAME."""
+    flame = peers.flame_form()
+    np.savez(tmp_path / "flame.npz", **flame)
+    truth = peers.write_imavatar(tmp_path / "imavatar", flame)
+    root, given = tmp_path / "vhap", ["--head_model", str(tmp_path / "flame.npz")]
+    assert main(["convert", str(tmp_path / "imavatar"), "--to", "vhap", "--out", str(root), *given]) == 0
+    # It reads the field of view alone. In 64x48 cx is 0.52 wide, cy 0.45 high, fx 1.4 and fy 1.9.
+    up = (0.5 - 0.45) * 48 + abs(1.4 * 64 / (1.9 * 48) - 1) * 24
+    assert f"heads lie up to {up:.1f} px off" in caplog.text
+    # By this file it knows its own datasets.
+    assert np.load(root / "canonical_flame_param.npz")["jaw_pose"] == pytest.approx(np.array([[0.3, 0, 0]]))
+    (train, cameras), (test, others) = (seen_by_gaussian_avatars(root, use) for use in ("train", "test"))
+    assert train[0]["static_offset"].shape == (1, len(flame["v_template"]), 3)
+    vertices = []
+    for step, camera in [*cameras, *others]:
+        arrays = {**train, **test}[step]
+        assert (arrays["shape"].shape, arrays["expr"].shape) == ((300,), (1, 100))
+        pose = np.concatenate([arrays[f"{name}_pose"] for name in ("neck", "jaw", "eyes")], 1)
+        turns = np.concatenate([arrays["rotation"], pose.reshape(4, 3)])
+        head = peers.pose_flame(
+            *(flame, train[0]["shape"], arrays["expr"][0], Rotation.from_rotvec(turns).as_matrix()),
+            static_offset=train[0]["static_offset"][0],
+        )
+        vertices.append((head + arrays["translation"] - camera[:3, 3]) @ camera[:3, :3] @ peers.OPENGL)
+    assert np.abs(np.array(vertices) - truth.in_camera).max() < 1e-5
 
 
 def test_our_own_dataset_goes_to_others_and_back(synthetic_dataset, tmp_path, capsys):
@@ -112,6 +154,81 @@ def test_a_conversion_inside_a_dataset_is_none_of_it(to, source, tmp_path, capsy
     assert DatasetFolder(root / "made").fingerprint != written
     (root / "images/00003_00.png").touch()
     assert DatasetFolder(root).fingerprint != before
+
+
+@pytest.mark.parametrize("meshes", [False, True])
+def test_gaussian_avatars_is_given_no_frame_whose_pose_it_does_not_load(meshes, tmp_path, capsys, caplog):
+    """It poses those of training and test, from time step 0, and would train on others with no pose."""
+    flame = peers.flame_form()
+    np.savez(tmp_path / "flame.npz", **flame)
+    file = None if meshes else tmp_path / "flame.npz"
+    given = [] if meshes else ["--head_model", str(file)]
+    source, root = tmp_path / "source", tmp_path / "vhap"
+    peers.write_vhap(source, flame, meshes=meshes)
+    uses = {"train": [1, 4, 6], "val": [2, 7], "test": [8, 9]}
+    whole = json.loads((source / "transforms.json").read_text())
+    for use, frames in uses.items():
+        entries = [whole["frames"][frame] for frame in frames]
+        peers.dump(source / f"transforms_{use}.json", {**whole, "frames": entries})
+    assert main(["convert", str(source), "--to", "vhap", "--out", str(root), *given]) == 0
+    tables = {use: json.loads((root / f"transforms_{use}.json").read_text()) for use in uses}
+    steps = {use: [frame["timestep_index"] for frame in table["frames"]] for use, table in tables.items()}
+    assert steps == {"train": [0, 1, 2], "val": [], "test": [3, 4]}
+    assert tables["val"]["timestep_indices"] == [0, 1, 2]
+    assert "the 2 frames of validation are in transforms.json alone" in caplog.text
+    before, back = (partnerface.read_sequence(path, head_model=file) for path in (source, root))
+    assert back.splits == before.splits == uses
+    for found, expected in zip(placed(back), placed(before), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_missing_frames_leave_gaps_in_time(tmp_path, capsys):
+    """GaussianAvatars asks for time steps from 0 and on, so that frames have numbers of the video beside."""
+    flame = tmp_path / "flame.npz"
+    np.savez(flame, **peers.flame_form())
+    numbers = [40, 43, 46, 47, 48, 50, 60, 61, 62, 70]
+    root = tmp_path / "source"
+    peers.write_vhap(root, peers.flame_form(), indices=numbers)
+    for out, to in ((tmp_path / "ours", "partnerface"), (tmp_path / "back", "vhap")):
+        arguments = ["--to", to, "--out", str(out), "--head_model", str(flame)]
+        assert main(["convert", str(root), *arguments]) == 0
+        sequence = partnerface.read_sequence(out, head_model=flame)
+        np.testing.assert_allclose(sequence.times, np.array(numbers) / 25)
+        root = out
+    entries = json.loads((root / "transforms.json").read_text())["frames"]
+    assert [entry["timestep_index"] for entry in entries] == list(range(10))
+    assert [entry["timestep_index_original"] for entry in entries] == numbers
+    assert [int(entry["timestep_id"]) for entry in entries] == numbers
+
+
+@pytest.mark.parametrize("meshes", [False, True])
+def test_no_frame_of_a_face_alone_is_lost(meshes, tmp_path, capsys):
+    """So near that the neck, the origin of our heads, lies far below the picture, and the face in it."""
+    flame, file = peers.flame_form(), None if meshes else tmp_path / "flame.npz"
+    np.savez(tmp_path / "flame.npz", **flame)
+    truth = peers.write_vhap(tmp_path / "set", flame, meshes=meshes, closer=5)
+    given = [] if meshes else ["--head_model", str(file)]
+    out = tmp_path / "out"
+    assert main(["convert", str(tmp_path / "set"), "--to", "partnerface", "--out", str(out), *given]) == 0
+    for root in (tmp_path / "set", out):
+        sequence = partnerface.read_sequence(root, head_model=file)
+        assert sequence.splits == {"train": truth.train, "test": truth.test}
+    assert "left out" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "numbers"),
+    [
+        (None, [0, 1, 2, 3, 4, 5]),
+        ([0.0, 0.04, 0.2, 0.24, 1.0, 1.04], [0, 1, 5, 6, 25, 26]),
+        # Three frames within a third of a step, as of a phone that stalls.
+        ([0.09, 0.098, 0.102, 0.16, 0.32, 0.4], [2, 3, 4, 5, 8, 10]),
+    ],
+)
+def test_every_frame_has_a_number_of_its_own(seconds, numbers, tiny_video, tmp_path):
+    times = None if seconds is None else torch.tensor(seconds, dtype=torch.float64)
+    sequence = tiny_video(times=times).write(tmp_path / "set", fps=25.0)
+    assert Conversion(sequence, None, None, lambda: None).frame_numbers() == numbers
 
 
 def test_what_cannot_be_converted_is_refused(source, tmp_path, capsys):

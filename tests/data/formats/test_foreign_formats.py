@@ -235,6 +235,19 @@ def test_meshes_whose_writer_ends_no_last_line(flame, tmp_path):
     check_head(partnerface.read_sequence(tmp_path), truth)
 
 
+def test_a_missing_mesh_of_insta_leaves_a_gap_in_time(flame, tmp_path, capsys):
+    """In what is written in its format too; names whose numbers do not increase say nothing of time."""
+    numbers = [3, 4, 5, 9, 10, 11, 12, 13, 14, 20]
+    peers.write_insta(tmp_path / "set", flame, name=lambda frame: f"{numbers[frame]:05d}")
+    out = tmp_path / "out"
+    assert main(["convert", str(tmp_path / "set"), "--to", "insta", "--out", str(out)]) == 0
+    for root in (tmp_path / "set", out):
+        times = partnerface.read_sequence(root).times
+        np.testing.assert_allclose(times, np.subtract(numbers, 3) / 25)
+    peers.write_insta(tmp_path / "letters", flame, name=lambda frame: "abcdefghij"[frame] + "_7")
+    assert partnerface.read_sequence(tmp_path / "letters").times is None
+
+
 def test_a_head_of_meshes_has_no_landmarks_nor_a_file_to_find_them_on(flame, tmp_path):
     peers.write_insta(tmp_path, flame)
     sequence = partnerface.read_sequence(tmp_path)
