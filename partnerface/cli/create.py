@@ -82,7 +82,6 @@ def create(
     scale = scale_of_run(out, suitable, scales.values())
     asked_size, size = size, size or (512 if scale == "gpu_full" else 256)
     settings = {"video": video.name, "bytes": content, "preset": preset, "size": size, "scale": scale}
-    # What was not set is not recorded: avatars from before there was a choice have it too.
     chosen = {
         "head_model": None if head_model == "anny" else head_model,
         "fps": fps,

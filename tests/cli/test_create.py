@@ -281,6 +281,39 @@ def test_another_preset_needs_another_folder(
     assert "made with preset quick" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "made_with"),
+    [
+        (["--head_model", "ict_facekit"], "head_model ict_facekit"),
+        (["--fps", "20", "--max_frames", "30"], "fps 20.0, max_frames 30"),
+    ],
+)
+def test_a_setting_that_is_left_out_later_is_another_setting(
+    words: list[str],
+    made_with: str,
+    video: Path,
+    commands: list,
+    synthetic_dataset: Path,
+    tmp_path: Path,
+    monkeypatch,
+    capsys,
+) -> None:
+    """Tracking with the default would replace the dataset that the avatar was trained on."""
+    out = tmp_path / "avatar"
+
+    def track_video(video: VideoSource, out: Path, **settings) -> None:
+        shutil.copytree(synthetic_dataset, out, dirs_exist_ok=True)
+
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", track_video)
+    assert main(["create", str(video), "--out", str(out), *words]) == 0
+    assert main(["create", str(video), "--out", str(out), *words]) == 0
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _no_tracking)
+    capsys.readouterr()
+    assert main(["create", str(video), "--out", str(out)]) == 2
+    line = f"--out {out}: holds an avatar made with {made_with}; choose another folder"
+    assert capsys.readouterr().err == f"partnerface: {line}\n"
+
+
 @pytest.mark.parametrize("name", ["me: take 2", "#1", "- a", "null", "100% Jürgen 你=好"])
 def test_names_that_mean_something_else_in_yaml(
     name: str, video: Path, commands: list, synthetic_dataset: Path, tmp_path: Path, monkeypatch
