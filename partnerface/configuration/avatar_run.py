@@ -13,7 +13,7 @@ from partnerface.configuration.avatar_cli import run_trainer_command
 from partnerface.errors import UserError
 from partnerface.evaluation.report import PAGE_FILE
 from partnerface.files.plain_values import read_json_table, read_yaml
-from partnerface.files.whole_files import replace_text, require_writable
+from partnerface.files.whole_files import refuse_file, replace_text, require_writable
 from partnerface.runs.engine import LOCK_FILE, locked
 from partnerface.runs.run import SCORES_FILE
 from partnerface.training.callbacks.evaluation_report import print_report
@@ -120,8 +120,7 @@ def held_folder(run_dir: Path, settings: dict[str, object]) -> Iterator[None]:
 def _require_folder_of_runs(run_dir: Path, settings: dict[str, object]) -> None:
     """Refuse a file, and a folder that holds other files than those of a run."""
     path = run_dir / SETTINGS_FILE
-    if run_dir.exists() and not run_dir.is_dir():
-        raise UserError(f"--out {run_dir}: is a file; choose a folder")
+    refuse_file(run_dir)
     if path.is_file():
         # Other programs have files of that name too.
         foreign = not _given(settings).keys() & _recorded(path).keys()

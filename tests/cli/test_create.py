@@ -3,6 +3,8 @@
 import importlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,12 +167,34 @@ def test_what_can_be_wrong_is_tried_before_tracking(video: Path, tmp_path: Path,
         (["me.mp4", "--out", "file/me"], "file/me: cannot be written"),
         (["me.mp4", "--out", "theirs"], "--out theirs: holds other files; choose another folder"),
         (["me.mp4", "--size", "100000"], "--size 100000: me.mp4 is 1100x1024; choose at most 1024"),
+        (["me.mp4", "--max_frames", "5"], "--max_frames 5: at least 10 are needed"),
+        (
+            ["me.mp4", "--head_model", "flame"],
+            "--head_model flame: no such file, nor one of anny",
+        ),
+        (
+            ["me.mp4", "--head_model", "bad.mp4"],
+            "--head_model bad.mp4: neither a .pkl nor a readable .npz",
+        ),
         (["bad.mp4"], "bad.mp4"),
     ):
         assert main(["create", *words]) == 2
         [printed] = capsys.readouterr().err.splitlines()
         assert line in printed
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_wrong_values_do_not_wait_for_torch(video: Path, tmp_path: Path) -> None:
+    wrong = [["--size", "100000"], ["--max_frames", "5"], ["--head_model", "flame"], ["--out", "me.mp4"]]
+    code = (
+        "import sys; from partnerface.cli.main import main; "
+        f"codes = [main(['create', 'me.mp4', *words]) for words in {wrong}]; "
+        "sys.exit(codes != [2, 2, 2, 2] or not {'torch', 'lightning', 'warp'}.isdisjoint(sys.modules))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (0, 4)
 
 
 def test_a_second_create_in_a_folder_is_refused(

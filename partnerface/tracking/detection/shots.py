@@ -10,10 +10,10 @@ import numpy as np
 
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.errors import UserError
+from partnerface.files.video_reading.source import MIN_TRACKED_FRAMES
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
 from partnerface.tracking.detection.picture_changes import CUT_CONTENT_CHANGE, NOTHING_BEFORE
 
-MIN_TRACKED_FRAMES = 10
 CUT_CONTENT_FACTOR = 8.0
 CUT_FACE_JUMP = 0.12
 CUT_FACE_GROWTH = 0.1
