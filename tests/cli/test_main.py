@@ -122,6 +122,12 @@ def test_a_forgotten_file_is_what_is_missing(capsys, left_out: str | None, line:
     assert printed.startswith(f"partnerface: {line}")
 
 
+def test_a_test_without_a_configuration_is_told_that_of_the_run(capsys) -> None:
+    for flags in ([], ["--data.reader.root=ds"]):
+        line = _one_line(capsys, ["test", "--run_dir", "runs/me", *flags])
+        assert line == "partnerface: no configuration: add --config runs/me/config.yaml, that of the run"
+
+
 def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long") as caught:
         (tmp_path / ("a" * 300)).is_file()

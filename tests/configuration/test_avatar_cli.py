@@ -31,6 +31,17 @@ def test_one_loss_is_changed_by_flag_and_the_others_stay(smoke_arguments: list[s
     assert cli.model.losses["matte"].weight == 0.7
 
 
+def test_flags_beat_files_wherever_they_stand(smoke_arguments: list[str], tmp_path: Path) -> None:
+    """Also those of a class that a file names; files, and flags, keep their order."""
+    files, flags = smoke_arguments[:10], smoke_arguments[10:]
+    overlay = tmp_path / "small.yaml"
+    overlay.write_text("data: {image_size: 20, rays_per_frame: 8}\n")
+    first = ["--data.image_size", "48", "--data.reader.init_args.frames=20"]
+    config = _build([*first, *files, *flags, f"--config={overlay}"], tmp_path).config["fit"]
+    assert (config["data"]["image_size"], config["data"]["rays_per_frame"]) == (48, 8)
+    assert config["data"]["reader"]["init_args"]["frames"] == 24
+
+
 @pytest.mark.parametrize("words", [["--data.reader", "auto"], ["--data.reader=auto"]])
 def test_a_short_name_of_the_reader_of_any_dataset(
     words: list[str], synthetic_dataset: Path, tmp_path: Path
