@@ -219,6 +219,11 @@ class AvatarCLI(LightningCLI):
                 f"--trainer.max_steps {max_steps}: {path} has done {done} steps already; choose more, "
                 "or train anew in another --run_dir"
             )
+        if max_steps == done:
+            _say(
+                f"--trainer.max_steps {max_steps}: {path} has done {done} steps already, so that nothing is "
+                "left to train; a larger --trainer.max_steps trains on"
+            )
         with named_trainer_values(constructing=True):
             spent = spent_time(path, begun, trainer["max_time"])
         if spent:
