@@ -9,7 +9,9 @@ from typing import Literal
 from partnerface.cli.check import EXIT_UNFIT, check
 from partnerface.configuration.config_files import config_arguments
 from partnerface.errors import UserError
-from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource
+from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource, require_enough_frames
+from partnerface.files.whole_files import refuse_file
+from partnerface.head_models.head_model_name import require_head_model
 
 TRACKED_SIZE = 512
 """Smallest side of the head crop that is tracked, in pixels."""
@@ -56,7 +58,17 @@ def create(
     content = source.size_bytes
     if size is not None and size < 32:
         raise UserError(f"--size {size}: must be 32 or more")
-    # Imported here: --help need not wait for torch.
+    out = Path("avatars") / source.name if out is None else Path(out).expanduser()
+    refuse_file(out)
+    require_enough_frames(max_frames)
+    require_head_model(head_model)
+    # Imported here: --help need not wait for NumPy, nor a wrong value for torch.
+    from partnerface.files.video_reading.read import probe_streams
+
+    # Which of its streams shows the face is not known yet.
+    found = max(probe_streams(source), key=lambda one: min(one.width, one.height))
+    if size is not None and size > (largest := min(found.width, found.height, LARGEST_SIZE)):
+        raise UserError(f"--size {size}: {video} is {found.width}x{found.height}; choose at most {largest}")
     from partnerface.compute.cuda_support import chosen_accelerator
     from partnerface.configuration.avatar_run import (
         held_folder,
@@ -65,7 +77,7 @@ def create(
         train_and_test,
     )
     from partnerface.configuration.head_model_arguments import head_model_arguments
-    from partnerface.files.video_reading.read import probe_streams
+    from partnerface.head_models.open_head_model import open_head_model
     from partnerface.losses.lpips_network import load_lpips
     from partnerface.tracking.fittable_head import fittable_head_model
     from partnerface.tracking.tracker import track_video
@@ -74,15 +86,10 @@ def create(
     # All that can be wrong is tried now, not after the minutes of tracking: a GPU that cannot serve, too.
     scales = {"cpu": preset, "cuda": SCALES_ON_GPU[preset]}
     suitable = scales[chosen_accelerator("auto")]
-    # Which of its streams shows the face is not known yet.
-    found = max(probe_streams(source), key=lambda one: min(one.width, one.height))
-    if size is not None and size > (largest := min(found.width, found.height, LARGEST_SIZE)):
-        raise UserError(f"--size {size}: {video} is {found.width}x{found.height}; choose at most {largest}")
-    out = Path("avatars") / source.name if out is None else Path(out).expanduser()
+    open_head_model(head_model)
     scale = scale_of_run(out, suitable, scales.values())
     asked_size, size = size, size or (512 if scale == "gpu_full" else 256)
     settings = {"video": video.name, "bytes": content, "preset": preset, "size": size, "scale": scale}
-    # What was not set is not recorded: avatars from before there was a choice have it too.
     chosen = {
         "head_model": None if head_model == "anny" else head_model,
         "fps": fps,

@@ -12,6 +12,7 @@ import select
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import partnerface
@@ -35,7 +36,7 @@ class Tool:
     Attributes:
         function: the function as ``module:name``; imported when the command runs.
         summary: the command's line in ``partnerface --help``.
-        first: option that gets the first argument if that is no option itself.
+        first: option that gets the argument that belongs to no other, wherever that stands.
     """
 
     function: str
@@ -99,6 +100,7 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """As a shell reports a process that SIGPIPE ends."""
 LONGEST_MESSAGE = 600
+YAML_SWITCHES = {"true", "false", "yes", "no", "on", "off"}
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 
@@ -211,10 +213,8 @@ def _run_tool(command: str, arguments: list[str]) -> int:
     tool = TOOLS[command]
     module, _, name = tool.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    # A name such as "- a.mp4" is no option.
-    if arguments and not re.match(r"--?\w", arguments[0]):
-        arguments = [f"--{tool.first}={arguments[0]}", *arguments[1:]]
-    arguments = _with_bare_switches(function, _with_underscores(arguments))
+    arguments = _with_named_first(function, tool.first, _with_underscores(arguments))
+    arguments = _with_bare_switches(function, arguments)
     arguments = _with_infinity(function, _with_plain_paths(function, arguments))
     arguments = resolve_config_paths(arguments)
     try:
@@ -222,6 +222,7 @@ def _run_tool(command: str, arguments: list[str]) -> int:
             function,
             args=arguments,
             prog=f"partnerface {command}",
+            usage=_usage(command, function),
             as_positional=False,
             exit_on_error=False,
             allow_abbrev=False,
@@ -240,6 +241,34 @@ def _with_underscores(arguments: Sequence[str]) -> list[str]:
         (name.replace("-", "_").replace("__", "--", 1) if name.startswith("--") else name) + sign + value
         for name, sign, value in parts
     ]
+
+
+def _usage(command: str, function: Callable) -> str:
+    """The command with its first argument and whatever else it cannot do without."""
+    parameters = inspect.signature(function).parameters
+    first = TOOLS[command].first
+    required = [name for name, p in parameters.items() if p.default is p.empty and p.kind != p.VAR_KEYWORD]
+    words = [first.upper() if first in required else f"[{first.upper()}]"]
+    words += [f"--{name} {name.upper()}" for name in required if name != first]
+    return " ".join(["partnerface", command, *words, "[options]"])
+
+
+def _with_named_first(function: Callable, first: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``--first=`` before the first of them that is neither an option nor its value."""
+    parameters = inspect.signature(function).parameters.values()
+    switches = {f"--{p.name}" for p in parameters if str(p.annotation) == "bool"}
+    words = list(arguments)
+    if any(word.partition("=")[0] == f"--{first}" for word in words):
+        return words
+    for place, (before, word) in enumerate(pairwise(["", *words])):
+        takes = before.startswith("--") and "=" not in before
+        if takes and before in switches:
+            takes = word.lower() in YAML_SWITCHES
+        # A name such as "- a.mp4" is no option.
+        if not takes and not re.match(r"--?\w", word):
+            words[place] = f"--{first}={word}"
+            break
+    return words
 
 
 def _with_bare_switches(function: Callable, arguments: Sequence[str]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from partnerface.errors import UserError
-from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource
+from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource, require_enough_frames
+from partnerface.head_models.head_model_name import require_head_model
 
 
 def track(
@@ -40,6 +41,8 @@ def track(
     source = VideoSource(video, fps)
     if not (video.exists() or source.is_pictures):
         raise UserError(f"video {video}: no such file")
+    require_enough_frames(max_frames)
+    require_head_model(head_model)
     # Imported here: a wrong name need not wait for torch.
     from partnerface.tracking.fittable_head import fittable_head_model
     from partnerface.tracking.tracker import track_video

@@ -46,7 +46,7 @@ def short_message(error: BaseException, arguments: list[str], valid_keys: Iterab
         return None
     first = innermost(error)
     reason = " ".join(str(first).strip().partition("\n")[0].split())
-    if (lacking := _lacking(reason)) is not None:
+    if (lacking := _lacking(reason, arguments)) is not None:
         return lacking
     if (unknown := _unknown_key(first, reason)) is not None:
         nearest = _nearest(unknown, arguments, valid_keys)
@@ -75,11 +75,15 @@ _WHAT_TO_ADD = {
 """By key, what gives the key that every run needs."""
 
 
-def _lacking(reason: str) -> str | None:
+def _lacking(reason: str, arguments: list[str]) -> str | None:
     """What a command line lacks, where the parser would blame the last file that touches its neighbour."""
-    names = ["model.avatar"] if "AvatarMethod is abstract" in reason else []
+    interfaces = {"model.avatar": "AvatarMethod", "data.reader": "SequenceReader"}
+    names = [name for name, interface in interfaces.items() if f"{interface} is abstract" in reason]
     if found := re.match(r"the following arguments are required: (.+)", reason):
         names = [re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")]
+    flags = dict(_flags(arguments))
+    if names and arguments[0] in ("validate", "test", "predict") and "config" not in flags:
+        return f"no configuration: add --config {flags.get('run_dir', 'RUN')}/config.yaml, that of the run"
     return "; ".join(f"no {_WHAT_TO_ADD[name]}" for name in names if name in _WHAT_TO_ADD) or None
 
 

@@ -29,7 +29,12 @@ from partnerface.avatar_files.class_paths import check_classes, extension_error,
 from partnerface.compute.cuda_support import chosen_accelerator
 from partnerface.configuration.argument_errors import short_message
 from partnerface.configuration.checkpoint_model import with_model_of_checkpoint
-from partnerface.configuration.config_files import lost_losses, paths_as_text, resolve_config_paths
+from partnerface.configuration.config_files import (
+    files_first,
+    lost_losses,
+    paths_as_text,
+    resolve_config_paths,
+)
 from partnerface.configuration.dataset_head import AUTO_READER, name_head_of_dataset, with_default_stack
 from partnerface.configuration.precision import with_network_types
 from partnerface.configuration.protocol_arguments import settle_protocol, with_whole_key
@@ -82,7 +87,7 @@ class AvatarCLI(LightningCLI):
         parsing = {"exit_on_error": False, "allow_abbrev": False}
         self._execute = execute
         guard_parser()
-        words = with_default_stack(with_whole_key(_joined(arguments)))
+        words = files_first(with_default_stack(with_whole_key(_joined(arguments))))
         super().__init__(
             AvatarModule,
             HeadVideoDataModule,
@@ -213,6 +218,11 @@ class AvatarCLI(LightningCLI):
             raise UserError(
                 f"--trainer.max_steps {max_steps}: {path} has done {done} steps already; choose more, "
                 "or train anew in another --run_dir"
+            )
+        if max_steps == done:
+            _say(
+                f"--trainer.max_steps {max_steps}: {path} has done {done} steps already, so that nothing is "
+                "left to train; a larger --trainer.max_steps trains on"
             )
         with named_trainer_values(constructing=True):
             spent = spent_time(path, begun, trainer["max_time"])

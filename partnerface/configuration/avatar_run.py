@@ -13,7 +13,7 @@ from partnerface.configuration.avatar_cli import run_trainer_command
 from partnerface.errors import UserError
 from partnerface.evaluation.report import PAGE_FILE
 from partnerface.files.plain_values import read_json_table, read_yaml
-from partnerface.files.whole_files import replace_text, require_writable
+from partnerface.files.whole_files import refuse_file, replace_text, require_writable
 from partnerface.runs.engine import LOCK_FILE, locked
 from partnerface.runs.run import SCORES_FILE
 from partnerface.training.callbacks.evaluation_report import print_report
@@ -103,14 +103,13 @@ def held_folder(run_dir: Path, settings: dict[str, object]) -> Iterator[None]:
 
     Args:
         run_dir: folder of the run.
-        settings: names and values with which an avatar in the folder must have been made; those that are None
-            are not recorded.
+        settings: names and values with which an avatar in the folder must have been made; None is what has
+            not been set, which is not recorded.
 
     Raises:
         UserError: the folder holds an avatar made with other settings or other files, cannot be written, or
             another command is at work in it.
     """
-    settings = {key: value for key, value in settings.items() if value is not None}
     _require_folder_of_runs(run_dir, settings)
     require_writable(run_dir)
     with locked(run_dir):
@@ -121,11 +120,10 @@ def held_folder(run_dir: Path, settings: dict[str, object]) -> Iterator[None]:
 def _require_folder_of_runs(run_dir: Path, settings: dict[str, object]) -> None:
     """Refuse a file, and a folder that holds other files than those of a run."""
     path = run_dir / SETTINGS_FILE
-    if run_dir.exists() and not run_dir.is_dir():
-        raise UserError(f"--out {run_dir}: is a file; choose a folder")
+    refuse_file(run_dir)
     if path.is_file():
         # Other programs have files of that name too.
-        foreign = not settings.keys() & _recorded(path).keys()
+        foreign = not _given(settings).keys() & _recorded(path).keys()
     else:
         # A kill while the settings were written leaves a partial file, which is no reason to refuse.
         entries = list(run_dir.iterdir()) if run_dir.exists() else []
@@ -137,6 +135,7 @@ def _require_folder_of_runs(run_dir: Path, settings: dict[str, object]) -> None:
 def _same_settings(run_dir: Path, settings: dict[str, object]) -> None:
     path = run_dir / SETTINGS_FILE
     recorded = _recorded(path) if path.is_file() else settings
+    # What one of them lacks was not set: avatars from before there was a choice have none of it.
     # `scale_of_run` has seen to the scale, which earlier versions did not record.
     changed = [key for key in settings if key != "scale" and recorded.get(key) != settings[key]]
     if changed:
@@ -145,7 +144,11 @@ def _same_settings(run_dir: Path, settings: dict[str, object]) -> None:
             raise UserError(f"--out {run_dir}: holds an avatar made with {before}; choose another folder")
         _say(f"partnerface: {run_dir} holds no avatar yet, only an attempt with {before}; starting anew")
     if changed or not path.is_file():
-        replace_text(path, json.dumps(settings, indent=1) + "\n")
+        replace_text(path, json.dumps(_given(settings), indent=1) + "\n")
+
+
+def _given(settings: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _recorded(path: Path) -> dict:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import partnerface
@@ -13,6 +14,7 @@ from partnerface.errors import UserError
 from partnerface.files.plain_values import parse_yaml, read_yaml
 
 CONFIGS = Path(partnerface.__file__).parent / "configs"
+CONFIG_FLAGS = ("--config", "-c")
 
 SHIPPED = {"configs": CONFIGS, "sweeps": Path(partnerface.__file__).parent / "sweeps" / "files"}
 """Folders of a checkout by name, and where an installation has their files."""
@@ -50,11 +52,25 @@ def resolve_config_paths(arguments: list[str]) -> list[str]:
     resolved = list(arguments)
     for i, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
-        if flag in ("--config", "-c") and equals:
+        if flag in CONFIG_FLAGS and equals:
             resolved[i] = f"{flag}={_shipped_instead(value)}"
-        elif i and arguments[i - 1] in ("--config", "-c"):
+        elif i and arguments[i - 1] in CONFIG_FLAGS:
             resolved[i] = _shipped_instead(argument)
     return resolved
+
+
+def files_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a trainer command, with every ``--config`` before the flags, so that flags win.
+
+    >>> files_first(["fit", "--data.image_size=48", "--config", "base.yaml"])
+    ['fit', '--config', 'base.yaml', '--data.image_size=48']
+    """
+    files: list[str] = []
+    flags: list[str] = []
+    for before, word in pairwise(arguments):
+        is_file = word.partition("=")[0] in CONFIG_FLAGS or before in CONFIG_FLAGS
+        (files if is_file else flags).append(word)
+    return [*arguments[:1], *files, *flags]
 
 
 def paths_as_text(arguments: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from partnerface.avatar_files.class_paths import class_path
 from partnerface.avatar_files.loading import find_files_of_run
-from partnerface.configuration.config_files import config_arguments
+from partnerface.configuration.config_files import CONFIG_FLAGS, config_arguments
 from partnerface.data.formats.auto import AutoReader
 from partnerface.data.formats.foreign import HEAD_MODEL, DatasetFolder
 from partnerface.errors import UserError
@@ -32,7 +32,7 @@ STACK = ("base", "method/part_deformation", "data/auto", "scale/quick")
 def with_default_stack(arguments: Sequence[str]) -> list[str]:
     """The arguments of a command; of a ``fit`` that names a dataset but no file, with `STACK` before them."""
     flags = {word.partition("=")[0] for word in arguments}
-    if arguments[:1] != ["fit"] or "--data.reader.root" not in flags or flags & {"--config", "-c"}:
+    if arguments[:1] != ["fit"] or "--data.reader.root" not in flags or flags & {*CONFIG_FLAGS}:
         return list(arguments)
     names = ", ".join(f"configs/{name}.yaml" for name in STACK)
     print(f"partnerface: no --config is given; taking {names}", file=sys.stderr)

@@ -61,8 +61,11 @@ def named_trainer_values(constructing: bool = False) -> Iterator[None]:
         # wandb is optional and slow to import.
         if not type(error).__module__.startswith("wandb."):
             raise
+        reason = first_reason(error)
+        # Raised, without a word, where no terminal can ask for the login.
+        reason = "there is no login on this machine" if reason == "NotATerminalError" else reason
         raise UserError(
-            f"Weights & Biases: {first_reason(error)}; log in with `wandb login`, or log to files with "
+            f"Weights & Biases: {reason}; log in with `wandb login`, or log to files with "
             "--trainer.logger.init_args.offline true"
         ) from error
 

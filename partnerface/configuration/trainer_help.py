@@ -76,7 +76,7 @@ def _short_help(command: str, parser: argparse.ArgumentParser) -> str:
     lines = [
         f"usage: partnerface {command} --config FILE [--config FILE ...] [--KEY VALUE ...]",
         "",
-        "Files and flags are read from left to right, and the last value of a key wins. Shipped files:",
+        "Files are read from left to right, then flags, and the last value of a key wins. Shipped files:",
         "configs/base.yaml, then one each of configs/method, head_model, data and scale.",
     ]
     rows: dict[str, list[str]] = {group: [] for group in GROUPS}

@@ -14,7 +14,7 @@ from partnerface.data.regions import FULL_FRAME, NEAREST_FRAME
 from partnerface.data.sequence import TrackedSequence
 from partnerface.evaluation.image_metric import ImageMetric
 from partnerface.evaluation.means import TEMPORAL_DEFINITION, Averages
-from partnerface.evaluation.retracking import RetrackedScores
+from partnerface.evaluation.retracking import RetrackedScores, has_retracked_values
 from partnerface.evaluation.true_motion import MotionScores
 from partnerface.files.whole_files import replace_text
 
@@ -206,6 +206,7 @@ RETRACKED_CAPTION = (
     "against the target"
 )
 _RETRACKED_COLUMNS = {
+    "faces found, share": ("face", "found_share"),
     "expression, mm": ("face", "expression_mm"),
     "turn, degrees": ("face", "rotation_degrees"),
     "gaze, degrees": ("eyes", "gaze_degrees"),
@@ -229,6 +230,15 @@ def retracked_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]
             cells.append(f"{_three_digits(avatar)} ({'; '.join(map(_three_digits, others))})")
         rows.append([split, *cells])
     return ["split", *_RETRACKED_COLUMNS], rows
+
+
+def retracked_caption(report: Mapping[str, Any]) -> str:
+    """What stands under the table of `retracked_rows`; it names the splits without values."""
+    tables = report.get("retracked") or {}
+    few = [split for split, table in tables.items() if not has_retracked_values(table)]
+    if not few:
+        return RETRACKED_CAPTION
+    return f"{RETRACKED_CAPTION}; too few faces were found to compare in {', '.join(few)}"
 
 
 def _three_digits(value: float | None) -> str:

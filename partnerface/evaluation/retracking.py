@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ LEAST_MOTION_M = 0.001
 BLINK = 0.6
 """Share of the median lid aperture of the target below which a frame counts as a blink."""
 LEAST_FRAMES = 3
-"""Frames with a face below which nothing is fitted and nothing is correlated."""
+"""Frames with faces below which nothing is fitted, compared or correlated."""
 
 STILLS = FitSettings(pose_steps=80, steps=200, smoothness=0.0)
 """The pictures of a test are not one video: no motion between them is smooth."""
@@ -38,8 +38,10 @@ STILLS = FitSettings(pose_steps=80, steps=200, smoothness=0.0)
 RETRACKING_DEFINITION = (
     "a face landmark detector (MediaPipe, each picture on its own) finds the face in the target, the "
     "rendering and the nearest training frame; one fit of the head model to the landmarks of all of "
-    "them, with one identity, gives expression, gaze and pose of each. Differences to the target, means "
-    "over frames with a face in both: face: expression (AED: mean absolute difference of coefficients; "
+    "them, with one identity, gives expression, gaze and pose of each. found_share is the share of the "
+    "frames with a face in the target in which the picture has one too. Differences to the target, means "
+    "over the frames with a face in all three, no values where those are fewer than "
+    f"{LEAST_FRAMES}: face: expression (AED: mean absolute difference of coefficients; "
     "by region those of its actions), expression_mm (RMS over the vertices that expressions move), "
     "rotation_degrees and translation_mm (APD); eyes: lid_aperture_mm (mean of three lid distances of "
     "each eye, at the eyes' depth), lid_correlation (over the frames of the split), blink_lid_share (in "
@@ -144,7 +146,8 @@ def retracked_scores(
         on_step: called with the step of the fit and the number of steps.
 
     Returns:
-        No split without `LEAST_FRAMES` frames in which both faces were found.
+        Of a split with fewer than `LEAST_FRAMES` frames in which all three faces were found only how often
+        they were; nothing at all if every split is such.
     """
     landmarks = np.concatenate([face.pixels for face in faces]).astype(np.float32)
     found = np.isfinite(landmarks).all((1, 2))
@@ -162,28 +165,35 @@ def retracked_scores(
     shares = _lid_apertures(pixels)[1]
     usual = np.nanmedian(shares[:, 0]) if np.isfinite(shares[:, 0]).any() else np.nan
     head_pixels = np.stack([face.head_pixels for face in faces])
+    seen = found.reshape(-1, 3)
 
     scores: RetrackedScores = {}
     for split in splits:
-        inside = np.array([split in face.splits for face in faces])
+        inside = np.array([split in face.splits for face in faces]) & seen[:, 0]
+        # The same frames for all: an avatar without a face in hard ones would be compared on easy ones.
+        kept = inside & seen.all(1)
+        blinks = shares[kept, 0] < BLINK * usual
         table: dict[str, dict[str, dict[str, float | None]]] = {}
         for column, name in ((1, "avatar"), (2, "nearest_frame"), (0, "tracked_head")):
-            kept = inside & found[place[:, 0]] & found[place[:, column]]
+            share = float(seen[inside, column].mean()) if inside.any() else None
+            table[name] = {"face": {"frames": float(kept.sum()), "found_share": share}}
             if kept.sum() < LEAST_FRAMES:
                 continue
             own = head_pixels if name == "tracked_head" else pixels[:, column]
-            blinks = shares[kept, 0] < BLINK * usual
             openings = _opening_errors(
                 pixels[kept, 0], own[kept], mm_per_pixel[kept, 0], mm_per_pixel[kept, column], blinks
             )
+            table[name] = _merged(table[name], openings)
             if name != "tracked_head":
                 both = [fit.head.select(place[kept, k].tolist()) for k in (0, column)]
-                openings = _merged(_fit_errors(*both, blinks, head_model), openings)
-            openings["face"] = {"frames": float(kept.sum())} | openings.get("face", {})
-            table[name] = openings
-        if "avatar" in table:
-            scores[split] = table
-    return scores
+                table[name] = _merged(table[name], _fit_errors(*both, blinks, head_model))
+        scores[split] = table
+    return scores if any(has_retracked_values(table) for table in scores.values()) else {}
+
+
+def has_retracked_values(table: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> bool:
+    """False for a split of `RetrackedScores` in which too few faces were found."""
+    return len(table["avatar"]) > 1
 
 
 def _as_track(landmarks: np.ndarray, found: np.ndarray, size: tuple[int, int]) -> LandmarkTrack:

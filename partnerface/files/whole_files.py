@@ -198,6 +198,16 @@ def refuse_overwriting(out: Path, *read: Path | str | None) -> None:
             raise UserError(f"--out {out}: is read as well; choose another name")
 
 
+def refuse_file(folder: Path) -> None:
+    """Refuse a file where an output folder is to be.
+
+    Raises:
+        UserError: it is one.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file; choose a folder")
+
+
 def require_writable(folder: Path) -> None:
     """Make an output folder and check that files can be written into it.
 

@@ -10,10 +10,13 @@ from partnerface.errors import UserError
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.flame import FlameHead
 from partnerface.head_models.head_model import HeadModel
+from partnerface.head_models.head_model_name import PACKAGED_NAMES, require_head_model
 from partnerface.head_models.ict_facekit import IctFaceKitHead
 
-PACKAGED_HEADS: Mapping[str, Callable[[], HeadModel]] = {"anny": AnnyHead, "ict_facekit": IctFaceKitHead}
-"""Head models that come with the package, by the name that datasets record."""
+PACKAGED_HEADS: Mapping[str, Callable[[], HeadModel]] = dict(
+    zip(PACKAGED_NAMES, (AnnyHead, IctFaceKitHead), strict=True)
+)
+"""Head models that come with the package, by name."""
 
 _MARKS: Mapping[str, Callable[[Path], HeadModel]] = {"v_template": FlameHead, "part_ranges": IctFaceKitHead}
 """An array by which an npz file is known, and what reads it."""
@@ -37,11 +40,8 @@ def open_head_model(text: str | Path) -> HeadModel:
     """
     if (packaged := PACKAGED_HEADS.get(str(text))) is not None:
         return packaged()
+    require_head_model(text)
     path = Path(text)
-    if not path.is_file():
-        raise UserError(
-            f"--head_model {text}: no such file, nor one of {', '.join(PACKAGED_HEADS)}; FLAME needs its file"
-        )
     if path.suffix == ".pkl":
         return FlameHead(path)
     try:

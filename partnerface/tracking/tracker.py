@@ -23,7 +23,12 @@ from partnerface.errors import UserError
 from partnerface.files.downloads import SELFIE_SEGMENTATION, model_file
 from partnerface.files.images import read_rgb
 from partnerface.files.video_reading.read import probe_streams
-from partnerface.files.video_reading.source import MAX_FRAMES, VideoSource, video_source
+from partnerface.files.video_reading.source import (
+    MAX_FRAMES,
+    VideoSource,
+    require_enough_frames,
+    video_source,
+)
 from partnerface.files.videos import write_video
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
@@ -40,7 +45,6 @@ from partnerface.tracking.detection.mattes import (
     mattes_digest,
 )
 from partnerface.tracking.detection.shots import (
-    MIN_TRACKED_FRAMES,
     check_face_found,
     find_cuts,
     new_pictures,
@@ -103,8 +107,7 @@ def track_video(
     video, out = video_source(video), Path(out)
     if size < MIN_SIZE or size % 2:
         raise UserError(f"--size {size}: give an even number of at least {MIN_SIZE}")
-    if max_frames < MIN_TRACKED_FRAMES:
-        raise UserError(f"--max_frames {max_frames}: at least {MIN_TRACKED_FRAMES} are needed")
+    require_enough_frames(max_frames)
     head_model = head_model or AnnyHead()
     require_landmarks(head_model.asset, "it cannot be fitted to a video")
     settings = settings or FitSettings()

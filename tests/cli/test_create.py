@@ -3,6 +3,8 @@
 import importlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,12 +167,34 @@ def test_what_can_be_wrong_is_tried_before_tracking(video: Path, tmp_path: Path,
         (["me.mp4", "--out", "file/me"], "file/me: cannot be written"),
         (["me.mp4", "--out", "theirs"], "--out theirs: holds other files; choose another folder"),
         (["me.mp4", "--size", "100000"], "--size 100000: me.mp4 is 1100x1024; choose at most 1024"),
+        (["me.mp4", "--max_frames", "5"], "--max_frames 5: at least 10 are needed"),
+        (
+            ["me.mp4", "--head_model", "flame"],
+            "--head_model flame: no such file, nor one of anny",
+        ),
+        (
+            ["me.mp4", "--head_model", "bad.mp4"],
+            "--head_model bad.mp4: neither a .pkl nor a readable .npz",
+        ),
         (["bad.mp4"], "bad.mp4"),
     ):
         assert main(["create", *words]) == 2
         [printed] = capsys.readouterr().err.splitlines()
         assert line in printed
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_wrong_values_do_not_wait_for_torch(video: Path, tmp_path: Path) -> None:
+    wrong = [["--size", "100000"], ["--max_frames", "5"], ["--head_model", "flame"], ["--out", "me.mp4"]]
+    code = (
+        "import sys; from partnerface.cli.main import main; "
+        f"codes = [main(['create', 'me.mp4', *words]) for words in {wrong}]; "
+        "sys.exit(codes != [2, 2, 2, 2] or not {'torch', 'lightning', 'warp'}.isdisjoint(sys.modules))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (0, 4)
 
 
 def test_a_second_create_in_a_folder_is_refused(
@@ -279,6 +303,39 @@ def test_another_preset_needs_another_folder(
     assert (tmp_path / "avatars" / "me" / "metrics.json").is_file()
     assert main(["create", str(video), "--preset", "full"]) == 2
     assert "made with preset quick" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "made_with"),
+    [
+        (["--head_model", "ict_facekit"], "head_model ict_facekit"),
+        (["--fps", "20", "--max_frames", "30"], "fps 20.0, max_frames 30"),
+    ],
+)
+def test_a_setting_that_is_left_out_later_is_another_setting(
+    words: list[str],
+    made_with: str,
+    video: Path,
+    commands: list,
+    synthetic_dataset: Path,
+    tmp_path: Path,
+    monkeypatch,
+    capsys,
+) -> None:
+    """Tracking with the default would replace the dataset that the avatar was trained on."""
+    out = tmp_path / "avatar"
+
+    def track_video(video: VideoSource, out: Path, **settings) -> None:
+        shutil.copytree(synthetic_dataset, out, dirs_exist_ok=True)
+
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", track_video)
+    assert main(["create", str(video), "--out", str(out), *words]) == 0
+    assert main(["create", str(video), "--out", str(out), *words]) == 0
+    monkeypatch.setattr("partnerface.tracking.tracker.track_video", _no_tracking)
+    capsys.readouterr()
+    assert main(["create", str(video), "--out", str(out)]) == 2
+    line = f"--out {out}: holds an avatar made with {made_with}; choose another folder"
+    assert capsys.readouterr().err == f"partnerface: {line}\n"
 
 
 @pytest.mark.parametrize("name", ["me: take 2", "#1", "- a", "null", "100% Jürgen 你=好"])

@@ -122,6 +122,12 @@ def test_a_forgotten_file_is_what_is_missing(capsys, left_out: str | None, line:
     assert printed.startswith(f"partnerface: {line}")
 
 
+def test_a_test_without_a_configuration_is_told_that_of_the_run(capsys) -> None:
+    for flags in ([], ["--data.reader.root=ds"]):
+        line = _one_line(capsys, ["test", "--run_dir", "runs/me", *flags])
+        assert line == "partnerface: no configuration: add --config runs/me/config.yaml, that of the run"
+
+
 def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long") as caught:
         (tmp_path / ("a" * 300)).is_file()
@@ -153,6 +159,33 @@ def test_a_reader_that_has_enough_is_no_error(words: list[str]) -> None:
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "create --out me none.mp4",
+        "create --preset quick none.mp4 --size 64",
+        "create --anyway none.mp4",
+        "create --anyway true --head-model anny none.mp4",
+        "create --anyway --out me none.mp4 --anyway no",
+        "track --out=ds none.mp4",
+        "track --fps 20 --out ds none.mp4",
+    ],
+)
+def test_the_first_argument_of_a_tool_may_stand_anywhere(words: str, capsys) -> None:
+    assert _one_line(capsys, words.split()) == "partnerface: video none.mp4: no such file"
+
+
+def test_no_second_first_argument_is_taken(capsys) -> None:
+    assert "'b.mp4'" in _one_line(capsys, ["create", "--video", "a.mp4", "b.mp4"])
+    assert "'b.mp4'" in _one_line(capsys, ["create", "--size", "64", "a.mp4", "b.mp4"])
+    assert "expected bool, got maybe" in _one_line(capsys, ["create", "a.mp4", "--anyway", "maybe"])
+
+
+def test_the_help_of_a_tool_shows_its_first_argument(help_of) -> None:
+    assert help_of("track", "--help").startswith("usage: partnerface track VIDEO --out OUT [options]\n")
+    assert help_of("demo", "--help").startswith("usage: partnerface demo [OUT] [options]\n")
 
 
 def test_an_unknown_command(capsys) -> None:

@@ -31,6 +31,17 @@ def test_one_loss_is_changed_by_flag_and_the_others_stay(smoke_arguments: list[s
     assert cli.model.losses["matte"].weight == 0.7
 
 
+def test_flags_beat_files_wherever_they_stand(smoke_arguments: list[str], tmp_path: Path) -> None:
+    """Also those of a class that a file names; files, and flags, keep their order."""
+    files, flags = smoke_arguments[:10], smoke_arguments[10:]
+    overlay = tmp_path / "small.yaml"
+    overlay.write_text("data: {image_size: 20, rays_per_frame: 8}\n")
+    first = ["--data.image_size", "48", "--data.reader.init_args.frames=20"]
+    config = _build([*first, *files, *flags, f"--config={overlay}"], tmp_path).config["fit"]
+    assert (config["data"]["image_size"], config["data"]["rays_per_frame"]) == (48, 8)
+    assert config["data"]["reader"]["init_args"]["frames"] == 24
+
+
 @pytest.mark.parametrize("words", [["--data.reader", "auto"], ["--data.reader=auto"]])
 def test_a_short_name_of_the_reader_of_any_dataset(
     words: list[str], synthetic_dataset: Path, tmp_path: Path
@@ -159,6 +170,18 @@ def test_fewer_steps_than_are_done_are_refused(trained_run: Path, capsys) -> Non
     assert config.read_bytes() == before
 
 
+def test_a_training_whose_steps_are_done_says_so(trained_run: Path, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    path = last_checkpoint(run)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(last_checkpoint(trained_run).read_bytes())
+    steps = read_checkpoint(path)["global_step"]
+    arguments = ["fit", "--config", str(trained_run / "config.yaml"), f"--run_dir={run}", "--ckpt_path=last"]
+    for more in (0, 1):
+        AvatarCLI([*arguments, f"--trainer.max_steps={steps + more}"], execute=False)
+        assert ("a larger --trainer.max_steps trains on" in capsys.readouterr().err) == (more == 0)
+
+
 def test_a_training_whose_time_is_spent_says_so(trained_run: Path, tmp_path: Path, capsys) -> None:
     """It ended at once without a word. The same command may be sent again, one for less time is refused."""
     content = torch.load(last_checkpoint(trained_run), weights_only=True)
@@ -201,7 +224,8 @@ def test_weights_and_biases_without_a_login_is_one_line(
         f"--run_dir={tmp_path / 'run'}",
     ]
     assert main([*arguments, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]) == 2
-    assert "wandb login" in capsys.readouterr().err.splitlines()[-1]
+    line = "Weights & Biases: there is no login on this machine; log in with `wandb login`"
+    assert line in capsys.readouterr().err.splitlines()[-1]
     import wandb
 
     # It keeps the environment of its first run.

@@ -11,9 +11,8 @@ from partnerface.dataset_checks.picture_checks import DARK, NEARLY_BLACK
 from partnerface.dataset_checks.sequence_checks import SHOWN_BY_SECONDS
 from partnerface.files.video_reading.colours import HD_LINES, HD_WIDTH
 from partnerface.files.video_reading.decoding import MOST_LOST_SHARE
-from partnerface.files.video_reading.source import DEFAULT_PICTURE_FPS, MAX_FRAMES
+from partnerface.files.video_reading.source import DEFAULT_PICTURE_FPS, MAX_FRAMES, MIN_TRACKED_FRAMES
 from partnerface.tracking.detection.mattes import CROP_FACE_HEIGHTS
-from partnerface.tracking.detection.shots import MIN_TRACKED_FRAMES
 from partnerface.tracking.detection.trusted_frames import FAR_ASIDE_DEGREES
 
 ROOT = Path(__file__).parents[2]

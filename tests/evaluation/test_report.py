@@ -12,6 +12,7 @@ from partnerface.evaluation.report import (
     evaluation_report,
     metrics_protocol,
     report_table,
+    retracked_caption,
     retracked_rows,
     split_protocol,
     write_report,
@@ -121,6 +122,17 @@ def test_what_was_found_again_stands_beside_the_nearest_frame_and_the_tracked_he
     assert cells["lids, correlation"] == "- (-; -)"
     assert cells["turn, degrees"] == "1.500 (-; -)"
     assert retracked_rows(report())[1] == []
+
+
+def test_a_split_with_too_few_faces_shows_how_few_and_is_named():
+    seen = {"face": {"frames": 1.0, "found_share": 0.025}}
+    full = {"face": {"found_share": 1.0}, "eyes": {}}
+    tables = {"temporal": {"avatar": full}, "pose": {"avatar": seen, "nearest_frame": seen}}
+    found = report() | {"retracked": tables}
+    titles, rows = retracked_rows(found)
+    assert dict(zip(titles, rows[1], strict=True))["faces found, share"] == "0.025 (0.025; -)"
+    assert retracked_caption(found).endswith("; too few faces were found to compare in pose")
+    assert "too few" not in retracked_caption({"retracked": {"temporal": {"avatar": full}}})
 
 
 def test_the_table_says_why_nothing_was_found_again():

@@ -110,16 +110,18 @@ def scores() -> RetrackedScores:
         FoundFaces(i, ["temporal"], np.stack([target[i], avatar[i], target[i]]), target[i, :, :2])
         for i in range(FRAMES)
     ]
-    # A rendering without a face does not count.
-    faces.append(
-        FoundFaces(
-            FRAMES, ["temporal"], np.stack([target[0], 0 * target[0] + np.nan, target[0]]), target[0, :, :2]
-        )
-    )
+    # A rendering without a face counts for no one, and two renderings with a face are too few.
+    missing = np.full_like(target[0], np.nan)
+    for number, rendering in enumerate((missing, missing, avatar[0], avatar[1])):
+        # Far from the target: it would be an error of 40 pixels.
+        shifted = target[0] * (1 if number else 1.2)
+        pictures = np.stack([target[0], rendering, shifted])
+        split = "pose" if number else "temporal"
+        faces.append(FoundFaces(FRAMES + number, [split], pictures, shifted[:, :2]))
     camera = Camera.static(1, 2.2 * SIZE, SIZE, SIZE)
     centre = tuple(camera.intrinsics[0, 2:].tolist())
     return retracked_scores(
-        faces, ["temporal", "empty"], shared_head_model(), 2.2 * SIZE, centre, (SIZE, SIZE)
+        faces, ["temporal", "pose", "empty"], shared_head_model(), 2.2 * SIZE, centre, (SIZE, SIZE)
     )
 
 
@@ -164,8 +166,22 @@ def test_lid_errors_are_those_of_the_lids_in_space(scores):
     assert scores["temporal"]["avatar"]["mouth"]["opening_mm"] < 0.3
 
 
-def test_a_split_without_faces_has_no_scores(scores):
-    assert list(scores) == ["temporal"]
+def test_the_nearest_frame_and_the_tracked_head_are_compared_on_the_avatars_frames(scores):
+    """The one without a face in the rendering would be an error of both."""
+    table = scores["temporal"]
+    assert {table[name]["face"]["frames"] for name in table} == {FRAMES}
+    assert table["tracked_head"]["eyes"]["lid_aperture_mm"] == 0
+    shares = {name: table[name]["face"]["found_share"] for name in table}
+    assert shares == {
+        "avatar": pytest.approx(FRAMES / (FRAMES + 1)),
+        "nearest_frame": 1,
+        "tracked_head": 1,
+    }
+
+
+def test_a_split_with_few_faces_says_how_many_and_no_more(scores):
+    assert scores["pose"]["avatar"] == {"face": {"frames": 2, "found_share": pytest.approx(2 / 3)}}
+    assert scores["empty"]["avatar"] == {"face": {"frames": 0, "found_share": None}}
 
 
 def test_a_missing_model_file_is_a_reason_and_no_error(monkeypatch):

@@ -86,12 +86,10 @@ def configured(bench):
         shipped = config_arguments(
             "base", "method/part_deformation", "head_model/anny", "data/partnerface", "scale/smoke"
         )
-        flags = [
-            "--data.reader.init_args.root=/nothing",
-            "--trainer.accelerator=cpu",
-            f"--run_dir={bench.out}",
-        ]
-        bench.refuses(["fit", *shipped, *flags, "--config", str(path)], *words)
+        # No flag, which would win over the file.
+        root = '--config={"data": {"reader": {"init_args": {"root": "/nothing"}}}}'
+        flags = ["--trainer.accelerator=cpu", f"--run_dir={bench.out}"]
+        bench.refuses(["fit", *shipped, root, *flags, "--config", str(path)], *words)
 
     return refuse
 

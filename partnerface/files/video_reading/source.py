@@ -18,6 +18,8 @@ DEFAULT_PICTURE_FPS = 25.0
 """Frames per second of pictures, which do not say."""
 MAX_FRAMES = 2000
 """Frames of a video that are used by default: more than a minute at 30 per second."""
+MIN_TRACKED_FRAMES = 10
+"""Frames with a face that a head can be fitted to."""
 
 SECTION_ADVICE = "give the first and the last second, such as 12.5:40"
 
@@ -120,6 +122,16 @@ def parse_section(text: str) -> tuple[float, float]:
     if not colon:
         raise UserError(f"--clip {text}: {SECTION_ADVICE}")
     return section
+
+
+def require_enough_frames(max_frames: int) -> None:
+    """Refuse a limit of frames that leaves too few to track.
+
+    Raises:
+        UserError: it is below `MIN_TRACKED_FRAMES`.
+    """
+    if max_frames < MIN_TRACKED_FRAMES:
+        raise UserError(f"--max_frames {max_frames}: at least {MIN_TRACKED_FRAMES} are needed")
 
 
 def video_source(video: VideoSource | Path) -> VideoSource:

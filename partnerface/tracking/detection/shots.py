@@ -10,10 +10,10 @@ import numpy as np
 
 from partnerface.data.formats.plausibility import frame_runs
 from partnerface.errors import UserError
+from partnerface.files.video_reading.source import MIN_TRACKED_FRAMES
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
 from partnerface.tracking.detection.picture_changes import CUT_CONTENT_CHANGE, NOTHING_BEFORE
 
-MIN_TRACKED_FRAMES = 10
 CUT_CONTENT_FACTOR = 8.0
 CUT_FACE_JUMP = 0.12
 CUT_FACE_GROWTH = 0.1
@@ -27,6 +27,9 @@ STRAY_FACE_FRAMES = 2
 STALL_SECONDS = 0.5
 STALL_INTERVALS = 5
 """A stall lasts longer than both this time and so many usual intervals between frames."""
+
+LULL_INTERVALS = 3.5
+"""So many usual intervals without a new picture are no part of a rhythm such as 2, 3, 2, 3 frames each."""
 
 REGULAR_COPIES = 0.95
 """Share of the rate of frames below which new pictures come regularly slower."""
@@ -123,6 +126,8 @@ def picture_rate(track: LandmarkTrack) -> float:
         return track.fps
     pauses = np.diff(track.timestamps[~track.copies])
     pauses = pauses[pauses <= _longest_pause(track.timestamps)]
+    # A still opening is no rhythm.
+    pauses = pauses[pauses < LULL_INTERVALS * np.median(pauses)] if len(pauses) else pauses
     rate = float(1 / pauses.mean()) if len(pauses) else track.fps
     return rate if rate < REGULAR_COPIES * track.fps else track.fps
 

@@ -13,10 +13,10 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_propagation, median_filter
 
 from partnerface.data.formats.plausibility import frame_runs
+from partnerface.files.video_reading.source import MIN_TRACKED_FRAMES
 from partnerface.head_models.landmark_geometry import CHIN, FOREHEAD_TOP, LIPS, TEMPLES
 from partnerface.head_models.similarity import similarity_alignment
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS, LandmarkTrack
-from partnerface.tracking.detection.shots import MIN_TRACKED_FRAMES
 
 LOWER_FACE = (
     *LIPS,

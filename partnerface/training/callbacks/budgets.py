@@ -89,7 +89,7 @@ def spent_time(
     done = f"--trainer.max_time {max_time}: {path} has trained for {spent:.0f} of {budget:.0f} s already"
     if budget < seconds(TimeBudget().state_key, "seconds"):
         raise UserError(f"{done}; choose more, or train anew in another --run_dir")
-    return f"{done}, so that nothing is left to train"
+    return f"{done}, so that nothing is left to train; a larger --trainer.max_time trains on"
 
 
 class CpuBudget(Callback):

@@ -24,12 +24,12 @@ from partnerface.evaluation.means import ImageMeans
 from partnerface.evaluation.pictures import Prediction, comparison_strip, full_strip
 from partnerface.evaluation.report import (
     MOTION_CAPTION,
-    RETRACKED_CAPTION,
     EvaluationProtocol,
     evaluation_report,
     metrics_protocol,
     motion_rows,
     report_table,
+    retracked_caption,
     retracked_rows,
     split_protocol,
     write_report,
@@ -235,4 +235,4 @@ def print_report(report: dict) -> None:
         TextTable(titles, rows, MOTION_CAPTION).print()
     titles, rows = retracked_rows(report)
     if rows:
-        TextTable(titles, rows, RETRACKED_CAPTION).print()
+        TextTable(titles, rows, retracked_caption(report)).print()

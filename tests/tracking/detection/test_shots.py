@@ -219,6 +219,17 @@ def test_slower_pictures_in_a_faster_video_lose_their_copies(track, shown):
     assert shown_once.used.all()
 
 
+def test_a_still_opening_does_not_slow_the_pictures_down(track):
+    """Six frames of the first picture, then a new one in each: 20.7 a second, were that a rate."""
+    pictures = _quiet(30)
+    pictures[:6] = [pictures[0]] * 6
+    seen = _seen(track, pictures)
+    assert find_stalls(replace(seen, timestamps=seen.timestamps / 5)) == []
+    even = replace(seen, timestamps=seen.timestamps / 5, fps=5 * seen.fps)
+    assert picture_rate(even) == even.fps
+    assert stall_notes(even) == ["5 frames are copies of those before them and do not count as data"]
+
+
 def test_a_gap_in_time_is_neither_smoothed_nor_cut(track):
     """After three seconds without a frame the head is elsewhere."""
     track.timestamps[17:] += 3.0
