@@ -142,7 +142,9 @@ def _is_flat(value: object) -> bool:
 def _in_order(entries: list[dict], source: Path) -> list[dict]:
     if not entries:
         raise UserError(f"{source}: lists no frames; {ADVICE}")
-    return sorted(entries, key=lambda entry: (frame_number(text(entry, "file_path", source)), entry["file_path"]))
+    return sorted(
+        entries, key=lambda entry: (frame_number(text(entry, "file_path", source)), entry["file_path"])
+    )
 
 
 def _image(folder: DatasetFolder, video: str, entry: dict) -> Path:

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 import partnerface
 from partnerface.cli.main import main
 from partnerface.data.completion import torso_motion
-from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.formats.convert import Conversion
+from partnerface.data.formats.foreign import DatasetFolder
 from partnerface.data.sequence import TrackedSequence
 from partnerface.errors import UserError
 from partnerface.files.images import read_grey, read_rgb
