@@ -44,6 +44,23 @@ def read_rgb(path: Path) -> np.ndarray:
     return _read(path, "RGB", _COLOURED)
 
 
+def shrink(image: np.ndarray, width: int, height: int | None = None) -> np.ndarray:
+    """A picture ``[H, W, 3]`` or ``[H, W]``, uint8, at another size: pixels are means over areas, about.
+
+    Pillow's box filter gives whole pixels to one side or the other where an area ends within them, which
+    shifts pictures by a quarter of a pixel: it averages over areas for whole ratios alone.
+
+    Args:
+        image: the picture.
+        width: columns of the result.
+        height: its rows, as many as columns by default.
+    """
+    height = height or width
+    whole = image.shape[0] % height == 0 and image.shape[1] % width == 0
+    kernel = Image.Resampling.BOX if whole else Image.Resampling.HAMMING
+    return np.asarray(Image.fromarray(image).resize((width, height), kernel))
+
+
 def read_shown(path: Path) -> np.ndarray:
     """``[H, W, 3]`` uint8 colours of an image file as viewers show it: upright, and over white.
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
-from PIL import Image
 
 from partnerface.files.containers import Sound, SoundCopy
+from partnerface.files.images import shrink
 from partnerface.files.video_reading.read import probe_video, read_video
 from partnerface.files.whole_files import whole_file
 
@@ -151,8 +151,7 @@ def _reduced(image: np.ndarray, width: int) -> np.ndarray:
     """``[H, W, 3]`` uint8, not wider than ``width``."""
     if image.shape[1] <= width:
         return image
-    size = width, max(round(image.shape[0] * width / image.shape[1]), 1)
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    return shrink(image, width, max(round(image.shape[0] * width / image.shape[1]), 1))
 
 
 _BT709 = {

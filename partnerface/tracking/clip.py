@@ -16,9 +16,8 @@ from partnerface.compute.process_settings import without_native_chatter
 from partnerface.compute.threads import single_thread
 from partnerface.data.completion.matte_refinement import refine_mattes
 from partnerface.data.completion.matting import ForegroundMatting
-from partnerface.data.completion.torso_motion import shrink
 from partnerface.data.formats.writer import SequenceWriter
-from partnerface.files.images import LUMINANCE, read_rgb
+from partnerface.files.images import LUMINANCE, read_rgb, shrink
 from partnerface.files.video_reading.read import VideoFrame
 from partnerface.files.video_reading.source import VideoSource
 from partnerface.head_models.head_model import HeadModel

@@ -3,7 +3,15 @@ import pytest
 from PIL import Image
 
 from partnerface.errors import UserError
-from partnerface.files.images import image_size, read_grey, read_labels, read_matte, read_rgb, write_image
+from partnerface.files.images import (
+    image_size,
+    read_grey,
+    read_labels,
+    read_matte,
+    read_rgb,
+    shrink,
+    write_image,
+)
 
 
 def test_round_trip(tmp_path):
@@ -83,3 +91,16 @@ def test_labels_are_numbers_of_one_channel(tmp_path):
     Image.fromarray(labels, "L").convert("P").save(tmp_path / "a.png")
     with pytest.raises(UserError, match="pixels of type P"):
         read_labels(tmp_path / "a.png", 6)
+
+
+@pytest.mark.parametrize(("whole", "reduced"), [(48, 32), (60, 32), (64, 32), (59, 51)])
+def test_a_smaller_picture_stays_in_its_place(whole, reduced):
+    """A slope of 4 levels a pixel, whose mean over an area is that in its middle."""
+    slope = np.tile((4 * np.arange(whole)).astype(np.uint8), (whole, 1))
+    expected = 4 * ((np.arange(reduced) + 0.5) * whole / reduced - 0.5)
+    inside = slice(2, -2)
+    for picture, truth in ((slope, expected), (slope[:, ::-1], expected[::-1])):
+        error = shrink(picture, reduced) - truth
+        assert np.abs(error[:, inside]).max() < 1
+        assert abs(error[:, inside].mean()) < 0.2
+    assert np.array_equal(shrink(slope.T, reduced), shrink(slope, reduced).T)

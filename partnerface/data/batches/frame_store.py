@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from partnerface.data.formats.layout import CACHE_FOLDER
 from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence
-from partnerface.files.images import read_labels, read_matte, read_rgb
+from partnerface.files.images import read_labels, read_matte, read_rgb, shrink
 from partnerface.files.whole_files import NotWritten, whole_file
 
 MEMORY_LIMIT = 2_000_000_000
@@ -110,10 +110,7 @@ def reduce_frame(
     if matte.shape != (height, width):
         # Image and matte each for itself: the mean of many pixels then is what one large pixel would have
         # seen of person and wall, and the wall can still be told apart.
-        image, matte = (
-            np.asarray(Image.fromarray(whole).resize((width, height), Image.Resampling.BOX))
-            for whole in (image, matte)
-        )
+        image, matte = (shrink(whole, width, height) for whole in (image, matte))
         labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
     return np.dstack([foreground_colours(image, matte), matte, labels])
 
@@ -129,7 +126,7 @@ def _reduced_frames(sequence: TrackedSequence, width: int, height: int) -> Itera
 
 def _checksum(sequence: TrackedSequence) -> str:
     """Changes whenever one of the image files does."""
-    digest = hashlib.sha256(b"foreground colours of plain means")
+    digest = hashlib.sha256(b"foreground colours of means over areas")
     for path in (*sequence.image_paths, *sequence.matte_paths, *sequence.label_paths):
         status = path.stat()
         digest.update(f"{path.parent.name}/{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())

@@ -27,7 +27,6 @@ from partnerface.data.completion.torso_motion import (
     estimate_torso_motion,
     median_frame,
     move_torso,
-    shrink,
     with_torso_pose,
 )
 from partnerface.data.formats.plausibility import head_middle, impossible_frames, left_out_report
@@ -35,7 +34,7 @@ from partnerface.data.regions import Region
 from partnerface.data.sequence import TrackedSequence, head_model_record
 from partnerface.data.splits import SPLIT_PROTOCOL, assign_splits, split_coverage
 from partnerface.errors import UserError
-from partnerface.files.images import image_size, read_matte, read_rgb, write_image
+from partnerface.files.images import image_size, read_matte, read_rgb, shrink, write_image
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.head_parameters import HeadParameters
 
@@ -272,7 +271,7 @@ def _torso_motion(
     """Motion of the frames with ``learned`` ``[T]`` above 0 and of all others, neither from the other."""
 
     def small(image: Path, matte: Path) -> tuple[np.ndarray, np.ndarray]:
-        return shrink(read_rgb(image)), shrink(read_matte(matte))
+        return shrink(read_rgb(image), TORSO_SIZE), shrink(read_matte(matte), TORSO_SIZE)
 
     pool, pairs = single_threaded_pool(usable_cores()), []
     try:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from kornia.filters import guided_blur
 from scipy.ndimage import label
 from torch import Tensor
 from torch.nn import functional
@@ -38,6 +37,8 @@ COLOUR_RADII = (0.006, 0.012, 0.025, 0.05)
 LEAST_SHARE = 0.1
 """Share of a neighbourhood that must show the colour."""
 GUIDED_RADIUS, GUIDED_EPSILON = 0.012, 1e-4
+HALVED_RADIUS = 4
+"""Radius in pixels from which the guided filter works at half the size."""
 CAMERA_NOISE = 0.015
 """Standard deviation of a compressed video's pixel over time, colours in [0, 1]."""
 STRETCH = 0.1
@@ -153,10 +154,9 @@ def refined_matte(image: np.ndarray, matte: np.ndarray, plate: CleanPlate) -> np
     core = _eroded(person, _px(INNER_BAND, height))
     band = dilate(person, _px(OUTER_BAND, height)) & ~core
     prior = network * (core | band) * ~shown
-    size = 2 * _px(GUIDED_RADIUS, height) + 1
-    guided = guided_blur(colour[None], prior[None, None], size, GUIDED_EPSILON, subsample=min(4, size // 2))
+    guided = _guided(colour, prior, _px(GUIDED_RADIUS, height))
     inside = core.float()
-    inside[band] = ((guided[0, 0, band] - STRETCH) / (1 - 2 * STRETCH)).clamp(0, 1)
+    inside[band] = ((guided[band] - STRETCH) / (1 - 2 * STRETCH)).clamp(0, 1)
     if core.any():
         foreground, _, reached = _nearby_colour(colour * core, core)
         mixed = band & reached & variance.isfinite()
@@ -226,6 +226,33 @@ def _nearby_colour(colour: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tenso
         variance = torch.where(use, (blurred[3:6] / share - here.square()).amax(0).clamp_min(0), variance)
         reached |= use
     return mean, variance, reached
+
+
+def _guided(colour: Tensor, values: Tensor, radius: int) -> Tensor:
+    """Values ``[H, W]`` fitted to the edges of a picture ``[3, H, W]`` (fast guided filter, He and Sun 2015).
+
+    Around each pixel they are a linear function of its colour, found in pictures of half the size: kornia's
+    filter takes corners of blocks for their middles, and moves outlines by a pixel and a half.
+    """
+    height, width = values.shape
+    step = 2 if radius >= HALVED_RADIUS else 1
+    colours, halved = (
+        functional.avg_pool2d(whole, step, ceil_mode=True, count_include_pad=False)
+        for whole in (colour, values[None])
+    )
+    products = colours[:, None] * torch.cat([colours, halved])[None]
+    radius = round(radius / step)
+    means = _box(torch.cat([colours, halved, products.flatten(0, 1)]), radius)
+    mean, of_products = means[:4], means[4:].unflatten(0, (3, 4)).permute(2, 3, 0, 1)
+    covariance = of_products - mean[:3].permute(1, 2, 0)[..., None] * mean.permute(1, 2, 0)[..., None, :]
+    regular = covariance[..., :3] + GUIDED_EPSILON * torch.eye(3)
+    slope = torch.linalg.solve(regular, covariance[..., 3]).permute(2, 0, 1)
+    offset = mean[3:] - (slope * mean[:3]).sum(0, keepdim=True)
+    linear = _box(torch.cat([slope, offset]), radius)
+    if step > 1:
+        linear = functional.interpolate(linear[None], scale_factor=step, mode="bilinear")[0]
+        linear = linear[:, :height, :width]
+    return (linear[:3] * colour).sum(0) + linear[3]
 
 
 def _box(channels: Tensor, radius: int) -> Tensor:

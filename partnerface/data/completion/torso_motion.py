@@ -13,7 +13,6 @@ from itertools import chain
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -69,7 +68,7 @@ def estimate_torso_motion(
     """Align the torso of every frame with a reference frame.
 
     Args:
-        frames: ``[T, h, w, 3]`` uint8 small pictures, see `shrink`.
+        frames: ``[T, h, w, 3]`` uint8 small pictures, see `partnerface.files.images.shrink`.
         mattes: ``[T, h, w]`` uint8.
         torso: ``[h, w]`` bool, the torso's pixels in the reference.
         reference: index of the reference frame; its motion is exactly the identity.
@@ -147,11 +146,6 @@ class _TorsoView:
         hessian = (weight @ outer.flatten(1)).unflatten(1, (PARAMETERS, PARAMETERS))
         gradient = (residual * weight[:, None]).flatten(1) @ self.jacobian.flatten(0, 1)
         return hessian, gradient, residual.abs().mean((1, 2))
-
-
-def shrink(image: np.ndarray, width: int = TORSO_SIZE, height: int | None = None) -> np.ndarray:
-    """A picture or matte (uint8) at another size, averaged over areas; as high as wide by default."""
-    return np.asarray(Image.fromarray(image).resize((width, height or width), Image.Resampling.BOX))
 
 
 def _blurred(images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from kornia.filters import guided_blur
 from scipy import ndimage
 
 from partnerface.data.completion import matte_refinement
@@ -139,6 +140,28 @@ def test_box_is_the_mean_inside_the_picture(radius):
     for y, x in ((0, 0), (11, 8), (22, 3), (5, 16)):
         part = values[:, max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
         np.testing.assert_allclose(found[:, y, x], part.mean((1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((97, 64), 1), ((130, 131), 3)])
+def test_guided_filter_is_that_of_kornia(shape, radius):
+    """Where the window lies inside the picture; beyond it kornia mirrors."""
+    random = torch.Generator().manual_seed(0)
+    colour = matte_refinement._box(torch.rand(3, *shape, generator=random), 2)
+    values = (colour[0] > 0.5).float()
+    found = matte_refinement._guided(colour, values, radius)
+    expected = guided_blur(colour[None], values[None, None], 2 * radius + 1, 1e-4)[0, 0]
+    inside = slice(3 * radius, -3 * radius)
+    torch.testing.assert_close(found[inside, inside], expected[inside, inside], atol=2e-3, rtol=0)
+
+
+def test_guided_filter_knows_no_left_and_right():
+    """At half the size too: an outline must not move to one side."""
+    random = torch.Generator().manual_seed(0)
+    colour = matte_refinement._box(torch.rand(3, 512, 512, generator=random), 2)
+    values = (colour[0] > 0.5).float()
+    found = matte_refinement._guided(colour, values, 6)
+    mirrored = matte_refinement._guided(colour.flip(2), values.flip(1), 6)
+    torch.testing.assert_close(mirrored.flip(1), found, atol=2e-3, rtol=0)
 
 
 def test_large_components_agree_with_scipy():
