@@ -160,7 +160,10 @@ def test_generated_blocks_name_one_commit_and_stand_below_their_command() -> Non
             assert f"--readme {page}" in "".join(_blocks(above)), page
     for page, name in (
         ("docs/speed.md", "gpu"),
-        *(("docs/protocols.md", f"protocol {name}") for name in ("insta", "nersemble-mono")),
+        *(
+            ("docs/protocols.md", f"protocol {name}")
+            for name in ("insta", "pointavatar", "nerface", "nersemble-mono")
+        ),
     ):
         assert found.pop((page, name)) <= 1, "none before it is measured"
     assert found == {(f"docs/{page}.md", name): 1 for page, name in GENERATED}

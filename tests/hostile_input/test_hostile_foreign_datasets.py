@@ -270,6 +270,7 @@ def not_finite(*keys: Any) -> Callable[[dict], Any]:
     [
         ("vhap", ("frames", 2, "fl_x")),
         ("vhap", ("frames", 2, "timestep_index")),
+        ("vhap", ("frames", 2, "timestep_index_original")),
         ("insta", ("fl_x",)),
         ("insta", ("w",)),
         ("imavatar", ("intrinsics",)),

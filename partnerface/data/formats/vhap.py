@@ -139,11 +139,12 @@ def _in_time(entries: list[dict], source: Path) -> list[dict]:
     That of an entry is set to its number in the video where all have one: exports count what they hold.
     """
     cameras = [str(entry.get("camera_index")) for entry in entries]
-    originals = [entry.get("timestep_index_original") for entry in entries]
-    numbered = all(isinstance(original, int | float) for original in originals)
-    if numbered and len({*zip(originals, cameras, strict=True)}) == len(entries) and not _is_union(entries):
-        entries = [{**e, "timestep_index": o} for e, o in zip(entries, originals, strict=True)]
     steps = [number({"timestep_index": 0, **entry}, "timestep_index", source) for entry in entries]
+    if all("timestep_index_original" in entry for entry in entries) and not _is_union(entries):
+        originals = [number(entry, "timestep_index_original", source) for entry in entries]
+        if len({*zip(originals, cameras, strict=True)}) == len(entries):
+            steps = originals
+            entries = [{**e, "timestep_index": o} for e, o in zip(entries, originals, strict=True)]
     again = len({*zip(steps, cameras, strict=True)}) < len(entries)
     sequences = [str(Path(entry["file_path"]).parent) if again else "" for entry in entries]
     starts: dict[str, float] = {}
