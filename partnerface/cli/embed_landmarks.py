@@ -13,6 +13,7 @@ from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
 from partnerface.head_models.open_head_model import PACKAGED_HEADS
 from partnerface.tracking.detection.head_portraits import portraits
 from partnerface.tracking.detection.landmark_embedding import embed_landmarks as find_embedding
+from partnerface.tracking.detection.landmark_embedding import symmetric
 from partnerface.tracking.fittable_head import fittable_head_model
 
 
@@ -47,9 +48,12 @@ def _embed_on_anny(out: Path) -> None:
     embedding = find_embedding(head_model, portraits(head_model))
     asset = head_model.asset
     better = (asset.landmark_spread > MAX_SPREAD_MM) & (embedding.spread < asset.landmark_spread)
-    asset.landmark_faces = np.where(better, embedding.faces, asset.landmark_faces)
-    asset.landmark_barycentric = np.where(better[:, None], embedding.barycentric, asset.landmark_barycentric)
-    asset.landmark_spread = np.where(better, embedding.spread, asset.landmark_spread)
+    embedding.faces = np.where(better, embedding.faces, asset.landmark_faces)
+    embedding.barycentric = np.where(better[:, None], embedding.barycentric, asset.landmark_barycentric)
+    embedding.spread = np.where(better, embedding.spread, asset.landmark_spread)
+    embedding = symmetric(head_model, embedding)
+    asset.landmark_faces, asset.landmark_barycentric = embedding.faces, embedding.barycentric
+    asset.landmark_spread = embedding.spread
     AnnyLandmarks.from_asset(asset).save(out)
     spread = asset.landmark_spread
     known = int((spread <= MAX_SPREAD_MM).sum())

@@ -28,8 +28,8 @@ def surface_digest(vertices: np.ndarray, faces: np.ndarray) -> str:
 
 
 def landmarks_file(digest: str) -> str:
-    """Name of the file with the embedding of the mean head of that digest."""
-    return f"landmarks_{digest}.npz"
+    """Name of the file with the symmetric embedding of the mean head of that digest."""
+    return f"symmetric_landmarks_{digest}.npz"
 
 
 def with_stored_landmarks(asset: HeadModelAsset, digest: str) -> HeadModelAsset:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from partnerface.errors import UserError
 from partnerface.head_models.head_model import HeadModel
-from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM
+from partnerface.head_models.landmark_geometry import MAX_SPREAD_MM, MIRRORED
 from partnerface.tracking.detection.head_portraits import PORTRAITS, MeshImage, portraits
 from partnerface.tracking.detection.landmark_track import SKIN_LANDMARKS
 from partnerface.tracking.detection.landmarks import detect_landmarks
@@ -23,6 +23,11 @@ MIN_HITS = 3
 UNSEEN_SPREAD_MM = 9.0
 REACH_PX = 6
 """The detector puts a lid's edge on the eyeball or the lashes beside it: then the nearest skin counts."""
+
+NEIGHBOURHOOD_M = 0.02
+"""Distance from a landmark of the middles of faces that may hold its symmetric place, along each axis."""
+SAME_SIDE = 0.3
+"""Cosine of the angle between normals of faces on one side of a fold."""
 
 SETTLING_FRAMES = 4
 FIND_VIEWS = 2 * PORTRAITS
@@ -69,7 +74,7 @@ def find_landmarks(
             on_view()
 
     for _ in range(2):
-        found = embed_landmarks(head_model, counted(), detect or detect_still)
+        found = symmetric(head_model, embed_landmarks(head_model, counted(), detect or detect_still))
         if (known := int((found.spread <= MAX_SPREAD_MM).sum())) < LEAST_LANDMARKS:
             raise UserError(
                 f"head model {head_model.asset.name} {head_model.asset.version}: only {known} of "
@@ -118,6 +123,45 @@ def embed_landmarks(
     return _most_central(
         head_model, [other if rare else found for found, other, rare in zip(hits, beside, few, strict=True)]
     )
+
+
+def symmetric(head_model: HeadModel, embedding: LandmarkEmbedding) -> LandmarkEmbedding:
+    """Each landmark midway between its own place and the mirrored one of its partner on the other side.
+
+    A detector does not treat both sides of a painted face alike. Heads would come out turned by a degree or
+    two, and eyes by more, to the side opposite to that of a mirrored video. The mean head must be its own
+    mirror image in ``x = 0``, as all head models are; landmarks whose places are not known stay.
+    """
+    template = head_model.template_vertices.double().numpy()
+    faces = head_model.faces.numpy()
+    corners = template[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
+    skin = np.flatnonzero(head_model.part_faces("skin").numpy())
+    partner = np.array(MIRRORED)
+    places = (corners[embedding.faces] * embedding.barycentric[..., None]).sum(1)
+    middle = (places + places[partner] * (-1, 1, 1)) / 2
+    spread = np.maximum(embedding.spread, embedding.spread[partner])
+    found = LandmarkEmbedding(*(values.copy() for values in vars(embedding).values()))
+    for k in np.flatnonzero(spread <= MAX_SPREAD_MM):
+        # Of upper and lower lip, which touch, the one that faces the same way.
+        alike = normals[skin] @ normals[embedding.faces[k]] > SAME_SIDE
+        near = skin[alike & (np.abs(corners[skin].mean(1) - middle[k]).max(1) < NEIGHBOURHOOD_M)]
+        shares = _barycentric(corners[near], middle[k])
+        distance = np.linalg.norm((corners[near] * shares[..., None]).sum(1) - middle[k], axis=1)
+        nearest = int(distance.argmin())
+        found.faces[k], found.barycentric[k] = near[nearest], shares[nearest]
+    return found
+
+
+def _barycentric(corners: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """``[N, 3]`` barycentric coordinates of a point ``[3]`` laid onto triangles ``[N, 3, 3]``."""
+    edges = corners[:, 1:] - corners[:, :1]
+    gram = edges @ edges.transpose(0, 2, 1)
+    ahead = (edges @ (point - corners[:, 0])[..., None])[..., 0]
+    second, third = (np.linalg.pinv(gram) @ ahead[..., None])[..., 0].T
+    shares = np.stack([1 - second - third, second, third], 1).clip(0)
+    return shares / shares.sum(1, keepdims=True)
 
 
 def _pixel(place: np.ndarray) -> tuple[int, int]:
