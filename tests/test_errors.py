@@ -44,7 +44,7 @@ def test_without_pytorch3d_every_command_is_one_line(tmp_path: Path) -> None:
     # A sweep starts processes that say so, and baking looks for anny first.
     commands = [name for name in (*TOOLS, *TRAINER_COMMANDS) if name not in ("sweep", "bake-head")]
     film, out = tmp_path / "clip.mp4", tmp_path / "out.npz"
-    film.touch()
+    write_video(film, [np.zeros((32, 32, 3), np.uint8)] * 2, 25)
     needed = {
         "demo": f"--out {out}",
         "create": f"{film} --out {out}",
