@@ -45,7 +45,9 @@ def demo(
     out = Path(out)
     scales = {"cpu": "demo", "cuda": "gpu"}
     scale = scale_of_run(out, scales[chosen_accelerator("auto")], scales.values())
-    with held_folder(out, {"subject": subject, "size": size, "minutes": minutes, "scale": scale}):
+    settings = {"subject": subject, "size": size, "scale": scale}
+    # An avatar of any length is the demo's, unless a length is asked for.
+    with held_folder(out, settings | ({"minutes": minutes} if minutes else {})):
         configs = "base", "method/part_deformation", "head_model/anny", "data/synthetic", f"scale/{scale}"
         arguments = [
             *config_arguments(*configs),

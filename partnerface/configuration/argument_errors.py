@@ -82,7 +82,7 @@ def _lacking(reason: str, arguments: list[str]) -> str | None:
     if found := re.match(r"the following arguments are required: (.+)", reason):
         names = [re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")]
     flags = dict(_flags(arguments))
-    if names and arguments[0] in ("validate", "test", "predict") and "config" not in flags:
+    if names and {*arguments[:1]} & {"validate", "test", "predict"} and "config" not in flags:
         return f"no configuration: add --config {flags.get('run_dir', 'RUN')}/config.yaml, that of the run"
     return "; ".join(f"no {_WHAT_TO_ADD[name]}" for name in names if name in _WHAT_TO_ADD) or None
 
