@@ -50,10 +50,9 @@ def _embed_on_anny(out: Path) -> None:
     better = (asset.landmark_spread > MAX_SPREAD_MM) & (embedding.spread < asset.landmark_spread)
     embedding.faces = np.where(better, embedding.faces, asset.landmark_faces)
     embedding.barycentric = np.where(better[:, None], embedding.barycentric, asset.landmark_barycentric)
-    embedding.spread = np.where(better, embedding.spread, asset.landmark_spread)
+    asset.landmark_spread = embedding.spread = np.where(better, embedding.spread, asset.landmark_spread)
     embedding = symmetric(head_model, embedding)
     asset.landmark_faces, asset.landmark_barycentric = embedding.faces, embedding.barycentric
-    asset.landmark_spread = embedding.spread
     AnnyLandmarks.from_asset(asset).save(out)
     spread = asset.landmark_spread
     known = int((spread <= MAX_SPREAD_MM).sum())

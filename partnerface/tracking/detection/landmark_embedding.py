@@ -132,9 +132,7 @@ def symmetric(head_model: HeadModel, embedding: LandmarkEmbedding) -> LandmarkEm
     two, and eyes by more, to the side opposite to that of a mirrored video. The mean head must be its own
     mirror image in ``x = 0``, as all head models are; landmarks whose places are not known stay.
     """
-    template = head_model.template_vertices.double().numpy()
-    faces = head_model.faces.numpy()
-    corners = template[faces]
+    corners = head_model.template_vertices.double().numpy()[head_model.faces.numpy()]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
     skin = np.flatnonzero(head_model.part_faces("skin").numpy())
@@ -142,11 +140,12 @@ def symmetric(head_model: HeadModel, embedding: LandmarkEmbedding) -> LandmarkEm
     places = (corners[embedding.faces] * embedding.barycentric[..., None]).sum(1)
     middle = (places + places[partner] * (-1, 1, 1)) / 2
     spread = np.maximum(embedding.spread, embedding.spread[partner])
-    found = LandmarkEmbedding(*(values.copy() for values in vars(embedding).values()))
+    found = replace(embedding, faces=embedding.faces.copy(), barycentric=embedding.barycentric.copy())
+    centres = corners[skin].mean(1)
     for k in np.flatnonzero(spread <= MAX_SPREAD_MM):
         # Of upper and lower lip, which touch, the one that faces the same way.
         alike = normals[skin] @ normals[embedding.faces[k]] > SAME_SIDE
-        near = skin[alike & (np.abs(corners[skin].mean(1) - middle[k]).max(1) < NEIGHBOURHOOD_M)]
+        near = skin[alike & (np.abs(centres - middle[k]).max(1) < NEIGHBOURHOOD_M)]
         shares = _barycentric(corners[near], middle[k])
         distance = np.linalg.norm((corners[near] * shares[..., None]).sum(1) - middle[k], axis=1)
         nearest = int(distance.argmin())

@@ -19,7 +19,6 @@ class FitSettings:
     The landmark term has weight 1; its distances are in pixels of a 512-pixel head crop.
 
     Attributes:
-        num_identity: identity coefficients that are fitted at most: all that the head models have.
         pose_steps: steps of the rigid pose alone.
         steps: steps of everything.
         opening_weight: weight of the openings of lids and lips.
@@ -47,7 +46,6 @@ class FitSettings:
         contour_weight: weight of the matte's contour.
     """
 
-    num_identity: int = 100
     pose_steps: int = 120
     steps: int = 300
     opening_weight: float = 0.15

@@ -68,9 +68,8 @@ class FitProblem:
         rotation, translation = initial_poses(
             landmarks[:, self.geometry.numbers], self.geometry.points.template, focal, view.centre
         )
-        num_identity = min(settings.num_identity, head_model.num_identity)
         self.variables = FitVariables(
-            matrix_to_axis_angle(rotation), translation, focal, view.centre, num_identity, head_model
+            matrix_to_axis_angle(rotation), translation, focal, view.centre, head_model
         )
         self.contour: MatteContour | None = None
         if mattes is not None:

@@ -31,8 +31,7 @@ class FitVariables(nn.Module):
         translation: ``[T, 3]`` first guess in metres.
         focal: first guess of the focal length in pixels.
         centre: principal point in pixels.
-        num_identity: identity coefficients that are fitted.
-        head_model: gives eye joints and the range of the expressions.
+        head_model: gives the number of identity coefficients, eye joints and the range of the expressions.
     """
 
     def __init__(
@@ -41,12 +40,11 @@ class FitVariables(nn.Module):
         translation: Tensor,
         focal: float,
         centre: tuple[float, float],
-        num_identity: int,
         head_model: HeadModel,
     ) -> None:
         super().__init__()
         frames, expressions = len(rotation), head_model.num_expression
-        self.identity = nn.Parameter(torch.zeros(num_identity))
+        self.identity = nn.Parameter(torch.zeros(head_model.num_identity))
         self.log_focal = nn.Parameter(torch.tensor(math.log(focal)))
         self.rotation = nn.Parameter(rotation.float().clone())
         self.translation = nn.Parameter(translation.float().clone())
@@ -117,9 +115,9 @@ class FitVariables(nn.Module):
 
     @torch.no_grad()
     def head_parameters(self) -> HeadParameters:
-        """The fitted head, without a torso pose; identity padded to the head model's size."""
+        """The fitted head, without a torso pose."""
         parameters = self.head_model.neutral_parameters(len(self.rotation))
-        parameters.identity[: len(self.identity)] = self.identity
+        parameters.identity = self.identity.clone()
         parameters.expression = self.expression.clone()
         parameters.rotation = self.rotation_matrices()
         parameters.translation = self.translation.clone()

@@ -97,7 +97,7 @@ def disturbed(anny, synthetic_track):
 def test_every_weight_of_the_settings_acts(disturbed):
     """A weight that the loss did not read would be a claim."""
     before, settings = disturbed.loss().item(), disturbed.settings
-    lengths = {"num_identity", "pose_steps", "steps"}
+    lengths = {"pose_steps", "steps"}
     of_the_jaw = {"jaw_weight", "jaw_smoothness"}
     for name in {f.name for f in fields(FitSettings)} - lengths - of_the_jaw:
         # So much that a small term moves the sum by more than its rounding.

@@ -25,9 +25,9 @@ def variables(anny):
     generator = torch.Generator().manual_seed(0)
     rotation = 0.3 * torch.randn(FRAMES, 3, generator=generator)
     translation = torch.tensor([0.02, -0.05, -1.0]) + 0.02 * torch.randn(FRAMES, 3, generator=generator)
-    variables = FitVariables(rotation, translation, FOCAL, CENTRE, 12, anny)
+    variables = FitVariables(rotation, translation, FOCAL, CENTRE, anny)
     with torch.no_grad():
-        variables.identity.copy_(torch.randn(12, generator=generator))
+        variables.identity.copy_(torch.randn(anny.num_identity, generator=generator))
         variables.raw_expression.copy_(torch.rand(FRAMES, anny.num_expression, generator=generator) * 0.4)
         variables.gaze.copy_(0.3 * torch.randn(FRAMES, 2, generator=generator))
     return variables
@@ -81,11 +81,10 @@ def test_expressions_stay_in_their_range_and_the_tongue_at_rest(anny, variables)
     assert gradient[anny.expression_index("jawOpen")] == 1
 
 
-def test_head_parameters_pad_the_identity_and_start_at_the_first_guess(anny, variables):
+def test_head_parameters_have_the_whole_identity_and_start_at_the_first_guess(anny, variables):
     head = variables.head_parameters()
     assert len(head.identity) == anny.num_identity
-    assert torch.equal(head.identity[:12], variables.identity)
-    assert not head.identity[12:].any()
+    assert torch.equal(head.identity, variables.identity)
     assert head.torso_rotation is None
     assert variables.focal.item() == pytest.approx(FOCAL)
     with torch.no_grad():
