@@ -34,7 +34,10 @@ class FitSettings:
         smoothness: weight of the squared accelerations together, at 25 frames per second.
         rotation_smoothness: share of the rotation in it, axis-angle in radians.
         translation_smoothness: that of the translation, metres.
-        expression_smoothness: that of the expression.
+        rotation_quick: acceleration of the rotation, radians per squared frame at 25 frames per second,
+            beyond which it costs linearly: a quick turn is no jitter.
+        translation_quick: that of the translation, metres.
+        expression_smoothness: share of the expression in ``smoothness``.
         eye_smoothness: that of the expressions of lids: a blink takes two or three frames.
         gaze_smoothness: that of the gaze, radians.
         jaw_smoothness: that of the jaw, radians.
@@ -60,6 +63,8 @@ class FitSettings:
     smoothness: float = 0.3
     rotation_smoothness: float = 2e3
     translation_smoothness: float = 1e5
+    rotation_quick: float = 1.5e-3
+    translation_quick: float = 2e-4
     expression_smoothness: float = 0.5
     eye_smoothness: float = 0.05
     gaze_smoothness: float = 5.0

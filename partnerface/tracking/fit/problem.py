@@ -104,16 +104,16 @@ class FitProblem:
         gain_prior = (variables.score_gain - s.score_gain).square().sum()
         total = total + s.score_weight * (scores + s.score_gain_weight * gain_prior)
         moving = [
-            (variables.rotation, s.rotation_smoothness),
-            (variables.translation, s.translation_smoothness),
-            (shares[:, ~self.of_eyes], s.expression_smoothness),
-            (shares[:, self.of_eyes], s.eye_smoothness),
-            (variables.gaze, s.gaze_smoothness),
+            (variables.rotation, s.rotation_smoothness, s.rotation_quick),
+            (variables.translation, s.translation_smoothness, s.translation_quick),
+            (shares[:, ~self.of_eyes], s.expression_smoothness, math.inf),
+            (shares[:, self.of_eyes], s.eye_smoothness, math.inf),
+            (variables.gaze, s.gaze_smoothness, math.inf),
         ]
         if variables.jaw is not None:
-            moving.append((variables.jaw, s.jaw_smoothness))
-        accelerations = terms.smoothness_term(moving, self.times)
-        total = total + s.smoothness * accelerations
+            moving.append((variables.jaw, s.jaw_smoothness, math.inf))
+        for values, weight, quick in moving:
+            total = total + s.smoothness * weight * terms.smoothness_term(values, self.times, quick)
         total = total + s.gaze_weight * variables.gaze.square().sum(1).mean()
         deviation = (variables.log_focal - self.first_log_focal) / s.focal_sigma
         total = total + s.focal_weight * deviation**2

@@ -6,7 +6,7 @@ set of weights serves every resolution. Frames are averaged with weights: 0 wher
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import torch
 from torch import Tensor
@@ -82,14 +82,15 @@ def second_difference(values: Tensor, times: Tensor) -> Tensor:
     return 2 * velocity.diff(dim=0) / (step[1:] + step[:-1]) * REFERENCE_INTERVAL_S**2
 
 
-def smoothness_term(weighted: Sequence[tuple[Tensor, float]], times: Tensor) -> Tensor:
-    """Weighted squared accelerations of per-frame variables ``[T, n]`` at ``times`` ``[T]`` in seconds.
+def smoothness_term(values: Tensor, times: Tensor, width: float = math.inf) -> Tensor:
+    """Mean squared acceleration of a per-frame variable ``[T, n]`` at ``times`` ``[T]`` in seconds.
 
-    Missed frames are included: they are bridged.
+    Missed frames are included: they are bridged. Beyond ``width`` an acceleration costs no longer by its
+    square but linearly (pseudo-Huber): jitter at rest is held, a head that is shaken is not flattened.
     """
-    total = times.new_zeros(())
     if len(times) < 3:
-        return total
-    for values, weight in weighted:
-        total = total + weight * second_difference(values, times).square().sum(1).mean()
-    return total
+        return times.new_zeros(())
+    squared = second_difference(values, times).square().sum(1)
+    if math.isfinite(width):
+        squared = 2 * width**2 * ((1 + squared / width**2).sqrt() - 1)
+    return squared.mean()

@@ -1,3 +1,5 @@
+import math
+
 import torch
 
 from partnerface.tracking.fit import terms as terms
@@ -47,6 +49,25 @@ def test_frames_of_weight_zero_do_not_count():
     assert terms.opening_term(residual, pairs, weights) == 0
 
 
+def test_small_accelerations_cost_their_square_and_great_ones_their_size():
+    times = torch.arange(9, dtype=torch.float64) / 25
+    turn = torch.stack([times**2, -times, torch.zeros(9)], 1)  # an acceleration of 2 / 25**2
+    size = 2 * terms.REFERENCE_INTERVAL_S**2
+    for factor, width, expected in (
+        (1.0, math.inf, size**2),
+        (1e-3, size, (1e-3 * size) ** 2),
+        (1e3, size, 2 * size * (1e3 * size - size)),
+    ):
+        found = terms.smoothness_term(factor * turn, times, width)
+        torch.testing.assert_close(float(found), expected, rtol=1e-3, atol=0)
+
+
+def test_a_pose_that_does_not_change_has_a_gradient():
+    still = torch.zeros(5, 3, requires_grad=True)
+    terms.smoothness_term(still, torch.arange(5) / 25, 1e-3).backward()
+    assert still.grad is not None
+    assert not still.grad.any()
+
+
 def test_short_clips_have_no_acceleration():
-    two = torch.randn(2, 3)
-    assert terms.smoothness_term([(two, 1.0)], torch.tensor([0.0, 0.04])) == 0
+    assert terms.smoothness_term(torch.randn(2, 3), torch.tensor([0.0, 0.04])) == 0
