@@ -236,12 +236,13 @@ def complete(
         mesh=labelled_mesh(head_model, geometry),
         rings=feature_rings(geometry),
     )
-    _, pixels, depth = labels.posed(reference)
-    focal = float(camera.intrinsics[reference, 1])
-    labels = replace(labels, neck_line=find_neck_line(labels.mesh, pixels, depth, focal, camera.height))
+    labels = _with_neck_line(labels, reference)
     torso = _torso_motion(tracked, labels, reference, learned, on_frame)
-    head = move_torso(head, camera, torso.matrices) if estimated else head
-    labels = replace(labels, head=head, torso_motion=torso.matrices)
+    labels = replace(labels, torso_motion=torso.matrices)
+    if estimated:
+        # The reference's own torso is now where the clip's others say, and not below its head.
+        head = move_torso(head, learned, camera, torso.matrices)
+        labels = _with_neck_line(replace(labels, head=head), reference)
     splits = own or assign_splits(weights, tracked.fps, head.expression)
     shell = _shell(tracked, labels, splits["train"])
     splits = {name: frames for name, frames in splits.items() if frames}
@@ -259,6 +260,13 @@ def _check(tracked: HeadTrack) -> None:
     for path in (*tracked.image_paths, *tracked.matte_paths):
         if (found := image_size(path)) != size:
             raise UserError(f"{path}: is {found[0]}x{found[1]}, the cameras are {size[0]}x{size[1]}")
+
+
+def _with_neck_line(labels: FrameLabels, reference: int) -> FrameLabels:
+    _, pixels, depth = labels.posed(reference)
+    camera = labels.camera
+    focal = float(camera.intrinsics[reference, 1])
+    return replace(labels, neck_line=find_neck_line(labels.mesh, pixels, depth, focal, camera.height))
 
 
 def _torso_motion(

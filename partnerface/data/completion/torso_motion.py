@@ -240,10 +240,13 @@ def with_torso_pose(head: HeadParameters, frame_weights: Tensor, camera: Camera)
     return replace(head, torso_rotation=upright, torso_translation=median.repeat(len(head), 1))
 
 
-def move_torso(head: HeadParameters, camera: Camera, matrices: Tensor) -> HeadParameters:
+def move_torso(
+    head: HeadParameters, frame_weights: Tensor, camera: Camera, matrices: Tensor
+) -> HeadParameters:
     """Shift the torso pose parallel to the image plane as the torso's centre moves in the pictures.
 
-    ``matrices`` ``[T, 2, 3]`` are the torso's motion, frame to reference, see `TrackedSequence`.
+    The median over frames whose weight in ``frame_weights`` ``[T]`` is not 0 stays where it was: which frame
+    is the reference of ``matrices`` ``[T, 2, 3]``, frame to reference (see `TrackedSequence`), says nothing.
     """
     assert head.torso_translation is not None
     centre = torch.tensor(TORSO_CENTRE)
@@ -252,6 +255,7 @@ def move_torso(head: HeadParameters, camera: Camera, matrices: Tensor) -> HeadPa
     shift = (place - centre) * torch.tensor([camera.width, camera.height])
     depth = camera.world_to_camera(head.torso_translation[:, None])[:, 0, 2:]
     metres = shift * depth / camera.intrinsics[:, :2]
+    metres = metres - metres[frame_weights > 0].median(0).values
     moved = (camera.camera_to_world[:, :, :2] @ metres[..., None])[..., 0]
     return replace(head, torso_translation=head.torso_translation + moved)
 

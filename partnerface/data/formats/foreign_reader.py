@@ -54,7 +54,7 @@ from partnerface.head_models.dataset_head import DatasetHead
 from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.runs.progress import shown_progress
 
-VERSION = 4
+VERSION = 5
 """Version of the kept files; older ones are made again."""
 RECORD, ARRAYS = "sequence.json", "sequence.npz"
 SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.1, 100.0, 20.0
