@@ -61,7 +61,8 @@ class FrameConverter:
         aspect: width of a pixel divided by its height.
 
     Attributes:
-        combed: True once frames are interlaced although the file does not say so; may be set at any time.
+        combed: order of the fields, see `CombSearch.found`, once frames are interlaced although the file does
+            not say so; may be set at any time.
         colours: those of the last frame.
         interlaced: number of frames that were deinterlaced.
     """
@@ -69,7 +70,7 @@ class FrameConverter:
     def __init__(self, path: Path, aspect: Fraction | None = None) -> None:
         self.path = path
         self.aspect = aspect if aspect and aspect > 0 else Fraction(1)
-        self.combed = False
+        self.combed = ""
         self.colours: Colours | None = None
         self.interlaced = 0
         self._graph: av.filter.Graph | None = None
@@ -87,13 +88,12 @@ class FrameConverter:
             UserError: its colours cannot be converted.
         """
         colours = frame_colours(frame, self.path)
-        interlaced = self.combed or frame.interlaced_frame
-        self.interlaced += interlaced
+        self.interlaced += bool(self.combed or frame.interlaced_frame)
         # Frames of one field order may alternate with progressive ones: the filter then passes those on.
         marked = frame.interlaced_frame or (
             self._kind is not None and self._kind.deinterlaced == "interlaced"
         )
-        deinterlaced = "all" if self.combed else "interlaced" if marked else ""
+        deinterlaced = f"all:parity={self.combed}" if self.combed else "interlaced" if marked else ""
         if not (wanted or deinterlaced):
             yield ConvertedFrame(None, time, np.eye(2))
             return
@@ -210,11 +210,12 @@ class CombSearch:
     and a video may begin with a person who sits still.
 
     Attributes:
-        found: True if most of the frames that tell it so far, and two at least, are interlaced.
+        found: which field comes first, ``tff`` for the top or ``bff`` for the bottom one, if most of the
+            frames that tell it so far, and two at least, are interlaced; otherwise empty.
     """
 
     def __init__(self) -> None:
-        self.found = False
+        self.found = ""
         self._told = 0
         self._kind: tuple[str, int, int] | None = None
         self._graph: av.filter.Graph | None = None
@@ -238,4 +239,5 @@ class CombSearch:
             float(seen[f"lavfi.idet.multiple.{order}"]) for order in ("tff", "bff", "progressive")
         )
         self._told = top + bottom + whole
-        self.found = top + bottom > max(1, whole)
+        order = "bff" if bottom > top else "tff"
+        self.found = order if top + bottom > max(1, whole) else ""
