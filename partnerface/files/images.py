@@ -6,9 +6,10 @@ import io
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from partnerface.errors import UserError
 from partnerface.files.whole_files import whole_file
@@ -141,16 +142,20 @@ def shown_size(path: Path) -> tuple[int, int]:
         return image.size[::-1] if lies else image.size
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray, comment: str = "") -> None:
     """Write an image as PNG or JPEG, by the suffix; the file is whole or not there.
 
-    uint8 ``[H, W, 3]`` or ``[H, W]``; in PNG also ``[H, W, 4]`` with straight alpha, and uint16 ``[H, W]``.
+    uint8 ``[H, W, 3]`` or ``[H, W]``; in PNG also ``[H, W, 4]`` with straight alpha, uint16 ``[H, W]``, and a
+    comment as text chunk ``Comment``.
 
     Raises:
         NotWritten: it cannot be written.
     """
     # Level 1 is six times as fast as zlib's default and a tenth larger on photographs.
-    options = {"compress_level": 1} if path.suffix.lower() == ".png" else {"quality": 95}
+    options: dict[str, Any] = {"compress_level": 1} if path.suffix.lower() == ".png" else {"quality": 95}
+    if comment:
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("Comment", comment)
     with whole_file(path) as partial:
         picture = Image.fromarray(np.ascontiguousarray(image))
         picture.save(partial, WRITTEN_FORMATS[path.suffix.lower()], **options)

@@ -99,6 +99,7 @@ def write_video(
     fps: float | Fraction,
     sound: Sound | None = None,
     crf: int | None = None,
+    comment: str = "",
 ) -> None:
     """Encode uint8 frames of one size, RGB ``[H, W, 3]`` or RGBA ``[H, W, 4]`` with straight alpha.
 
@@ -112,6 +113,7 @@ def write_video(
         fps: pictures per second, see `frame_rate`.
         sound: from the first picture on; cut off at the end of the last.
         crf: quality of H.264 and VP9, smaller is better; by default that of the encoding.
+        comment: the file's metadata ``comment``, which MPEG-TS does not have.
 
     Raises:
         ValueError: there are no frames, their sizes differ, or the encoding has no transparency.
@@ -122,7 +124,7 @@ def write_video(
         encoding = ENCODINGS[path.suffix.lower()]
         if crf is not None:
             encoding = replace(encoding, options=encoding.options | {"crf": str(crf)})
-        _encode(partial, encoding, frames, frame_rate(fps), sound)
+        _encode(partial, encoding, frames, frame_rate(fps), sound, comment)
 
 
 def small_video(path: Path, most_bytes: int) -> tuple[bytes | None, str]:
@@ -171,7 +173,12 @@ def _label_colours(context: av.VideoCodecContext) -> None:
 
 
 def _encode(
-    path: Path, encoding: Encoding, frames: Iterable[np.ndarray], rate: Fraction, sound: Sound | None
+    path: Path,
+    encoding: Encoding,
+    frames: Iterable[np.ndarray],
+    rate: Fraction,
+    sound: Sound | None,
+    comment: str,
 ) -> None:
     frames = iter(frames)
     first = next(frames, None)
@@ -183,6 +190,8 @@ def _encode(
         raise ValueError(f"{encoding.codec} has no transparency")
     with ExitStack() as opened:
         container = opened.enter_context(av.open(str(path), "w", format=encoding.container))
+        if comment:
+            container.metadata["comment"] = comment
         stream = container.add_stream(encoding.codec, rate=rate)
         padded = [side % 2 if encoding.halves_colour else 0 for side in first.shape[:2]]
         stream.height, stream.width = first.shape[0] + padded[0], first.shape[1] + padded[1]

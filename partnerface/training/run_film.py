@@ -50,7 +50,7 @@ class RunFilm:
             ) from error
         self._kept.append((len(packed), picture.shape))
 
-    def write(self, path: Path, fps: float) -> int:
+    def write(self, path: Path, fps: float, comment: str) -> int:
         """Write the pictures of all processes, in the order of their ranks; called once.
 
         All processes have to call it; the first writes.
@@ -58,6 +58,7 @@ class RunFilm:
         Args:
             path: the video, see `write_video`.
             fps: pictures per second.
+            comment: what the video says of itself in its metadata.
 
         Returns:
             The number of pictures of all processes; without any nothing is written.
@@ -69,7 +70,7 @@ class RunFilm:
         with self._file, streamed_to_first(self._pictures(), len(self._kept)) as pictures:
             if count and pictures is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_video(path, pictures, fps)
+                write_video(path, pictures, fps, comment=comment)
         return count
 
     def _pictures(self) -> Iterator[np.ndarray]:

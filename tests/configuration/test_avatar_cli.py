@@ -1,5 +1,7 @@
 """The traps of configuration with LightningCLI, each closed."""
 
+import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,26 @@ def test_the_command_that_continues_a_run_begins_it(
     assert main([*arguments, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]) == 0
     assert "training starts anew" in capsys.readouterr().err
     assert last_checkpoint(tmp_path / "run").is_file()
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(
+    smoke_arguments: list[str], tmp_path: Path, capsys
+) -> None:
+    """With the same command; what the attempt has logged is gone, and the log is one curve from step 0 on."""
+    run, log = tmp_path / "run", tmp_path / "run" / "metrics.csv"
+    arguments = ["fit", *smoke_arguments, "--ckpt_path=last", f"--run_dir={run}"]
+    arguments += ["--trainer.limit_val_batches=0", "--trainer.log_every_n_steps=1"]
+    assert main([*arguments, "--trainer.max_steps=3"]) == 0
+    shutil.rmtree(run / "checkpoints")
+    with log.open("a") as file:
+        file.write("7,0.1,train/ps")
+    assert main([*arguments, "--trainer.max_steps=2"]) == 0
+    assert "training starts anew" in capsys.readouterr().err
+    rows = list(csv.DictReader(log.read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == sorted(int(row["step"]) for row in rows)
+    assert {row["step"] for row in rows} == {"0", "1"}
+    assert len({(row["step"], row["name"]) for row in rows}) == len(rows)
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == 2
 
 
 def test_weights_and_biases_without_a_login_is_one_line(

@@ -94,6 +94,14 @@ def times_of(path: Path) -> list[Fraction]:
         return [frame.pts * frame.time_base for frame in container.decode(video=0)]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".mov"])
+def test_a_comment_is_kept(tmp_path: Path, suffix: str) -> None:
+    path, text = tmp_path / f"a{suffix}", "../läufe/last.ckpt, step 6"
+    write_video(path, [np.zeros((32, 32, 3), np.uint8)] * 3, 25, comment=text)
+    with av.open(str(path)) as container:
+        assert {key.lower(): value for key, value in container.metadata.items()}["comment"] == text
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".webm", ".mov"])
 def test_a_minute_at_29_97_is_as_long_as_it_was(tmp_path: Path, suffix: str) -> None:
     path, count, rate = tmp_path / f"a{suffix}", 1798, Fraction(30000, 1001)

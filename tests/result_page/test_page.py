@@ -77,6 +77,11 @@ def test_the_figures_at_the_top_are_those_of_unseen_expressions(page: ParsedPage
         assert definition in page.texts["dd"]
 
 
+def test_it_names_the_checkpoint_and_its_step(page: ParsedPage) -> None:
+    described = dict(zip(page.texts["dt"], page.texts["dd"], strict=True))
+    assert described["Weights"] == "checkpoints/last.ckpt, step 6"
+
+
 def test_it_holds_the_video_and_the_strip(page: ParsedPage, trained_run: Path) -> None:
     assert content(page.all("video")[0]["src"]) == (trained_run / "comparison.mp4").read_bytes()
     strips = [a for a in page.all("img") if "test frames" in a["alt"]]

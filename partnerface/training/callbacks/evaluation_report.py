@@ -149,7 +149,8 @@ class EvaluationReport(Callback):
             return folder / f"{Path(name).stem}{ending}{Path(name).suffix}"
 
         # Each process has a run of frames, in the order of ranks, so that all are in the order of time.
-        self._film.write(file("comparison.mp4"), sequence.fps)
+        weights = weights_in_words(trainer, pl_module)
+        self._film.write(file("comparison.mp4"), sequence.fps, weights)
         strips, faces = gathered_at_first(self._strips), self._faces.gathered()
         num_frames = Counter(gathered_at_first(self._scored))
         if not trainer.is_global_zero:
@@ -160,7 +161,7 @@ class EvaluationReport(Callback):
         motion = self._measures.scores(pl_module.avatar)
         report = evaluation_report(protocol, scores, baseline, coverage, motion, retracked)
         if strips:
-            write_image(file("strip.png"), np.concatenate(strips))
+            write_image(file("strip.png"), np.concatenate(strips), weights)
         # Last, since its presence means that the test has ended.
         write_report(file(SCORES_FILE), report)
         print_report(report)
@@ -176,7 +177,7 @@ class EvaluationReport(Callback):
             scored=None if data.protocol is None else data.protocol.scored(sequence.split_protocol),
             read_as=sequence.origin,
             checkpoint=_name_of_checkpoint(trainer),
-            trained_steps=pl_module.trained_steps or trainer.global_step,
+            trained_steps=_steps(trainer, pl_module),
             resolution=(data.camera.width, data.camera.height),
             num_frames={name: num_frames[name] for name in sequence.test_splits},
             num_train_frames=len(data.train_frames),
@@ -211,6 +212,16 @@ def _name_of_checkpoint(trainer: Trainer) -> str | None:
     if trainer.ckpt_path is None:
         return None
     return Path(os.path.relpath(trainer.ckpt_path, trainer.default_root_dir)).as_posix()
+
+
+def _steps(trainer: Trainer, pl_module: LightningModule) -> int:
+    return pl_module.trained_steps or trainer.global_step
+
+
+def weights_in_words(trainer: Trainer, pl_module: LightningModule) -> str:
+    """The checkpoint and its step as ``checkpoints/last.ckpt, step 1700``: what films and pictures say."""
+    name, step = _name_of_checkpoint(trainer), f"step {_steps(trainer, pl_module)}"
+    return step if name is None else f"{name}, {step}"
 
 
 def say_other_head(trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,7 +10,7 @@ from partnerface.avatar.background import Background
 from partnerface.avatar.picture import Picture
 from partnerface.errors import UserError
 from partnerface.files.videos import fault_of_encoding
-from partnerface.training.callbacks.evaluation_report import say_other_head
+from partnerface.training.callbacks.evaluation_report import say_other_head, weights_in_words
 from partnerface.training.run_film import RunFilm
 
 
@@ -38,6 +38,7 @@ class WriteVideo(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         path = Path(trainer.default_root_dir) / self.file_name
-        count = self._film.write(path, trainer.datamodule.prediction_driver.fps)
+        fps, weights = trainer.datamodule.prediction_driver.fps, weights_in_words(trainer, pl_module)
+        count = self._film.write(path, fps, weights)
         if count and trainer.is_global_zero:
             print(f"{path}: {count} frames of {trainer.ckpt_path}, step {pl_module.trained_steps}")

@@ -43,8 +43,10 @@ def test_test_leaves_scores_video_and_strip(trained_run: Path, synthetic_dataset
     assert report["protocol"]["num_frames"] == {"temporal": 2, "unseen_expression": 1}
     with av.open(str(trained_run / "comparison.mp4")) as video:
         assert (video.streams.video[0].width, video.streams.video[0].height) == (96, 32)
-    strip = np.asarray(Image.open(trained_run / "strip.png"))
-    assert strip.shape[1] == 5 * 32
+        assert video.metadata["comment"] == "checkpoints/last.ckpt, step 6"
+    with Image.open(trained_run / "strip.png") as strip:
+        assert strip.width == 5 * 32
+        assert strip.text == {"Comment": "checkpoints/last.ckpt, step 6"}
 
 
 def test_a_checkpoint_from_elsewhere_is_told_from_the_runs_own(tmp_path: Path) -> None:

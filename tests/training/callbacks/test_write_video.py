@@ -22,7 +22,9 @@ def test_predict_writes_the_held_out_frames(trained_run: Path, tmp_path: Path, c
     arguments = ["predict", "--config", str(trained_run / "config.yaml"), f"--ckpt_path={checkpoint}"]
     assert main([*arguments, f"--run_dir={tmp_path}", "--data.predict_frames=temporal"]) == 0
     with av.open(str(tmp_path / "prediction.mp4")) as video:
-        frames = list(video.decode(video=0))
+        frames, comment = list(video.decode(video=0)), video.metadata["comment"]
+    name = comment.removesuffix(", step 6")
+    assert (tmp_path / name).resolve() == checkpoint
     assert (frames[0].width, frames[0].height) == (32, 32)
     printed = capsys.readouterr()
     assert f"{len(frames)} frames of {checkpoint}, step 6" in printed.out
