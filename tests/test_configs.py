@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import get_origin, get_type_hints
 
@@ -55,6 +57,18 @@ def _check_stack(names: list[str], capsys) -> None:
     chosen = config["model"]["avatar"]["init_args"]["head_model"]["class_path"]
     assert chosen.startswith("partnerface.head_models.")
     assert len(config["trainer"]["callbacks"]) >= 7
+
+
+@pytest.mark.parametrize("scale", ["demo", "quick", "full"])
+def test_training_on_two_cores_ends_by_steps_long_before_the_clock(scale: str) -> None:
+    """With steps and minutes as the documentation has them: half as fast a machine makes the same avatar."""
+    page = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    steps, minutes = re.search(rf"`{scale}` \(([\d,]+)[^()`]*?(\d+) minutes", page).groups()
+    trainer = yaml.safe_load((CONFIGS / "scale" / f"{scale}.yaml").read_text())["trainer"]
+    assert trainer["max_steps"] == int(steps.replace(",", "")) > 0
+    days, *clock = map(int, trainer["max_time"].split(":"))
+    budget = timedelta(days, **dict(zip(("hours", "minutes", "seconds"), clock, strict=True)))
+    assert budget >= 2 * timedelta(minutes=int(minutes))
 
 
 @pytest.mark.parametrize("method", METHODS)
