@@ -16,6 +16,12 @@ _OF_THE_CONSTRUCTOR = (ImportError, AttributeError, RuntimeError, TypeError, Val
 """What `Trainer` raises about its arguments, beside its own exception; ImportError: a missing extra."""
 _RESTORING = "checkpoint_connector.py"
 """The file of Lightning that restores a run from a checkpoint."""
+_WITHOUT_A_WORD = {
+    # Where no terminal can ask for the login.
+    "NotATerminalError": "there is no login on this machine",
+    "<no message>": "the server refuses without a reason",
+}
+"""What wandb raises and does not explain."""
 
 
 def require_budget(trainer: Mapping[str, Any]) -> None:
@@ -62,8 +68,7 @@ def named_trainer_values(constructing: bool = False) -> Iterator[None]:
         if not type(error).__module__.startswith("wandb."):
             raise
         reason = first_reason(error)
-        # Raised, without a word, where no terminal can ask for the login.
-        reason = "there is no login on this machine" if reason == "NotATerminalError" else reason
+        reason = _WITHOUT_A_WORD.get(reason, reason)
         raise UserError(
             f"Weights & Biases: {reason}; log in with `wandb login`, or log to files with "
             "--trainer.logger.init_args.offline true"

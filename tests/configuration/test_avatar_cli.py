@@ -20,6 +20,7 @@ from partnerface.training.callbacks.write_video import WriteVideo
 from partnerface.training.resume.atomic_checkpoint import AtomicCheckpointIO
 from partnerface.training.resume.csv_appender import CsvAppender
 from partnerface.training.resume.run_checkpoint import RunCheckpoint, last_checkpoint
+from tests.sweeps.wandb_server import WandbServer
 
 
 def _build(arguments: list[str], run_dir: Path, *flags: str, command: str = "fit") -> AvatarCLI:
@@ -257,6 +258,37 @@ def test_weights_and_biases_without_a_login_is_one_line(
     assert main([*arguments, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]) == 2
     assert "Weights & Biases: " in capsys.readouterr().err.splitlines()[-1]
     wandb.teardown()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        ({"errors": [{"message": "no such user"}]}, "no such user"),
+        ({}, "the server refuses without a reason"),
+    ],
+)
+def test_a_key_that_weights_and_biases_does_not_know_is_one_line(
+    smoke_arguments: list[str], tmp_path: Path, monkeypatch, capsys, refusal: dict, reason: str
+) -> None:
+    """It has the form of one."""
+    import wandb
+
+    for name, value in (("MODE", "online"), ("SILENT", "true"), ("API_KEY", "0123456789" * 4)):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    arguments = ["fit", *smoke_arguments, "--config=configs/logger/wandb.yaml"]
+    arguments += ["--trainer.max_steps=1", "--trainer.limit_val_batches=0", f"--run_dir={tmp_path / 'run'}"]
+    with WandbServer([], refusal) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        try:
+            assert main(arguments) == 2
+        finally:
+            wandb.teardown()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("partnerface: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"partnerface: Weights & Biases: {reason}; log in with `wandb login`")
 
 
 def test_the_optimizer_is_the_one_of_the_yaml(smoke_arguments: list[str], tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
+from partnerface.configuration.avatar_cli import AvatarCLI
 from partnerface.errors import UserError
 from partnerface.runs.run import LAST_CHECKPOINT
+from partnerface.sweeps.sweep_file import read_sweep
 from partnerface.sweeps.sweep_run import (
     DEFAULT_COMMAND,
     SweepRun,
@@ -75,6 +77,24 @@ def test_an_unknown_macro_is_refused() -> None:
 )
 def test_trainings_are_recognised(command: str, expected: bool) -> None:
     assert trains_an_avatar(shlex.split(command)) is expected
+
+
+def test_a_number_that_yaml_reads_as_text_is_the_learning_rate(
+    smoke_arguments: list[str], tmp_path: Path
+) -> None:
+    """``1e-3`` lacks the decimal point that YAML 1.1 asks for."""
+    path, name = tmp_path / "rates.yaml", "model.learning_rates.grids"
+    path.write_text(
+        "{program: partnerface, method: grid, metric: {name: val/psnr}, command: ['${args}'],"
+        f" parameters: {{{name}: {{values: [1e-3]}}}}}}"
+    )
+    sweep = read_sweep(path)
+    (values,) = sweep.combinations()
+    assert values == {name: "1e-3"}
+    flags = expand_command(sweep.command, sweep.program, values)
+    cli = AvatarCLI(["fit", *smoke_arguments, *flags, f"--run_dir={tmp_path / 'run'}"], execute=False)
+    rates = {group["name"]: group["lr"] for group in cli.model.configure_optimizers().param_groups}
+    assert (type(rates["grids"]), rates["grids"]) == (float, 0.001)
 
 
 def test_training_is_given_its_folder_and_its_checkpoint(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ class WandbServer:
 
     Args:
         rows: parameters of each run, in order: what W&B's grid search would choose.
+        refusal: what everything is answered with, and status 401, as to somebody whose key is not known.
 
     Attributes:
         url: address of the server.
@@ -32,8 +33,9 @@ class WandbServer:
         unknown: queries that nothing here answers.
     """
 
-    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, rows: Sequence[dict[str, Any]], refusal: dict[str, Any] | None = None) -> None:
         self._rows = list(rows)
+        self._refusal = refusal
         self._given = 0
         self.sweep: str | None = None
         self.unknown: list[str] = []
@@ -109,8 +111,9 @@ class WandbServer:
                 return self._send({"data": server.answer(request["query"], request.get("variables") or {})})
 
             def _send(self, content: dict[str, Any]) -> None:
-                body = json.dumps(content).encode()
-                self.send_response(200)
+                refusal = server._refusal
+                body = json.dumps(content if refusal is None else refusal).encode()
+                self.send_response(200 if refusal is None else 401)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
