@@ -48,5 +48,6 @@ def check(
     if found.reasons:
         print(f"unfit: {dataset}: {'; '.join(found.reasons)}")
         return EXIT_UNFIT
-    print(f"fit: {dataset}" + (f", with {len(found.doubts)} doubts" if found.doubts else ""))
+    topics = ", ".join(dict.fromkeys(f.topic for f in found.findings if f.severity == "doubt"))
+    print(f"fit: {dataset}" + (f", with doubts about {topics}" if topics else ""))
     return 0
