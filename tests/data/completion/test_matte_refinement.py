@@ -1,5 +1,7 @@
 """Refined mattes against a known alpha: a person with hair before a busy wall, seen by a coarse network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,10 @@ from scipy import ndimage
 
 from partnerface.data.completion import matte_refinement
 from partnerface.data.completion.matte_refinement import find_clean_plate, refine_mattes, refined_matte
+from partnerface.data.regions import Region
+from partnerface.data.synthetic.render_subject import SubjectRenderer
+from partnerface.data.synthetic.subject import subject_named
+from partnerface.head_models.head_parts import head_parts
 
 SIZE, FRAMES, CELL = 128, 10, 6
 
@@ -79,6 +85,37 @@ def test_outline_spot_and_hole_of_a_coarse_matte(clip):
     outline = (truth > 5) & (truth < 250)
     assert error(found[outline], truth[outline]) < 0.7 * error(mattes[outline], truth[outline])
     assert error(found, truth) < 0.55 * error(mattes, truth)
+
+
+def test_ears_and_the_outline_of_hair_come_nearer_to_the_truth(anny):
+    """A rendered person before the wall; the network's outline is also ragged, anew in each frame."""
+    subject = replace(subject_named("a"), background=((0.0, 0.0, 0.0),) * 2)
+    renderer = SubjectRenderer(anny, subject, 240, SIZE, seed=0)
+    of_ears = torch.zeros(len(renderer.dressed.face_points), 1)
+    of_ears[: len(anny.template_vertices), 0] = head_parts(anny).weights["ears"]
+    random = np.random.default_rng(2)
+    images, mattes, truth, near = [], [], [], {"ears": [], "hair": []}
+    for i in range(0, 240, 30):
+        frame = renderer.render(i)
+        alpha = frame.matte / 255
+        # Before black a picture is premultiplied.
+        image = frame.image / 255 + (1 - alpha[..., None]) * wall()
+        image += random.normal(0, 0.008, image.shape)
+        images.append(np.round(image.clip(0, 1) * 255).astype(np.uint8))
+        shift = ndimage.gaussian_filter(random.normal(0, 10, (2, SIZE, SIZE)), (0, 2.5, 2.5))
+        ragged = ndimage.map_coordinates(alpha, np.mgrid[:SIZE, :SIZE] + shift, order=1, mode="nearest")
+        mattes.append(coarse(ragged))
+        truth.append(frame.matte.astype(float))
+        seen = renderer.rasterize(i, renderer.camera.select([i])).fragments
+        ears = np.zeros((SIZE, SIZE), bool)
+        ears[seen.mask] = seen.interpolate(of_ears, renderer.dressed.faces)[:, 0] > 0.5
+        near["ears"].append(ndimage.binary_dilation(ears, iterations=3))
+        near["hair"].append(ndimage.binary_dilation(frame.labels == Region.HAIR, iterations=3))
+    images, mattes, truth = (np.stack(values) for values in (images, mattes, truth))
+    found = refined(images, mattes)
+    for part in near:
+        places = np.stack(near[part])
+        assert error(found[places], truth[places]) < 0.75 * error(mattes[places], truth[places]), part
 
 
 def test_background_is_the_wall_wherever_it_is_seen(clip):
