@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from partnerface.errors import UserError
 
@@ -181,10 +181,35 @@ def one_after_another(folder: Path) -> Iterator[None]:
     """
     with ExitStack() as held:
         with suppress(OSError, NotImplementedError):  # the latter from file systems without locks
-            digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-            path = Path(tempfile.gettempdir()) / f"partnerface-{os.getuid()}-{digest}.lock"
-            held.enter_context(FileLock(path))
+            held.enter_context(FileLock(_lock_file(folder)))
         yield
+
+
+@contextmanager
+def alone_at(folder: Path) -> Iterator[None]:
+    """Run the block unless another process of this machine and user runs one for the same folder.
+
+    It goes together with `one_after_another`, whose lock is another one; where no lock file can be made, the
+    block runs.
+
+    Raises:
+        UserError: another process does.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(_lock_file(folder, "alone"), timeout=0))
+        except Timeout as error:
+            message = "another command is at work there; wait until it has ended or choose another folder"
+            raise UserError(f"{folder}: {message}") from error
+        except (OSError, NotImplementedError):
+            pass
+        yield
+
+
+def _lock_file(folder: Path, purpose: str = "") -> Path:
+    """A folder that is replaced as a whole cannot hold its lock itself."""
+    digest = hashlib.sha256(f"{purpose}{folder.resolve()}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"partnerface-{os.getuid()}-{digest}.lock"
 
 
 def refuse_overwriting(out: Path, *read: Path | str | None) -> None:

@@ -62,6 +62,7 @@ def shown_progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[
 class StageProgress(Progress):
     """One bar for each stage of a long work; where there is no terminal, a line on the last stage at times.
 
+    How long the stages that follow will take is not known, and both say that the time left is of one alone.
     The lines come by the clock, so that a stage without a bar of its own, or one of few long pieces, does not
     look like a process that hangs. A context manager; tasks are added as in rich.
 
@@ -78,8 +79,10 @@ class StageProgress(Progress):
         get_time: Callable[[], float] = time.monotonic,
     ) -> None:
         console = Console(stderr=True)
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        super().__init__(*columns, console=console, disable=not _draws(console), get_time=get_time)
+        # A shorter bar than usual, so that the words fit into 80 columns.
+        columns = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn()
+        of_stage = TextColumn("left of this stage")
+        super().__init__(*columns, of_stage, console=console, disable=not _draws(console), get_time=get_time)
         self._title, self._seconds = title, seconds_between_lines
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._print_lines, daemon=True)

@@ -30,6 +30,7 @@ from partnerface.files.video_reading.source import (
     video_source,
 )
 from partnerface.files.videos import write_video
+from partnerface.files.whole_files import alone_at
 from partnerface.head_models.anny import AnnyHead
 from partnerface.head_models.head_model import HeadModel
 from partnerface.head_models.landmark_geometry import landmark_geometry
@@ -102,7 +103,8 @@ def track_video(
         max_frames: most frames that are used, see `choose_frames`.
 
     Raises:
-        UserError: the video, the model files, the head model or the folder cannot be used.
+        UserError: the video, the model files, the head model or the folder cannot be used, or another command
+            is tracking into the folder.
     """
     video, out = video_source(video), Path(out)
     if size < MIN_SIZE or size % 2:
@@ -134,7 +136,7 @@ def track_video(
     if mattes and video.section is None:
         check_mattes(Path(mattes), probe_streams(video))
     # On a busy machine torch's threads wait for each other: 73 CPU seconds in place of 14 for 24 frames.
-    with single_thread(), SequenceWriter(out) as writer, StageProgress("tracking") as bars:
+    with alone_at(out), single_thread(), SequenceWriter(out) as writer, StageProgress("tracking") as bars:
         stages = TrackingStages(out, key)
         track = _find_landmarks(video, source, detector, out, stages, say, bars)
         track.save(writer.folder / LANDMARKS_FILE)

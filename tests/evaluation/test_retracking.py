@@ -23,6 +23,7 @@ from partnerface.head_models.head_parameters import HeadParameters
 from partnerface.head_models.landmark_geometry import (
     LEFT_IRIS,
     LID_PAIRS,
+    LIP_PAIRS,
     RIGHT_IRIS,
     landmark_geometry,
 )
@@ -164,6 +165,62 @@ def test_lid_errors_are_those_of_the_lids_in_space(scores):
     # Lids that never move follow nothing.
     assert found["lid_correlation"] < 0.7
     assert scores["temporal"]["avatar"]["mouth"]["opening_mm"] < 0.35
+
+
+OPENED, SMILE, SHIFT_M = 0.25, 0.4, 0.005
+
+
+def with_expression(head: HeadParameters, name: str, change: float) -> HeadParameters:
+    """The head with ``change`` added to one coefficient in every frame."""
+    expression = head.expression.clone()
+    expression[:, shared_head_model().expression_index(name)] += change
+    return replace(head, expression=expression)
+
+
+@pytest.fixture(scope="module")
+def known_changes() -> dict[str, dict[str, dict[str, float | None]]]:
+    """Of a rendering that stands 5 mm aside and smiles more; the nearest frame's jaw is wider open."""
+    head = talking_head()
+    aside = replace(head, translation=head.translation + torch.tensor([SHIFT_M, 0.0, 0.0]))
+    others = with_expression(aside, "mouthSmileLeft", SMILE), with_expression(head, "jawOpen", OPENED)
+    pixels = np.stack([landmarks(some) for some in (head, *others)], 1)
+    faces = [FoundFaces(i, ["temporal"], three, three[0, :, :2]) for i, three in enumerate(pixels)]
+    centre = SIZE / 2, SIZE / 2
+    scores = retracked_scores(faces, ["temporal"], shared_head_model(), 2.2 * SIZE, centre, (SIZE, SIZE))
+    return scores["temporal"]
+
+
+def test_the_opening_of_the_mouth_is_that_of_the_lips_as_seen(known_changes):
+    """Against the head model's own lips, turned to the camera: what they move in depth is not seen."""
+    head_model, head = shared_head_model(), talking_head()
+    geometry, openings = landmark_geometry(head_model), []
+    for some in (head, with_expression(head, "jawOpen", OPENED)):
+        places = geometry.points.positions(some.identity, some.expression) @ some.rotation.mT
+        lips = [(places[:, a] - places[:, b])[:, :2].norm(dim=1) for a, b in map(geometry.rows, LIP_PAIRS)]
+        openings.append(torch.stack(lips).mean(0))
+    true = 1000 * float((openings[1] - openings[0]).mean())
+    assert known_changes["nearest_frame"]["mouth"]["opening_mm"] == pytest.approx(true, rel=0.05)
+    assert known_changes["nearest_frame"]["mouth"]["opening_correlation"] > 0.99
+
+
+def test_a_head_that_stands_aside_is_off_by_as_many_millimetres(known_changes):
+    face = known_changes["avatar"]["face"]
+    assert face["translation_mm"] == pytest.approx(1000 * SHIFT_M, abs=0.3)
+    assert face["rotation_degrees"] < 0.3
+
+
+def test_an_expression_is_an_error_of_its_region_alone(known_changes):
+    """The fit's prior takes a tenth off the smile and gives some of it to its neighbours."""
+    head_model, avatar = shared_head_model(), known_changes["avatar"]
+    names = head_model.asset.expression_names
+    of_mouth = sum(name.startswith(("mouth", "jaw", "tongue", "cheekPuff", "noseSneer")) for name in names)
+    assert avatar["mouth"]["expression"] == pytest.approx(SMILE / of_mouth, rel=0.35)
+    assert avatar["face"]["expression"] == pytest.approx(SMILE / len(names), rel=0.35)
+    assert max(avatar[region]["expression"] for region in ("brows", "eyes")) < 0.1 * SMILE / of_mouth
+    lengths = head_model.expression_basis.norm(dim=-1)
+    moved = lengths[head_model.expression_index("mouthSmileLeft")][lengths.amax(0) > 0.001]
+    true_mm = 1000 * SMILE * float(moved.square().mean().sqrt())
+    assert avatar["face"]["expression_mm"] == pytest.approx(true_mm, rel=0.2)
 
 
 def test_the_nearest_frame_and_the_tracked_head_are_compared_on_the_avatars_frames(scores):

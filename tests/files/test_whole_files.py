@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from partnerface.errors import UserError
 from partnerface.files.arrays import write_arrays
 from partnerface.files.whole_files import (
     NotWritten,
+    alone_at,
     continued_folder,
     hidden_folder,
     move_into_place,
@@ -205,10 +207,35 @@ def test_without_a_temporary_folder_nobody_is_held_back(tmp_path: Path, monkeypa
 
     (tmp_path / "file").touch()
     monkeypatch.setattr("tempfile.gettempdir", temporary_folder)
-    with one_after_another(tmp_path / "dataset"), one_after_another(tmp_path / "dataset"):
+    dataset = tmp_path / "dataset"
+    with one_after_another(dataset), one_after_another(dataset), alone_at(dataset), alone_at(dataset):
         done = True
     assert done
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_of_two_processes_one_is_alone_at_a_folder(tmp_path: Path) -> None:
+    """Also where one went there by a link, and until it has ended or was killed."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    code = f"""
+from pathlib import Path
+from partnerface.files.whole_files import alone_at
+with alone_at(Path({str(tmp_path)!r}) / "link" / "out"):
+    print("there", flush=True)
+    input()
+"""
+    out = tmp_path / "real" / "out"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "there\n"
+        with pytest.raises(UserError, match="out: another command is at work there"), alone_at(out):
+            pass
+        with alone_at(tmp_path / "real" / "out2"), one_after_another(out):
+            other.kill()
+    with alone_at(out):
+        assert list(tmp_path.glob("*/*")) == []
 
 
 def test_an_error_in_the_block_is_passed_on_and_frees_the_folder(tmp_path: Path) -> None:

@@ -60,6 +60,20 @@ def test_a_line_names_the_stage_its_share_and_the_time_left(capsys) -> None:
     assert capsys.readouterr().err == ""
 
 
+def test_the_time_left_beside_a_bar_is_said_to_be_of_one_stage(monkeypatch, capsys) -> None:
+    """Whole, in a terminal of 80 columns."""
+    for name, value in {"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    now = [0.0]
+    with StageProgress("tracking", get_time=lambda: now[0]) as bars:
+        mattes = bars.add_task("refine mattes", total=2000)
+        for _ in range(1000):
+            now[0] += 0.5
+            bars.advance(mattes)
+    last = capsys.readouterr().err.rpartition("refine mattes")[2]
+    assert "1000/2000 0:08:20 left of this stage" in last
+
+
 def test_lines_come_by_the_clock_while_nothing_advances(capsys) -> None:
     printed = ""
     with StageProgress("tracking", seconds_between_lines=0.001) as bars:

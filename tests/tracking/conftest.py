@@ -64,9 +64,9 @@ def project_landmarks(
     eye = head_model.faces[head_model.part_faces("eye_left")].unique()
     joint = head_model.template_joints[head_model.joint("eye_left")]
     radius = (head_model.template_vertices[eye, 2] - joint[2]).max()
-    joints = head_model.identity_joints(head.identity)
-    irises = joints[[head_model.joint("eye_right"), head_model.joint("eye_left")]]
-    irises = irises + torch.tensor([0.0, 0.0, 1.0]) * radius
+    eyes = [head_model.joint("eye_right"), head_model.joint("eye_left")]
+    looks = head.joint_rotations[:, eyes] @ torch.tensor([0.0, 0.0, 1.0])
+    irises = head_model.identity_joints(head.identity)[eyes] + looks * radius
     irises = irises @ head.rotation.transpose(1, 2) + head.translation[:, None]
     points = torch.cat([points, irises[:, :1].repeat(1, 5, 1), irises[:, 1:].repeat(1, 5, 1)], 1)
     pixels, depth = camera.project(points)

@@ -1,9 +1,13 @@
 """The head cut out of a video agrees with the uncut one; fit and alignment of heads that are known."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 from rich.progress import Progress
 
 from partnerface.cameras.pinhole import Camera
@@ -220,6 +224,58 @@ def test_pictures_correct_what_landmarks_get_wrong_from_frame_to_frame(anny, sub
         assert [task.description for task in bars.tasks] == ["fit", "align"]
         assert all(task.finished for task in bars.tasks)
     assert after < 0.6 * before
+
+
+PERIOD = 8
+"""Frames of a shake to either side and back, at 25 frames per second."""
+
+
+def quick_fit(anny, folder, degrees: float, light: float, grain: float, jitter: float):
+    """True angles of a head that shakes by some degrees and those of `fit_clip`, in degrees off their mean.
+
+    Its 40 pictures, 25 a second, have ``light`` of their brightness and ``grain`` of 255 as noise; landmarks
+    are off by ``jitter`` pixels, one by one and together.
+    """
+    frames, rng = 40, np.random.default_rng(0)
+    subject = SubjectRenderer(anny, subject_named("a"), frames, SIZE, seed=0)
+    head = subject.head
+    head.expression[:], head.joint_rotations[:], subject.sway[:] = 0, torch.eye(3), 0
+    yaw = math.radians(degrees) * (2 * math.pi * torch.arange(frames) / PERIOD).sin()
+    head.rotation[:] = axis_angle_to_matrix(torch.stack([0 * yaw, yaw, 0 * yaw], 1))
+    head.translation[:] = head.torso_translation
+    rendered = [subject.render(i) for i in range(PERIOD if degrees else 1)]
+    shown = [rendered[i % len(rendered)] for i in range(frames)]
+    for i, frame in enumerate(shown):
+        noisy = light * frame.image + rng.normal(0, grain, frame.image.shape)
+        write_image(folder / f"{i}.png", noisy.round().clip(0, 255).astype(np.uint8))
+    track = project_landmarks(anny, head, anny(head).vertices, subject.camera)
+    for shape in ((frames, 1, 2), (frames, 478, 2)):
+        track.landmarks[..., :2] += rng.normal(0, jitter, shape)
+    clip = Clip(
+        track=replace(track, timestamps=np.arange(frames) / 25),
+        view=PictureGeometry((SIZE / 2, SIZE / 2), SIZE),
+        times=np.arange(frames) / 25,
+        image_paths=[folder / f"{i}.png" for i in range(frames)],
+        matte_paths=[],
+        mattes=np.stack([frame.matte for frame in shown]),
+    )
+    with Progress(disable=True) as bars:
+        found = fit_clip(clip, anny, FitSettings(pose_steps=30, steps=60), bars).head.rotation
+    angles = [matrix_to_axis_angle(some @ some[0].mT).rad2deg() for some in (head.rotation, found)]
+    return [some - some.mean(0) for some in angles]
+
+
+def test_a_head_at_rest_in_the_dark_is_held_still(anny, tmp_path):
+    """By its landmarks and pictures alone it would turn by up to half a degree."""
+    _, found = quick_fit(anny, tmp_path, degrees=0, light=0.3, grain=5, jitter=0.5)
+    assert found.norm(dim=1).max() < 0.1
+
+
+def test_small_motion_in_clean_pictures_is_not_smoothed(anny, tmp_path):
+    """Three times a second by 0.2 degrees, which in the dark would pass for rest."""
+    true, found = quick_fit(anny, tmp_path, degrees=0.2, light=1, grain=0, jitter=0)
+    assert (found * true).sum() / true.square().sum() == pytest.approx(1, abs=0.1)
+    assert (found - true).norm(dim=1).max() < 0.1
 
 
 def test_luminance_is_pillows_grey():

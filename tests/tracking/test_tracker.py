@@ -377,6 +377,29 @@ def test_a_finished_dataset_leaves_other_settings_unfinished(tmp_path, video, tr
     assert leftovers(tmp_path) == [".out.stages", "clip.mp4", "out"]
 
 
+def test_a_second_tracking_into_a_folder_is_refused_while_the_first_runs(
+    video, track, detector, tmp_path, monkeypatch
+):
+    """And changes nothing there; the first goes on to its end, after which a second finds its dataset."""
+    out, said = tmp_path / "out", []
+    fit_head = clip.fit_head
+
+    def meanwhile(*args):
+        before = leftovers(tmp_path)
+        for settings in (QUICK, FitSettings(pose_steps=30, steps=61)):
+            with pytest.raises(UserError, match="out: another command is at work there; wait until"):
+                track(video, out, settings=settings)
+        assert leftovers(tmp_path) == before
+        return fit_head(*args)
+
+    monkeypatch.setattr(clip, "fit_head", meanwhile)
+    assert len(track(video, out)) == 14
+    assert leftovers(tmp_path) == ["clip.mp4", "out"]
+    track(video, out, say=said.append)
+    assert "already tracked" in said[0]
+    assert len(detector.calls) == 1
+
+
 def test_real_detector_on_a_real_clip(tmp_path, monkeypatch):
     source, models = SHARED / "data" / "videos" / "turning.mp4", SHARED / "data" / "models"
     if not (source.exists() and models.exists()):

@@ -1,5 +1,7 @@
 """Light, late faces, stalls and copies: what is a cut, and what counts as data."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -303,3 +305,27 @@ def test_a_small_head_before_a_still_background_is_no_copy(noise):
     assert (around[15:] < COPY_CHANGE).all()
     if not noise:
         assert (around[:14] > 1.5 * np.array(change.found)[1:15, 0]).all()
+
+
+def test_frames_of_a_quarter_of_an_hour_are_chosen_in_little_memory():
+    """With 100 megabytes beyond the track itself; all distances between its frames would be 1.6 gigabytes."""
+    code = """
+import resource
+import numpy as np
+from pathlib import Path
+from partnerface.tracking.detection.frame_choice import choose_frames
+from partnerface.tracking.detection.landmark_track import LandmarkTrack
+many, random = 20000, np.random.default_rng(0)
+track = LandmarkTrack(
+    landmarks=np.zeros((many, 478, 3), np.float32), scores=random.random((many, 52), np.float32),
+    score_names=[str(i) for i in range(52)], face_matrices=random.random((many, 4, 4), np.float32),
+    valid=np.ones(many, bool), content_change=np.ones(many), background_change=np.ones(many),
+    timestamps=np.arange(many) / 25, fps=25.0, width=512, height=512, model_sha256="", mode="VIDEO",
+)
+used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used + 100 * 2**20,) * 2)
+print(len(choose_frames(track, 1000)))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert done.stdout == "1000\n", done.stderr

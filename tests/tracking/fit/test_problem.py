@@ -10,6 +10,7 @@ from pytorch3d.transforms import (
     matrix_to_axis_angle,
     matrix_to_euler_angles,
 )
+from torch.nn import functional
 
 from partnerface.cameras.pinhole import Camera
 from partnerface.data.completion.frame_labels import placed_landmarks
@@ -161,6 +162,23 @@ def test_weights_of_the_jaw_act(jaw_track):
     problem.loss().backward()
     assert torch.isfinite(problem.variables.jaw.grad).all()
     assert problem.scored.tolist() == []
+
+
+def test_eyes_that_look_far_aside_are_found_to_do_so(anny):
+    """Ahead and 20 degrees to the left, to the right, up and down, three frames each, in a turned head."""
+    looks = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, -1.0], [-1.0, 0.0], [1.0, 0.0]])
+    turns = math.radians(20) * looks.repeat_interleave(3, 0)
+    frames = len(turns)
+    head = anny.neutral_parameters(frames)
+    head.translation = torch.tensor([0.0, 0.0, -1.1]).repeat(frames, 1)
+    head.rotation = axis_angle_to_matrix(torch.tensor([0.1, 0.3, 0.0])).repeat(frames, 1, 1)
+    eyes = [anny.joint("eye_left"), anny.joint("eye_right")]
+    head.joint_rotations[:, eyes] = axis_angle_to_matrix(functional.pad(turns, (0, 1)))[:, None]
+    track = project_landmarks(anny, head, anny(head).vertices, Camera.static(frames, FOCAL, SIZE, SIZE))
+    fit = fit_head(track, anny, settings=FitSettings(pose_steps=40, steps=150))
+    found = head.rotation.mT @ fit.head.rotation @ fit.head.joint_rotations[:, eyes[0]]
+    angle = torch.acos((found[:, :, 2] * head.joint_rotations[:, eyes[0], :, 2]).sum(1).clamp(-1, 1))
+    assert angle.rad2deg().max() < 2
 
 
 def test_the_gradient_is_that_of_the_loss(disturbed):
