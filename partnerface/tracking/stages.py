@@ -33,7 +33,7 @@ from partnerface.tracking.fit.head_fit import FitSettings, HeadFit
 from partnerface.tracking.fit.matte_contour import ContourTargets
 
 TRACKING_REPORT_FILE = "report.json"
-TRACKER_VERSION = 18
+TRACKER_VERSION = 19
 """Raise it when the same video and settings give another dataset, or a stage other results, than before."""
 LANDMARKS_FILE = "landmarks.npz"
 MATTES_FILE = "mattes.npy"

@@ -85,7 +85,7 @@ def align_poses(
         skin = [torch.stack([points.of(frame) for frame in values]) for values in (vertices, normals)]
         return _PoseChunk(
             contrast=contrast_images(luminance[frames]),
-            mattes=mattes[frames],
+            mattes=mattes[int(frames[0]) : int(frames[-1]) + 1],  # no copy
             camera=camera.select(frames),
             skin=(skin[0], functional.normalize(skin[1], dim=-1)),
             outline=(vertices[:, shell.vertices], functional.normalize(normals[:, shell.vertices], dim=-1)),
