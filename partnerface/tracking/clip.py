@@ -113,6 +113,7 @@ def cut_clip(
     task = bars.add_task("mattes", total=len(frames))
     image_paths: list[Path] = []
     chosen, wrong = distrust_wrong(track.selected(frames))
+    times = smoothing_times(chosen)
     at_head = chosen.cropped(crop.offset_x, crop.offset_y, crop.scale, crop.size)
     at_head, cut_off = distrust_cut(at_head)
     colours: list[np.ndarray] = []
@@ -148,7 +149,7 @@ def cut_clip(
             for number, matte in enumerate(found):
                 mattes[number] = matte
         if not isinstance(matting, Path) and not track.transparent:
-            remove_flicker(mattes)
+            remove_flicker(mattes, times)
             if matting.coarse:
                 refined = bars.add_task("refine mattes", total=REFINEMENT_ROUNDS * len(frames))
                 # What has faces is one shot: titles lie before it or behind.
@@ -157,7 +158,7 @@ def cut_clip(
                 refine_mattes(
                     lambda i: read_rgb(image_paths[i]), mattes, lambda: bars.advance(refined), scene
                 )
-                remove_flicker(mattes)
+                remove_flicker(mattes, times)
         stages.save_mattes(mattes)
     middle = (track.width / 2 - crop.offset_x, track.height / 2 - crop.offset_y)
     at_head, covered = distrust_covered(at_head, np.stack(colours))
@@ -166,7 +167,7 @@ def cut_clip(
         view=PictureGeometry(
             (middle[0] * crop.scale, middle[1] * crop.scale), min(track.width, track.height) * crop.scale
         ),
-        times=smoothing_times(chosen),
+        times=times,
         image_paths=image_paths,
         matte_paths=[writer.add_matte(matte) for matte in mattes],
         mattes=mattes,

@@ -59,7 +59,7 @@ def cut(video, synthetic_track, tmp_path):
     def run(matting, frames=tuple(range(FRAMES))):
         writer = SequenceWriter(tmp_path / "set")
         stages = TrackingStages(tmp_path / "set", "key")
-        track = synthetic_track(FRAMES, lost=(2,)).track
+        track = replace(synthetic_track(FRAMES, lost=(2,)).track, timestamps=np.arange(FRAMES) / 25, fps=25.0)
         with Progress(disable=True) as bars:
             return cut_clip(
                 VideoSource(video), track, np.array(frames), CROP, matting, writer, stages, bars

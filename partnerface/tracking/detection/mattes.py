@@ -182,14 +182,22 @@ def _matte_files(folder: Path) -> list[Path]:
     return sorted(files, key=natural_order)
 
 
-def remove_flicker(mattes: np.ndarray) -> None:
+FLICKER_SECONDS = 0.1
+"""Frames that are farther apart show a head that has moved: at 4 frames per second the median of three costs
+mattes a third of their accuracy at the ears."""
+
+
+def remove_flicker(mattes: np.ndarray, times: np.ndarray) -> None:
     """Take out, in place, what mattes ``[T, H, W]`` uint8 show for a single frame.
 
-    That is the median of three neighbouring frames; the first and the last frame stay.
+    That is the median of three frames, at ``times`` ``[T]`` in seconds. A frame without two neighbours within
+    `FLICKER_SECONDS` stays as it is.
     """
+    near = np.diff(times) < FLICKER_SECONDS + 1e-6
     previous = mattes[0].copy()
     for i in range(1, len(mattes) - 1):
         current = mattes[i].copy()
-        low, high = np.minimum(previous, current), np.maximum(previous, current)
-        mattes[i] = np.maximum(low, np.minimum(high, mattes[i + 1]))
+        if near[i - 1] and near[i]:
+            low, high = np.minimum(previous, current), np.maximum(previous, current)
+            mattes[i] = np.maximum(low, np.minimum(high, mattes[i + 1]))
         previous = current

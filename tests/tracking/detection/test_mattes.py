@@ -21,7 +21,19 @@ def test_median_of_three_agrees_with_numpy():
     expected = mattes.copy()
     for i in range(1, 8):
         expected[i] = np.median(mattes[i - 1 : i + 2], axis=0)
-    remove_flicker(mattes)
+    remove_flicker(mattes, np.arange(9) / 10)
+    np.testing.assert_array_equal(mattes, expected)
+
+
+def test_frames_on_either_side_of_a_gap_have_no_median():
+    """One frame is lost between 3 and 4; what only frame 4 shows, right after it, is no flicker."""
+    mattes = np.random.default_rng(0).integers(0, 256, (9, 6, 5)).astype(np.uint8)
+    expected = mattes.copy()
+    for i in (1, 2, 5, 6, 7):
+        expected[i] = np.median(mattes[i - 1 : i + 2], axis=0)
+    times = np.arange(9) / 15
+    times[4:] += 1 / 15
+    remove_flicker(mattes, times)
     np.testing.assert_array_equal(mattes, expected)
 
 
@@ -29,7 +41,7 @@ def test_median_of_three_agrees_with_numpy():
 def test_median_of_a_tiny_clip_changes_nothing(count):
     mattes = np.random.default_rng(1).integers(0, 256, (count, 4, 4)).astype(np.uint8)
     kept = mattes.copy()
-    remove_flicker(mattes)
+    remove_flicker(mattes, np.arange(count) / 25)
     np.testing.assert_array_equal(mattes, kept)
 
 
