@@ -45,6 +45,9 @@ from partnerface.tracking.alignment.pose_step import (
 
 ALIGNMENT_SIZE = 256
 POSE_CHUNK = 50
+MOST_LEARNED_FROM = 2000
+"""Frames that texture and outline are learned from: each takes 0.3 MB until the end. In a longer clip they
+are spread evenly over it, and its other frames follow, a chunk at a time."""
 STATIC_POINTS = 200
 """Points of the skin that say where the mesh lies on average."""
 
@@ -97,31 +100,43 @@ def align_poses(
             translation=some.translation,
         )
 
-    chunks = [chunk_of(frames) for frames in torch.arange(len(head)).split(POSE_CHUNK)]
+    stretches = torch.arange(len(head)).split(POSE_CHUNK)
+    tracked = [number for number, frames in enumerate(stretches) if frame_weights[frames].any()]
+    spread = torch.linspace(0, len(tracked) - 1, MOST_LEARNED_FROM // POSE_CHUNK).long().unique()
+    learned = {tracked[i]: chunk_of(stretches[tracked[i]]) for i in spread}
+    chunks = list(learned.values())
+    weights = torch.cat([chunk.weights for chunk in chunks])
     _, depth = camera.project(head.translation[:, None])
     pixels_per_metre = float((camera.intrinsics[:, 0] / depth[:, 0]).mean())
     for gate in FIRST_GATES_M:
         _learn_shell(shell, chunks, gate * pixels_per_metre)
     for number in range(settings.rounds):
-        texture, seen_often = average_texture([chunk.texture() for chunk in chunks], frame_weights)
+        texture, seen_often = average_texture([chunk.texture() for chunk in chunks], weights)
         _learn_shell(shell, chunks, GATE_PX)
         for chunk in chunks:
             chunk.move_towards(texture, seen_often, shell, settings)
         _hold_mean_place(chunks)
         if on_round is not None:
             on_round(number + 1)
-    moved = torch.cat([c.rotation for c in chunks]), torch.cat([c.translation for c in chunks])
+    rotation, translation = head.rotation.clone(), head.translation.clone()
+    for number in tracked:
+        if (chunk := learned.get(number)) is None:
+            chunk = chunk_of(stretches[number])
+            for _ in range(settings.rounds):
+                chunk.move_towards(texture, seen_often, shell, settings)
+        rotation[stretches[number]] = chunk.rotation
+        translation[stretches[number]] = chunk.translation
     skin = points.of(head_model.identity_vertices(head.identity))
     skin = skin[:: max(1, len(skin) // STATIC_POINTS)]
     rotation, translation = without_static_offset(
-        camera, skin, (head.rotation, head.translation), moved, frame_weights
+        camera, skin, (head.rotation, head.translation), (rotation, translation), frame_weights
     )
     return replace(head, rotation=rotation, translation=translation)
 
 
 @dataclass
 class _PoseChunk:
-    """Some frames of the clip. Long clips do not fit in memory as floats with gradients.
+    """Some frames of the clip. A clip does not fit in memory as floats with gradients.
 
     Attributes:
         contrast: ``[T, H, W]`` int8.
