@@ -14,7 +14,7 @@ from torch import Tensor
 from partnerface.cameras.pinhole import Camera
 from partnerface.compute.process_settings import without_native_chatter
 from partnerface.compute.threads import single_thread
-from partnerface.data.completion.matte_refinement import REFINEMENT_ROUNDS, refine_mattes
+from partnerface.data.completion.matte_refinement import refine_mattes
 from partnerface.data.completion.matting import ForegroundMatting
 from partnerface.data.formats.writer import SequenceWriter
 from partnerface.files.images import LUMINANCE, read_rgb, shrink
@@ -151,7 +151,7 @@ def cut_clip(
         if not isinstance(matting, Path) and not track.transparent:
             remove_flicker(mattes, times)
             if matting.coarse:
-                refined = bars.add_task("refine mattes", total=REFINEMENT_ROUNDS * len(frames))
+                refined = bars.add_task("refine mattes", total=len(frames))
                 # What has faces is one shot: titles lie before it or behind.
                 seen = np.flatnonzero(chosen.valid)
                 scene = range(seen[0], seen[-1] + 1)

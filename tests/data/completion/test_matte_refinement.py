@@ -9,12 +9,7 @@ from kornia.filters import guided_blur
 from scipy import ndimage
 
 from partnerface.data.completion import matte_refinement
-from partnerface.data.completion.matte_refinement import (
-    REFINEMENT_ROUNDS,
-    find_clean_plate,
-    refine_mattes,
-    refined_matte,
-)
+from partnerface.data.completion.matte_refinement import find_clean_plate, refine_mattes, refined_matte
 from partnerface.data.regions import Region
 from partnerface.data.synthetic.render_subject import SubjectRenderer
 from partnerface.data.synthetic.subject import subject_named
@@ -84,7 +79,7 @@ def test_outline_spot_and_hole_of_a_coarse_matte(clip):
     calls = []
     found = mattes.copy()
     refine_mattes(lambda i: images[i], found, lambda: calls.append(1))
-    assert len(calls) == REFINEMENT_ROUNDS * FRAMES
+    assert len(calls) == FRAMES
     assert found[:, 10:24, 8:22].max() == 0
     assert found[:, 108:116, 60:70].min() == 255
     outline = (truth > 5) & (truth < 250)
